@@ -1,0 +1,33 @@
+"""What a stage function is given beside its slice and inputs, and the type of such a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from notus_exp.events import EventWriter
+from notus_exp.schema import Hardware
+
+
+@dataclass
+class Context:
+    """How and where a stage runs: nothing in here may change what it computes.
+
+    Attributes:
+        events: Where the stage reports metrics and progress.
+        hardware: Batch sizes, device, attention.
+        cache: Folder of transactional caches below the stages (the reference store).
+        sources: Places that the slice's digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
+            "model": ["folder"]}; local paths only.
+    """
+
+    events: EventWriter
+    hardware: Hardware
+    cache: Path
+    sources: dict[str, list[str]] = field(default_factory=dict)
+
+
+StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]
+"""(slice, inputs by node name, output folder, context) -> facts for the manifest."""
