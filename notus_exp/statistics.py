@@ -1,0 +1,131 @@
+"""Estimates with a 95 % interval: means and shares over independent prompts, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+"""Level of every interval of the project."""
+
+
+class Estimate(NamedTuple):
+    """A number with its interval.
+
+    Attributes:
+        value: The mean or share; NaN where nothing was measured.
+        low: Lower end of the 95 % interval; NaN where the data cannot tell it.
+        high: Upper end of the 95 % interval; NaN where the data cannot tell it.
+        n: Number of independent prompts behind the value.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_estimate(
+    values: ArrayLike, *, clusters: Sequence[Any] | None = None, span: tuple[float, float] | None = None
+) -> Estimate:
+    """Return the mean with a t interval.
+
+    With `clusters`, values of the same cluster may depend on each other. The standard error is then
+
+        sqrt(G / (G - 1) * sum_c (sum_{i in c} (x_i - mean))^2) / N
+
+    (Liang and Zeger 1986, Biometrika 73(1), for a mean, with the small-sample factor), N values in G clusters, and the
+    t has G - 1 degrees of freedom. Where every value is a cluster of its own this is the textbook sd / sqrt(N).
+
+    An interval of no width would claim certainty, so:
+        - one prompt alone has NaN ends;
+        - values that are all alike have NaN ends, unless `span` is known. Then, with 95 % confidence, at most
+          1 - 0.05^(1/n) of the prompts differ from what was seen (the exact form of the "rule of three"), each by no
+          more than the distance to the ends of the span, which bounds the mean.
+
+    Args:
+        values: Shape (N,); None and NaN are left out.
+        clusters: Shape (N,), the prompt that each value belongs to; None where every value has its own.
+        span: The least and the largest value possible, where there are such; the interval is cut to it.
+
+    Returns:
+        The estimate; `n` counts the clusters that have a value.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    present = ~np.isnan(numbers)
+    numbers = numbers[present]
+    if not numbers.size:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    groups = np.arange(numbers.size)
+    if clusters is not None:
+        groups = np.unique(np.asarray(clusters)[present], return_inverse=True)[1]
+    low, high, n = _mean_interval(numbers, groups, span)
+    return Estimate(float(numbers.mean()), low, high, n)
+
+
+def share_estimate(successes: int, n: int) -> Estimate:
+    """Return a share of independent prompts with its Wilson score interval.
+
+    Unlike a t interval it stays within [0, 1] and keeps a width at 0 of n and n of n (Wilson 1927, JASA 22(158)).
+
+    Args:
+        successes: Prompts that have the property, 0 to n.
+        n: Prompts looked at; 0 gives NaN.
+    """
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(successes / n, float(interval.low), float(interval.high), n)
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    clusters: Sequence[Any] | None = None,
+    span: tuple[float, float] | None = None,
+) -> Estimate:
+    """Return the mean of a - b over prompts with a t interval on the differences.
+
+    A prompt that lacks a value on either side is left out, so `n` may be below both sides' own n.
+
+    Args:
+        a: Shape (N,), one value a prompt; None and NaN are missing.
+        b: Shape (N,), the values of the same prompts in the same order.
+        clusters: As in `mean_estimate`.
+        span: The least and the largest difference possible, as in `mean_estimate`.
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return mean_estimate(difference, clusters=clusters, span=span)
+
+
+def _mean_interval(
+    numbers: NDArray[np.float64], groups: NDArray[np.intp], span: tuple[float, float] | None
+) -> tuple[float, float, int]:
+    """Return low, high and the number of clusters; `groups` numbers the clusters from 0 without gaps."""
+    mean = float(numbers.mean())
+    sums = np.bincount(groups, weights=numbers)
+    sizes = np.bincount(groups)
+    n = int(sizes.size)
+    if n == 1:
+        return math.nan, math.nan, n
+    if np.ptp(sums / sizes) == 0:  # not "standard error == 0": rounding leaves 1e-18 of it
+        return (*_alike_interval(mean, n, span), n)
+    residuals = sums - sizes * mean
+    error = math.sqrt(n / (n - 1) * float(residuals @ residuals)) / numbers.size
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    if span is None:
+        return mean - reach, mean + reach, n
+    return max(mean - reach, span[0]), min(mean + reach, span[1]), n
+
+
+def _alike_interval(value: float, n: int, span: tuple[float, float] | None) -> tuple[float, float]:
+    if span is None:
+        return math.nan, math.nan
+    unseen = 1 - (1 - CONFIDENCE) ** (1 / n)
+    return value - unseen * (value - span[0]), value + unseen * (span[1] - value)
