@@ -1,0 +1,1 @@
+"""From raw feedback of any source to the canonical completions table."""

@@ -1,0 +1,203 @@
+"""Raw records of local files or of a hub dataset, one at a time, each with the place that it is from."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.errors import UserError
+from notus_exp.feedback.sources import file_format
+
+BATCH = 1000
+"""Records between two reports of progress, and rows decoded at once from a parquet file or a hub dataset."""
+
+Report = Callable[[float], None]
+"""Is told the share of the data that was read, in [0, 1]."""
+
+
+class Malformed(NamedTuple):
+    """A record that could not be read, as it is written to the quarantine file.
+
+    Attributes:
+        file: Name of the file, relative to the folder read, or `ORG/NAME/SPLIT` of a hub dataset.
+        line: Line number from 1 in JSON lines; record number from 1 in anything else.
+        reason: What is wrong with it.
+        raw: The record as text.
+    """
+
+    file: str
+    line: int
+    reason: str
+    raw: str
+
+
+class Record(NamedTuple):
+    """One raw record.
+
+    Attributes:
+        row: Its number in the whole source, from 0; malformed records are counted too.
+        file: As in `Malformed`.
+        line: As in `Malformed`.
+        value: Its fields.
+        text: The line that it was parsed from, or None where there is no such text.
+    """
+
+    row: int
+    file: str
+    line: int
+    value: dict[str, Any]
+    text: str | None
+
+    def malformed(self, reason: str) -> Malformed:
+        """Return the quarantine's entry for this record."""
+        raw = json.dumps(self.value, ensure_ascii=False, default=str) if self.text is None else self.text
+        return Malformed(self.file, self.line, reason, raw)
+
+
+class _Item(NamedTuple):
+    """What one line, list element or table row holds: a value, or the reason why there is none."""
+
+    line: int
+    share: float
+    value: Any
+    text: str | None
+    reason: str = ""
+
+
+def read_files(files: Sequence[Path], report: Report) -> Iterator[Record | Malformed]:
+    """Yield the records of local files in the given order (see `sources.resolve_files`).
+
+    Blank lines are skipped. A line that is not a JSON object, and a list element that is not an object, is `Malformed`.
+
+    Raises:
+        UserError: A file as a whole cannot be read: no permission, a broken archive, not JSON, not parquet.
+    """
+    rows = itertools.count()
+    sizes = [file.stat().st_size for file in files]
+    total = sum(sizes) or 1
+    done = 0
+    for file, name, size in zip(files, _names(files), sizes, strict=True):
+        for item in _reported(_items(file), report, done / total, size / total):
+            yield _judged(item, next(rows), name)
+        done += size
+
+
+def read_hub(hub_id: str, split: str, commit: str, report: Report) -> Iterator[Record | Malformed]:
+    """Yield the records of a hub dataset's split at a commit, through the library `datasets`, which caches it.
+
+    No code of the repository is run: datasets that are a loading script are refused by the library.
+
+    Raises:
+        UserError: The dataset cannot be loaded: not reachable, no such split, not data files.
+    """
+    import datasets
+
+    try:
+        dataset = datasets.load_dataset(hub_id, split=split, revision=commit)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as problem:
+        reason = str(problem).strip().splitlines() or [type(problem).__name__]
+        raise UserError(
+            f"dataset {hub_id} (data.hub_split={split}, commit {commit}) cannot be loaded: {reason[0]}",
+            "check data.hub_id and data.hub_split and the network, or read a local copy with data.path=FILE",
+        ) from problem
+    name = f"{hub_id}/{split}"
+    batches = dataset.with_format("arrow").iter(BATCH)
+    values = (value for batch in batches for value in batch.to_pylist())
+    items = (_Item(row + 1, row / len(dataset), value, None) for row, value in enumerate(values))
+    for row, item in enumerate(_reported(items, report)):
+        yield _judged(item, row, name)
+
+
+def _reported(items: Iterator[_Item], report: Report, before: float = 0.0, weight: float = 1.0) -> Iterator[_Item]:
+    """Pass items on, reporting now and then how far they are: `before`, and their own share times `weight`."""
+    for number, item in enumerate(items):
+        if number % BATCH == 0:
+            report(before + weight * item.share)
+        yield item
+
+
+def _judged(item: _Item, row: int, name: str) -> Record | Malformed:
+    if not item.reason and isinstance(item.value, dict):
+        return Record(row, name, item.line, item.value, item.text)
+    raw = json.dumps(item.value, ensure_ascii=False, default=str) if item.text is None else item.text
+    return Malformed(name, item.line, item.reason or f"not an object but {type(item.value).__name__}", raw)
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    if len(files) == 1:
+        return [files[0].name]
+    folder = os.path.commonpath([file.parent for file in files])
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def _items(file: Path) -> Iterator[_Item]:
+    readers = {"jsonl": _json_lines, "json": _json_document, "parquet": _parquet}
+    kind = file_format(file)
+    if kind is None:
+        raise UserError(f"data.path: cannot read the type of '{file}'")
+    try:
+        yield from readers[kind](file)
+    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as problem:
+        reason = str(problem).strip().splitlines() or [type(problem).__name__]
+        raise UserError(f"data.path: '{file}' cannot be read: {reason[0]}", "write the file again") from problem
+
+
+def _json_lines(file: Path) -> Iterator[_Item]:
+    size = file.stat().st_size
+    with file.open("rb") as raw, _decompressed(raw, file) as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                yield _parsed_line(number, raw.tell() / size, line)
+
+
+def _parsed_line(number: int, share: float, line: bytes) -> _Item:
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as problem:
+        kept = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        return _Item(number, share, None, kept, f"not UTF-8: {problem.reason} at byte {problem.start}")
+    try:
+        return _Item(number, share, json.loads(text), text)
+    except json.JSONDecodeError as problem:
+        return _Item(number, share, None, text, f"not JSON: {problem.msg} at column {problem.colno}")
+    except (ValueError, RecursionError) as problem:  # a number with thousands of digits, or nested thousands deep
+        return _Item(number, share, None, text, f"not JSON that can be read: {problem}")
+
+
+def _json_document(file: Path) -> Iterator[_Item]:
+    """Yield an object as one record or a list as its elements; JSON lines named .json are read as such."""
+    with file.open("rb") as raw, _decompressed(raw, file) as stream:
+        content = stream.read()
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+    except json.JSONDecodeError as problem:
+        first = _parsed_line(1, 0.0, content.split(b"\n", 1)[0])
+        if problem.msg == "Extra data" and isinstance(first.value, dict):
+            yield from _json_lines(file)
+            return
+        place = f"line {problem.lineno}, column {problem.colno}"
+        raise UserError(f"data.path: '{file}' is not JSON: {problem.msg} ({place})", "mend the file there") from problem
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"data.path: '{file}' is not JSON: {problem}", "write the file again, in UTF-8") from problem
+    elements = document if isinstance(document, list) else [document]
+    for index, element in enumerate(elements):
+        yield _Item(index + 1, index / len(elements), element, None)
+
+
+def _parquet(file: Path) -> Iterator[_Item]:
+    table = pl.read_parquet(file)
+    for start, part in zip(range(0, table.height, BATCH), table.iter_slices(BATCH), strict=True):
+        for index, value in enumerate(part.to_dicts(), start=start):
+            yield _Item(index + 1, index / table.height, value, None)
+
+
+def _decompressed(raw: IO[bytes], file: Path) -> IO[bytes]:
+    return gzip.GzipFile(fileobj=raw) if file.name.lower().endswith(".gz") else raw  # type: ignore[return-value]

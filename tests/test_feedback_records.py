@@ -1,0 +1,127 @@
+import gzip
+import json
+import sys
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from notus_exp.errors import UserError
+from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
+
+ROWS = [{"text": "ä one", "n": 1, "list": [{"a": "x"}]}, {"text": "two", "n": None, "list": []}]
+
+
+def read(*files):
+    return list(read_files(list(files), lambda share: None))
+
+
+def write(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def lines(rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def test_every_format_gives_the_same_records(tmp_path):
+    plain = write(tmp_path / "a.jsonl", lines(ROWS))
+    array = write(tmp_path / "a.json", json.dumps(ROWS))
+    pretty = write(tmp_path / "b.json", json.dumps(ROWS, indent=2))
+    misnamed = write(tmp_path / "c.json", lines(ROWS))
+    marked = write(tmp_path / "d.jsonl", "\ufeff" + lines(ROWS))
+    (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(lines(ROWS).encode()))
+    (tmp_path / "f.json.gz").write_bytes(gzip.compress(json.dumps(ROWS).encode()))
+    pl.DataFrame(ROWS).write_parquet(tmp_path / "g.parquet")
+    rest = [tmp_path / name for name in ("e.jsonl.gz", "f.json.gz", "g.parquet")]
+    for file in (plain, array, pretty, misnamed, marked, *rest):
+        records = read(file)
+        assert [record.value for record in records] == ROWS, file.name
+        assert [(record.row, record.line) for record in records] == [(0, 1), (1, 2)]
+        assert {record.file for record in records} == {file.name}
+
+
+def test_an_object_is_one_record(tmp_path):
+    (record,) = read(write(tmp_path / "a.json", json.dumps(ROWS[0], indent=1)))
+    assert record.value == ROWS[0]
+
+
+def test_malformed_lines_keep_their_number_reason_and_text_and_take_a_row_number(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b'{"a": 1}\n\n{"a": \n[1, 2]\n{"a": "\xff"}\n' + b"[" * 100_000 + b'\n{"a": 2}')
+    good, cut, array, binary, deep, last = read(file)
+    assert (good.row, good.line, last.row, last.line) == (0, 1, 5, 7)
+    assert [type(item) for item in (cut, array, binary, deep)] == [Malformed] * 4
+    assert (cut.line, cut.raw) == (3, '{"a": ')
+    assert cut.reason.startswith("not JSON")
+    assert (array.line, array.reason, array.raw) == (4, "not an object but list", "[1, 2]")
+    assert binary.reason.startswith("not UTF-8") and binary.raw == '{"a": "\\xff"}'
+    assert deep.line == 6
+
+
+def test_a_list_element_that_is_no_object_is_malformed(tmp_path):
+    first, second = read(write(tmp_path / "a.json", '[{"a": 1}, 5]'))
+    assert isinstance(first, Record)
+    assert second == Malformed("a.json", 2, "not an object but int", "5")
+
+
+def test_rows_are_numbered_through_all_files_and_names_are_relative(tmp_path):
+    files = [write(tmp_path / name, lines(ROWS)) for name in ("x/a.jsonl", "x/y/b.jsonl")]
+    records = read(*files)
+    assert [record.row for record in records] == [0, 1, 2, 3]
+    assert [record.file for record in records] == ["a.jsonl"] * 2 + ["y/b.jsonl"] * 2
+    assert [record.line for record in records] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", b'[{"a": 1}, {"a": '),
+        ("b.json", b"not json"),
+        ("c.json", b'"\xff"'),
+        ("d.jsonl.gz", b"not gzip"),
+        ("e.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000)[:-20]),
+        ("f.parquet", b"PAR1 broken"),
+    ],
+)
+def test_a_file_that_is_broken_as_a_whole_is_an_error_that_names_it(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        read(tmp_path / name)
+
+
+def test_progress_grows_over_files_to_less_than_one(tmp_path):
+    files = [write(tmp_path / name, lines(ROWS * 1000)) for name in ("a.jsonl", "b.jsonl")]
+    shares = []
+    list(read_files(files, shares.append))
+    assert shares == sorted(shares)
+    assert len(shares) == 4
+    assert 0.5 <= shares[2] <= shares[3] <= 1.0
+
+
+def test_hub_records_come_from_the_split_at_the_commit_without_remote_code(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    asked = {}
+
+    def load_dataset(hub_id, **settings):
+        asked.update(settings, hub_id=hub_id)
+        return datasets.Dataset.from_list(ROWS)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    records = list(read_hub("org/name", "train", "c" * 40, lambda share: None))
+    assert [record.value for record in records] == ROWS
+    assert records[1][:3] == (1, "org/name/train", 2)
+    assert asked == {"hub_id": "org/name", "split": "train", "revision": "c" * 40}
+
+
+def test_a_hub_dataset_that_does_not_load_is_one_clean_error(monkeypatch):
+    def load_dataset(hub_id, **settings):
+        raise ValueError("Unknown split \"trian\". Should be one of ['train'].\nmore")
+
+    errors = SimpleNamespace(DatasetsError=OSError)
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, exceptions=errors))
+    with pytest.raises(UserError, match="data.hub_split=trian") as error:
+        list(read_hub("org/name", "trian", "c" * 40, lambda share: None))
+    assert "\n" not in error.value.message
