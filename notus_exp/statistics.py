@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
 """Level of every interval of the project."""
+
+Values = Sequence[float | None] | NDArray[np.float64]
+"""Numbers, one a prompt; None and NaN are missing."""
 
 
 class Estimate(NamedTuple):
@@ -31,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 def mean_estimate(
-    values: ArrayLike, *, clusters: Sequence[Any] | None = None, span: tuple[float, float] | None = None
+    values: Values, *, clusters: Sequence[Any] | None = None, span: tuple[float, float] | None = None
 ) -> Estimate:
     """Return the mean with a t interval.
 
@@ -84,8 +87,8 @@ def share_estimate(successes: int, n: int) -> Estimate:
 
 
 def paired_difference(
-    a: ArrayLike,
-    b: ArrayLike,
+    a: Values,
+    b: Values,
     *,
     clusters: Sequence[Any] | None = None,
     span: tuple[float, float] | None = None,

@@ -1,0 +1,1 @@
+"""Evaluations of base and tuned policy on the same prompts, one file per evaluation."""
