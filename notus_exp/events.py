@@ -48,10 +48,17 @@ class EventWriter:
             share = done / total if total else 1.0
             _append(self._followed, _line(Event(time.time(), self.stage, done, {PROGRESS: share, **shown})))
 
+    def mark(self, name: str) -> None:
+        """Tell the parent where the stage is; not kept."""
+        if self._followed:
+            _append(self._followed, _line(Event(time.time(), self.stage, 0, {name: 1.0})))
+
     def forget_after(self, step: int) -> None:
-        """Drop kept events later than `step`: a stage resumed from an earlier checkpoint writes them again."""
+        """Drop kept events later than `step`, which a stage resumed there writes again; replay the earlier ones."""
         kept = [event for event in read(self._kept) if event.step <= step]
         self._kept.write_text("".join(_line(event) for event in kept), encoding="utf-8")
+        if self._followed:
+            replay(self._kept, self._followed)
 
 
 def read(path: Path) -> Iterator[Event]:
@@ -62,6 +69,12 @@ def read(path: Path) -> Iterator[Event]:
         for line in stream:
             if line.endswith("\n"):
                 yield parse(line)
+
+
+def replay(kept: Path, followed: Path) -> None:
+    """Append the kept events of an artifact to the stream that the parent follows."""
+    for event in read(kept):
+        _append(followed, _line(event))
 
 
 def parse(line: str) -> Event:

@@ -23,7 +23,7 @@ Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 LongPrompts = Enum("LongPrompts", ["drop", "cut"])
-Device = Enum("Device", ["auto", "cpu", "cuda"])
+Device = Enum("Device", ["cpu", "cuda"])
 Launch = Enum("Launch", ["plain", "accelerate"])
 
 LOSSES = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -41,6 +41,44 @@ def bounded(
 ) -> Any:
     """A dataclass field whose number, or each number of whose list, must lie in a range (`check` enforces it)."""
     return field(metadata={"above": above, "least": least, "most": most, "below": below})
+
+
+def check(node: Any, path: str = "") -> None:
+    """Check every range and option of a dataclass and of those within it.
+
+    Raises:
+        UserError: Naming the key, the value and what is allowed.
+    """
+    for spec in fields(node):
+        key, value = f"{path}{spec.name}", getattr(node, spec.name)
+        if is_dataclass(value):
+            check(value, f"{key}.")
+            continue
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        for item in values:
+            _check_value(key, item, spec.metadata)
+
+
+def _check_value(key: str, value: Any, metadata: Any) -> None:
+    if "options" in metadata and value not in metadata["options"]:
+        raise UserError(f"{key}={value} is not an option", did_you_mean(str(value), metadata["options"]))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key}={value} is not a finite number")
+    if "above" in metadata:
+        allowed = list(_broken_bounds(value, metadata))
+        if allowed:
+            raise UserError(f"{key}={value} is out of range: it must be {' and '.join(allowed)}")
+
+
+def _broken_bounds(value: Any, bounds: Any) -> Iterator[str]:
+    if bounds["above"] is not None and not value > bounds["above"]:
+        yield f"above {bounds['above']}"
+    if bounds["least"] is not None and not value >= bounds["least"]:
+        yield f"at least {bounds['least']}"
+    if bounds["most"] is not None and not value <= bounds["most"]:
+        yield f"at most {bounds['most']}"
+    if bounds["below"] is not None and not value < bounds["below"]:
+        yield f"below {bounds['below']}"
 
 
 def one_of(*options: str) -> Any:
@@ -291,7 +329,7 @@ class Tracking:
 class Config:
     """The whole configuration of one run."""
 
-    seed: int
+    seed: int = bounded(least=0, most=2**32 - 1)
     until: Stage
     output_dir: str
     split: Split
@@ -303,9 +341,8 @@ class Config:
     model: Model
     dpo: DPO
     hardware: Hardware
-    evaluation: Evaluation
     tracking: Tracking
-    experiment: Optional[str] = None
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
 
 DATA_SCHEMAS: dict[str, type[Data]] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
 from notus_exp.schema import (
     DPO,
@@ -42,7 +43,7 @@ class PairsSlice:
 
 @dataclass
 class BaseModelSlice:
-    """`model_digest` stands for the GGUF file, the folder's content or the hub commit; `seed` is for random weights."""
+    """`model_digest` stands for the GGUF file, the folder's content or the hub commit; null for random weights."""
 
     model: Model
     model_digest: Optional[str]
@@ -73,7 +74,7 @@ class PolicySlice:
 
 @dataclass
 class GenerationsSlice:
-    """Which prompts are answered, and how. `lora` tells how to load the policy; it is null for the base model."""
+    """Which prompts are answered, and how."""
 
     verifiable: VerifiableEvaluation
     system_prompt: Optional[str]
@@ -100,3 +101,37 @@ class EvaluationSlice:
     repair: Repair
     preferences: Optional[PreferencesEvaluation]
     verifiable: Optional[VerifiableEvaluation]
+
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return a dataclass as plain JSON: enum members by name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_json({spec.name: getattr(value, spec.name) for spec in fields(value)})
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], content: dict[str, Any]) -> T:
+    """Return the dataclass that `to_json` turned into `content`; a key left out there becomes null, or an empty list."""
+    hints = get_type_hints(kind)
+    return kind(**{name: _revive(hint, content.get(name)) for name, hint in hints.items()})
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    inner = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type)]
+    if value is None:
+        return [] if get_origin(hint) is list else None
+    for kind in inner:
+        if is_dataclass(kind) and isinstance(value, dict):
+            return from_json(kind, value)
+        if issubclass(kind, Enum):
+            return [kind[item] for item in value] if isinstance(value, list) else kind[value]
+    return value

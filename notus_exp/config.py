@@ -1,0 +1,180 @@
+"""From the command line to a checked Config: where conf/ lies, which keys exist, which values go together."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from notus_exp import schema
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.hardware import cuda_devices
+from notus_exp.training.checks import check_dpo
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: inside an installed package, or beside it in a checkout."""
+    package = Path(str(importlib.resources.files("notus_exp")))
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def register() -> None:
+    """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=schema.Config)
+    for name, node in schema.DATA_SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=node)
+    # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
+    profile = "gpu" if cuda_devices() else "cpu"
+    store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
+
+
+def load(composed: DictConfig) -> schema.Config:
+    """Turn a composed config into a checked Config.
+
+    Raises:
+        UserError: For a missing value, an unknown key, a value out of range or values that do not go together.
+    """
+    reject_unknown_keys(composed)
+    try:
+        config = OmegaConf.to_object(composed)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} must be given", f"add {error.full_key}=VALUE to the command") from error
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    assert isinstance(config, schema.Config)
+    schema.check(config)
+    check_together(config)
+    return config
+
+
+def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
+    """Refuse keys that no dataclass has: `+key=` and `++key=` get past Hydra's own check.
+
+    Raises:
+        UserError: Naming the key and the nearest known one.
+    """
+    kind = OmegaConf.get_type(node)
+    if not is_dataclass(kind):
+        return
+    known = {spec.name for spec in fields(kind)}
+    for key in node:
+        if str(key) not in known:
+            raise UserError(f"unknown key '{path}{key}'", did_you_mean(f"{path}{key}", [f"{path}{k}" for k in known]))
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
+            reject_unknown_keys(child, f"{path}{key}.")
+
+
+def check_together(config: schema.Config) -> None:
+    """Check what concerns several keys.
+
+    Raises:
+        UserError: Naming the keys and the remedy.
+    """
+    _check_curation(config)
+    check_dpo(config.dpo)
+    _check_hardware(config)
+    if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
+        raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
+    evaluation = config.evaluation
+    if config.until is schema.Stage.evaluation and not (evaluation.preferences or evaluation.verifiable):
+        raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
+    if evaluation.verifiable and evaluation.verifiable.kl_prompts > evaluation.verifiable.prompts:
+        raise UserError(
+            f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
+            f"evaluation.verifiable.prompts={evaluation.verifiable.prompts}"
+        )
+
+
+def _check_curation(config: schema.Config) -> None:
+    aspects, selection, split = config.data.aspects, config.selection, config.split
+    if selection.name in ("average", "per_aspect", "weighted") and not aspects:
+        raise UserError(
+            f"selection={selection.name} needs aspect ratings, but data={config.data.name} has none (data.aspects=[])",
+            "use selection=critique",
+        )
+    wanted = {"per_aspect": [selection.aspect or "null"], "weighted": list(selection.weights)}.get(selection.name, [])
+    for aspect in wanted:
+        if aspect not in aspects:
+            raise UserError(f"selection={selection.name} asks for '{aspect}'", did_you_mean(aspect, aspects))
+    weights = selection.weights.values()
+    if selection.name == "weighted" and (any(w < 0 for w in weights) or sum(weights) <= 0):
+        raise UserError(f"selection.weights={selection.weights} must be at least 0, and one of them above 0")
+    for name in config.filters.valid_under:
+        if name not in ("critique", "average", *aspects):
+            hint = did_you_mean(name, ["critique", "average", *aspects])
+            raise UserError(f"filters.valid_under asks for '{name}'", hint)
+    if config.repair.low_mean > config.repair.high_mean:
+        raise UserError(f"repair.low_mean={config.repair.low_mean} exceeds repair.high_mean={config.repair.high_mean}")
+    if split.validation + split.test >= 1:
+        raise UserError(f"split.validation={split.validation} and split.test={split.test} leave nothing to train on")
+    limits = config.filters
+    if limits.max_chars is not None and limits.max_chars < limits.min_chars:
+        raise UserError(f"filters.max_chars={limits.max_chars} is below filters.min_chars={limits.min_chars}")
+
+
+def _check_hardware(config: schema.Config) -> None:
+    hardware, dpo = config.hardware, config.dpo
+    if dpo.precision not in hardware.precisions:
+        raise UserError(
+            f"dpo.precision={dpo.precision.name} is not available on hardware={hardware.name}",
+            f"it computes in {', '.join(p.name for p in hardware.precisions)}",
+        )
+    if hardware.zero_stage is not None and hardware.launch is not schema.Launch.accelerate:
+        raise UserError(f"hardware.zero_stage={hardware.zero_stage} needs hardware.launch=accelerate")
+    if hardware.processes > 1 and hardware.launch is not schema.Launch.accelerate:
+        raise UserError(f"hardware.processes={hardware.processes} needs hardware.launch=accelerate")
+    per_pass = min(hardware.micro_batch_size, dpo.global_batch_size) * hardware.processes
+    if dpo.global_batch_size % per_pass:
+        raise UserError(
+            f"dpo.global_batch_size={dpo.global_batch_size} does not divide by hardware.micro_batch_size="
+            f"{hardware.micro_batch_size} x hardware.processes={hardware.processes}",
+            "change one of them: the global batch is part of the recipe, the others are not",
+        )
+
+
+def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:
+    """Return every key that a command line can set, dotted, over all kinds of data."""
+    keys: list[str] = []
+    hints = get_type_hints(kind)
+    for spec in fields(kind):
+        keys.append(f"{path}{spec.name}")
+        inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
+        kinds = list(schema.DATA_SCHEMAS.values()) if hints[spec.name] is schema.Data else inner
+        for child in kinds:
+            keys += known_keys(child, f"{path}{spec.name}.")
+    return sorted(set(keys))
+
+
+def explain(error: Exception) -> UserError:
+    """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return UserError(f"{group}={option} is not an option", did_you_mean(option, error.options))
+    if isinstance(error, OverrideParseException):
+        return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
+    text = str(error)
+    unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
+    if unknown:
+        group, option = unknown.groups()
+        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+        return UserError(f"{group}={option} is not an option", did_you_mean(option, known))
+    key = re.search(r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]]+)", text)
+    cause = error.__cause__
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        if "is not in struct" in str(cause) or "not in '" in str(cause):
+            name = key.group(1) if key else str(cause.key)
+            return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
+        first = str(cause).splitlines()[0]
+        return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first}")
+    first = text.splitlines()[0] if text else type(error).__name__
+    return UserError(f"{key.group(1)}: {first}" if key and key.group(1) not in first else first)

@@ -1,0 +1,89 @@
+"""Making one node's artifact: the same code in the parent and in a worker."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from notus_exp.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.events import EventWriter
+from notus_exp.files import EVENTS
+from notus_exp.plan import STAGES, Node
+from notus_exp.schema import Hardware, Stage
+from notus_exp.slices import from_json, to_json
+from notus_exp.stage import Context
+
+STARTED, WAITING, FINISHED = "started", "waiting", "finished"
+"""Marks in the event stream (as metrics with value 1) by which the parent knows where a stage is."""
+MARKS = {STARTED, WAITING, FINISHED}
+
+
+@dataclass
+class Job:
+    """Everything that makes artifacts: what, where and how.
+
+    Attributes:
+        nodes: What to make, inputs before their users.
+        artifacts: Folder of all artifacts.
+        cache: Folder of the transactional caches.
+        events: The run's event file, which the parent follows.
+        hardware: Batch sizes, device, attention.
+        sources: Local files that the slices' digests stand for.
+    """
+
+    nodes: list[Node]
+    artifacts: Path
+    cache: Path
+    events: Path
+    hardware: Hardware
+    sources: dict[str, list[str]]
+
+    def write(self, path: Path) -> None:
+        """Write the job as JSON."""
+        content = {
+            "nodes": [asdict(node) | {"stage": node.stage.name} for node in self.nodes],
+            "artifacts": str(self.artifacts),
+            "cache": str(self.cache),
+            "events": str(self.events),
+            "hardware": to_json(self.hardware),
+            "sources": self.sources,
+        }
+        write_json(path, content)
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read a job that `write` wrote."""
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(
+            nodes=[Node(**node | {"stage": Stage[node["stage"]]}) for node in content["nodes"]],
+            artifacts=Path(content["artifacts"]),
+            cache=Path(content["cache"]),
+            events=Path(content["events"]),
+            hardware=from_json(Hardware, content["hardware"]),
+            sources=content["sources"],
+        )
+
+
+def execute(node: Node, job: Job) -> tuple[Manifest, bool]:
+    """Make a node's artifact unless it exists; return its manifest and whether it was made here."""
+    info = STAGES[node.stage]
+    store = ArtifactStore(job.artifacts)
+    partial = store.partial(node.stage.name, node.key)
+    marks = EventWriter(node.name, partial / EVENTS, job.events)
+    wanted = Manifest(node.stage.name, node.key, node.slice, node.inputs, node.versions)
+    inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
+
+    def make(out: Path) -> dict[str, Any]:
+        marks.mark(STARTED)
+        run = importlib.import_module(info.module).run
+        events = EventWriter(node.name, out / EVENTS, job.events)
+        context = Context(events, job.hardware, job.cache, job.sources)
+        facts: dict[str, Any] = run(from_json(info.slice, node.slice), inputs, out, context)
+        return facts
+
+    result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))
+    marks.mark(FINISHED)
+    return result

@@ -1,0 +1,135 @@
+"""run.json: what a run was, what it reused and made, what it cost and what came out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from notus_exp.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.files import CONFIG_YAML, METRICS, RUN_JSON, SAMPLES
+from notus_exp.hardware import describe
+from notus_exp.hashing import digest
+from notus_exp.plan import STAGES, Node
+from notus_exp.schema import Config, Stage
+from notus_exp.slices import to_json
+
+RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
+
+
+def run_id(config: Config, choices: dict[str, str], nodes: list[Node]) -> str:
+    """Return a readable name that ends in a hash of everything that changes the result, and of nothing else."""
+    result = digest([node.key for node in nodes])[:10]
+    return f"{choices['selection']}-{config.model.name}-s{config.seed}-{result}"
+
+
+class RunRecord:
+    """Collects what happens in a run and keeps run.json up to date with it."""
+
+    def __init__(self, config: Config, choices: dict[str, str], run: str, folder: Path, store: ArtifactStore) -> None:
+        self._store = store
+        self._path = folder / RUN_JSON
+        self._nodes: dict[str, tuple[Node, Manifest]] = {}
+        self._content: dict[str, Any] = {
+            "run_id": run,
+            "status": "running",
+            "command": sys.argv[1:],
+            "choices": choices,
+            "config": to_json(config),
+            "seed": config.seed,
+            "started": _now(),
+            "finished": None,
+            "error": None,
+            "stages": {},
+            "metrics": {},
+            "costs": {"device_seconds": 0.0, "device_seconds_if_nothing_were_reused": 0.0, "judge_tokens": 0},
+            "versions": {name: _version(name) for name in RECORDED_VERSIONS},
+            "hardware": {"profile": config.hardware.name, **describe()},
+            "git_commit": _git_commit(),
+        }
+        (folder / CONFIG_YAML).write_text(OmegaConf.to_yaml(to_json(config)), encoding="utf-8")
+        write_json(self._path, self._content)
+
+    def add(self, node: Node, manifest: Manifest, *, reused: bool) -> None:
+        """Record a finished stage."""
+        self._nodes[node.name] = (node, manifest)
+        facts = dict(manifest.facts)
+        if node.stage is Stage.reference and reused:
+            facts |= {"computed": 0, "found": facts["needed"]}  # what this run did, not what the first one had to
+        self._content["stages"][node.name] = {
+            "key": manifest.key,
+            "path": str(self._store.path(node.stage.name, node.key)),
+            "reused": reused,
+            "seconds": 0.0 if reused else manifest.seconds,
+            "seconds_when_made": manifest.seconds,
+            "inputs": manifest.inputs,
+            "facts": facts,
+        }
+        if STAGES[node.stage].worker:
+            costs = self._content["costs"]
+            costs["device_seconds"] += 0.0 if reused else manifest.seconds
+            costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
+        if node.stage is Stage.evaluation:
+            self._content["metrics"] = self._read(node, METRICS)
+        write_json(self._path, self._content)
+
+    def finish(self, status: str, error: str | None = None) -> None:
+        """Record how the run ended."""
+        self._content |= {"status": status, "finished": _now(), "error": error}
+        write_json(self._path, self._content)
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """Return the recorded stages by node name."""
+        stages: dict[str, dict[str, Any]] = self._content["stages"]
+        return stages
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Return the metrics, empty before the evaluation."""
+        metrics: dict[str, dict[str, Any]] = self._content["metrics"]
+        return metrics
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Return sample answers of base and policy, empty where nothing was generated."""
+        node = self._nodes.get("evaluation")
+        samples: list[dict[str, Any]] = self._read(node[0], SAMPLES) if node else []
+        return samples
+
+    def tags(self) -> list[str]:
+        """Return the tracker's tags: one per choice."""
+        return [f"{group}={choice}" for group, choice in sorted(self._content["choices"].items()) if choice]
+
+    def tracked_config(self) -> dict[str, Any]:
+        """Return the nested config with the choices, for the tracker."""
+        return {**self._content["config"], "choices": self._content["choices"], "run_id": self._content["run_id"]}
+
+    def _read(self, node: Node, name: str) -> Any:
+        path = self._store.path(node.stage.name, node.key) / name
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, with "-dirty" after uncommitted changes."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,94 @@
+"""Where metrics go while a run goes on: Weights & Biases, or nowhere. The parent process alone owns the tracker."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from notus_exp.events import Event
+from notus_exp.schema import Tracking
+
+
+class Tracker(Protocol):
+    """What a run tells its tracker."""
+
+    def log(self, event: Event) -> None:
+        """Take one event of the stream."""
+
+    def finish(self, metrics: dict[str, dict[str, Any]], samples: list[dict[str, Any]], failed: bool) -> None:
+        """Take the final metrics (name -> value, low, high, n) and sample answers, and close."""
+
+
+class NoTracker:
+    """Tracks nothing: events.jsonl and run.json hold everything."""
+
+    def log(self, event: Event) -> None:
+        """Do nothing."""
+
+    def finish(self, metrics: dict[str, dict[str, Any]], samples: list[dict[str, Any]], failed: bool) -> None:
+        """Do nothing."""
+
+
+class WandbTracker:
+    """A Weights & Biases run: online with an account, else offline in the run's folder, to be sent with `wandb sync`.
+
+    Each stage has its own step axis, `<stage>/step`, so that a resumed or reused stage's curve is complete.
+    """
+
+    def __init__(self, tracking: Tracking, name: str, tags: list[str], config: dict[str, Any], folder: Path) -> None:
+        import wandb
+
+        settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True)
+        self._wandb = wandb
+        self._run = wandb.init(
+            project=tracking.project,
+            entity=tracking.entity,
+            group=tracking.group,
+            name=name,
+            tags=[tag[:64] for tag in tags],
+            config=config,
+            dir=str(folder),
+            mode=wandb_mode(tracking.mode),
+            settings=settings,
+        )
+        self._stages: set[str] = set()
+
+    def log(self, event: Event) -> None:
+        """Log an event's metrics at its stage's step."""
+        if event.stage not in self._stages:
+            self._stages.add(event.stage)
+            self._run.define_metric(f"{event.stage}/step", hidden=True)
+            self._run.define_metric(f"{event.stage}/*", step_metric=f"{event.stage}/step")
+        values = {f"{event.stage}/{name}": value for name, value in event.metrics.items()}
+        self._run.log({f"{event.stage}/step": event.step, **values})
+
+    def finish(self, metrics: dict[str, dict[str, Any]], samples: list[dict[str, Any]], failed: bool) -> None:
+        """Put the metrics with their intervals into the summary, the samples into a table, and close the run."""
+        for name, estimate in metrics.items():
+            self._run.summary[name] = estimate["value"]
+            for part in ("low", "high", "n"):
+                self._run.summary[f"{name}/{part}"] = estimate[part]
+        if samples:
+            columns = list(samples[0])
+            rows = [[str(sample[column]) for column in columns] for sample in samples]
+            self._run.log({"samples": self._wandb.Table(columns=columns, data=rows)})
+        self._run.finish(exit_code=1 if failed else 0)
+
+
+def wandb_mode(mode: str) -> str:
+    """Return W&B's mode: `auto` is online where a key is in the environment, else offline; WANDB_MODE wins over auto."""
+    if mode != "auto":
+        return mode
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    return "online" if os.environ.get("WANDB_API_KEY") else "offline"
+
+
+def open_tracker(
+    tracking: Tracking, name: str, tags: list[str], config: dict[str, Any], folder: Path
+) -> WandbTracker | NoTracker:
+    """Open the tracker that the config asks for."""
+    if tracking.name == "none":
+        return NoTracker()
+    return WandbTracker(tracking, name, [*tags, *tracking.tags], config, folder)

@@ -1,0 +1,174 @@
+"""The command line: every option composes, every mistake is one clear line, and nothing heavy is imported."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from notus_exp import config as configuration
+from notus_exp import schema
+from notus_exp.errors import UserError
+
+CONF = configuration.conf_dir()
+HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
+NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
+NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
+
+
+def composed(*overrides: str) -> schema.Config:
+    configuration.register()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        return configuration.load(compose("config", overrides=list(overrides)))
+
+
+def options() -> list[str]:
+    groups = [path for path in CONF.iterdir() if path.is_dir()]
+    names = [f"{group.name}={option.stem}" for group in groups for option in sorted(group.glob("*.yaml"))]
+    return [name.replace("evaluation=", "evaluation=[") + "]" * name.startswith("evaluation") for name in names]
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_shipped_option_composes_and_is_valid(option: str) -> None:
+    config = composed(option, *NEEDS.get(option, []))
+    group, name = option.split("=")
+    if group not in ("evaluation", "experiment", "filters", "dpo"):
+        assert getattr(config, group).name == name
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_yaml_key_has_a_comment(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("#"), "a file begins with what it is for"
+    in_help = False
+    for number, line in enumerate(lines):
+        in_help = line.strip() == "help:" or (in_help and (not line.strip() or line.startswith("    ")))
+        leaf = re.match(r"^(\s*)[\w-]+: +\S", line) and not line.rstrip().endswith("|")
+        under_skills = "sim-" in line  # its parent key explains the mapping
+        if leaf and not in_help and not under_skills and not line.lstrip().startswith("- "):
+            assert " #" in line, f"{path.name}:{number + 1} has no comment: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("notus_7b_v1", {"selection": "average", "beta": 0.1, "r": 0, "worse": True, "excluded": ["truthful_qa"]}),
+        (
+            "notus_7b_v1_lora",
+            {"selection": "average", "beta": 0.1, "r": 64, "worse": True, "excluded": ["truthful_qa"]},
+        ),
+        ("zephyr_7b_beta", {"selection": "critique", "beta": 0.1, "r": 0, "worse": False, "excluded": []}),
+    ],
+)
+def test_published_recipes_have_the_published_values(name: str, expected: dict[str, object]) -> None:
+    config = composed(f"experiment={name}")
+    dpo = config.dpo
+    assert config.selection.name == expected["selection"]
+    assert config.rejected.name == "random"
+    assert config.rejected.strictly_worse is expected["worse"]
+    assert config.filters.exclude_sources == expected["excluded"]
+    assert (dpo.beta, dpo.lora.r, dpo.learning_rate, dpo.epochs) == (expected["beta"], expected["r"], 5e-7, 3.0)
+    assert (dpo.optimizer, dpo.lr_scheduler, dpo.warmup) == ("rmsprop", "linear", 0.1)
+    assert (dpo.global_batch_size, dpo.max_length, dpo.max_prompt_length) == (64, 1024, 512)
+    assert dpo.precision is schema.Precision.bfloat16
+    assert dpo.long_prompts is schema.LongPrompts.cut
+    assert config.model.hub_id == "alignment-handbook/zephyr-7b-sft-full"
+    assert config.model.system_prompt == ""
+    assert config.seed == 42
+    assert 63_967 * (config.split.validation + config.split.test) == pytest.approx(2_000, abs=1)
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "a100_8x40gb"])
+def test_hardware_keeps_precision_and_global_batch(profile: str) -> None:
+    config = composed("experiment=notus_7b_v1", f"hardware={profile}")
+    assert config.dpo.precision is schema.Precision.bfloat16
+    assert config.dpo.global_batch_size == 64
+
+
+def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
+    config = composed("hardware.micro_batch_size=2")
+    assert config.hardware.name in ("cpu", "gpu")
+    assert config.hardware.micro_batch_size == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["dpo.betta=0.1"], "unknown key 'dpo.betta'.*did you mean 'dpo.beta'"),
+        (["+dpo.betta=0.1"], "unknown key 'dpo.betta'.*did you mean 'dpo.beta'"),
+        (["++dpo.lora.rank=4"], "unknown key 'dpo.lora.rank'"),
+        (["++nonsense=1"], "unknown key 'nonsense'"),
+        (["selection=averge"], "selection=averge is not an option.*'average'"),
+        (["evaluation=[prefs]"], "evaluation=prefs is not an option.*'preferences'"),
+        (["dpo.beta=abc"], "dpo.beta.*'abc'"),
+        (["dpo.beta=0"], "dpo.beta=0.0 is out of range.*above 0"),
+        (["dpo.beta=inf"], "dpo.beta=inf is not a finite number"),
+        (["seed=-1"], "seed=-1 is out of range"),
+        (["until=polcy"], "until: Invalid value 'polcy'"),
+        (["dpo.loss_type=[simpo]"], "dpo.loss_type=simpo is not an option"),
+        (["dpo.loss_type=[]"], "dpo.loss_type"),
+        (["dpo.label_smoothing=0.1"], "label_smoothing"),
+        (["dpo.precision=float16", "hardware=cpu"], "dpo.precision=float16 is not available on hardware=cpu"),
+        (["dpo.global_batch_size=12", "hardware.micro_batch_size=8"], "dpo.global_batch_size=12 does not divide"),
+        (["data=pairs"], "selection=average needs aspect ratings.*selection=critique"),
+        (["selection=per_aspect", "selection.aspect=honest"], "'honest'.*did you mean 'honesty'"),
+        (["filters.valid_under=[averag]"], "'averag'.*did you mean 'average'"),
+        (["split.validation=0.5", "split.test=0.5"], "leave nothing to train on"),
+        (["model=hub"], "model.hub_id must be given"),
+        (["evaluation=[]"], "evaluation=\\[\\] leaves nothing to evaluate"),
+        (["dpo=="], "cannot read 'dpo=='"),
+        (["data.prompts=0"], "data.prompts=0 is out of range"),
+        (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
+    ],
+)
+def test_a_mistake_names_the_key_and_the_remedy(overrides: list[str], words: str) -> None:
+    try:
+        composed(*overrides)
+    except UserError as error:
+        found = error
+    except Exception as error:
+        found = configuration.explain(error)
+    else:
+        pytest.fail("was accepted")
+    text = str(found)
+    assert re.search(words, text, re.S), text
+    assert len(text.splitlines()) <= 2
+
+
+def test_known_keys_cover_every_kind_of_data() -> None:
+    keys = configuration.known_keys()
+    assert {"dpo.lora.r", "data.path", "data.skills", "data.prompt_column", "seed"} <= set(keys)
+
+
+@pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys, runpy, atexit\n"
+        f"sys.argv = ['notus_exp', *{arguments!r}]\n"
+        f"atexit.register(lambda: print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr))\n"
+        "runpy.run_module('notus_exp', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+    assert "HEAVY []" in done.stderr
+    assert not list(tmp_path.iterdir()), "a light command leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["schema", "config", "errors", "artifacts", "pipeline", "events", "plan", "record", "execution", "sources"],
+)
+def test_parent_modules_import_no_training_library(module: str) -> None:
+    code = f"import sys, notus_exp.{module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_printed_config_holds_no_interpolated_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "secret-of-the-test")
+    assert "secret-of-the-test" not in OmegaConf.to_yaml(OmegaConf.structured(composed()))
