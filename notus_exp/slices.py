@@ -120,7 +120,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: type[T], content: dict[str, Any]) -> T:
-    """Return the dataclass that `to_json` turned into `content`; a key left out there becomes null, or an empty list."""
+    """Return the dataclass that `to_json` turned into `content`; a key left out becomes null, or an empty list."""
     hints = get_type_hints(kind)
     return kind(**{name: _revive(hint, content.get(name)) for name, hint in hints.items()})
 

@@ -91,7 +91,8 @@ from notus_exp.artifacts import ArtifactStore, Manifest
 def make(out):
     time.sleep(0.5)
     return {{"made": 1}}
-manifest, made = ArtifactStore(Path({str(tmp_path)!r})).build(Manifest("pairs", {KEY!r}, {{}}, {{}}, {{}}), make, resumable=False)
+wanted = Manifest("pairs", {KEY!r}, {{}}, {{}}, {{}})
+_, made = ArtifactStore(Path({str(tmp_path)!r})).build(wanted, make, resumable=False)
 print(json.dumps(made))
 """
     workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -57,12 +57,12 @@ def test_every_yaml_key_has_a_comment(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("notus_7b_v1", {"selection": "average", "beta": 0.1, "r": 0, "worse": True, "excluded": ["truthful_qa"]}),
+        ("notus_7b_v1", {"selection": "average", "r": 0, "worse": True, "excluded": ["truthful_qa"]}),
         (
             "notus_7b_v1_lora",
-            {"selection": "average", "beta": 0.1, "r": 64, "worse": True, "excluded": ["truthful_qa"]},
+            {"selection": "average", "r": 64, "worse": True, "excluded": ["truthful_qa"]},
         ),
-        ("zephyr_7b_beta", {"selection": "critique", "beta": 0.1, "r": 0, "worse": False, "excluded": []}),
+        ("zephyr_7b_beta", {"selection": "critique", "r": 0, "worse": False, "excluded": []}),
     ],
 )
 def test_published_recipes_have_the_published_values(name: str, expected: dict[str, object]) -> None:
@@ -72,7 +72,7 @@ def test_published_recipes_have_the_published_values(name: str, expected: dict[s
     assert config.rejected.name == "random"
     assert config.rejected.strictly_worse is expected["worse"]
     assert config.filters.exclude_sources == expected["excluded"]
-    assert (dpo.beta, dpo.lora.r, dpo.learning_rate, dpo.epochs) == (expected["beta"], expected["r"], 5e-7, 3.0)
+    assert (dpo.beta, dpo.lora.r, dpo.learning_rate, dpo.epochs) == (0.1, expected["r"], 5e-7, 3.0)
     assert (dpo.optimizer, dpo.lr_scheduler, dpo.warmup) == ("rmsprop", "linear", 0.1)
     assert (dpo.global_batch_size, dpo.max_length, dpo.max_prompt_length) == (64, 1024, 512)
     assert dpo.precision is schema.Precision.bfloat16
