@@ -239,3 +239,9 @@ def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
     assert not (out / VERIFIABLE).exists()
     assert [event.metrics["progress"] for event in read(tmp_path / "followed")] == [1.0]
     json.dumps(facts, allow_nan=False)
+
+
+def test_no_scored_completion_gives_no_metric_and_says_so():
+    comparison = compared([])
+    assert estimates(comparison) == {}
+    assert left_out(comparison) == {"preference_records": 0, "records_without_a_pair": 0}
