@@ -122,6 +122,6 @@ def test_a_hub_dataset_that_does_not_load_is_one_clean_error(monkeypatch):
 
     errors = SimpleNamespace(DatasetsError=OSError)
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset, exceptions=errors))
-    with pytest.raises(UserError, match="data.hub_split=trian") as error:
+    with pytest.raises(UserError, match=r"data\.hub_split=trian") as error:
         list(read_hub("org/name", "trian", "c" * 40, lambda share: None))
     assert "\n" not in error.value.message

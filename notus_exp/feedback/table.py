@@ -1,0 +1,210 @@
+"""The completions table: its schema, the parsing of single values, and building it from parsed records."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.feedback.records import Malformed, Record
+from notus_exp.hashing import prompt_id
+
+LATENT_QUALITY = "latent_quality"
+"""Column that only simulated data has, after all others."""
+MISSING = ("", "n/a")
+"""Texts (in lower case) that stand for a rating that was not given."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class RowError(Exception):
+    """A record that cannot be used; the text says why, naming the field and its value."""
+
+
+class Row(NamedTuple):
+    """One completion; the fields are the table's columns, with `ratings` in the order of the aspects."""
+
+    row: int
+    completion: int
+    instruction: str
+    response: str
+    source: str = ""
+    model: str = ""
+    principle: str = ""
+    system_prompt: str = ""
+    ratings: tuple[float | None, ...] = ()
+    overall_score: float | None = None
+    critique: str = ""
+
+
+class Parsed(NamedTuple):
+    """What a reader made of a source.
+
+    Attributes:
+        rows: The completions.
+        malformed: The records that are not in `rows`.
+        records: How many raw records there were, malformed ones included.
+        facts: Counts that only this reader has.
+    """
+
+    rows: list[Row]
+    malformed: list[Malformed]
+    records: int
+    facts: dict[str, int]
+
+
+def schema(aspects: Sequence[str]) -> dict[str, pl.DataType]:
+    """Return the table's columns in order with their types (without `latent_quality`).
+
+    Raises:
+        UserError: An aspect is named twice.
+    """
+    twice = sorted({aspect for aspect in aspects if list(aspects).count(aspect) > 1})
+    if twice:
+        raise UserError(f"data.aspects names '{twice[0]}' twice", "name each aspect once")
+    columns: dict[str, pl.DataType] = {"prompt_id": pl.String(), "row": pl.Int64(), "source": pl.String()}
+    columns |= {"instruction": pl.String(), "completion": pl.Int64()}
+    columns |= {name: pl.String() for name in ("model", "principle", "system_prompt", "response")}
+    columns |= {f"rating_{aspect}": pl.Float64() for aspect in aspects}
+    return columns | {"overall_score": pl.Float64(), "critique": pl.String()}
+
+
+def build(rows: Sequence[Row], aspects: Sequence[str]) -> pl.DataFrame:
+    """Return the completions table of parsed rows, ordered by (row, completion)."""
+    ids = {instruction: prompt_id(instruction) for instruction in {row.instruction for row in rows}}
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in _PLAIN}
+    columns["prompt_id"] = [ids[row.instruction] for row in rows]
+    for index, aspect in enumerate(aspects):
+        columns[f"rating_{aspect}"] = [row.ratings[index] for row in rows]
+    types = schema(aspects)
+    series = [pl.Series(name, columns[name], dtype=dtype, strict=True) for name, dtype in types.items()]
+    return pl.DataFrame(series).sort("row", "completion")
+
+
+_PLAIN = [name for name in Row._fields if name != "ratings"]
+
+
+def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
+    """Check that a table keeps the contract that every later stage relies on.
+
+    Raises:
+        ValueError: It does not, which is a mistake of the code that built the table, not of the user.
+    """
+    expected = schema(aspects)
+    if LATENT_QUALITY in table.columns:
+        expected[LATENT_QUALITY] = pl.Float64()
+    if dict(table.schema) != expected or table.columns != list(expected):
+        raise ValueError(f"the completions table has the columns {dict(table.schema)}, expected {expected}")
+    full = [name for name in expected if not name.startswith("rating_") and name != "overall_score"]
+    holes = [name for name in full if table[name].null_count()]
+    if holes:
+        raise ValueError(f"the completions table has nulls in {holes}")
+    if table.select(pl.struct("row", "completion").is_duplicated().any()).item():
+        raise ValueError("the completions table has two rows with the same (row, completion)")
+    prompts = table.select("prompt_id", "instruction").unique()
+    if any(prompt_id(text) != made for made, text in prompts.iter_rows()):
+        raise ValueError("the completions table has a prompt id that is not the hash of its instruction")
+
+
+def parse_all(records: Iterable[Record | Malformed], parse: Callable[[Record], list[Row]]) -> Parsed:
+    """Apply `parse` to each record; a record for which it raises `RowError` is set aside with the reason."""
+    rows: list[Row] = []
+    malformed: list[Malformed] = []
+    count = 0
+    for record in records:
+        count += 1
+        if isinstance(record, Malformed):
+            malformed.append(record)
+            continue
+        try:
+            rows += parse(record)
+        except RowError as problem:
+            malformed.append(record.malformed(str(problem)))
+    return Parsed(rows, malformed, count, {})
+
+
+def number(value: Any, name: str) -> float | None:
+    """Return a rating or score as a float, or None where it is "N/A", empty or missing.
+
+    Args:
+        value: A number, or a text that holds one.
+        name: The field, for the message.
+
+    Raises:
+        RowError: Anything else, NaN and infinities included.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in MISSING:
+            return None
+        if _NUMBER.fullmatch(text):
+            value = float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RowError(f'{name} is {_shown(value)}, expected a number or "N/A"')
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise RowError(f'{name} is {_shown(value)}, expected a finite number or "N/A"')
+    return result
+
+
+def optional_text(value: Any, name: str) -> str:
+    """Return a text, "" where it is missing.
+
+    Raises:
+        RowError: It is not text, or holds half of a surrogate pair, which UTF-8 cannot hold.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RowError(f"{name} is {_shown(value)}, expected text")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as problem:
+            raise RowError(f"{name} has half a surrogate pair at character {problem.start}") from problem
+    return value
+
+
+def required_text(value: Any, name: str, *, filled: bool = False) -> str:
+    """Return a text that must be there, and with `filled` must not be blank.
+
+    Raises:
+        RowError: It is missing, blank where it must not be, or not text.
+    """
+    if value is None:
+        raise RowError(f"{name} is missing")
+    text = optional_text(value, name)
+    if filled and not text.strip():
+        raise RowError(f"{name} is empty")
+    return text
+
+
+def check_columns(wanted: dict[str, str], found: set[str]) -> None:
+    """Check that each configured column is in the data.
+
+    Args:
+        wanted: Column -> the config key that names it.
+        found: The fields that any record has; empty where no record could be read, and nothing is checked then.
+
+    Raises:
+        UserError: Naming the key, the column, the nearest one and those found.
+    """
+    missing = [column for column in wanted if column not in found]
+    if found and missing:
+        named = ", ".join(f"{wanted[column]}='{column}'" for column in missing)
+        near = did_you_mean(missing[0], found)
+        near = f"{near} " if near.startswith("did") else ""
+        raise UserError(f"no record has the column {named}", f"{near}columns found: {', '.join(sorted(found))}")
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
