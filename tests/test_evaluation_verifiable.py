@@ -13,6 +13,7 @@ from notus_exp.evaluation import stage
 from notus_exp.evaluation.degeneration import degeneration, longest_repeat, repetition
 from notus_exp.evaluation.verifiable import estimates, left_out, measure, pair, samples
 from notus_exp.events import EventWriter
+from notus_exp.feedback.simulated import simulate
 from notus_exp.files import DIVERGENCE, GENERATIONS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
 from notus_exp.schema import (
     Ambiguous,
@@ -21,11 +22,13 @@ from notus_exp.schema import (
     Launch,
     Precision,
     Repair,
+    Simulated,
     VerifiableEvaluation,
 )
 from notus_exp.slices import EvaluationSlice
 from notus_exp.stage import Context
 
+IFEVAL = Path(__file__).resolve().parents[2] / "shared/replay/ifeval/input_response_data_gpt4_20231107_145030.jsonl"
 LOWER = Constraint("lowercase", {})
 NO_COMMAS = Constraint("no_commas", {})
 QUOTED = Constraint("quoted", {})
@@ -149,6 +152,34 @@ def test_longest_repeat_covers_the_words_said_over_and_over():
     assert longest_repeat(["x", "a", "b", "c", "a", "b", "c", "a", "b", "c", "y"]) == 9
     assert longest_repeat(["a", "b", "c"]) == 0
     assert longest_repeat([]) == 0
+
+
+def test_answers_of_the_simulated_world_are_not_degenerate():
+    skills = {"expert": 0.95, "good": 0.75, "fair": 0.5, "weak": 0.25}
+    noise = {"rating_noise": 0.6, "overall_noise": 2.0, "missing_rate": 0.0, "overall_missing_rate": 0.0}
+    world = Simulated(
+        name="simulated",
+        aspects=["helpfulness"],
+        max_bad_rows=0,
+        seed=3,
+        prompts=100,
+        min_constraints=1,
+        max_constraints=3,
+        skills=skills,
+        inverted_score_rate=0.0,
+        **noise,
+    )
+    assert {degeneration(response, []) for response in simulate(world)["response"]} == {""}
+
+
+@pytest.mark.skipif(not IFEVAL.exists(), reason=f"real answers are not there: {IFEVAL.name}")
+def test_few_real_answers_of_a_strong_model_are_called_a_loop():
+    responses = [json.loads(line)["response"] for line in IFEVAL.open(encoding="utf-8")]
+    reasons = [degeneration(response, []) for response in responses]
+    assert len(reasons) == 540
+    assert reasons.count("characters") == 0
+    assert reasons.count("empty") == 0
+    assert reasons.count("loop") <= 0.02 * len(reasons)  # songs with a chorus, a text asked for several times over
 
 
 # ------------------------------------------------------------------------------------------------------ measurement
