@@ -37,6 +37,13 @@ class EncodedPrompt(NamedTuple):
     cut: bool
 
 
+class Completion(NamedTuple):
+    """Token ids of a completion, and whether some were cut off at its end."""
+
+    ids: list[int]
+    truncated: bool
+
+
 def with_system(messages: list[Message], system_prompt: str | None) -> list[Message]:
     """Return the messages with a system turn put first.
 
@@ -75,8 +82,8 @@ def fit_prompt(
     return fitted if fitted is not None and len(fitted.ids) < limits.max_length else None
 
 
-def complete(tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response: str, max_length: int) -> Encoded:
-    """Return a prompt with one of its completions, cut at `max_length` tokens in all (the beginning is kept).
+def complete(tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response: str, max_length: int) -> Completion:
+    """Return a completion of a prompt, cut where both together reach `max_length` tokens (the beginning is kept).
 
     Prompt and completion are templated and tokenised together, as TRL's DPOTrainer does; the completion begins where
     the tokens of the prompt end.
@@ -95,7 +102,7 @@ def complete(tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response
             f"token {same} of {start}, before {tokenizer.decode(prompt.ids[same:])!r}",
             "use a model whose chat template writes the generation prompt as it writes an assistant's turn",
         )
-    return Encoded(prompt.ids, ids[start:max_length])
+    return Completion(ids[start:max_length], truncated=len(ids) > max_length)
 
 
 def encode(
@@ -106,7 +113,9 @@ def encode(
     For several completions of one prompt, `fit_prompt` once and `complete` for each give the same.
     """
     fitted = fit_prompt(tokenizer, prompt, system_prompt, limits)
-    return None if fitted is None else complete(tokenizer, fitted, response, limits.max_length)
+    if fitted is None:
+        return None
+    return Encoded(fitted.ids, complete(tokenizer, fitted, response, limits.max_length).ids)
 
 
 def _template(tokenizer: PreTrainedTokenizerFast, turns: list[Message], *, add_generation_prompt: bool) -> list[int]:

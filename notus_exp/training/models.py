@@ -129,7 +129,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def pick_device(hardware: Hardware, precision: str | None = None) -> torch.device:
-    """Return the device that the hardware option asks for (`auto`: a CUDA device where there is one).
+    """Return the device that the hardware option asks for.
 
     Under a launcher with several processes each takes the device of its LOCAL_RANK.
 
@@ -140,14 +140,13 @@ def pick_device(hardware: Hardware, precision: str | None = None) -> torch.devic
     Raises:
         UserError: CUDA is asked for and absent, or the device does not compute in `precision`.
     """
-    wants_cuda = hardware.device == Device.cuda
-    if wants_cuda and not torch.cuda.is_available():
+    if hardware.device is Device.cpu:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise UserError(
             f"hardware={hardware.name} needs a CUDA device and PyTorch sees none",
             "use hardware=cpu, or check the driver with nvidia-smi and that PyTorch is a CUDA build",
         )
-    if hardware.device == Device.cpu or not torch.cuda.is_available():
-        return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(

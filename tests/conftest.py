@@ -1,0 +1,82 @@
+"""Fixtures of all tests: a tiny model made offline. Heavy libraries are imported only where a fixture needs them."""
+
+import dataclasses
+import os
+
+import pytest
+
+from notus_exp.schema import Device, Hardware, Launch, Precision
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub by mistake fails at once
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory):
+    """A folder with a random two-layer model, its tokenizer and chat template (see models.tiny_random)."""
+    from notus_exp.training.models import tiny_random
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    tiny_random(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tiny_model_folder):
+    from notus_exp.training.models import load_tokenizer
+
+    return load_tokenizer(tiny_model_folder)
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """hardware=cpu as conf/ has it; `dataclasses.replace` makes variants."""
+    return Hardware(
+        name="cpu",
+        device=Device.cpu,
+        micro_batch_size=8,
+        scoring_batch_size=1,
+        generation_batch_size=32,
+        attention="sdpa",
+        activation_checkpointing=False,
+        precisions=[Precision.float32, Precision.bfloat16],
+        launch=Launch.plain,
+        processes=1,
+        zero_stage=None,
+        offload=False,
+    )
+
+
+@pytest.fixture
+def context(tmp_path, cpu):
+    """A stage's context; call it with changes to the hardware option, or with sources."""
+    from notus_exp.events import EventWriter
+    from notus_exp.stage import Context
+
+    def make(stage="test", sources=None, **hardware):
+        events = EventWriter(stage, tmp_path / "events.jsonl", tmp_path / "followed.jsonl")
+        return Context(events, dataclasses.replace(cpu, **hardware), tmp_path / "cache", sources or {})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(tmp_path_factory):
+    """SmolLM2-135M-Instruct converted from its wheel (about 15 s); skips where the wheel is not installed."""
+    from notus_exp.errors import UserError
+    from notus_exp.events import EventWriter
+    from notus_exp.schema import Model
+    from notus_exp.slices import BaseModelSlice
+    from notus_exp.stage import Context
+    from notus_exp.training import base_model, sources
+
+    model = Model(name="smollm2_135m", kind="gguf_wheel", hub_id=None, revision="main", path=None, system_prompt="")
+    try:
+        found = sources.model_sources(model)
+    except UserError as error:
+        pytest.skip(str(error))
+    out = tmp_path_factory.mktemp("smollm2")
+    nowhere = Context(EventWriter("base_model", out / "events.jsonl"), None, out, {"model": found.files})
+    base_model.run(BaseModelSlice(model, found.digest), {}, out, nowhere)
+    return out / "model"
