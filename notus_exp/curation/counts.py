@@ -1,0 +1,130 @@
+"""The counts of a curation: every prompt and completion is either in a pair or charged to exactly one rule."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.curation.filters import PROMPT_RULES
+from notus_exp.curation.rejection import PAIR_RULES
+from notus_exp.curation.split import SPLITS
+
+RULES = (*PROMPT_RULES, *PAIR_RULES, "identical_pair", "below_min_margin", "not_valid_under", "above_max_pairs")
+"""What takes prompts, in the order in which the rules are asked."""
+
+REMEDIES = {
+    "excluded_source": "see filters.exclude_sources",
+    "duplicate_prompt": "see filters.duplicate_prompts",
+    "contaminated": "raise filters.contamination.max_overlap, or check that its files are not the training data",
+    "fewer_than_two_scored": "completions lack the score that this selection reads, or are filtered by length: "
+    "try another selection",
+    "tie_at_the_top": "set selection.ties=hash",
+    "nothing_worse": "every completion scores the same: try another selection or rejected.strictly_worse=false",
+    "tie_of_rejected": "set rejected.ties=hash",
+    "identical_pair": "chosen and rejected are the same text: set rejected.strictly_worse=true",
+    "below_min_margin": "lower filters.min_margin",
+    "not_valid_under": "list fewer strategies in filters.valid_under",
+    "above_max_pairs": "raise filters.max_pairs",
+}
+
+
+class Counted(NamedTuple):
+    """What is counted.
+
+    Attributes:
+        prompts: Every prompt: `group, split, rule` (null for a pair), `ties_top, ties_rejected`.
+        completions: Completions in the table.
+        dropped: Completions of remaining prompts taken by a rule of their own.
+        scored: `group` of each completion that no rule took.
+        moved_to_train: Prompts that are in train only because otherwise none would be.
+    """
+
+    prompts: pl.DataFrame
+    completions: int
+    dropped: dict[str, int]
+    scored: pl.Series
+    moved_to_train: int
+
+
+def count(counted: Counted, repair: dict[str, int]) -> dict[str, Any]:
+    """Return the counts, checked.
+
+    Keys: `prompts_in`, `pairs_out`, `prompts_dropped` (rule -> prompts), `completions_in`, `completions_in_pairs`,
+    `completions_not_taken` (left over in a prompt that gave a pair), `completions_dropped` (rule -> completions;
+    `prompt_dropped` are those of a prompt that gave no pair), `ties_top` and `ties_rejected` (pairs that a tie policy
+    decided, and the prompts that it dropped), `repair`, `split` (pairs in each), `moved_to_train` (prompts that
+    are in train only because otherwise none would be).
+    """
+    prompts = counted.prompts
+    pairs = prompts.filter(pl.col("rule").is_null())
+    reached = prompts.filter(pl.col("rule").is_null() | pl.col("rule").is_in(["tie_at_the_top", "tie_of_rejected"]))
+    in_pairs = 2 * pairs.height
+    beside_pairs = int(counted.scored.is_in(pairs["group"].implode()).sum())
+    elsewhere = counted.completions - beside_pairs - sum(counted.dropped.values())
+    counts: dict[str, Any] = {
+        "prompts_in": prompts.height,
+        "pairs_out": pairs.height,
+        "prompts_dropped": {rule: int((prompts["rule"] == rule).sum()) for rule in RULES},
+        "completions_in": counted.completions,
+        "completions_in_pairs": in_pairs,
+        "completions_not_taken": beside_pairs - in_pairs,
+        "completions_dropped": {**counted.dropped, "prompt_dropped": elsewhere},
+        "ties_top": int(reached["ties_top"].sum()),
+        "ties_rejected": int(reached["ties_rejected"].sum()),
+        "repair": repair,
+        "split": {name: int((pairs["split"] == name).sum()) for name in SPLITS},
+        "moved_to_train": counted.moved_to_train,
+    }
+    check_counts(counts)
+    return counts
+
+
+def check_counts(counts: dict[str, Any]) -> None:
+    """Check that prompts, completions, splits and repaired scores are all accounted for.
+
+    Raises:
+        RuntimeError: If a sum does not hold, which is a defect of this package and never of the data.
+    """
+    repair = counts["repair"]
+    sums = {
+        "prompts": (counts["prompts_in"], counts["pairs_out"] + sum(counts["prompts_dropped"].values())),
+        "completions": (
+            counts["completions_in"],
+            counts["completions_in_pairs"]
+            + counts["completions_not_taken"]
+            + sum(counts["completions_dropped"].values()),
+        ),
+        "split": (counts["pairs_out"], sum(counts["split"].values())),
+        "repair": (
+            repair["scores_of_10"],
+            repair["repaired"] + repair["removed"] + repair["ambiguous"] + repair["kept"],
+        ),
+    }
+    wrong = {name: pair for name, pair in sums.items() if pair[0] != pair[1]}
+    negative = [name for name, number in flat(counts).items() if number < 0]
+    if wrong or negative:
+        raise RuntimeError(f"curation's counts do not add up: {wrong or negative}")
+
+
+def flat(counts: dict[str, Any]) -> dict[str, int]:
+    """Return the counts as one level: `prompts_dropped/contaminated` and so on."""
+    result: dict[str, int] = {}
+    for name, value in counts.items():
+        if isinstance(value, dict):
+            result |= {f"{name}/{key}": number for key, number in value.items()}
+        else:
+            result[name] = value
+    return result
+
+
+def explain_no_pairs(counts: dict[str, Any]) -> tuple[str, str]:
+    """Return the message and the remedy for a curation that left no pair: which rule took how many prompts."""
+    taken = {rule: number for rule, number in counts["prompts_dropped"].items() if number}
+    listed = ", ".join(f"{rule} took {number}" for rule, number in taken.items())
+    completions = {rule: number for rule, number in counts["completions_dropped"].items() if number}
+    completions.pop("prompt_dropped", None)
+    if completions:
+        listed += "; of the completions " + ", ".join(f"{rule} took {number}" for rule, number in completions.items())
+    message = f"no pair is left of {counts['prompts_in']} prompts: {listed or 'the feedback is empty'}"
+    return message, REMEDIES[max(taken, key=lambda rule: taken[rule])] if taken else "check the feedback"

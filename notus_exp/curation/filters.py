@@ -1,0 +1,137 @@
+"""Which prompts and completions are left out before pairs are made; each is charged to the first rule that takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+from xxhash import xxh3_64_hexdigest
+
+from notus_exp.curation.columns import OVERALL, RATING
+from notus_exp.curation.contamination import overlap
+from notus_exp.hashing import digest
+from notus_exp.schema import Filters
+
+PROMPT_RULES = ("excluded_source", "duplicate_prompt", "contaminated")
+COMPLETION_RULES = ("empty_response", "below_min_chars", "above_max_chars")
+
+
+class Candidates(NamedTuple):
+    """What the filters left, as two narrow tables without the texts.
+
+    Attributes:
+        prompts: One row a prompt: `group` (UInt32, in the order of row and prompt id), `row, prompt_id, source`, `rule`
+            (the prompt rule that took it, or null).
+        completions: One row a completion of the remaining prompts: `group, at` (UInt32, its position in the table),
+            `completion`, `key` (hash of prompt id and text, 16 hex digits), `overall_score`, `rating_*`.
+        dropped: Completions taken by each completion rule.
+    """
+
+    prompts: pl.DataFrame
+    completions: pl.DataFrame
+    dropped: dict[str, int]
+
+
+def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequence[str]) -> Candidates:
+    """Leave out prompts by source, repetition and contamination, then completions by emptiness and length.
+
+    Args:
+        completions: The completions table; `overall_score` already repaired.
+        filters: The rules.
+        benchmark: Benchmark prompts to keep out.
+    """
+    located = completions.select("row", "prompt_id", "source").with_row_index("at")
+    keys = ["row", "prompt_id"]
+    prompts = located.group_by(keys).agg(pl.col("source").min(), pl.col("at").min()).sort(keys).with_row_index("group")
+    prompts = _exclude_sources(prompts, filters.exclude_sources)
+    if filters.duplicate_prompts:
+        prompts = _leave_out_duplicates(prompts, completions)
+    prompts = _leave_out_contaminated(prompts, completions["instruction"], filters, benchmark)
+    remaining = prompts.filter(pl.col("rule").is_null()).select("group", *keys)
+    numbers = [name for name in completions.columns if name == OVERALL or name.startswith(RATING)]
+    table = (
+        completions.select("row", "prompt_id", "completion", *numbers, _rule(filters).alias("rule"))
+        .with_row_index("at")
+        .join(remaining, on=keys)
+    )
+    taken = table["rule"].value_counts()
+    counts = dict(zip(taken["rule"].to_list(), taken["count"].to_list(), strict=True))
+    table = table.filter(pl.col("rule").is_null())
+    table = table.with_columns(key=_content_keys(table["prompt_id"], completions["response"], table["at"]))
+    return Candidates(
+        prompts.drop("at"),
+        table.select("group", "at", "completion", "key", *numbers),
+        {rule: counts.get(rule, 0) for rule in COMPLETION_RULES},
+    )
+
+
+def leave_out_repeats(completions: pl.DataFrame) -> pl.DataFrame:
+    """Keep one of a prompt's completions with the same text: the one of the lowest index."""
+    return completions.sort("group", "completion").unique(["group", "key"], keep="first", maintain_order=True)
+
+
+def _exclude_sources(prompts: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
+    excluded = pl.col("source").is_in(sources)
+    return prompts.with_columns(rule=pl.when(excluded).then(pl.lit("excluded_source")))
+
+
+def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
+    """Of rows with the same prompt keep the one whose content has the smallest digest, wherever it stands."""
+    remaining = prompts.filter(pl.col("rule").is_null())
+    repeated = remaining.filter(pl.len().over("prompt_id") > 1)
+    if repeated.is_empty():
+        return prompts
+    content = [name for name in completions.columns if name not in ("prompt_id", "row", "completion", "instruction")]
+    rows = completions.join(repeated.select("group", "row", "prompt_id"), on=["row", "prompt_id"])
+    digests = {
+        group: digest(sorted((list(row[1:]) for row in part.select("group", *content).iter_rows()), key=digest))
+        for (group,), part in rows.group_by("group")
+    }
+    ranked = repeated.with_columns(
+        digest=pl.Series([digests[group] for group in repeated["group"]], dtype=pl.String)
+    ).sort("prompt_id", "digest", "group")
+    kept = ranked.unique("prompt_id", keep="first", maintain_order=True)["group"]
+    lost = ranked["group"].filter(~ranked["group"].is_in(kept.implode()))
+    return _mark(prompts, lost, "duplicate_prompt")
+
+
+def _leave_out_contaminated(
+    prompts: pl.DataFrame, instructions: pl.Series, filters: Filters, benchmark: Sequence[str]
+) -> pl.DataFrame:
+    if not benchmark:
+        return prompts
+    remaining = prompts.filter(pl.col("rule").is_null())
+    shares = overlap(instructions.gather(remaining["at"]), benchmark, filters.contamination.ngram)
+    return _mark(prompts, remaining["group"].filter(shares > filters.contamination.max_overlap), "contaminated")
+
+
+def _mark(prompts: pl.DataFrame, groups: pl.Series, rule: str) -> pl.DataFrame:
+    taken = pl.col("group").is_in(groups.implode())
+    return prompts.with_columns(rule=pl.when(taken).then(pl.lit(rule)).otherwise("rule"))
+
+
+def _rule(filters: Filters) -> pl.Expr:
+    """Return the completion rule that takes a completion, or null."""
+    chars = pl.col("response").str.len_chars()
+    empty = ~pl.col("response").str.contains(r"\S") if filters.empty_responses else pl.lit(False)
+    too_long = chars > filters.max_chars if filters.max_chars is not None else pl.lit(False)
+    return (
+        pl.when(empty)
+        .then(pl.lit("empty_response"))
+        .when(chars < filters.min_chars)
+        .then(pl.lit("below_min_chars"))
+        .when(too_long)
+        .then(pl.lit("above_max_chars"))
+    )
+
+
+def _content_keys(prompt_ids: pl.Series, responses: pl.Series, at: pl.Series) -> pl.Series:
+    """Hash each text with its prompt's id as the seed: XXH3 is a fixed specification, Polars' own hash is not."""
+    keys: list[str] = []
+    for start in range(0, len(at), 1 << 16):  # in slices: Python copies of all texts at once would double the memory
+        part = slice(start, start + (1 << 16))
+        seeds = [int(prompt, 16) for prompt in prompt_ids[part].to_list()]
+        texts = responses.gather(at[part]).to_list()
+        keys += [xxh3_64_hexdigest(text.encode(), seed=seed) for text, seed in zip(texts, seeds, strict=True)]
+    return pl.Series("key", keys, dtype=pl.String)

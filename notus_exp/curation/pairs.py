@@ -1,0 +1,173 @@
+"""Curation: the completions table and its settings in, preference pairs and a count per rule out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.curation.columns import check_aspects, needed
+from notus_exp.curation.counts import Counted, count, explain_no_pairs
+from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
+from notus_exp.curation.rejection import choose
+from notus_exp.curation.repair import repair_scores
+from notus_exp.curation.scores import labelling_expr, score_expr
+from notus_exp.curation.split import assign, moved_to_train
+from notus_exp.errors import UserError
+from notus_exp.hashing import uniform
+from notus_exp.schema import PairChoice
+from notus_exp.slices import PairsSlice
+
+CONVERSATION = "conversation"
+"""The `principle` of rows whose system prompt is part of the conversation, so that the pair's prompt shows it."""
+
+
+class Curated(NamedTuple):
+    """The pairs (columns in docs/architecture.md, sorted by row) and the counts that add up (see counts.py)."""
+
+    pairs: pl.DataFrame
+    counts: dict[str, Any]
+
+
+class Attempt(NamedTuple):
+    """What one strategy makes of the candidates.
+
+    Attributes:
+        prompts: One row a prompt with a scored completion: `rejection.choose`'s columns, `margin` and the final `rule`.
+        scored: `group` of each completion that had a score and was no repeat.
+        dropped: Completions without a score, and repeated responses.
+    """
+
+    prompts: pl.DataFrame
+    scored: pl.Series
+    dropped: dict[str, int]
+
+
+def curate(completions: pl.DataFrame, spec: PairsSlice, contamination: Sequence[str] = ()) -> Curated:
+    """Make preference pairs.
+
+    A prompt's pair depends on that prompt's completions and the settings alone. Three rules look across prompts:
+    `duplicate_prompts` (the row whose content has the smallest digest stays), `max_pairs` (the training prompts with
+    the smallest draw of `split.seed`, or the largest margin) and the split of a table without any training prompt.
+
+    Args:
+        completions: The completions table of docs/architecture.md. `latent_*` and unknown columns are not read.
+        spec: The settings; `contamination_digests` is not used here, the texts come in `contamination`.
+        contamination: Benchmark prompts to keep out.
+
+    Raises:
+        UserError: For settings that the table cannot serve, or when no pair is left (naming the rules).
+    """
+    table = completions.select(pl.col(needed(completions.columns)))
+    table = table.with_columns(pl.col(pl.Float64).fill_nan(None))
+    check_aspects(table.columns, spec.aspects)
+    score = score_expr(spec.selection, spec.aspects)
+    others = [labelling_expr(name, spec.aspects) for name in spec.filters.valid_under]
+    candidates = apply_filters(table, spec.filters, contamination)
+    attempt = attempt_pairs(candidates.completions, score, spec)
+    prompts = _charge(candidates, attempt, spec)
+    for other in others:
+        pairs = attempt_pairs(candidates.completions, other, spec).prompts.filter(pl.col("rule").is_null())
+        prompts = _mark(prompts, ~pl.col("group").is_in(pairs["group"].implode()), "not_valid_under")
+    if spec.filters.max_pairs is not None:
+        prompts = _cap(prompts, spec.filters.max_pairs, spec.filters.max_pairs_by, spec.split.seed)
+    counts = count(
+        Counted(
+            prompts,
+            table.height,
+            {**candidates.dropped, **attempt.dropped},
+            attempt.scored,
+            moved_to_train(prompts["prompt_id"], spec.split),
+        ),
+        repair_scores(table, spec.aspects, spec.repair).counts,
+    )
+    if not counts["pairs_out"]:
+        raise UserError(*explain_no_pairs(counts))
+    return Curated(_assemble(table, prompts.filter(pl.col("rule").is_null())), counts)
+
+
+def attempt_pairs(
+    candidates: pl.DataFrame, score: pl.Expr, spec: PairsSlice, min_margin: float | None = None
+) -> Attempt:
+    """Make the pairs of one strategy from the candidates.
+
+    Args:
+        candidates: `filters.Candidates.completions`, overall scores not yet repaired.
+        score: The strategy's score, from `scores.py`.
+        spec: Repair, rejection, ties, seed and the rules on pairs.
+        min_margin: Least margin; None takes that of the settings.
+    """
+    repaired = repair_scores(candidates, spec.aspects, spec.repair).completions
+    scored = repaired.select("group", "at", "completion", "key", score=score).filter(pl.col("score").is_not_null())
+    kept = leave_out_repeats(scored) if spec.filters.duplicate_responses else scored
+    chosen = choose(kept, spec.selection.ties, spec.rejected, spec.seed)
+    chosen = chosen.with_columns(margin=pl.col("chosen_score") - pl.col("rejected_score"))
+    if spec.filters.identical_pairs:
+        chosen = _mark(chosen, pl.col("chosen_key") == pl.col("rejected_key"), "identical_pair")
+    least = spec.filters.min_margin if min_margin is None else min_margin
+    chosen = _mark(chosen, pl.col("margin") < least, "below_min_margin")
+    dropped = {"no_score": candidates.height - scored.height, "duplicate_response": scored.height - kept.height}
+    return Attempt(chosen, kept["group"], dropped)
+
+
+def _charge(candidates: Candidates, attempt: Attempt, spec: PairsSlice) -> pl.DataFrame:
+    """Return every prompt of the table with its split, its pair if it has one, and the rule that took it if not."""
+    prompts = candidates.prompts.with_columns(split=assign(candidates.prompts["prompt_id"], spec.split))
+    prompts = prompts.join(attempt.prompts.rename({"rule": "pair_rule"}), on="group", how="left", maintain_order="left")
+    unscored = pl.when(pl.col("chosen").is_null()).then(pl.lit("fewer_than_two_scored"))
+    return prompts.with_columns(rule=pl.coalesce("rule", "pair_rule", unscored)).drop("pair_rule")
+
+
+def _mark(prompts: pl.DataFrame, taken: pl.Expr, rule: str) -> pl.DataFrame:
+    """Charge the prompts that no earlier rule took to this one."""
+    free = pl.col("rule").is_null() & taken.fill_null(False)
+    return prompts.with_columns(rule=pl.when(free).then(pl.lit(rule)).otherwise("rule"))
+
+
+def _cap(prompts: pl.DataFrame, most: int, by: PairChoice, seed: int) -> pl.DataFrame:
+    """Leave out training pairs beyond `most`."""
+    train = prompts.filter(pl.col("rule").is_null() & (pl.col("split") == "train"))
+    train = train.with_columns(draw=pl.Series(uniform(train["prompt_id"], seed, "max_pairs"), dtype=pl.Float64))
+    margin = pl.col("margin") if by is PairChoice.largest_margin else pl.lit(0.0)
+    train = train.sort(margin.neg(), "draw", "row", "prompt_id")
+    return _mark(prompts, pl.col("group").is_in(train["group"].slice(most).implode()), "above_max_pairs")
+
+
+def _assemble(table: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+    """Gather texts, models and indices of the chosen and rejected completions."""
+    texts = {role: table.select(pl.all().gather(prompts[role])) for role in ("chosen", "rejected")}
+    chosen, rejected = texts["chosen"], texts["rejected"]
+    columns: Mapping[str, pl.Series] = {
+        "prompt": _prompt(chosen),
+        "chosen": _message("assistant", chosen["response"]),
+        "rejected": _message("assistant", rejected["response"]),
+        "chosen_model": chosen["model"],
+        "rejected_model": rejected["model"],
+        "chosen_completion": chosen["completion"],
+        "rejected_completion": rejected["completion"],
+    }
+    joined = prompts.select("prompt_id", "row", "split", "source", "chosen_score", "rejected_score", "margin")
+    joined = joined.with_columns(**columns)
+    return joined.select(PAIR_COLUMNS)
+
+
+PAIR_COLUMNS = ["prompt_id", "row", "split", "source", "prompt", "chosen", "rejected", "chosen_score",
+                "rejected_score", "margin", "chosen_model", "rejected_model", "chosen_completion",
+                "rejected_completion"]  # fmt: skip
+
+
+def _prompt(rows: pl.DataFrame) -> pl.Series:
+    """Return the prompts as lists of messages: the user's, after the system's where it is part of the conversation."""
+    user = _message("user", rows["instruction"])
+    if not (rows["principle"] == CONVERSATION).any():
+        return user
+    system = _message("system", rows["system_prompt"])
+    shown = (pl.col("principle") == CONVERSATION) & (pl.col("system_prompt") != "")
+    return rows.select(pl.when(shown).then(pl.concat_list(system, user)).otherwise(user)).to_series()
+
+
+def _message(role: str, content: pl.Series) -> pl.Series:
+    """Return lists of one message each, in TRL's conversational format."""
+    frame = content.rename("content").to_frame()
+    return frame.select(message=pl.concat_list(pl.struct(role=pl.lit(role), content="content")))["message"]

@@ -1,0 +1,74 @@
+"""Train, validation and test by a hash of the prompt id: the same for every strategy, other rows do not move it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from notus_exp.errors import UserError
+from notus_exp.hashing import uniform
+from notus_exp.schema import Split
+
+SPLITS = ("train", "validation", "test")
+
+
+def assign(prompt_ids: Iterable[str], split: Split) -> pl.Series:
+    """Say which split each prompt belongs to.
+
+    With u = uniform(prompt id, split.seed): test where u < test, validation where u < test + validation, else train.
+    One exception looks across prompts: where no prompt at all would be in train, all of them are, so a table of one
+    prompt trains. Give it every prompt of the feedback, before any filter, so that all stages agree.
+
+    Args:
+        prompt_ids: Ids of 16 hex digits, shape (n,), repeats allowed.
+        split: Shares and seed.
+
+    Returns:
+        String series `split` of shape (n,), aligned with the ids.
+
+    Raises:
+        UserError: If the shares leave nothing to train on.
+    """
+    names = _by_draw(prompt_ids, split)
+    if not (names == "train").any():
+        names = np.full(len(names), "train")
+    return pl.Series("split", names.tolist(), dtype=pl.String)
+
+
+def moved_to_train(prompt_ids: Iterable[str], split: Split) -> int:
+    """Return how many of these ids `assign` moves to train because none would be there otherwise."""
+    names = _by_draw(prompt_ids, split)
+    return 0 if (names == "train").any() else len(names)
+
+
+def _by_draw(prompt_ids: Iterable[str], split: Split) -> np.ndarray:
+    held_out = split.test + split.validation
+    if held_out >= 1:
+        raise UserError(
+            f"split.validation={split.validation} and split.test={split.test} leave nothing to train on",
+            "their sum must be below 1",
+        )
+    draws = uniform(prompt_ids, split.seed, "split")
+    return np.select([draws < split.test, draws < held_out], ["test", "validation"], default="train")
+
+
+def test_prompts(completions: pl.DataFrame, split: Split, max_prompts: int | None) -> list[str]:
+    """Return the ids of the prompts that compare policies, the same whatever the curation.
+
+    Args:
+        completions: The completions table (only `prompt_id` is read).
+        split: Shares and seed.
+        max_prompts: At most so many, those with the smallest draw; None for all.
+
+    Returns:
+        Distinct prompt ids of the test split, in the order of their draw.
+    """
+    ids = completions["prompt_id"].unique().sort()
+    held_out = ids.filter(assign(ids, split) == "test")
+    order = np.argsort(uniform(held_out, split.seed, "test_prompts"), kind="stable")
+    return held_out.gather(order[:max_prompts].tolist()).to_list()
+
+
+test_prompts.__test__ = False  # type: ignore[attr-defined]  # its name alone would make pytest collect it
