@@ -1,0 +1,192 @@
+"""From a recipe and a machine to the trainer's arguments: pure, and the only place that knows the trainer's names."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from peft import LoraConfig
+from trl import DPOConfig
+
+from notus_exp.errors import UserError
+from notus_exp.schema import DPO, Hardware, Lora
+
+BATCH_LOSSES = frozenset({"aot", "aot_unpaired"})
+"""Losses that sort the pairs of one forward pass, so that its size is part of the loss."""
+
+# transformers renamed the option and warns about the old name; its older versions know only that.
+_CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in DPOConfig.__dataclass_fields__
+)
+
+
+class BatchPlan(NamedTuple):
+    """How a global batch is spread: `micro` pairs x `accumulation` passes x `processes`."""
+
+    micro: int
+    accumulation: int
+    processes: int
+
+
+class StepPlan(NamedTuple):
+    """Optimiser steps of a run: `total` of them, `per_epoch` in one pass, the first `warmup` with a rising rate."""
+
+    total: int
+    per_epoch: int
+    warmup: int
+
+
+def plan_batches(dpo: DPO, hardware: Hardware) -> BatchPlan:
+    """Spread a global batch over processes and forward passes.
+
+    A micro-batch larger than a process's share becomes that share.
+
+    Raises:
+        UserError: The global batch does not divide by the processes, or a process's share by the micro-batch; or a
+            loss sorts the pairs of a whole batch and the batch is spread over several passes.
+    """
+    batch, processes = dpo.global_batch_size, hardware.processes
+    if batch % processes:
+        raise UserError(
+            f"dpo.global_batch_size={batch} does not divide by hardware.processes={processes}",
+            "change hardware.processes; the global batch belongs to the recipe",
+        )
+    share = batch // processes
+    micro = min(hardware.micro_batch_size, share)
+    if share % micro:
+        raise UserError(
+            f"dpo.global_batch_size={batch} over hardware.processes={processes} is {share} pairs each, which do not "
+            f"divide by hardware.micro_batch_size={hardware.micro_batch_size}",
+            f"set hardware.micro_batch_size={_divisor_below(share, micro)}",
+        )
+    plan = BatchPlan(micro, share // micro, processes)
+    sorting = sorted(BATCH_LOSSES.intersection(dpo.loss_type))
+    if sorting and micro != batch:
+        raise UserError(
+            f"dpo.loss_type={sorting[0]} sorts the pairs of a whole batch, but dpo.global_batch_size={batch} is spread "
+            f"over passes of {micro} pairs: the result would depend on the hardware",
+            f"set hardware.micro_batch_size={batch} and hardware.processes=1, or lower dpo.global_batch_size",
+        )
+    return plan
+
+
+def plan_steps(dpo: DPO, pairs: int) -> StepPlan:
+    """Count the optimiser steps; an epoch's last, incomplete batch is a step too.
+
+    Raises:
+        UserError: The warm-up would not end within the training.
+    """
+    per_epoch = math.ceil(pairs / dpo.global_batch_size)
+    total = dpo.max_steps if dpo.max_steps is not None else math.ceil(dpo.epochs * per_epoch)
+    warmup = math.ceil(dpo.warmup * total) if dpo.warmup < 1 else int(dpo.warmup)
+    if warmup > total:
+        raise UserError(
+            f"dpo.warmup={dpo.warmup:g} steps is more than the {total} steps of the training",
+            "give a share below 1, or train longer",
+        )
+    return StepPlan(total, per_epoch, warmup)
+
+
+def dpo_arguments(
+    dpo: DPO, hardware: Hardware, *, train_pairs: int, validation_pairs: int, seed: int, out: Path, use_cpu: bool
+) -> dict[str, Any]:
+    """Return the keyword arguments of `trl.DPOConfig` for a recipe on a machine.
+
+    `max_prompt_length` and `long_prompts` are not among them: prompts are dropped or cut where they are encoded, before
+    the reference log-probs are computed.
+
+    Args:
+        dpo: The recipe.
+        hardware: The machine; its `device` is already resolved into `use_cpu`.
+        train_pairs: Training pairs, at least 1.
+        validation_pairs: Validation pairs; without any, nothing is evaluated.
+        seed: Moves the adapter's initialisation, dropout and data order.
+        out: Folder for checkpoints.
+        use_cpu: Whether the processor computes.
+
+    Raises:
+        UserError: See `plan_batches` and `plan_steps`.
+    """
+    batches, steps = plan_batches(dpo, hardware), plan_steps(dpo, train_pairs)
+    evaluates = dpo.evaluations > 0 and validation_pairs > 0
+    return {
+        "output_dir": str(out),
+        # the objective
+        "beta": dpo.beta,
+        "loss_type": list(dpo.loss_type),
+        "loss_weights": None if dpo.loss_weights is None else list(dpo.loss_weights),
+        "label_smoothing": dpo.label_smoothing,
+        "max_length": dpo.max_length,
+        "precompute_ref_log_probs": True,
+        "disable_dropout": False,  # it would also switch off the adapter's; the base model's is switched off in dpo.py
+        # optimisation
+        "learning_rate": dpo.learning_rate,
+        "lr_scheduler_type": dpo.lr_scheduler,
+        "warmup_steps": steps.warmup,
+        "optim": dpo.optimizer,
+        "weight_decay": dpo.weight_decay,
+        "max_grad_norm": dpo.max_grad_norm,
+        "num_train_epochs": dpo.epochs,
+        "max_steps": dpo.max_steps or -1,
+        "per_device_train_batch_size": batches.micro,
+        "gradient_accumulation_steps": batches.accumulation,
+        # sft is a mean over the tokens of a pass: pairs evaluated one by one do not depend on who shares their pass
+        "per_device_eval_batch_size": 1 if "sft" in dpo.loss_type else batches.micro,
+        "seed": seed,
+        "data_seed": seed,
+        # the machine
+        "bf16": dpo.precision.name == "bfloat16",
+        "fp16": dpo.precision.name == "float16",
+        "tf32": None if use_cpu else False,  # float32 means float32, on every device
+        "use_cpu": use_cpu,
+        _CHECKPOINTING: hardware.activation_checkpointing,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": not use_cpu,
+        # what is kept and told
+        "eval_strategy": "steps" if evaluates else "no",
+        "eval_steps": math.ceil(steps.total / dpo.evaluations) if evaluates else None,
+        "save_strategy": "steps",
+        "save_steps": math.ceil(steps.total / dpo.checkpoints),
+        "save_total_limit": None,  # checkpoints.py removes old ones, and only after a newer one is complete
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "include_num_input_tokens_seen": "non_padding",
+        "prediction_loss_only": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "push_to_hub": False,
+    }
+
+
+def dpo_config(arguments: dict[str, Any], hardware: Hardware) -> DPOConfig:
+    """Make the trainer's config of `dpo_arguments`.
+
+    Raises:
+        UserError: The launched world is another one than the hardware option describes.
+    """
+    config = DPOConfig(**arguments)
+    if config.world_size != hardware.processes:
+        raise UserError(
+            f"hardware.processes={hardware.processes}, but {config.world_size} processes were launched",
+            "start the run through the launch command that its plan shows",
+        )
+    return config
+
+
+def lora_config(lora: Lora) -> LoraConfig | None:
+    """Return the adapter's config, or None where all weights are trained (`r: 0`)."""
+    if lora.r == 0:
+        return None
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _divisor_below(share: int, micro: int) -> int:
+    return next(size for size in range(micro, 0, -1) if share % size == 0)

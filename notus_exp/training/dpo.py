@@ -1,0 +1,234 @@
+"""The stage `policy`: trains the base model on the pairs with DPO, resumes a killed training, keeps the final model."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import torch
+from accelerate import PartialState
+from datasets import Dataset, load_from_disk
+from transformers import PreTrainedModel, PrinterCallback
+from trl.trainer.utils import disable_dropout_in_model
+
+from notus_exp import files
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.schema import DPO, Lora
+from notus_exp.slices import PolicySlice
+from notus_exp.stage import Context
+from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
+from notus_exp.training.checkpoints import keep_only, newest_complete, step_of
+from notus_exp.training.model_card import write_card
+from notus_exp.training.models import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
+from notus_exp.training.trainer import COLUMNS, PairTrainer, Reporter, final_metrics
+
+CHECKPOINTS = "checkpoints"
+DATASET = "dataset"
+
+
+class JoinedPairs(NamedTuple):
+    """Pairs of a split with their token ids and reference log-probs (columns `COLUMNS`), and how many had none."""
+
+    rows: pl.DataFrame
+    without_reference: int
+
+
+def run(slice: PolicySlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Train the policy and write it to `out/model`: an adapter or full weights (safetensors), tokenizer, model card.
+
+    A killed attempt's newest complete checkpoint in `out/checkpoints` is resumed; on the CPU the result is then the
+    same to the bit.
+
+    Args:
+        slice: The recipe, the seed, the system turn.
+        inputs: Artifacts `pairs`, `base_model`, `reference`.
+        out: Folder to write into, perhaps with the work of a killed attempt.
+        context: Events and hardware.
+
+    Returns:
+        Facts: counts of pairs, steps and tokens, final metrics, device and cost.
+
+    Raises:
+        UserError: No pair to train on, a setting that does not fit the model or the machine, or a loss that is no
+            longer a number.
+    """
+    start = time.monotonic()
+    pairs, reference = (
+        pl.read_parquet(inputs["pairs"] / files.PAIRS),
+        pl.read_parquet(inputs["reference"] / files.REFERENCE),
+    )
+    train = join_pairs(pairs.filter(pl.col("split") == "train"), reference)
+    validation = join_pairs(pairs.filter(pl.col("split") == "validation"), reference)
+    if train.rows.is_empty():
+        raise UserError(
+            f"none of the {train.without_reference} training pairs is left to train on: their prompts are too long",
+            "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
+        )
+    trainer = _make_trainer(slice, inputs, train.rows, validation.rows, out, context)
+    _train(trainer, out / CHECKPOINTS, context)
+    facts = {
+        **_counts(trainer, slice.dpo, train, validation),
+        **final_metrics(trainer.state),
+        "seconds": round(time.monotonic() - start, 3),
+        **_cost(trainer.args.device),
+    }
+    trainer.save_model(str(out / files.MODEL))
+    if trainer.is_world_process_zero():
+        _finish(slice, inputs, out, facts)
+    trainer.accelerator.wait_for_everyone()
+    return facts
+
+
+def join_pairs(pairs: pl.DataFrame, reference: pl.DataFrame) -> JoinedPairs:
+    """Give each pair the token ids and reference log-probs of its two completions.
+
+    Args:
+        pairs: Rows of pairs.parquet of one split.
+        reference: reference.parquet: one row per (prompt_id, row, completion).
+
+    Returns:
+        The pairs that have both, in their own order, and the number of those that have not: their prompt was too long,
+        or (validation) they are more than `dpo.max_validation_pairs`.
+
+    Raises:
+        UserError: The reference artifact holds a completion twice or not under one prompt.
+    """
+    key = ["prompt_id", "row", "completion"]
+    if reference.select(key).is_duplicated().any():
+        raise UserError("the reference artifact holds a completion twice", "delete that artifact and run again")
+    joined = pairs
+    for side in ("chosen", "rejected"):
+        columns = reference.select(
+            "prompt_id",
+            "row",
+            pl.col("completion").alias(f"{side}_completion"),
+            pl.col("prompt_ids").alias(f"{side}_prompt_ids"),
+            pl.col("completion_ids").alias(f"{side}_ids"),
+            pl.col("ref_logp").alias(f"ref_{side}_logps"),
+        )
+        joined = joined.join(columns, on=["prompt_id", "row", f"{side}_completion"], how="inner", maintain_order="left")
+    differing = joined.filter(pl.col("chosen_prompt_ids") != pl.col("rejected_prompt_ids"))
+    if not differing.is_empty():
+        raise UserError(
+            f"prompt {differing['prompt_id'][0]} has other token ids beside its chosen than its rejected response",
+            "delete the reference artifact and run again",
+        )
+    rows = joined.rename({"chosen_prompt_ids": "prompt_ids"}).select(COLUMNS)
+    return JoinedPairs(rows, len(pairs) - len(rows))
+
+
+def check_targets(model: PreTrainedModel, lora: Lora) -> None:
+    """Refuse names in `lora.target_modules` that no layer of the model has: PEFT ignores all but the last such name.
+
+    Raises:
+        UserError: Naming the layer and the nearest one.
+    """
+    layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    for target in lora.target_modules:
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
+            raise UserError(
+                f"dpo.lora.target_modules has {target!r}, which the model has not",
+                did_you_mean(target, {name.rpartition(".")[2] for name in layers} - {"lm_head"}),
+            )
+
+
+def _make_trainer(
+    slice: PolicySlice,
+    inputs: dict[str, Path],
+    train: pl.DataFrame,
+    validation: pl.DataFrame,
+    out: Path,
+    context: Context,
+) -> PairTrainer:
+    dpo, hardware = slice.dpo, context.hardware
+    device = pick_device(hardware, dpo.precision.name)
+    arguments = dpo_arguments(
+        dpo,
+        hardware,
+        train_pairs=len(train),
+        validation_pairs=len(validation),
+        seed=slice.seed,
+        out=out / CHECKPOINTS,
+        use_cpu=device.type == "cpu",
+    )
+    config = dpo_config(arguments, hardware)
+    base = inputs["base_model"] / files.MODEL
+    model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=dpo.lora.r == 0)
+    adapter = lora_config(dpo.lora)
+    if adapter is not None:
+        check_targets(model, dpo.lora)
+    disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
+    trainer = PairTrainer(
+        model=model,
+        args=config,
+        train_dataset=_on_disk(train, out / DATASET / "train"),
+        eval_dataset=_on_disk(validation, out / DATASET / "validation") if config.eval_strategy == "steps" else None,
+        processing_class=load_tokenizer(base),
+        peft_config=adapter,
+        callbacks=[Reporter(context.events, dpo.precision.name)],
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
+    return trainer
+
+
+def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
+    """Write a dataset and open it from there: memory-mapped, and the same file for every process."""
+    with PartialState().main_process_first():
+        if PartialState().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+            Dataset.from_polars(rows).save_to_disk(folder)
+        return load_from_disk(folder)
+
+
+def _train(trainer: PairTrainer, checkpoints: Path, context: Context) -> None:
+    """Train to the end, from the newest complete checkpoint where there is one."""
+    found = newest_complete(checkpoints)
+    trainer.accelerator.wait_for_everyone()  # every process has looked before one removes the others
+    if trainer.is_world_process_zero():
+        keep_only(checkpoints, found)
+        context.events.forget_after(step_of(found) if found else 0)
+    trainer.accelerator.wait_for_everyone()
+    trainer.train(resume_from_checkpoint=str(found) if found else None)
+
+
+def _counts(trainer: PairTrainer, dpo: DPO, train: JoinedPairs, validation: JoinedPairs) -> dict[str, Any]:
+    state = trainer.state
+    return {
+        "steps": state.global_step,
+        "epochs": round(state.global_step / plan_steps(dpo, len(train.rows)).per_epoch, 6),
+        "pairs_trained": min(len(train.rows), state.global_step * dpo.global_batch_size),
+        "pairs_without_reference": train.without_reference,
+        "validation_pairs": len(validation.rows),
+        "validation_pairs_without_reference": validation.without_reference,
+        "tokens": int(state.num_input_tokens_seen),
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    }
+
+
+def _cost(device: torch.device) -> dict[str, Any]:
+    """Name the device and its peak memory in bytes: of the CUDA allocator, or of the whole process on the CPU."""
+    if device.type == "cuda":
+        return {
+            "device": torch.cuda.get_device_name(device),
+            "peak_memory_bytes": torch.cuda.max_memory_allocated(device),
+        }
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"device": "cpu", "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+
+
+def _finish(slice: PolicySlice, inputs: dict[str, Path], out: Path, facts: dict[str, Any]) -> None:
+    model = out / files.MODEL
+    adapter = model / ADAPTER_CONFIG
+    if adapter.exists():  # PEFT notes the place on this machine; the artifact's name is the same on all
+        content = json.loads(adapter.read_text(encoding="utf-8"))
+        content["base_model_name_or_path"] = inputs["base_model"].name
+        adapter.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_card(model, slice, inputs, facts)
+    shutil.rmtree(out / CHECKPOINTS)
+    shutil.rmtree(out / DATASET)

@@ -1,0 +1,123 @@
+"""The model card of a policy: what it was trained from, on which pairs, how, and how to load it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from notus_exp import files
+from notus_exp.slices import PolicySlice, to_json
+from notus_exp.training.models import ADAPTER_CONFIG
+
+CARD = "README.md"
+LIBRARIES = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets")
+
+
+def write_card(model: Path, slice: PolicySlice, inputs: dict[str, Path], facts: dict[str, Any]) -> None:
+    """Write `README.md` into the policy's model folder.
+
+    Args:
+        model: Folder with the saved policy.
+        slice: The recipe.
+        inputs: Input name -> artifact folder, named `<stage>-<key>`.
+        facts: What the stage counted and measured.
+    """
+    (model / CARD).write_text(render_card(model, slice, inputs, facts), encoding="utf-8")
+
+
+def render_card(model: Path, slice: PolicySlice, inputs: dict[str, Path], facts: dict[str, Any]) -> str:
+    """Return the card's text; arguments as for `write_card`. Values are escaped: names and texts may come from data."""
+    environment = Environment(
+        loader=PackageLoader("notus_exp.training"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    environment.filters["yaml"] = lambda value: json.dumps(value, ensure_ascii=True)  # JSON is YAML
+    adapter = (model / ADAPTER_CONFIG).exists()
+    template = environment.get_template("model_card.md.j2")
+    return template.render(
+        adapter=adapter,
+        base_model=_base_name(inputs["base_model"]),
+        base_artifact=inputs["base_model"].name,
+        library="peft" if adapter else "transformers",
+        tags=["dpo", "trl", "notus-exp", *(["lora"] if adapter else [])],
+        recipe=flatten(to_json(slice)),
+        lineage=lineage(inputs),
+        curation=_curation(inputs["pairs"]),
+        facts=flatten(facts),
+        versions=_versions(),
+    )
+
+
+def lineage(inputs: dict[str, Path]) -> dict[str, list[str]]:
+    """Return every artifact that the policy comes from -> the artifacts that one was made from.
+
+    The inputs' manifests name their own inputs; those lie beside them.
+    """
+    found: dict[str, list[str]] = {}
+    waiting = sorted(inputs.values())
+    while waiting:
+        folder = waiting.pop(0)
+        if folder.name in found:
+            continue
+        uses = _manifest(folder).get("inputs", {})
+        parents = [folder.parent / f"{name}-{key[:16]}" for name, key in sorted(uses.items())]
+        found[folder.name] = [parent.name for parent in parents]
+        waiting += parents
+    return found
+
+
+def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested JSON as dotted key -> number, text or list of such; other lists are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif not isinstance(value, list) or all(not isinstance(item, dict | list) for item in value):
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _base_name(folder: Path) -> str:
+    """Return the base model's hub id where it has one, else its artifact's name."""
+    model = _manifest(folder).get("slice", {}).get("model", {})
+    return model.get("hub_id") or folder.name
+
+
+def _curation(pairs: Path) -> dict[str, Any]:
+    path = pairs / files.CURATION_JSON
+    return flatten(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / files.MANIFEST
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return content
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:  # a checkout that is run without being installed
+            versions[library] = "not installed as a package"
+    return versions
+
+
+def _cell(value: Any) -> str:
+    """Return a value as the text of a Markdown table's cell: one line, no column mark, no code mark."""
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join(text.split()).replace("|", "\\|").replace("`", "'")
