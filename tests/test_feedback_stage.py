@@ -75,6 +75,12 @@ def test_too_many_malformed_rows_stop_it_after_all_are_in_the_quarantine_file(tm
     assert not (tmp_path / "out" / "completions.parquet").exists()
 
 
+def test_data_of_another_layout_is_told_so(tmp_path):
+    with pytest.raises(UserError, match="2 malformed rows") as error:
+        run_on(tmp_path, write(tmp_path / "a.jsonl", {"prompt": "p"}, {"prompt": "q"}))
+    assert "none fits data=ultrafeedback" in error.value.hint
+
+
 def test_a_lone_surrogate_reaches_the_quarantine_file_unchanged(tmp_path):
     bad = GOOD | {"instruction": "\ud83d"}
     _, out = run_on(tmp_path, write(tmp_path / "a.jsonl", GOOD, bad), max_bad_rows=1)

@@ -14,7 +14,7 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import pairs, rated, ultrafeedback
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
 from notus_exp.feedback.table import Parsed, build, check
-from notus_exp.schema import DATA_SCHEMAS, Data
+from notus_exp.schema import DATA_SCHEMAS, Data, Simulated
 from notus_exp.slices import FeedbackSlice, from_json
 from notus_exp.stage import Context
 
@@ -45,14 +45,14 @@ def run(slice: FeedbackSlice, inputs: dict[str, Path], out: Path, context: Conte
             columns or files that are not there.
     """
     spec = _spec(slice.data)
-    if slice.data["name"] == "simulated":
+    if isinstance(spec, Simulated):
         from notus_exp.feedback.simulated import simulate
 
         table = simulate(spec)
         counts = {"records": table["row"].n_unique(), "bad_rows": 0}
     else:
         parsed = READERS[slice.data["name"]](spec, _records(slice, context))
-        _quarantine(parsed.malformed, out / files.QUARANTINE, spec.max_bad_rows)
+        _quarantine(parsed, out / files.QUARANTINE, spec)
         table = build(parsed.rows, spec.aspects)
         counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts}
     if table.is_empty():
@@ -83,8 +83,9 @@ def _records(slice: FeedbackSlice, context: Context) -> Iterator[Record | Malfor
     return read_hub(slice.data["hub_id"], slice.data["hub_split"], slice.data_digest, report)
 
 
-def _quarantine(malformed: list[Malformed], path: Path, most: int) -> None:
-    """Write the malformed rows; raise if there are more than `most`."""
+def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
+    """Write the malformed rows; raise if there are more than `data.max_bad_rows`."""
+    malformed, most = parsed.malformed, spec.max_bad_rows
     if not malformed:
         return
     # ASCII, because a malformed row may hold what UTF-8 cannot
@@ -92,10 +93,10 @@ def _quarantine(malformed: list[Malformed], path: Path, most: int) -> None:
     if len(malformed) > most:
         first = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in malformed[:SHOWN])
         rows = "1 malformed row" if len(malformed) == 1 else f"{len(malformed)} malformed rows"
-        raise UserError(
-            f"{rows}, data.max_bad_rows is {most}: {first}",
-            f"all with their text: {path}; mend them, or set data.max_bad_rows={len(malformed)} to go without them",
-        )
+        remedy = f"mend them, or set data.max_bad_rows={len(malformed)} to go without them"
+        if len(malformed) == parsed.records:
+            remedy = f"none fits data={spec.name}: is it the layout of another option ({', '.join(READERS)})?"
+        raise UserError(f"{rows}, data.max_bad_rows is {most}: {first}", f"all with their text: {path}; {remedy}")
 
 
 def _facts(table: pl.DataFrame, aspects: list[str]) -> dict[str, int]:
