@@ -50,7 +50,7 @@ def sources(spec: Data) -> FeedbackSources:
     if commit is None:
         raise UserError(
             f"dataset {spec.hub_id} cannot be reached, and no earlier download tells the commit of '{spec.revision}'",
-            "go online, read a local copy with data.path=FILE, or reuse an earlier run's data with data.revision=COMMIT",
+            "go online, read a local copy with data.path=FILE, or reuse an earlier run's by data.revision=COMMIT",
         )
     return FeedbackSources(commit, [])
 
