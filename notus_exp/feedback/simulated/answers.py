@@ -84,14 +84,21 @@ def answer(prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = 
 
 def _make_plan(prompt: Prompt, skill: float, draws: Draws) -> _Plan:
     kept = frozenset(constraint.kind for constraint in prompt.constraints if draws.chance(skill))
-    # The words asked for are those of a true statement, which an answer without statements on the topic cannot have.
-    defects = ("padded",) if "include" in kept else ("padded", "off_topic", "hollow")
+    defects = _possible_defects(prompt, kept)
     return _Plan(
         kept=kept,
         wrong=tuple(not draws.chance(skill) for _ in range(_MOST)),
         hedged=not draws.chance(skill),
-        defect="" if draws.chance(skill) else draws.pick(defects),
+        defect="" if draws.chance(skill) or not defects else draws.pick(defects),
     )
+
+
+def _possible_defects(prompt: Prompt, kept: frozenset[str]) -> list[str]:
+    """Return the ways of being unhelpful that contradict no constraint as it is kept or broken; it can be none."""
+    # The words asked for are those of a true statement on the topic.
+    defects = [] if "include" in kept else ["off_topic", "hollow"]
+    short = "max_words" in kept or ("min_words" in prompt.constraints_by_kind and "min_words" not in kept)
+    return defects if short else [*defects, "padded"]
 
 
 def _qualities(
@@ -129,7 +136,8 @@ def _amount(prompt: Prompt, plan: _Plan, draws: Draws) -> tuple[int, int]:
     for kind, params in prompt.constraints_by_kind.items():
         kept = kind in plan.kept
         if kind in ("bullets", "sentences"):
-            return (params["n"] if kept else max(1, params["n"] + draws.pick((-1, 1)))), 0
+            n = params["n"]
+            return (n if kept else n + draws.pick((-1, 1) if n > 1 else (1,))), 0
         if kind == "json":
             return 1, 0
         if kind == "max_words":
