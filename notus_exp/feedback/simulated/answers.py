@@ -125,7 +125,7 @@ def _statements(prompt: Prompt, plan: _Plan, draws: Draws) -> list[_Statement]:
     if plan.defect == "hollow":
         supply = [_Statement(text.format(prompt.topic.name), True) for text in draws.shuffled(HOLLOW)]
     else:
-        supply = _supply(prompt, plan, exact, draws)
+        supply = _supply(prompt, plan, draws)
     if fewest_words:
         exact = next((n for n in range(1, _MOST) if _count(supply[:n]) >= fewest_words), _MOST)
     return draws.shuffled(supply[:exact])
@@ -147,7 +147,7 @@ def _amount(prompt: Prompt, plan: _Plan, draws: Draws) -> tuple[int, int]:
     return 1 + draws.chance(0.35), 0
 
 
-def _supply(prompt: Prompt, plan: _Plan, exact: int, draws: Draws) -> list[_Statement]:
+def _supply(prompt: Prompt, plan: _Plan, draws: Draws) -> list[_Statement]:
     """Return `_MOST` statements, true and wrong as planned, with or without the words that are asked for."""
     topic = _other_topic(prompt.topic, draws) if plan.defect == "off_topic" else prompt.topic
     true, wrong = draws.shuffled(topic.true), draws.shuffled(topic.wrong)
