@@ -10,6 +10,7 @@ from notus_exp.schema import Device, Hardware, Launch, Precision
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub by mistake fails at once
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from threads, and tests run side by side
 
 
 @pytest.fixture(scope="session")

@@ -138,14 +138,15 @@ def _cut(tokenizer: PreTrainedTokenizerFast, turns: list[Message], length: int, 
     if place is None:
         return None
     content = turns[place]["content"]
-    starts = [
-        start
-        for start, _ in tokenizer(content, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    ]
+    offsets = tokenizer(content, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    # Where a token begins that is not the rest of a character which the token before it began.
+    starts = [start for start, _ in offsets]
+    ends = [0, *(end for _, end in offsets)]
     cut = 0
     while length > most:
         cut += length - most  # the text after a cut may tokenise into more tokens than were counted: cut again
-        if cut >= len(starts):
+        cut = next((i for i in range(cut, len(starts)) if starts[i] >= ends[i]), len(starts))
+        if cut == len(starts):
             return None
         shorter = [*turns[:place], {**turns[place], "content": content[starts[cut] :]}, *turns[place + 1 :]]
         ids = _template(tokenizer, shorter, add_generation_prompt=True)
