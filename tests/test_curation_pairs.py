@@ -202,7 +202,7 @@ ANY_SETTINGS = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(spec=ANY_SETTINGS, seed=st.integers(0, 10_000))
 def test_row_order_and_other_rows_do_not_change_a_prompts_pair(spec: object, seed: int) -> None:
     frame = _world(24, seed)
@@ -215,7 +215,7 @@ def test_row_order_and_other_rows_do_not_change_a_prompts_pair(spec: object, see
     assert_frame_equal(grown, expected.pairs)
 
 
-@hypothesis_settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10_000), how=st.sampled_from(["random", "lowest", "second_best"]))
 def test_the_order_of_a_prompts_completions_does_not_change_the_texts_of_its_pair(seed: int, how: str) -> None:
     frame = _world(24, seed)

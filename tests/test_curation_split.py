@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from curation_tables import completion, prompt, settings, table
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from notus_exp.curation.pairs import curate
@@ -30,6 +31,7 @@ def test_the_borders_are_draws_below_test_then_below_test_plus_validation() -> N
     assert assign(IDS, split).to_list() == expected
 
 
+@hypothesis_settings(max_examples=30, deadline=None)
 @given(st.permutations(range(12)), st.integers(12, 200))
 def test_other_prompts_and_their_order_do_not_move_a_prompt(order: list[int], more: int) -> None:
     split = Split(0, 0.1, 0.1)

@@ -129,8 +129,8 @@ def _cap(prompts: pl.DataFrame, most: int, by: PairChoice, seed: int) -> pl.Data
     """Leave out training pairs beyond `most`."""
     train = prompts.filter(pl.col("rule").is_null() & (pl.col("split") == "train"))
     train = train.with_columns(draw=pl.Series(uniform(train["prompt_id"], seed, "max_pairs"), dtype=pl.Float64))
-    margin = pl.col("margin") if by is PairChoice.largest_margin else pl.lit(0.0)
-    train = train.sort(margin.neg(), "draw", "row", "prompt_id")
+    first = [-pl.col("margin")] if by is PairChoice.largest_margin else []
+    train = train.sort(*first, "draw", "row", "prompt_id")
     return _mark(prompts, pl.col("group").is_in(train["group"].slice(most).implode()), "above_max_pairs")
 
 
