@@ -230,8 +230,8 @@ def end_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, syste
     The last are the special tokens that the chat template writes after an assistant's text.
     """
     configured = model.generation_config.eos_token_id
-    found = {int(tokenizer.eos_token_id)}
-    found |= set(configured if isinstance(configured, list) else [] if configured is None else [configured])
+    found = set(configured if isinstance(configured, list) else [] if configured is None else [configured])
+    found.add(int(tokenizer.eos_token_id))
     turn = encode(tokenizer, [{"role": "user", "content": "a"}], "b", system_prompt, Limits(10**9, None, "drop"))
     if turn is not None:
         special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
@@ -252,10 +252,8 @@ def _generation_config(decoding: Decoding) -> GenerationConfig:
 
 def _load(base: Path, adapter: Path | None, precision: str, context: Context) -> PreTrainedModel:
     model = load_model(base, adapter, precision, context.hardware)
-    if adapter is not None and precision == "float32":
-        # Less work per token. In 8 or 11 bits of mantissa the merged weights would lose part of the adapter.
-        model = model.merge_and_unload()
-    return model
+    # Merged, a token is less work; in 8 or 11 bits of mantissa the merged weights would lose part of the adapter.
+    return model.merge_and_unload() if adapter is not None and precision == "float32" else model
 
 
 def _check_length(model: PreTrainedModel, prompts: list[Encoded], max_new_tokens: int) -> None:

@@ -312,6 +312,18 @@ def test_a_killed_training_resumes_to_the_same_bits(artifacts, tmp_path):
     assert reported[0] == reported[1]
 
 
+def test_a_run_killed_after_its_last_step_only_finishes(artifacts, tmp_path, monkeypatch):
+    whole = train(artifacts, tmp_path / "whole", recipe())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dpo, "write_card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(artifacts, tmp_path / "killed", recipe())
+    finished = train(artifacts, tmp_path / "killed", recipe())
+    differing = {key for key in whole if finished[key] != whole[key]}
+    assert differing <= {"seconds", "peak_memory_bytes"}
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(weights(tmp_path / "killed")[name], tensor)
+
+
 def test_only_a_marked_checkpoint_counts(tmp_path):
     for step in (2, 4, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()

@@ -230,5 +230,6 @@ def _finish(slice: PolicySlice, inputs: dict[str, Path], out: Path, facts: dict[
         content["base_model_name_or_path"] = inputs["base_model"].name
         adapter.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_card(model, slice, inputs, facts)
+    keep_only(out / CHECKPOINTS, None)  # removes each one's marker first: a kill in between leaves none to trust
     shutil.rmtree(out / CHECKPOINTS)
     shutil.rmtree(out / DATASET)
