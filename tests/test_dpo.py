@@ -101,7 +101,9 @@ def artifacts(tiny_model_folder, tmp_path_factory):
         for n, use in enumerate([*uses, "train"])
     ]  # fmt: skip
     pl.DataFrame(pairs).write_parquet(inputs["pairs"] / files.PAIRS)
-    (inputs["pairs"] / files.CURATION_JSON).write_text(json.dumps({"rows_in": 77, "dropped": {"ties": 5}}))
+    (inputs["pairs"] / files.CURATION_JSON).write_text(
+        json.dumps({"counts": {"dropped": {"ties": 5}}, "margins": {"mean": 1.5}})
+    )
     manifest = {"inputs": {"feedback": "f" * 64}}
     (inputs["pairs"] / files.MANIFEST).write_text(json.dumps(manifest))
     return inputs
@@ -377,7 +379,8 @@ def test_the_card_lists_the_lineage_and_escapes_what_data_may_contain(artifacts,
     for folder in artifacts.values():
         assert folder.name in text
     assert "feedback-ffffffffffffffff" in text, "an input's own input"
-    assert "| dropped.ties | 5 |" in text
+    assert "| counts.dropped.ties | 5 |" in text
+    assert "margins" not in text, "curation.html has those"
     assert "| dpo.beta | 0.1 |" in text
     assert "<script>" not in text
     assert "&lt;script&gt;a \\| b &#39;c&#39;&lt;/script&gt;" in text

@@ -94,8 +94,10 @@ def _base_name(folder: Path) -> str:
 
 
 def _curation(pairs: Path) -> dict[str, Any]:
+    """Return the settings and counts of the curation; its plots' numbers stay in its own report."""
     path = pairs / files.CURATION_JSON
-    return flatten(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return flatten({section: content[section] for section in ("settings", "counts") if section in content})
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
