@@ -85,6 +85,10 @@ def check_together(config: schema.Config) -> None:
     _check_hardware(config)
     if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
         raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
+    if isinstance(config.data, schema.Simulated):
+        from notus_exp.feedback.simulated import validate  # imports polars: not for --help and --cfg
+
+        validate(config.data)
     evaluation = config.evaluation
     if config.until is schema.Stage.evaluation and not (evaluation.preferences or evaluation.verifiable):
         raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
 def _end_with_parent() -> None:
     """Wait for the end of standard input, which comes when the parent dies in any way, and leave at once."""
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # not through sys.stdin, whose lock would break the interpreter's own exit
     os._exit(3)
 
 

@@ -15,6 +15,8 @@ from notus_exp.schema import Filters
 
 PROMPT_RULES = ("excluded_source", "duplicate_prompt", "contaminated")
 COMPLETION_RULES = ("empty_response", "below_min_chars", "above_max_chars")
+SLICE = 2048
+"""Texts hashed at a time: Python copies of all of them would double the memory, and small batches reuse theirs."""
 
 
 class Candidates(NamedTuple):
@@ -129,8 +131,8 @@ def _rule(filters: Filters) -> pl.Expr:
 def _content_keys(prompt_ids: pl.Series, responses: pl.Series, at: pl.Series) -> pl.Series:
     """Hash each text with its prompt's id as the seed: XXH3 is a fixed specification, Polars' own hash is not."""
     keys: list[str] = []
-    for start in range(0, len(at), 1 << 16):  # in slices: Python copies of all texts at once would double the memory
-        part = slice(start, start + (1 << 16))
+    for start in range(0, len(at), SLICE):
+        part = slice(start, start + SLICE)
         seeds = [int(prompt, 16) for prompt in prompt_ids[part].to_list()]
         texts = responses.gather(at[part]).to_list()
         keys += [xxh3_64_hexdigest(text.encode(), seed=seed) for text, seed in zip(texts, seeds, strict=True)]

@@ -1,0 +1,283 @@
+"""Curation's speed and memory: beside the usual `datasets.map` way, and at growing numbers of prompts.
+
+    python benchmarks/curation.py                  # 63,967 prompts x 4 completions, then the table; about 2 GB of disk
+    python benchmarks/curation.py --prompts 2000 --sizes 500,1000
+
+Each measurement is a process of its own that reads parquet and writes pairs.parquet; its time starts when its imports
+are done. Both ways get the same texts and ratings (seeded, words drawn from a list) in their natural layout: a row a
+completion for ours, a row a prompt with its list of completions, as UltraFeedback is published, for `datasets.map`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from notus_exp.hashing import prompt_id
+
+ASPECTS = ["helpfulness", "honesty", "instruction_following", "truthfulness"]
+WORDS = (  # a vocabulary, so that the texts compress about as well as prose does
+    "the a one some each river garden window teacher bridge letter morning market engine forest singer number question "
+    "answer because while although before after slowly quickly often never always small large bright quiet heavy warm "
+    "cold makes takes gives finds keeps brings writes reads counts moves explains compares measures describes with for "
+    "from under over between toward without into and or but then so therefore however we you they people someone water "
+    "paper stone glass music story summer winter city village island road train ship"
+)
+COMPLETIONS = 4
+PROMPT_CHARS, RESPONSE_CHARS = 250, 1_200
+CHUNK = 16_000
+LEAST_RATIO, MOST_MIB = 10.0, 4_096
+
+
+def texts(draw: np.random.Generator, number: int, mean_chars: int) -> list[str]:
+    """Return texts of words, with lengths spread from half to one and a half of the mean."""
+    lengths = draw.integers(mean_chars // 2, mean_chars * 3 // 2, number)
+    words = np.array(WORDS.split())
+    words = words[draw.integers(0, len(words), int(lengths.sum()) // 4)]
+    run = " ".join(words.tolist())
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    return [run[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)]
+
+
+def chunks(prompts: int) -> Iterator[pl.DataFrame]:
+    """Yield completions tables of at most `CHUNK` prompts, each with its own seed."""
+    for start in range(0, prompts, CHUNK):
+        number = min(CHUNK, prompts - start)
+        draw = np.random.default_rng([7, start])
+        rows = number * COMPLETIONS
+        instructions = texts(draw, number, PROMPT_CHARS)
+        ratings = {f"rating_{aspect}": draw.integers(1, 6, rows).astype(np.float64) for aspect in ASPECTS}
+        yield pl.DataFrame(
+            {
+                "prompt_id": np.repeat([prompt_id(text) for text in instructions], COMPLETIONS).tolist(),
+                "row": np.repeat(np.arange(start, start + number), COMPLETIONS),
+                "source": "benchmark",
+                "instruction": [text for text in instructions for _ in range(COMPLETIONS)],
+                "completion": np.tile(np.arange(COMPLETIONS), number),
+                "model": [f"model-{index}" for index in draw.integers(0, 17, rows)],
+                "principle": "",
+                "system_prompt": "",
+                "response": texts(draw, rows, RESPONSE_CHARS),
+                **ratings,
+                "overall_score": draw.integers(1, 11, rows).astype(np.float64),
+                "critique": "",
+            }
+        )
+
+
+def nested(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a prompt with its completions as a list of structs."""
+    fields = {"model": "model", "response": "response", **{aspect: f"rating_{aspect}" for aspect in ASPECTS}}
+    return table.group_by("row", maintain_order=True).agg(
+        pl.col("instruction").first(), pl.col("source").first(), completions=pl.struct(**fields)
+    )
+
+
+def make_data(folder: Path, prompts: int, layouts: dict[str, Callable[[pl.DataFrame], pl.DataFrame]]) -> None:
+    """Write the feedback in each layout, chunk by chunk, as one parquet file each."""
+    for name, layout in layouts.items():
+        parts = folder / f"{name}-parts"
+        parts.mkdir()
+        for number, chunk in enumerate(chunks(prompts)):
+            layout(chunk).write_parquet(parts / f"{number:03}.parquet")
+        pl.scan_parquet(parts / "*.parquet").sink_parquet(folder / f"{name}.parquet")
+        for part in parts.iterdir():
+            part.unlink()
+        parts.rmdir()
+
+
+def settings() -> Any:
+    """Return the default settings of `selection=average rejected=random`."""
+    from notus_exp.schema import (
+        Ambiguous,
+        Contamination,
+        Filters,
+        PairChoice,
+        Rejected,
+        Repair,
+        Selection,
+        Split,
+        TopTies,
+    )
+    from notus_exp.slices import PairsSlice
+
+    none = Contamination([], None, 8, 0.5)
+    return PairsSlice(
+        aspects=ASPECTS,
+        repair=Repair("none", 2.0, 4.0, Ambiguous.drop),
+        selection=Selection("average", None, {}, TopTies.first),
+        rejected=Rejected("random", True, TopTies.hash),
+        filters=Filters(0.0, 1, None, True, True, True, True, ["truthful_qa"], none, [], None, PairChoice.random),
+        contamination_digests=[],
+        split=Split(0, 0.1, 0.1),
+        seed=0,
+    )
+
+
+def ours(folder: Path, out: Path) -> float:
+    """Read the completions, curate, write the pairs; return the seconds."""
+    from notus_exp.curation.pairs import curate
+
+    start = time.perf_counter()
+    table = pl.read_parquet(folder / "completions.parquet")
+    curate(table, settings()).pairs.write_parquet(out, compression="zstd")
+    return time.perf_counter() - start
+
+
+def stage(folder: Path, out: Path) -> float:
+    """Run the whole stage, with its counts and report; return the seconds."""
+    from notus_exp.curation.stage import run
+    from notus_exp.events import EventWriter
+    from notus_exp.schema import Device, Hardware, Launch
+    from notus_exp.stage import Context
+
+    hardware = Hardware("cpu", Device.cpu, 1, 1, 1, "eager", False, [], Launch.plain, 1, None, False)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        context = Context(EventWriter("pairs", Path(made) / "events.jsonl"), hardware, Path(made))
+        run(settings(), {"feedback": folder}, Path(made), context)
+    return time.perf_counter() - start
+
+
+def datasets_map(folder: Path, out: Path) -> float:
+    """The usual way: load the rows, map a Python function over them, drop those without a pair, write parquet."""
+    import random
+
+    import datasets
+
+    datasets.disable_progress_bars()
+
+    def to_pair(row: dict[str, Any], index: int) -> dict[str, Any]:
+        answers = row["completions"]
+        scores = []
+        for answer in answers:
+            rated = [answer[aspect] for aspect in ASPECTS if answer[aspect] is not None]
+            scores.append(sum(rated) / len(rated) if rated else float("-inf"))
+        best = max(scores)
+        chosen = scores.index(best)
+        worse = [number for number, score in enumerate(scores) if score < best]
+        rejected = random.Random(index).choice(worse) if worse else None
+        other = rejected if rejected is not None else chosen
+        return {
+            "valid": rejected is not None,
+            "prompt": [{"role": "user", "content": row["instruction"]}],
+            "chosen": [{"role": "assistant", "content": answers[chosen]["response"]}],
+            "rejected": [{"role": "assistant", "content": answers[other]["response"]}],
+            "chosen_score": best,
+            "rejected_score": scores[other],
+            "chosen_model": answers[chosen]["model"],
+            "rejected_model": answers[other]["model"],
+            "chosen_completion": chosen,
+            "rejected_completion": other,
+        }
+
+    start = time.perf_counter()
+    rows = datasets.Dataset.from_parquet(str(folder / "nested.parquet"), cache_dir=str(folder / "cache"))
+    pairs = rows.map(to_pair, with_indices=True, remove_columns=["instruction", "completions"])
+    pairs = pairs.filter(lambda valid: valid, input_columns="valid").remove_columns("valid")
+    pairs.to_parquet(str(out))
+    return time.perf_counter() - start
+
+
+def peak_mib() -> float:
+    """Return this process's largest resident memory in MiB (Linux).
+
+    From /proc, because `getrusage` starts from the parent's size after a fork and would report that.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+WAYS: dict[str, Callable[[Path, Path], float]] = {"ours": ours, "stage": stage, "datasets_map": datasets_map}
+
+
+def measure(way: str, folder: Path, out: Path) -> tuple[float, float]:
+    """Run one way in a process of its own; return its seconds and its peak memory in MiB."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, __file__, "--way", way, str(folder), str(out)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{way} failed:\n{done.stderr}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["seconds"], found["peak_mib"]
+
+
+def compare(prompts: int, repeats: int) -> None:
+    """Measure both ways side by side on the same data and check that they choose the same."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        make_data(folder, prompts, {"completions": lambda table: table, "nested": nested})
+        runs: dict[str, list[tuple[float, float]]] = {"ours": [], "datasets_map": []}
+        for number in range(repeats):
+            for way in runs:  # in turns, so that a busy moment of the machine meets both
+                shutil.rmtree(folder / "cache", ignore_errors=True)  # each run of `datasets` starts without its cache
+                runs[way].append(measure(way, folder, folder / f"{way}.parquet"))
+                print(f"  run {number + 1}, {way}: {runs[way][-1][0]:.2f} s, {runs[way][-1][1]:,.0f} MiB", flush=True)
+        columns = ["row", "chosen_completion", "chosen_score"]
+        both = [pl.read_parquet(folder / f"{way}.parquet", columns=columns).sort("row") for way in runs]
+        repeated = both[1].join(both[0], on="row", how="anti").height  # prompts that only our filters leave out
+        common = both[1].join(both[0].select("row"), on="row", how="semi")
+        assert common.equals(both[0].cast(common.schema)), "the two ways choose different responses"  # type: ignore[arg-type]
+    best = {way: min(seconds for seconds, _ in found) for way, found in runs.items()}
+    peak = {way: max(memory for _, memory in found) for way, found in runs.items()}
+    ratio = best["datasets_map"] / best["ours"]
+    print(f"\n{prompts:,} prompts x {COMPLETIONS}: the same response chosen in {both[0].height:,} pairs", end="")
+    print(f" ({repeated:,} more prompts are left out by our filters)")
+    print("| way | seconds, best run | peak memory, MiB |\n|---|---:|---:|")
+    for way, seconds in best.items():
+        print(f"| {way} | {seconds:.2f} | {peak[way]:,.0f} |")
+    print(f"ratio {ratio:.1f} (at least {LEAST_RATIO:.0f}: {'yes' if ratio >= LEAST_RATIO else 'NO'}); ", end="")
+    print(f"memory below {MOST_MIB:,} MiB: {'yes' if peak['ours'] < MOST_MIB else 'NO'}")
+
+
+def scale(sizes: list[int]) -> None:
+    """Print our cost at each number of prompts, for the pairs alone and for the stage with its report."""
+    print("\n| prompts | pairs, s | pairs, MiB | stage with report, s | stage, MiB |\n|---:|---:|---:|---:|---:|")
+    for prompts in sizes:
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made)
+            make_data(folder, prompts, {"completions": lambda table: table})
+            pairs, whole = (measure(way, folder, folder / "pairs.parquet") for way in ("ours", "stage"))
+        print(f"| {prompts:,} | {pairs[0]:.2f} | {pairs[1]:,.0f} | {whole[0]:.2f} | {whole[1]:,.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--prompts", type=int, default=63_967, help="prompts of the comparison")
+    parser.add_argument("--sizes", default="1000,10000,64000,256000", help="numbers of prompts of the table")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each way in the comparison; the best counts")
+    parser.add_argument("--way", nargs=3, metavar=("WAY", "FOLDER", "OUT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        way, folder, out = options.way
+        import notus_exp.curation.stage  # noqa: F401  # imports are no part of the measured time
+
+        seconds = WAYS[way](Path(folder), Path(out))
+        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
+        return
+    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "datasets", "pyarrow", "xxhash"))
+    print(f"python {sys.version.split()[0]}, {packages}, {os.cpu_count()} cores", flush=True)
+    compare(options.prompts, options.repeats)
+    scale([int(size) for size in options.sizes.split(",") if size])
+
+
+if __name__ == "__main__":
+    main()
