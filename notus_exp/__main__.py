@@ -16,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from notus_exp import config as configuration
 from notus_exp.errors import UserError
 
+LOG_WIDTH = 160
+"""Columns of the tables where there is no terminal to fit."""
 HIDDEN_GROUP = "hydra/"
 
 
@@ -51,9 +53,13 @@ def run(composed: DictConfig) -> str:
     from notus_exp.pipeline import Run
     from notus_exp.schema import Stage
 
-    planned = Run(config, choices, Console(stderr=True))
+    def console(stderr: bool) -> Console:
+        stream = sys.stderr if stderr else sys.stdout
+        return Console(stderr=stderr, width=None if stream.isatty() else LOG_WIDTH)
+
+    planned = Run(config, choices, console(stderr=True))
     if config.until is Stage.config:
-        planned.show_plan(Console())
+        planned.show_plan(console(stderr=False))
     else:
         planned.execute()
     return str(planned.folder)

@@ -13,6 +13,20 @@ from rich.table import Table
 from notus_exp.events import PROGRESS, Event
 from notus_exp.execution import FINISHED, STARTED, WAITING
 
+HEADLINES = (
+    "preferences/accuracy/average",
+    "preferences/accuracy/critique",
+    "preferences/accuracy/agreed",
+    "preferences/accuracy/latent",
+    "preferences/likelihood_accuracy/average",
+    "preferences/likelihood_accuracy/critique",
+    "verifiable/strict",
+    "verifiable/tokens",
+    "verifiable/truncated",
+    "verifiable/degenerate",
+    "verifiable/kl",
+)
+"""The metrics shown at the end of a run; the others are in run.json."""
 LINE_EVERY = 20.0
 """Seconds between lines of a running stage where standard error is no terminal."""
 
@@ -102,12 +116,12 @@ def stages_table(rows: list[StageRow]) -> Table:
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
-    """Return base, tuned policy and their paired difference for every metric that has all three."""
-    table = Table(title="Metrics (mean, 95 % interval)", title_justify="left", box=None, pad_edge=False)
-    for column in ("metric", "base", "policy", "difference (paired)", "n", ""):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for name in metrics:
-        if name.startswith(("base/", "difference/")) or "/kind/" in name:
+    """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
+    table = Table(title="Metrics: mean [95 % interval]", title_justify="left", box=None, pad_edge=False)
+    for column in ("metric", "base", "policy", "paired difference", "n", ""):
+        table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=True)
+    for name in HEADLINES:
+        if name not in metrics:
             continue
         difference = metrics.get(f"difference/{name}")
         table.add_row(
@@ -127,8 +141,8 @@ def _cell(estimate: dict[str, Any] | None, sign: bool = False) -> str:
     plus = "+" if sign else ""
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     if low is None or high is None:
-        return f"{value:{plus}.3f}"
-    return f"{value:{plus}.3f} [{low:{plus}.3f}, {high:{plus}.3f}]"
+        return f"{value:{plus}.2f}"
+    return f"{value:{plus}.2f} [{low:{plus}.2f}, {high:{plus}.2f}]"
 
 
 def _verdict(difference: dict[str, Any] | None) -> str:

@@ -77,7 +77,7 @@ class WandbTracker:
 
 
 def wandb_mode(mode: str) -> str:
-    """Return W&B's mode: `auto` is what WANDB_MODE says, else online where the environment holds a key, else offline."""
+    """Return W&B's mode: `auto` is WANDB_MODE's, else online where the environment holds a key, else offline."""
     if mode != "auto":
         return mode
     if os.environ.get("WANDB_MODE"):
