@@ -66,8 +66,8 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
     if not is_dataclass(kind):
         return
     known = {spec.name for spec in fields(kind)}
-    for key in node:
-        if str(key) not in known:
+    for key in map(str, node):
+        if key not in known:
             raise UserError(f"unknown key '{path}{key}'", did_you_mean(f"{path}{key}", [f"{path}{k}" for k in known]))
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():

@@ -124,7 +124,7 @@ def _wanted(config: Config, sources: Sources) -> list[tuple[str, Stage, Any, dic
 
 def _without_place(config: Config) -> dict[str, Any]:
     """Return the data group without what the digest stands for: a file's place, or a hub's branch."""
-    data = to_json(config.data)
+    data: dict[str, Any] = to_json(config.data)
     if isinstance(config.data, FileData):
         dropped = ("path", "hub_id", "hub_split", "revision") if config.data.path else ("path", "revision")
         return {key: value for key, value in data.items() if key not in dropped}

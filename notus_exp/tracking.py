@@ -76,7 +76,7 @@ class WandbTracker:
         self._run.finish(exit_code=1 if failed else 0)
 
 
-def wandb_mode(mode: str) -> str:
+def wandb_mode(mode: str) -> Any:
     """Return W&B's mode: `auto` is WANDB_MODE's, else online where the environment holds a key, else offline."""
     if mode != "auto":
         return mode
