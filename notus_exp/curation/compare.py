@@ -90,8 +90,8 @@ def compare(completions: pl.DataFrame, spec: PairsSlice, benchmark: Sequence[str
     scores = candidates.completions.select("group", "at")
     for number, way in enumerate(ways):
         own = replace(spec, repair=way.repair)
-        pairs = attempt_pairs(candidates.completions, way.score, own, min_margin=0.0).prompts
-        columns = {f"{name}_{number}": name for name in ("chosen", "rejected")} | {f"key_{number}": "chosen_key"}
+        pairs = attempt_pairs(candidates, way.score, own, min_margin=0.0).prompts
+        columns = {f"{name}_{number}": name for name in ("chosen", "rejected")} | {f"key_{number}": "chosen_same"}
         made = pairs.filter(pl.col("rule").is_null()).select("group", **columns)
         choices = choices.join(made, on="group", how="left", maintain_order="left")
         repaired = repair_scores(candidates.completions, spec.aspects, way.repair).completions

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
-from xxhash import xxh3_64_hexdigest
 
 from notus_exp.curation.columns import OVERALL, RATING
 from notus_exp.curation.contamination import overlap
@@ -15,23 +14,23 @@ from notus_exp.schema import Filters
 
 PROMPT_RULES = ("excluded_source", "duplicate_prompt", "contaminated")
 COMPLETION_RULES = ("empty_response", "below_min_chars", "above_max_chars")
-SLICE = 2048
-"""Texts hashed at a time: Python copies of all of them would double the memory, and small batches reuse theirs."""
 
 
 class Candidates(NamedTuple):
-    """What the filters left, as two narrow tables without the texts.
+    """What the filters left: two narrow tables, and the texts that they point to.
 
     Attributes:
         prompts: One row a prompt: `group` (UInt32, in the order of row and prompt id), `row, prompt_id, source`, `rule`
             (the prompt rule that took it, or null).
         completions: One row a completion of the remaining prompts: `group, at` (UInt32, its position in the table),
-            `completion`, `key` (hash of prompt id and text, 16 hex digits), `overall_score`, `rating_*`.
+            `completion`, `same` (equal for equal texts, in this process), `overall_score`, `rating_*`.
+        texts: `prompt_id, response` of every completion of the table, found by `at`.
         dropped: Completions taken by each completion rule.
     """
 
     prompts: pl.DataFrame
     completions: pl.DataFrame
+    texts: pl.DataFrame
     dropped: dict[str, int]
 
 
@@ -39,7 +38,7 @@ def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequen
     """Leave out prompts by source, repetition and contamination, then completions by emptiness and length.
 
     Args:
-        completions: The completions table; `overall_score` already repaired.
+        completions: The completions table; its scores are not looked at.
         filters: The rules.
         benchmark: Benchmark prompts to keep out.
     """
@@ -53,24 +52,26 @@ def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequen
     remaining = prompts.filter(pl.col("rule").is_null()).select("group", *keys)
     numbers = [name for name in completions.columns if name == OVERALL or name.startswith(RATING)]
     table = (
-        completions.select("row", "prompt_id", "completion", *numbers, _rule(filters).alias("rule"))
+        completions.select(*keys, "completion", *numbers, rule=_rule(filters), same=pl.col("response").hash())
         .with_row_index("at")
         .join(remaining, on=keys)
     )
     taken = table["rule"].value_counts()
     counts = dict(zip(taken["rule"].to_list(), taken["count"].to_list(), strict=True))
     table = table.filter(pl.col("rule").is_null())
-    table = table.with_columns(key=_content_keys(table["prompt_id"], completions["response"], table["at"]))
     return Candidates(
         prompts.drop("at"),
-        table.select("group", "at", "completion", "key", *numbers),
+        table.select("group", "at", "completion", "same", *numbers),
+        completions.select("prompt_id", "response"),
         {rule: counts.get(rule, 0) for rule in COMPLETION_RULES},
     )
 
 
 def leave_out_repeats(completions: pl.DataFrame) -> pl.DataFrame:
     """Keep one of a prompt's completions with the same text: the one of the lowest index."""
-    return completions.sort("group", "completion").unique(["group", "key"], keep="first", maintain_order=True)
+    repeated = completions.select(pl.struct("group", "same").is_duplicated()).to_series()
+    kept = completions.filter(repeated).sort("group", "completion").unique(["group", "same"], keep="first")
+    return pl.concat([completions.filter(~repeated), kept])
 
 
 def _exclude_sources(prompts: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
@@ -126,14 +127,3 @@ def _rule(filters: Filters) -> pl.Expr:
         .when(too_long)
         .then(pl.lit("above_max_chars"))
     )
-
-
-def _content_keys(prompt_ids: pl.Series, responses: pl.Series, at: pl.Series) -> pl.Series:
-    """Hash each text with its prompt's id as the seed: XXH3 is a fixed specification, Polars' own hash is not."""
-    keys: list[str] = []
-    for start in range(0, len(at), SLICE):
-        part = slice(start, start + SLICE)
-        seeds = [int(prompt, 16) for prompt in prompt_ids[part].to_list()]
-        texts = responses.gather(at[part]).to_list()
-        keys += [xxh3_64_hexdigest(text.encode(), seed=seed) for text, seed in zip(texts, seeds, strict=True)]
-    return pl.Series("key", keys, dtype=pl.String)

@@ -65,10 +65,10 @@ def curate(completions: pl.DataFrame, spec: PairsSlice, contamination: Sequence[
     score = score_expr(spec.selection, spec.aspects)
     others = [labelling_expr(name, spec.aspects) for name in spec.filters.valid_under]
     candidates = apply_filters(table, spec.filters, contamination)
-    attempt = attempt_pairs(candidates.completions, score, spec)
+    attempt = attempt_pairs(candidates, score, spec)
     prompts = _charge(candidates, attempt, spec)
     for other in others:
-        pairs = attempt_pairs(candidates.completions, other, spec).prompts.filter(pl.col("rule").is_null())
+        pairs = attempt_pairs(candidates, other, spec).prompts.filter(pl.col("rule").is_null())
         prompts = _mark(prompts, ~pl.col("group").is_in(pairs["group"].implode()), "not_valid_under")
     if spec.filters.max_pairs is not None:
         prompts = _cap(prompts, spec.filters.max_pairs, spec.filters.max_pairs_by, spec.split.seed)
@@ -87,27 +87,25 @@ def curate(completions: pl.DataFrame, spec: PairsSlice, contamination: Sequence[
     return Curated(_assemble(table, prompts.filter(pl.col("rule").is_null())), counts)
 
 
-def attempt_pairs(
-    candidates: pl.DataFrame, score: pl.Expr, spec: PairsSlice, min_margin: float | None = None
-) -> Attempt:
+def attempt_pairs(candidates: Candidates, score: pl.Expr, spec: PairsSlice, min_margin: float | None = None) -> Attempt:
     """Make the pairs of one strategy from the candidates.
 
     Args:
-        candidates: `filters.Candidates.completions`, overall scores not yet repaired.
+        candidates: What the filters left, overall scores not yet repaired.
         score: The strategy's score, from `scores.py`.
         spec: Repair, rejection, ties, seed and the rules on pairs.
         min_margin: Least margin; None takes that of the settings.
     """
-    repaired = repair_scores(candidates, spec.aspects, spec.repair).completions
-    scored = repaired.select("group", "at", "completion", "key", score=score).filter(pl.col("score").is_not_null())
+    repaired = repair_scores(candidates.completions, spec.aspects, spec.repair).completions
+    scored = repaired.select("group", "at", "completion", "same", score=score).filter(pl.col("score").is_not_null())
     kept = leave_out_repeats(scored) if spec.filters.duplicate_responses else scored
-    chosen = choose(kept, spec.selection.ties, spec.rejected, spec.seed)
+    chosen = choose(kept, candidates.texts, spec.selection.ties, spec.rejected, spec.seed)
     chosen = chosen.with_columns(margin=pl.col("chosen_score") - pl.col("rejected_score"))
     if spec.filters.identical_pairs:
-        chosen = _mark(chosen, pl.col("chosen_key") == pl.col("rejected_key"), "identical_pair")
+        chosen = _mark(chosen, pl.col("chosen_same") == pl.col("rejected_same"), "identical_pair")
     least = spec.filters.min_margin if min_margin is None else min_margin
     chosen = _mark(chosen, pl.col("margin") < least, "below_min_margin")
-    dropped = {"no_score": candidates.height - scored.height, "duplicate_response": scored.height - kept.height}
+    dropped = {"no_score": repaired.height - scored.height, "duplicate_response": scored.height - kept.height}
     return Attempt(chosen, kept["group"], dropped)
 
 
@@ -136,8 +134,9 @@ def _cap(prompts: pl.DataFrame, most: int, by: PairChoice, seed: int) -> pl.Data
 
 def _assemble(table: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
     """Gather texts, models and indices of the chosen and rejected completions."""
-    texts = {role: table.select(pl.all().gather(prompts[role])) for role in ("chosen", "rejected")}
-    chosen, rejected = texts["chosen"], texts["rejected"]
+    both = ["response", "model", "completion"]
+    chosen = table.select(pl.col(*both, "instruction", "principle", "system_prompt").gather(prompts["chosen"]))
+    rejected = table.select(pl.col(both).gather(prompts["rejected"]))
     columns: Mapping[str, pl.Series] = {
         "prompt": _prompt(chosen),
         "chosen": _message("assistant", chosen["response"]),

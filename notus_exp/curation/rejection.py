@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+from xxhash import xxh3_64_hexdigest
 
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.hashing import uniform
@@ -21,8 +22,13 @@ PLACES = {
 CHOSEN_SEED = 0
 """A tie at the top is drawn with this fixed seed: the chosen response must not move with the run's seed."""
 
+SLICE = 2048
+"""Texts hashed at a time: Python copies of all of them would double the memory, and small batches reuse theirs."""
 
-def choose(completions: pl.DataFrame, ties: TopTies, rejected: Rejected, seed: int) -> pl.DataFrame:
+
+def choose(
+    completions: pl.DataFrame, texts: pl.DataFrame, ties: TopTies, rejected: Rejected, seed: int
+) -> pl.DataFrame:
     """Choose the best completion of each prompt and the one to reject.
 
     Ties go to the smallest draw (`hash`: a function of prompt and text, so their order does not matter), to the lowest
@@ -30,15 +36,16 @@ def choose(completions: pl.DataFrame, ties: TopTies, rejected: Rejected, seed: i
     a random rejection is a draw among equals, in which nothing ties.
 
     Args:
-        completions: Scored completions: `group, at, completion, key, score` (Float64, no nulls).
+        completions: Scored completions: `group, at, completion, same, score` (Float64, no nulls).
+        texts: `prompt_id, response` at the positions `at`.
         ties: What is done about several completions with the highest score.
         rejected: Which completion is rejected; `strictly_worse` false also admits those that score as high.
         seed: Moves the random rejection and the draw among tied rejected ones.
 
     Returns:
         One row a prompt with a scored completion, sorted by group: `group, chosen, rejected` (positions, UInt32),
-        `chosen_score, rejected_score, chosen_key, rejected_key, ties_top, ties_rejected` (Boolean) and `rule`, the rule
-        of `PAIR_RULES` that left the prompt out, or null.
+        `chosen_score, rejected_score, chosen_same, rejected_same, ties_top, ties_rejected` (Boolean) and `rule`, the
+        rule of `PAIR_RULES` that left the prompt out, or null.
 
     Raises:
         UserError: For an unknown way to reject.
@@ -46,15 +53,15 @@ def choose(completions: pl.DataFrame, ties: TopTies, rejected: Rejected, seed: i
     if rejected.name not in PLACES:
         raise UserError(f"rejected.name is '{rejected.name}'", did_you_mean(rejected.name, PLACES))
     completions = completions.with_columns(best=pl.col("score").max().over("group"), scored=pl.len().over("group"))
-    top = _pick(completions.filter(pl.col("score") == pl.col("best")), ties, CHOSEN_SEED, "chosen")
+    top = _pick(completions.filter(pl.col("score") == pl.col("best")), texts, ties, CHOSEN_SEED, "chosen")
     others = completions.join(top.select("at"), on="at", how="anti")
     if rejected.strictly_worse:
         others = others.filter(pl.col("score") < pl.col("best"))
     others = others.filter(PLACES[rejected.name])
     random = rejected.name == "random"
-    low = _pick(others, TopTies.hash if random else rejected.ties, seed, "rejected")
+    low = _at_random(others, texts, seed) if random else _pick(others, texts, rejected.ties, seed, "rejected")
     pairs = top.select("group", "scored", **_named("chosen"), ties_top="tied").join(
-        low.select("group", **_named("rejected"), ties_rejected=pl.col("tied") & (not random)),
+        low.select("group", **_named("rejected"), ties_rejected="tied"),
         on="group",
         how="left",
     )
@@ -72,17 +79,50 @@ def choose(completions: pl.DataFrame, ties: TopTies, rejected: Rejected, seed: i
 
 
 def _named(role: str) -> dict[str, pl.Expr]:
-    return {role: pl.col("at"), f"{role}_score": pl.col("score"), f"{role}_key": pl.col("key")}
+    return {role: pl.col("at"), f"{role}_score": pl.col("score"), f"{role}_same": pl.col("same")}
 
 
-def _pick(completions: pl.DataFrame, ties: TopTies, seed: int, salt: str) -> pl.DataFrame:
+def _pick(completions: pl.DataFrame, texts: pl.DataFrame, ties: TopTies, seed: int, salt: str) -> pl.DataFrame:
     """Return one completion per group, and in `tied` whether it had equals. Draws are made only where they decide."""
     completions = completions.with_columns(tied=pl.len().over("group") > 1)
     alone = completions.filter(~pl.col("tied"))
     tied = completions.filter("tied")
     order = ["group", "completion"]
     if ties is TopTies.hash:
-        tied = tied.with_columns(draw=pl.Series(uniform(tied["key"], seed, salt), dtype=pl.Float64))
+        tied = tied.with_columns(draw=_draws(texts, tied["at"], seed, salt))
         order = ["group", "draw", "completion"]
     tied = tied.sort(order).unique("group", keep="first", maintain_order=True)
     return pl.concat([alone, tied.select(alone.columns)])
+
+
+def _at_random(completions: pl.DataFrame, texts: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Return one completion per group, uniformly: number floor(u n) of its n completions for the prompt's draw u.
+
+    They are numbered by score, and by a draw on the text where scores are equal, never by their index.
+    """
+    equal = completions.select(pl.struct("group", "score").is_duplicated()).to_series()
+    tied = completions.filter(equal)
+    tied = tied.with_columns(draw=_draws(texts, tied["at"], CHOSEN_SEED, "order"))
+    single = completions.filter(~equal).with_columns(draw=pl.lit(0.0))
+    ordered = pl.concat([single, tied]).sort("group", "score", "draw", "completion")
+    groups = ordered.group_by("group", maintain_order=True).agg(pl.col("at").first(), pl.len().alias("number"))
+    draws = uniform(texts["prompt_id"].gather(groups["at"]), seed, "rejected")
+    ends = groups["number"].cum_sum()
+    places = ends - groups["number"] + (groups["number"] * pl.Series(draws, dtype=pl.Float64)).floor().cast(ends.dtype)
+    return ordered.select(pl.all().gather(places), tied=pl.lit(False)).drop("draw")
+
+
+def _draws(texts: pl.DataFrame, at: pl.Series, seed: int, salt: str) -> pl.Series:
+    """Return a number in [0, 1) per completion, a function of its prompt id, its text, the seed and the salt.
+
+    The text is hashed with the prompt's id as the hash's seed. XXH3 has a fixed specification; Polars' own hash may
+    change with its version.
+    """
+    keys: list[str] = []
+    for part in at.to_frame().iter_slices(SLICE):
+        rows = texts.select(pl.all().gather(part.to_series()))
+        keys += [
+            xxh3_64_hexdigest(text.encode(), seed=int(prompt, 16))
+            for prompt, text in zip(rows["prompt_id"].to_list(), rows["response"].to_list(), strict=True)
+        ]
+    return pl.Series(uniform(keys, seed, salt), dtype=pl.Float64)
