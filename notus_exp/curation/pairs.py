@@ -78,7 +78,7 @@ def curate(completions: pl.DataFrame, spec: PairsSlice, contamination: Sequence[
             table.height,
             {**candidates.dropped, **attempt.dropped},
             attempt.scored,
-            moved_to_train(prompts["prompt_id"], spec.split),
+            moved_to_train(prompts["prompt_id"], spec.split) if (prompts["split"] == "train").all() else 0,
         ),
         repair_scores(table, spec.aspects, spec.repair).counts,
     )

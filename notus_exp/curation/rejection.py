@@ -106,7 +106,7 @@ def _at_random(completions: pl.DataFrame, texts: pl.DataFrame, seed: int) -> pl.
     single = completions.filter(~equal).with_columns(draw=pl.lit(0.0))
     ordered = pl.concat([single, tied]).sort("group", "score", "draw", "completion")
     groups = ordered.group_by("group", maintain_order=True).agg(pl.col("at").first(), pl.len().alias("number"))
-    draws = uniform(texts["prompt_id"].gather(groups["at"]), seed, "rejected")
+    draws = uniform(texts["prompt_id"].gather(groups["at"]).to_list(), seed, "rejected")
     ends = groups["number"].cum_sum()
     places = ends - groups["number"] + (groups["number"] * pl.Series(draws, dtype=pl.Float64)).floor().cast(ends.dtype)
     return ordered.select(pl.all().gather(places), tied=pl.lit(False)).drop("draw")
