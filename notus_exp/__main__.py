@@ -36,12 +36,13 @@ def task(composed: DictConfig) -> Outcome:
     except UserError as error:
         return Outcome(error=error)
     except OSError as error:
-        hint = "finished stages are kept; the same command goes on from there"
+        hint = "mend that, or give another output_dir=FOLDER; finished stages are kept"
         return Outcome(error=UserError(f"{error.strerror or error}: {error.filename or 'no file'}", hint))
 
 
 def run(composed: DictConfig) -> str:
     """Check a config, then show its plan or execute it; return the run's folder."""
+    configuration.reject_empty_mappings(list(HydraConfig.get().overrides.task))
     config = configuration.load(composed)
     choices = {
         group: choice
@@ -85,6 +86,10 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), 2)
     except (HydraException, OmegaConfBaseException) as error:
+        _fail(str(configuration.explain(error)), 2)
+    except ValueError as error:
+        if "Config group override" not in str(error):  # Hydra's way of refusing GROUP=null
+            raise
         _fail(str(configuration.explain(error)), 2)
     for outcome in outcomes:
         if outcome.error:

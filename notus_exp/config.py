@@ -18,6 +18,9 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.hardware import cuda_devices
 from notus_exp.training.checks import check_dpo
 
+MAPPINGS = ("data.skills", "selection.weights")
+"""Keys whose entries the user names."""
+
 
 def conf_dir() -> Path:
     """Return the folder of the configuration: inside an installed package, or beside it in a checkout."""
@@ -74,6 +77,19 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
             reject_unknown_keys(child, f"{path}{key}.")
 
 
+def reject_empty_mappings(overrides: list[str]) -> None:
+    """Refuse `KEY={}` on the command line: Hydra merges it into the mapping that is there, so it would do nothing.
+
+    Raises:
+        UserError: Naming the key and what works instead.
+    """
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if value.strip() == "{}":
+            name = key.lstrip("+")
+            raise UserError(f"{name}={{}} does not empty {name}", f"take an entry away with ~{name}.NAME")
+
+
 def check_together(config: schema.Config) -> None:
     """Check what concerns several keys.
 
@@ -92,6 +108,12 @@ def check_together(config: schema.Config) -> None:
     evaluation = config.evaluation
     if config.until is schema.Stage.evaluation and not (evaluation.preferences or evaluation.verifiable):
         raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
+    scored = config.until is schema.Stage.config or config.until.value >= schema.Stage.reference.value
+    if evaluation.preferences and config.split.test == 0 and scored:
+        raise UserError(
+            "evaluation=preferences needs test prompts, but split.test=0",
+            "give split.test a share, or choose 'evaluation=[verifiable]'",
+        )
     if evaluation.verifiable and evaluation.verifiable.kl_prompts > evaluation.verifiable.prompts:
         raise UserError(
             f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
@@ -110,6 +132,10 @@ def _check_curation(config: schema.Config) -> None:
     for aspect in wanted:
         if aspect not in aspects:
             raise UserError(f"selection={selection.name} asks for '{aspect}'", did_you_mean(aspect, aspects))
+    if selection.aspect is not None and selection.name != "per_aspect":
+        raise UserError(f"selection.aspect={selection.aspect} is read by selection=per_aspect alone")
+    if selection.weights and selection.name != "weighted":
+        raise UserError(f"selection.weights={selection.weights} is read by selection=weighted alone")
     weights = selection.weights.values()
     if selection.name == "weighted" and (any(w < 0 for w in weights) or sum(weights) <= 0):
         raise UserError(f"selection.weights={selection.weights} must be at least 0, and one of them above 0")
@@ -167,16 +193,27 @@ def explain(error: Exception) -> UserError:
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
     text = str(error)
+    if "Config group override must be a string or a list" in text:
+        return UserError(
+            "a group cannot be null", "name one of its options (--help lists them), or leave the group out"
+        )
+    overlay = re.search(r"In '([\w/]+)': \w+ raised while composing config:\s*(.*)", text)
+    if overlay:
+        return UserError(f"{overlay.group(1)} does not fit the other choices: {overlay.group(2)}".rstrip(": "))
     unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
     if unknown:
         group, option = unknown.groups()
         known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
         return UserError(f"{group}={option} is not an option", did_you_mean(option, known))
-    key = re.search(r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]]+)", text)
+    key = re.search(
+        r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]-]+)", text
+    )
     cause = error.__cause__
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         if "is not in struct" in str(cause) or "not in '" in str(cause):
             name = key.group(1) if key else str(cause.key)
+            if any(name == known or name.startswith(f"{known}.") for known in MAPPINGS):
+                return UserError(f"unknown entry of {name}", "add one with +KEY.NAME=VALUE")
             return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
         first = str(cause).splitlines()[0]
         return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first}")

@@ -123,6 +123,11 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["evaluation=[]"], "evaluation=\\[\\] leaves nothing to evaluate"),
         (["dpo=="], "cannot read 'dpo=='"),
         (["data.prompts=0"], "data.prompts=0 is out of range"),
+        (["experiment=null"], "group cannot be null"),
+        (["split.test=0"], "split.test=0"),
+        (["selection.aspect=honesty"], "selection.aspect=honesty is read by selection=per_aspect alone"),
+        (["data.skills.sim-new=0.5"], "unknown entry of data.skills.sim-new.*\\+KEY.NAME"),
+        (["experiment=[smoke,zephyr_7b_beta]", "selection=averge"], "averge"),
         (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
     ],
 )
@@ -138,6 +143,11 @@ def test_a_mistake_names_the_key_and_the_remedy(overrides: list[str], words: str
     text = str(found)
     assert re.search(words, text, re.S), text
     assert len(text.splitlines()) <= 2
+
+
+def test_emptying_a_mapping_is_refused_because_it_would_do_nothing() -> None:
+    with pytest.raises(UserError, match=r"data.skills=\{\} does not empty"):
+        configuration.reject_empty_mappings(["seed=1", "data.skills={}"])
 
 
 def test_known_keys_cover_every_kind_of_data() -> None:
