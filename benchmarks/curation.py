@@ -4,7 +4,7 @@
     python benchmarks/curation.py --prompts 2000 --sizes 500,1000
 
 Both ways do the same job: leave out a source, repeated prompts, empty and repeated responses; average the ratings,
-choose the best, reject a worse one at random, split by prompt, write the same columns in the same compression (ours
+choose the best, reject a worse one at random, split by prompt, write the same columns (ours
 also counts every drop).
 Each measurement is a process of its own that reads parquet and writes pairs.parquet; its time starts when its imports
 are done. Both ways get the same texts and ratings (seeded, words drawn from a list) in their natural layout: a row a
@@ -205,7 +205,7 @@ def datasets_map(folder: Path, out: Path) -> float:
         return new and margin > 0
 
     pairs = pairs.filter(first_with_a_pair, input_columns=["prompt_id", "margin"])
-    pairs.to_parquet(str(out), compression="zstd", compression_level=1)
+    pairs.to_parquet(str(out))
     return time.perf_counter() - start
 
 
