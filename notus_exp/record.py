@@ -61,7 +61,10 @@ class RunRecord:
         self._nodes[node.name] = (node, manifest)
         facts = dict(manifest.facts)
         if node.stage is Stage.reference and reused:
-            facts |= {"computed": 0, "found": facts["needed"]}  # what this run did, not what the first one had to
+            facts |= {
+                "computed": 0,
+                "found": facts["found"] + facts["computed"],
+            }  # what this run did, not what the first one had to
         self._content["stages"][node.name] = {
             "key": manifest.key,
             "path": str(self._store.path(node.stage.name, node.key)),

@@ -72,7 +72,7 @@ def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Cont
         context: Device, batch size and the store's folder.
 
     Returns:
-        Facts: needed (completions), found, computed (log-probs; completions with the same tokens share one),
+        Facts: needed (completions) = found + computed (log-probs) + same_tokens (share one of these),
         prompts_too_long, prompts_cut, completions_truncated, tokens (that were computed).
 
     Raises:
@@ -94,6 +94,7 @@ def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Cont
         "needed": len(keys),
         "found": len(found),
         "computed": len(missing),
+        "same_tokens": len(keys) - len(unique),
         "prompts_too_long": tokenised.prompts_too_long,
         "prompts_cut": tokenised.prompts_cut,
         "completions_truncated": tokenised.completions_truncated,
