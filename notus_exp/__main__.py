@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 import hydra
@@ -94,7 +95,8 @@ def main() -> None:
     for outcome in outcomes:
         if outcome.error:
             _fail(str(outcome.error), 2)
-        print(outcome.folder, flush=True)
+        with suppress(BrokenPipeError):  # the reader, such as `head`, has seen enough
+            print(outcome.folder, flush=True)
 
 
 def _fail(message: str, code: int) -> None:

@@ -95,7 +95,7 @@ def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
         rows = "1 malformed row" if len(malformed) == 1 else f"{len(malformed)} malformed rows"
         remedy = f"mend them, or set data.max_bad_rows={len(malformed)} to go without them"
         if len(malformed) == parsed.records:
-            remedy = f"none fits data={spec.name}: is it the layout of another option ({', '.join(READERS)})?"
+            remedy = f"none fits data={spec.name}: is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
         raise UserError(f"{rows}, data.max_bad_rows is {most}: {first}", f"all with their text: {path}; {remedy}")
 
 
