@@ -21,8 +21,8 @@ UNREAD = ("critique",)
 
 
 def write_pairs(pairs: pl.DataFrame, path: Path) -> None:
-    """Write pairs as parquet. Level 1 of zstd takes a quarter less time than the default and 7 % more disk."""
-    pairs.write_parquet(path, compression="zstd", compression_level=1)
+    """Write pairs as parquet. Snappy, as `datasets` writes, takes half the time of zstd and a third more disk."""
+    pairs.write_parquet(path, compression="snappy")
 
 
 def run(slice: PairsSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def run(slice: PairsSlice, inputs: dict[str, Path], out: Path, context: Context)
     Args:
         slice: The settings that the stage's key hashes.
         inputs: `feedback`: the folder with completions.parquet.
-        out: Gets pairs.parquet (zstd), curation.json and curation.html.
+        out: Gets pairs.parquet, curation.json and curation.html.
         context: `sources["contamination"]` holds the paths of the benchmark files.
 
     Returns:
