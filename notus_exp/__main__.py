@@ -7,6 +7,10 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
+
+if __name__ == "__main__":  # Ctrl-C while the imports below load ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,11 +19,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp import config as configuration
+from notus_exp.commandline import check_arguments, check_overrides
 from notus_exp.errors import UserError
 
-LOG_WIDTH = 160
-"""Columns of the tables where there is no terminal to fit."""
 HIDDEN_GROUP = "hydra/"
+DISK_HINT = "mend that, or give another output_dir=FOLDER; finished stages are kept"
 
 
 @dataclass
@@ -37,31 +41,35 @@ def task(composed: DictConfig) -> Outcome:
     except UserError as error:
         return Outcome(error=error)
     except OSError as error:
-        hint = "mend that, or give another output_dir=FOLDER; finished stages are kept"
-        return Outcome(error=UserError(f"{error.strerror or error}: {error.filename or 'no file'}", hint))
+        where = error.filename or f"below output_dir={composed.output_dir}"
+        return Outcome(error=UserError(f"{error.strerror or error}: {where}", DISK_HINT))
+    except Exception as error:
+        # Polars has no error of its own for a full disk.
+        if type(error).__module__.startswith("polars") and "IO error" in str(error):
+            reason = str(error).splitlines()[0]
+            return Outcome(error=UserError(f"{reason}: below output_dir={composed.output_dir}", DISK_HINT))
+        raise
 
 
 def run(composed: DictConfig) -> str:
     """Check a config, then show its plan or execute it; return the run's folder."""
-    configuration.reject_empty_mappings(list(HydraConfig.get().overrides.task))
-    config = configuration.load(composed)
-    choices = {
+    choices: dict[str, Any] = {
         group: choice
         for group, choice in HydraConfig.get().runtime.choices.items()
         if choice is not None and not group.startswith(HIDDEN_GROUP)
     }
-    from rich.console import Console
-
+    config = configuration.load(composed)
+    configuration.check_choices(config, choices)
+    evaluations = configuration.chosen_evaluations(config)
+    choices["evaluation"] = ",".join(evaluations)
+    check_overrides(HydraConfig.get().overrides.task, evaluations, lora=config.dpo.lora.r > 0)
+    from notus_exp.display import make_console
     from notus_exp.pipeline import Run
     from notus_exp.schema import Stage
 
-    def console(stderr: bool) -> Console:
-        stream = sys.stderr if stderr else sys.stdout
-        return Console(stderr=stderr, width=None if stream.isatty() else LOG_WIDTH)
-
-    planned = Run(config, choices, console(stderr=True))
+    planned = Run(config, choices, make_console(sys.stderr))
     if config.until is Stage.config:
-        planned.show_plan(console(stderr=False))
+        planned.show_plan(make_console(sys.stdout))
     else:
         planned.execute()
     return str(planned.folder)
@@ -71,7 +79,8 @@ def main() -> None:
     """Run the command line; exit with 0, 2 after an expected error, or 130 after Ctrl-C."""
     # Hydra would print its own errors over several lines and exit; with this it lets them through to here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     configuration.register()
     entry = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")
     outcomes: list[Outcome] = []
@@ -81,15 +90,18 @@ def main() -> None:
         return outcomes[-1]
 
     try:
+        check_arguments(sys.argv[1:])
         entry(collect)()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell
         _fail("interrupted; finished stages are kept, and the same command goes on from there", 130)
     except UserError as error:
         _fail(str(error), 2)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(str(configuration.explain(error)), 2)
-    except ValueError as error:
-        if "Config group override" not in str(error):  # Hydra's way of refusing GROUP=null
+    except (ValueError, AssertionError) as error:
+        # Hydra's ways of refusing GROUP=null, and a key of a section that is null
+        if not any(known in str(error) for known in ("Config group override", "Unexpected type for root")):
             raise
         _fail(str(configuration.explain(error)), 2)
     for outcome in outcomes:

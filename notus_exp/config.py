@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -18,6 +19,7 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.hardware import cuda_devices
 from notus_exp.training.checks import check_dpo
 
+MAX_TAG = 64
 MAPPINGS = ("data.skills", "selection.weights")
 """Keys whose entries the user names."""
 
@@ -43,10 +45,16 @@ def register() -> None:
 def load(composed: DictConfig) -> schema.Config:
     """Turn a composed config into a checked Config.
 
+    An overlay may set sizes of an evaluation that is not chosen (its own file did not name it): these are dropped.
+
     Raises:
         UserError: For a missing value, an unknown key, a value out of range or values that do not go together.
     """
     reject_unknown_keys(composed)
+    for name in composed.evaluation:
+        section = composed.evaluation[name]
+        if section is not None and OmegaConf.is_missing(section, "name"):
+            composed.evaluation[name] = None
     try:
         config = OmegaConf.to_object(composed)
     except MissingMandatoryValue as error:
@@ -77,17 +85,25 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
             reject_unknown_keys(child, f"{path}{key}.")
 
 
-def reject_empty_mappings(overrides: list[str]) -> None:
-    """Refuse `KEY={}` on the command line: Hydra merges it into the mapping that is there, so it would do nothing.
+def chosen_evaluations(config: schema.Config) -> list[str]:
+    """Return the names of the chosen evaluations."""
+    return [spec.name for spec in fields(config.evaluation) if getattr(config.evaluation, spec.name) is not None]
+
+
+def check_choices(config: schema.Config, choices: Mapping[str, Any]) -> None:
+    """Refuse a group's `name` that was changed by hand: the option would no longer be what its name says.
+
+    Args:
+        config: The loaded config.
+        choices: Option per group, as composed.
 
     Raises:
-        UserError: Naming the key and what works instead.
+        UserError: Naming the group's options as the way to choose.
     """
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if value.strip() == "{}":
-            name = key.lstrip("+")
-            raise UserError(f"{name}={{}} does not empty {name}", f"take an entry away with ~{name}.NAME")
+    for group, choice in choices.items():
+        name = getattr(getattr(config, group, None), "name", choice)
+        if name != choice and (group, choice) != ("hardware", "auto"):
+            raise UserError(f"{group}.name={name} cannot be set: it names the option", f"choose it with {group}={name}")
 
 
 def check_together(config: schema.Config) -> None:
@@ -105,6 +121,9 @@ def check_together(config: schema.Config) -> None:
         from notus_exp.feedback.simulated import validate  # imports polars: not for --help and --cfg
 
         validate(config.data)
+    needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
+    if needed and not getattr(config.model, needed):
+        raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
     evaluation = config.evaluation
     if config.until is schema.Stage.evaluation and not (evaluation.preferences or evaluation.verifiable):
         raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
@@ -114,6 +133,9 @@ def check_together(config: schema.Config) -> None:
             "evaluation=preferences needs test prompts, but split.test=0",
             "give split.test a share, or choose 'evaluation=[verifiable]'",
         )
+    for tag in config.tracking.tags:
+        if len(tag) > MAX_TAG:
+            raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
     if evaluation.verifiable and evaluation.verifiable.kl_prompts > evaluation.verifiable.prompts:
         raise UserError(
             f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
@@ -143,6 +165,14 @@ def _check_curation(config: schema.Config) -> None:
         if name not in ("critique", "average", *aspects):
             hint = did_you_mean(name, ["critique", "average", *aspects])
             raise UserError(f"filters.valid_under asks for '{name}'", hint)
+    if config.rejected.name == "random" and config.rejected.ties is not schema.TopTies.hash:
+        raise UserError(
+            f"rejected.ties={config.rejected.ties.name} does nothing: rejected=random draws among all the worse",
+            "use rejected=lowest or second_best, or leave rejected.ties out",
+        )
+    contamination = config.filters.contamination
+    if contamination.field is not None and all(Path(name).suffix.lower() == ".txt" for name in contamination.files):
+        raise UserError(f"filters.contamination.field={contamination.field} needs a file with fields to look into")
     if config.repair.low_mean > config.repair.high_mean:
         raise UserError(f"repair.low_mean={config.repair.low_mean} exceeds repair.high_mean={config.repair.high_mean}")
     if split.validation + split.test >= 1:
@@ -161,6 +191,8 @@ def _check_hardware(config: schema.Config) -> None:
         )
     if hardware.zero_stage is not None and hardware.launch is not schema.Launch.accelerate:
         raise UserError(f"hardware.zero_stage={hardware.zero_stage} needs hardware.launch=accelerate")
+    if hardware.offload and hardware.zero_stage is None:
+        raise UserError("hardware.offload=true does nothing without DeepSpeed", "set hardware.zero_stage too")
     if hardware.processes > 1 and hardware.launch is not schema.Launch.accelerate:
         raise UserError(f"hardware.processes={hardware.processes} needs hardware.launch=accelerate")
     per_pass = min(hardware.micro_batch_size, dpo.global_batch_size) * hardware.processes
@@ -193,6 +225,10 @@ def explain(error: Exception) -> UserError:
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
     text = str(error)
+    if "Unexpected type for root" in text:
+        return UserError("a key of an evaluation is set that is not chosen", "add it: 'evaluation=[...,NAME]'")
+    if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:
+        return UserError("a setting cannot be taken away with ~", "give it another value with KEY=VALUE")
     if "Config group override must be a string or a list" in text:
         return UserError(
             "a group cannot be null", "name one of its options (--help lists them), or leave the group out"
@@ -213,7 +249,8 @@ def explain(error: Exception) -> UserError:
         if "is not in struct" in str(cause) or "not in '" in str(cause):
             name = key.group(1) if key else str(cause.key)
             if any(name == known or name.startswith(f"{known}.") for known in MAPPINGS):
-                return UserError(f"unknown entry of {name}", "add one with +KEY.NAME=VALUE")
+                mapping = next(known for known in MAPPINGS if name == known or name.startswith(f"{known}."))
+                return UserError(f"unknown entry of {mapping}", f"add one with +{mapping}.NAME=VALUE")
             return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
         first = str(cause).splitlines()[0]
         return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 20
+"""Known words listed at most; of more, such as all keys of the config, only the groups."""
+
 
 class UserError(Exception):
     """A failure that the user can mend; shown as one or two lines, never as a traceback.
@@ -24,9 +27,10 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"did you mean 'x'?"`` for the nearest known word, else the list of known ones."""
+    """Return ``"did you mean 'x'?"`` for the nearest known word, else the list of known ones where it is short."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(known)}" if known else ""
+    shown = known if len(known) <= SHOWN else sorted({name.split(".")[0] for name in known})
+    return f"known: {', '.join(shown)}" if known else ""

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -25,8 +25,10 @@ from notus_exp.plan import STAGES, Node, make_plan
 from notus_exp.record import RunRecord, run_id
 from notus_exp.schema import Config, Launch
 from notus_exp.sources import UNRESOLVED, resolve
-from notus_exp.tracking import Tracker, open_tracker
+from notus_exp.tracking import NoTracker, Tracker, open_tracker
 
+POLL_SECONDS = 0.5
+"""How often a waiting parent looks whether it was interrupted."""
 TERMINATE_SECONDS = 20.0
 """How long an interrupted worker may take to stop before it is killed."""
 
@@ -94,10 +96,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
             record = RunRecord(self.config, self.choices, self.id, self.folder, self.store)
-            tracker = open_tracker(self.config.tracking, self.id, record.tags(), record.tracked_config(), self.folder)
-            screen = display.Display(self.console)
+            tracker: Tracker = NoTracker()
             try:
-                self._make_all(record, tracker, screen)
+                tracker = self._open_tracker(record)
+                self._make_all(record, tracker, display.Display(self.console))
             except BaseException as error:
                 interrupted = isinstance(error, KeyboardInterrupt)
                 record.finish("interrupted" if interrupted else "failed", str(error) or type(error).__name__)
@@ -106,6 +108,10 @@ class Run:
             record.finish("finished")
             tracker.finish(record.metrics(), record.samples(), failed=False)
             self._summary(record)
+
+    def _open_tracker(self, record: RunRecord) -> Tracker:
+        tracking, config = self.config.tracking, record.tracked_config()
+        return open_tracker(tracking, self.id, record.tags(), config, self.folder, self.console.print)
 
     def _make_all(self, record: RunRecord, tracker: Tracker, screen: display.Display) -> None:
         events = self.folder / EVENTS
@@ -187,7 +193,10 @@ def run_worker(command: list[str], log: Path) -> int:
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True, env=environment
         )
         try:
-            return worker.wait()
+            # Not a plain wait(): polars installs a handler that restarts it, and Ctrl-C would wait for the worker.
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return worker.wait(POLL_SECONDS)
         except BaseException:
             worker.terminate()
             try:

@@ -30,12 +30,17 @@ def run_id(config: Config, choices: dict[str, str], nodes: list[Node]) -> str:
 
 
 class RunRecord:
-    """Collects what happens in a run and keeps run.json up to date with it."""
+    """Collects what happens in a run and keeps run.json up to date with it.
+
+    `attempts` lists how often the run was started, the last being this one: what each made and what that cost.
+    """
 
     def __init__(self, config: Config, choices: dict[str, str], run: str, folder: Path, store: ArtifactStore) -> None:
         self._store = store
         self._path = folder / RUN_JSON
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
+        self._attempt: dict[str, Any] = {"started": _now(), "finished": None, "status": "running", "error": None}
+        self._attempt |= {"made": [], "device_seconds": 0.0}
         self._content: dict[str, Any] = {
             "run_id": run,
             "status": "running",
@@ -43,9 +48,10 @@ class RunRecord:
             "choices": choices,
             "config": to_json(config),
             "seed": config.seed,
-            "started": _now(),
+            "started": self._attempt["started"],
             "finished": None,
             "error": None,
+            "attempts": [*_earlier_attempts(self._path), self._attempt],
             "stages": {},
             "metrics": {},
             "costs": {"device_seconds": 0.0, "device_seconds_if_nothing_were_reused": 0.0, "judge_tokens": 0},
@@ -61,10 +67,8 @@ class RunRecord:
         self._nodes[node.name] = (node, manifest)
         facts = dict(manifest.facts)
         if node.stage is Stage.reference and reused:
-            facts |= {
-                "computed": 0,
-                "found": facts["found"] + facts["computed"],
-            }  # what this run did, not what the first one had to
+            # what this run did, not what the first one had to
+            facts |= {"computed": 0, "tokens": 0, "found": facts["found"] + facts["computed"]}
         self._content["stages"][node.name] = {
             "key": manifest.key,
             "path": str(self._store.path(node.stage.name, node.key)),
@@ -74,7 +78,10 @@ class RunRecord:
             "inputs": manifest.inputs,
             "facts": facts,
         }
+        if not reused:
+            self._attempt["made"].append(node.name)
         if STAGES[node.stage].worker:
+            self._attempt["device_seconds"] += 0.0 if reused else manifest.seconds
             costs = self._content["costs"]
             costs["device_seconds"] += 0.0 if reused else manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
@@ -84,7 +91,9 @@ class RunRecord:
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
-        self._content |= {"status": status, "finished": _now(), "error": error}
+        ended = {"status": status, "finished": _now(), "error": error}
+        self._content |= ended
+        self._attempt |= ended
         write_json(self._path, self._content)
 
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -114,6 +123,15 @@ class RunRecord:
     def _read(self, node: Node, name: str) -> Any:
         path = self._store.path(node.stage.name, node.key) / name
         return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _earlier_attempts(path: Path) -> list[dict[str, Any]]:
+    """Return the attempts that an earlier run.json of the same run tells of; one that was killed is called so."""
+    try:
+        attempts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")).get("attempts", [])
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    return [attempt | {"status": "killed"} if attempt["status"] == "running" else attempt for attempt in attempts]
 
 
 def _now() -> str:

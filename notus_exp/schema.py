@@ -54,7 +54,8 @@ def check(node: Any, path: str = "") -> None:
         if is_dataclass(value):
             check(value, f"{key}.")
             continue
-        values = value if isinstance(value, list) else [] if value is None else [value]
+        many = list(value.values()) if isinstance(value, dict) else value
+        values = many if isinstance(many, list) else [] if many is None else [many]
         for item in values:
             _check_value(key, item, spec.metadata)
 
@@ -291,6 +292,7 @@ class Hardware:
 class PreferencesEvaluation:
     """Score every completion of the test prompts and compare the implicit reward with each labelling."""
 
+    name: str
     max_prompts: Optional[int] = bounded(least=2)
 
 
@@ -298,6 +300,7 @@ class PreferencesEvaluation:
 class VerifiableEvaluation:
     """Generate answers to unseen constraint prompts and check them by program."""
 
+    name: str
     prompts: int = bounded(least=2, most=100_000)
     seed: int = bounded(least=0)
     max_new_tokens: int = bounded(least=1)
@@ -307,7 +310,10 @@ class VerifiableEvaluation:
 
 @dataclass
 class Evaluation:
-    """The chosen evaluations (`evaluation=[preferences,verifiable]`); one that was not chosen is null."""
+    """The chosen evaluations (`evaluation=[preferences,verifiable]`); one that was not chosen is null.
+
+    Choosing one sets its `name`; an overlay may set other keys of one that is not chosen, which changes nothing.
+    """
 
     preferences: Optional[PreferencesEvaluation] = None
     verifiable: Optional[VerifiableEvaluation] = None

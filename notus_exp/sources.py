@@ -6,7 +6,7 @@ from pathlib import Path
 
 from notus_exp.errors import UserError
 from notus_exp.feedback import sources as feedback_sources
-from notus_exp.hashing import file_digest
+from notus_exp.hashing import digest, file_digest
 from notus_exp.plan import Sources
 from notus_exp.schema import Config, FileData, Stage
 from notus_exp.training import sources as model_sources
@@ -43,7 +43,7 @@ def resolve(config: Config) -> Sources:
             model_digest = UNRESOLVED
     return Sources(
         data_digest,
-        [file_digest(Path(name)) for name in benchmarks],
+        [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
         model_digest,
         {"data": data_files, "contamination": benchmarks, "model": model_files},
     )

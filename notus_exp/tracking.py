@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from notus_exp.errors import UserError
 from notus_exp.events import Event
 from notus_exp.schema import Tracking
+
+INIT_SECONDS = 30.0
+"""How long W&B's server has to answer before the run goes on without it."""
 
 
 class Tracker(Protocol):
@@ -36,20 +41,29 @@ class WandbTracker:
     Each stage has its own step axis, `<stage>/step`, so that a resumed or reused stage's curve is complete.
     """
 
-    def __init__(self, tracking: Tracking, name: str, tags: list[str], config: dict[str, Any], folder: Path) -> None:
+    def __init__(
+        self, tracking: Tracking, mode: Any, name: str, tags: list[str], config: dict[str, Any], folder: Path
+    ) -> None:
         import wandb
 
-        settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True)
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            x_disable_stats=True,
+            init_timeout=INIT_SECONDS,
+        )
         self._wandb = wandb
         self._run = wandb.init(
             project=tracking.project,
             entity=tracking.entity,
             group=tracking.group,
             name=name,
-            tags=[tag[:64] for tag in tags],
+            tags=tags,
             config=config,
             dir=str(folder),
-            mode=wandb_mode(tracking.mode),
+            mode=mode,
             settings=settings,
         )
         self._stages: set[str] = set()
@@ -86,9 +100,32 @@ def wandb_mode(mode: str) -> Any:
 
 
 def open_tracker(
-    tracking: Tracking, name: str, tags: list[str], config: dict[str, Any], folder: Path
+    tracking: Tracking,
+    name: str,
+    tags: list[str],
+    config: dict[str, Any],
+    folder: Path,
+    warn: Callable[[str], None],
 ) -> WandbTracker | NoTracker:
-    """Open the tracker that the config asks for."""
+    """Open the tracker that the config asks for.
+
+    With `tracking.mode=auto` a server that does not answer, or refuses the key, is warned of and the run kept offline.
+
+    Raises:
+        UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
+    """
     if tracking.name == "none":
         return NoTracker()
-    return WandbTracker(tracking, name, [*tags, *tracking.tags], config, folder)
+    from wandb.errors import Error
+
+    tags = [*tags, *tracking.tags]
+    mode = wandb_mode(tracking.mode)
+    try:
+        return WandbTracker(tracking, mode, name, tags, config, folder)
+    except (Error, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if tracking.mode != "auto" or mode != "online":
+            hint = "mend it, or use tracking.mode=offline or tracking=none"
+            raise UserError(f"W&B cannot open the run: {reason}", hint) from error
+        warn(f"W&B cannot be used online ({reason}); the run is kept offline, send it later with `wandb sync`")
+        return WandbTracker(tracking, "offline", name, tags, config, folder)

@@ -126,8 +126,17 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["experiment=null"], "group cannot be null"),
         (["split.test=0"], "split.test=0"),
         (["selection.aspect=honesty"], "selection.aspect=honesty is read by selection=per_aspect alone"),
-        (["data.skills.sim-new=0.5"], "unknown entry of data.skills.sim-new.*\\+KEY.NAME"),
+        (["data.skills.sim-new=0.5"], "unknown entry of data.skills.*\\+data.skills.NAME"),
         (["experiment=[smoke,zephyr_7b_beta]", "selection=averge"], "averge"),
+        (["selection=weighted", "selection.weights.helpfulness=nan"], "selection.weights=nan is not a finite number"),
+        (["model.kind=hub"], "model.hub_id must be given"),
+        (["hardware.offload=true"], "hardware.offload=true does nothing"),
+        (["rejected.ties=drop"], "rejected.ties=drop does nothing"),
+        (["filters.contamination.field=foo"], "field=foo needs a file with fields"),
+        (["tracking.tags=[" + "t" * 65 + "]"], "longer than the 64 characters"),
+        (["~dpo.beta"], "cannot be taken away"),
+        (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
+        (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, filters"),
         (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
     ],
 )
@@ -145,9 +154,17 @@ def test_a_mistake_names_the_key_and_the_remedy(overrides: list[str], words: str
     assert len(text.splitlines()) <= 2
 
 
-def test_emptying_a_mapping_is_refused_because_it_would_do_nothing() -> None:
-    with pytest.raises(UserError, match=r"data.skills=\{\} does not empty"):
-        configuration.reject_empty_mappings(["seed=1", "data.skills={}"])
+def test_an_overlays_sizes_do_not_choose_an_evaluation() -> None:
+    assert configuration.chosen_evaluations(composed("experiment=smoke")) == ["preferences", "verifiable"]
+    assert configuration.chosen_evaluations(composed("experiment=smoke", "evaluation=[verifiable]")) == ["verifiable"]
+    assert configuration.chosen_evaluations(composed("experiment=smoke", "evaluation=[]", "until=pairs")) == []
+
+
+def test_a_groups_name_is_its_option() -> None:
+    config = composed("selection=critique")
+    configuration.check_choices(config, {"selection": "critique", "hardware": "auto", "filters": "small"})
+    with pytest.raises(UserError, match=r"selection.name=critique cannot be set.*\n.*selection=critique"):
+        configuration.check_choices(config, {"selection": "average"})
 
 
 def test_known_keys_cover_every_kind_of_data() -> None:

@@ -88,6 +88,23 @@ def test_of_repeated_prompts_the_same_content_stays_wherever_it_stands() -> None
     assert curate(table(first, second), settings()).pairs.height == 2
 
 
+def test_another_system_turn_of_a_conversation_makes_another_prompt() -> None:
+    answers = (completion("yes", overall=1.0), completion("no", overall=0.0))
+    asked = [
+        prompt("a?", *answers, principle=principle, system_prompt=system)
+        for principle, system in (
+            ("conversation", "be brief"),
+            ("conversation", "be kind"),
+            ("conversation", "be kind"),
+        )
+    ]
+    counts = curate(table(*asked), settings("critique", duplicate_prompts=True)).counts
+    assert counts["prompts_dropped"]["duplicate_prompt"] == 1
+    unshown = [record | {"principle": "honesty"} for record in asked]
+    counts = curate(table(*unshown), settings("critique", duplicate_prompts=True)).counts
+    assert counts["prompts_dropped"]["duplicate_prompt"] == 2
+
+
 def test_valid_under_keeps_the_prompts_of_which_every_strategy_makes_a_pair() -> None:
     frame = table(
         prompt("both", *GOOD),

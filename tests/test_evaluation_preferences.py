@@ -223,7 +223,7 @@ def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
     context = Context(EventWriter("evaluation", tmp_path / "kept", tmp_path / "followed"), hardware(), tmp_path)
     out = tmp_path / "out"
     facts = stage.run(
-        EvaluationSlice(["help"], 0.1, NONE, PreferencesEvaluation(max_prompts=None), None),
+        EvaluationSlice(["help"], 0.1, NONE, PreferencesEvaluation("preferences", max_prompts=None), None),
         {"feedback": tmp_path / "feedback", "likelihoods": tmp_path / "likelihoods"},
         out,
         context,

@@ -290,7 +290,7 @@ def test_the_stage_needs_only_what_its_slice_asks_for(tmp_path: Path):
     hardware = Hardware("cpu", Device.cpu, 1, 1, 1, "sdpa", False, [Precision.float32], Launch.plain, 1, None, False)
     context = Context(EventWriter("evaluation", tmp_path / "kept"), hardware, tmp_path)
     repair = Repair("none", 2.0, 4.0, Ambiguous.drop)
-    verifiable = VerifiableEvaluation(prompts=2, seed=1, max_new_tokens=8, temperature=0.0, kl_prompts=1)
+    verifiable = VerifiableEvaluation("verifiable", prompts=2, seed=1, max_new_tokens=8, temperature=0.0, kl_prompts=1)
     names = ("generations", "generations_base", "likelihoods")
     facts = stage.run(
         EvaluationSlice([], 0.1, repair, None, verifiable), {name: tmp_path / name for name in names}, out, context

@@ -36,7 +36,7 @@ def inputs(tiny_model_folder, tmp_path):
 
 def spec(prompts=6, temperature=0.0, max_new_tokens=8):
     asked = VerifiableEvaluation(
-        prompts=prompts, seed=1, max_new_tokens=max_new_tokens, temperature=temperature, kl_prompts=0
+        name="verifiable", prompts=prompts, seed=1, max_new_tokens=max_new_tokens, temperature=temperature, kl_prompts=0
     )
     return GenerationsSlice(verifiable=asked, system_prompt="", precision="float32")
 

@@ -15,7 +15,11 @@ from notus_exp.slices import LikelihoodsSlice
 from notus_exp.training import models, reference
 
 SLICE = LikelihoodsSlice(
-    system_prompt="", precision="float32", max_length=64, preferences=PreferencesEvaluation(None), kl_prompts=3
+    system_prompt="",
+    precision="float32",
+    max_length=64,
+    preferences=PreferencesEvaluation("preferences", None),
+    kl_prompts=3,
 )
 # prompt ids, completion ids, reference log-prob, use
 ROWS = [
@@ -117,7 +121,7 @@ def test_a_policy_that_is_its_reference_has_no_divergence(inputs, tmp_path, cont
 
 def test_what_is_not_asked_for_has_no_rows(inputs, tmp_path, context):
     adapter(inputs["policy"] / files.MODEL, inputs["base_model"] / files.MODEL, zero=True)
-    no_kl = LikelihoodsSlice("", "float32", 64, PreferencesEvaluation(None), 0)
+    no_kl = LikelihoodsSlice("", "float32", 64, PreferencesEvaluation("preferences", None), 0)
     generations = inputs.pop("generations")  # it is no input then
     _, scored, divergence = make(no_kl, inputs, tmp_path / "no_kl", context())
     assert (scored.height, divergence.height) == (3, 0)

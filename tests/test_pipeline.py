@@ -71,6 +71,10 @@ def test_the_same_command_reuses_everything(finished: tuple[Path, dict[str, Any]
     assert again["run_id"] == first["run_id"]
     assert again["costs"]["device_seconds"] == 0
     assert again["costs"]["device_seconds_if_nothing_were_reused"] == pytest.approx(first["costs"]["device_seconds"])
+    attempts = again["attempts"]
+    assert attempts[0]["made"] == [*NODES, "evaluation"], "what the first attempt made and cost is still told"
+    assert attempts[0]["device_seconds"] == pytest.approx(first["costs"]["device_seconds"])
+    assert (attempts[-1]["made"], attempts[-1]["device_seconds"], attempts[-1]["status"]) == ([], 0, "finished")
     lines = (folder / "outputs/runs" / again["run_id"] / EVENTS).read_text().splitlines()
     assert any('"train/loss"' in line for line in lines), "a reused stage's events are replayed"
 
@@ -165,6 +169,8 @@ def test_ctrl_c_is_one_line_and_keeps_finished_stages(tmp_path: Path) -> None:
     content = json.loads(next(tmp_path.glob("outputs/runs/*/run.json")).read_text())
     assert content["status"] == "interrupted"
     assert set(content["stages"]) >= {"feedback", "pairs"}
+    assert "likelihoods" not in content["stages"], "the worker was stopped, not waited for"
+    assert [attempt["status"] for attempt in content["attempts"]] == ["interrupted"]
 
 
 @pytest.mark.parametrize(
@@ -242,6 +248,44 @@ def test_wandb_works_without_an_account_and_keeps_no_secret(tmp_path: Path) -> N
         assert word in data
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["tracking.mode=online"], {}, "W&B cannot open the run"),
+        (["tracking.project='a/b'"], {}, "W&B cannot open the run"),
+        ([], {"WANDB_MODE": "foo"}, "W&B cannot open the run"),
+    ],
+)
+def test_what_wandb_refuses_is_one_error_and_the_run_is_called_failed(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], words: str
+) -> None:
+    settings = ["experiment=smoke", "tracking=wandb", "until=feedback", *arguments]
+    done = run(tmp_path, *settings, code=2, **environment)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    content = json.loads(next(tmp_path.glob("outputs/runs/*/run.json")).read_text())
+    assert content["status"] == "failed"
+
+
+def test_a_key_that_wandb_refuses_leaves_the_run_offline(tmp_path: Path) -> None:
+    settings = ["experiment=smoke", "tracking=wandb", "until=feedback"]
+    done = run(tmp_path, *settings, WANDB_API_KEY="abc", WANDB_BASE_URL="http://127.0.0.1:9")
+    assert "the run is kept offline" in done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    assert list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+
+
+def test_the_format_of_a_benchmark_file_is_part_of_the_key(tmp_path: Path) -> None:
+    for name in ("a.txt", "a.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "one two"}\n')
+    keys = set()
+    for name in ("a.txt", "a.jsonl"):
+        done = run(tmp_path, *SMOKE, f"filters.contamination.files=[{name}]", "until=pairs")
+        keys.add(record(done)["stages"]["pairs"]["key"])
+    assert len(keys) == 2
 
 
 def test_conf_is_in_the_wheel(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ SLICE = ReferenceSlice(
     max_prompt_length=64,
     long_prompts="drop",
     max_validation_pairs=None,
-    preferences=PreferencesEvaluation(max_prompts=None),
+    preferences=PreferencesEvaluation("preferences", max_prompts=None),
 )
 PROMPTS = 16
 

@@ -42,7 +42,7 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
         raise UserError(f"filters.contamination.files: {path} does not exist", "check the path")
     try:
         prompts = [text for record in readers[suffix](path) for text in _texts(record, field, path)]
-    except (ValueError, pl.exceptions.PolarsError, OSError) as error:
+    except (ValueError, RecursionError, pl.exceptions.PolarsError, OSError) as error:
         message = f"filters.contamination.files: {path} cannot be read: {error}"
         raise UserError(message, "mend or leave out the file") from error
     if not prompts:

@@ -9,6 +9,7 @@ import polars as pl
 
 from notus_exp.curation.columns import OVERALL, RATING
 from notus_exp.curation.contamination import overlap
+from notus_exp.feedback.table import CONVERSATION
 from notus_exp.hashing import digest
 from notus_exp.schema import Filters
 
@@ -85,6 +86,10 @@ def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> p
     repeated = remaining.filter(pl.len().over("prompt_id") > 1)
     if repeated.is_empty():
         return prompts
+    repeated = repeated.with_columns(shown=_shown_system(completions).gather(repeated["at"]))
+    repeated = repeated.filter(pl.len().over("prompt_id", "shown") > 1)
+    if repeated.is_empty():
+        return prompts
     content = [name for name in completions.columns if name not in ("prompt_id", "row", "completion", "instruction")]
     rows = completions.join(repeated.select("group", "row", "prompt_id"), on=["row", "prompt_id"])
     digests = {
@@ -94,9 +99,15 @@ def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> p
     ranked = repeated.with_columns(
         digest=pl.Series([digests[group] for group in repeated["group"]], dtype=pl.String)
     ).sort("prompt_id", "digest", "group")
-    kept = ranked.unique("prompt_id", keep="first", maintain_order=True)["group"]
+    kept = ranked.unique(["prompt_id", "shown"], keep="first", maintain_order=True)["group"]
     lost = ranked["group"].filter(~ranked["group"].is_in(kept.implode()))
     return _mark(prompts, lost, "duplicate_prompt")
+
+
+def _shown_system(completions: pl.DataFrame) -> pl.Series:
+    """Return the system turn that is part of each row's prompt: another one makes another prompt."""
+    conversation = pl.col("principle") == CONVERSATION
+    return completions.select(pl.when(conversation).then("system_prompt").otherwise(pl.lit(""))).to_series()
 
 
 def _leave_out_contaminated(

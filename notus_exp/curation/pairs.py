@@ -15,12 +15,10 @@ from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import labelling_expr, score_expr
 from notus_exp.curation.split import assign, moved_to_train
 from notus_exp.errors import UserError
+from notus_exp.feedback.table import CONVERSATION
 from notus_exp.hashing import uniform
 from notus_exp.schema import PairChoice
 from notus_exp.slices import PairsSlice
-
-CONVERSATION = "conversation"
-"""The `principle` of rows whose system prompt is part of the conversation, so that the pair's prompt shows it."""
 
 
 class Curated(NamedTuple):

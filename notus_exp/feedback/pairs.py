@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from notus_exp.errors import UserError
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import (
+    CONVERSATION,
     Parsed,
     Row,
     RowError,
@@ -18,9 +19,6 @@ from notus_exp.feedback.table import (
     required_text,
 )
 from notus_exp.schema import Pairs
-
-CONVERSATION = "conversation"
-"""Value of `principle` where `system_prompt` is a turn of the conversation, which curation puts into the prompt."""
 
 
 class Conversation(NamedTuple):

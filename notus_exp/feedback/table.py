@@ -15,6 +15,8 @@ from notus_exp.hashing import prompt_id
 
 LATENT_QUALITY = "latent_quality"
 """Column that only simulated data has, after all others."""
+CONVERSATION = "conversation"
+"""Value of `principle` where `system_prompt` is a turn of the conversation, which curation puts into the prompt."""
 MISSING = ("", "n/a")
 """Texts (in lower case) that stand for a rating that was not given."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from notus_exp import files
-from notus_exp.curation.pairs import CONVERSATION
 from notus_exp.curation.split import test_prompts
 from notus_exp.errors import UserError
+from notus_exp.feedback.table import CONVERSATION
 from notus_exp.hashing import uniform
 from notus_exp.slices import ReferenceSlice
 from notus_exp.stage import Context
