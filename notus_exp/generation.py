@@ -25,7 +25,7 @@ from notus_exp.hashing import uniform
 from notus_exp.slices import GenerationsSlice
 from notus_exp.stage import Context
 from notus_exp.training.encoding import Limits, encode, encode_prompt
-from notus_exp.training.models import autocast, load_model, load_tokenizer, policy_folders
+from notus_exp.training.models import autocast, load_policy, load_tokenizer, policy_folders
 
 ANSWERS = "answers.jsonl"
 """Finished batches of an attempt, one a line; gone from the finished artifact."""
@@ -86,7 +86,7 @@ def run(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, context: Co
     prompts = constraint_prompts(asked.prompts, asked.seed, feedback["prompt_id"].unique().to_list())
     base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
     tokenizer = load_tokenizer(base)
-    model = _load(base, adapter, slice.precision, context)
+    model = load_policy(base, adapter, slice.precision, context.hardware)
     decoding = Decoding(
         max_new_tokens=asked.max_new_tokens,
         temperature=asked.temperature,
@@ -248,12 +248,6 @@ def _generation_config(decoding: Decoding) -> GenerationConfig:
         pad_token_id=decoding.pad_id,
         use_cache=True,
     )
-
-
-def _load(base: Path, adapter: Path | None, precision: str, context: Context) -> PreTrainedModel:
-    model = load_model(base, adapter, precision, context.hardware)
-    # Merged, a token is less work; in 8 or 11 bits of mantissa the merged weights would lose part of the adapter.
-    return model.merge_and_unload() if adapter is not None and precision == "float32" else model
 
 
 def _check_length(model: PreTrainedModel, prompts: list[Encoded], max_new_tokens: int) -> None:

@@ -16,7 +16,7 @@ from notus_exp.errors import UserError
 from notus_exp.slices import LikelihoodsSlice
 from notus_exp.stage import Context
 from notus_exp.training.encoding import Encoded
-from notus_exp.training.models import load_model, pick_device, policy_folders
+from notus_exp.training.models import load_policy, pick_device, policy_folders
 from notus_exp.training.scoring import Progress, batches, completion_logits, completion_logps, require_finite, tokens_of
 
 LIKELIHOODS_SCHEMA = pl.Schema(
@@ -77,7 +77,7 @@ def run(slice: LikelihoodsSlice, inputs: dict[str, Path], out: Path, context: Co
     policy = _load(base, adapter, slice.precision, context)
     progress = Progress(context, sum(map(tokens_of, completions + answered)))
     logps = _logps(policy, completions, context.hardware.scoring_batch_size, progress)
-    kls = _divergences(policy, adapter, inputs["base_model"] / files.MODEL, answered, context, progress)
+    kls = _divergences(policy, inputs["base_model"] / files.MODEL, answered, context, progress)
     _write_likelihoods(scored, logps, out / files.LIKELIHOODS)
     ids = answers["prompt_id"].to_list() if answers is not None else []
     lengths = [len(item.completion_ids) for item in answered]
@@ -116,7 +116,7 @@ def _encoded(table: pl.DataFrame, ids: str) -> list[Encoded]:
 
 
 def _load(base: Path, adapter: Path | None, precision: str, context: Context) -> Scorer:
-    model = load_model(base, adapter, precision, context.hardware)
+    model = load_policy(base, adapter, precision, context.hardware)
     return Scorer(model, precision, pick_device(context.hardware, precision))
 
 
@@ -134,14 +134,15 @@ def _logps(scorer: Scorer, encoded: list[Encoded], batch_size: int, progress: Pr
 
 
 def _divergences(
-    policy: Scorer, adapter: Path | None, base: Path, answers: list[Encoded], context: Context, progress: Progress
+    policy: Scorer, base: Path, answers: list[Encoded], context: Context, progress: Progress
 ) -> list[float]:
     """Return the divergence (nats) summed over each answer; an empty answer has none."""
     if not answers:
         return []
-    # Without its adapter a LoRA policy is its reference; a policy trained in full needs the base model beside it.
-    reference = policy if adapter else _load(base, None, policy.precision, context)
-    as_reference = policy.model.disable_adapter if adapter else nullcontext
+    # Without its adapter a LoRA policy is its reference; merged or trained in full it needs the base model beside it.
+    with_adapter = hasattr(policy.model, "disable_adapter")
+    reference = policy if with_adapter else _load(base, None, policy.precision, context)
+    as_reference = policy.model.disable_adapter if with_adapter else nullcontext
     divergences = []
     for answer in answers:
         with as_reference():

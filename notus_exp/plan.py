@@ -37,7 +37,7 @@ STAGES = {
     Stage.reference: StageInfo("notus_exp.training.reference", 1, True, False, slices.ReferenceSlice),
     Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, slices.PolicySlice),
     Stage.generations: StageInfo("notus_exp.generation", 1, True, True, slices.GenerationsSlice),
-    Stage.likelihoods: StageInfo("notus_exp.likelihoods", 1, True, False, slices.LikelihoodsSlice),
+    Stage.likelihoods: StageInfo("notus_exp.likelihoods", 2, True, False, slices.LikelihoodsSlice),
     Stage.evaluation: StageInfo("notus_exp.evaluation.stage", 1, False, False, slices.EvaluationSlice),
 }
 VERSIONED = ("torch", "transformers", "trl")

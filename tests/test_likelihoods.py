@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -111,6 +112,16 @@ def test_log_probs_and_divergence_are_what_two_models_give_by_hand(inputs, tmp_p
     assert divergence["tokens"].to_list() == [3, 1, 0]
     assert facts["completions"] == 3
     assert facts["answers"] == 3
+
+
+def test_in_bfloat16_the_adapter_stays_beside_the_weights_and_the_divergence_is_about_the_same(
+    inputs, tmp_path, context
+):
+    adapter(inputs["policy"] / files.MODEL, inputs["base_model"] / files.MODEL, zero=False)
+    _, exact, kl = make(SLICE, inputs, tmp_path / "exact", context())
+    _, rounded, rounded_kl = make(replace(SLICE, precision="bfloat16"), inputs, tmp_path / "rounded", context())
+    assert rounded["logp"].to_list() == pytest.approx(exact["logp"].to_list(), rel=0.02)
+    assert rounded_kl["kl"].to_list() == pytest.approx(kl["kl"].to_list(), rel=0.1)
 
 
 def test_a_policy_that_is_its_reference_has_no_divergence(inputs, tmp_path, context):
