@@ -31,7 +31,7 @@ class StageInfo(NamedTuple):
 
 
 STAGES = {
-    Stage.feedback: StageInfo("notus_exp.feedback.stage", 1, False, False, slices.FeedbackSlice),
+    Stage.feedback: StageInfo("notus_exp.feedback.stage", 2, False, False, slices.FeedbackSlice),
     Stage.pairs: StageInfo("notus_exp.curation.stage", 2, False, False, slices.PairsSlice),
     Stage.base_model: StageInfo("notus_exp.training.base_model", 1, True, False, slices.BaseModelSlice),
     Stage.reference: StageInfo("notus_exp.training.reference", 1, True, False, slices.ReferenceSlice),

@@ -25,6 +25,8 @@ _MOST = 4
 _ATTEMPTS = 12
 """How often an answer is worded anew when another model already gave the same text."""
 
+COUNTED = {"bullets", "sentences", "json"}
+"""Kinds of constraint that fix how many sentences an answer has."""
 HEDGES = ("I think", "Perhaps", "It may be that", "I am not sure but I guess")
 HOLLOW = (
     "Much could be said about {}.",
@@ -184,7 +186,7 @@ def _count(statements: list[_Statement]) -> int:
 def _write(prompt: Prompt, plan: _Plan, statements: list[_Statement], draws: Draws) -> str:
     """Put the statements into the form that the constraints ask for, or into one that breaks them."""
     asked = prompt.constraints_by_kind
-    texts = _phrase(plan, statements, draws)
+    texts = _phrase(prompt, plan, statements, draws)
     if "no_commas" in asked and "no_commas" not in plan.kept:
         place = draws.below(len(texts))
         texts[place] = _wrap(draws.pick(COMMAS), texts[place])
@@ -204,13 +206,18 @@ def _write(prompt: Prompt, plan: _Plan, statements: list[_Statement], draws: Dra
     return text.upper() if "uppercase" in plan.kept else text
 
 
-def _phrase(plan: _Plan, statements: list[_Statement], draws: Draws) -> list[str]:
-    """Return the statements' texts, one of them hedged or padded as planned; a wrong one is hedged first."""
+def _phrase(prompt: Prompt, plan: _Plan, statements: list[_Statement], draws: Draws) -> list[str]:
+    """Return the statements' texts, one of them hedged or padded as planned; a wrong one is hedged first.
+
+    Half of the padding, where no constraint counts sentences, is what weak models do: saying the last one again.
+    """
     texts = [statement.text for statement in statements]
     if plan.hedged:
         place = next((place for place, statement in enumerate(statements) if not statement.true), 0)
         texts[place] = _wrap(draws.pick(HEDGES) + " {}.", texts[place])
-    if plan.defect == "padded":
+    if plan.defect == "padded" and not COUNTED & prompt.constraints_by_kind.keys() and draws.chance(0.5):
+        texts += 2 * [texts[-1]]
+    elif plan.defect == "padded":
         place = draws.below(len(texts))
         texts[place] = _wrap(draws.pick(FILLERS), texts[place])
     return texts
