@@ -154,7 +154,7 @@ def test_longest_repeat_covers_the_words_said_over_and_over():
     assert longest_repeat([]) == 0
 
 
-def test_answers_of_the_simulated_world_are_not_degenerate():
+def test_answers_of_the_simulated_world_are_degenerate_only_where_they_repeat_a_sentence_over_and_over():
     skills = {"expert": 0.95, "good": 0.75, "fair": 0.5, "weak": 0.25}
     noise = {"rating_noise": 0.6, "overall_noise": 2.0, "missing_rate": 0.0, "overall_missing_rate": 0.0}
     world = Simulated(
@@ -169,7 +169,15 @@ def test_answers_of_the_simulated_world_are_not_degenerate():
         inverted_score_rate=0.0,
         **noise,
     )
-    assert {degeneration(response, []) for response in simulate(world)["response"]} == {""}
+    verdicts = {True: set(), False: set()}
+    for response in simulate(world)["response"]:
+        text = response.lower()
+        said = [part.strip() for part in text.replace("!", ".").split(".")]
+        verdicts[max((text.count(part) for part in said if len(part) > 8), default=0) >= 3].add(
+            degeneration(response, [])
+        )
+    assert verdicts[False] == {""}
+    assert "loop" in verdicts[True] <= {"", "loop"}, "a repetition with a phrase put into it is no loop"
 
 
 @pytest.mark.skipif(not IFEVAL.exists(), reason=f"real answers are not there: {IFEVAL.name}")
