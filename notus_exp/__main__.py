@@ -62,7 +62,8 @@ def run(composed: DictConfig) -> str:
     configuration.check_choices(config, choices)
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
-    check_overrides(HydraConfig.get().overrides.task, evaluations, lora=config.dpo.lora.r > 0)
+    overrides = HydraConfig.get().overrides.task
+    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, judge=config.judge.name)
     from notus_exp.display import make_console
     from notus_exp.pipeline import Run
     from notus_exp.schema import Stage

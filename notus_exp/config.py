@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp import schema
 from notus_exp.errors import UserError, did_you_mean
+from notus_exp.evaluation.chosen import JUDGED
 from notus_exp.hardware import cuda_devices
 from notus_exp.training.checks import check_dpo
 
@@ -37,6 +38,8 @@ def register() -> None:
     store.store(name="schema", node=schema.Config)
     for name, node in schema.DATA_SCHEMAS.items():
         store.store(name=f"{name}_schema", node=node)
+    for name, kind in schema.GENERATION_SCHEMAS.items():
+        store.store(name=f"{name}_generation_schema", node=kind)
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
     profile = "gpu" if cuda_devices() else "cpu"
     store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
@@ -125,7 +128,7 @@ def check_together(config: schema.Config) -> None:
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
     evaluation = config.evaluation
-    if config.until is schema.Stage.evaluation and not (evaluation.preferences or evaluation.verifiable):
+    if config.until is schema.Stage.evaluation and not chosen_evaluations(config):
         raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
     scored = config.until is schema.Stage.config or config.until.value >= schema.Stage.reference.value
     if evaluation.preferences and config.split.test == 0 and scored:
@@ -136,10 +139,39 @@ def check_together(config: schema.Config) -> None:
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
+    _check_answers(config)
     if evaluation.verifiable and evaluation.verifiable.kl_prompts > evaluation.verifiable.prompts:
         raise UserError(
             f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
             f"evaluation.verifiable.prompts={evaluation.verifiable.prompts}"
+        )
+
+
+def _check_answers(config: schema.Config) -> None:
+    """Check who answers and who judges, where an evaluation asks for it."""
+    evaluation, judge = config.evaluation, config.judge
+    endpoint = isinstance(config.generation, schema.EndpointGeneration)
+    if endpoint and evaluation.verifiable and evaluation.verifiable.kl_prompts:
+        raise UserError(
+            f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} needs token ids, which "
+            "generation=openai does not know",
+            "set evaluation.verifiable.kl_prompts=0",
+        )
+    if evaluation.lm_eval and not evaluation.lm_eval.tasks:
+        raise UserError("evaluation.lm_eval.tasks is empty", "name tasks, such as evaluation.lm_eval.tasks=[hellaswag]")
+    judged = [name for name in JUDGED if getattr(evaluation, name)]
+    if not judged:
+        return
+    if (judge.input_price is None) != (judge.output_price is None):
+        raise UserError("judge.input_price and judge.output_price go together", "give both, in USD per million tokens")
+    if judge.name in ("openai", "reward_model") and not judge.model:
+        raise UserError(f"judge.model must be given: evaluation={judged[0]} needs a judge", "add judge.model=NAME")
+    if judge.name == "replay" and not judge.path:
+        raise UserError("judge.path must be given for judge=replay", "add judge.path=FILE")
+    if judge.budget is not None and (judge.input_price is None or judge.output_price is None):
+        raise UserError(
+            f"judge.budget={judge.budget:g} cannot be kept without prices",
+            "add judge.input_price=USD and judge.output_price=USD, per million tokens",
         )
 
 
@@ -207,11 +239,15 @@ def _check_hardware(config: schema.Config) -> None:
 def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:
     """Return every key that a command line can set, dotted, over all kinds of data."""
     keys: list[str] = []
+    alternatives: dict[Any, list[Any]] = {
+        schema.Data: list(schema.DATA_SCHEMAS.values()),
+        schema.Generation: list(schema.GENERATION_SCHEMAS.values()),
+    }
     hints = get_type_hints(kind)
     for spec in fields(kind):
         keys.append(f"{path}{spec.name}")
         inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
-        kinds = list(schema.DATA_SCHEMAS.values()) if hints[spec.name] is schema.Data else inner
+        kinds = alternatives.get(hints[spec.name], inner)
         for child in kinds:
             keys += known_keys(child, f"{path}{spec.name}.")
     return sorted(set(keys))

@@ -27,6 +27,17 @@ HEADLINES = (
     "verifiable/truncated",
     "verifiable/degenerate",
     "verifiable/kl",
+    "alpaca_eval/win_rate",
+    "alpaca_eval/length_controlled_win_rate",
+    "alpaca_eval/characters",
+    "mt_bench/score",
+    "mt_bench/turn_1",
+    "mt_bench/turn_2",
+    "mt_bench/coverage",
+    "ifeval/prompt_strict",
+    "ifeval/prompt_loose",
+    "ifeval/inst_strict",
+    "ifeval/inst_loose",
 )
 """The metrics shown at the end of a run; the others are in run.json."""
 LINE_EVERY = 20.0
@@ -139,7 +150,8 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     table = Table(title="Metrics: mean [95 % interval]", title_justify="left", box=None, pad_edge=False)
     for column in ("metric", "base", "policy", "paired difference", "n", ""):
         table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=True)
-    for name in HEADLINES:
+    benchmarks = [name for name in metrics if name.startswith("lm_eval/")]
+    for name in [*HEADLINES, *benchmarks]:
         if name not in metrics:
             continue
         difference = metrics.get(f"difference/{name}")

@@ -11,8 +11,9 @@ from typing import Any
 from notus_exp.artifacts import ArtifactStore, Manifest, write_json
 from notus_exp.events import EventWriter
 from notus_exp.files import EVENTS
+from notus_exp.ledger import Ledger
 from notus_exp.plan import STAGES, Node
-from notus_exp.schema import Hardware, Stage
+from notus_exp.schema import GENERATION_SCHEMAS, Generation, Hardware, Judge, Stage
 from notus_exp.slices import from_json, to_json
 from notus_exp.stage import Context
 
@@ -32,6 +33,9 @@ class Job:
         events: The run's event file, which the parent follows.
         hardware: Batch sizes, device, attention.
         sources: Local files that the slices' digests stand for.
+        generation: Who answers prompts.
+        judge: Who judges answers.
+        ledger: File in which the run writes down what its judges cost.
     """
 
     nodes: list[Node]
@@ -40,6 +44,9 @@ class Job:
     events: Path
     hardware: Hardware
     sources: dict[str, list[str]]
+    generation: Generation
+    judge: Judge
+    ledger: Path
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
@@ -50,6 +57,9 @@ class Job:
             "events": str(self.events),
             "hardware": to_json(self.hardware),
             "sources": self.sources,
+            "generation": to_json(self.generation),
+            "judge": to_json(self.judge),
+            "ledger": str(self.ledger),
         }
         write_json(path, content)
 
@@ -64,6 +74,9 @@ class Job:
             events=Path(content["events"]),
             hardware=from_json(Hardware, content["hardware"]),
             sources=content["sources"],
+            generation=from_json(GENERATION_SCHEMAS[content["generation"]["name"]], content["generation"]),
+            judge=from_json(Judge, content["judge"]),
+            ledger=Path(content["ledger"]),
         )
 
 
@@ -80,7 +93,7 @@ def execute(node: Node, job: Job) -> tuple[Manifest, bool]:
         marks.mark(STARTED)
         run = importlib.import_module(info.module).run
         events = EventWriter(node.name, out / EVENTS, job.events)
-        context = Context(events, job.hardware, job.cache, job.sources)
+        context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
         facts: dict[str, Any] = run(from_json(info.slice, node.slice), inputs, out, context)
         return facts
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 COMPLETIONS = "completions.parquet"
 QUARANTINE = "quarantine.jsonl"
 PAIRS = "pairs.parquet"
@@ -10,11 +14,19 @@ CURATION_HTML = "curation.html"
 MODEL = "model"
 REFERENCE = "reference.parquet"
 GENERATIONS = "generations.parquet"
+ANSWERS = "answers-{}.jsonl"
+LEDGER = "judge_spending.jsonl"
+VERDICT_CACHE = "verdicts.sqlite"
+JUDGMENTS = "judgments.parquet"
+BENCHMARKS = "benchmarks.json"
 LIKELIHOODS = "likelihoods.parquet"
 DIVERGENCE = "divergence.parquet"
 METRICS = "metrics.json"
 PREFERENCES = "preferences.parquet"
 VERIFIABLE = "verifiable.parquet"
+IFEVAL = "ifeval.parquet"
+ALPACA_EVAL = "alpaca_eval.parquet"
+MT_BENCH = "mt_bench.parquet"
 EVENTS = "events.jsonl"
 MANIFEST = "manifest.json"
 SAMPLES = "samples.json"
@@ -24,3 +36,11 @@ JOB = "job.json"
 WORKER_ERROR = "error.json"
 WORKER_RESULT = "made.json"
 WORKER_LOG = "worker.log"
+
+
+def append_line(path: Path, content: object) -> None:
+    """Append a JSON line and see it onto the disk."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(content) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -19,11 +19,11 @@ from notus_exp.artifacts import ArtifactStore, locked
 from notus_exp.errors import UserError
 from notus_exp.events import PROGRESS, Event, parse, replay
 from notus_exp.execution import MARKS, Job, execute
-from notus_exp.files import EVENTS, JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
+from notus_exp.files import EVENTS, JOB, LEDGER, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
 from notus_exp.hardware import launch_command
 from notus_exp.plan import STAGES, Node, make_plan
 from notus_exp.record import RunRecord, run_id
-from notus_exp.schema import Config, Launch
+from notus_exp.schema import Config, Launch, Stage
 from notus_exp.sources import UNRESOLVED, resolve
 from notus_exp.tracking import NoTracker, Tracker, open_tracker
 
@@ -78,7 +78,8 @@ class Run:
         if hardware.launch is not Launch.plain:
             command = launch_command(hardware, dpo.precision, str(self.folder / JOB))
             out.print("launch: " + " ".join(command), soft_wrap=True, highlight=False)
-        if UNRESOLVED in (self.sources.data_digest, self.sources.model_digest):
+        sources = self.sources
+        if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
 
     def execute(self) -> None:
@@ -93,6 +94,7 @@ class Run:
                 f"hardware={hardware.name} can be planned (until=config) but is not executed yet",
                 "use hardware=gpu, or stop with until=pairs",
             )
+        self._require_key()
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
             record = RunRecord(self.config, self.choices, self.id, self.folder, self.store)
@@ -108,6 +110,19 @@ class Run:
             record.finish("finished")
             tracker.finish(record.metrics(), record.samples(), failed=False)
             self._summary(record)
+
+    def _require_key(self) -> None:
+        """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
+        judge = self.config.judge
+        missing = any(
+            node.stage is Stage.judgments and self.store.find(node.stage.name, node.key) is None for node in self.nodes
+        )
+        hosted = judge.name == "openai" and judge.base_url is None and not judge.offline
+        if missing and hosted and not os.environ.get(judge.api_key_env):
+            raise UserError(
+                f"judge=openai needs a key, and the environment variable {judge.api_key_env} is not set",
+                "set it, name another with judge.api_key_env, or give an endpoint of your own with judge.base_url",
+            )
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
         tracking, config = self.config.tracking, record.tracked_config()
@@ -133,7 +148,18 @@ class Run:
 
     def _job(self, nodes: list[Node]) -> Job:
         events = self.folder / EVENTS
-        return Job(nodes, self.store.root, self.cache, events, self.config.hardware, self.sources.files)
+        config, store = self.config, self.store.root
+        return Job(
+            nodes,
+            store,
+            self.cache,
+            events,
+            config.hardware,
+            self.sources.files,
+            config.generation,
+            config.judge,
+            self.folder / LEDGER,
+        )
 
     def _make_here(self, job: Job, record: RunRecord) -> None:
         for node in job.nodes:
@@ -177,6 +203,8 @@ class Run:
             state = "reused" if stage["reused"] else "made"
             rows.append(display.StageRow(name, state, stage["seconds"], display.shorten(Path(stage["path"]))))
         self.console.print(display.stages_table(rows))
+        for note in record.notes():
+            self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         if record.metrics():
             self.console.print(display.metrics_table(record.metrics()))
 

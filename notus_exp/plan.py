@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from notus_exp import slices
 from notus_exp.artifacts import make_key
-from notus_exp.schema import Config, FileData, Stage
+from notus_exp.evaluation.chosen import ANSWERING, JUDGED
+from notus_exp.schema import Config, EndpointGeneration, Evaluation, FileData, Stage
 from notus_exp.slices import to_json
 
 
@@ -36,10 +37,28 @@ STAGES = {
     Stage.base_model: StageInfo("notus_exp.training.base_model", 1, True, False, slices.BaseModelSlice),
     Stage.reference: StageInfo("notus_exp.training.reference", 1, True, False, slices.ReferenceSlice),
     Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, slices.PolicySlice),
-    Stage.generations: StageInfo("notus_exp.generation", 1, True, True, slices.GenerationsSlice),
+    Stage.generations: StageInfo("notus_exp.generation", 2, True, True, slices.GenerationsSlice),
     Stage.likelihoods: StageInfo("notus_exp.likelihoods", 2, True, False, slices.LikelihoodsSlice),
-    Stage.evaluation: StageInfo("notus_exp.evaluation.stage", 1, False, False, slices.EvaluationSlice),
+    Stage.benchmarks: StageInfo("notus_exp.benchmarks", 1, True, False, slices.BenchmarksSlice),
+    Stage.judgments: StageInfo("notus_exp.judging.stage", 1, True, False, slices.JudgmentsSlice),
+    Stage.evaluation: StageInfo("notus_exp.evaluation.stage", 2, False, False, slices.EvaluationSlice),
 }
+PROMPT_FILES = {"alpaca_eval": "alpaca_eval.prompts", "mt_bench": "mt_bench.questions", "ifeval": "ifeval.prompts"}
+"""The setting that names an evaluation's file of prompts; `verifiable` makes its own."""
+JUDGE_MEANS = frozenset(
+    [
+        *("base_url", "api_key_env", "template", "path", "concurrency", "requests_per_minute", "timeout"),
+        *("max_retries", "max_failure_rate", "offline", "input_price", "output_price", "budget"),
+    ]
+)
+"""Settings of a judge that move no verdict: how it is reached and paid, and files, which have digests."""
+PLACES = {
+    "alpaca_eval": ("prompts", "difficulty", "leaderboard"),
+    "mt_bench": ("questions", "references", "judge_prompts"),
+    "ifeval": ("prompts",),
+    "lm_eval": ("include_path",),
+}
+"""Settings of evaluations that name files, whose digests stand for them in keys."""
 VERSIONED = ("torch", "transformers", "trl")
 
 
@@ -72,6 +91,7 @@ class Sources(NamedTuple):
     data_digest: str | None
     contamination_digests: list[str]
     model_digest: str | None
+    evaluation_digests: dict[str, str]
     files: dict[str, list[str]]
 
 
@@ -85,14 +105,15 @@ def make_plan(config: Config, sources: Sources) -> list[Node]:
     return list(nodes.values())
 
 
-def _wanted(config: Config, sources: Sources) -> list[tuple[str, Stage, Any, dict[str, str]]]:
-    """List (node name, stage, slice, input name -> node name) in the order of the stages."""
-    evaluation, dpo = config.evaluation, config.dpo
-    preferences, verifiable = evaluation.preferences, evaluation.verifiable
-    kl_prompts = verifiable.kl_prompts if verifiable else 0
-    system, precision = config.model.system_prompt, dpo.precision.name
+Row = tuple[str, Stage, Any, dict[str, str]]
+"""Node name, stage, slice, input name -> node name."""
+
+
+def _wanted(config: Config, sources: Sources) -> list[Row]:
+    """List the nodes in the order of the stages."""
     base = {"base_model": "base_model"}
-    rows: list[tuple[str, Stage, Any, dict[str, str]]] = [
+    system, precision = config.model.system_prompt, config.dpo.precision.name
+    rows: list[Row] = [
         ("feedback", Stage.feedback, slices.FeedbackSlice(_without_place(config), sources.data_digest), {}),
         ("pairs", Stage.pairs, _pairs_slice(config, sources), {"feedback": "feedback"}),
         ("base_model", Stage.base_model, slices.BaseModelSlice(config.model, sources.model_digest), {}),
@@ -100,26 +121,114 @@ def _wanted(config: Config, sources: Sources) -> list[tuple[str, Stage, Any, dic
         (
             "policy",
             Stage.policy,
-            slices.PolicySlice(dpo, config.seed, system),
+            slices.PolicySlice(config.dpo, config.seed, system),
             {"pairs": "pairs", **base, "reference": "reference"},
         ),
     ]
-    if verifiable:
-        generations = slices.GenerationsSlice(verifiable, system, precision)
-        uses = {**base, "feedback": "feedback"}
-        rows.append(("generations_base", Stage.generations, generations, uses))
-        rows.append(("generations", Stage.generations, generations, {**uses, "policy": "policy"}))
-    if preferences or kl_prompts:
-        likelihoods = slices.LikelihoodsSlice(system, precision, dpo.max_length, preferences, kl_prompts)
-        uses = {**base, "reference": "reference", "policy": "policy"}
-        uses |= {"generations": "generations"} if kl_prompts else {}
-        rows.append(("likelihoods", Stage.likelihoods, likelihoods, uses))
-    uses = {"feedback": "feedback"}
-    uses |= {"likelihoods": "likelihoods"} if preferences or kl_prompts else {}
-    uses |= {"generations": "generations", "generations_base": "generations_base"} if verifiable else {}
-    measured = slices.EvaluationSlice(config.data.aspects, dpo.beta, config.repair, preferences, verifiable)
-    rows.append(("evaluation", Stage.evaluation, measured, uses))
-    return rows
+    answered = [row for name in answering(config.evaluation) for row in _generations(name, config, sources)]
+    measured = [*_likelihoods(config), *_benchmarks(config, sources, system, precision)]
+    judged = [row for name in JUDGED if getattr(config.evaluation, name) for row in _judgments(name, config, sources)]
+    rows += [*answered, *measured, *judged]
+    uses = {row[0]: row[0] for row in [*answered, *measured, *judged]}
+    return [
+        *rows,
+        ("evaluation", Stage.evaluation, _evaluation_slice(config, sources), {"feedback": "feedback"} | uses),
+    ]
+
+
+def answering(evaluation: Evaluation) -> list[str]:
+    """Return the chosen evaluations whose prompts base and policy answer."""
+    return [name for name in ANSWERING if getattr(evaluation, name) is not None]
+
+
+def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
+    """Return the answers of the base model and of the policy to the prompts of one evaluation."""
+    settings, generation = getattr(config.evaluation, name), config.generation
+    endpoint = generation if isinstance(generation, EndpointGeneration) else None
+    chosen: dict[str, Any] = {
+        key: getattr(settings, key) for key in ("prompts", "max_prompts", "exclude") if hasattr(settings, key)
+    }
+    file = PROMPT_FILES.get(name)
+    if file:
+        chosen["prompts"] = sources.evaluation_digests[file]
+
+    def row(model: str | None) -> Any:
+        return slices.GenerationsSlice(
+            evaluation=name,
+            chosen=chosen,
+            seed=settings.seed,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            temperatures=getattr(settings, "temperatures", {}),
+            system_prompt=config.model.system_prompt,
+            precision=config.dpo.precision.name,
+            endpoint_model=model,
+        )
+
+    uses = {"base_model": "base_model"} | ({} if file else {"feedback": "feedback"})
+    stage = Stage.generations
+    return [
+        (f"generations_{name}_base", stage, row(endpoint.base_model if endpoint else None), uses),
+        (f"generations_{name}", stage, row(endpoint.policy_model if endpoint else None), {**uses, "policy": "policy"}),
+    ]
+
+
+def _likelihoods(config: Config) -> list[Row]:
+    preferences, verifiable = config.evaluation.preferences, config.evaluation.verifiable
+    kl_prompts = verifiable.kl_prompts if verifiable else 0
+    if not preferences and not kl_prompts:
+        return []
+    slice_ = slices.LikelihoodsSlice(
+        config.model.system_prompt, config.dpo.precision.name, config.dpo.max_length, preferences, kl_prompts
+    )
+    uses = {"base_model": "base_model", "reference": "reference", "policy": "policy"}
+    uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
+    return [("likelihoods", Stage.likelihoods, slice_, uses)]
+
+
+def _benchmarks(config: Config, sources: Sources, system: str | None, precision: str) -> list[Row]:
+    lm_eval = config.evaluation.lm_eval
+    if lm_eval is None:
+        return []
+    slice_ = slices.BenchmarksSlice(lm_eval, sources.evaluation_digests.get("lm_eval.include_path"), system, precision)
+    base = {"base_model": "base_model"}
+    return [
+        ("benchmarks_base", Stage.benchmarks, slice_, base),
+        ("benchmarks", Stage.benchmarks, slice_, {**base, "policy": "policy"}),
+    ]
+
+
+def _judgments(name: str, config: Config, sources: Sources) -> list[Row]:
+    """Return the judgments of the base model's and of the policy's answers to one evaluation."""
+    judge = {key: value for key, value in to_json(config.judge).items() if key not in JUDGE_MEANS}
+    if config.judge.name == "reward_model":
+        judge = {key: value for key, value in judge.items() if key not in ("model", "revision")}  # its digest stands
+    digests = {key: value for key, value in sources.evaluation_digests.items() if key.split(".")[0] in (name, "judge")}
+    slice_ = slices.JudgmentsSlice(name, judge, digests)
+    return [
+        (f"judgments_{name}{side}", Stage.judgments, slice_, {"generations": f"generations_{name}{side}"})
+        for side in ("_base", "")
+    ]
+
+
+def _evaluation_slice(config: Config, sources: Sources) -> slices.EvaluationSlice:
+    evaluation = config.evaluation
+    judged = any(getattr(evaluation, name) for name in JUDGED)
+    return slices.EvaluationSlice(
+        aspects=config.data.aspects,
+        beta=config.dpo.beta,
+        repair=config.repair,
+        preferences=evaluation.preferences,
+        verifiable=evaluation.verifiable,
+        alpaca_eval=evaluation.alpaca_eval,
+        mt_bench=evaluation.mt_bench,
+        ifeval=evaluation.ifeval,
+        lm_eval=evaluation.lm_eval,
+        files=sources.evaluation_digests,
+        max_failure_rate=config.judge.max_failure_rate if judged else 0.0,
+        judge=(config.judge.model or config.judge.name) if judged else "",
+        model=config.model.name,
+    )
 
 
 def _without_place(config: Config) -> dict[str, Any]:
@@ -163,6 +272,12 @@ def _node(name: str, stage: Stage, slice_: Any, inputs: dict[str, Node]) -> Node
     content = to_json(slice_)
     if stage is Stage.pairs:
         content["filters"]["contamination"].pop("files")  # their digests stand for them
+    if stage is Stage.evaluation:
+        for evaluation, places in PLACES.items():
+            for place in places:
+                (content[evaluation] or {}).pop(place, None)
+    if stage is Stage.benchmarks:
+        content["lm_eval"].pop("include_path")
     if stage is Stage.base_model:
         for place in ("name", "path", "revision", "system_prompt"):
             content["model"].pop(place)  # the digest stands for where it is; the system turn enters where it is used

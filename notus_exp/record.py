@@ -13,9 +13,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from notus_exp.artifacts import ArtifactStore, Manifest, write_json
-from notus_exp.files import CONFIG_YAML, METRICS, RUN_JSON, SAMPLES
+from notus_exp.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.hardware import describe
 from notus_exp.hashing import digest
+from notus_exp.ledger import Ledger
 from notus_exp.plan import STAGES, Node
 from notus_exp.schema import Config, Stage
 from notus_exp.slices import to_json
@@ -54,7 +55,12 @@ class RunRecord:
             "attempts": [*_earlier_attempts(self._path), self._attempt],
             "stages": {},
             "metrics": {},
-            "costs": {"device_seconds": 0.0, "device_seconds_if_nothing_were_reused": 0.0, "judge_tokens": 0},
+            "costs": {
+                "device_seconds": 0.0,
+                "device_seconds_if_nothing_were_reused": 0.0,
+                "judge_tokens": 0,
+                "judge_usd": None,
+            },
             "versions": {name: _version(name) for name in RECORDED_VERSIONS},
             "hardware": {"profile": config.hardware.name, **describe()},
             "git_commit": _git_commit(),
@@ -85,12 +91,15 @@ class RunRecord:
             costs = self._content["costs"]
             costs["device_seconds"] += 0.0 if reused else manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
+        if node.stage is Stage.judgments:
+            self._count_judging()
         if node.stage is Stage.evaluation:
             self._content["metrics"] = self._read(node, METRICS)
         write_json(self._path, self._content)
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
+        self._count_judging()
         ended = {"status": status, "finished": _now(), "error": error}
         self._content |= ended
         self._attempt |= ended
@@ -106,6 +115,20 @@ class RunRecord:
         metrics: dict[str, dict[str, Any]] = self._content["metrics"]
         return metrics
 
+    def notes(self) -> list[str]:
+        """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
+        facts = {name: stage["facts"] for name, stage in self.stages().items()}
+        notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+        too_long = facts.get("reference", {}).get("prompts_too_long", 0)
+        if too_long:
+            dpo = self._content["config"]["dpo"]
+            limit = dpo["max_prompt_length"] or dpo["max_length"]
+            notes.append(
+                f"{too_long} prompts have more than {limit} tokens and were left out of training and scoring; "
+                "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
+            )
+        return notes
+
     def samples(self) -> list[dict[str, Any]]:
         """Return sample answers of base and policy, empty where nothing was generated."""
         node = self._nodes.get("evaluation")
@@ -119,6 +142,12 @@ class RunRecord:
     def tracked_config(self) -> dict[str, Any]:
         """Return the nested config with the choices, for the tracker."""
         return {**self._content["config"], "choices": self._content["choices"], "run_id": self._content["run_id"]}
+
+    def _count_judging(self) -> None:
+        """Take over what judges cost in all attempts of this run; USD are null where no prices are known."""
+        ledger, judge = Ledger(self._path.with_name(LEDGER)), self._content["config"]["judge"]
+        priced = judge["input_price"] is not None and judge["output_price"] is not None
+        self._content["costs"] |= {"judge_tokens": ledger.tokens, "judge_usd": ledger.usd if priced else None}
 
     def _read(self, node: Node, name: str) -> Any:
         path = self._store.path(node.stage.name, node.key) / name

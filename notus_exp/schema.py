@@ -17,7 +17,7 @@ from notus_exp.errors import UserError, did_you_mean
 
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
 Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference", "policy", "generations",
-                       "likelihoods", "evaluation"])  # fmt: skip
+                       "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
@@ -309,6 +309,60 @@ class VerifiableEvaluation:
 
 
 @dataclass
+class Answering:
+    """How the prompts of an evaluation are answered."""
+
+    name: str
+    seed: int = bounded(least=0)
+    max_new_tokens: int = bounded(least=1)
+    temperature: float = bounded(least=0)
+
+
+@dataclass
+class AlpacaEvalEvaluation(Answering):
+    """Answers against reference answers, judged in both orders."""
+
+    prompts: str
+    max_prompts: Optional[int] = bounded(least=2)
+    difficulty: Optional[str]
+    leaderboard: Optional[str]
+    resamples: int = bounded(least=100)
+
+
+@dataclass
+class MTBenchEvaluation(Answering):
+    """Two turns, each graded by a judge."""
+
+    questions: str
+    references: Optional[str]
+    judge_prompts: Optional[str]
+    max_prompts: Optional[int] = bounded(least=2)
+    temperatures: dict[str, float] = bounded(least=0)
+
+
+@dataclass
+class IFEvalEvaluation(Answering):
+    """Instructions that IFEval's own checkers verify."""
+
+    prompts: str
+    max_prompts: Optional[int] = bounded(least=2)
+    exclude: list[int]
+
+
+@dataclass
+class LMEvalEvaluation:
+    """Academic benchmarks through lm-evaluation-harness."""
+
+    name: str
+    tasks: list[str]
+    include_path: Optional[str]
+    num_fewshot: Optional[int] = bounded(least=0)
+    limit: Optional[int] = bounded(least=1)
+    chat_template: bool
+    seed: int = bounded(least=0)
+
+
+@dataclass
 class Evaluation:
     """The chosen evaluations (`evaluation=[preferences,verifiable]`); one that was not chosen is null.
 
@@ -317,6 +371,63 @@ class Evaluation:
 
     preferences: Optional[PreferencesEvaluation] = None
     verifiable: Optional[VerifiableEvaluation] = None
+    alpaca_eval: Optional[AlpacaEvalEvaluation] = None
+    mt_bench: Optional[MTBenchEvaluation] = None
+    ifeval: Optional[IFEvalEvaluation] = None
+    lm_eval: Optional[LMEvalEvaluation] = None
+
+
+@dataclass
+class Generation:
+    """Who answers the prompts: the models themselves in this run's process."""
+
+    name: str
+
+
+@dataclass
+class EndpointGeneration(Generation):
+    """An OpenAI-compatible endpoint that serves base model and policy."""
+
+    base_url: str
+    api_key_env: str
+    base_model: str
+    policy_model: str
+    concurrency: int = bounded(least=1)
+    timeout: float = bounded(above=0)
+    max_retries: int = bounded(least=0)
+
+
+@dataclass
+class Judge:
+    """Who compares or rates answers, and how it is asked; see notus_exp/judging/.
+
+    Where requests go, how many at once and what they may cost is part of no key.
+    """
+
+    name: str = one_of("openai", "reward_model", "replay", "mock")
+    model: str
+    snapshot: Optional[str]
+    parser: str = one_of("ranking", "logprobs", "letters")
+    template: Optional[str]
+    both_orders: bool
+    temperature: float = bounded(least=0)
+    max_tokens: int = bounded(least=1)
+    seed: Optional[int] = bounded(least=0)
+    top_logprobs: int = bounded(least=2, most=20)
+    max_failure_rate: float = bounded(least=0, most=1)
+    base_url: Optional[str]
+    api_key_env: str
+    concurrency: int = bounded(least=1, most=1_000)
+    requests_per_minute: Optional[float] = bounded(above=0)
+    timeout: float = bounded(above=0)
+    max_retries: int = bounded(least=0, most=100)
+    offline: bool
+    input_price: Optional[float] = bounded(least=0)
+    output_price: Optional[float] = bounded(least=0)
+    budget: Optional[float] = bounded(above=0)
+    path: Optional[str]
+    revision: str
+    max_length: int = bounded(least=8)
 
 
 @dataclass
@@ -347,10 +458,13 @@ class Config:
     model: Model
     dpo: DPO
     hardware: Hardware
+    generation: Generation
+    judge: Judge
     tracking: Tracking
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 
+GENERATION_SCHEMAS: dict[str, type[Generation]] = {"transformers": Generation, "openai": EndpointGeneration}
 DATA_SCHEMAS: dict[str, type[Data]] = {
     "ultrafeedback": UltraFeedback,
     "rated": Rated,

@@ -8,8 +8,12 @@ from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
 from notus_exp.schema import (
     DPO,
+    AlpacaEvalEvaluation,
     Filters,
+    IFEvalEvaluation,
+    LMEvalEvaluation,
     Model,
+    MTBenchEvaluation,
     PreferencesEvaluation,
     Rejected,
     Repair,
@@ -74,9 +78,39 @@ class PolicySlice:
 
 @dataclass
 class GenerationsSlice:
-    """Which prompts are answered, and how."""
+    """Which prompts are answered, and how.
 
-    verifiable: VerifiableEvaluation
+    `chosen` holds what chooses the evaluation's prompts (the number of constraint prompts; for those that come in a
+    file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is the rest's.
+    `endpoint_model` is the served model's name, null where the model answers in this run.
+    """
+
+    evaluation: str
+    chosen: dict[str, Any]
+    seed: int
+    max_new_tokens: int
+    temperature: float
+    temperatures: dict[str, float]
+    system_prompt: Optional[str]
+    precision: str
+    endpoint_model: Optional[str]
+
+
+@dataclass
+class JudgmentsSlice:
+    """Which answers are judged, by whom and how. `judge` holds what moves a verdict; `files` are digests by setting."""
+
+    evaluation: str
+    judge: dict[str, Any]
+    files: dict[str, str]
+
+
+@dataclass
+class BenchmarksSlice:
+    """The academic benchmarks; `include_digest` stands for the task files of one's own."""
+
+    lm_eval: LMEvalEvaluation
+    include_digest: Optional[str]
     system_prompt: Optional[str]
     precision: str
 
@@ -94,13 +128,26 @@ class LikelihoodsSlice:
 
 @dataclass
 class EvaluationSlice:
-    """What the metrics depend on. `aspects` are the labellings beside the average and the critique."""
+    """What the metrics depend on.
+
+    `aspects` are the labellings beside the average and the critique. Null is an evaluation that was not chosen. `files`
+    are digests of what evaluations read, by setting; `max_failure_rate` is the share of failed verdicts above which
+    no score is reported, `judge` the judge's name in files and tables.
+    """
 
     aspects: list[str]
     beta: float
     repair: Repair
     preferences: Optional[PreferencesEvaluation]
     verifiable: Optional[VerifiableEvaluation]
+    alpaca_eval: Optional[AlpacaEvalEvaluation]
+    mt_bench: Optional[MTBenchEvaluation]
+    ifeval: Optional[IFEvalEvaluation]
+    lm_eval: Optional[LMEvalEvaluation]
+    files: dict[str, str]
+    max_failure_rate: float
+    judge: str
+    model: str
 
 
 T = TypeVar("T")

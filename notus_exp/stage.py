@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.events import EventWriter
-from notus_exp.schema import Hardware
+from notus_exp.ledger import Ledger
+from notus_exp.schema import Generation, Hardware, Judge
 
 
 @dataclass
@@ -21,12 +22,18 @@ class Context:
         cache: Folder of transactional caches below the stages (the reference store).
         sources: Places that the slice's digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
             "model": ["folder"]}; local paths only.
+        generation: The endpoint that answers, where one does.
+        judge: How the judge is reached and paid.
+        ledger: What the run's judges cost.
     """
 
     events: EventWriter
     hardware: Hardware
     cache: Path
     sources: dict[str, list[str]] = field(default_factory=dict)
+    generation: Generation | None = None
+    judge: Judge | None = None
+    ledger: Ledger | None = None
 
 
 StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]

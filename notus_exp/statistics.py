@@ -1,4 +1,4 @@
-"""Estimates with a 95 % interval: means and shares over independent prompts, and paired differences."""
+"""Estimates with a 95 % interval: means and shares over independent prompts, paired differences; standard errors."""
 
 from __future__ import annotations
 
@@ -105,6 +105,35 @@ def paired_difference(
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     return mean_estimate(difference, clusters=clusters, span=span)
+
+
+def standard_error(values: Values, *, clusters: Sequence[Any] | None = None) -> float:
+    """Return the standard error of the mean as benchmarks publish it.
+
+    Without clusters sd(ddof=1) / sqrt(N), else
+
+        sqrt(sum_c (sum_{i in c} (x_i - mean))^2) / N
+
+    (Liang and Zeger 1986), which has no small-sample factor, unlike the interval of `mean_estimate`: with the 80
+    questions of MT-Bench it is 0.6 % smaller.
+
+    Args:
+        values: Shape (N,); None and NaN are left out.
+        clusters: Shape (N,), as in `mean_estimate`.
+
+    Returns:
+        The error; NaN for fewer than two clusters and for values that are all alike, which would claim certainty.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    present = ~np.isnan(numbers)
+    numbers = numbers[present]
+    if numbers.size < 2 or np.ptp(numbers) == 0:
+        return math.nan
+    if clusters is None:
+        return float(stats.sem(numbers))
+    groups = np.unique(np.asarray(clusters)[present], return_inverse=True)[1]
+    sums = np.bincount(groups, weights=numbers - numbers.mean())
+    return math.sqrt(float(sums @ sums)) / numbers.size if sums.size > 1 else math.nan
 
 
 def _mean_interval(

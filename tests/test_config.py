@@ -19,6 +19,10 @@ CONF = configuration.conf_dir()
 HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
 NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
 NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
+ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
+NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
+NEEDS["judge=replay"] = ["judge.path=x"]
+NEEDS |= {f"evaluation=[{name}]": ["judge=mock"] for name in ("alpaca_eval", "mt_bench")}
 
 
 def composed(*overrides: str) -> schema.Config:
@@ -135,6 +139,11 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["filters.contamination.field=foo"], "field=foo needs a file with fields"),
         (["tracking.tags=[" + "t" * 65 + "]"], "longer than the 64 characters"),
         (["~dpo.beta"], "cannot be taken away"),
+        (["evaluation=[alpaca_eval]"], "judge.model must be given: evaluation=alpaca_eval needs a judge"),
+        (["evaluation=[mt_bench]", "judge=replay"], "judge.path must be given"),
+        (["evaluation=[mt_bench]", "judge.model=x", "judge.budget=3"], "judge.budget=3 cannot be kept without prices"),
+        (["generation=openai", *(f"generation.{setting}" for setting in ENDPOINT)], "kl_prompts=16 needs token ids"),
+        (["generation=openai"], "generation.base_url must be given"),
         (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
         (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, filters"),
         (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),

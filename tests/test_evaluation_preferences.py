@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from evaluation_slices import evaluation_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,7 +15,6 @@ from notus_exp.evaluation.preferences import compare, estimates, left_out
 from notus_exp.events import EventWriter, read
 from notus_exp.files import COMPLETIONS, LIKELIHOODS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
 from notus_exp.schema import Ambiguous, Device, Hardware, Launch, Precision, PreferencesEvaluation, Repair
-from notus_exp.slices import EvaluationSlice
 from notus_exp.stage import Context
 
 NONE = Repair(name="none", low_mean=2.0, high_mean=4.0, ambiguous=Ambiguous.drop)
@@ -223,7 +223,9 @@ def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
     context = Context(EventWriter("evaluation", tmp_path / "kept", tmp_path / "followed"), hardware(), tmp_path)
     out = tmp_path / "out"
     facts = stage.run(
-        EvaluationSlice(["help"], 0.1, NONE, PreferencesEvaluation("preferences", max_prompts=None), None),
+        evaluation_slice(
+            aspects=["help"], repair=NONE, preferences=PreferencesEvaluation("preferences", max_prompts=None)
+        ),
         {"feedback": tmp_path / "feedback", "likelihoods": tmp_path / "likelihoods"},
         out,
         context,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from evaluation_slices import evaluation_slice
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,6 @@ from notus_exp.schema import (
     Simulated,
     VerifiableEvaluation,
 )
-from notus_exp.slices import EvaluationSlice
 from notus_exp.stage import Context
 
 IFEVAL = Path(__file__).resolve().parents[2] / "shared/replay/ifeval/input_response_data_gpt4_20231107_145030.jsonl"
@@ -287,8 +287,8 @@ def test_the_stage_needs_only_what_its_slice_asks_for(tmp_path: Path):
     base = generations((1, [LOWER], "Tea is warm"), (2, [SUM], "10"))
     divergence = pl.DataFrame({"prompt_id": [f"{1:016x}"], "kl": [2.0], "tokens": [4]})
     for folder, name, table in (
-        ("generations", GENERATIONS, policy),
-        ("generations_base", GENERATIONS, base),
+        ("generations_verifiable", GENERATIONS, policy),
+        ("generations_verifiable_base", GENERATIONS, base),
         ("likelihoods", DIVERGENCE, divergence),
     ):
         (tmp_path / folder).mkdir()
@@ -299,9 +299,9 @@ def test_the_stage_needs_only_what_its_slice_asks_for(tmp_path: Path):
     context = Context(EventWriter("evaluation", tmp_path / "kept"), hardware, tmp_path)
     repair = Repair("none", 2.0, 4.0, Ambiguous.drop)
     verifiable = VerifiableEvaluation("verifiable", prompts=2, seed=1, max_new_tokens=8, temperature=0.0, kl_prompts=1)
-    names = ("generations", "generations_base", "likelihoods")
+    names = ("generations_verifiable", "generations_verifiable_base", "likelihoods")
     facts = stage.run(
-        EvaluationSlice([], 0.1, repair, None, verifiable), {name: tmp_path / name for name in names}, out, context
+        evaluation_slice(repair=repair, verifiable=verifiable), {name: tmp_path / name for name in names}, out, context
     )
     metrics = json.loads((out / METRICS).read_text())
     assert metrics["verifiable/kl"] == {"value": 2.0, "low": None, "high": None, "n": 1}

@@ -10,11 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from notus_exp import constraints, files, generation
+from notus_exp import constraints, decoding, files, generation
+from notus_exp.decoding import Decoding, Encoded, GumbelNoise
 from notus_exp.errors import UserError
 from notus_exp.feedback.simulated import constraint_prompts
-from notus_exp.generation import Decoding, Encoded, GumbelNoise
-from notus_exp.schema import VerifiableEvaluation
 from notus_exp.slices import GenerationsSlice
 
 
@@ -34,11 +33,16 @@ def inputs(tiny_model_folder, tmp_path):
     return folders
 
 
-def spec(prompts=6, temperature=0.0, max_new_tokens=8):
-    asked = VerifiableEvaluation(
-        name="verifiable", prompts=prompts, seed=1, max_new_tokens=max_new_tokens, temperature=temperature, kl_prompts=0
+def spec(prompts=6, temperature=0.0, max_new_tokens=8, **changes):
+    settings = {"evaluation": "verifiable", "chosen": {"prompts": prompts}, "seed": 1, "temperatures": {}} | changes
+    return GenerationsSlice(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        system_prompt="",
+        precision="float32",
+        endpoint_model=None,
+        **settings,
     )
-    return GenerationsSlice(verifiable=asked, system_prompt="", precision="float32")
 
 
 def generate(inputs, out, context, **settings):
@@ -97,19 +101,21 @@ class Scripted(torch.nn.Module):
 
 
 def test_an_answer_ends_with_its_first_end_token_even_where_that_also_pads():
-    decoding = Decoding(max_new_tokens=4, temperature=0.0, seed=0, end_ids=[90, 91], pad_id=90)
+    settings = Decoding(max_new_tokens=4, seed=0, purpose="sampling", end_ids=[90, 91], pad_id=90)
     scripted = Scripted([[5, 91], [90], [6, 7, 8, 9]])
     batch = [Encoded("a" * 16, [0]), Encoded("b" * 16, [3, 1]), Encoded("c" * 16, [2])]
-    assert generation.generate(scripted, batch, decoding, "float32") == [[5, 91], [90], [6, 7, 8, 9]]
+    assert decoding.generate(scripted, batch, settings, "float32") == [[5, 91], [90], [6, 7, 8, 9]]
 
 
-def test_tokens_and_truncation_are_counted_without_the_end_token(tiny_tokenizer):
-    prompts = constraint_prompts(3, 1, [])
+def test_tokens_and_truncation_are_counted_without_the_end_token(
+    inputs, tmp_path, context, tiny_tokenizer, monkeypatch
+):
     end = tiny_tokenizer.eos_token_id
     text = tiny_tokenizer("  so it is \n", add_special_tokens=False)["input_ids"]
-    answers = dict(zip((p.prompt_id for p in prompts), ([*text, end], [end], text), strict=True))
-    encoded = [Encoded(p.prompt_id, [1]) for p in prompts]
-    table = generation._table(prompts, encoded, answers, [end], tiny_tokenizer)
+    scripts = iter([[[*text, end], [end], text]])
+    monkeypatch.setattr(decoding, "generate", lambda *args: next(scripts))
+    _, table = generate(inputs, tmp_path / "out", context(), prompts=3)
+    table = table.sort("truncated", pl.col("tokens"), descending=[False, True])
     assert table["response"].to_list() == ["  so it is \n", "", "  so it is \n"]
     assert table["tokens"].to_list() == [len(text), 0, len(text)]
     assert table["truncated"].to_list() == [False, False, True]
@@ -118,11 +124,11 @@ def test_tokens_and_truncation_are_counted_without_the_end_token(tiny_tokenizer)
 
 def test_end_tokens_come_from_tokenizer_model_and_template(model, tiny_tokenizer):
     im_end = tiny_tokenizer.convert_tokens_to_ids("<|im_end|>")
-    assert generation.end_tokens(tiny_tokenizer, model, "") == [im_end]
+    assert decoding.end_tokens(tiny_tokenizer, model, "") == [im_end]
     before = tiny_tokenizer.eos_token, model.generation_config.eos_token_id
     try:
         tiny_tokenizer.eos_token, model.generation_config.eos_token_id = "<|endoftext|>", [7]
-        assert generation.end_tokens(tiny_tokenizer, model, "") == sorted({im_end, tiny_tokenizer.eos_token_id, 7})
+        assert decoding.end_tokens(tiny_tokenizer, model, "") == sorted({im_end, tiny_tokenizer.eos_token_id, 7})
     finally:
         tiny_tokenizer.eos_token, model.generation_config.eos_token_id = before
 
@@ -152,7 +158,7 @@ def test_sampled_answers_do_not_depend_on_the_batch(inputs, tmp_path, context):
 
 def test_noise_samples_the_softmax_at_its_temperature():
     scores = torch.tensor([[0.0, 1.0, 2.0]])
-    noise = GumbelNoise(temperature=2.0, seeds=[11])
+    noise = GumbelNoise(temperatures=[2.0], seeds=[11])
     n = 4000
     drawn = Counter(noise(torch.zeros(1, 1), scores).argmax().item() for _ in range(n))
     weights = [math.exp(score / 2.0) for score in (0.0, 1.0, 2.0)]
@@ -164,7 +170,7 @@ def test_noise_samples_the_softmax_at_its_temperature():
 # --------------------------------------------------------------------------------------------------------------- resume
 def test_a_killed_attempt_goes_on_with_the_batch_it_was_at(inputs, tmp_path, context, monkeypatch):
     _, whole = generate(inputs, tmp_path / "whole", context(generation_batch_size=2))
-    calls, real = [], generation.generate
+    calls, real = [], decoding.generate
 
     def dies_in_the_third(*args):
         calls.append(args)
@@ -172,10 +178,10 @@ def test_a_killed_attempt_goes_on_with_the_batch_it_was_at(inputs, tmp_path, con
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(generation, "generate", dies_in_the_third)
+    monkeypatch.setattr(decoding, "generate", dies_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         generate(inputs, tmp_path / "killed", context(generation_batch_size=2))
-    with (tmp_path / "killed" / generation.ANSWERS).open("a") as stream:
+    with (tmp_path / "killed" / files.ANSWERS.format(1)).open("a") as stream:
         stream.write('{"half a li')
     _, resumed = generate(inputs, tmp_path / "killed", context(generation_batch_size=2))
     assert len(calls) == 4, "two batches, the killed one, and that one again"
@@ -183,20 +189,78 @@ def test_a_killed_attempt_goes_on_with_the_batch_it_was_at(inputs, tmp_path, con
 
 
 def test_answers_of_other_batches_are_dropped(tmp_path):
-    path = tmp_path / generation.ANSWERS
+    path = tmp_path / files.ANSWERS.format(1)
     a, b, c = (Encoded(letter * 16, [1]) for letter in "abc")
     path.write_text(json.dumps({a.prompt_id: [5], b.prompt_id: [6]}) + "\n" + json.dumps({c.prompt_id: [7]}) + "\n")
-    assert len(generation.read_finished(path, [[a, b], [c]])) == 2
-    assert generation.read_finished(path, [[a], [b], [c]]) == []
+    assert len(decoding.read_finished(path, [[a, b], [c]])) == 2
+    assert decoding.read_finished(path, [[a], [b], [c]]) == []
     assert path.read_text() == ""
 
 
 def test_batches_hold_prompts_of_similar_length_longest_first():
     prompts = [Encoded(f"{n:016x}", [1] * length) for n, length in enumerate([3, 9, 1, 9, 4])]
-    lengths = [[len(prompt.ids) for prompt in batch] for batch in generation.make_batches(prompts, 2)]
+    lengths = [[len(prompt.ids) for prompt in batch] for batch in decoding.make_batches(prompts, 2)]
     assert lengths == [[9, 9], [4, 3], [1]]
 
 
 def test_more_tokens_than_the_model_reads_are_an_error(inputs, tmp_path, context):
     with pytest.raises(UserError, match=r"max_new_tokens=2048 .* 2048 that the model reads"):
         generate(inputs, tmp_path / "out", context(), max_new_tokens=2048)
+
+
+# ---------------------------------------------------------------------------------------------------- other evaluations
+def write_questions(path):
+    rows = [
+        {"question_id": 1, "category": "writing", "turns": ["Write a poem.", "Write it again."]},
+        {"question_id": 2, "category": "math", "turns": ["What is 1 + 1?", "And 2 + 2?"]},
+        {"question_id": 3, "category": "odd", "turns": ["Say hello."]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def mt_bench(**changes):
+    temperatures = {"writing": 1.0, "math": 0.0}
+    return spec(
+        evaluation="mt_bench", chosen={"prompts": "digest", "max_prompts": None}, temperatures=temperatures, **changes
+    )
+
+
+def test_a_second_turn_is_answered_after_the_first_answer(inputs, tmp_path, context, model, tiny_tokenizer):
+    rows = write_questions(tmp_path / "questions.jsonl")
+    out = tmp_path / "out"
+    out.mkdir()
+    where = context(sources={"mt_bench.questions": [str(tmp_path / "questions.jsonl")]})
+    facts = generation.run(mt_bench(), inputs, out, where)
+    table = pl.read_parquet(out / files.GENERATIONS)
+    assert table["turn"].to_list() == [1, 2, 1, 2, 1]
+    assert table["category"].to_list() == ["writing", "writing", "math", "math", "odd"]
+    assert table["instruction"].to_list() == [turn for row in rows for turn in row["turns"]]
+    assert (facts["prompts"], facts["answers"]) == (3, 5)
+    first, second = table.row(2, named=True), table.row(3, named=True)
+    turns = [("system", ""), ("user", "What is 1 + 1?"), ("assistant", first["response"]), ("user", "And 2 + 2?")]
+    templated = tiny_tokenizer.apply_chat_template(
+        [{"role": role, "content": text} for role, text in turns], add_generation_prompt=True, return_dict=True
+    )
+    assert second["prompt_ids"] == list(templated["input_ids"])
+    assert second["response_ids"] == greedy(model, second["prompt_ids"], {tiny_tokenizer.eos_token_id}, 8)
+
+
+def test_a_later_turn_without_room_is_empty_and_truncated(inputs, tmp_path, context):
+    long = {"question_id": 1, "category": "math", "turns": ["a", "b" * 2100]}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(long) + "\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    generation.run(
+        mt_bench(), inputs, out, context(sources={"mt_bench.questions": [str(tmp_path / "questions.jsonl")]})
+    )
+    table = pl.read_parquet(out / files.GENERATIONS)
+    assert (table["response"][1], table["truncated"][1], table["tokens"][1]) == ("", True, 0)
+
+
+def test_a_row_at_temperature_zero_stays_greedy_beside_a_sampled_one():
+    scores = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    noise = GumbelNoise(temperatures=[0.0, 1.0], seeds=[1, 2])
+    perturbed = noise(torch.zeros(2, 1), scores)
+    assert torch.equal(perturbed[0], scores[0])
+    assert not torch.equal(perturbed[1], scores[1])

@@ -18,7 +18,8 @@ import pytest
 from notus_exp.files import EVENTS, METRICS, PAIRS
 
 SMOKE = ["experiment=smoke"]
-NODES = ["feedback", "pairs", "base_model", "reference", "policy", "generations_base", "generations", "likelihoods"]
+ANSWERS = ["generations_verifiable_base", "generations_verifiable"]
+NODES = ["feedback", "pairs", "base_model", "reference", "policy", *ANSWERS, "likelihoods"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 

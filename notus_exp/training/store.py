@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Self
 
-from filelock import FileLock
-
+from notus_exp.database import Database
 from notus_exp.hashing import digest
-
-BUSY_SECONDS = 60.0
 
 
 def completion_key(base_model: str, precision: str, prompt_ids: list[int], completion_ids: list[int]) -> str:
@@ -30,7 +25,7 @@ def completion_key(base_model: str, precision: str, prompt_ids: list[int], compl
     return digest([base_model, precision, prompt_ids, completion_ids])
 
 
-class ReferenceStore:
+class ReferenceStore(Database):
     """A transactional map from `completion_key` to a log-prob (nats), safe under several processes and `kill -9`.
 
     A batch is there completely or not at all. The first writer of a key wins, so that every reader sees one value.
@@ -40,23 +35,7 @@ class ReferenceStore:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # sqlite does not wait for others while it changes the journal mode, so processes that open at once queue here.
-        with FileLock(path.with_name(path.name + ".lock"), timeout=BUSY_SECONDS):
-            self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS logps (key TEXT PRIMARY KEY, logp REAL NOT NULL)")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        super().__init__(path, "CREATE TABLE IF NOT EXISTS logps (key TEXT PRIMARY KEY, logp REAL NOT NULL)")
 
     def get_many(self, keys: Iterable[str]) -> dict[str, float]:
         """Return the log-probs of those keys that the store has."""

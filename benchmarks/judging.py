@@ -1,0 +1,135 @@
+"""How close judging comes to the ideal of its concurrency limit.
+
+    python benchmarks/judging.py                   # 500 verdicts, 16 at once, a server that answers in 200 ms
+
+The server is a process of its own on the loopback. The time is that of the whole comparison: prompts, cache, requests,
+parsing; it starts when the imports are done. The ideal is ceil(verdicts / concurrency) answers one after another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from notus_exp.hashing import prompt_id
+from notus_exp.judging.judge import compare
+from notus_exp.judging.verdicts import Comparison
+from notus_exp.schema import Judge
+
+MOST_RATIO = 1.2
+
+
+def serve(latency: float) -> None:
+    """Answer every request with "m" after `latency` seconds; print the port first."""
+    body = json.dumps(
+        {
+            "model": "benchmark",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "m"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
+        }
+    ).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                length = request.split("content-length:")[1].split("\r\n")[0]
+                await reader.readexactly(int(length))
+                await asyncio.sleep(latency)
+                writer.write(head + body)
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def judge_at(url: str, concurrency: int) -> Judge:
+    return Judge(
+        name="openai",
+        model="benchmark",
+        snapshot=None,
+        parser="ranking",
+        template=None,
+        both_orders=True,
+        temperature=0.0,
+        max_tokens=1,
+        seed=None,
+        top_logprobs=5,
+        max_failure_rate=0.0,
+        base_url=url,
+        api_key_env="NOTUS_BENCHMARK_KEY",
+        concurrency=concurrency,
+        requests_per_minute=None,
+        timeout=30.0,
+        max_retries=2,
+        offline=False,
+        input_price=None,
+        output_price=None,
+        budget=None,
+        path=None,
+        revision="main",
+        max_length=512,
+    )
+
+
+def measure(url: str, verdicts: int, concurrency: int) -> float:
+    """Return the seconds that so many verdicts take with an empty cache."""
+    texts = [f"Instruction number {number}: say something about it." for number in range(verdicts // 2)]
+    pairs = [Comparison(prompt_id(text), text, "One answer. " * 50, "Another answer. " * 50) for text in texts]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        judged = compare(pairs, judge_at(url, concurrency), Path(folder) / "replies.sqlite")
+        seconds = time.perf_counter() - start
+    assert judged.facts["asked"] == len(judged.verdicts) == verdicts
+    assert judged.facts["failed"] == 0
+    return seconds
+
+
+def main() -> None:
+    """Start the server, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--verdicts", type=int, default=500, help="an even number")
+    parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--latency", type=float, default=0.2, help="seconds")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.latency)
+        return
+    command = [sys.executable, __file__, "--serve", "--latency", str(options.latency)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
+            ideal = math.ceil(options.verdicts / options.concurrency) * options.latency
+            print(f"openai {version('openai')}, python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
+            print(f"{options.verdicts} verdicts, {options.concurrency} at once, {options.latency * 1000:.0f} ms each")
+            print(f"{'seconds':>8} {'ideal':>8} {'ratio':>6}   at most {MOST_RATIO}?")
+            for _ in range(options.repeat):
+                seconds = measure(url, options.verdicts, options.concurrency)
+                ratio = seconds / ideal
+                print(
+                    f"{seconds:8.2f} {ideal:8.2f} {ratio:6.3f}   {'yes' if ratio <= MOST_RATIO else 'NO'}", flush=True
+                )
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()

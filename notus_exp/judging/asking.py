@@ -1,0 +1,244 @@
+"""Asking many prompts at once: what the cache has is read, the rest is asked, and each reply is kept as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from aiolimiter import AsyncLimiter
+
+from notus_exp.errors import UserError
+from notus_exp.judging.cache import ReplyCache, reply_key
+from notus_exp.judging.spending import Spending, forecast
+from notus_exp.judging.verdicts import ChatBackend, Messages, OnSpent, Progress, Reply, Unanswered
+from notus_exp.schema import Judge
+
+PROGRESS_SECONDS = 0.5
+AGAIN = "what was answered is kept: the same command asks only for the rest"
+
+
+class Answered(NamedTuple):
+    """Replies in the order of the prompts, and facts about how they came.
+
+    The facts: from_cache, asked, repeated (prompts that were asked once with an equal one; the three add up to the
+    prompts), estimated_tokens and estimated_cost (before the first request), discarded (answers that were paid for and
+    were no answer), prompt_tokens, completion_tokens and cost (of what was asked, discarded ones too, where it told its
+    tokens; USD, None without prices), cost_unknown_requests (that did not tell), cost_reserved (USD that those cost at
+    most, which the budget counts; None without prices), snapshots (name -> replies, cached ones too).
+    """
+
+    replies: list[Reply]
+    facts: dict[str, Any]
+
+
+async def ask_all(
+    prompts: Sequence[Messages],
+    judge: Judge,
+    backend: ChatBackend,
+    cache: ReplyCache,
+    on_progress: Progress | None = None,
+    *,
+    top_logprobs: int | None = None,
+    spent: float = 0.0,
+    on_spent: OnSpent | None = None,
+) -> Answered:
+    """Return a reply to every prompt, from the cache or else from the backend.
+
+    Each reply is in the cache before the next is asked for, so that no interruption loses one. `on_progress` is called
+    before the first request, with `estimated_tokens` and `estimated_cost`, and then while replies come.
+
+    Args:
+        prompts: Messages of each request, n of them.
+        judge: Concurrency, rate, budget, and what enters a reply's key.
+        backend: Whoever answers.
+        cache: Where replies are kept.
+        on_progress: Told (done, total, numbers).
+        top_logprobs: How many log-probs the backend asks for; part of the key.
+        spent: USD of judge.budget that earlier judgings spent.
+        on_spent: Called after each request that may have been paid for, discarded and unanswered ones too.
+
+    Raises:
+        UserError: judge.offline and a reply is not in the cache; requests without an answer (all others are asked
+            first); the budget is used up; the judge is another than judge.snapshot; the backend refuses.
+    """
+    keys = [reply_key(judge, messages, top_logprobs) for messages in prompts]
+    known = cache.get_many(set(keys))
+    missing = {key: messages for key, messages in zip(keys, prompts, strict=True) if key not in known}
+    if missing and judge.offline:
+        raise UserError(
+            f"judge.offline=true, and {len(missing)} of {len(set(keys))} replies are not in the cache",
+            "ask for them with judge.offline=false",
+        )
+    report = _Report(on_progress, len(set(keys)), len(known))
+    asking = _Asking(missing, judge, backend, cache, report, Spending(judge, spent), on_spent)
+    asked = await asking.run()
+    replies = [known[key] if key in known else asked[key] for key in keys]
+    from_cache = sum(key in known for key in keys)
+    facts = {
+        "from_cache": from_cache,
+        "asked": len(asked),
+        "repeated": len(keys) - from_cache - len(asked),
+        **asking.estimate,
+        **asking.facts(),
+        "snapshots": dict(sorted(Counter(reply.snapshot for reply in replies).items())),
+    }
+    return Answered(replies, facts)
+
+
+class _Report:
+    """Calls `on_progress` at most twice a second, and at the end."""
+
+    def __init__(self, on_progress: Progress | None, total: int, done: int) -> None:
+        self._on_progress, self._total, self.done = on_progress, total, done
+        self._told = 0.0
+
+    def show(self, **shown: float | None) -> None:
+        now = time.monotonic()
+        if self._on_progress and (now - self._told >= PROGRESS_SECONDS or self.done == self._total):
+            self._told = now
+            known = {name: number for name, number in shown.items() if number is not None}
+            self._on_progress(self.done, self._total, **known)
+
+
+class _NoRoom(Exception):  # noqa: N818 - no error: the end of a worker
+    """The budget has no room for a request, also once all others are settled."""
+
+
+class _Asking:
+    """The requests of one judging, sent by `judge.concurrency` workers that share one list."""
+
+    def __init__(
+        self,
+        missing: dict[str, Messages],
+        judge: Judge,
+        backend: ChatBackend,
+        cache: ReplyCache,
+        report: _Report,
+        spending: Spending,
+        on_spent: OnSpent | None,
+    ) -> None:
+        self._judge, self._backend, self._cache, self._report = judge, backend, cache, report
+        self._spending, self._on_spent = spending, on_spent
+        self._discarded = 0
+        self._missing = missing
+        self._waiting = iter(missing.items())
+        self._replies: dict[str, Reply] = {}
+        self._unanswered: list[str] = []
+        self._unaffordable: str | None = None
+        self._settled = asyncio.Condition()
+        rate = judge.requests_per_minute  # one by one: a bucket of a minute's size would let a minute's worth through
+        self._limiter = AsyncLimiter(1, 60 / rate) if rate else None
+        expected = forecast(judge, missing.values())
+        tokens = expected.prompt_tokens + expected.completion_tokens
+        self.estimate: dict[str, Any] = {"estimated_tokens": tokens, "estimated_cost": expected.cost}
+
+    async def run(self) -> dict[str, Reply]:
+        self._report.show(**self.estimate)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._judge.concurrency, len(self._missing))):
+                    group.create_task(self._work())
+        except ExceptionGroup as group:  # the first failure cancelled the other workers
+            raise group.exceptions[0] from None
+        self._require_all()
+        return self._replies
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was spent; see `Answered`."""
+        return {
+            "discarded": self._discarded,
+            "prompt_tokens": self._spending.prompt_tokens,
+            "completion_tokens": self._spending.completion_tokens,
+            "cost": self._spending.cost,
+            "cost_unknown_requests": self._spending.unknown,
+            "cost_reserved": self._spending.held,
+        }
+
+    async def _work(self) -> None:
+        for key, messages in self._waiting:
+            try:
+                await self._ask(key, messages)
+            except _NoRoom:
+                return
+            self._report.show(cost=self._spending.cost)
+
+    async def _ask(self, key: str, messages: Messages) -> None:
+        reserved: float | None = await self._reserve(messages)
+        reply, payable = None, False
+
+        async def discard(prompt_tokens: int | None, completion_tokens: int | None, *, again: bool) -> None:
+            nonlocal reserved
+            assert reserved is not None, "a repetition that has no reservation is not sent"
+            paid, reserved = reserved, None
+            self._discarded += 1
+            await self._settle(paid, prompt_tokens, completion_tokens)
+            if again:
+                reserved = await self._reserve(messages)
+
+        try:
+            if self._limiter:
+                await self._limiter.acquire()
+            payable = True
+            reply = await self._backend.ask(messages, discard)
+            self._keep(key, reply)
+        except Unanswered as error:
+            self._unanswered.append(error.reason)
+        except UserError:
+            payable = reply is not None  # nobody charges for a request that is refused
+            raise
+        finally:
+            if reserved is not None and payable:
+                await self._settle(
+                    reserved, *((reply.prompt_tokens, reply.completion_tokens) if reply else (None, None))
+                )
+            elif reserved is not None:
+                self._spending.release(reserved)
+
+    async def _reserve(self, messages: Messages) -> float:
+        """Wait for room in the budget; `_NoRoom` once no request that is under way can make any."""
+        async with self._settled:
+            while self._unaffordable is None:
+                reserved = self._spending.reserve(messages)
+                if reserved is not None:
+                    return reserved
+                if not self._spending.pending:
+                    self._unaffordable = self._spending.no_room(messages)
+                    self._settled.notify_all()
+                else:
+                    await self._settled.wait()
+        raise _NoRoom
+
+    async def _settle(self, reserved: float, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        async with self._settled:
+            counted = self._spending.settle(reserved, prompt_tokens, completion_tokens)
+            self._settled.notify_all()
+        if self._on_spent:
+            self._on_spent(counted, (prompt_tokens or 0) + (completion_tokens or 0))
+
+    def _keep(self, key: str, reply: Reply) -> None:
+        expected = self._judge.snapshot
+        if expected is not None and reply.snapshot != expected:
+            raise UserError(
+                f"judge.snapshot={expected}, but the endpoint answers as {reply.snapshot!r}",
+                "name in judge.model the snapshot itself, or set judge.snapshot to what answers (null: any)",
+            )
+        self._replies[key] = self._cache.put(key, reply)
+        self._report.done += 1
+
+    def _require_all(self) -> None:
+        """Raise where a request has no reply; all that could be sent have been."""
+        kept, total = len(self._replies), len(self._missing)
+        if self._unaffordable is not None:
+            raise UserError(
+                f"{self._unaffordable}; {kept} replies are kept, {total - kept} are missing",
+                f"raise judge.budget; {AGAIN}",
+            )
+        if self._unanswered:
+            raise UserError(
+                f"judge: {len(self._unanswered)} of {total} requests got no valid answer; the first: "
+                f"{self._unanswered[0]}",
+                AGAIN,
+            )

@@ -1,0 +1,271 @@
+"""Comparing and rating answers: one function for each, whoever the judge is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import pairwise, starmap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from notus_exp.hashing import uniform
+from notus_exp.judging import mock, replay
+from notus_exp.judging.asking import Answered, ask_all
+from notus_exp.judging.cache import ReplyCache
+from notus_exp.judging.openai_chat import OpenAIChat
+from notus_exp.judging.parsing import Parsed, parse_comparison, parse_grading
+from notus_exp.judging.spending import cost_of
+from notus_exp.judging.templates import (
+    comparison_messages,
+    grading_messages,
+    load_comparison_template,
+    load_grading_templates,
+)
+from notus_exp.judging.verdicts import (
+    MODEL_FIRST,
+    REFERENCE_FIRST,
+    ChatBackend,
+    Comparison,
+    Grading,
+    OnSpent,
+    Progress,
+    Prompted,
+    Reply,
+    Verdict,
+)
+from notus_exp.schema import Hardware, Judge
+
+DRAW = 1.5
+
+
+class Judged(NamedTuple):
+    """Verdicts in the order of what was judged, and facts for the manifest.
+
+    Attributes:
+        verdicts: One a request: of a comparison in both orders there are two, next to each other.
+        facts: verdicts, failed; of chat models also what `asking.Answered` has; of comparisons also draws,
+            inconsistent (pairs whose two orders name different winners) and first_shown_preferred (share of the
+            verdicts with an order and a winner in which the answer shown first wins; None where there is none).
+    """
+
+    verdicts: list[Verdict]
+    facts: dict[str, Any]
+
+
+class Setting(NamedTuple):
+    """How a judging runs, whatever is judged."""
+
+    judge: Judge
+    cache_path: Path
+    on_progress: Progress | None
+    hardware: Hardware | None
+    prompts: Path | None = None
+    spent: float = 0.0
+    on_spent: OnSpent | None = None
+
+
+def compare(
+    comparisons: Sequence[Comparison],
+    judge: Judge,
+    cache_path: Path,
+    on_progress: Progress | None = None,
+    *,
+    hardware: Hardware | None = None,
+    spent: float = 0.0,
+    on_spent: OnSpent | None = None,
+) -> Judged:
+    """Judge pairs of answers.
+
+    Args:
+        comparisons: The pairs, n of them.
+        judge: Who judges.
+        cache_path: The sqlite file with the replies of chat models.
+        on_progress: Told (done, total, numbers); see `asking.ask_all`.
+        hardware: Where a reward model runs; None for the CPU.
+        spent: USD of judge.budget that earlier judgings spent; not in the facts' cost.
+        on_spent: Called after each request that may have been paid for; see `verdicts.OnSpent`.
+
+    Raises:
+        UserError: See `asking.ask_all`, `templates`, `replay` and `reward_model`.
+    """
+    by_name: dict[str, Callable[[Sequence[Comparison], Setting], Judged]] = {
+        "openai": _compare_by_chat,
+        "mock": _compare_by_chat,
+        "replay": _compare_by_replay,
+        "reward_model": _compare_by_reward,
+    }
+    setting = Setting(judge, cache_path, on_progress, hardware, spent=spent, on_spent=on_spent)
+    judged = by_name[judge.name](comparisons, setting)
+    return Judged(judged.verdicts, _counts(judged.verdicts) | comparison_facts(judged.verdicts) | judged.facts)
+
+
+def grade(
+    gradings: Sequence[Grading],
+    judge: Judge,
+    cache_path: Path,
+    on_progress: Progress | None = None,
+    *,
+    hardware: Hardware | None = None,
+    prompts: Path | None = None,
+    spent: float = 0.0,
+    on_spent: OnSpent | None = None,
+) -> Judged:
+    """Rate answers one by one; arguments and errors as for `compare`.
+
+    Args:
+        gradings: What is rated, n of them.
+        judge: Who judges.
+        cache_path: The sqlite file with the replies of chat models.
+        on_progress: Told (done, total, numbers).
+        hardware: Where a reward model runs; None for the CPU.
+        prompts: FastChat's judge_prompts.jsonl; None for our own prompt.
+        spent: USD of judge.budget that earlier judgings spent.
+        on_spent: Called after each request that may have been paid for.
+    """
+    by_name: dict[str, Callable[[Sequence[Grading], Setting], Judged]] = {
+        "openai": _grade_by_chat,
+        "mock": _grade_by_chat,
+        "replay": _grade_by_replay,
+        "reward_model": _grade_by_reward,
+    }
+    setting = Setting(judge, cache_path, on_progress, hardware, prompts, spent, on_spent)
+    judged = by_name[judge.name](gradings, setting)
+    return Judged(judged.verdicts, _counts(judged.verdicts) | judged.facts)
+
+
+def comparison_facts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Count draws and what the order did; see `Judged`."""
+    first_wins = [
+        (verdict.value > DRAW) == (verdict.order == MODEL_FIRST)
+        for verdict in verdicts
+        if verdict.order and verdict.value is not None and verdict.value != DRAW
+    ]
+    return {
+        "draws": sum(verdict.value == DRAW for verdict in verdicts),
+        "inconsistent": sum(starmap(_contradict, pairwise(verdicts))),
+        "first_shown_preferred": sum(first_wins) / len(first_wins) if first_wins else None,
+    }
+
+
+def _contradict(one: Verdict, other: Verdict) -> bool:
+    """Do two neighbours judge one pair in its two orders and name different winners?"""
+    if (one.prompt_id, one.order, other.order) != (other.prompt_id, REFERENCE_FIRST, MODEL_FIRST):
+        return False
+    return one.value is not None and other.value is not None and (one.value - DRAW) * (other.value - DRAW) < 0
+
+
+def orders(comparison: Comparison, both: bool) -> tuple[str, ...]:
+    """Return the orders to show a pair in: both, or one that a hash of the prompt decides."""
+    if both:
+        return (REFERENCE_FIRST, MODEL_FIRST)
+    [draw] = uniform([comparison.prompt_id], 0, "judge order")
+    return (REFERENCE_FIRST,) if draw < 0.5 else (MODEL_FIRST,)
+
+
+def _counts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {"verdicts": len(verdicts), "failed": sum(verdict.value is None for verdict in verdicts)}
+
+
+# ---------------------------------------------------------------------------------------------------------- chat models
+def _compare_by_chat(comparisons: Sequence[Comparison], setting: Setting) -> Judged:
+    judge = setting.judge
+    template = load_comparison_template(judge.parser, Path(judge.template) if judge.template else None)
+    prompted = [
+        Prompted(comparison.prompt_id, 1, order, comparison_messages(comparison, order, template))
+        for comparison in comparisons
+        for order in orders(comparison, judge.both_orders)
+    ]
+    return _chat(prompted, setting, judge.parser)
+
+
+def _grade_by_chat(gradings: Sequence[Grading], setting: Setting) -> Judged:
+    templates = load_grading_templates(setting.prompts)
+    prompted = [
+        Prompted(grading.prompt_id, grading.turn, "", grading_messages(grading, templates)) for grading in gradings
+    ]
+    return _chat(prompted, setting, mock.RATING)
+
+
+def _chat(prompted: Sequence[Prompted], setting: Setting, parser: str) -> Judged:
+    judge = setting.judge
+    with ReplyCache(setting.cache_path) as cache:
+        answered = asyncio.run(_ask(prompted, setting, cache, parser))
+    verdicts = [
+        _verdict(request, reply, judge, parser) for request, reply in zip(prompted, answered.replies, strict=True)
+    ]
+    return Judged(verdicts, answered.facts)
+
+
+async def _ask(prompted: Sequence[Prompted], setting: Setting, cache: ReplyCache, parser: str) -> Answered:
+    judge = setting.judge
+    top_logprobs = judge.top_logprobs if parser == "logprobs" else None
+
+    async def ask(backend: ChatBackend) -> Answered:
+        return await ask_all(
+            [request.messages for request in prompted],
+            judge,
+            backend,
+            cache,
+            setting.on_progress,
+            top_logprobs=top_logprobs,
+            spent=setting.spent,
+            on_spent=setting.on_spent,
+        )
+
+    if judge.name == "mock":
+        return await ask(mock.MockChat(parser))
+    async with OpenAIChat(
+        judge.model,
+        base_url=judge.base_url,
+        api_key_env=judge.api_key_env,
+        timeout=judge.timeout,
+        max_retries=judge.max_retries,
+        max_tokens=judge.max_tokens,
+        temperature=judge.temperature,
+        seed=judge.seed,
+        top_logprobs=top_logprobs,
+    ) as backend:
+        return await ask(backend)
+
+
+def _verdict(request: Prompted, reply: Reply, judge: Judge, parser: str) -> Verdict:
+    parsed = parse_grading(reply) if parser == mock.RATING else parse_comparison(reply, parser)
+    value, reason = _mirrored(parsed) if request.order == MODEL_FIRST else parsed
+    return Verdict(
+        request.prompt_id,
+        request.turn,
+        request.order,
+        value,
+        reason,
+        reply.text,
+        reply.snapshot,
+        reply.prompt_tokens,
+        reply.completion_tokens,
+        cost_of(judge, reply.prompt_tokens, reply.completion_tokens),
+    )
+
+
+def _mirrored(parsed: Parsed) -> Parsed:
+    """Turn "the answer shown first" into the model: 1 and 2 change places."""
+    return parsed if parsed.value is None else Parsed(3 - parsed.value)
+
+
+# --------------------------------------------------------------------------------------------------------- other judges
+def _compare_by_replay(comparisons: Sequence[Comparison], setting: Setting) -> Judged:
+    return Judged(replay.compare(comparisons, setting.judge.path), {})
+
+
+def _grade_by_replay(gradings: Sequence[Grading], setting: Setting) -> Judged:
+    return Judged(replay.grade(gradings, setting.judge.path, setting.judge.model), {})
+
+
+def _compare_by_reward(comparisons: Sequence[Comparison], setting: Setting) -> Judged:
+    from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
+
+    return Judged(reward_model.compare(comparisons, setting.judge, setting.hardware, setting.on_progress), {})
+
+
+def _grade_by_reward(gradings: Sequence[Grading], setting: Setting) -> Judged:
+    from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
+
+    return Judged(reward_model.grade(gradings, setting.judge, setting.hardware, setting.on_progress), {})

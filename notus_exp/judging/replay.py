@@ -1,0 +1,163 @@
+"""Verdicts that were given before and lie in a file. One that is missing is a failed verdict, never guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from notus_exp.errors import UserError
+from notus_exp.hashing import prompt_id
+from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
+from notus_exp.judging.verdicts import Comparison, Grading, Verdict
+
+QUESTIONS = "question.jsonl"
+
+Row = dict[str, Any]
+
+
+def compare(comparisons: Sequence[Comparison], path: str | None) -> list[Verdict]:
+    """Look up comparisons in an AlpacaEval annotations.json, by instruction, output_2 and, where it has one, output_1.
+
+    Preference 1 = output_1 wins, 2 = output_2 wins, 0 or 1.5 = a draw, null = failed.
+
+    Args:
+        comparisons: What is looked up.
+        path: The file, a JSON list.
+
+    Raises:
+        UserError: No path, no such file, a malformed one, or one with two verdicts on the same outputs.
+    """
+    file = _file(path)
+    rows = _indexed(file, _json_list(file), lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
+    return [_stored_preference(comparison, rows) for comparison in comparisons]
+
+
+def grade(gradings: Sequence[Grading], path: str | None, model: str) -> list[Verdict]:
+    """Look up the ratings of one model in a judgment file of FastChat's layout, by question and turn.
+
+    The file names questions by number. Beside it or in the folder above, where FastChat has it, question.jsonl tells
+    their texts; without it only prompt ids that are such numbers are found. A judgment without a rating has the
+    score -1. The rated answers are not in the file, so that nothing can check whose they are.
+
+    Args:
+        gradings: What is looked up.
+        path: The file, a JSON object a line.
+        model: Whose judgments are read: a value of the column `model`.
+
+    Raises:
+        UserError: No path, no such file, a malformed one, no judgment of the model, or two of the same turn.
+    """
+    file = _file(path)
+    rows = list(_json_lines(file))
+    models = {str(row.get("model")) for row in rows}
+    if model not in models:
+        raise UserError(f"judge.model={model}: {file} has no judgments of it", f"it has {', '.join(sorted(models))}")
+    own = [row for row in rows if row.get("model") == model]
+    judgments = _indexed(file, own, lambda row: (str(row["question_id"]), int(row["turn"])))
+    numbers = _question_numbers(file)
+    return [
+        _stored_rating(grading, numbers.get(grading.prompt_id, grading.prompt_id), judgments) for grading in gradings
+    ]
+
+
+def _stored_preference(comparison: Comparison, rows: dict[Hashable, Row]) -> Verdict:
+    _, instruction, reference, model = comparison
+    row = rows.get((instruction, reference, model)) or rows.get((instruction, None, model))
+    if row is None:
+        return _verdict(comparison.prompt_id, 1, None, "no stored verdict on these outputs")
+    value = _between(1.5 if row.get("preference") == 0 else row.get("preference"), 1, 2)
+    return _verdict(
+        comparison.prompt_id, 1, value, "" if value else f"the stored preference is {row.get('preference')}", row
+    )
+
+
+def _stored_rating(grading: Grading, question: str, rows: dict[Hashable, Row]) -> Verdict:
+    row = rows.get((question, grading.turn))
+    if row is None:
+        return _verdict(grading.prompt_id, grading.turn, None, f"no stored judgment of question {question}")
+    value = _between(row.get("score"), LEAST_RATING, BEST_RATING)
+    return _verdict(
+        grading.prompt_id, grading.turn, value, "" if value else f"the stored score is {row.get('score')}", row
+    )
+
+
+def _verdict(prompt: str, turn: int, value: float | None, reason: str, row: Row | None = None) -> Verdict:
+    row = row or {}
+    judge = row.get("annotator") or (row.get("judge") or [""])[0]
+    raw = row.get("judgment") or row.get("raw_completion") or ""
+    raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
+    return Verdict(prompt, turn, "", value, reason, raw, str(judge), 0, 0, row.get("price_per_example"))
+
+
+def _between(value: Any, least: float, most: float) -> float | None:
+    """Return a number that lies between two positive ones, and None for anything else."""
+    inside = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+    return float(value) if inside else None
+
+
+def _file(path: str | None) -> Path:
+    if path is None:
+        raise UserError("judge=replay needs judge.path", "give the file of stored verdicts: judge.path=FILE")
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"judge.path={path} is no file", "give AlpacaEval's annotations.json or MT-Bench's .jsonl")
+    return file
+
+
+def _json_list(file: Path) -> list[Row]:
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"judge.path={file} is no JSON: {error}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"judge.path={file} is no list of objects", "comparisons are read from an annotations.json")
+    return rows
+
+
+def _json_lines(file: Path) -> Iterable[Row]:
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{file}:{number} is no JSON: {error}", "a JSON object is expected on each line") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{file}:{number} is no JSON object", "a JSON object is expected on each line")
+        yield row
+
+
+def _indexed(file: Path, rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, Row]:
+    """Return the rows by key, each of which must be there once: of two, nobody can say which one holds."""
+    found: dict[Hashable, Row] = {}
+    for number, row in enumerate(rows, 1):
+        try:
+            name = key(row)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"judge.path={file}: verdict {number} is malformed ({type(error).__name__}: {error})"
+            ) from None
+        if name in found:
+            raise UserError(
+                f"judge.path={file} has two verdicts on the same answer: {_short(name)}"
+                + (f" of {row['model']}" if "model" in row else ""),
+                "keep one of them",
+            )
+        found[name] = row
+    return found
+
+
+def _short(name: Hashable) -> str:
+    text = repr(name)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _question_numbers(file: Path) -> dict[str, str]:
+    """Return prompt id -> question number, from the question file that belongs to a judgment file; {} without one."""
+    for folder in (file.parent, file.parent.parent):
+        if (folder / QUESTIONS).is_file():
+            rows = _json_lines(folder / QUESTIONS)
+            return {prompt_id(row["turns"][0]): str(row["question_id"]) for row in rows}
+    return {}

@@ -1,0 +1,210 @@
+"""What a judge is asked: templates of our own, a user's template for comparisons, FastChat's file for gradings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import Formatter
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from notus_exp.errors import UserError
+from notus_exp.hashing import digest
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Comparison, Grading, Messages
+
+FOLDER = Path(__file__).parent / "templates"
+PAIRWISE = {
+    "ranking": "pairwise_ranking.j2",
+    "logprobs": "pairwise_ranking.j2",  # the same question: what differs is how the reply is read
+    "letters": "pairwise_letters.j2",
+}
+RATING = "rating.j2"
+VARIABLES = frozenset({"instruction", "first", "second"})
+
+# Prompts are plain text, so nothing is escaped; sandboxed, since a user's file is data and not code.
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+)
+
+_SINGLE, _MULTI = ("question", "answer", "ref_answer_1"), (
+    "question_1", "answer_1", "ref_answer_1", "question_2", "answer_2", "ref_answer_2",
+)  # fmt: skip
+FASTCHAT_NAMES = {
+    (1, False): ("single-v1", _SINGLE),
+    (1, True): ("single-math-v1", _SINGLE),
+    (2, False): ("single-v1-multi-turn", _MULTI),
+    (2, True): ("single-math-v1-multi-turn", _MULTI),
+}
+"""(turn, with reference answers) -> FastChat's name of the prompt, and the fields that it may have."""
+
+
+@dataclass(frozen=True)
+class ComparisonTemplate:
+    """A Jinja2 template with the variables instruction, first and second."""
+
+    source: str
+
+    @property
+    def digest(self) -> str:
+        """The sha256 (hex) of the template."""
+        return digest(self.source)
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """A system turn and a user turn with fields in braces, as `str.format` fills them."""
+
+    system: str
+    user: str
+
+
+@dataclass(frozen=True)
+class GradingTemplates:
+    """Either our own template, or FastChat's four prompts by (turn, with reference answers)."""
+
+    source: str
+    fastchat: dict[tuple[int, bool], ChatPrompt]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 (hex) of what is in use."""
+        prompts = [[self.fastchat[key].system, self.fastchat[key].user] for key in sorted(self.fastchat)]
+        return digest([self.source, prompts])
+
+
+def load_comparison_template(parser: str, path: Path | None = None) -> ComparisonTemplate:
+    """Return the template for comparisons whose replies `parser` reads.
+
+    Args:
+        parser: "ranking", "logprobs" or "letters".
+        path: A user's template; None for our own.
+
+    Raises:
+        UserError: The file is missing, is no template, or has other variables than instruction, first and second.
+    """
+    if path is None:
+        return ComparisonTemplate((FOLDER / PAIRWISE[parser]).read_text(encoding="utf-8"))
+    source = _read(path, "judge.template")
+    try:
+        variables = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"judge.template={path} is no Jinja2 template: line {error.lineno}: {error.message}") from None
+    if variables != VARIABLES:
+        raise UserError(
+            f"judge.template={path} has the variables {', '.join(sorted(variables)) or 'none'}",
+            f"it must have {', '.join(sorted(VARIABLES))}, and no other",
+        )
+    return ComparisonTemplate(source)
+
+
+def load_grading_templates(path: Path | None = None) -> GradingTemplates:
+    """Return the templates for gradings.
+
+    Args:
+        path: A file in the layout of FastChat's judge_prompts.jsonl, whose prompts single-v1, single-math-v1 and those
+            with -multi-turn are used, so that published numbers can be reproduced; None for our own.
+
+    Raises:
+        UserError: The file is missing or malformed, lacks one of the prompts, or one has an unknown field.
+    """
+    if path is None:
+        return GradingTemplates((FOLDER / RATING).read_text(encoding="utf-8"), {})
+    named: dict[str, ChatPrompt] = {}
+    for number, line in enumerate(_read(path, "the judge's prompts").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            named[row["name"]] = ChatPrompt(row["system_prompt"], row["prompt_template"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}:{number} is no judge prompt ({type(error).__name__}: {error})",
+                "each line is a JSON object with name, system_prompt and prompt_template",
+            ) from None
+    return GradingTemplates("", {key: _checked(path, named, *wanted) for key, wanted in FASTCHAT_NAMES.items()})
+
+
+def comparison_messages(comparison: Comparison, order: str, template: ComparisonTemplate) -> Messages:
+    """Return the request that shows both answers in an order.
+
+    Args:
+        comparison: The two answers.
+        order: `REFERENCE_FIRST` or `MODEL_FIRST`.
+        template: How they are shown.
+    """
+    answers = {REFERENCE_FIRST: comparison.reference, MODEL_FIRST: comparison.model}
+    first = answers.pop(order)
+    [second] = answers.values()
+    text = _compiled(template.source).render(instruction=comparison.instruction, first=first, second=second)
+    return [{"role": "user", "content": text}]
+
+
+def grading_messages(grading: Grading, templates: GradingTemplates) -> Messages:
+    """Return the request that has the last answer of a conversation rated.
+
+    Raises:
+        UserError: FastChat's prompts are in use, which have two turns at most, and there are more.
+    """
+    if not templates.fastchat:
+        text = _compiled(templates.source).render(
+            turn=grading.turn,
+            questions=grading.questions,
+            answers=grading.answers,
+            references=grading.references,
+        )
+        return [{"role": "user", "content": text}]
+    prompt = templates.fastchat.get((grading.turn, bool(grading.references)))
+    if prompt is None:
+        raise UserError(
+            f"prompt {grading.prompt_id} has turn {grading.turn}, and FastChat's prompts have two at most",
+            "use the built-in prompts",
+        )
+    # One pass over the prompt: braces in a question or an answer stay as they are.
+    return [
+        {"role": "system", "content": prompt.system},
+        {"role": "user", "content": prompt.user.format(**_fields(grading))},
+    ]
+
+
+@cache
+def _compiled(source: str) -> jinja2.Template:
+    return _ENVIRONMENT.from_string(source)
+
+
+def _fields(grading: Grading) -> dict[str, str]:
+    fields = {"question": grading.questions[-1], "answer": grading.answers[-1]}
+    for name, texts in (
+        ("question", grading.questions),
+        ("answer", grading.answers),
+        ("ref_answer", grading.references),
+    ):
+        fields |= {f"{name}_{number}": text for number, text in enumerate(texts, 1)}
+    return fields
+
+
+def _checked(path: Path, named: dict[str, ChatPrompt], name: str, known: tuple[str, ...]) -> ChatPrompt:
+    if name not in named:
+        raise UserError(
+            f"{path} has no prompt {name!r}", f"it must have {', '.join(n for n, _ in FASTCHAT_NAMES.values())}"
+        )
+    try:
+        fields = {field for _, field, _, _ in Formatter().parse(named[name].user) if field is not None}
+    except ValueError as error:
+        raise UserError(f"{path}: the prompt {name!r} is malformed: {error}", "double a brace that is meant") from None
+    if not fields <= set(known):
+        raise UserError(
+            f"{path}: the prompt {name!r} has the unknown field {min(fields - set(known))!r}",
+            f"known are {', '.join(known)}",
+        )
+    return named[name]
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{what}: {path} cannot be read ({type(error).__name__})", "give a text file in UTF-8"
+        ) from None

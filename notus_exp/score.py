@@ -1,0 +1,190 @@
+"""The command `python -m notus_exp.score`: scores stored verdicts without any run.
+
+The exit code is 2 after an error, also where a part of the file could not be scored though the rest was, unless
+`--allow-refused` says that this is fine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from notus_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from notus_exp.scoring.report import Report
+
+_Number = TypeVar("_Number", int, float)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    commands = {"alpaca_eval": _alpaca_eval, "mt_bench": _mt_bench, "ifeval": _ifeval, "logprobs": _logprobs}
+    try:
+        report = commands[options.benchmark](options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return 2
+    from notus_exp.display import make_console
+    from notus_exp.scoring.report import show
+
+    show(report, make_console(sys.stdout), as_json=options.json)
+    for refused in report.refused:
+        print(f"refused: {refused}", file=sys.stderr)
+    return 2 if report.refused and not options.allow_refused else 0
+
+
+# Imports stand inside the functions, so that --help answers at once.
+def _alpaca_eval(options: argparse.Namespace) -> Report:
+    from notus_exp.scoring.alpaca_eval import Options, report
+
+    if options.a is None and options.lc_weights is None:
+        raise UserError("score alpaca_eval needs a file of preferences", "give annotations.json, or FILE.csv:COLUMN")
+    if options.paired and options.b is None:
+        raise UserError("--paired needs a second file", "score alpaca_eval A.json B.json --paired")
+    return report(
+        options.a,
+        options.b,
+        Options(
+            options.margin,
+            options.effect,
+            options.leaderboard,
+            options.difficulty,
+            options.prompts,
+            options.lc_weights,
+            options.model,
+        ),
+    )
+
+
+def _mt_bench(options: argparse.Namespace) -> Report:
+    from notus_exp.scoring.mt_bench import report
+
+    return report(
+        options.file,
+        options.questions,
+        tuple(options.paired) if options.paired else None,
+        margins=options.margin,
+        effect=options.effect,
+        picture=options.radar,
+    )
+
+
+def _ifeval(options: argparse.Namespace) -> Report:
+    from notus_exp.scoring.ifeval import report
+
+    return report(options.responses, options.prompts, options.exclude)
+
+
+def _logprobs(options: argparse.Namespace) -> Report:
+    from notus_exp.scoring.logprobs import report
+
+    return report(options.file)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are two lines, as all others of the project."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is."""
+        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _Parser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
+    shared.add_argument(
+        "--allow-refused", action="store_true", help="exit with 0 though a part of the file could not be scored"
+    )
+    parser = _Parser(prog="python -m notus_exp.score", description="Score stored verdicts.")
+    commands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    _add_alpaca_eval(commands.add_parser("alpaca_eval", parents=[shared], help="win rates, alone or of two models"))
+    _add_mt_bench(commands.add_parser("mt_bench", parents=[shared], help="ratings of single-answer judgments"))
+    ifeval = commands.add_parser("ifeval", parents=[shared], help="instructions that a program can check")
+    ifeval.add_argument("responses", type=Path, metavar="RESPONSES", help="JSON lines: prompt, response")
+    ifeval.add_argument(
+        "prompts", type=Path, metavar="PROMPTS", help="JSON lines of IFEval; nltk_data may lie beside it"
+    )
+    ifeval.add_argument(
+        "--exclude", type=_numbers(int), default=[], metavar="KEYS", help="keys to leave out: 1122,1129"
+    )
+    logprobs = commands.add_parser("logprobs", parents=[shared], help="derive stored preferences again")
+    logprobs.add_argument("file", type=Path, metavar="FILE", help="JSON lines: switched, top_logprobs, preference")
+    return parser
+
+
+def _add_alpaca_eval(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "a", metavar="A", nargs="?", help="annotations.json, or FILE.csv:COLUMN; not needed with --lc-weights"
+    )
+    command.add_argument("b", metavar="B", nargs="?", help="a second model: both are compared prompt by prompt")
+    command.add_argument("--paired", action="store_true", help="insist on the comparison: an error without B")
+    _add_comparison(command, margins="3,2", effect=2.0, unit="points")
+    command.add_argument(
+        "--leaderboard", type=Path, metavar="FILE", help="a published leaderboard.csv to place A and B on"
+    )
+    command.add_argument(
+        "--difficulty", type=Path, metavar="FILE", help="CSV: instruction_sha16 and the difficulty, for length control"
+    )
+    command.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="CSV: index and instruction_sha16, for preferences by index"
+    )
+    command.add_argument(
+        "--lc-weights",
+        type=Path,
+        metavar="FILE",
+        help="published weights of length control; with --model, --difficulty",
+    )
+    command.add_argument("--model", metavar="NAME", help="the model in the file of weights")
+
+
+def _add_mt_bench(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE", help="JSON lines: model, question_id, turn, score")
+    command.add_argument("--questions", type=Path, metavar="FILE", help="question.jsonl: what is expected, categories")
+    command.add_argument("--paired", nargs=2, metavar=("MODEL_A", "MODEL_B"), help="compare two models turn by turn")
+    command.add_argument("--radar", type=Path, metavar="FILE", help="write a plot by category (.svg or .png)")
+    _add_comparison(command, margins="0.5", effect=0.5, unit="points of the rating")
+
+
+def _add_comparison(command: argparse.ArgumentParser, *, margins: str, effect: float, unit: str) -> None:
+    command.add_argument(
+        "--margin",
+        type=_numbers(float),
+        default=margins,
+        help=f"differences that would not matter, in {unit}, with commas (default: %(default)s)",
+    )
+    command.add_argument(
+        "--effect", type=_positive, default=effect, help=f"difference to have the power for, in {unit} (%(default)s)"
+    )
+
+
+def _numbers(kind: Callable[[str], _Number]) -> Callable[[str], list[_Number]]:
+    def parse(text: str) -> list[_Number]:
+        try:
+            numbers = [kind(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if not numbers or not all(0 < number < float("inf") for number in numbers):
+            raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
+        return numbers
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    numbers: list[float] = _numbers(float)(text)
+    if len(numbers) > 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not one positive number")
+    return numbers[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
