@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from notus_exp import files
-from notus_exp.errors import UserError
 from notus_exp.questions import Question, read_questions
 from notus_exp.slices import GenerationsSlice
 from notus_exp.stage import Context
@@ -138,8 +137,6 @@ def to_table(conversations: list[Conversation]) -> pl.DataFrame:
 
 def read_conversations(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Return prompt id -> its rows of a `generations.parquet`, turn by turn, in the table's order."""
-    if not path.exists():
-        raise UserError(f"{path} does not exist")
     found: dict[str, list[dict[str, Any]]] = {}
     for row in pl.read_parquet(path).iter_rows(named=True):
         found.setdefault(row["prompt_id"], []).append(row)
