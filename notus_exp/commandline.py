@@ -27,6 +27,7 @@ JUDGE_READS = {
 CODE_KEY = "_target_"
 """The key by which a config of Hydra names code to import."""
 CONFIG_DIR = ("--config-dir", "-cd")
+MULTIRUN = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn")
 
 
@@ -49,6 +50,24 @@ def check_arguments(arguments: Sequence[str]) -> None:
             _check_folder(Path(value or "".join(arguments[position + 1 : position + 2])))
         elif not argument.startswith("-"):
             _check_override(argument)
+
+
+def names_study(arguments: Sequence[str]) -> bool:
+    """Say whether a command line runs a study by its name, which `-m` need not be given for."""
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    asked = any(re.match(r"\+?study=(?!null$)", argument) for argument in arguments)
+    return asked and not flags & {
+        *MULTIRUN,
+        "--cfg",
+        "-c",
+        "--help",
+        "-h",
+        "--hydra-help",
+        "--info",
+        "-i",
+        "--run",
+        "-r",
+    }
 
 
 def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool, judge: str) -> None:

@@ -140,20 +140,21 @@ def mcnemar(a: Values, b: Values, *, draw: float) -> McNemar:
     return McNemar(a_only, b_only, p)
 
 
-def equivalence(comparison: PairedComparison, margin: float) -> Equivalence:
+def equivalence(difference: float, standard_error: float, degrees: float, margin: float) -> Equivalence:
     """Test whether the true difference lies within (-margin, margin): two one-sided t tests (Schuirmann 1987).
 
     Args:
-        comparison: From `compare`.
+        difference: As measured, of prompts alone or of prompts and seeds.
+        standard_error: Of the difference; NaN where it is not known.
+        degrees: Degrees of freedom of its t.
         margin: The largest difference that would not matter, above 0, in the unit of the values.
 
     Returns:
         The larger p of the two tests; NaN, and not equivalent, where there is no standard error.
     """
-    error, freedom = comparison.standard_error, comparison.units - 1
-    below = float(stats.t.sf((margin - comparison.difference) / error, freedom))
-    above = float(stats.t.sf((margin + comparison.difference) / error, freedom))
-    p = math.nan if math.isnan(error) else max(below, above)
+    below = float(stats.t.sf((margin - difference) / standard_error, degrees))
+    above = float(stats.t.sf((margin + difference) / standard_error, degrees))
+    p = math.nan if math.isnan(standard_error) else max(below, above)
     return Equivalence(margin, p, p < 1 - CONFIDENCE)
 
 

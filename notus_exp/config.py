@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -16,11 +17,16 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp import schema
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.evaluation.chosen import JUDGED
+from notus_exp.evaluation.chosen import HELD_OUT, JUDGED
 from notus_exp.hardware import cuda_devices
+from notus_exp.ranges import check
 from notus_exp.training.checks import check_dpo
 
 MAX_TAG = 64
+SWEEPER = "hydra_plugins.notus_exp_sweeper.StudySweeper"
+"""The plugin by which Hydra hands a multirun to notus_exp.study."""
+SWEEPS = "NOTUS_EXP_SWEEPS"
+"""The variable by which conf/config.yaml finds the studies."""
 MAPPINGS = ("data.skills", "selection.weights")
 """Keys whose entries the user names."""
 
@@ -32,6 +38,11 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
+def sweeps_dir() -> Path:
+    """Return the folder of the studies: beside the configuration."""
+    return conf_dir().with_name("sweeps")
+
+
 def register() -> None:
     """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed."""
     store = ConfigStore.instance()
@@ -40,6 +51,8 @@ def register() -> None:
         store.store(name=f"{name}_schema", node=node)
     for name, kind in schema.GENERATION_SCHEMAS.items():
         store.store(name=f"{name}_generation_schema", node=kind)
+    store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
+    os.environ[SWEEPS] = str(sweeps_dir())
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
     profile = "gpu" if cuda_devices() else "cpu"
     store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
@@ -65,7 +78,7 @@ def load(composed: DictConfig) -> schema.Config:
     except OmegaConfBaseException as error:
         raise explain(error) from error
     assert isinstance(config, schema.Config)
-    schema.check(config)
+    check(config)
     check_together(config)
     return config
 
@@ -130,12 +143,7 @@ def check_together(config: schema.Config) -> None:
     evaluation = config.evaluation
     if config.until is schema.Stage.evaluation and not chosen_evaluations(config):
         raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
-    scored = config.until is schema.Stage.config or config.until.value >= schema.Stage.reference.value
-    if evaluation.preferences and config.split.test == 0 and scored:
-        raise UserError(
-            "evaluation=preferences needs test prompts, but split.test=0",
-            "give split.test a share, or choose 'evaluation=[verifiable]'",
-        )
+    _check_evaluation_split(config)
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
@@ -144,6 +152,23 @@ def check_together(config: schema.Config) -> None:
         raise UserError(
             f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
             f"evaluation.verifiable.prompts={evaluation.verifiable.prompts}"
+        )
+
+
+def _check_evaluation_split(config: schema.Config) -> None:
+    """Check that each evaluation has prompts of the split that is measured on."""
+    split = config.evaluation_split.name
+    fixed = [name for name in chosen_evaluations(config) if name not in HELD_OUT]
+    if config.evaluation_split is schema.EvaluationSplit.validation and fixed:
+        raise UserError(
+            f"evaluation_split=validation: evaluation=[{','.join(fixed)}] has fixed prompts and none for validation",
+            f"choose among 'evaluation=[{','.join(HELD_OUT)}]', or evaluation_split=test",
+        )
+    scored = config.until is schema.Stage.config or config.until.value >= schema.Stage.reference.value
+    if config.evaluation.preferences and getattr(config.split, split) == 0 and scored:
+        raise UserError(
+            f"evaluation=preferences needs {split} prompts, but split.{split}=0",
+            f"give split.{split} a share, or choose 'evaluation=[verifiable]'",
         )
 
 

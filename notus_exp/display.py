@@ -18,6 +18,7 @@ from notus_exp.execution import FINISHED, STARTED, WAITING
 HEADLINES = (
     "preferences/accuracy/average",
     "preferences/accuracy/critique",
+    "preferences/accuracy/critique_repaired",
     "preferences/accuracy/agreed",
     "preferences/accuracy/latent",
     "preferences/likelihood_accuracy/average",

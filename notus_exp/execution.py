@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,14 @@ class Job:
         )
 
 
-def execute(node: Node, job: Job) -> tuple[Manifest, bool]:
-    """Make a node's artifact unless it exists; return its manifest and whether it was made here."""
+def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = None) -> tuple[Manifest, bool]:
+    """Make a node's artifact unless it exists; return its manifest and whether it was made here.
+
+    Args:
+        node: What to make.
+        job: Where and how.
+        prepare: Called with the stage's context before the stage, where it runs; its time counts as the stage's.
+    """
     info = STAGES[node.stage]
     store = ArtifactStore(job.artifacts)
     partial = store.partial(node.stage.name, node.key)
@@ -94,6 +101,8 @@ def execute(node: Node, job: Job) -> tuple[Manifest, bool]:
         run = importlib.import_module(info.module).run
         events = EventWriter(node.name, out / EVENTS, job.events)
         context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
+        if prepare:
+            prepare(context)
         facts: dict[str, Any] = run(from_json(info.slice, node.slice), inputs, out, context)
         return facts
 

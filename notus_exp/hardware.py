@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import json
 import os
 import platform
+import subprocess
 import sys
+import uuid
+from typing import Any
 
 from notus_exp.schema import Hardware, Launch, Precision
 
@@ -16,16 +20,46 @@ def cuda_devices() -> int:
 
     Asks the driver itself (cuInit, cuDeviceGetCount), which honours CUDA_VISIBLE_DEVICES as torch does.
     """
+    return _driver_and_count()[1]
+
+
+def cuda_uuids() -> list[str]:
+    """Return the UUIDs of the devices that `cuda_devices` counts, in the driver's order; "" where it does not tell one.
+
+    Asked in a process of its own, since the driver reads CUDA_VISIBLE_DEVICES but once in a process's life.
+
+    Raises:
+        CalledProcessError: That process failed.
+    """
+    code = "import json; from notus_exp import hardware; print(json.dumps(hardware.ask_uuids()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def ask_uuids() -> list[str]:
+    """Return what `cuda_uuids` does, asked in this process (cuDeviceGetUuid; its second version knows MIG's parts)."""
+    driver, count = _driver_and_count()
+    ask = getattr(driver, "cuDeviceGetUuid_v2", None) or getattr(driver, "cuDeviceGetUuid", None)
+    found = []
+    for index in range(count):
+        device, told = ctypes.c_int(0), (ctypes.c_ubyte * 16)()
+        failed = driver.cuDeviceGet(ctypes.byref(device), index) or ask is None or ask(ctypes.byref(told), device)
+        found.append("" if failed else str(uuid.UUID(bytes=bytes(told))))
+    return found
+
+
+def _driver_and_count() -> tuple[Any, int]:
     try:
         if importlib.metadata.version("torch").endswith("+cpu"):
-            return 0
+            return None, 0
         driver = ctypes.CDLL("libcuda.so.1")
     except (importlib.metadata.PackageNotFoundError, OSError):
-        return 0
+        return None, 0
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        return driver, 0
+    return driver, count.value
 
 
 def describe() -> dict[str, str | int]:

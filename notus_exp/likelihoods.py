@@ -1,4 +1,4 @@
-"""Stage `likelihoods`: the policy's log-probs of the test completions, and its divergence on its own answers."""
+"""Stage `likelihoods`: the policy's log-probs of scored completions, and its divergence on its own answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch.nn.functional as F  # noqa: N812 - the name that torch's own docume
 from transformers import PreTrainedModel
 
 from notus_exp import files
-from notus_exp.errors import UserError
 from notus_exp.slices import LikelihoodsSlice
 from notus_exp.stage import Context
 from notus_exp.training.encoding import Encoded
 from notus_exp.training.models import load_policy, pick_device, policy_folders
+from notus_exp.training.reference import SCHEMA
 from notus_exp.training.scoring import Progress, batches, completion_logits, completion_logps, require_finite, tokens_of
 
 LIKELIHOODS_SCHEMA = pl.Schema(
@@ -48,13 +48,14 @@ class Scorer(NamedTuple):
 def run(slice: LikelihoodsSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `likelihoods.parquet` and `divergence.parquet`.
 
-    The first holds the policy's log-prob (nats) of each completion of the test prompts, whose token ids come from the
-    artifact `reference`; without `preferences` it has no rows. The second holds, for the first `kl_prompts` answers of
-    the policy, the sum over the answer's tokens of KL(policy || reference); with `kl_prompts=0` it has no rows.
+    The first holds the policy's log-prob (nats) of each completion of `reference_scored`; without that input it has no
+    rows. The second holds, for the first `kl_prompts` answers of the policy, the sum over the answer's tokens of
+    KL(policy || reference); with `kl_prompts=0` it has no rows.
 
     Args:
-        slice: What is computed and in which precision.
-        inputs: Artifacts `base_model`, `reference`, `policy`, and with `kl_prompts` the policy's `generations`.
+        slice: On how many answers the divergence is measured, and the precision.
+        inputs: Artifacts `base_model`, `policy`, where preferences are evaluated `reference_scored`, and with
+            `kl_prompts` the policy's `generations`.
         out: Folder of the artifact.
         context: Device and batch size.
 
@@ -62,14 +63,9 @@ def run(slice: LikelihoodsSlice, inputs: dict[str, Path], out: Path, context: Co
         Facts: completions (scored), answers (compared), tokens (that went through the policy).
 
     Raises:
-        UserError: Preferences are to be evaluated and there is no test completion.
+        UserError: A log-prob of the policy is not finite.
     """
-    scored = _test_rows(inputs["reference"]) if slice.preferences else _test_rows(inputs["reference"]).clear()
-    if slice.preferences and scored.is_empty():
-        raise UserError(
-            "evaluation.preferences has no test prompt: none is in the test split, or all are too long",
-            "raise split.test or dpo.max_prompt_length, add prompts, or leave preferences out of `evaluation`",
-        )
+    scored = _scored(inputs.get("reference_scored"))
     answers = _answers(inputs["generations"], slice.kl_prompts) if slice.kl_prompts else None
     completions = _encoded(scored, "completion_ids")
     answered = _encoded(answers, "response_ids") if answers is not None else []
@@ -103,8 +99,8 @@ def token_divergence(policy_logits: torch.Tensor, reference_logits: torch.Tensor
     return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
 
 
-def _test_rows(reference: Path) -> pl.DataFrame:
-    return pl.read_parquet(reference / files.REFERENCE).filter(pl.col("use") == "test")
+def _scored(reference: Path | None) -> pl.DataFrame:
+    return SCHEMA.to_frame() if reference is None else pl.read_parquet(reference / files.REFERENCE)
 
 
 def _answers(generations: Path, number: int) -> pl.DataFrame:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
-from notus_exp import display
+from notus_exp import display, workers
 from notus_exp.artifacts import ArtifactStore, locked
 from notus_exp.errors import UserError
-from notus_exp.events import PROGRESS, Event, parse, replay
+from notus_exp.events import PROGRESS, Event, replay
 from notus_exp.execution import MARKS, Job, execute
-from notus_exp.files import EVENTS, JOB, LEDGER, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
+from notus_exp.files import EVENTS, JOB, LEDGER
 from notus_exp.hardware import launch_command
+from notus_exp.monitor import NO_MONITOR, Monitor, PrunedError
 from notus_exp.plan import STAGES, Node, make_plan
 from notus_exp.record import RunRecord, run_id
 from notus_exp.schema import Config, Launch, Stage
 from notus_exp.sources import UNRESOLVED, resolve
-from notus_exp.tracking import NoTracker, Tracker, open_tracker
-
-POLL_SECONDS = 0.5
-"""How often a waiting parent looks whether it was interrupted."""
-TERMINATE_SECONDS = 20.0
-"""How long an interrupted worker may take to stop before it is killed."""
+from notus_exp.tracking import Ending, Membership, NoTracker, Tracker, open_tracker
+from notus_exp.workers import following
 
 
 class Run:
@@ -40,13 +32,16 @@ class Run:
         config: The checked config.
         choices: Option per group, as composed.
         console: Where progress is shown.
+        monitor: May end the run.
 
     Raises:
         UserError: If something that the run reads does not exist.
     """
 
-    def __init__(self, config: Config, choices: dict[str, str], console: Console) -> None:
-        self.config, self.choices, self.console = config, choices, console
+    def __init__(
+        self, config: Config, choices: dict[str, str], console: Console, monitor: Monitor = NO_MONITOR
+    ) -> None:
+        self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
         self.sources = resolve(config)
         self.nodes = make_plan(config, self.sources)
         output = Path(config.output_dir).absolute()
@@ -87,6 +82,7 @@ class Run:
 
         Raises:
             UserError: If a stage cannot be made; finished stages are kept.
+            PrunedError: The monitor ended the run.
         """
         hardware = self.config.hardware
         if hardware.launch is not Launch.plain and any(STAGES[node.stage].worker for node in self.nodes):
@@ -103,12 +99,12 @@ class Run:
                 tracker = self._open_tracker(record)
                 self._make_all(record, tracker, display.Display(self.console))
             except BaseException as error:
-                interrupted = isinstance(error, KeyboardInterrupt)
-                record.finish("interrupted" if interrupted else "failed", str(error) or type(error).__name__)
-                tracker.finish({}, [], failed=True)
+                status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
+                record.finish(status, str(error) or type(error).__name__)
+                tracker.finish(_ending(status, record))
                 raise
             record.finish("finished")
-            tracker.finish(record.metrics(), record.samples(), failed=False)
+            tracker.finish(_ending("finished", record))
             self._summary(record)
 
     def _require_key(self) -> None:
@@ -126,12 +122,14 @@ class Run:
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
         tracking, config = self.config.tracking, record.tracked_config()
-        return open_tracker(tracking, self.id, record.tags(), config, self.folder, self.console.print)
+        study = self.config.study
+        member = Membership(study.name, study.arm, self.config.seed) if study.name and study.arm else None
+        return open_tracker(tracking, self.id, record.tags(), config, self.folder, self.console.print, member)
 
     def _make_all(self, record: RunRecord, tracker: Tracker, screen: display.Display) -> None:
         events = self.folder / EVENTS
         events.write_text("", encoding="utf-8")
-        with following(events, [screen.show, _without_marks(tracker)]), screen:
+        with following(events, [screen.show, _without_marks(tracker), self.monitor.take]), screen:
             for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
                 missing = []
                 for node in group:
@@ -144,9 +142,10 @@ class Run:
                     record.add(node, manifest, reused=True)
                 make = self._make_in_worker if in_worker else self._make_here
                 if missing:
-                    make(self._job(missing), record)
+                    make(self.job(missing), record)
 
-    def _job(self, nodes: list[Node]) -> Job:
+    def job(self, nodes: list[Node]) -> Job:
+        """Return a job that makes some of the run's nodes."""
         events = self.folder / EVENTS
         config, store = self.config, self.store.root
         return Job(
@@ -168,34 +167,14 @@ class Run:
 
     def _make_in_worker(self, job: Job, record: RunRecord) -> None:
         """Run a worker for these nodes; record those that it finished even if it fails later."""
-        for name in (WORKER_ERROR, WORKER_RESULT):
-            (self.folder / name).unlink(missing_ok=True)
-        job.write(self.folder / JOB)
-        command = launch_command(self.config.hardware, self.config.dpo.precision, str(self.folder / JOB))
         try:
-            code = run_worker(command, self.folder / WORKER_LOG)
+            workers.make_in_worker(job, self.folder, self.config.dpo.precision, self.console.print, self.monitor)
         finally:
-            result = self.folder / WORKER_RESULT
-            made = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+            made = workers.made(self.folder)
             for node in job.nodes:
                 manifest = self.store.find(node.stage.name, node.key)
                 if manifest:
                     record.add(node, manifest, reused=not made.get(node.name, True))
-        if code != 0:
-            raise self._worker_failure(code, job, record)
-
-    def _worker_failure(self, code: int, job: Job, record: RunRecord) -> UserError:
-        unfinished = [node.name for node in job.nodes if node.name not in record.stages()]
-        where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
-        log = display.shorten(self.folder / WORKER_LOG)
-        path = self.folder / WORKER_ERROR
-        if not path.exists():
-            reason = f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"
-            return UserError(f"{where}: {reason}", f"out of memory? lower the batch sizes in hardware; log: {log}")
-        error = json.loads(path.read_text(encoding="utf-8"))
-        if code == 2:
-            return UserError(f"{error['message']}", error["hint"])
-        return UserError(f"{where}: {error['message']}", f"the traceback is in {log}; finished stages are kept")
 
     def _summary(self, record: RunRecord) -> None:
         rows = []
@@ -209,61 +188,8 @@ class Run:
             self.console.print(display.metrics_table(record.metrics()))
 
 
-def run_worker(command: list[str], log: Path) -> int:
-    """Run a worker to its end and return its exit code; on Ctrl-C stop it first.
-
-    It is given a pipe as standard input: when this process dies in any way, the pipe ends and so does the worker. Its
-    session is its own, so that Ctrl-C reaches only the parent, which then stops it in order.
-    """
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    with log.open("ab") as output:
-        worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True, env=environment
-        )
-        try:
-            # Not a plain wait(): polars installs a handler that restarts it, and Ctrl-C would wait for the worker.
-            while True:
-                with suppress(subprocess.TimeoutExpired):
-                    return worker.wait(POLL_SECONDS)
-        except BaseException:
-            worker.terminate()
-            try:
-                worker.wait(TERMINATE_SECONDS)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-            raise
-
-
-@contextmanager
-def following(path: Path, consumers: list[Callable[[Event], None]]) -> Iterator[None]:
-    """Hand each event that is appended to a file to the consumers, from a thread, until the block ends."""
-    stop = threading.Event()
-
-    def follow() -> None:
-        with path.open(encoding="utf-8") as stream:
-            line = ""
-            while True:
-                stopping = stop.is_set()  # read once more after the last event was written
-                for part in iter(stream.readline, ""):
-                    line += part
-                    if not line.endswith("\n"):
-                        continue
-                    event = parse(line)
-                    line = ""
-                    for consume in consumers:
-                        consume(event)
-                if stopping:
-                    return
-                time.sleep(0.1)
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def _ending(status: str, record: RunRecord) -> Ending:
+    return Ending(status, record.metrics(), record.samples(), record.stages())
 
 
 def _without_marks(tracker: Tracker) -> Callable[[Event], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from notus_exp import slices
@@ -35,13 +35,13 @@ STAGES = {
     Stage.feedback: StageInfo("notus_exp.feedback.stage", 2, False, False, slices.FeedbackSlice),
     Stage.pairs: StageInfo("notus_exp.curation.stage", 2, False, False, slices.PairsSlice),
     Stage.base_model: StageInfo("notus_exp.training.base_model", 1, True, False, slices.BaseModelSlice),
-    Stage.reference: StageInfo("notus_exp.training.reference", 1, True, False, slices.ReferenceSlice),
+    Stage.reference: StageInfo("notus_exp.training.reference", 2, True, False, slices.ReferenceSlice),
     Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, slices.PolicySlice),
     Stage.generations: StageInfo("notus_exp.generation", 2, True, True, slices.GenerationsSlice),
-    Stage.likelihoods: StageInfo("notus_exp.likelihoods", 2, True, False, slices.LikelihoodsSlice),
+    Stage.likelihoods: StageInfo("notus_exp.likelihoods", 3, True, False, slices.LikelihoodsSlice),
     Stage.benchmarks: StageInfo("notus_exp.benchmarks", 1, True, False, slices.BenchmarksSlice),
     Stage.judgments: StageInfo("notus_exp.judging.stage", 1, True, False, slices.JudgmentsSlice),
-    Stage.evaluation: StageInfo("notus_exp.evaluation.stage", 2, False, False, slices.EvaluationSlice),
+    Stage.evaluation: StageInfo("notus_exp.evaluation.stage", 3, False, False, slices.EvaluationSlice),
 }
 PROMPT_FILES = {"alpaca_eval": "alpaca_eval.prompts", "mt_bench": "mt_bench.questions", "ifeval": "ifeval.prompts"}
 """The setting that names an evaluation's file of prompts; `verifiable` makes its own."""
@@ -67,7 +67,7 @@ class Node:
     """One stage of one run.
 
     Attributes:
-        name: Its name in this run: the stage's, or `generations_base` for the base model's generations.
+        name: Its name in this run: the stage's, or where it has several nodes one like `reference_scored`.
         stage: Which stage.
         slice: Its settings as JSON.
         inputs: Input name -> key of the artifact that it reads.
@@ -117,7 +117,7 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
         ("feedback", Stage.feedback, slices.FeedbackSlice(_without_place(config), sources.data_digest), {}),
         ("pairs", Stage.pairs, _pairs_slice(config, sources), {"feedback": "feedback"}),
         ("base_model", Stage.base_model, slices.BaseModelSlice(config.model, sources.model_digest), {}),
-        ("reference", Stage.reference, _reference_slice(config), {"feedback": "feedback", "pairs": "pairs", **base}),
+        *_references(config),
         (
             "policy",
             Stage.policy,
@@ -136,6 +136,26 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
     ]
 
 
+def _references(config: Config) -> list[Row]:
+    """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
+    dpo, preferences = config.dpo, config.evaluation.preferences
+    common = slices.ReferenceSlice(
+        split=config.split,
+        system_prompt=config.model.system_prompt,
+        precision=dpo.precision.name,
+        max_length=dpo.max_length,
+        max_prompt_length=dpo.max_prompt_length,
+        long_prompts=dpo.long_prompts.name,
+    )
+    uses = {"feedback": "feedback", "base_model": "base_model"}
+    trained = replace(common, max_validation_pairs=dpo.max_validation_pairs)
+    rows: list[Row] = [("reference", Stage.reference, trained, {**uses, "pairs": "pairs"})]
+    if preferences:
+        scored = replace(common, preferences=preferences, scored_split=config.evaluation_split.name)
+        rows.append(("reference_scored", Stage.reference, scored, uses))
+    return rows
+
+
 def answering(evaluation: Evaluation) -> list[str]:
     """Return the chosen evaluations whose prompts base and policy answer."""
     return [name for name in ANSWERING if getattr(evaluation, name) is not None]
@@ -151,6 +171,8 @@ def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
     file = PROMPT_FILES.get(name)
     if file:
         chosen["prompts"] = sources.evaluation_digests[file]
+    else:
+        chosen["split"] = config.evaluation_split.name
 
     def row(model: str | None) -> Any:
         return slices.GenerationsSlice(
@@ -178,10 +200,9 @@ def _likelihoods(config: Config) -> list[Row]:
     kl_prompts = verifiable.kl_prompts if verifiable else 0
     if not preferences and not kl_prompts:
         return []
-    slice_ = slices.LikelihoodsSlice(
-        config.model.system_prompt, config.dpo.precision.name, config.dpo.max_length, preferences, kl_prompts
-    )
-    uses = {"base_model": "base_model", "reference": "reference", "policy": "policy"}
+    slice_ = slices.LikelihoodsSlice(config.dpo.precision.name, kl_prompts)
+    uses = {"base_model": "base_model", "policy": "policy"}
+    uses |= {"reference_scored": "reference_scored"} if preferences else {}
     uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
     return [("likelihoods", Stage.likelihoods, slice_, uses)]
 
@@ -217,7 +238,6 @@ def _evaluation_slice(config: Config, sources: Sources) -> slices.EvaluationSlic
     return slices.EvaluationSlice(
         aspects=config.data.aspects,
         beta=config.dpo.beta,
-        repair=config.repair,
         preferences=evaluation.preferences,
         verifiable=evaluation.verifiable,
         alpaca_eval=evaluation.alpaca_eval,
@@ -250,20 +270,6 @@ def _pairs_slice(config: Config, sources: Sources) -> slices.PairsSlice:
         contamination_digests=sources.contamination_digests,
         split=config.split,
         seed=config.seed,
-    )
-
-
-def _reference_slice(config: Config) -> slices.ReferenceSlice:
-    dpo = config.dpo
-    return slices.ReferenceSlice(
-        split=config.split,
-        system_prompt=config.model.system_prompt,
-        precision=dpo.precision.name,
-        max_length=dpo.max_length,
-        max_prompt_length=dpo.max_prompt_length,
-        long_prompts=dpo.long_prompts.name,
-        max_validation_pairs=dpo.max_validation_pairs,
-        preferences=config.evaluation.preferences,
     )
 
 

@@ -13,7 +13,13 @@ from notus_exp.evaluation.ifeval import read_prompts
 from notus_exp.evaluation.question_files import read_alpaca_prompts, read_turns_questions
 from notus_exp.feedback.simulated import constraint_prompts
 from notus_exp.hashing import prompt_id, uniform
+from notus_exp.schema import EvaluationSplit
 from notus_exp.slices import GenerationsSlice
+
+KEPT_APART = 4096
+"""As many test prompts at least are never asked on validation, so that tuning may ask fewer prompts than the test."""
+VALIDATION_SEED = 2**32
+"""Added to the seed that makes validation prompts: far from any seed that a user gives."""
 
 
 class Question(NamedTuple):
@@ -64,7 +70,13 @@ def _at_most(found: list[Question], most: int | None, salt: str) -> list[Questio
 
 
 def _verifiable(slice: GenerationsSlice, feedback: Path) -> list[Question]:
+    """Make constraint prompts that are in no feedback and, on validation, not among those that the test asks."""
+    number, seed = slice.chosen["prompts"], slice.seed
     seen = pl.read_parquet(feedback / files.COMPLETIONS, columns=["prompt_id"])["prompt_id"].unique().to_list()
+    if slice.chosen["split"] == EvaluationSplit.validation.name:
+        # Made one after the other: a test that asks fewer prompts asks the first of these.
+        seen += [prompt.prompt_id for prompt in constraint_prompts(max(number, KEPT_APART), seed, seen)]
+        seed += VALIDATION_SEED
     return [
         Question(
             prompt.prompt_id,
@@ -72,7 +84,7 @@ def _verifiable(slice: GenerationsSlice, feedback: Path) -> list[Question]:
             slice.temperature,
             constraints=constraints.to_json(prompt.constraints),
         )
-        for prompt in constraint_prompts(slice.chosen["prompts"], slice.seed, seen)
+        for prompt in constraint_prompts(number, seed, seen)
     ]
 
 

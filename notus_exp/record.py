@@ -119,14 +119,15 @@ class RunRecord:
         """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
         facts = {name: stage["facts"] for name, stage in self.stages().items()}
         notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
-        too_long = facts.get("reference", {}).get("prompts_too_long", 0)
-        if too_long:
-            dpo = self._content["config"]["dpo"]
-            limit = dpo["max_prompt_length"] or dpo["max_length"]
-            notes.append(
-                f"{too_long} prompts have more than {limit} tokens and were left out of training and scoring; "
-                "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
-            )
+        dpo = self._content["config"]["dpo"]
+        limit = dpo["max_prompt_length"] or dpo["max_length"]
+        for name, purpose in (("reference", "training"), ("reference_scored", "scoring")):
+            too_long = facts.get(name, {}).get("prompts_too_long", 0)
+            if too_long:
+                notes.append(
+                    f"{too_long} prompts have more than {limit} tokens and were left out of {purpose}; "
+                    "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
+                )
         return notes
 
     def samples(self) -> list[dict[str, Any]]:
@@ -136,8 +137,9 @@ class RunRecord:
         return samples
 
     def tags(self) -> list[str]:
-        """Return the tracker's tags: one per choice."""
-        return [f"{group}={choice}" for group, choice in sorted(self._content["choices"].items()) if choice]
+        """Return the tracker's tags: one per chosen option."""
+        choices = sorted(self._content["choices"].items())
+        return [f"{group}={option}" for group, choice in choices if choice for option in choice.split(",")]
 
     def tracked_config(self) -> dict[str, Any]:
         """Return the nested config with the choices, for the tracker."""

@@ -7,13 +7,12 @@ its YAML file. `bounded` attaches a range that `check` enforces. Nothing here im
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Optional
+from typing import Optional
 
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.ranges import bounded, one_of
+from notus_exp.study.settings import Study
 
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
 Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference", "policy", "generations",
@@ -25,6 +24,7 @@ PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 LongPrompts = Enum("LongPrompts", ["drop", "cut"])
 Device = Enum("Device", ["cpu", "cuda"])
 Launch = Enum("Launch", ["plain", "accelerate"])
+EvaluationSplit = Enum("EvaluationSplit", ["test", "validation"])
 
 LOSSES = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
           "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm")  # fmt: skip
@@ -34,57 +34,6 @@ SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
-
-
-def bounded(
-    *, above: float | None = None, least: float | None = None, most: float | None = None, below: float | None = None
-) -> Any:
-    """A dataclass field whose number, or each number of whose list, must lie in a range (`check` enforces it)."""
-    return field(metadata={"above": above, "least": least, "most": most, "below": below})
-
-
-def check(node: Any, path: str = "") -> None:
-    """Check every range and option of a dataclass and of those within it.
-
-    Raises:
-        UserError: Naming the key, the value and what is allowed.
-    """
-    for spec in fields(node):
-        key, value = f"{path}{spec.name}", getattr(node, spec.name)
-        if is_dataclass(value):
-            check(value, f"{key}.")
-            continue
-        many = list(value.values()) if isinstance(value, dict) else value
-        values = many if isinstance(many, list) else [] if many is None else [many]
-        for item in values:
-            _check_value(key, item, spec.metadata)
-
-
-def _check_value(key: str, value: Any, metadata: Any) -> None:
-    if "options" in metadata and value not in metadata["options"]:
-        raise UserError(f"{key}={value} is not an option", did_you_mean(str(value), metadata["options"]))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{key}={value} is not a finite number")
-    if "above" in metadata:
-        allowed = list(_broken_bounds(value, metadata))
-        if allowed:
-            raise UserError(f"{key}={value} is out of range: it must be {' and '.join(allowed)}")
-
-
-def _broken_bounds(value: Any, bounds: Any) -> Iterator[str]:
-    if bounds["above"] is not None and not value > bounds["above"]:
-        yield f"above {bounds['above']}"
-    if bounds["least"] is not None and not value >= bounds["least"]:
-        yield f"at least {bounds['least']}"
-    if bounds["most"] is not None and not value <= bounds["most"]:
-        yield f"at most {bounds['most']}"
-    if bounds["below"] is not None and not value < bounds["below"]:
-        yield f"below {bounds['below']}"
-
-
-def one_of(*options: str) -> Any:
-    """A dataclass field whose string, or each string of whose list, must be one of the options."""
-    return field(metadata={"options": options})
 
 
 # ---------------------------------------------------------------------------------------------------------------- data
@@ -290,7 +239,7 @@ class Hardware:
 # ---------------------------------------------------------------------------------------------------------- evaluation
 @dataclass
 class PreferencesEvaluation:
-    """Score every completion of the test prompts and compare the implicit reward with each labelling."""
+    """Score every completion of held-out prompts and compare the implicit reward with each labelling."""
 
     name: str
     max_prompts: Optional[int] = bounded(least=2)
@@ -440,6 +389,7 @@ class Tracking:
     group: Optional[str]
     tags: list[str]
     mode: str = one_of("auto", "online", "offline")
+    artifacts: list[str] = one_of("pairs", "model")
 
 
 @dataclass
@@ -450,6 +400,7 @@ class Config:
     until: Stage
     output_dir: str
     split: Split
+    evaluation_split: EvaluationSplit
     data: Data
     repair: Repair
     selection: Selection
@@ -461,6 +412,7 @@ class Config:
     generation: Generation
     judge: Judge
     tracking: Tracking
+    study: Study
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 

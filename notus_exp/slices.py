@@ -55,7 +55,11 @@ class BaseModelSlice:
 
 @dataclass
 class ReferenceSlice:
-    """Which completions need a reference log-prob, and how they are tokenised and computed."""
+    """Which completions need a reference log-prob, and how they are tokenised and computed.
+
+    Without `preferences` both sides of the training and validation pairs do; with it all completions of the prompts of
+    `scored_split` that it picks, whatever the pairs.
+    """
 
     split: Split
     system_prompt: Optional[str]
@@ -63,8 +67,9 @@ class ReferenceSlice:
     max_length: int
     max_prompt_length: Optional[int]
     long_prompts: str
-    max_validation_pairs: Optional[int]
-    preferences: Optional[PreferencesEvaluation]
+    max_validation_pairs: Optional[int] = None
+    preferences: Optional[PreferencesEvaluation] = None
+    scored_split: Optional[str] = None
 
 
 @dataclass
@@ -80,8 +85,9 @@ class PolicySlice:
 class GenerationsSlice:
     """Which prompts are answered, and how.
 
-    `chosen` holds what chooses the evaluation's prompts (the number of constraint prompts; for those that come in a
-    file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is the rest's.
+    `chosen` holds what chooses the evaluation's prompts (of constraint prompts their number and split; for those that
+    come in a file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is
+    the rest's.
     `endpoint_model` is the served model's name, null where the model answers in this run.
     """
 
@@ -117,12 +123,9 @@ class BenchmarksSlice:
 
 @dataclass
 class LikelihoodsSlice:
-    """How the policy's log-probs of the test completions, and the divergence on its own answers, are computed."""
+    """How the policy's log-probs of scored completions, and the divergence on its own answers, are computed."""
 
-    system_prompt: Optional[str]
     precision: str
-    max_length: int
-    preferences: Optional[PreferencesEvaluation]
     kl_prompts: int
 
 
@@ -137,7 +140,6 @@ class EvaluationSlice:
 
     aspects: list[str]
     beta: float
-    repair: Repair
     preferences: Optional[PreferencesEvaluation]
     verifiable: Optional[VerifiableEvaluation]
     alpaca_eval: Optional[AlpacaEvalEvaluation]

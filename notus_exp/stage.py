@@ -25,6 +25,8 @@ class Context:
         generation: The endpoint that answers, where one does.
         judge: How the judge is reached and paid.
         ledger: What the run's judges cost.
+        filled: Reference log-probs that this job has just computed for several nodes together, and no node has counted
+            yet: store key -> tokens.
     """
 
     events: EventWriter
@@ -34,6 +36,7 @@ class Context:
     generation: Generation | None = None
     judge: Judge | None = None
     ledger: Ledger | None = None
+    filled: dict[str, int] = field(default_factory=dict)
 
 
 StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]

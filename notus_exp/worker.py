@@ -10,12 +10,17 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
-from notus_exp.artifacts import write_json
+from notus_exp.artifacts import ArtifactStore, write_json
 from notus_exp.errors import UserError
 from notus_exp.execution import Job, execute
 from notus_exp.files import WORKER_ERROR, WORKER_RESULT
+from notus_exp.plan import Node
+from notus_exp.schema import Stage
+from notus_exp.slices import ReferenceSlice, from_json
+from notus_exp.stage import Context
 
 
 def main(arguments: list[str]) -> int:
@@ -24,9 +29,11 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = Job.read(path)
     made: dict[str, bool] = {}
+    prepare = fill_once(job)
     try:
-        for node in job.nodes:
-            _, made[node.name] = execute(node, job)
+        # Base models first: what the reference nodes miss is computed for all of them before the first is made.
+        for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
+            _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None)
             write_json(path.with_name(WORKER_RESULT), made)
     except UserError as error:
         write_json(path.with_name(WORKER_ERROR), {"message": error.message, "hint": error.hint})
@@ -37,6 +44,33 @@ def main(arguments: list[str]) -> int:
         write_json(path.with_name(WORKER_ERROR), {"message": f"{type(error).__name__}: {first}", "hint": ""})
         return 1
     return 0
+
+
+def fill_once(job: Job) -> Callable[[Context], None]:
+    """Return what prepares each reference node: before the first, the union of what all of them miss is computed.
+
+    So the batches, which move a log-prob's last bits, do not depend on the order of the nodes, and the base model is
+    loaded once. A job with a single node to make leaves the computing to it.
+    """
+    waiting = [node for node in job.nodes if node.stage is Stage.reference]
+    filled: dict[str, int] = {}
+    store = ArtifactStore(job.artifacts)
+
+    def prepare(context: Context) -> None:
+        missing = {node.key: node for node in waiting if store.find(node.stage.name, node.key) is None}
+        waiting.clear()
+        if len(missing) > 1:
+            from notus_exp.training.reference import fill  # imports torch: only where it is needed
+
+            filled.update(fill([_request(node, store) for node in missing.values()], context))
+        context.filled = filled
+
+    return prepare
+
+
+def _request(node: Node, store: ArtifactStore) -> tuple[ReferenceSlice, dict[str, Path]]:
+    inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
+    return from_json(ReferenceSlice, node.slice), inputs
 
 
 def _end_with_parent() -> None:

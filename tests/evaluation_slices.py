@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from notus_exp.schema import Ambiguous, Repair
 from notus_exp.slices import EvaluationSlice
 
 
@@ -12,7 +11,6 @@ def evaluation_slice(**chosen: Any) -> EvaluationSlice:
     settings: dict[str, Any] = {
         "aspects": [],
         "beta": 0.1,
-        "repair": Repair("none", 2.0, 4.0, Ambiguous.drop),
         "files": {},
         "max_failure_rate": 0.05,
         "judge": "",

@@ -41,6 +41,10 @@ def published(model: str) -> list[float | None]:
     return [None if value is None else 50.0 if value == 0 else 100 * (value - 1) for value in column]
 
 
+def within(found, margin):
+    return equivalence(found.difference, found.standard_error, found.units - 1, margin)
+
+
 def test_difference_error_and_t_test_by_hand():
     found = compare(A, B)
     error = math.sqrt(53 / 24 / 5 / 6)  # sd(ddof=1) / sqrt(6)
@@ -62,16 +66,14 @@ def test_nothing_in_common_is_nan_and_said():
     assert (found.n, found.left_out) == (0, 2)
     assert math.isnan(found.difference)
     assert math.isnan(found.p_t)
-    assert (
-        in_words(found, [equivalence(found, 3)], "points") == "cannot tell: nothing to compare, so there is no interval"
-    )
+    assert in_words(found, [within(found, 3)], "points") == "cannot tell: nothing to compare, so there is no interval"
 
 
 def test_the_same_difference_everywhere_claims_no_certainty():
     found = compare([1.0, 1.0, 0.0], [1.0, 1.0, 0.0])
     assert found.difference == 0
     assert all(math.isnan(number) for number in (found.standard_error, *found.interval_t, found.p_t))
-    assert not equivalence(found, 3).equivalent
+    assert not within(found, 3).equivalent
     assert prompts_needed(found, 2) is None
     assert in_words(found, [], "points") == "cannot tell: +0.00 points everywhere, so there is no interval"
 
@@ -93,7 +95,7 @@ def test_exchanging_the_sides_changes_only_the_signs(a, seed):
         one, other = compare(a, b), compare(b, a)
         assert other.difference == pytest.approx(-one.difference)
         assert other.p_t == pytest.approx(one.p_t)
-        assert equivalence(other, 5).p == pytest.approx(equivalence(one, 5).p)
+        assert within(other, 5).p == pytest.approx(within(one, 5).p)
         assert mcnemar(a, b, draw=50)[:2] == mcnemar(b, a, draw=50)[1::-1]
 
 
@@ -102,7 +104,7 @@ def test_equivalence_equals_statsmodels_two_one_sided_tests(a, seed, margin):
     b = np.random.default_rng(seed).uniform(0, 100, len(a))
     if np.ptp(np.asarray(a) - b) > 1e-3:
         wanted = ttost_paired(np.asarray(a), b, -margin, margin)[0]
-        assert equivalence(compare(a, b), margin).p == pytest.approx(wanted, rel=1e-7, abs=1e-12)
+        assert within(compare(a, b), margin).p == pytest.approx(wanted, rel=1e-7, abs=1e-12)
 
 
 def test_a_draw_is_neither_won_nor_lost():
@@ -192,7 +194,7 @@ def test_published_alpaca_eval_pairs(expected, pair):
 def test_notus_and_zephyr_are_equivalent_within_3_points_but_not_2(expected):
     wanted = expected["paired/notus-7b-v1__zephyr-7b-beta"]
     found = compare(published("notus-7b-v1"), published("zephyr-7b-beta"))
-    tests = [equivalence(found, 3), equivalence(found, 2)]
+    tests = [within(found, 3), within(found, 2)]
     assert round(tests[0].p, 4) == wanted["tost_p_at_3_points"]
     needed = prompts_needed(found, 2)
     assert {"normal": needed.normal, "t": needed.t} == wanted["prompts_for_80_percent_power_at_2_points"]

@@ -128,7 +128,13 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["dpo=="], "cannot read 'dpo=='"),
         (["data.prompts=0"], "data.prompts=0 is out of range"),
         (["experiment=null"], "group cannot be null"),
-        (["split.test=0"], "split.test=0"),
+        (["split.test=0"], "needs test prompts, but split.test=0"),
+        (["split.validation=0", "evaluation_split=validation"], "needs validation prompts, but split.validation=0"),
+        (
+            ["evaluation=[preferences,ifeval,lm_eval]", "evaluation_split=validation"],
+            r"evaluation=\[ifeval,lm_eval\] has fixed prompts and none for validation.*evaluation_split=test",
+        ),
+        (["evaluation_split=train"], "evaluation_split: Invalid value 'train'"),
         (["selection.aspect=honesty"], "selection.aspect=honesty is read by selection=per_aspect alone"),
         (["data.skills.sim-new=0.5"], "unknown entry of data.skills.*\\+data.skills.NAME"),
         (["experiment=[smoke,zephyr_7b_beta]", "selection=averge"], "averge"),
@@ -145,7 +151,7 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["generation=openai", *(f"generation.{setting}" for setting in ENDPOINT)], "kl_prompts=16 needs token ids"),
         (["generation=openai"], "generation.base_url must be given"),
         (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
-        (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, filters"),
+        (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, evaluation_split, filters"),
         (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
     ],
 )

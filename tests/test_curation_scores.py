@@ -93,12 +93,12 @@ def test_labellings_are_critique_average_and_each_aspect() -> None:
 
 
 def test_labelling_scores_has_a_column_per_labelling_and_keeps_the_tables_order() -> None:
-    found = labelling_scores(ROWS.reverse(), ASPECTS, Repair("none", 2, 4, Ambiguous.drop))
+    found = labelling_scores(ROWS.reverse(), ASPECTS)
     assert found.columns == ["prompt_id", "row", "completion", "critique", "average", "helpfulness", "honesty"]
     assert found["completion"].to_list() == [2, 1, 0]
     assert found["average"].to_list() == [None, 4.0, 2.5]
     assert set(found.dtypes[3:]) == {pl.Float64}
-    without = labelling_scores(ROWS, [], Repair("none", 2, 4, Ambiguous.drop))
+    without = labelling_scores(ROWS, [])
     assert without["average"].to_list() == [None] * 3
 
 

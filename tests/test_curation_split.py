@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from notus_exp.curation.pairs import curate
-from notus_exp.curation.split import assign, test_prompts
+from notus_exp.curation.split import assign, held_out_prompts
 from notus_exp.errors import UserError
 from notus_exp.hashing import prompt_id, uniform
 from notus_exp.schema import Split
@@ -49,16 +49,17 @@ def test_a_table_of_one_prompt_goes_to_train_and_is_counted() -> None:
     assert curate(table(prompt("x", *answers)), settings()).counts["moved_to_train"] == 0
 
 
-def test_test_prompts_are_those_of_the_test_split_in_the_order_of_their_draw() -> None:
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_held_out_prompts_are_those_of_the_split_in_the_order_of_their_draw(part: str) -> None:
     frame = pl.DataFrame({"prompt_id": IDS + IDS[:100]})
     split = Split(3, 0.1, 0.2)
-    found = test_prompts(frame, split, None)
-    expected = {pid for pid, name in zip(IDS, assign(IDS, split), strict=True) if name == "test"}
+    found = held_out_prompts(frame, split, part, None)
+    expected = {pid for pid, name in zip(IDS, assign(IDS, split), strict=True) if name == part}
     assert set(found) == expected
     assert len(found) == len(expected)
-    draws = uniform(found, 3, "test_prompts")
+    draws = uniform(found, 3, f"{part}_prompts")
     assert (draws[:-1] < draws[1:]).all()
-    assert test_prompts(frame.reverse(), split, 10) == found[:10]
+    assert held_out_prompts(frame.reverse(), split, part, 10) == found[:10]
 
 
 def test_a_split_without_training_share_is_an_error() -> None:

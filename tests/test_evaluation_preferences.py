@@ -7,17 +7,19 @@ import pytest
 from evaluation_slices import evaluation_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from scipy import stats
 
+from notus_exp.config import conf_dir
 from notus_exp.errors import UserError
 from notus_exp.evaluation import stage
-from notus_exp.evaluation.preferences import compare, estimates, left_out
+from notus_exp.evaluation.preferences import PUBLISHED_REPAIR, compare, estimates, left_out
 from notus_exp.events import EventWriter, read
 from notus_exp.files import COMPLETIONS, LIKELIHOODS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
-from notus_exp.schema import Ambiguous, Device, Hardware, Launch, Precision, PreferencesEvaluation, Repair
+from notus_exp.schema import Device, Hardware, Launch, Precision, PreferencesEvaluation
+from notus_exp.slices import to_json
 from notus_exp.stage import Context
 
-NONE = Repair(name="none", low_mean=2.0, high_mean=4.0, ambiguous=Ambiguous.drop)
 PID = "00000000000000a1"
 
 
@@ -32,9 +34,9 @@ def tables(rows, latent=False):
     return table.select(*names[:3], *names[5:]), feedback
 
 
-def compared(rows, latent=False, repair=NONE, beta=0.1):
+def compared(rows, latent=False, beta=0.1):
     likelihoods, feedback = tables(rows, latent)
-    return compare(likelihoods, feedback, aspects=["help"], repair=repair, beta=beta)
+    return compare(likelihoods, feedback, aspects=["help"], beta=beta)
 
 
 # one prompt, three completions: rewards at beta 0.1 are +1, 0 and -2; log-probs per token -2, -2, -4 (policy) and
@@ -75,7 +77,7 @@ def test_agreed_takes_the_pairs_that_every_labelling_orders_alike():
 
 def test_the_true_quality_is_a_labelling_but_has_no_vote_in_agreed():
     comparison = compared(ONE, latent=True)  # here the opposite of the rating
-    assert comparison.labellings == ["critique", "average", "help", "latent", "agreed"]
+    assert comparison.labellings == ["critique", "critique_repaired", "average", "help", "latent", "agreed"]
     assert comparison.records["accuracy/latent"].to_list() == [0.0]
     assert comparison.records["pairs/agreed"].to_list() == [1]
 
@@ -113,11 +115,45 @@ def test_labellings_without_a_single_score_are_absent():
     assert "preferences/accuracy/average" not in estimates(comparison)
 
 
-def test_the_repair_changes_what_the_critique_says():
-    rows = [(PID, 0, 0, 1.0, 10.0, -1.0, -2.0, 1), (PID, 0, 1, 5.0, 8.0, -2.0, -2.0, 1)]
-    openbmb = Repair(name="openbmb", low_mean=2.0, high_mean=4.0, ambiguous=Ambiguous.drop)
-    assert compared(rows).records["accuracy/critique"].to_list() == [1.0]
-    assert compared(rows, repair=openbmb).records["accuracy/critique"].to_list() == [0.0]
+# the first completion's 10 is contradicted by its rating, the fourth's is ambiguous, the third's supported
+TENS = [
+    (PID, 0, 0, 1.0, 10.0, -1.0, -2.0, 1),
+    (PID, 0, 1, 4.5, 8.0, -2.0, -2.0, 1),
+    (PID, 0, 2, 5.0, 10.0, -2.0, -4.0, 1),
+    (PID, 0, 3, 3.0, 10.0, -9.0, -2.0, 1),
+]
+
+
+def test_the_critique_is_as_the_data_has_it_and_the_repaired_one_after_the_published_repair():
+    row = compared(TENS).records.row(0, named=True)
+    # rewards in nats: 1, 0, 2, -7. As it stands 0, 2 and 3 are above 1: right, right, wrong
+    assert row["pairs/critique"] == 3
+    assert row["accuracy/critique"] == pytest.approx(2 / 3)
+    # repaired: 1, 8, 10 and no label. 2 over 1 and 2 over 0 are right, 1 over 0 is wrong
+    assert row["pairs/critique_repaired"] == 3
+    assert row["accuracy/critique_repaired"] == pytest.approx(2 / 3)
+    assert row["margin/critique_repaired"] == pytest.approx((0.2 + 0.1 - 0.1) / 3)
+
+
+def test_the_repaired_critique_has_no_vote_in_agreed():
+    row = compared(TENS).records.row(0, named=True)
+    # rating and critique as it stands order only 2 over 1 alike; 2 and 3 tie in the critique
+    assert row["pairs/agreed"] == 1
+    silenced = [(PID, 0, 0, 4.5, 8.0, -1.0, -2.0, 1), (PID, 0, 1, 3.0, 10.0, -2.0, -2.0, 1)]
+    assert compared(silenced).records["pairs/critique_repaired"].to_list() == [0], "an ambiguous 10 gives no label"
+    agreeing = [(PID, 0, 0, 2.5, 8.0, -1.0, -2.0, 1), (PID, 0, 1, 3.0, 10.0, -2.0, -2.0, 1)]
+    assert compared(agreeing).records["pairs/agreed"].to_list() == [1]
+
+
+@pytest.mark.parametrize("lacking", [3, 4])
+def test_without_ratings_or_overall_scores_there_is_no_repaired_critique(lacking):
+    rows = [(*row[:lacking], None, *row[lacking + 1 :]) for row in TENS]
+    assert compared(rows).labellings == [["critique"], ["average", "help", "agreed"]][lacking - 3]
+
+
+def test_the_published_repair_is_the_one_that_conf_ships():
+    shipped = OmegaConf.to_container(OmegaConf.load(conf_dir() / "repair" / "openbmb.yaml"))
+    assert to_json(PUBLISHED_REPAIR) == shipped
 
 
 def test_completions_of_different_records_are_never_compared():
@@ -174,17 +210,17 @@ def test_a_log_prob_that_is_not_finite_is_an_error_with_a_remedy(broken):
     assert "learning_rate" in error.value.hint
 
 
-@pytest.mark.parametrize("name", ["latent", "agreed"])
+@pytest.mark.parametrize("name", ["latent", "agreed", "critique_repaired"])
 def test_an_aspect_with_the_name_of_a_labelling_is_an_error(name):
     likelihoods, feedback = tables(ONE)
     with pytest.raises(UserError, match=name):
-        compare(likelihoods, feedback, aspects=[name], repair=NONE, beta=0.1)
+        compare(likelihoods, feedback, aspects=[name], beta=0.1)
 
 
 def test_likelihoods_of_other_data_are_refused():
     likelihoods, feedback = tables(ONE)
     with pytest.raises(ValueError, match="different data"):
-        compare(likelihoods, feedback.head(2), aspects=["help"], repair=NONE, beta=0.1)
+        compare(likelihoods, feedback.head(2), aspects=["help"], beta=0.1)
 
 
 small = st.integers(-3, 3).map(float)
@@ -214,8 +250,8 @@ def hardware():
     return Hardware("cpu", Device.cpu, 1, 1, 1, "sdpa", False, [Precision.float32], Launch.plain, 1, None, False)
 
 
-def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
-    likelihoods, feedback = tables(ONE, latent=True)
+def evaluated(tmp_path: Path, likelihoods: pl.DataFrame, feedback: pl.DataFrame):
+    """Facts and folder of the stage over these tables."""
     for folder in ("feedback", "likelihoods", "out"):
         (tmp_path / folder).mkdir()
     feedback.write_parquet(tmp_path / "feedback" / COMPLETIONS)
@@ -223,19 +259,31 @@ def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
     context = Context(EventWriter("evaluation", tmp_path / "kept", tmp_path / "followed"), hardware(), tmp_path)
     out = tmp_path / "out"
     facts = stage.run(
-        evaluation_slice(
-            aspects=["help"], repair=NONE, preferences=PreferencesEvaluation("preferences", max_prompts=None)
-        ),
+        evaluation_slice(aspects=["help"], preferences=PreferencesEvaluation("preferences", max_prompts=None)),
         {"feedback": tmp_path / "feedback", "likelihoods": tmp_path / "likelihoods"},
         out,
         context,
     )
+    return facts, out
+
+
+def test_data_without_ratings_is_told_that_its_critique_cannot_be_repaired(tmp_path: Path):
+    likelihoods, feedback = tables(TENS)
+    facts, out = evaluated(tmp_path, likelihoods, feedback.with_columns(rating_help=pl.lit(None, pl.Float64)))
+    [note] = facts["notes"]
+    assert "critique_repaired is not reported" in note
+    assert not [name for name in json.loads((out / METRICS).read_text()) if "repaired" in name]
+
+
+def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
+    facts, out = evaluated(tmp_path, *tables(ONE, latent=True))
+    assert facts["notes"] == []
     metrics = json.loads((out / METRICS).read_text())
     assert metrics["preferences/accuracy/average"] == {"value": 1.0, "low": None, "high": None, "n": 1}
     assert metrics["base/preferences/accuracy/average"]["value"] == 0.5
     assert facts["preferences/accuracy/average"] == 1.0
     assert facts["difference/preferences/accuracy/average"] == 0.5
-    assert facts["labellings"] == ["critique", "average", "help", "latent", "agreed"]
+    assert facts["labellings"] == ["critique", "critique_repaired", "average", "help", "latent", "agreed"]
     assert pl.read_parquet(out / PREFERENCES)["prompt_id"].to_list() == [PID]
     assert json.loads((out / SAMPLES).read_text()) == []
     assert not (out / VERIFIABLE).exists()

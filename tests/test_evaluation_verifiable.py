@@ -17,12 +17,10 @@ from notus_exp.events import EventWriter
 from notus_exp.feedback.simulated import simulate
 from notus_exp.files import DIVERGENCE, GENERATIONS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
 from notus_exp.schema import (
-    Ambiguous,
     Device,
     Hardware,
     Launch,
     Precision,
-    Repair,
     Simulated,
     VerifiableEvaluation,
 )
@@ -297,12 +295,9 @@ def test_the_stage_needs_only_what_its_slice_asks_for(tmp_path: Path):
     out.mkdir()
     hardware = Hardware("cpu", Device.cpu, 1, 1, 1, "sdpa", False, [Precision.float32], Launch.plain, 1, None, False)
     context = Context(EventWriter("evaluation", tmp_path / "kept"), hardware, tmp_path)
-    repair = Repair("none", 2.0, 4.0, Ambiguous.drop)
     verifiable = VerifiableEvaluation("verifiable", prompts=2, seed=1, max_new_tokens=8, temperature=0.0, kl_prompts=1)
     names = ("generations_verifiable", "generations_verifiable_base", "likelihoods")
-    facts = stage.run(
-        evaluation_slice(repair=repair, verifiable=verifiable), {name: tmp_path / name for name in names}, out, context
-    )
+    facts = stage.run(evaluation_slice(verifiable=verifiable), {name: tmp_path / name for name in names}, out, context)
     metrics = json.loads((out / METRICS).read_text())
     assert metrics["verifiable/kl"] == {"value": 2.0, "low": None, "high": None, "n": 1}
     assert metrics["verifiable/strict"]["value"] == 1.0

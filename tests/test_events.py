@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from notus_exp.events import PROGRESS, Event, EventWriter, read, replay
-from notus_exp.pipeline import following
+from notus_exp.workers import following
 
 
 def test_kept_events_are_read_back_and_progress_is_only_followed(tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ def inputs(tiny_model_folder, tmp_path):
 
 
 def spec(prompts=6, temperature=0.0, max_new_tokens=8, **changes):
-    settings = {"evaluation": "verifiable", "chosen": {"prompts": prompts}, "seed": 1, "temperatures": {}} | changes
+    settings = {
+        "evaluation": "verifiable",
+        "chosen": {"prompts": prompts, "split": "test"},
+        "seed": 1,
+        "temperatures": {},
+    } | changes
     return GenerationsSlice(
         max_new_tokens=max_new_tokens,
         temperature=temperature,

@@ -14,10 +14,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from test_config import composed
 from test_pipeline import ENVIRONMENT, place, record, run
 
 from notus_exp.files import GENERATIONS, JUDGMENTS
 from notus_exp.hashing import prompt_id
+from notus_exp.study.metrics import is_known, known_metrics
 
 ALPACA = [
     {"instruction": "Name a colour.", "output": "Blue.", "generator": "reference", "dataset": "made"},
@@ -65,6 +67,13 @@ def test_both_sides_are_judged_in_both_orders_and_scored(judged: tuple[Path, dic
     for name in ("mt_bench/score", "mt_bench/turn_2", "base/mt_bench/score", "difference/alpaca_eval/win_rate"):
         assert content["metrics"][name]["value"] is not None
     assert content["costs"]["judge_tokens"] > 0
+
+
+def test_judged_metrics_are_known_before_the_run(judged: tuple[Path, dict[str, Any]]) -> None:
+    known = known_metrics(composed("experiment=smoke", "evaluation=[alpaca_eval,mt_bench]", "judge=mock"))
+    reported = [name for name in judged[1]["metrics"] if not name.startswith(("base/", "difference/"))]
+    assert all(is_known(name, known) for name in reported), reported
+    assert {name for name in known if not name.endswith("/")} <= set(reported)
 
 
 def test_files_are_those_of_alpaca_eval(judged: tuple[Path, dict[str, Any]]) -> None:
@@ -156,6 +165,10 @@ def test_ifeval_checks_the_answers_by_program(tmp_path: Path) -> None:
         and (("," not in text) if n == 0 else text.strip().startswith('"') and text.strip()[-1] == '"')
         for n, text in enumerate(answers["response"])
     )
+    known = known_metrics(composed("experiment=smoke", "evaluation=[ifeval]"))
+    reported = [name for name in content["metrics"] if not name.startswith(("base/", "difference/"))]
+    assert all(is_known(name, known) for name in reported), reported
+    assert {name for name in known if not name.endswith("/")} <= set(reported)
     strict = content["metrics"]["ifeval/prompt_strict"]
     assert (strict["value"], strict["n"]) == (expected / 2, 2)
 

@@ -15,7 +15,8 @@ from notus_exp.errors import UserError
 from notus_exp.hashing import prompt_id
 from notus_exp.judging.judge import compare, comparison_facts, grade, orders
 from notus_exp.judging.verdicts import VERDICTS_SCHEMA, Comparison, Verdict
-from notus_exp.schema import Judge, check
+from notus_exp.ranges import check
+from notus_exp.schema import Judge
 
 ROOT = Path(__file__).resolve().parents[1]
 REPLAY = ROOT.parent / "shared/replay"

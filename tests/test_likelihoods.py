@@ -11,22 +11,14 @@ from transformers import AutoModelForCausalLM
 
 from notus_exp import files, likelihoods
 from notus_exp.errors import UserError
-from notus_exp.schema import PreferencesEvaluation
 from notus_exp.slices import LikelihoodsSlice
 from notus_exp.training import models, reference
 
-SLICE = LikelihoodsSlice(
-    system_prompt="",
-    precision="float32",
-    max_length=64,
-    preferences=PreferencesEvaluation("preferences", None),
-    kl_prompts=3,
-)
+SLICE = LikelihoodsSlice(precision="float32", kl_prompts=3)
 # prompt ids, completion ids, reference log-prob, use
 ROWS = [
     ([1, 2, 3], [4, 5], -11.0, "test"),
     ([1, 2, 3], [6], -5.5, "test"),
-    ([9, 8], [7, 6, 5, 4], -20.25, "train"),
     ([7], [1, 2, 3, 4, 5, 6], -33.0, "test"),
 ]
 ANSWERS = [([1, 2], [3, 4, 5]), ([5], [266]), ([6, 6, 6], []), ([9], [9])]
@@ -43,14 +35,14 @@ def adapter(folder, base, zero):
 
 @pytest.fixture
 def inputs(tmp_path, tiny_model_folder):
-    places = {name: tmp_path / f"{name}-0123" for name in ("base_model", "reference", "policy", "generations")}
+    places = {name: tmp_path / f"{name}-0123" for name in ("base_model", "reference_scored", "policy", "generations")}
     for place in places.values():
         place.mkdir()
     (places["base_model"] / files.MODEL).symlink_to(tiny_model_folder)
     columns = ("prompt_ids", "completion_ids", "ref_logp", "use")
     rows = [dict(zip(columns, row, strict=True)) for row in ROWS]
     rows = [{"prompt_id": f"p{i // 2}", "row": i // 2, "completion": i % 2, **row} for i, row in enumerate(rows)]
-    pl.DataFrame(rows, schema=reference.SCHEMA).write_parquet(places["reference"] / files.REFERENCE)
+    pl.DataFrame(rows, schema=reference.SCHEMA).write_parquet(places["reference_scored"] / files.REFERENCE)
     answers = {
         "prompt_id": [f"g{i}" for i in range(len(ANSWERS))],
         "prompt_ids": [prompt for prompt, _ in ANSWERS],
@@ -89,13 +81,12 @@ def test_log_probs_and_divergence_are_what_two_models_give_by_hand(inputs, tmp_p
     facts, scored, divergence = make(SLICE, inputs, tmp_path / "out", context(scoring_batch_size=size))
 
     expected = []
-    for prompt, completion, _, use in ROWS:
-        if use == "test":
-            logps = log_softmax_by_hand(policy, prompt + completion)
-            expected.append(sum(logps[len(prompt) - 1 + i, token].item() for i, token in enumerate(completion)))
+    for prompt, completion, _, _ in ROWS:
+        logps = log_softmax_by_hand(policy, prompt + completion)
+        expected.append(sum(logps[len(prompt) - 1 + i, token].item() for i, token in enumerate(completion)))
     assert scored["logp"].to_list() == pytest.approx(expected, abs=1e-4)
     assert scored["ref_logp"].to_list() == [-11.0, -5.5, -33.0]
-    assert scored.select("prompt_id", "row", "completion").rows() == [("p0", 0, 0), ("p0", 0, 1), ("p1", 1, 1)]
+    assert scored.select("prompt_id", "row", "completion").rows() == [("p0", 0, 0), ("p0", 0, 1), ("p1", 1, 0)]
     assert scored["tokens"].to_list() == [2, 1, 6]
 
     kls = []
@@ -132,23 +123,17 @@ def test_a_policy_that_is_its_reference_has_no_divergence(inputs, tmp_path, cont
 
 def test_what_is_not_asked_for_has_no_rows(inputs, tmp_path, context):
     adapter(inputs["policy"] / files.MODEL, inputs["base_model"] / files.MODEL, zero=True)
-    no_kl = LikelihoodsSlice("", "float32", 64, PreferencesEvaluation("preferences", None), 0)
+    no_kl = replace(SLICE, kl_prompts=0)
     generations = inputs.pop("generations")  # it is no input then
     _, scored, divergence = make(no_kl, inputs, tmp_path / "no_kl", context())
     assert (scored.height, divergence.height) == (3, 0)
     assert dict(divergence.schema) == dict(likelihoods.DIVERGENCE_SCHEMA)
     inputs["generations"] = generations
-    only_kl = LikelihoodsSlice("", "float32", 64, None, 2)
+    del inputs["reference_scored"]
+    only_kl = replace(SLICE, kl_prompts=2)
     _, scored, divergence = make(only_kl, inputs, tmp_path / "only_kl", context())
     assert (scored.height, divergence.height) == (0, 2)
     assert dict(scored.schema) == dict(likelihoods.LIKELIHOODS_SCHEMA)
-
-
-def test_preferences_without_any_test_completion_are_an_error(inputs, tmp_path, context):
-    path = inputs["reference"] / files.REFERENCE
-    pl.read_parquet(path).with_columns(use=pl.lit("train")).write_parquet(path)
-    with pytest.raises(UserError, match=r"no test prompt(.|\n)*split\.test"):
-        make(SLICE, inputs, tmp_path / "out", context())
 
 
 def test_a_policy_that_gives_no_number_stops_the_run(inputs, tmp_path, context):

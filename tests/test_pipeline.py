@@ -19,7 +19,7 @@ from notus_exp.files import EVENTS, METRICS, PAIRS
 
 SMOKE = ["experiment=smoke"]
 ANSWERS = ["generations_verifiable_base", "generations_verifiable"]
-NODES = ["feedback", "pairs", "base_model", "reference", "policy", *ANSWERS, "likelihoods"]
+NODES = ["feedback", "pairs", "base_model", "reference", "reference_scored", "policy", *ANSWERS, "likelihoods"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
@@ -80,11 +80,24 @@ def test_the_same_command_reuses_everything(finished: tuple[Path, dict[str, Any]
     assert any('"train/loss"' in line for line in lines), "a reused stage's events are replayed"
 
 
+def test_what_training_and_scoring_need_is_computed_together_and_counted_once(
+    finished: tuple[Path, dict[str, Any]],
+) -> None:
+    _, content = finished
+    for name in ("reference", "reference_scored"):
+        facts = content["stages"][name]["facts"]
+        assert facts["computed"] + facts["found"] + facts["same_tokens"] == facts["needed"]
+        assert facts["computed"] > 0
+    lines = (place(content, "evaluation").parents[1] / "runs" / content["run_id"] / EVENTS).read_text().splitlines()
+    events = [json.loads(line) for line in lines if '"progress"' in line]
+    assert [event["stage"] for event in events if event["stage"].startswith("reference")].count("reference_scored") == 0
+
+
 def test_another_beta_shares_everything_before_the_policy(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = finished
     other = record(run(folder, *SMOKE, "dpo.beta=0.5", "until=policy"))
     reused = {name: stage["reused"] for name, stage in other["stages"].items()}
-    assert reused == {"feedback": True, "pairs": True, "base_model": True, "reference": True, "policy": False}
+    assert reused == {**dict.fromkeys(NODES[:5], True), "policy": False}
     assert other["stages"]["reference"]["facts"]["computed"] == 0
 
 
@@ -97,6 +110,7 @@ def test_another_selection_or_seed_computes_only_the_missing_reference_log_probs
     shutil.copytree(folder / "outputs", shared / "outputs")
     other = record(run(shared, *SMOKE, change, "until=reference"))
     facts = other["stages"]["reference"]["facts"]
+    assert other["stages"]["reference_scored"]["reused"], "every arm is scored on the same completions"
 
     def needed(content: dict[str, Any]) -> set[tuple[str, int, int]]:
         table = pl.read_parquet(place(content, "reference") / "reference.parquet")

@@ -2,13 +2,16 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from notus_exp.errors import UserError
 from notus_exp.evaluation.files import content_digest, locate
 from notus_exp.evaluation.question_files import read_alpaca_prompts, read_turns_questions, read_turns_references
+from notus_exp.feedback.simulated import constraint_prompts
+from notus_exp.files import COMPLETIONS
 from notus_exp.hashing import prompt_id
-from notus_exp.questions import read_questions
+from notus_exp.questions import KEPT_APART, VALIDATION_SEED, read_questions
 from notus_exp.slices import GenerationsSlice
 
 
@@ -100,3 +103,35 @@ def test_a_reference_answer_that_is_null_is_an_error_and_never_the_word_none(tmp
     (tmp_path / "a.json").write_text(json.dumps([{"instruction": "a", "output": None}]))
     with pytest.raises(UserError, match="output is None"):
         read_alpaca_prompts(tmp_path / "a.json")
+
+
+# ------------------------------------------------------------------------------------------------------- two splits
+def verifiable(folder, number, split, seed=1):
+    asked = GenerationsSlice("verifiable", {"prompts": number, "split": split}, seed, 8, 0.0, {}, "", "float32", None)
+    return read_questions(asked, {"feedback": folder}, {})
+
+
+@pytest.fixture
+def feedback(tmp_path):
+    """Data that holds the first three prompts of either split, as made without any data."""
+    ids = [prompt.prompt_id for seed in (1, 1 + VALIDATION_SEED) for prompt in constraint_prompts(3, seed, [])]
+    pl.DataFrame({"prompt_id": ids}).write_parquet(tmp_path / COMPLETIONS)
+    return tmp_path, set(ids)
+
+
+def test_validation_prompts_are_neither_in_the_data_nor_asked_on_test(feedback):
+    folder, seen = feedback
+    tuning = {question.prompt_id for question in verifiable(folder, 400, "validation")}
+    # two draws of this size do meet: the prompts must be kept apart, not only drawn anew
+    drawn = {prompt.prompt_id for prompt in constraint_prompts(400, 1 + VALIDATION_SEED, seen)}
+    test = {question.prompt_id for question in verifiable(folder, KEPT_APART, "test")}
+    assert drawn & test
+    assert len(tuning) == 400
+    assert not tuning & (test | seen)
+    assert {question.prompt_id for question in verifiable(folder, 50, "test")} <= test, "fewer are the first of many"
+
+
+def test_test_prompts_stay_the_first_unseen_ones_of_their_seed(feedback):
+    folder, seen = feedback
+    expected = [(prompt.prompt_id, prompt.instruction) for prompt in constraint_prompts(9, 1, seen)]
+    assert [(one.prompt_id, one.turns[0]) for one in verifiable(folder, 9, "test")] == expected

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -8,11 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notus_exp import events, files, hashing
+from notus_exp import events, files, hashing, worker
+from notus_exp.artifacts import ArtifactStore
 from notus_exp.curation.split import assign
 from notus_exp.errors import UserError
-from notus_exp.schema import PreferencesEvaluation, Split
-from notus_exp.slices import ReferenceSlice
+from notus_exp.execution import Job
+from notus_exp.plan import Node
+from notus_exp.schema import PreferencesEvaluation, Split, Stage
+from notus_exp.slices import ReferenceSlice, to_json
 from notus_exp.training import reference, scoring
 from notus_exp.training.encoding import Encoded, Limits, encode
 from notus_exp.training.models import load_model
@@ -138,9 +142,8 @@ SLICE = ReferenceSlice(
     max_length=160,
     max_prompt_length=64,
     long_prompts="drop",
-    max_validation_pairs=None,
-    preferences=PreferencesEvaluation("preferences", max_prompts=None),
 )
+SCORED = dataclasses.replace(SLICE, preferences=PreferencesEvaluation("preferences", None), scored_split="test")
 PROMPTS = 16
 
 
@@ -191,14 +194,30 @@ def make(slice_, inputs, folder, context):
     return facts, pl.read_parquet(folder / files.REFERENCE)
 
 
-def test_it_holds_both_sides_of_the_pairs_and_every_completion_of_the_test_prompts(inputs, tmp_path, context):
-    facts, table = make(SLICE, inputs, tmp_path / "out", context())
-    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS)
-    expected = set()
-    for prompt, row, split in pairs.select("prompt_id", "row", "split").iter_rows():
-        expected |= {(prompt, row, i, split) for i in range(3 if split == "test" else 2)}
-    assert set(table.select("prompt_id", "row", "completion", "use").iter_rows()) == expected
+def test_training_needs_both_sides_of_the_pairs_and_scoring_every_completion_of_the_test_prompts(
+    inputs, tmp_path, context
+):
+    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS).select("prompt_id", "row", "split")
     assert set(pairs["split"]) == {"train", "validation", "test"}
+    trained = {(*pair, i) for pair in pairs.iter_rows() for i in range(2) if pair[2] != "test"}
+    scored = {(*pair, i) for pair in pairs.iter_rows() for i in range(3) if pair[2] == "test"}
+    check_holds(trained, *make(SLICE, inputs, tmp_path / "trained", context()))
+    del inputs["pairs"]  # no input where nothing of it is needed
+    check_holds(scored, *make(SCORED, inputs, tmp_path / "scored", context()))
+
+
+def test_on_validation_every_completion_of_the_validation_prompts_is_scored(inputs, tmp_path, context):
+    tuning = dataclasses.replace(SCORED, scored_split="validation")
+    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS).filter(split="validation")
+    scored = {
+        (prompt, row, "validation", i) for prompt, row in pairs.select("prompt_id", "row").rows() for i in range(3)
+    }
+    assert scored
+    check_holds(scored, *make(tuning, inputs, tmp_path / "tuning", context()))
+
+
+def check_holds(expected, facts, table):
+    assert set(table.select("prompt_id", "row", "use", "completion").iter_rows()) == expected
     assert facts["needed"] == facts["computed"] == len(expected)
     assert facts["found"] == facts["prompts_too_long"] == 0
     assert dict(table.schema) == dict(reference.SCHEMA)
@@ -224,8 +243,8 @@ def test_a_second_run_computes_only_what_no_earlier_run_had(inputs, tmp_path, co
         tmp_path, tiny_model_folder, completions_table(), pairs.with_columns(rejected_completion=pl.lit(2, pl.Int64))
     )
     second, other = make(SLICE, inputs, tmp_path / "second", context())
-    outside_test = pairs.filter(pl.col("split") != "test").height
-    assert (second["computed"], second["found"]) == (outside_test, first["needed"] - outside_test)
+    used = pairs.filter(pl.col("split") != "test").height
+    assert (second["computed"], second["found"], first["needed"]) == (used, used, 2 * used)
     shared = table.join(other, on=["prompt_id", "row", "completion"])
     assert (shared["ref_logp"] == shared["ref_logp_right"]).all()
     monkeypatch.setattr(reference, "load_model", lambda *_: pytest.fail("nothing is missing: no model is needed"))
@@ -276,14 +295,17 @@ def test_row_order_does_not_move_a_bit(inputs, tmp_path, context, tiny_model_fol
 
 def test_prompts_too_long_are_left_out_and_counted(tmp_path, tiny_model_folder, context):
     completions = completions_table(long={0, 3, 5})
-    inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, SLICE.split))
-    facts, table = make(SLICE, inputs, tmp_path / "drop", context())
-    assert facts["prompts_too_long"] == 3
-    assert not set(table["row"]) & {0, 3, 5}
+    pairs = pairs_table(completions, SLICE.split)
+    inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs)
+    test = set(pairs.filter(split="test")["row"])
+    for slice_, rows in ((SLICE, set(range(PROMPTS)) - test), (SCORED, test)):
+        facts, table = make(slice_, inputs, tmp_path / f"drop {slice_.scored_split}", context())
+        assert facts["prompts_too_long"] == len(rows & {0, 3, 5})
+        assert set(table["row"]) == rows - {0, 3, 5}
     cutting = dataclasses.replace(SLICE, long_prompts="cut")
     facts, table = make(cutting, inputs, tmp_path / "cut", context())
-    assert (facts["prompts_too_long"], facts["prompts_cut"]) == (0, 3)
-    assert set(table["row"]) == set(range(PROMPTS))
+    assert (facts["prompts_too_long"], facts["prompts_cut"]) == (0, len({0, 3, 5} - test))
+    assert set(table["row"]) == set(range(PROMPTS)) - test
     assert table["prompt_ids"].list.len().max() <= 64
 
 
@@ -302,6 +324,11 @@ def test_no_training_pair_within_the_limits_is_an_error_that_names_them(inputs, 
         make(dataclasses.replace(SLICE, max_prompt_length=20), inputs, tmp_path / "out", context())
 
 
+def test_no_prompt_to_score_is_an_error_that_names_the_split(inputs, tmp_path, context):
+    with pytest.raises(UserError, match=r"no test prompt(.|\n)*raise split\.test"):
+        make(dataclasses.replace(SCORED, max_prompt_length=20), inputs, tmp_path / "out", context())
+
+
 def test_a_log_prob_that_is_not_finite_stops_the_run_and_stays_out_of_the_store(inputs, tmp_path, context, monkeypatch):
     monkeypatch.setattr(reference, "completion_logps", lambda model, items, *_: [math.nan] * len(items))
     with pytest.raises(UserError, match="not finite"):
@@ -311,13 +338,12 @@ def test_a_log_prob_that_is_not_finite_stops_the_run_and_stays_out_of_the_store(
 def test_validation_pairs_are_limited_by_a_draw_that_other_prompts_do_not_move():
     completions = completions_table()
     pairs = pairs_table(completions, SLICE.split).with_columns(split=pl.lit("validation"))
-    ids = completions.select("prompt_id", "row", "completion")
     limited = dataclasses.replace(SLICE, max_validation_pairs=3)
-    taken = set(reference.needed_completions(pairs, [], limited, ids)["prompt_id"])
+    taken = set(reference.trained_completions(pairs, limited)["prompt_id"])
     draws = hashing.uniform(pairs["prompt_id"], SLICE.split.seed, "validation_pairs")
     assert taken == {pid for _, pid in sorted(zip(draws, pairs["prompt_id"], strict=True))[:3]}
     fewer = pairs.filter(pl.col("prompt_id").is_in(list(taken)) | (pl.col("row") % 2 == 0))
-    assert set(reference.needed_completions(fewer, [], limited, ids)["prompt_id"]) == taken
+    assert set(reference.trained_completions(fewer, limited)["prompt_id"]) == taken
 
 
 def test_a_system_turn_of_the_data_stays_in_the_prompt(tmp_path, tiny_model_folder, context, tiny_tokenizer):
@@ -332,3 +358,123 @@ def test_progress_ends_at_one(inputs, tmp_path, context):
     told = [json.loads(line)["metrics"] for line in (tmp_path / "followed.jsonl").read_text().splitlines()]
     assert told[-1][events.PROGRESS] == 1.0
     assert told[-1]["tokens_per_second"] > 0
+
+
+# ------------------------------------------------------------------------------------------------ several nodes at once
+@pytest.fixture
+def requests(inputs, tmp_path, tiny_model_folder):
+    """Two arms of a study, which reject different completions, and what scores both."""
+    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS).with_columns(rejected_completion=pl.lit(2, pl.Int64))
+    (tmp_path / "arm").mkdir()
+    arm = write_inputs(tmp_path / "arm", tiny_model_folder, completions_table(), pairs)["pairs"]
+    return [(SLICE, inputs), (SLICE, {**inputs, "pairs": arm}), (SCORED, inputs)]
+
+
+def test_a_union_is_computed_once_and_then_found_by_each(requests, tmp_path, context, monkeypatch):
+    here = context(scoring_batch_size=4)
+    tables = {}
+    for number, (slice_, places) in enumerate(requests):
+        alone = dataclasses.replace(here, cache=tmp_path / f"cache {number}")
+        _, tables[number] = make(slice_, places, tmp_path / f"alone {number}", alone)
+    here.filled = reference.fill(requests, here)
+    union = {tuple(row) for table in tables.values() for row in table.select(reference.ID).iter_rows()}
+    assert len(here.filled) == len(union)
+    ids = pl.concat(tables.values()).unique(reference.ID).select("prompt_ids", "completion_ids")
+    tokens = sum(len(prompt) + len(completion) for prompt, completion in ids.iter_rows())
+    assert sum(here.filled.values()) == tokens
+    assert reference.fill(requests, here) == {}
+    monkeypatch.setattr(reference, "load_model", lambda *_: pytest.fail("everything is there: no model is needed"))
+    facts = {}
+    for number, (slice_, places) in enumerate(requests):
+        facts[number], table = make(slice_, places, tmp_path / f"filled {number}", here)
+        assert table.drop("ref_logp").equals(tables[number].drop("ref_logp"))
+        assert table["ref_logp"].to_list() == pytest.approx(tables[number]["ref_logp"].to_list(), abs=1e-3)
+        assert facts[number]["needed"] == facts[number]["found"] + facts[number]["computed"]
+    assert sum(fact["computed"] for fact in facts.values()) == len(union), "what is shared counts once, at the first"
+    assert facts[1]["found"] > 0
+    assert sum(fact["tokens"] for fact in facts.values()) == tokens
+
+
+def test_the_order_of_the_requests_and_what_single_nodes_would_do_move_no_bit(requests, tmp_path, context):
+    here = context(scoring_batch_size=4)
+    stored = []
+    for number, ordered in enumerate((requests, requests[::-1])):
+        there = dataclasses.replace(here, cache=tmp_path / f"cache {number}")
+        keys = reference.fill(ordered, there)
+        with ReferenceStore(there.cache / reference.STORE) as store:
+            stored.append(store.get_many(keys))
+    assert stored[0] == stored[1]
+    assert len(stored[0]) == len(keys)
+
+
+def test_each_base_model_and_precision_has_a_union_of_its_own(requests, tmp_path, context):
+    slice_, inputs = requests[0]
+    other = tmp_path / "base_model-4567"
+    other.symlink_to(inputs["base_model"])
+    rough = dataclasses.replace(slice_, precision="bfloat16")
+    here = context("reference")
+    here.filled = reference.fill([(slice_, inputs), (slice_, {**inputs, "base_model": other}), (rough, inputs)], here)
+    told = [event.metrics[events.PROGRESS] for event in events.read(tmp_path / "followed.jsonl")]
+    assert told == sorted(told)
+    assert told[-1] == 1.0, "one bar for all"
+    facts, exact = make(slice_, inputs, tmp_path / "first", here)
+    others, same = make(slice_, {**inputs, "base_model": other}, tmp_path / "second", here)
+    roughly, rounded = make(rough, inputs, tmp_path / "third", here)
+    assert facts["computed"] == others["computed"] == roughly["computed"] == facts["needed"]
+    assert same.equals(exact)
+    assert (rounded["ref_logp"] != exact["ref_logp"]).any()
+
+
+def test_a_killed_fill_goes_on_with_the_batches_that_it_had(requests, tmp_path, context, monkeypatch):
+    here = context(scoring_batch_size=4)
+    whole = reference.fill(requests, dataclasses.replace(here, cache=tmp_path / "whole"))
+    put_many, calls = ReferenceStore.put_many, []
+
+    def put_three_batches(store, logps):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(logps)
+        put_many(store, logps)
+
+    monkeypatch.setattr(ReferenceStore, "put_many", put_three_batches)
+    with pytest.raises(KeyboardInterrupt):
+        reference.fill(requests, here)
+    monkeypatch.setattr(ReferenceStore, "put_many", put_many)
+    rest = reference.fill(requests, here)
+    assert len(rest) == len(whole) - 3 * 4
+    with (
+        ReferenceStore(tmp_path / "whole" / reference.STORE) as one,
+        ReferenceStore(here.cache / reference.STORE) as two,
+    ):
+        assert one.get_many(whole) == two.get_many(whole)
+
+
+@pytest.mark.parametrize("made", [0, 1, 2])
+def test_a_worker_fills_for_the_nodes_that_are_not_made_yet(requests, tmp_path, context, made, monkeypatch):
+    (tmp_path / "artifacts").mkdir()
+    monkeypatch.setattr(ArtifactStore, "find", lambda self, stage, key: "made" if int(key) < made else None)
+    monkeypatch.setattr(ArtifactStore, "path", lambda self, stage, key: Path(key))
+    nodes = [
+        Node(
+            f"reference {n}",
+            Stage.reference,
+            to_json(slice_),
+            {use: str(p) for use, p in places.items()},
+            {},
+            str(n),
+            {},
+        )
+        for n, (slice_, places) in enumerate(requests)
+    ]
+    for node in nodes:
+        node.uses.update(dict.fromkeys(node.inputs, "any"))
+    prepare = worker.fill_once(Job(nodes, tmp_path, tmp_path, tmp_path, None, {}, None, None, tmp_path))
+    here = context()
+    prepare(here)
+    expected = reference.fill(requests[made:], dataclasses.replace(here, cache=tmp_path / "fresh")) if made < 2 else {}
+    assert here.filled == expected
+    filled = here.filled
+    monkeypatch.setattr(reference, "fill", lambda *_: pytest.fail("once is enough"))
+    later = context()
+    prepare(later)
+    assert later.filled is filled, "the next node counts what the first left"

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from notus_exp.curation.columns import OVERALL, check_aspects, mean_rating, rating
-from notus_exp.curation.repair import repair_scores
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.schema import Repair, Selection
+from notus_exp.schema import Selection
 
 CRITIQUE = "critique"
 AVERAGE = "average"
@@ -77,13 +76,12 @@ def score_expr(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
     return strategies[selection.name](selection, aspects)
 
 
-def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str], repair: Repair) -> pl.DataFrame:
+def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str]) -> pl.DataFrame:
     """Return every completion's score under every labelling.
 
     Args:
         completions: The completions table, one row a completion.
         aspects: The aspects with a rating column.
-        repair: What is done about overall scores before `critique` reads them.
 
     Returns:
         One row a completion in the table's order: `prompt_id, row, completion` and a Float64 column per labelling.
@@ -92,9 +90,8 @@ def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str], repair: 
         UserError: If an aspect has no rating column.
     """
     check_aspects(completions.columns, aspects)
-    repaired = repair_scores(completions, aspects, repair).completions
     columns = [labelling_expr(name, aspects).alias(name) for name in labellings(aspects)]
-    return repaired.select("prompt_id", "row", "completion", *columns)
+    return completions.select("prompt_id", "row", "completion", *columns)
 
 
 def _average(selection: Selection, aspects: Sequence[str]) -> pl.Expr:

@@ -54,21 +54,19 @@ def _by_draw(prompt_ids: Iterable[str], split: Split) -> np.ndarray:
     return np.select([draws < split.test, draws < held_out], ["test", "validation"], default="train")
 
 
-def test_prompts(completions: pl.DataFrame, split: Split, max_prompts: int | None) -> list[str]:
-    """Return the ids of the prompts that compare policies, the same whatever the curation.
+def held_out_prompts(completions: pl.DataFrame, split: Split, part: str, max_prompts: int | None) -> list[str]:
+    """Return the ids of the prompts that policies are scored on, the same whatever the curation.
 
     Args:
         completions: The completions table (only `prompt_id` is read).
         split: Shares and seed.
+        part: The split that they are of: test, for comparing policies, or validation, for tuning one.
         max_prompts: At most so many, those with the smallest draw; None for all.
 
     Returns:
-        Distinct prompt ids of the test split, in the order of their draw.
+        Distinct prompt ids of that split, in the order of their draw.
     """
     ids = completions["prompt_id"].unique().sort()
-    held_out = ids.filter(assign(ids, split) == "test")
-    order = np.argsort(uniform(held_out, split.seed, "test_prompts"), kind="stable")
+    held_out = ids.filter(assign(ids, split) == part)
+    order = np.argsort(uniform(held_out, split.seed, f"{part}_prompts"), kind="stable")
     return held_out.gather(order[:max_prompts].tolist()).to_list()
-
-
-test_prompts.__test__ = False  # type: ignore[attr-defined]  # its name alone would make pytest collect it

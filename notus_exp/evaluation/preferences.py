@@ -1,12 +1,14 @@
 """Does the policy's implicit reward order the completions of a prompt as each labelling does?
 
-Every completion of the test prompts has a log-prob under the policy and under the reference, which is the base model.
+Every completion of the scored prompts has a log-prob under the policy and under the reference, which is the base model.
 The implicit reward of DPO is
 
     r(x, y) = beta * (log pi(y | x) - log pi_ref(y | x))        (Rafailov et al. 2023, "Direct Preference Optimization")
 
-and a labelling (the average rating, the critique score, one aspect, and on simulated data the true quality) says which
-of two completions is better. A unit is a record, (prompt_id, row): completions of one record were rated together. Its
+and a labelling (the average rating, the critique score as the data has it or after the published repair, one aspect,
+and on simulated data the true quality) says which of two completions is better. No labelling depends on how the
+policy's own pairs were curated: all arms of a study are measured by the same labels. A unit is a record, (prompt_id,
+row): completions of one record were rated together. Its
 measures, over its pairs of completions that the labelling orders strictly:
 
     accuracy             share of the pairs whose better completion has the higher reward; an equal reward counts half
@@ -18,7 +20,9 @@ The base model's reward is 0 everywhere, so its accuracy is 0.5 and its margin 0
 reward counts half: under a strict comparison the base would score 0, and any policy, a random one too, would seem to
 beat it. In likelihood_accuracy the base is a competitor of its own, with log pi_ref / tokens.
 
-The labelling "agreed" takes the pairs that all labellings but the true quality order strictly and alike.
+The labelling "agreed" takes the pairs that all labellings but the true quality and the repaired critique order strictly
+and alike. The repaired critique has no vote because it is the critique once more: wherever it differs, at a wrong 10,
+the pair would only be lost, and which pairs are agreed on would hang on the thresholds of a repair.
 """
 
 from __future__ import annotations
@@ -27,15 +31,22 @@ from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.curation.scores import labelling_scores, labellings
+from notus_exp.curation.columns import OVERALL, mean_rating
+from notus_exp.curation.repair import repair_scores
+from notus_exp.curation.scores import AVERAGE, CRITIQUE, labelling_scores
 from notus_exp.errors import UserError
-from notus_exp.schema import Repair
+from notus_exp.schema import Ambiguous, Repair
 from notus_exp.statistics import Estimate, mean_estimate, paired_difference
 
 LATENT = "latent"
 """Labelling by the true quality of simulated completions."""
 AGREED = "agreed"
-"""Labelling by the pairs that every other labelling but the true quality orders alike."""
+"""Labelling by the pairs that all others but the true quality and the repaired critique order alike."""
+CRITIQUE_REPAIRED = "critique_repaired"
+"""Labelling by the overall score after `PUBLISHED_REPAIR`, whatever the run itself repairs."""
+PUBLISHED_REPAIR = Repair(name="openbmb", low_mean=2.0, high_mean=4.0, ambiguous=Ambiguous.drop)
+"""OpenBMB's repair as conf/repair/openbmb.yaml has it; an ambiguous 10 gives no label."""
+_NO_VOTE = (LATENT, CRITIQUE_REPAIRED)
 
 _RECORD = ["prompt_id", "row"]
 _COMPLETION = [*_RECORD, "completion"]
@@ -62,16 +73,13 @@ class Comparison(NamedTuple):
     labellings: list[str]
 
 
-def compare(
-    likelihoods: pl.DataFrame, completions: pl.DataFrame, *, aspects: list[str], repair: Repair, beta: float
-) -> Comparison:
+def compare(likelihoods: pl.DataFrame, completions: pl.DataFrame, *, aspects: list[str], beta: float) -> Comparison:
     """Measure the policy and the base on every record of `likelihoods`.
 
     Args:
         likelihoods: `prompt_id, row, completion, logp, ref_logp` (nats), `tokens` of the scored completions.
         completions: The feedback table, which holds at least those completions.
         aspects: Ratings that are labellings of their own and make up the average.
-        repair: What is done about wrong overall scores before they label.
         beta: Strength of the pull to the reference that the policy was trained with.
 
     Raises:
@@ -79,10 +87,7 @@ def compare(
     """
     _check(likelihoods, aspects)
     scored = completions.join(likelihoods.select(_COMPLETION), on=_COMPLETION, how="semi")
-    scores = labelling_scores(scored, aspects, repair).select(*_COMPLETION, *labellings(aspects))
-    if "latent_quality" in scored.columns:
-        latent = scored.select(*_COMPLETION, pl.col("latent_quality").alias(LATENT))
-        scores = scores.join(latent, on=_COMPLETION, how="left", validate="1:1")
+    scores = _scores(scored, aspects)
     present = [name for name in scores.columns[len(_COMPLETION) :] if scores[name].null_count() < scores.height]
     signals = _signals(likelihoods, beta)
     table = signals.join(scores.select(*_COMPLETION, *present), on=_COMPLETION, how="inner", validate="1:1")
@@ -135,7 +140,7 @@ def left_out(comparison: Comparison) -> dict[str, int]:
 
 
 def _check(likelihoods: pl.DataFrame, aspects: list[str]) -> None:
-    for name in (LATENT, AGREED):
+    for name in (LATENT, AGREED, CRITIQUE_REPAIRED):
         if name in aspects:
             raise UserError(
                 f"data.aspects: '{name}' is the name of a labelling of its own", "rename that rating column in the data"
@@ -144,10 +149,23 @@ def _check(likelihoods: pl.DataFrame, aspects: list[str]) -> None:
     broken = likelihoods.filter(~finite.fill_null(False))
     if broken.height:
         raise UserError(
-            f"{broken.height} of {likelihoods.height} log-probs of test completions are not finite "
+            f"{broken.height} of {likelihoods.height} log-probs of scored completions are not finite "
             f"(the first: prompt {broken['prompt_id'][0]}, completion {broken['completion'][0]})",
             "the training has probably diverged: lower dpo.learning_rate or set dpo.precision=float32",
         )
+
+
+def _scores(scored: pl.DataFrame, aspects: list[str]) -> pl.DataFrame:
+    """Return the completions' scores under every labelling, a column each; all null where the data cannot tell."""
+    scores = labelling_scores(scored, aspects)
+    rated = scored.select(mean_rating(aspects).is_not_null().any()).item()
+    repaired = repair_scores(scored, aspects, PUBLISHED_REPAIR).completions[OVERALL].fill_nan(None)
+    silent = pl.lit(None, pl.Float64)  # without any rating a repair could only guess
+    scores = scores.with_columns((repaired if rated else silent).alias(CRITIQUE_REPAIRED))
+    if "latent_quality" in scored.columns:
+        scores = scores.with_columns(scored["latent_quality"].alias(LATENT))
+    latent = [LATENT] if LATENT in scores.columns else []
+    return scores.select(*_COMPLETION, CRITIQUE, CRITIQUE_REPAIRED, AVERAGE, *aspects, *latent)
 
 
 def _signals(likelihoods: pl.DataFrame, beta: float) -> pl.DataFrame:
@@ -178,7 +196,7 @@ def _ordered_pairs(table: pl.DataFrame, scored_by: list[str]) -> tuple[pl.DataFr
             *[(pl.col(name) - pl.col(f"{name}_second")).sign().alias(f"order/{name}") for name in scored_by],
         )
     )
-    judges = [name for name in scored_by if name != LATENT]
+    judges = [name for name in scored_by if name not in _NO_VOTE]
     if len(judges) < 2:
         return pairs.collect(), scored_by
     first = pl.col(f"order/{judges[0]}")

@@ -38,6 +38,11 @@ _HEADLINES = (
     "ifeval/prompt_strict",
 )
 
+_UNREPAIRED = (
+    "preferences/*/critique_repaired is not reported: the repair takes completions with an overall score and ratings, "
+    "and the scored ones have none"
+)
+
 Measure = Callable[[EvaluationSlice, dict[str, Path], Path, Context], Part]
 """Measures one evaluation; its tables by prompt go into the folder."""
 
@@ -99,12 +104,12 @@ def _preferences(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, con
         pl.read_parquet(inputs["likelihoods"] / LIKELIHOODS),
         _read_feedback(inputs["feedback"] / COMPLETIONS),
         aspects=slice.aspects,
-        repair=slice.repair,
         beta=slice.beta,
     )
     comparison.records.write_parquet(out / PREFERENCES)
     facts = {"labellings": comparison.labellings, **preferences.left_out(comparison)}
-    return Part(preferences.estimates(comparison), facts)
+    notes = [] if preferences.CRITIQUE_REPAIRED in comparison.labellings else [_UNREPAIRED]
+    return Part(preferences.estimates(comparison), facts, notes=notes)
 
 
 def _ifeval(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:

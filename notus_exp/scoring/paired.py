@@ -43,7 +43,10 @@ def describe(
         unit: Names of the units.
         discordant: McNemar's test, where there are wins and losses.
     """
-    tests = [equivalence(comparison, margin) for margin in margins]
+    tests = [
+        equivalence(comparison.difference, comparison.standard_error, comparison.units - 1, margin)
+        for margin in margins
+    ]
     needed = prompts_needed(comparison, effect)
     words = f"{names[0]} against {names[1]}: {in_words(comparison, tests, unit.difference)}"
     data = {

@@ -15,7 +15,7 @@ def check_dpo(dpo: DPO) -> None:
     """Refuse a recipe in which a setting contradicts another or would do nothing.
 
     Args:
-        dpo: The recipe; ranges and option names are already checked (`schema.check`).
+        dpo: The recipe; ranges and option names are already checked (`ranges.check`).
 
     Raises:
         UserError: Names the key, its value and what to change.

@@ -1,18 +1,21 @@
 """Stage `reference`: the base model's log-prob of every completion that a run needs, each computed only once ever.
 
 The store below the stage (`store.py`) keeps them by base model, precision and token ids: another strategy, beta,
-loss or seed finds what an earlier run computed.
+loss or seed finds what an earlier run computed. A run has two nodes of this stage: `reference`, which the policy is
+trained with, and `reference_scored`, which is the same for all policies of a study. `fill` computes together what
+several nodes miss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from notus_exp import files
-from notus_exp.curation.split import test_prompts
+from notus_exp.curation.split import held_out_prompts
 from notus_exp.errors import UserError
 from notus_exp.feedback.table import CONVERSATION
 from notus_exp.hashing import uniform
@@ -22,8 +25,6 @@ from notus_exp.training.encoding import Encoded, EncodedPrompt, Limits, Message,
 from notus_exp.training.models import load_model, load_tokenizer, pick_device
 from notus_exp.training.scoring import Progress, batches, completion_logps, require_finite, tokens_of
 from notus_exp.training.store import ReferenceStore, completion_key
-
-__all__ = ["completion_logps", "needed_completions", "run"]
 
 STORE = "reference.sqlite"
 ID = ["prompt_id", "row", "completion"]
@@ -59,62 +60,95 @@ class Tokenised(NamedTuple):
     completions_truncated: int
 
 
+class Work(NamedTuple):
+    """What one base model is to compute in one precision: store key -> token ids."""
+
+    base_model: Path
+    precision: str
+    missing: dict[str, Encoded]
+
+
 def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-    """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the run needs.
+    """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the slice asks for.
 
     Every batch is in the store before the next begins, and batches follow (tokens, key): a killed run goes on with the
     batches that it had before it.
 
     Args:
         slice: What is needed, and how it is tokenised and computed.
-        inputs: Artifacts `feedback`, `pairs` and `base_model`.
+        inputs: Artifacts `feedback`, `base_model` and, for the completions of pairs, `pairs`.
         out: Folder of the artifact.
-        context: Device, batch size and the store's folder.
+        context: Device, batch size and the store's folder; what `fill` has just computed counts as computed here.
 
     Returns:
         Facts: needed (completions) = found + computed (log-probs) + same_tokens (share one of these),
         prompts_too_long, prompts_cut, completions_truncated, tokens (that were computed).
 
     Raises:
-        UserError: No training pair is within the limits, or a log-prob is not finite.
+        UserError: No training pair, or no prompt to score, is within the limits, or a log-prob is not finite.
     """
-    wanted = _wanted(slice, inputs)
-    tokenised = _tokenise(wanted, slice, inputs["base_model"] / files.MODEL)
-    _require_training(tokenised, slice)
-    base_name = inputs["base_model"].name
-    keys = [completion_key(base_name, slice.precision, *item) for item in tokenised.encoded]
+    base_model = inputs["base_model"]
+    tokenised = _tokenise(_wanted(slice, inputs), slice, base_model / files.MODEL)
+    _require_any(tokenised, slice)
+    keys = [completion_key(base_model.name, slice.precision, *item) for item in tokenised.encoded]
     unique = dict(zip(keys, tokenised.encoded, strict=True))
     with ReferenceStore(context.cache / STORE) as store:
-        found = store.get_many(unique)
-        missing = {key: item for key, item in unique.items() if key not in found}
-        tokens = _compute(missing, store, slice.precision, inputs["base_model"], context) if missing else 0
+        missing = _missing(unique, store)
+        _compute([Work(base_model, slice.precision, missing)], store, context)
         logps = store.get_many(unique)  # read back: where another process was first, its value holds for both
     _write(tokenised, [logps[key] for key in keys], out / files.REFERENCE)
+    computed = {key: tokens_of(item) for key, item in missing.items()}
+    computed |= {key: context.filled.pop(key) for key in unique if key in context.filled}
     return {
         "needed": len(keys),
-        "found": len(found),
-        "computed": len(missing),
+        "found": len(unique) - len(computed),
+        "computed": len(computed),
         "same_tokens": len(keys) - len(unique),
         "prompts_too_long": tokenised.prompts_too_long,
         "prompts_cut": tokenised.prompts_cut,
         "completions_truncated": tokenised.completions_truncated,
-        "tokens": tokens,
+        "tokens": sum(computed.values()),
     }
 
 
-def needed_completions(
-    pairs: pl.DataFrame, test_ids: list[str], slice: ReferenceSlice, all_ids: pl.DataFrame
-) -> pl.DataFrame:
-    """Return which completions need a log-prob, each once.
+def fill(requests: Sequence[tuple[ReferenceSlice, dict[str, Path]]], context: Context) -> dict[str, int]:
+    """Compute the union of what several nodes miss; each of them then finds everything.
+
+    The batches are those of the union, by (tokens, key): the order of the requests, and which of them is made first,
+    moves no bit. Each base model and precision is one pass over its own union.
+
+    Args:
+        requests: Slice and inputs of each node, as `run` takes them.
+        context: Device, batch size, the store's folder, and where progress is shown.
+
+    Returns:
+        Store key -> tokens (prompt and completion) of each log-prob that was computed.
+
+    Raises:
+        UserError: A log-prob is not finite.
+    """
+    unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
+    with ReferenceStore(context.cache / STORE) as store:
+        for alike in _alike(requests):
+            slice, inputs = alike[0]
+            base_model = inputs["base_model"]
+            wanted = pl.concat([_wanted(*request) for request in alike]).unique(ID, keep="first", maintain_order=True)
+            encoded = _tokenise(wanted, slice, base_model / files.MODEL).encoded
+            unique = {completion_key(base_model.name, slice.precision, *item): item for item in encoded}
+            unions.setdefault((base_model, slice.precision), {}).update(_missing(unique, store))
+        _compute([Work(*place, missing) for place, missing in unions.items()], store, context)
+    return {key: tokens_of(item) for missing in unions.values() for key, item in missing.items()}
+
+
+def trained_completions(pairs: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFrame:
+    """Return the completions of the training and validation pairs, each once.
 
     Args:
         pairs: pairs.parquet.
-        test_ids: Prompts of whose completions all are needed.
         slice: `max_validation_pairs` takes the first by a hash of the prompt id.
-        all_ids: prompt_id, row, completion of every completion.
 
     Returns:
-        Columns prompt_id, row, completion, use (train, validation or test), in a fixed order.
+        Columns prompt_id, row, completion, use (train or validation), in a fixed order.
     """
     validation = pairs.filter(pl.col("split") == "validation")
     place = uniform(validation["prompt_id"], slice.split.seed, "validation_pairs")
@@ -126,19 +160,35 @@ def needed_completions(
         used.select("prompt_id", "row", pl.col(f"{side}_completion").alias("completion"), pl.col("split").alias("use"))
         for side in ("chosen", "rejected")
     ]
-    test = all_ids.filter(pl.col("prompt_id").is_in(test_ids)).with_columns(use=pl.lit("test"))
-    return pl.concat([*sides, test.select(*ID, "use")]).unique(ID, keep="first", maintain_order=True).sort("use", *ID)
+    return pl.concat(sides).unique(ID, keep="first", maintain_order=True).sort("use", *ID)
+
+
+def scored_completions(completions: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFrame:
+    """Return all completions of the prompts that `evaluation.preferences` scores.
+
+    Args:
+        completions: The completions table (only `prompt_id, row, completion` are read).
+        slice: `preferences` and the split that is scored.
+
+    Returns:
+        Columns prompt_id, row, completion, use (the scored split), in a fixed order.
+    """
+    assert slice.preferences is not None
+    assert slice.scored_split is not None
+    ids = held_out_prompts(completions, slice.split, slice.scored_split, slice.preferences.max_prompts)
+    scored = completions.filter(pl.col("prompt_id").is_in(ids))
+    return scored.select(*ID, use=pl.lit(slice.scored_split)).sort(*ID)
 
 
 def _wanted(slice: ReferenceSlice, inputs: dict[str, Path]) -> pl.DataFrame:
-    """The needed completions with their texts, those of a prompt one after the other."""
+    """The needed completions with their texts."""
     columns = [*ID, "instruction", "principle", "system_prompt", "response"]
-    completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS)
-    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS)
-    chosen = slice.preferences
-    test_ids = test_prompts(completions, slice.split, chosen.max_prompts) if chosen else []
-    needed = needed_completions(pairs, test_ids, slice, completions.select(ID))
-    wanted = needed.join(completions.select(columns), on=ID, how="left", maintain_order="left")
+    completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS, columns=columns)
+    if slice.preferences:
+        needed = scored_completions(completions, slice)
+    else:
+        needed = trained_completions(pl.read_parquet(inputs["pairs"] / files.PAIRS), slice)
+    wanted = needed.join(completions, on=ID, how="left", maintain_order="left")
     if wanted["response"].null_count():
         lost = wanted.filter(pl.col("response").is_null()).row(0)[:3]
         raise ValueError(f"the pair of prompt, row, completion {lost} has no completion in {files.COMPLETIONS}")
@@ -176,8 +226,14 @@ def _messages(item: dict[str, Any]) -> list[Message]:
     return [user]
 
 
-def _require_training(tokenised: Tokenised, slice: ReferenceSlice) -> None:
-    if not any(use == "train" for *_, use in tokenised.rows):
+def _require_any(tokenised: Tokenised, slice: ReferenceSlice) -> None:
+    if slice.preferences and not tokenised.rows:
+        raise UserError(
+            f"evaluation.preferences has no {slice.scored_split} prompt: none is in that split, or all are too long",
+            f"raise split.{slice.scored_split} or dpo.max_prompt_length, add prompts, or leave preferences out of "
+            "`evaluation`",
+        )
+    if not slice.preferences and not any(use == "train" for *_, use in tokenised.rows):
         raise UserError(
             f"no training pair is left: all prompts are longer than dpo.max_prompt_length={slice.max_prompt_length} "
             f"tokens, or reach dpo.max_length={slice.max_length}",
@@ -185,21 +241,41 @@ def _require_training(tokenised: Tokenised, slice: ReferenceSlice) -> None:
         )
 
 
-def _compute(
-    missing: dict[str, Encoded], store: ReferenceStore, precision: str, base_model: Path, context: Context
-) -> int:
-    """Compute and store what is missing; return how many tokens went through the model."""
-    device = pick_device(context.hardware, precision)
-    model = load_model(base_model / files.MODEL, None, precision, context.hardware)
-    keys, encoded = list(missing), list(missing.values())
-    progress = Progress(context, sum(map(tokens_of, encoded)))
+def _alike(
+    requests: Iterable[tuple[ReferenceSlice, dict[str, Path]]],
+) -> list[list[tuple[ReferenceSlice, dict[str, Path]]]]:
+    """Group requests that read the same feedback and tokenise it alike, so that shared completions are read once."""
+    groups: dict[tuple[Any, ...], list[tuple[ReferenceSlice, dict[str, Path]]]] = {}
+    for slice, inputs in requests:
+        limits = Limits(slice.max_length, slice.max_prompt_length, slice.long_prompts)
+        alike = (inputs["feedback"], inputs["base_model"], slice.precision, slice.system_prompt, limits)
+        groups.setdefault(alike, []).append((slice, inputs))
+    return list(groups.values())
+
+
+def _missing(unique: dict[str, Encoded], store: ReferenceStore) -> dict[str, Encoded]:
+    found = store.get_many(unique)
+    return {key: item for key, item in unique.items() if key not in found}
+
+
+def _compute(work: list[Work], store: ReferenceStore, context: Context) -> None:
+    """Compute and store what is missing, one base model and precision after the other."""
+    progress = Progress(context, sum(tokens_of(item) for one in work for item in one.missing.values()))
+    for one in work:
+        if one.missing:
+            _compute_one(one, store, progress, context)
+
+
+def _compute_one(work: Work, store: ReferenceStore, progress: Progress, context: Context) -> None:
+    device = pick_device(context.hardware, work.precision)
+    model = load_model(work.base_model / files.MODEL, None, work.precision, context.hardware)
+    keys, encoded = list(work.missing), list(work.missing.values())
     for batch in batches(encoded, keys, context.hardware.scoring_batch_size):
         items = [encoded[i] for i in batch]
-        logps = completion_logps(model, items, precision, device)
-        require_finite(logps, "the base model", precision)
+        logps = completion_logps(model, items, work.precision, device)
+        require_finite(logps, "the base model", work.precision)
         store.put_many({keys[i]: logp for i, logp in zip(batch, logps, strict=True)})
         progress.add(sum(map(tokens_of, items)))
-    return progress.done
 
 
 def _write(tokenised: Tokenised, logps: list[float], path: Path) -> None:

@@ -1,0 +1,145 @@
+"""The command `python -m notus_exp.compare`: which arms of a study, or which models of a table, differ for real.
+
+The exit code is 2 after an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from notus_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from notus_exp.scoring.report import Report
+
+_OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clusters")
+"""Options that only a study has, and only a table of verdicts."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        _check(options)
+        report = _of_study(options) if options.verdicts is None else _of_verdicts(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return 2
+    from notus_exp.display import make_console
+    from notus_exp.scoring.report import show
+
+    show(report, make_console(sys.stdout), as_json=options.json)
+    return 0
+
+
+# Imports stand inside the functions, so that --help answers at once.
+def _of_study(options: argparse.Namespace) -> Report:
+    from notus_exp.study.outcome import write_outcome
+    from notus_exp.study.terminal import study_report
+
+    margin = options.margin[0] if options.margin else None
+    out = options.output or options.study
+    comparison = write_outcome(options.study, out=out, baseline=options.baseline, metric=options.metric, margin=margin)
+    return study_report(comparison, out)
+
+
+def _of_verdicts(options: argparse.Namespace) -> Report:
+    from notus_exp.study.verdicts import Options, report
+
+    return report(
+        options.verdicts,
+        Options(
+            kind=options.kind,
+            baseline=options.baseline,
+            margins=tuple(options.margin or ()),
+            alpaca_eval=options.alpaca_eval,
+            scale=options.scale,
+            clusters=options.clusters,
+        ),
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what does not fit together.
+
+    Raises:
+        UserError: Neither or both of a study and a table, or an option that belongs to the other.
+    """
+    if (options.study is None) == (options.verdicts is None):
+        raise UserError(
+            "compare needs a study's folder or --verdicts FILE, one of them",
+            "python -m notus_exp.compare outputs/studies/mine",
+        )
+    others = _OF_VERDICTS if options.verdicts is None else (*_OF_STUDIES, "output")
+    for name in others:
+        if getattr(options, name) not in (None, False):
+            only = "--verdicts FILE" if options.verdicts is None else "a study"
+            raise UserError(f"--{name.replace('_', '-')} goes with {only} only", "leave it out")
+    if options.verdicts is None and len(options.margin or []) > 1:
+        raise UserError("--margin: a study has one margin", "name the largest difference that would not matter")
+    if options.alpaca_eval and options.scale is not None:
+        raise UserError("--alpaca-eval makes points, which --scale would change", "leave one of them out")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are two lines, as all others of the project."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is."""
+        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m notus_exp.compare", description="Compare the arms of a study, or models by prompts."
+    )
+    parser.add_argument("study", type=Path, nargs="?", metavar="STUDY", help="a study's folder: outputs/studies/NAME")
+    parser.add_argument("--baseline", metavar="NAME", help="the arm or model that the others are compared with")
+    parser.add_argument(
+        "--margin",
+        type=_positive_numbers,
+        metavar="X",
+        help="difference that would not matter, in the metric's unit; of a table also several: 3,2",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
+    study = parser.add_argument_group("a study")
+    study.add_argument("--metric", metavar="NAME", help="primary metric in the place of the study's")
+    study.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go (default: the study's folder)")
+    table = parser.add_argument_group("a table that another tool made")
+    table.add_argument("--verdicts", type=Path, metavar="FILE", help="CSV or parquet, of one of these kinds")
+    table.add_argument(
+        "--kind",
+        choices=("wide", "long", "games"),
+        help="wide: a column a model; long: model, prompt, value[, seed]; games: model_a, model_b, winner[, prompt]"
+        " (default: what the columns say)",
+    )
+    table.add_argument(
+        "--alpaca-eval", action="store_true", help="values are preferences, 1 to 2, draws 1.5 or 0: points 0 to 100"
+    )
+    table.add_argument("--scale", type=float, metavar="X", help="multiply the values: 100 makes points of shares")
+    table.add_argument(
+        "--clusters", metavar="COLUMN", help="unit that prompts belong to, such as the question of a turn"
+    )
+    return parser
+
+
+def _positive_numbers(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < float("inf") for number in numbers):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The command `python -m notus_exp.power`: what a study of so many prompts and seeds can see.
+
+    python -m notus_exp.power --pilot outputs/studies/mine --effect 0.02
+    python -m notus_exp.power --prompt-sd 0.4 --seed-sd 0.01 --residual-sd 0.3 --effect 0.02 --prompts 400,800
+
+All numbers are in the unit of the metric, and variances are those of a contrast (the paired difference of two arms).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from notus_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from notus_exp.inference.crossed import Components
+    from notus_exp.scoring.report import Report
+
+_Number = TypeVar("_Number", int, float)
+_DEVIATIONS = ("prompt_sd", "seed_sd", "residual_sd")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        report = _report(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return 2
+    from notus_exp.display import make_console
+    from notus_exp.scoring.report import show
+
+    show(report, make_console(sys.stdout), as_json=options.json)
+    return 0
+
+
+# Imports stand inside the functions, so that --help answers at once.
+def _report(options: argparse.Namespace) -> Report:
+    from notus_exp.inference.planning import Question, report
+
+    question = Question(options.effect, options.prompts, options.seeds, options.power, options.contrasts)
+    return report(_variances(options), question)
+
+
+def _variances(options: argparse.Namespace) -> dict[str, Components]:
+    """Return the variances of each contrast by its name: by hand, of the pilot, or of the pilot where none is given."""
+    from notus_exp.inference.crossed import Components
+    from notus_exp.inference.pilot import completed, read_pilot
+
+    deviations = [getattr(options, name) for name in _DEVIATIONS]
+    given = Components(*(math.nan if deviation is None else deviation**2 for deviation in deviations))
+    if options.pilot is not None:
+        pilots = read_pilot(options.pilot, metric=options.metric, arm=options.arm, reference=options.reference)
+        return {f"{one.metric}: {one.arm} minus {one.reference}": completed(one, given) for one in pilots}
+    missing = [_option(name) for name in _DEVIATIONS if getattr(options, name) is None]
+    if missing:
+        raise UserError(
+            f"power needs a pilot study or all three deviations; not given: {', '.join(missing)}",
+            f"--pilot outputs/studies/NAME, or {', '.join(map(_option, _DEVIATIONS))}",
+        )
+    return {"the given deviations": given}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are two lines, as all others of the project."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is."""
+        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m notus_exp.power", description="What a study of so many prompts and seeds can see.")
+    pilot = parser.add_argument_group("a pilot study, whose variances are taken")
+    pilot.add_argument("--pilot", type=Path, metavar="STUDY", help="outputs/studies/NAME, with its comparison.json")
+    pilot.add_argument("--metric", help="its contrasts instead of those of the primary metric")
+    pilot.add_argument("--arm", help="only its contrasts of this arm")
+    pilot.add_argument("--reference", help="only its contrasts with this arm")
+    spread = parser.add_argument_group("deviations of a paired difference of two arms, instead of the pilot's")
+    number = _numbers(float, 0)
+    spread.add_argument("--prompt-sd", type=_one(number), metavar="SD", help="between prompts, over very many seeds")
+    spread.add_argument("--seed-sd", type=_one(number), metavar="SD", help="between seeds, over very many prompts")
+    spread.add_argument("--residual-sd", type=_one(number), metavar="SD", help="of what neither explains")
+    plan = parser.add_argument_group("what is planned")
+    plan.add_argument(
+        "--effect", type=_one(_numbers(float, 1e-300)), help="difference to be seen, in the unit of the metric"
+    )
+    plan.add_argument(
+        "--prompts", type=_numbers(int, 2), default="100,200,400,800,1600", help="with commas (default: %(default)s)"
+    )
+    plan.add_argument(
+        "--seeds", type=_numbers(int, 1), default="1,2,3,5,8,10", help="with commas (default: %(default)s)"
+    )
+    plan.add_argument("--power", type=_share, default=0.8, help="chance to see the effect (default: %(default)s)")
+    plan.add_argument(
+        "--contrasts",
+        type=_one(_numbers(int, 1)),
+        default=1,
+        metavar="N",
+        help="size of the family: each is tested at 0.05 / N (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
+    return parser
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _numbers(kind: Callable[[str], _Number], least: float) -> Callable[[str], list[_Number]]:
+    def parse(text: str) -> list[_Number]:
+        try:
+            numbers = [kind(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if not numbers or not all(least <= number < float("inf") for number in numbers):
+            what = "whole numbers" if kind is int else "numbers"
+            raise argparse.ArgumentTypeError(f"'{text}' is no list of {what} of at least {least:g}, such as 3,5")
+        return numbers
+
+    return parse
+
+
+def _one(parse: Callable[[str], list[_Number]]) -> Callable[[str], _Number]:
+    def parse_one(text: str) -> _Number:
+        numbers = parse(text)
+        if len(numbers) > 1:
+            raise argparse.ArgumentTypeError(f"'{text}' is more than one number")
+        return numbers[0]
+
+    return parse_one
+
+
+def _share(text: str) -> float:
+    number: float = _one(_numbers(float, 0))(text)
+    if not 0.05 < number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not between 0.05 and 1")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Studies: many runs from one command, what they showed, and how sure that is."""

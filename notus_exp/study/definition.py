@@ -1,0 +1,239 @@
+"""What a study consists of: its arms with their overrides, its seeds and its name, from the config and the command."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.hashing import digest
+from notus_exp.study.settings import Study
+
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}")
+"""Names of studies: they are folders."""
+ALONE = "all"
+"""Name of the arm of a study that varies nothing but seeds."""
+FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study")
+"""Keys that are the same in all arms of a study, or are set by it."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        name: Its name in tables and plots.
+        overrides: What sets it apart, as on a command line.
+        levels: Setting -> value, where it is a cell of a grid.
+    """
+
+    name: str
+    overrides: list[str]
+    levels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A study that is fully described.
+
+    Attributes:
+        settings: Those of the config, with name, seeds and baseline settled.
+        kind: arms, grid or search.
+        common: The user's overrides of every run.
+        arms: In order; none for a search.
+        factors: Setting -> values of a grid, else None.
+    """
+
+    settings: Study
+    kind: str
+    common: list[str]
+    arms: list[Arm]
+    factors: dict[str, list[str]] | None
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        assert self.settings.name is not None
+        return self.settings.name
+
+
+def define(settings: Study, overrides: Sequence[Override]) -> Definition:
+    """Return the study that a config and a command line describe.
+
+    Args:
+        settings: The config's section `study`.
+        overrides: The command line, parsed by Hydra: `KEY=A,B` is swept, everything else holds for every run.
+
+    Raises:
+        UserError: Nothing or several things are to be varied, or a name, an arm or a seed does not fit the rest.
+    """
+    swept = {override.get_key_element(): _values(override) for override in overrides if override.is_sweep_override()}
+    common = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
+    only_seeds = [*swept] == ["seed"]
+    settings = replace(settings, seeds=_seeds(settings, swept.pop("seed", None), common))
+    common = [override for override in common if _key(override) != "seed"]
+    if only_seeds and not (settings.arms or settings.grid or settings.search.parameters):
+        settings = replace(settings, arms={ALONE: []})
+    grid = _grid(settings, swept)
+    kind = _kind(settings, grid)
+    if kind == "arms":
+        arms = [Arm(name, list(given)) for name, given in settings.arms.items()]
+    else:
+        arms = _cells(grid) if kind == "grid" else []
+    for arm in arms:
+        _check_arm(arm, common)
+    if settings.name is None:
+        content = [kind, [[arm.name, arm.overrides] for arm in arms], common, str(settings.search.parameters)]
+        settings = replace(settings, name=f"{kind}-{digest(content)[:8]}")
+    _check_settings(settings, arms)
+    if settings.baseline is None and arms:
+        settings = replace(settings, baseline=arms[0].name)
+    return Definition(settings, kind, common, arms, grid if kind == "grid" else None)
+
+
+def written(value: Any) -> str:
+    """Return a value as the right side of an override that Hydra reads back as the same value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        text = repr(value)
+        return re.sub(r"^(-?\d+)e", r"\1.0e", text)  # YAML takes 5e-07 for a word
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(written(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
+    return str(value)
+
+
+def quoted(text: str) -> str:
+    """Return a text as the right side of an override, whatever it contains."""
+    escaped = re.sub(r"(\\+)('|$)", lambda found: found.group(1) * 2 + found.group(2), text).replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_discrete_sweep():
+        raise UserError(
+            f"'{override.input_line}' has no list of values",
+            "give values with commas, or let Optuna search in a range: see sweeps/study/beta_search.yaml",
+        )
+    return list(override.sweep_string_iterator())
+
+
+def _seeds(settings: Study, swept: list[str] | None, common: Sequence[str]) -> list[int]:
+    fixed = [override.partition("=")[2] for override in common if _key(override) == "seed"]
+    given = swept if swept is not None else fixed or None
+    try:
+        seeds = settings.seeds if given is None else [int(seed) for seed in given]
+    except ValueError as error:
+        raise UserError(f"seed={','.join(given or [])} are not all whole numbers") from error
+    if not seeds or len({*seeds}) < len(seeds):
+        raise UserError(f"the study's seeds are {seeds}", "give each seed once, such as seed=0,1,2")
+    return seeds
+
+
+def _grid(settings: Study, swept: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    grid = {key: [written(value) for value in values] for key, values in settings.grid.items()}
+    for key in swept:
+        if settings.arms or settings.search.parameters or grid:
+            raise UserError(
+                f"'{key}' is swept on the command line, but the study names what it varies by itself",
+                "leave the sweep out, or leave study=... out",
+            )
+        if key.split(".")[0] in FIXED:
+            raise UserError(f"'{key}' is the same in all arms of a study, so it cannot be swept")
+    grid |= swept
+    for key, values in grid.items():
+        if len({*values}) < len(values):
+            raise UserError(f"{key}={','.join(values)} names a value twice")
+        if not values:
+            raise UserError(f"study.grid: {key} has no values")
+    return grid
+
+
+def _kind(settings: Study, grid: Mapping[str, Any]) -> str:
+    given = {"arms": settings.arms, "grid": grid, "search": settings.search.parameters}
+    chosen = [kind for kind, content in given.items() if content]
+    if len(chosen) != 1:
+        what = "nothing to vary" if not chosen else " and ".join(chosen)
+        raise UserError(
+            f"the study has {what}: it needs one of arms, grid and search.parameters",
+            "choose study=NAME, or vary settings with -m KEY=A,B",
+        )
+    return chosen[0]
+
+
+def _cells(grid: Mapping[str, list[str]]) -> list[Arm]:
+    short = {key: key.rpartition(".")[2] for key in grid}
+    if len({*short.values()}) < len(short):
+        short = {key: key for key in grid}
+    arms = []
+    for values in itertools.product(*grid.values()):
+        levels = dict(zip(grid, values, strict=True))
+        name = ",".join(value if "." not in key else f"{short[key]}={value}" for key, value in levels.items())
+        arms.append(Arm(name, [f"{key}={value}" for key, value in levels.items()], levels))
+    return arms
+
+
+def _check_arm(arm: Arm, common: Sequence[str]) -> None:
+    given = {_key(override): override for override in common}
+    for override in arm.overrides:
+        key = _key(override)
+        if "=" not in override and not override.startswith("~"):
+            raise UserError(f"study.arms: '{override}' of arm '{arm.name}' is no override", "write KEY=VALUE")
+        if key.split(".")[0] in FIXED:
+            raise UserError(
+                f"arm '{arm.name}' sets '{key}', which is the same in all arms of a study",
+                "set study.seeds for seeds; give the others on the command line",
+            )
+        if key in given:
+            raise UserError(
+                f"'{given[key]}' is given for every run, but arm '{arm.name}' sets '{override}'",
+                f"leave {key} out on one side",
+            )
+
+
+def _check_settings(settings: Study, arms: Sequence[Arm]) -> None:
+    name = settings.name or ""
+    if not NAME.fullmatch(name):
+        raise UserError(f"study.name='{name}' cannot be a folder", "use letters, digits, dots, dashes and underscores")
+    if settings.arm is not None or settings.trial is not None:
+        raise UserError("study.arm and study.trial are set by the study itself", "leave them out")
+    names = [arm.name for arm in arms]
+    if settings.baseline is not None and settings.baseline not in names:
+        raise UserError(
+            f"study.baseline='{settings.baseline}' is no arm of this study", did_you_mean(settings.baseline, names)
+        )
+    if settings.tune:
+        _check_tuning(settings, arms)
+
+
+def _check_tuning(settings: Study, arms: Sequence[Arm]) -> None:
+    if not arms:
+        raise UserError("study.tune is for arms that are compared", "put the setting into the search's parameters")
+    shared = sorted({*settings.seeds} & {*settings.tuning.seeds})
+    if shared or not settings.tuning.seeds:
+        raise UserError(
+            f"study.tuning.seeds={settings.tuning.seeds} must be seeds of their own, at least one",
+            f"the arms are compared with {settings.seeds}",
+        )
+    for key in settings.tune:
+        if not settings.tuning.values.get(key):
+            raise UserError(
+                f"study.tune asks for '{key}', but it has no candidates",
+                f"add '+study.tuning.values.{key}=[...]'; known: {', '.join(settings.tuning.values)}",
+            )
+        for arm in arms:
+            if key in [_key(override) for override in arm.overrides]:
+                raise UserError(f"arm '{arm.name}' sets '{key}', which study.tune tunes", "leave it out on one side")

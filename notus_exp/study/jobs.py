@@ -1,0 +1,99 @@
+"""The runs of a study: composing each as Hydra would, and handing batches of them to Hydra's launcher."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from notus_exp import config as configuration
+from notus_exp import task
+from notus_exp.pipeline import Run
+from notus_exp.schema import Config
+
+
+class Ended(NamedTuple):
+    """How a run of a batch ended.
+
+    Attributes:
+        status: finished, pruned or failed.
+        reason: Why it did not finish, else None.
+    """
+
+    status: str
+    reason: str | None
+
+
+class Jobs:
+    """Composes, plans and launches runs.
+
+    Args:
+        loader: Hydra's, which knows where configs lie.
+        launcher: Hydra's, chosen by `hydra/launcher`.
+        master: The config of the command itself, Hydra's part included.
+        console: Where the runs' progress is shown.
+    """
+
+    def __init__(self, loader: ConfigLoader, launcher: Launcher, master: DictConfig, console: Console) -> None:
+        self._loader, self._launcher, self._master, self._console = loader, launcher, master, console
+        self._launched = 0
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the launcher is Hydra's basic one: one run after the other, in this process."""
+        return str(self._master.hydra.launcher._target_).endswith("BasicLauncher")
+
+    def load(self, overrides: Sequence[str]) -> tuple[Config, dict[str, str]]:
+        """Compose and check the config of a run.
+
+        Args:
+            overrides: All of them, in the order in which they apply.
+
+        Raises:
+            UserError: As the command for a single run would say it.
+        """
+        try:
+            composed = self._loader.load_sweep_config(self._master, list(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+            raise configuration.explain(error) from error
+        chosen = OmegaConf.to_container(composed.hydra.runtime.choices)
+        own = copy.deepcopy(composed)
+        with read_write(own), open_dict(own):
+            del own["hydra"]
+        return task.load(own, chosen, overrides)
+
+    def plan(self, overrides: Sequence[str]) -> Run:
+        """Return the run that these overrides describe, planned and not started.
+
+        Raises:
+            UserError: It cannot be run as described, or something that it reads is not there.
+        """
+        return Run(*self.load(overrides), self._console)
+
+    def launch(self, batch: Sequence[Sequence[str]]) -> list[Ended]:
+        """Hand runs to the launcher and wait for all of them; a failed one does not end the others.
+
+        Args:
+            batch: The overrides of each run.
+        """
+        returns = self._launcher.launch([list(overrides) for overrides in batch], initial_job_idx=self._launched)
+        self._launched += len(batch)
+        return [_ended(one) for one in returns]
+
+
+def _ended(job: JobReturn) -> Ended:
+    try:
+        outcome: Any = job.return_value
+    except Exception as error:  # whatever a run or its launcher died of is one failed run
+        return Ended("failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    if outcome.error:
+        return Ended("failed", str(outcome.error))
+    return Ended("pruned", outcome.pruned) if outcome.pruned else Ended("finished", None)

@@ -1,0 +1,210 @@
+"""The runs of a study's arms: planned and checked before the first one starts, launched in batches, looked up again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.table import Table
+
+from notus_exp.errors import UserError
+from notus_exp.pipeline import Run
+from notus_exp.schema import Stage
+from notus_exp.study.forecast import Forecast, in_words
+from notus_exp.study.index import read_run
+from notus_exp.study.jobs import Jobs
+from notus_exp.study.prepare import prepare
+
+
+class Planned(NamedTuple):
+    """A run of a study.
+
+    Attributes:
+        arm: Name of its arm.
+        seed: Its seed.
+        overrides: All of them, as a launcher is given them.
+        run: The plan.
+    """
+
+    arm: str
+    seed: int
+    overrides: list[str]
+    run: Run
+
+
+@dataclass
+class Budget:
+    """What a study may take: hours since the command began, and USD that judges cost over all of its runs.
+
+    Attributes:
+        hours: None for no limit.
+        usd: None for no limit.
+        folder: The study's.
+    """
+
+    hours: float | None
+    usd: float | None
+    folder: Path
+    started: float = field(default_factory=time.monotonic)
+
+    def spent(self, ids: Iterable[str]) -> float:
+        """Return what the judges of these runs have cost, in USD."""
+        costs = [read_run(self.folder, one).get("costs", {}).get("judge_usd") for one in {*ids}]
+        return sum(cost or 0.0 for cost in costs)
+
+    def exhausted(self, ids: Iterable[str]) -> str | None:
+        """Return in words why no further run may start, else None."""
+        hours = (time.monotonic() - self.started) / 3600
+        if self.hours is not None and hours >= self.hours:
+            return f"study.max_hours={self.hours:g} is over"
+        if self.usd is not None and (usd := self.spent(ids)) >= self.usd:
+            return f"study.max_cost={self.usd:g} is spent ({usd:.2f} USD)"
+        return None
+
+
+def plan_arm(jobs: Jobs, arm: str, seeds: Sequence[int], overrides: Sequence[str]) -> list[Planned]:
+    """Return the runs of an arm, one a seed.
+
+    Raises:
+        UserError: It cannot be run as described; the message names the arm.
+    """
+    planned = []
+    for seed in seeds:
+        complete = [*overrides, f"seed={seed}"]
+        try:
+            planned.append(Planned(arm, seed, complete, jobs.plan(complete)))
+        except UserError as error:
+            raise UserError(f"arm '{arm}': {error.message}", error.hint) from error
+    return planned
+
+
+def missing(planned: Sequence[Planned], folder: Path) -> list[Planned]:
+    """Return the runs that have not finished, or whose last artifact is no longer there."""
+
+    def finished(one: Planned) -> bool:
+        last = one.run.nodes[-1]
+        there = one.run.store.find(last.stage.name, last.key) is not None
+        return there and read_run(folder, one.run.id)["status"] == "finished"
+
+    return [one for one in planned if not finished(one)]
+
+
+def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
+    """Print what is to be done: each arm's runs, the stages that are made or reused, and the time that may take."""
+    left = {one.run.id for one in missing(planned, folder)}
+    table = Table(title="Runs", title_justify="left", box=None, pad_edge=False)
+    for column in ("arm", "seeds", "finished", "to run"):
+        table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
+    for arm in dict.fromkeys(one.arm for one in planned):
+        own = [one for one in planned if one.arm == arm]
+        to_run = sum(one.run.id in left for one in own)
+        table.add_row(arm, ",".join(str(one.seed) for one in own), str(len(own) - to_run), str(to_run))
+    out.print(table)
+    distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
+    wanted = [node for node, run in distinct.values() if not run.store.find(node.stage.name, node.key)]
+    forecast = Forecast(planned[0].run.store.root)
+    stages = Table(title="Stages of all runs", title_justify="left", box=None, pad_edge=False)
+    for column in ("stage", "needed", "distinct", "to make", "expected"):
+        stages.add_column(column, justify="left" if column == "stage" else "right")
+    needed = Counter(node.stage for one in planned for node in one.run.nodes)
+    for stage in sorted(needed, key=lambda one: one.value):
+        to_make = [node for node in wanted if node.stage is stage]
+        different = sum(node.stage is stage for node, _ in distinct.values())
+        time_taken = in_words(forecast, to_make) if to_make and forecast.seconds(to_make[0]) is not None else ""
+        stages.add_row(stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken)
+    out.print(stages)
+    out.print(f"expected, one run after the other: {in_words(forecast, wanted)}", highlight=False)
+
+
+def launch(
+    jobs: Jobs,
+    planned: Sequence[Planned],
+    folder: Path,
+    *,
+    batch: int | None,
+    stop: Callable[[], str | None],
+    console: Console,
+) -> dict[str, str]:
+    """Run what is missing, shared stages first; return run id -> reason of those that failed or were not started.
+
+    Args:
+        jobs: Composes and launches.
+        planned: The runs.
+        folder: The study's.
+        batch: Runs handed to the launcher at once; None: 1 with the basic launcher, else all.
+        stop: Says between batches why no further run may start, else None.
+        console: Where progress is shown.
+    """
+    left = missing(planned, folder)
+    if len(left) > 1 and not stop():
+        prepare([one.run for one in left], folder, console)
+    size = batch or (1 if jobs.in_process else max(1, len(left)))
+    failed: dict[str, str] = {}
+    done = len(planned) - len(left)
+    while left:
+        if reason := stop():
+            console.print(f"{reason}: {len(left)} runs are not started; the same command goes on with them")
+            return failed | {one.run.id: f"not started: {reason}" for one in left}
+        # those that another process has in hand come last: they will probably be finished by then
+        left.sort(key=lambda one: _taken(one.run))
+        now, left = left[:size], left[size:]
+        for one in now:
+            console.rule(f"run {done + 1} of {len(planned)}: {one.arm}, seed {one.seed}", align="left")
+            done += 1
+        for one, ended in zip(now, jobs.launch([one.overrides for one in now]), strict=True):
+            if ended.status != "finished":
+                failed[one.run.id] = ended.reason or ended.status
+                console.print(
+                    f"{one.arm}, seed {one.seed} failed: {ended.reason}; the others go on",
+                    markup=False,
+                    highlight=False,
+                )
+    return failed
+
+
+def check_alike(planned: Sequence[Planned], metric: str) -> None:
+    """Refuse arms that could not be compared, before anything is spent: other data, split or evaluation.
+
+    Raises:
+        UserError: Naming two arms and what differs.
+    """
+    first = planned[0]
+    scored = metric.split("/")[0]
+    for one in planned[1:]:
+        for what, of in (("feedback (data=...)", _feedback), ("split", _split), (f"evaluation.{scored}", _asked)):
+            if of(one.run, scored) != of(first.run, scored):
+                raise UserError(
+                    f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared",
+                    "give it on the command line for all arms, or make two studies",
+                )
+
+
+def _feedback(run: Run, scored: str) -> Any:
+    return next(node.key for node in run.nodes if node.stage is Stage.feedback)
+
+
+def _split(run: Run, scored: str) -> Any:
+    return run.config.split, run.config.evaluation_split
+
+
+def _asked(run: Run, scored: str) -> Any:
+    return getattr(run.config.evaluation, scored, None)
+
+
+def _taken(run: Run) -> bool:
+    """Say whether another process holds a run at the moment."""
+    if not run.folder.is_dir():
+        return False
+    lock = FileLock(run.folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

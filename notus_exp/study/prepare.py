@@ -1,0 +1,85 @@
+"""What the runs of a study share is made first: every arm is curated, then all reference log-probs that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from notus_exp import display, workers
+from notus_exp.errors import UserError
+from notus_exp.execution import Job, execute
+from notus_exp.files import EVENTS
+from notus_exp.hardware import cuda_devices
+from notus_exp.hashing import digest
+from notus_exp.pipeline import Run
+from notus_exp.plan import Node
+from notus_exp.schema import Device, Stage
+from notus_exp.slices import to_json
+
+CURATED = (Stage.feedback, Stage.pairs)
+SCORED = (Stage.base_model, Stage.reference)
+
+
+def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
+    """Make what the runs share, each artifact once: feedback and pairs here, then base models and references.
+
+    All references of a kind go to one worker, which computes the union of the log-probs that they miss. What fails here
+    is said and left to the runs that need it: they fail with the same reason, in their own record.
+
+    Args:
+        runs: The runs that are to be started.
+        folder: The study's, for events, job and log.
+        console: Where progress is shown.
+    """
+    events = folder / EVENTS
+    events.write_text("", encoding="utf-8")
+    screen = display.Display(console)
+    with workers.following(events, [screen.show]), screen:
+        for run, nodes in _missing(runs, CURATED):
+            for node in nodes:
+                if _inputs_exist(run, node, []):
+                    _attempt(lambda job: execute(job.nodes[0], job), _job(run, [node], folder), console)
+        for run, nodes in _missing(runs, SCORED):
+            if run.config.hardware.device is Device.cuda and not cuda_devices():
+                console.print("no CUDA device here: each run computes the reference log-probs that it misses")
+                continue
+            nodes = [node for node in nodes if _inputs_exist(run, node, nodes)]
+            precision = run.config.dpo.precision
+            make = partial(workers.make_in_worker, folder=folder, precision=precision, say=console.print)
+            _attempt(make, _job(run, nodes, folder), console)
+
+
+def _missing(runs: Sequence[Run], stages: Iterable[Stage]) -> list[tuple[Run, list[Node]]]:
+    """Return the distinct nodes of these stages that have no artifact, in groups that one job can make."""
+    wanted = {*stages}
+    seen: set[str] = set()
+    groups: dict[str, tuple[Run, list[Node]]] = {}
+    for run in runs:
+        means = digest([to_json(run.config.hardware), run.sources.files])
+        for node in run.nodes:
+            if node.stage in wanted and node.key not in seen and not run.store.find(node.stage.name, node.key):
+                seen.add(node.key)
+                group = groups.setdefault(means, (run, []))
+                group[1].append(replace(node, name=f"{node.name} {node.key[:6]}"))
+    return list(groups.values())
+
+
+def _inputs_exist(run: Run, node: Node, beside: Sequence[Node]) -> bool:
+    """Say whether a node's inputs are there, or are made beside it."""
+    made = {one.key for one in beside}
+    return all(key in made or run.store.find(node.uses[use], key) for use, key in node.inputs.items())
+
+
+def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
+    return replace(run.job(nodes), events=folder / EVENTS)
+
+
+def _attempt(make: Callable[[Job], object], job: Job, console: Console) -> None:
+    try:
+        make(job)
+    except UserError as error:
+        console.print(f"{error}; the runs that need it will fail", markup=False, highlight=False)

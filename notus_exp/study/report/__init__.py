@@ -1,0 +1,86 @@
+"""report.html of a study: one page that stands alone, from the comparison and the runs behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from notus_exp.scoring.report import plain
+from notus_exp.study.index import read_study, runs_of
+from notus_exp.study.report.answers import answers
+from notus_exp.study.report.contrasts import bradley_terry, contrasts, effects
+from notus_exp.study.report.flips import flips
+from notus_exp.study.report.learning import learning
+from notus_exp.study.report.lineage import lineage
+from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.metrics import matrix, metrics
+from notus_exp.study.report.palette import looks
+from notus_exp.study.report.quality import cost, length
+from notus_exp.study.report.search import search
+from notus_exp.study.report.svg import INK, style, visible
+
+Gatherer = Callable[[Material], Section]
+
+_OF_ARMS: tuple[Gatherer, ...] = (
+    contrasts,
+    metrics,
+    effects,
+    bradley_terry,
+    length,
+    learning,
+    cost,
+    matrix,
+    flips,
+    answers,
+)
+"""The sections that tell of arms, in the page's order; a search has none."""
+
+
+def write_report(folder: Path, comparison: dict[str, Any], out: Path) -> None:
+    """Write a study's report as one HTML page: no scripts, no requests, every text from the data escaped.
+
+    What the study does not have (an evaluation, a finished run, events) leaves its section out, or the section says so.
+
+    Args:
+        folder: outputs/studies/<name>, with study.json; the runs and artifacts are found beside it.
+        comparison: What `study.analysis.analyse` made of it: comparison.json.
+        out: The file to write, report.html.
+
+    Raises:
+        UserError: The folder is not a study.
+    """
+    study = read_study(folder)
+    numbers = plain(comparison)
+    arms = [row["arm"] for row in numbers["arms"]]
+    known = list(dict.fromkeys([*arms, *study["arms"]]))
+    material = Material(folder, study, numbers, runs_of(folder, study), looks(known))
+    gatherers = (*(_OF_ARMS if arms else ()), search, lineage)
+    with style():
+        sections = [gather(material) for gather in gatherers]
+    page = render(material, [section for section in sections if section.content is not None or section.note])
+    out.write_text(page, encoding="utf-8", errors="replace")  # a lone surrogate in a prompt cannot be written
+
+
+def render(material: Material, sections: list[Section]) -> str:
+    """Return the page of these sections."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    colours = {name: "currentColor" if look.colour == INK else look.colour for name, look in material.looks.items()}
+    statuses = [run["status"] for by_seed in material.runs.values() for run in by_seed.values()]
+    return environment.get_template("report.html.j2").render(
+        study=material.comparison["study"],
+        comparison=material.comparison,
+        sections=sections,
+        colours=colours,
+        statuses={status: statuses.count(status) for status in dict.fromkeys(statuses)},
+    )

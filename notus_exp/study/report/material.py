@@ -1,0 +1,88 @@
+"""What a report is made from: the comparison, the study and its runs, read once; and what a section of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.study.index import artifact
+from notus_exp.study.report.palette import Look
+from notus_exp.study.words import BASE_MODEL
+
+Estimate = Mapping[str, Any]
+"""`value, low, high` and more, null where the data cannot tell."""
+
+
+class Section(NamedTuple):
+    """A part of the page.
+
+    Attributes:
+        name: Its anchor, and the name of its template.
+        title: Its heading.
+        content: What its template shows; None where there is nothing to show.
+        note: Without content the sentence that says why; "" leaves the section out.
+    """
+
+    name: str
+    title: str
+    content: dict[str, Any] | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all sections read.
+
+    Attributes:
+        folder: outputs/studies/<name>.
+        study: study.json.
+        comparison: comparison.json, NaN as null.
+        runs: Arm -> seed -> run.json; of a run that has none its `status`, and the `error` that kept it from one.
+        looks: Colour, marker and line of each arm and of the base model.
+    """
+
+    folder: Path
+    study: dict[str, Any]
+    comparison: dict[str, Any]
+    runs: dict[str, dict[int, dict[str, Any]]]
+    looks: dict[str, Look]
+
+    @property
+    def arms(self) -> list[str]:
+        """Return the arms' names in the study's order."""
+        return [row["arm"] for row in self.comparison["arms"]]
+
+    @property
+    def metric(self) -> str:
+        """Return the primary metric."""
+        return str(self.comparison["study"]["metric"])
+
+    def metrics(self) -> dict[str, dict[str, Estimate]]:
+        """Return arm -> metric -> estimate, the base model last where it was measured."""
+        found = {row["arm"]: row["metrics"] for row in self.comparison["arms"]}
+        base = (self.comparison.get("base") or {}).get("metrics")
+        return {**found, BASE_MODEL: base} if base else found
+
+    def place(self, run: Mapping[str, Any], node: str, file: str) -> Path | None:
+        """Return a file of a run's artifact, None where the run did not get so far or the artifact is gone."""
+        if node not in run.get("stages", {}):
+            return None
+        path = artifact(self.folder, dict(run), node) / file
+        return path if path.is_file() else None
+
+    def table(self, run: Mapping[str, Any], node: str, file: str, columns: list[str]) -> pl.DataFrame | None:
+        """Return columns of a parquet file of a run's artifact, None where there is no such file."""
+        path = self.place(run, node, file)
+        return None if path is None else pl.read_parquet(path, columns=columns)
+
+    def common_seed(self, node: str) -> int | None:
+        """Return the lowest seed of which every arm that has the artifact at all has it; None where there is none."""
+        having = [
+            {seed for seed, run in by_seed.items() if node in run.get("stages", {})} for by_seed in self.runs.values()
+        ]
+        having = [seeds for seeds in having if seeds]
+        return min(set.intersection(*having), default=None) if having else None

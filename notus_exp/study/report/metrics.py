@@ -1,0 +1,78 @@
+"""Sections on what each arm reached: every metric with its interval, and training against evaluation labelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.numbers import headlines, span_of, unit, value_of
+
+_SHADE = 0.45
+"""Opacity behind the highest cell of a column."""
+
+
+def metrics(material: Material) -> Section:
+    """Return the section of all metrics by arm: the headlines open, the others folded by what they measure."""
+    by_arm = material.metrics()
+    names = list(dict.fromkeys(name for found in by_arm.values() for name in found))
+    if not names:
+        return Section("metrics", "Every arm", None, "No run has been evaluated.")
+    first = headlines(names, material.metric)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if name not in first:
+            groups.setdefault(name.rpartition("/")[0], []).append(name)
+    counts = {row["arm"]: (len(row["seeds"]), len(row["failed"])) for row in material.comparison["arms"]}
+    content = {
+        "metric": material.metric,
+        "counts": counts,
+        "first": _table(by_arm, first),
+        "groups": [(group, _table(by_arm, members)) for group, members in groups.items()],
+        "left_out": _left_out(by_arm, material.metric),
+    }
+    return Section("metrics", "Every arm", content)
+
+
+def matrix(material: Material) -> Section:
+    """Return the section of the accuracy by training arm and evaluation labelling."""
+    found = material.comparison.get("trained_by_evaluated")
+    if not found or not found["columns"]:
+        return Section(
+            "matrix", "Trained on, evaluated on", None, "The evaluation on labelled pairs was not part of this study."
+        )
+    heights = [[cell and cell["value"] for cell in row] for row in found["cells"]]
+    columns = [[value for value in column if value is not None] for column in zip(*heights, strict=True)]
+    rows = [
+        (arm, [_matrix_cell(cell, column) for cell, column in zip(cells, columns, strict=True)])
+        for arm, cells in zip(found["rows"], found["cells"], strict=True)
+    ]
+    return Section("matrix", "Trained on, evaluated on", {"columns": found["columns"], "rows": rows})
+
+
+def _table(by_arm: Mapping[str, Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
+    rows = [(arm, [_cell(found.get(name)) for name in names]) for arm, found in by_arm.items()]
+    return {"columns": [(name, unit(name)) for name in names], "rows": rows}
+
+
+def _cell(estimate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {"text": value_of(estimate), "span": span_of(estimate), "prompts": estimate.get("prompts")}
+
+
+def _matrix_cell(cell: Mapping[str, Any] | None, column: list[float]) -> dict[str, Any] | None:
+    shown = _cell(cell)
+    if cell is None or shown is None:
+        return None
+    if cell["value"] is None:
+        return {**shown, "best": False, "shade": "0"}
+    low, high = min(column), max(column)
+    place = (cell["value"] - low) / (high - low) if high > low else 0.0
+    return {**shown, "best": high > low and cell["value"] == high, "shade": f"{_SHADE * place:.2f}"}
+
+
+def _left_out(by_arm: Mapping[str, Mapping[str, Any]], metric: str) -> list[tuple[str, int]]:
+    """Return the arms whose primary metric had to leave prompts out, and how many."""
+    found = [(arm, metrics[metric].get("left_out") or 0) for arm, metrics in by_arm.items() if metric in metrics]
+    return [(arm, count) for arm, count in found if count]

@@ -1,0 +1,102 @@
+"""Numbers as a reader wants them: as many digits as the interval can tell, and a unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from notus_exp.display import HEADLINES
+from notus_exp.scoring.report import p_value
+
+NONE = "–"
+"""Where there is no number."""
+
+_UNITS = {
+    "preferences/accuracy": "share of pairs ordered rightly",
+    "preferences/likelihood_accuracy": "share of pairs ordered rightly",
+    "preferences/margin": "reward units",
+    "preferences/correlation": "Kendall's tau-b",
+    "verifiable/share": "share of constraints",
+    "verifiable/words": "words",
+    "verifiable/characters": "characters",
+    "verifiable/tokens": "tokens",
+    "verifiable/repetition": "share of 3-grams",
+    "verifiable/repeat": "words",
+    "verifiable/kl": "nats",
+    "verifiable/kl_per_token": "nats a token",
+    "verifiable": "share of prompts",
+    "alpaca_eval/characters": "characters",
+    "alpaca_eval": "% of prompts",
+    "mt_bench/coverage": "share of judgments",
+    "mt_bench": "rating, 1 to 10",
+    "ifeval": "share followed",
+}
+"""Unit by the beginning of a metric's name; the longest that fits counts."""
+
+
+def unit(metric: str) -> str:
+    """Return the unit of a metric, "" where its maker alone knows it (a task of lm_eval)."""
+    parts = metric.split("/")
+    names = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((_UNITS[name] for name in names if name in _UNITS), "")
+
+
+def with_unit(metric: str) -> str:
+    """Return a metric's name with its unit on a second line, as the label of an axis."""
+    return f"{metric}\n({unit(metric)})" if unit(metric) else metric
+
+
+def number(value: float | None, digits: int | None = None, *, sign: bool = False) -> str:
+    """Return a number with some digits after the point, or with three significant ones; "–" for none."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    shape = f".{digits}f" if digits is not None else ".0f" if 1000 <= abs(value) < 1e9 else ".3g"
+    mark = "+" if sign and float(f"{value:{shape}}") else ""
+    return f"{value:{mark}z{shape}}".replace("-", "−")
+
+
+def value_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
+    """Return the value of `value, low, high` with the digits that its interval can tell.
+
+    These are three significant ones of the interval's half width, where they go beyond three after the point two.
+    """
+    return number(estimate["value"], _digits(estimate), sign=sign)
+
+
+def span_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
+    """Return the interval of `value, low, high` with the digits of its value; "–" where it is not known."""
+    low, high = estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return "no interval"
+    digits = _digits(estimate)
+    return f"{number(low, digits, sign=sign)} to {number(high, digits, sign=sign)}"
+
+
+def p_of(p: float | None) -> str:
+    """Return a p with four digits, small ones as a power of ten; "–" for none."""
+    return NONE if p is None else p_value(p).replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as seconds, minutes or hours, whichever can be read."""
+    if seconds is None:
+        return NONE
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def headlines(names: list[str], primary: str) -> list[str]:
+    """Return those of `names` that are shown first: the primary metric, then the headlines of a run."""
+    return [name for name in dict.fromkeys([primary, *HEADLINES]) if name in names]
+
+
+def _digits(estimate: Mapping[str, Any]) -> int | None:
+    low, high = estimate["low"], estimate["high"]
+    half = (high - low) / 2 if low is not None and high is not None else 0.0
+    if not half > 0 or not math.isfinite(half):
+        return None
+    size = math.floor(math.log10(half))
+    return min(max(min(2 - size, 3), 1 - size, 0), 6)

@@ -1,0 +1,174 @@
+"""Section of an Optuna search: the best trials, how the search went, what each parameter does, every trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.numbers import number, with_unit
+from notus_exp.study.report.plots import WIDTH, bars, legend, plain_log
+from notus_exp.study.report.svg import INK, inline, label
+
+POINT, BEST, OUTSIDE = "#0072b2", "#d55e00", "#cc79a7"
+"""Colours of a trial, of the best ones, and of those that break a constraint."""
+WIDE = 20.0
+"""A parameter whose tried values span a larger factor is drawn on a logarithmic axis."""
+_TITLE = "The search"
+
+
+def search(material: Material) -> Section:
+    """Return the section of a search; left out for other studies."""
+    if material.study["kind"] != "search":
+        return Section("search", _TITLE, None)
+    from notus_exp.study.search.summary import summary  # type: ignore  # imports optuna, which no other study needs
+
+    return from_summary(summary(material.folder))
+
+
+def from_summary(found: Mapping[str, Any]) -> Section:
+    """Return the section of what `study.search.summary.summary` tells."""
+    trials = found["trials"]
+    if not trials:
+        return Section("search", _TITLE, None, "No trial has been started yet.")
+    best = set(found["best"])
+    objectives = list(found["objectives"])
+    params = list(dict.fromkeys(name for trial in trials for name in trial["params"]))
+    constraints = list(dict.fromkeys(name for trial in trials for name in trial["constraints"]))
+    states = [trial["state"] for trial in trials]
+    content = {
+        "objectives": found["objectives"],
+        "params": params,
+        "constraints": constraints,
+        "states": {state: states.count(state) for state in dict.fromkeys(states)},
+        "best": [_shown(trial, best) for trial in trials if trial["number"] in best],
+        "trials": [_shown(trial, best) for trial in trials],
+        "command": found["command"],
+        "importances": _importances(found),
+        "importances_note": found["importances_note"],
+        "history": _histories(found, trials, best),
+        "slices": [_slices(trials, param, objectives, best, f"slice{place}") for place, param in enumerate(params)],
+        "front": _front(trials, objectives, best) if len(objectives) == 2 and _valued(trials, objectives) else None,
+    }
+    return Section("search", _TITLE, content)
+
+
+def _shown(trial: Mapping[str, Any], best: set[int]) -> dict[str, Any]:
+    texts = {
+        part: {name: _text(value) for name, value in trial[part].items()}
+        for part in ("params", "values", "constraints")
+    }
+    notes = [trial["reason"]] if trial["reason"] else []
+    if trial["feasible"] is False:
+        notes.append("breaks a constraint")
+    if trial["repeats"] is not None:
+        notes.append(f"the same parameters as trial {trial['repeats']}")
+    return {**trial, **texts, "best": trial["number"] in best, "notes": "; ".join(notes)}
+
+
+def _text(value: Any) -> str:
+    return number(value) if value is None or isinstance(value, float) else str(value)
+
+
+def _valued(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[Mapping[str, Any]]:
+    return [trial for trial in trials if all(trial["values"].get(name) is not None for name in objectives)]
+
+
+def _colour(trial: Mapping[str, Any], best: set[int]) -> str:
+    return BEST if trial["number"] in best else OUTSIDE if trial["feasible"] is False else POINT
+
+
+def _dots(
+    axes: Any, trials: Sequence[Mapping[str, Any]], xs: Sequence[Any], ys: Sequence[float], best: set[int]
+) -> None:
+    """Draw trials, each kind with a colour and a marker, named once."""
+    kinds = {BEST: ("best", "*", 11.0), OUTSIDE: ("breaks a constraint", "x", 6.0), POINT: ("trial", "o", 5.0)}
+    for colour, (name, marker, size) in kinds.items():
+        places = [place for place, trial in enumerate(trials) if _colour(trial, best) == colour]
+        if places:
+            own = ([xs[place] for place in places], [ys[place] for place in places])
+            axes.plot(*own, marker, color=colour, markersize=size, linestyle="none", label=name)
+
+
+def _histories(found: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], best: set[int]) -> list[Markup]:
+    figures = []
+    for place, (name, direction) in enumerate(found["objectives"].items()):
+        shown = _valued(trials, [name])
+        if not shown:
+            continue
+        figure = Figure(figsize=(WIDTH, 3.2))
+        axes = figure.subplots()
+        numbers, values = [trial["number"] for trial in shown], [trial["values"][name] for trial in shown]
+        _dots(axes, shown, numbers, values, best)
+        good = [(trial["number"], trial["values"][name]) for trial in shown if trial["feasible"] is not False]
+        if good and len(found["objectives"]) == 1:
+            running = np.maximum if direction == "maximize" else np.minimum
+            steps = running.accumulate([value for _, value in good])
+            axes.step([at for at, _ in good], steps, where="post", color=INK, linewidth=1, label="best so far")
+        axes.set_xlabel("trial")
+        axes.set_ylabel(with_unit(name))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        legend(axes)
+        figures.append(inline(figure, f"history{place}", f"{name} by trial, to {direction}"))
+    return figures
+
+
+def _slices(
+    trials: Sequence[Mapping[str, Any]], param: str, objectives: Sequence[str], best: set[int], name: str
+) -> Markup | None:
+    """Draw the objectives against a parameter, over the trials that have it and are complete."""
+    shown = [trial for trial in _valued(trials, objectives) if param in trial["params"]]
+    if not shown:
+        return None
+    figure = Figure(figsize=(WIDTH, 2.6 * len(objectives)))
+    panels = figure.subplots(len(objectives), 1, sharex=True, squeeze=False)[:, 0]
+    tried = [trial["params"][param] for trial in shown]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried)
+    options = sorted({str(value) for value in tried})
+    places = tried if numeric else [options.index(str(value)) for value in tried]
+    for axes, objective in zip(panels, objectives, strict=True):
+        _dots(axes, shown, places, [trial["values"][objective] for trial in shown], best)
+        axes.set_ylabel(label(objective))
+        axes.grid(alpha=0.25)
+    last = panels[-1]
+    if not numeric:
+        last.set_xticks(range(len(options)), [label(option, 20) for option in options])
+        last.set_xlim(-0.5, len(options) - 0.5)
+    elif min(tried) > 0 and max(tried) / min(tried) > WIDE:
+        plain_log(last, "x")
+    last.set_xlabel(label(param, 60))
+    return inline(figure, name, f"{', '.join(objectives)} by {param}")
+
+
+def _front(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str], best: set[int]) -> Markup:
+    """Draw two objectives against each other; the best trials are those that no other beats in both."""
+    shown = _valued(trials, objectives)
+    figure = Figure(figsize=(WIDTH, 3.8))
+    axes = figure.subplots()
+    first, second = objectives
+    xs, ys = ([trial["values"][name] for trial in shown] for name in (first, second))
+    _dots(axes, shown, xs, ys, best)
+    axes.set_xlabel(with_unit(first))
+    axes.set_ylabel(with_unit(second))
+    axes.grid(alpha=0.25)
+    legend(axes)
+    return inline(figure, "front", f"{second} against {first} of every complete trial")
+
+
+def _importances(found: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    drawn = []
+    for place, (objective, shares) in enumerate(found["importances"].items()):
+        if shares:
+            ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
+            words = f"Importance for {objective}: " + "; ".join(
+                f"{name} {share:.2f}" for name, share in ordered.items()
+            )
+            figure = bars(ordered, "importance (share of the variation explained)", POINT)
+            drawn.append((objective, inline(figure, f"importance{place}", words)))
+    return drawn

@@ -1,0 +1,118 @@
+"""Tuning an arm before it is compared: an equal small search for every arm, on validation prompts, with other seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from notus_exp.errors import UserError
+from notus_exp.inference.crossed import crossed_mean
+from notus_exp.study.definition import written
+from notus_exp.study.index import read_run
+from notus_exp.study.jobs import Jobs
+from notus_exp.study.planned import Planned, plan_arm
+from notus_exp.study.settings import Study
+from notus_exp.study.values import run_values, seed_table, span
+
+VALIDATION = "evaluation_split=validation"
+
+
+class Candidate(NamedTuple):
+    """What is tried for an arm.
+
+    Attributes:
+        arm: Name of the arm.
+        values: Setting -> value.
+        runs: One for each seed of the tuning.
+    """
+
+    arm: str
+    values: dict[str, str]
+    runs: list[Planned]
+
+
+def candidates(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]]) -> list[Candidate]:
+    """Return what is tried: for every arm all combinations of the candidates of `study.tune`.
+
+    Args:
+        jobs: Composes.
+        settings: The study's.
+        overrides: Arm -> the overrides of its runs, without seed.
+
+    Raises:
+        UserError: A combination cannot be run.
+    """
+    choices = [[(key, written(value)) for value in settings.tuning.values[key]] for key in settings.tune]
+    found = []
+    for arm, given in overrides.items():
+        for combination in itertools.product(*choices):
+            values = dict(combination)
+            complete = [*given, *(f"{key}={value}" for key, value in values.items()), VALIDATION]
+            found.append(Candidate(arm, values, plan_arm(jobs, arm, settings.tuning.seeds, complete)))
+    return found
+
+
+def outcome(folder: Path, settings: Study, tried: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
+    """Return how each candidate did, by arm, as study.json keeps it: values, runs, value, low, high, reason.
+
+    The value is the mean over prompts and the tuning's seeds; the interval covers both.
+    """
+    metric = settings.tuning.metric or settings.metric
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in tried:
+        runs = [read_run(folder, planned.run.id) for planned in one.runs]
+        entry: dict[str, Any] = {"values": one.values, "runs": {str(p.seed): p.run.id for p in one.runs}}
+        entry |= {"value": None, "low": None, "high": None, "reason": None}
+        broken = [run for run in runs if run["status"] != "finished"]
+        if broken:
+            entry["reason"] = broken[0].get("error") or broken[0]["status"]
+        else:
+            entry |= _estimate(folder, runs, metric)
+        found.setdefault(one.arm, []).append(entry)
+    return found
+
+
+def best(settings: Study, tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, str]]:
+    """Return arm -> the values that did best; the first of equals.
+
+    An arm none of whose candidates has a value has no entry.
+    """
+    sign = 1 if settings.tuning.direction == "maximize" else -1
+    chosen = {}
+    for arm, entries in tried.items():
+        measured = [entry for entry in entries if entry["value"] is not None]
+        if measured:
+            chosen[arm] = dict(max(measured, key=lambda entry: sign * entry["value"])["values"])
+    return chosen
+
+
+def _estimate(folder: Path, runs: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    """Return value and interval of a metric over the prompts and seeds of these runs."""
+    measured = [run_values(folder, dict(run)) for run in runs]
+    if not all(metric in one.metrics() for one in measured):
+        return {"reason": f"{metric} was not reported"}
+    columns = [one.column(metric) for one in measured]
+    prompts = sorted({prompt for column in columns for prompt in column})
+    estimate = crossed_mean(seed_table(columns, prompts), span=span(metric))
+    if math.isnan(estimate.value):
+        return {"reason": f"{metric} has no value"}
+    ends = {name: None if math.isnan(end) else end for name, end in (("low", estimate.low), ("high", estimate.high))}
+    return {"value": estimate.value, **ends}
+
+
+def require_tunable(settings: Study, known: Sequence[str]) -> None:
+    """Check that what tuning optimises is measured on validation prompts.
+
+    Raises:
+        UserError: It is measured on a benchmark's own prompts, or not at all.
+    """
+    metric = settings.tuning.metric or settings.metric
+    if metric not in known:
+        usable = [name for name in known if name.split("/")[0] in ("preferences", "verifiable")]
+        raise UserError(
+            f"tuning cannot optimise '{metric}': it is not measured on validation prompts",
+            f"set study.tuning.metric to one of {', '.join(usable[:8])}, ...",
+        )

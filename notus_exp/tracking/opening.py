@@ -1,0 +1,144 @@
+"""Opening a Weights & Biases run that knows nothing of the runs before it, online or offline, and closing it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from notus_exp.credentials import without_credentials
+from notus_exp.errors import UserError
+from notus_exp.schema import Tracking
+
+INIT_SECONDS = 30.0
+"""How long W&B's server has to answer before the run goes on without it."""
+TAG_LENGTH, NAME_LENGTH = 64, 128
+"""Characters that W&B takes; what is longer is cut at the end, the config holds it whole."""
+
+
+class Label(NamedTuple):
+    """What a W&B run is called and filed under.
+
+    Attributes:
+        name: Shown in its tables.
+        group: Runs that belong together, or None.
+        job_type: `run` or `study`.
+        tags: What one filters by.
+        config: The settings, nested.
+    """
+
+    name: str
+    group: str | None
+    job_type: str
+    tags: list[str]
+    config: dict[str, Any]
+
+
+def open_run(tracking: Tracking, label: Label, folder: Path, warn: Callable[[str], None]) -> Any:
+    """Open a W&B run: online with an account, else offline in `folder`, to be sent with `wandb sync`.
+
+    With `tracking.mode=auto` a server that does not answer, or refuses the key, is warned of and the run kept offline.
+
+    Raises:
+        UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
+    """
+    mode = wandb_mode(tracking.mode)
+    try:
+        return _init(tracking, label, folder, mode)
+    except _refusals() as error:
+        reason = _first_line(error)
+        if tracking.mode != "auto" or mode != "online":
+            hint = "mend it, or use tracking.mode=offline or tracking=none"
+            raise UserError(f"W&B cannot open the run: {reason}", hint) from error
+        warn(f"W&B cannot be used online ({reason}); the run is kept offline, send it later with `wandb sync`")
+        return _init(tracking, label, folder, "offline")
+
+
+def conclude(run: Any, tell: Callable[[], None], warn: Callable[[str], None], *, failed: bool) -> None:
+    """Tell a W&B run its last things and close it: with exit code 0, or 1 where it failed.
+
+    What is on the disk does not depend on W&B any more, so that its refusals are warned of.
+    """
+    try:
+        tell()
+    except _refusals(OSError) as error:
+        warn(f"W&B did not take all of the run's results ({_first_line(error)}); they are in its folder")
+    try:
+        run.finish(exit_code=1 if failed else 0)
+    except _refusals(OSError) as error:
+        warn(f"W&B could not close the run ({_first_line(error)})")
+
+
+def wandb_mode(mode: str) -> Any:
+    """Return W&B's mode: `auto` is WANDB_MODE's, else online where the environment holds a key, else offline."""
+    if mode != "auto":
+        return mode
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    return "online" if os.environ.get("WANDB_API_KEY") else "offline"
+
+
+def _refusals(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what W&B raises where it refuses something or does not answer, and more."""
+    from wandb.errors import Error
+
+    return Error, ValueError, *more
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type's name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def fit(text: str, length: int) -> str:
+    """Return a text, cut to a length with an ellipsis where it is longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
+    """Call `wandb.init` so that nothing comes from an earlier run of this process, and no secret goes out.
+
+    `create_new` never returns a run that is still open, and sets no global run. An id is always given: one in the
+    environment would make all runs of a multirun the same. The system's metadata would hold the command line.
+    """
+    import wandb
+
+    settings = wandb.Settings(
+        reinit="create_new",
+        silent=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        init_timeout=INIT_SECONDS,
+    )
+    with _own_service():
+        return wandb.init(
+            id=secrets.token_hex(4),
+            resume="never",
+            project=tracking.project,
+            entity=tracking.entity,
+            group=label.group and fit(label.group, NAME_LENGTH),
+            job_type=label.job_type,
+            name=fit(label.name, NAME_LENGTH),
+            tags=list(dict.fromkeys(fit(tag, TAG_LENGTH) for tag in label.tags)),
+            config=without_credentials(label.config),
+            dir=str(folder),
+            mode=mode,
+            settings=settings,
+        )
+
+
+@contextmanager
+def _own_service() -> Iterator[None]:
+    """Take the address of W&B's service out of the environment again: the processes started later have none of it."""
+    before = os.environ.get("WANDB_SERVICE")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("WANDB_SERVICE", None)

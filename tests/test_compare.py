@@ -1,0 +1,276 @@
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from study_folders import ACCURACY, crossed, write_study
+
+from notus_exp.compare import main
+from notus_exp.statistics import mean_estimate
+from notus_exp.study.verdicts import by_cluster
+
+REPLAY = Path(__file__).resolve().parents[2] / "shared/replay"
+replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
+PREFERENCES = REPLAY / "alpaca_eval/preferences_core.csv"
+
+
+@pytest.fixture
+def compare(capsys):
+    """Run the command; return exit code, what it printed, and what it complained of."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:  # argparse's own way out
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a CSV file of columns; return it."""
+
+    def write(name="verdicts.csv", **columns):
+        path = tmp_path / name
+        pl.DataFrame(columns).write_csv(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def study(tmp_path):
+    arms = {
+        arm: {seed: {ACCURACY: row} for seed, row in crossed(20, [0, 1, 2], effect=effect, arm=place).items()}
+        for place, (arm, effect) in enumerate({"critique": 0.0, "average": 0.2}.items())
+    }
+    return write_study(tmp_path, arms)
+
+
+def against(data, arm):
+    [row] = [row for row in data["contrasts"] if row["arm"] == arm]
+    return row
+
+
+# A study
+def test_a_study_is_compared_printed_and_written(compare, study):
+    code, out, err = compare(study, "--margin", 0.05)
+    assert (code, err) == (0, "")
+    said = " ".join(out.split())
+    assert "'average' is higher (+0." in said
+    assert "exploratory contrasts are in comparison.csv" in said
+    comparison = json.loads((study / "comparison.json").read_text())
+    assert comparison["verdict"] in said
+    with (study / "comparison.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["table"] == "contrast" and row["primary"] == "true"]
+    assert [float(row["value"]) for row in rows] == [row["value"] for row in comparison["contrasts"] if row["primary"]]
+    assert "average" in (study / "report.html").read_text()
+
+
+def test_the_files_go_where_they_are_asked_to_and_the_same_twice(compare, study, tmp_path):
+    for place in ("one", "two"):
+        assert compare(study, "--output", tmp_path / place)[0] == 0
+    for name in ("comparison.json", "comparison.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert not (study / "comparison.json").exists()
+
+
+def test_json_is_the_comparison(compare, study):
+    _, out, _ = compare(study, "--json", "--baseline", "average")
+    data = json.loads(out)
+    assert data == json.loads((study / "comparison.json").read_text())
+    assert data["study"]["chosen_afterwards"] == ["baseline"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{study}", "--baseline", "averag"], "did you mean 'average'?"),
+        (["{study}", "--metric", "speed"], f"known: {ACCURACY}"),
+        (["{study}", "--margin", "3,2"], "a study has one margin"),
+        (["{study}", "--kind", "wide"], "--kind goes with --verdicts FILE only"),
+        (["{study}", "--alpaca-eval"], "--alpaca-eval goes with --verdicts FILE only"),
+        (["{study}", "--verdicts", "{wide}"], "one of them"),
+        ([], "compare needs a study's folder or --verdicts FILE"),
+        (["{tmp}"], "is not a study"),
+        (["--verdicts", "{wide}", "--metric", "x"], "--metric goes with a study only"),
+        (["--verdicts", "{wide}", "--output", "x"], "--output goes with a study only"),
+        (["--verdicts", "{wide}", "--margin", "-1"], "not a list of positive numbers"),
+        (["--verdicts", "{wide}", "--alpaca-eval", "--scale", "2"], "leave one of them out"),
+        (["--verdicts", "{wide}", "--baseline", "zepyhr"], "did you mean 'zephyr'?"),
+        (["--verdicts", "{wide}", "--clusters", "topic"], "has no column 'topic'"),
+        (["--verdicts", "{wide}", "--kind", "long"], "has no column 'model'"),
+        (["--verdicts", "{wide}", "--kind", "games"], "has no column 'model_a'"),
+        (["--verdicts", "{text}"], "fit no kind of table"),
+        (["--verdicts", "{text}", "--kind", "wide"], "column 'answer' of"),
+        (["--verdicts", "{twice}"], "several values of 'm' on prompt p"),
+        (["--verdicts", "{games}"], "names 'c' the winner of 'a' and 'b'"),
+        (["--verdicts", "{games}", "--margin", "3"], "--margin does nothing with games"),
+        (["--verdicts", "{tmp}/none.csv"], "there is no file"),
+        (["--verdicts", "{tmp}/none.parquet"], "there is no file"),
+        (["--verdicts", "{tmp}/none.txt"], "cannot read the type"),
+    ],
+)
+def test_bad_input_is_one_error_and_exit_code_2(compare, study, table, tmp_path, arguments, said):
+    names = {
+        "study": study,
+        "tmp": tmp_path,
+        "wide": table("wide.csv", index=[0, 1], zephyr=[1.0, 2.0], notus=[2.0, 2.0]),
+        "text": table("text.csv", index=[0, 1], answer=["yes", "no"], notus=[2.0, 2.0]),
+        "twice": table("twice.csv", model=["m", "m"], prompt=["p", "p"], value=[1, 2]),
+        "games": table("games.csv", model_a=["a"], model_b=["b"], winner=["c"]),
+    }
+    code, out, err = compare(*(argument.format(**names) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("error: ") == 1
+    assert not (study / "comparison.json").exists()
+
+
+def test_help_answers_without_loading_anything_heavy():
+    code = (
+        "import sys\nfrom notus_exp.compare import main\ntry: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'transformers', 'polars', 'scipy', 'pandas', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--verdicts" in done.stdout
+
+
+# Tables of other tools
+def test_wide_and_long_tables_say_the_same(compare, table):
+    x, y = [1.0, 2.0, 2.0, None], [1.0, 1.0, 2.0, 2.0]
+    wide = table("wide.csv", index=[0, 1, 2, 3], x=x, y=y)
+    long = table("long.csv", model=["x"] * 4 + ["y"] * 4, prompt_id=list("0123") * 2, value=x + y)
+    one, other = (json.loads(compare("--verdicts", path, "--json", "--baseline", "y")[1]) for path in (wide, long))
+    assert one | {"kind": "long"} == other
+    row = against(one, "x")
+    assert (row["prompts"], row["left_out"], row["seeds"]) == (3, 1, 1)
+    assert row["value"] == pytest.approx(1 / 3)
+    assert [model["prompts"] for model in one["models"]] == [3, 4]
+    assert "how much training seeds move a model is not covered" in " ".join(one["notes"])
+
+
+def test_parquet_is_read_and_values_are_scaled_to_points(compare, tmp_path):
+    path = tmp_path / "v.parquet"
+    pl.DataFrame({"prompt": ["a", "b", "c"], "x": [0.5, 0.75, 1.0], "y": [True, False, False]}).write_parquet(path)
+    data = json.loads(compare("--verdicts", path, "--json", "--scale", "100")[1])
+    assert [model["value"] for model in data["models"]] == pytest.approx([75, 100 / 3])
+    assert data["baseline"] == "x"
+    assert "the baseline is x, the first in the file" in data["notes"][0]
+    assert " points, 95 % " in data["contrasts"][0]["words"]
+
+
+def test_preferences_that_are_none_are_left_out_and_counted(compare, table):
+    path = table(index=[0, 1, 2, 3], a=[1.0, 1.5, 0.0, 7.0], b=[2.0, 2.0, 1.0, -1.0])
+    data = json.loads(compare("--verdicts", path, "--json", "--alpaca-eval")[1])
+    assert data["models"][0]["value"] == pytest.approx((0 + 50 + 50) / 3)
+    assert "2 values are no preference (1 to 2, or 0 for a draw) and were left out" in data["notes"]
+
+
+def test_several_seeds_are_a_crossed_table_of_those_in_common(compare, table):
+    rows = [
+        (model, prompt, seed, value + place)
+        for place, model in enumerate(("x", "y"))
+        for prompt, value in (("p", 1.0), ("q", 2.0), ("r", 4.0))
+        for seed in ((0, 1, 2) if model == "x" else (1, 2, 3))
+    ]
+    path = table(**dict(zip(("model", "prompt", "seed", "value"), map(list, zip(*rows, strict=True)), strict=True)))
+    data = json.loads(compare("--verdicts", path, "--json")[1])
+    assert data["models"][0]["seeds"] == 3
+    assert (against(data, "y")["seeds"], against(data, "y")["value"]) == (2, 1)
+    assert not any("not covered" in note for note in data["notes"])
+
+
+def test_clusters_widen_the_interval_of_prompts_that_repeat_each_other(compare, table):
+    x, y, topics = [1.0, 0.0, 1.0, 1.0, 0.5] * 2, [0.0, 0.5, 0.0, 1.0, 0.0] * 2, list("abcde") * 2
+    paths = table("plain.csv", index=list(range(10)), y=y, x=x), table(index=list(range(10)), topic=topics, y=y, x=x)
+    plain, clustered = (
+        against(json.loads(compare("--verdicts", path, "--json", *more)[1]), "x")
+        for path, more in zip(paths, ([], ["--clusters", "topic"]), strict=True)
+    )
+    wanted = mean_estimate(np.subtract(x, y), clusters=topics)
+    assert (clustered["low"], clustered["high"]) == pytest.approx((wanted.low, wanted.high))
+    assert (clustered["prompts"], clustered["value"]) == (10, plain["value"])
+    assert plain["high"] < clustered["high"]
+
+
+def test_clusters_of_unequal_size_have_the_error_of_liang_and_zeger():
+    values, clusters = [1.0, 3.0, 2.0, 0.0, 4.0, 7.0], ["a", "a", "b", "b", "c", "b"]
+    influence = by_cluster(np.array([values]), clusters)
+    found, wanted = mean_estimate(influence[0]), mean_estimate(values, clusters=clusters)
+    assert found == pytest.approx(wanted)
+
+
+def test_games_count_ties_half_and_cluster_by_prompt(compare, table):
+    rows = [
+        ("a", "b", "a", "p"),
+        ("a", "b", "b", "q"),
+        ("b", "a", "tie", "r"),
+        ("a", "b", "a", "s"),
+        ("a", "b", None, "s"),
+    ]
+    path = table(
+        **dict(zip(("model_a", "model_b", "winner", "prompt"), map(list, zip(*rows, strict=True)), strict=True))
+    )
+    data = json.loads(compare("--verdicts", path, "--json", "--baseline", "b")[1])
+    assert (data["kind"], data["games"], data["ties"]) == ("games", 4, 1)
+    [a] = [row for row in data["strengths"] if row["name"] == "a"]
+    assert a["value"] == pytest.approx(math.log(2.5 / 1.5))  # two models: the log odds of 2.5 points of 4
+    assert "1 rows without a verdict were left out" in data["notes"]
+    assert any("clustered by prompt" in note for note in data["notes"])
+
+
+@replay
+def test_notus_and_zephyr_are_not_distinguishable_and_equivalent_within_3_points_only(compare):
+    code, out, _ = compare(
+        "--verdicts", PREFERENCES, "--alpaca-eval", "--baseline", "zephyr-7b-beta", "--margin", "3,2"
+    )
+    assert code == 0
+    assert (
+        "notus-7b-v1 against zephyr-7b-beta: not distinguishable (+0.94 points, 95 % -1.10 to 2.97), "
+        "equivalent within 3 points, not within 2"
+    ) in " ".join(out.split())
+
+
+@replay
+def test_notus_and_zephyr_alpha_are_different_among_17_contrasts(compare):
+    expected = json.loads((REPLAY / "expected.json").read_text())["paired/notus-7b-v1__zephyr-7b-alpha"]
+    arguments = ["--verdicts", PREFERENCES, "--alpaca-eval", "--baseline", "zephyr-7b-alpha", "--json"]
+    data = json.loads(compare(*arguments)[1])
+    row = against(data, "notus-7b-v1")
+    assert len(data["contrasts"]) == 17
+    assert (row["verdict"], row["prompts"]) == ("higher", expected["n"])
+    assert row["words"].startswith("higher (+5.67 points, 95 % ")
+    assert row["p"] == pytest.approx(expected["p_t"], rel=1e-9)
+    assert row["p"] < row["holm"] < 1e-3
+
+
+@replay
+def test_baseball_games_have_the_coefficients_that_r_prints(compare, table):
+    published = json.loads((REPLAY / "bradley_terry/baseball_1987.json").read_text())
+    teams, wins = published["teams"], published["wins_row_over_column"]
+    games = [
+        (one, other)
+        for one, row in zip(teams, wins, strict=True)
+        for other, count in zip(teams, row, strict=True)
+        for _ in range(count)
+    ]
+    winners = [one for one, _ in games]
+    path = table(model_a=winners, model_b=[other for _, other in games], winner=winners)
+    data = json.loads(compare("--verdicts", path, "--baseline", "Baltimore", "--json")[1])
+    found = {row["name"]: row for row in data["strengths"]}
+    for team, coefficient in published["published_R_BradleyTerry2_coef_vs_Baltimore"].items():
+        assert round(found[team]["value"], 4) == coefficient
+        assert round(found[team]["standard_error"], 4) == published["published_se"][team]
+    assert found["Baltimore"]["value"] == 0

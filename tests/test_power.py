@@ -1,0 +1,248 @@
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.power import TTestPower
+
+from notus_exp.inference.crossed import Components, crossed_interval, mean_squares
+from notus_exp.inference.power import (
+    Design,
+    detectable_effect,
+    false_positives,
+    power,
+    prompts_needed,
+    seeds_needed,
+)
+from notus_exp.power import main
+
+MIXED = Components(0.16, 0.0001, 0.09)
+
+
+def contrast(**changes):
+    return {
+        "metric": "preferences/accuracy/average",
+        "primary": True,
+        "arm": "average",
+        "reference": "critique",
+        "components": {"prompt": 0.16, "seed": 0.0001, "residual": 0.09},
+        "prompts": 300,
+        "seeds": 3,
+        "p": 0.2,
+    } | changes
+
+
+@pytest.fixture
+def pilot(tmp_path):
+    def write(*contrasts):
+        (tmp_path / "comparison.json").write_text(json.dumps({"contrasts": contrasts}))
+        return str(tmp_path)
+
+    return write
+
+
+def asked(capsys, *arguments):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize(
+    ("variances", "design", "units"),
+    [
+        (Components(0.6, 0.0, 0.4), Design(80, 1), 80),  # one seed: the t test over prompts
+        (Components(1.0, 0.0, 0.0), Design(80, 3), 80),  # seeds that answer alike: the same
+        (Components(0.0, 0.04, 0.0), Design(80, 5), 5),  # nothing but seeds: the t test over seeds
+    ],
+)
+def test_a_single_source_of_variance_has_the_textbook_power(variances, design, units, effect):
+    deviation = math.sqrt(sum(variances))
+    found = power(variances, effect, design)
+    wanted = TTestPower().power(effect / deviation, nobs=units, alpha=0.05)
+    assert found.value == pytest.approx(wanted, abs=4 * found.error + 1e-9)
+    assert found.error < 0.005
+
+
+def test_seed_variance_alone_has_the_effects_that_the_t_test_detects():
+    # seeds of deviation 1 in both arms, paired but uncorrelated: 2 in the difference; solved with the noncentral t
+    for seeds, wanted in ((3, 4.62), (5, TTestPower().solve_power(nobs=5, power=0.8, alpha=0.05) * math.sqrt(2))):
+        assert detectable_effect(Components(0.0, 2.0, 0.0), Design(50, seeds)) == pytest.approx(wanted, rel=0.01)
+
+
+def test_predicted_power_is_that_of_simulated_tables():
+    rng, shape = np.random.default_rng(11), (3000, 3, 100)
+    variances, effect = Components(0.3, 0.004, 0.5), 0.2
+    values = effect + sum(
+        math.sqrt(variance) * rng.normal(size=size)
+        for variance, size in zip(variances, [(3000, 1, 100), (3000, 3, 1), shape], strict=True)
+    )
+    interval = crossed_interval(values.mean(axis=(1, 2)), mean_squares(values), prompts=100, seeds=3)
+    seen = float(np.mean((interval.low > 0) | (interval.high < 0)))
+    assert power(variances, effect, Design(100, 3)).value == pytest.approx(seen, abs=0.03)
+
+
+def test_one_seed_has_the_false_positives_of_errors_that_count_prompts_only():
+    # the error holds 1200 / 800 = 1.5 of a variance of 3.5: beyond 1.963 sqrt(1.5 / 3.5) = 1.285 on both sides
+    assert false_positives(Components(600.0, 2.0, 600.0), Design(800, 1)).value == pytest.approx(0.1988, abs=0.001)
+
+
+def test_the_detectable_effect_has_the_wanted_power():
+    effect = detectable_effect(MIXED, Design(400, 3), 0.9)
+    assert power(MIXED, effect, Design(400, 3)).value == pytest.approx(0.9, abs=1e-6)
+
+
+def test_needed_prompts_suffice_and_five_percent_fewer_do_not():
+    needed = prompts_needed(MIXED, 0.05, 5)
+    assert power(MIXED, 0.05, Design(needed, 5)).value >= 0.8
+    assert power(MIXED, 0.05, Design(int(0.95 * needed), 5)).value < 0.8
+
+
+def test_needed_seeds_suffice_and_one_fewer_does_not():
+    needed = seeds_needed(Components(0.01, 0.01, 0.01), 0.1, 400)
+    assert power(Components(0.01, 0.01, 0.01), 0.1, Design(400, needed)).value >= 0.8
+    assert power(Components(0.01, 0.01, 0.01), 0.1, Design(400, needed - 1)).value < 0.8
+
+
+def test_where_the_other_variance_is_a_floor_no_number_suffices():
+    assert prompts_needed(Components(1.0, 1.0, 1.0), 3.0, 3) is None  # 3 seeds of deviation 1 see 3.27
+    assert seeds_needed(Components(1.0, 0.0, 1.0), 0.2, 100) is None  # 100 prompts of deviation 1 see 0.28
+
+
+def test_a_family_of_contrasts_needs_larger_effects():
+    alone, family = (detectable_effect(MIXED, Design(400, 5, 1 - 0.05 / size)) for size in (1, 6))
+    assert family > 1.2 * alone
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(0.01, 100), st.integers(2, 8))
+def test_the_unit_does_not_matter(scale, seeds):
+    scaled = Components(*(scale**2 * variance for variance in MIXED))
+    one, other = (detectable_effect(variances, Design(200, seeds)) for variances in (MIXED, scaled))
+    assert other == pytest.approx(scale * one, rel=1e-6)
+
+
+def test_the_command_answers_from_a_pilots_primary_contrast(pilot, capsys):
+    folder = pilot(contrast(), contrast(metric="verifiable/strict", primary=False))
+    found = asked(capsys, "--pilot", folder, "--effect", "0.05", "--prompts", "400", "--seeds", "3,5")
+    (answer,) = found["contrasts"].values()
+    assert list(found["contrasts"]) == ["preferences/accuracy/average: average minus critique"]
+    assert answer["variances"] == pytest.approx({"prompt": 0.16, "seed": 0.0001, "residual": 0.09})
+    cell = answer["designs"][1]
+    assert (cell["prompts"], cell["seeds"]) == (400, 5)
+    assert cell["power"]["value"] == power(MIXED, 0.05, Design(400, 5)).value
+    assert answer["prompts_needed"]["5"] == prompts_needed(MIXED, 0.05, 5)
+    assert answer["seeds_needed"]["400"] == seeds_needed(MIXED, 0.05, 400)
+
+
+def test_deviations_by_hand_equal_a_pilots_variances(pilot, capsys):
+    by_hand = ("--prompt-sd", "0.4", "--seed-sd", "0.01", "--residual-sd", "0.3")
+    one = asked(capsys, *by_hand, "--prompts", "400")
+    other = asked(capsys, "--pilot", pilot(contrast()), "--prompts", "400")
+    seen = [
+        [cell["detectable_effect"] for cell in next(iter(a["contrasts"].values()))["designs"]] for a in (one, other)
+    ]
+    assert seen[0] == pytest.approx(seen[1])
+
+
+def test_metric_arm_and_reference_choose_among_the_pilots_contrasts(pilot, capsys):
+    other = contrast(metric="verifiable/strict", primary=False, arm="repaired")
+    folder = pilot(contrast(), contrast(arm="repaired"), other)
+    for arguments, names in (
+        ([], ["preferences/accuracy/average: average", "preferences/accuracy/average: repaired"]),
+        (["--arm", "repaired"], ["preferences/accuracy/average: repaired"]),
+        (["--metric", "verifiable/strict", "--reference", "critique"], ["verifiable/strict: repaired"]),
+    ):
+        found = asked(capsys, "--pilot", folder, "--prompts", "50", "--seeds", "3", *arguments)
+        assert list(found["contrasts"]) == [f"{name} minus critique" for name in names]
+
+
+ONE_SEED = {"prompt": 0.25, "seed": None, "residual": None}
+
+
+def test_a_pilot_of_one_seed_asks_for_the_seeds_deviation(pilot, capsys):
+    folder = pilot(contrast(components=ONE_SEED, seeds=1))
+    assert main(["--pilot", folder]) == 2
+    said = capsys.readouterr().err
+    assert "average minus critique: the pilot's seeds are 1" in said
+    assert "give --seed-sd" in said
+
+
+def test_a_pilot_of_one_seed_splits_its_variance_where_the_residual_is_given(pilot, capsys):
+    folder = pilot(contrast(components=ONE_SEED, seeds=1))
+    arguments = ["--pilot", folder, "--seed-sd", "0.01", "--prompts", "50", "--seeds", "3"]
+    for more, wanted in (([], (0.25, 0.0001, 0.0)), (["--residual-sd", "0.3"], (0.16, 0.0001, 0.09))):
+        (answer,) = asked(capsys, *arguments, *more)["contrasts"].values()
+        assert tuple(answer["variances"].values()) == pytest.approx(wanted)
+
+
+def test_a_residual_that_one_seed_cannot_tell_is_said(pilot, capsys):
+    folder = pilot(contrast(components=ONE_SEED, seeds=1))
+    assert main(["--pilot", folder, "--seed-sd", "0.01", "--prompts", "50", "--seeds", "3"]) == 0
+    assert "counts as the prompts' own" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--metric", "preferences/acuracy/average"], "did you mean 'preferences/accuracy/average'?"),
+        (["--arm", "averag"], "did you mean 'average'?"),
+        (["--reference", "x"], "known: critique"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(pilot, capsys, arguments, said):
+    assert main(["--pilot", pilot(contrast()), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_no_pilot_is_refused(pilot, tmp_path, capsys):
+    for text, said in ((None, "has no comparison.json"), ("{}", "is no comparison"), ("[", "is no comparison")):
+        if text is not None:
+            (tmp_path / "comparison.json").write_text(text)
+        assert main(["--pilot", str(tmp_path)]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["--pilot", pilot(contrast(primary=False))]) == 2
+    assert "no contrast of a primary metric" in capsys.readouterr().err
+
+
+def test_neither_pilot_nor_deviations_is_refused_naming_what_is_missing(capsys):
+    assert main(["--prompt-sd", "1"]) == 2
+    assert "not given: --seed-sd, --residual-sd" in capsys.readouterr().err
+
+
+def test_prompts_that_do_not_vary_are_refused(capsys):
+    assert main(["--prompt-sd", "0", "--seed-sd", "1", "--residual-sd", "0"]) == 2
+    assert "neither prompts nor residual vary" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["--prompts", "1"], ["--seeds", "2.5"], ["--effect", "0"], ["--power", "80"]])
+def test_a_number_out_of_range_is_refused(wrong, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(wrong)
+    assert stopped.value.code == 2
+    assert wrong[1] in capsys.readouterr().err
+
+
+def test_the_tables_say_where_no_number_suffices_and_what_one_seed_is_worth(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    deviations = ("--prompt-sd", "1", "--seed-sd", "1", "--residual-sd", "1")
+    assert main([*deviations, "--effect", "2", "--prompts", "100", "--seeds", "1,3,5"]) == 0
+    said = capsys.readouterr().out
+    assert "with 3 seeds no number of prompts" in said
+    assert "one seed does not cover seed variance" in said
+    assert "Monte Carlo error" in said
+    row = next(line for line in said.splitlines() if line.startswith("prompts needed")).split()
+    assert row[:5] == ["prompts", "needed", "-", "none", "suffices"]
+
+
+def test_help_loads_no_torch_and_no_statsmodels():
+    code = (
+        "import sys, notus_exp.power as power\n"
+        "try: power.main(['--help'])\n"
+        "except SystemExit: print([name for name in ('torch', 'statsmodels', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
