@@ -41,8 +41,9 @@ def main() -> None:
 
     try:
         check_arguments(sys.argv[1:])
-        if names_study(sys.argv[1:]):
-            sys.argv.append(MULTIRUN[1])
+        if names_study(sys.argv[1:]) or {*MULTIRUN} & {*sys.argv[1:]}:
+            # at the end: argparse does not take overrides on both sides of a flag
+            sys.argv[1:] = [*(argument for argument in sys.argv[1:] if argument not in MULTIRUN), MULTIRUN[1]]
         entry(collect)()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell

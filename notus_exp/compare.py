@@ -16,7 +16,7 @@ from notus_exp.errors import UserError
 if TYPE_CHECKING:
     from notus_exp.scoring.report import Report
 
-_OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clusters")
+_OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clusters", "prompt_column", "models")
 """Options that only a study has, and only a table of verdicts."""
 
 
@@ -62,6 +62,8 @@ def _of_verdicts(options: argparse.Namespace) -> Report:
             alpaca_eval=options.alpaca_eval,
             scale=options.scale,
             clusters=options.clusters,
+            prompt_column=options.prompt_column,
+            models=tuple(options.models or ()),
         ),
     )
 
@@ -124,9 +126,15 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--alpaca-eval", action="store_true", help="values are preferences, 1 to 2, draws 1.5 or 0: points 0 to 100"
     )
-    table.add_argument("--scale", type=float, metavar="X", help="multiply the values: 100 makes points of shares")
+    table.add_argument("--scale", type=_scale, metavar="X", help="multiply the values: 100 makes points of shares")
     table.add_argument(
         "--clusters", metavar="COLUMN", help="unit that prompts belong to, such as the question of a turn"
+    )
+    table.add_argument(
+        "--prompt-column", metavar="NAME", help="column that names the prompts (default: prompt_id, prompt, index, ...)"
+    )
+    table.add_argument(
+        "--models", type=_names, metavar="A,B,...", help="of a wide table: these columns alone (default: all others)"
     )
     return parser
 
@@ -139,6 +147,23 @@ def _positive_numbers(text: str) -> list[float]:
     if not numbers or not all(0 < number < float("inf") for number in numbers):
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
     return numbers
+
+
+def _scale(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if number == 0 or not abs(number) < float("inf"):  # true of nan as well
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number other than 0, such as 100")
+    return number
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of different columns such as a,b")
+    return names
 
 
 if __name__ == "__main__":

@@ -27,8 +27,13 @@ SWEEPER = "hydra_plugins.notus_exp_sweeper.StudySweeper"
 """The plugin by which Hydra hands a multirun to notus_exp.study."""
 SWEEPS = "NOTUS_EXP_SWEEPS"
 """The variable by which conf/config.yaml finds the studies."""
+EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+"""Launcher of Hydra -> the extra of this package that installs it."""
 MAPPINGS = ("data.skills", "selection.weights")
 """Keys whose entries the user names."""
+DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
+                   "study.search.objectives", "study.search.constraints")  # fmt: skip
+"""Likewise, where a name may itself be a dotted key or a metric."""
 
 
 def conf_dir() -> Path:
@@ -282,6 +287,8 @@ def explain(error: Exception) -> UserError:
     """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and option in EXTRAS:
+            return UserError(f"{group}={option} is not installed", f"pip install 'notus-exp[{EXTRAS[option]}]'")
         return UserError(f"{group}={option} is not an option", did_you_mean(option, error.options))
     if isinstance(error, OverrideParseException):
         return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
@@ -309,9 +316,10 @@ def explain(error: Exception) -> UserError:
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         if "is not in struct" in str(cause) or "not in '" in str(cause):
             name = key.group(1) if key else str(cause.key)
-            if any(name == known or name.startswith(f"{known}.") for known in MAPPINGS):
-                mapping = next(known for known in MAPPINGS if name == known or name.startswith(f"{known}."))
-                return UserError(f"unknown entry of {mapping}", f"add one with +{mapping}.NAME=VALUE")
+            for mapping in (*MAPPINGS, *DOTTED_MAPPINGS):
+                if name == mapping or name.startswith(f"{mapping}."):
+                    entry = f"'+{mapping}={{NAME:VALUE}}'" if mapping in DOTTED_MAPPINGS else f"+{mapping}.NAME=VALUE"
+                    return UserError(f"unknown entry of {mapping}", f"add one with {entry}")
             return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
         first = str(cause).splitlines()[0]
         return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from notus_exp.errors import UserError
 
 if TYPE_CHECKING:
-    from notus_exp.inference.crossed import Components
+    from notus_exp.inference.planning import Source
     from notus_exp.scoring.report import Report
 
 _Number = TypeVar("_Number", int, float)
@@ -47,27 +47,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> Report:
     from notus_exp.inference.planning import Question, report
 
-    question = Question(options.effect, options.prompts, options.seeds, options.power, options.contrasts)
-    return report(_variances(options), question)
+    question = Question(options.effect, options.prompts, options.seeds, options.power, _family(options))
+    return report(_sources(options), question)
 
 
-def _variances(options: argparse.Namespace) -> dict[str, Components]:
+def _family(options: argparse.Namespace) -> int:
+    """Return the size of the family: as given, or the pilot's primary contrasts, whichever of them are asked for."""
+    from notus_exp.inference.pilot import family_size
+
+    given: int | None = options.contrasts
+    if given is not None:
+        return given
+    return 1 if options.pilot is None else family_size(options.pilot)
+
+
+def _sources(options: argparse.Namespace) -> dict[str, Source]:
     """Return the variances of each contrast by its name: by hand, of the pilot, or of the pilot where none is given."""
     from notus_exp.inference.crossed import Components
-    from notus_exp.inference.pilot import completed, read_pilot
+    from notus_exp.inference.pilot import completed, read_pilot, seed_bound
+    from notus_exp.inference.planning import Source
 
     deviations = [getattr(options, name) for name in _DEVIATIONS]
     given = Components(*(math.nan if deviation is None else deviation**2 for deviation in deviations))
     if options.pilot is not None:
         pilots = read_pilot(options.pilot, metric=options.metric, arm=options.arm, reference=options.reference)
-        return {f"{one.metric}: {one.arm} minus {one.reference}": completed(one, given) for one in pilots}
+        return {
+            f"{one.metric}: {one.arm} minus {one.reference}": Source(completed(one, given), seed_bound(one, given))
+            for one in pilots
+        }
     missing = [_option(name) for name in _DEVIATIONS if getattr(options, name) is None]
     if missing:
         raise UserError(
             f"power needs a pilot study or all three deviations; not given: {', '.join(missing)}",
             f"--pilot outputs/studies/NAME, or {', '.join(map(_option, _DEVIATIONS))}",
         )
-    return {"the given deviations": given}
+    return {"the given deviations": Source(given)}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -105,9 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--contrasts",
         type=_one(_numbers(int, 1)),
-        default=1,
         metavar="N",
-        help="size of the family: each is tested at 0.05 / N (default: %(default)s)",
+        help="size of the family: each is tested at 0.05 / N (default: the pilot's primary contrasts; 1 without one)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
     return parser

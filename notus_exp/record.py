@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from notus_exp.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.credentials import without_credentials
 from notus_exp.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.hardware import describe
 from notus_exp.hashing import digest
@@ -45,9 +46,9 @@ class RunRecord:
         self._content: dict[str, Any] = {
             "run_id": run,
             "status": "running",
-            "command": sys.argv[1:],
+            "command": without_credentials(sys.argv[1:]),
             "choices": choices,
-            "config": to_json(config),
+            "config": without_credentials(to_json(config)),
             "seed": config.seed,
             "started": self._attempt["started"],
             "finished": None,
@@ -65,7 +66,7 @@ class RunRecord:
             "hardware": {"profile": config.hardware.name, **describe()},
             "git_commit": _git_commit(),
         }
-        (folder / CONFIG_YAML).write_text(OmegaConf.to_yaml(to_json(config)), encoding="utf-8")
+        (folder / CONFIG_YAML).write_text(OmegaConf.to_yaml(without_credentials(to_json(config))), encoding="utf-8")
         write_json(self._path, self._content)
 
     def add(self, node: Node, manifest: Manifest, *, reused: bool) -> None:

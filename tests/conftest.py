@@ -32,7 +32,7 @@ def tiny_tokenizer(tiny_model_folder):
 
 @pytest.fixture(scope="session")
 def cpu():
-    """hardware=cpu as conf/ has it; `dataclasses.replace` makes variants."""
+    """hardware=cpu, with one completion a scoring pass; `dataclasses.replace` makes variants."""
     return Hardware(
         name="cpu",
         device=Device.cpu,

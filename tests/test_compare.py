@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from study_folders import ACCURACY, crossed, write_study
 
 from notus_exp.compare import main
 from notus_exp.statistics import mean_estimate
-from notus_exp.study.verdicts import by_cluster
+from notus_exp.study.verdicts import Options, by_cluster
+from notus_exp.study.verdicts import report as verdicts_report
 
 REPLAY = Path(__file__).resolve().parents[2] / "shared/replay"
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
@@ -135,6 +137,74 @@ def test_bad_input_is_one_error_and_exit_code_2(compare, study, table, tmp_path,
     assert not (study / "comparison.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("columns", "arguments", "said"),
+    [
+        (
+            {"model_a": ["a"] * 2, "model_b": ["b"] * 2, "winner": [None] * 2},
+            [],
+            "'winner' of .* is empty in all 2 rows",
+        ),
+        ({"model_a": ["a", None], "model_b": ["b"] * 2, "winner": ["a", "b"]}, [], "'model_a' of .* is empty in row 2"),
+        (
+            {"model_a": ["a"] * 3, "model_b": ["b"] * 3, "winner": ["a", "b", "a"], "prompt": [1, None, None]},
+            [],
+            r"'prompt' of .* is empty in row 2 \(2 such rows\)",
+        ),
+        ({"prompt": ["p", None], "a": [1.5, 2.0], "b": [1.0, 2.0]}, [], "'prompt' of .* is empty in row 2"),
+        ({"model": ["a", None], "prompt": ["p", "p"], "value": [1, 2]}, [], "'model' of .* is empty in row 2"),
+        (
+            {"model": ["a", "a"], "prompt": ["p", "p"], "value": [1, 2], "seed": [None, 1]},
+            [],
+            "'seed' of .* is empty in row 1",
+        ),
+        ({"id": [7, 3], "a": [1.0, 2.0], "b": [2.0, 2.5]}, [], "(?s)'id' of .* looks like.*--models 'a,b'"),
+        ({"turn": [4, 5, 6], "a": [1.0, 2.0, 0.0]}, [], "'turn' of .* looks like numbers of rows"),
+        ({"prompt": [1, 2], "": [0, 1], "a": [1.0, 2.0]}, [], "column '' of .* looks like numbers of rows"),
+        ({"id": [1, 2], "a": [1.0, 2.0]}, ["--prompt-column", "ids"], "did you mean 'id'"),
+        ({"prompt": [1, 2], "a": [1.0, 2.0]}, ["--models", "a,c"], "has no column 'c'"),
+        ({"prompt": [1, 2], "a": [1.0, 2.0]}, ["--models", "a,a"], "not a list of different columns"),
+        ({"model": ["a"], "prompt": ["p"], "value": [1]}, ["--models", "a"], "goes with a table of kind wide"),
+        ({"prompt": [1, 2], "a": [1.0, math.inf]}, [], "column 'a' of .* is infinite in row 2"),
+        (
+            {"prompt": [1, 2, 3], "a": ["1", "2", "nan"], "b": [1, 1, 2]},
+            ["--kind", "wide"],
+            "'a' of .* holds text: 'nan' in row 3",
+        ),
+        ({"prompt": [1, 2], "a": ["1", "Inf"], "b": [1, 2]}, [], "text in 'a'"),
+        *(({"prompt": [1], "a": [1.0]}, ["--scale", x], f"'{x}' is not a number other than 0") for x in ("0", "nan")),
+        ({"prompt": [1], "a": [1.0]}, ["--scale", "inf"], "'inf' is not a number other than 0"),
+    ],
+)
+def test_cells_and_columns_that_cannot_be_meant_are_one_error_with_their_place(
+    compare, table, columns, arguments, said
+):
+    code, out, err = compare("--verdicts", table(**columns), *arguments)
+    assert (code, out) == (2, "")
+    assert re.search(said, err), err
+    assert err.count("error: ") == 1
+
+
+def test_two_columns_of_one_name_are_refused(compare, tmp_path):
+    (tmp_path / "v.csv").write_text("prompt,a,a\n1,2,3\n2,3,5\n")
+    code, _, err = compare("--verdicts", tmp_path / "v.csv")
+    assert code == 2
+    assert "has 2 columns 'a'" in err
+
+
+def test_columns_are_what_the_command_line_says(compare, table):
+    path = table(id=[5, 6, 9], a=[1.0, 2.0, 4.0], b=[1.0, 1.0, 1.0], words=[10, 20, 60])
+    data = json.loads(compare("--verdicts", path, "--prompt-column", "id", "--models", "a,b", "--json")[1])
+    assert [row["model"] for row in data["models"]] == ["a", "b"]
+    assert not any("taken as models" in note for note in data["notes"])
+
+
+def test_a_table_that_names_no_prompt_says_what_it_took_as_models(compare, table):
+    data = json.loads(compare("--verdicts", table(a=[1.0, 2.5], b=[1.0, 1.0]), "--json")[1])
+    said = "no column names the prompt, so each row is a prompt; the columns taken as models: 'a', 'b'"
+    assert said in data["notes"]
+
+
 def test_help_answers_without_loading_anything_heavy():
     code = (
         "import sys\nfrom notus_exp.compare import main\ntry: main(['--help'])\n"
@@ -205,6 +275,47 @@ def test_clusters_widen_the_interval_of_prompts_that_repeat_each_other(compare, 
     assert plain["high"] < clustered["high"]
 
 
+def test_what_a_contrast_leaves_out_is_said(compare, table):
+    cells = [
+        (model, prompt, seed, value * (seed + 1) + (model == "y") * prompt)
+        for model, seeds in (("x", (0, 1, 2)), ("y", (0, 1)))
+        for prompt, value in ((1, 1.0), (2, 3.0), (3, 4.0), (4, 6.0))
+        for seed in seeds
+        if (model, prompt, seed) != ("y", 4, 1)
+    ]
+    path = table(**dict(zip(("model", "prompt", "seed", "value"), map(list, zip(*cells, strict=True)), strict=True)))
+    row = against(json.loads(compare("--verdicts", path, "--json")[1]), "y")
+    assert (row["prompts"], row["seeds"], row["left_out"]) == (3, 2, 1)
+    report = verdicts_report(path, Options())
+    shown = report.tables[1]
+    assert dict(zip(shown.columns, shown.rows[0], strict=True)).items() >= {"seeds": "2", "left out": "1"}.items()
+    assert "y against x leaves out seeds that they do not share: 2 of x" in report.sentences
+
+
+@pytest.mark.parametrize(
+    ("topics", "said", "cautioned"),
+    [
+        (["t"] * 24, "cannot tell: all 24 prompts are of one cluster", False),
+        (list("ab") * 12, "errors are clustered by 'topic'; clusters: 2", True),
+        (list("abcdefghijklmnopqrstuvwx"), "errors are clustered by 'topic'; clusters: 24", False),
+    ],
+)
+def test_clusters_are_counted_and_few_of_them_cautioned(compare, table, topics, said, cautioned):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 24)).tolist()
+    code, out, _ = compare("--verdicts", table(prompt=list(range(24)), topic=topics, x=x, y=y), "--clusters", "topic")
+    assert code == 0
+    assert said in " ".join(out.split())
+    assert ("are few (fewer than 20)" in " ".join(out.split())) == cautioned
+
+
+def test_a_single_model_has_its_mean_and_a_sentence(compare, table):
+    data = json.loads(compare("--verdicts", table(prompt=[1, 2], a=[1.0, 4.0]), "--json")[1])
+    assert [row["value"] for row in data["models"]] == [2.5]
+    assert data["contrasts"] == []
+    assert "a is the only model, so there is nothing to compare it with" in data["notes"]
+
+
 def test_clusters_of_unequal_size_have_the_error_of_liang_and_zeger():
     values, clusters = [1.0, 3.0, 2.0, 0.0, 4.0, 7.0], ["a", "a", "b", "b", "c", "b"]
     influence = by_cluster(np.array([values]), clusters)
@@ -229,6 +340,21 @@ def test_games_count_ties_half_and_cluster_by_prompt(compare, table):
     assert a["value"] == pytest.approx(math.log(2.5 / 1.5))  # two models: the log odds of 2.5 points of 4
     assert "1 rows without a verdict were left out" in data["notes"]
     assert any("clustered by prompt" in note for note in data["notes"])
+
+
+def test_games_of_few_prompts_say_so_and_of_two_cannot_tell(compare, table):
+    def said(prompts):
+        columns = {"model_a": ["a"] * 6, "model_b": ["b"] * 6, "winner": list("aabbba"), "prompt": prompts}
+        code, out, _ = compare("--verdicts", table(**columns))
+        assert code == 0
+        return " ".join(out.split())
+
+    few = said(list("ppqrst"))
+    assert "errors clustered by prompt; clusters: 5" in few
+    assert "5 clusters are few (fewer than 20)" in few
+    two = said(list("pppqqq"))
+    assert "b against a: cannot tell (+0.00 logits; 2 clusters are too few, an interval needs 3)" in two
+    assert "1 cluster is too few" in said(list("pppppp"))
 
 
 @replay

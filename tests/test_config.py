@@ -16,6 +16,7 @@ from notus_exp import schema
 from notus_exp.errors import UserError
 
 CONF = configuration.conf_dir()
+FILES = sorted([*CONF.rglob("*.yaml"), *configuration.sweeps_dir().rglob("*.yaml")])
 HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
 NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
 NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
@@ -45,7 +46,7 @@ def test_every_shipped_option_composes_and_is_valid(option: str) -> None:
         assert getattr(config, group).name == name
 
 
-@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF.parent)))
 def test_every_yaml_key_has_a_comment(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("#"), "a file begins with what it is for"
@@ -127,6 +128,8 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["evaluation=[]"], "evaluation=\\[\\] leaves nothing to evaluate"),
         (["dpo=="], "cannot read 'dpo=='"),
         (["data.prompts=0"], "data.prompts=0 is out of range"),
+        (["study.arms={a:[]}"], r"unknown entry of study.arms.*'\+study.arms=\{NAME:VALUE\}'"),
+        (["study.grid.dpo.beta=[1]"], r"unknown entry of study.grid.*'\+study.grid=\{NAME:VALUE\}'"),
         (["experiment=null"], "group cannot be null"),
         (["split.test=0"], "needs test prompts, but split.test=0"),
         (["split.validation=0", "evaluation_split=validation"], "needs validation prompts, but split.validation=0"),

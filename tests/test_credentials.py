@@ -24,3 +24,8 @@ def test_the_user_of_a_url_is_hidden_and_nothing_else_changes(text, expected):
 def test_nested_content_keeps_its_form():
     content = {"a": ["x://u:p@h", 1, None], "b": {"x://u:p@h": True}, "c": 0.5}
     assert without_credentials(content) == {"a": ["x://***@h", 1, None], "b": {"x://***@h": True}, "c": 0.5}
+
+
+def test_a_password_in_a_urls_query_is_hidden_and_other_parameters_stay() -> None:
+    url = "postgresql://localhost/db?user=me&password=SECRET&sslmode=require&sslpassword=OTHER"
+    assert without_credentials(url) == "postgresql://localhost/db?user=me&password=***&sslmode=require&sslpassword=***"

@@ -78,6 +78,35 @@ def test_repeating_every_verdict_of_a_prompt_narrows_nothing_when_clustered():
     assert by_name(bradley_terry(first * 4, second * 4, score * 4))["b"].standard_error < 0.6 * once.standard_error
 
 
+def test_intervals_of_few_clusters_have_the_quantiles_of_t():
+    first, second, score = verdicts(("a", "b", 1, 3), ("a", "b", 0, 2))
+    fit = bradley_terry(first, second, score, clusters=list("ppqqr"))
+    b = by_name(fit)["b"]
+    assert fit.clusters == 3
+    assert b.high - b.value == pytest.approx(4.302653 * b.standard_error)  # t, 2 degrees, 97.5 %
+    free = by_name(bradley_terry(first, second, score))["b"]
+    assert free.high - free.value == pytest.approx(1.959964 * free.standard_error)
+    # the normal's two-sided p at log(3 / 2) with information n p (1 - p) = 5 * 0.6 * 0.4
+    assert free.p == pytest.approx(math.erfc(math.log(1.5) * math.sqrt(1.2 / 2)))
+
+
+@pytest.mark.parametrize("clusters", [list("ppppp"), list("ppqqq")])
+def test_fewer_than_three_clusters_have_strengths_without_an_interval(clusters):
+    b = by_name(bradley_terry(*verdicts(("a", "b", 1, 3), ("a", "b", 0, 2)), clusters=clusters))["b"]
+    assert b.value == pytest.approx(math.log(2 / 3))
+    assert all(math.isnan(number) for number in (b.low, b.high, b.standard_error, b.p))
+
+
+def test_ties_alone_are_equal_strengths_without_a_warning(recwarn):
+    games = verdicts(("a", "b", 0.5, 6))
+    free, clustered = (by_name(bradley_terry(*games, clusters=by))["b"] for by in (None, list(range(6))))
+    assert not recwarn.list
+    assert (free.value, clustered.value) == pytest.approx((0, 0))
+    assert free.standard_error == pytest.approx(1 / math.sqrt(6 / 4))
+    assert math.isnan(clustered.standard_error)  # clusters that do not differ tell no error
+    assert math.isnan(clustered.high)
+
+
 @pytest.mark.parametrize(
     ("games", "said"),
     [

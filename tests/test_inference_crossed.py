@@ -196,3 +196,12 @@ def test_notus_and_zephyr_are_equivalent_within_3_points_and_not_2():
     found = crossed_mean(_points("notus-7b-v1") - _points("zephyr-7b-beta"))
     tests = [equivalence(found.value, found.standard_error, found.degrees, margin) for margin in (3, 2)]
     assert [test.equivalent for test in tests] == [True, False]
+
+
+def test_differences_whose_squares_vanish_have_the_p_of_the_same_differences_in_other_units():
+    table = np.array([[0.0, 0.0, 7.4], [0.0, 1.0, 6.0]])
+    for values in (table, table[:1]):
+        usual, tiny = crossed_mean(values), crossed_mean(values * 1e-246)
+        assert tiny.p == pytest.approx(usual.p)
+        assert tiny.high * 1e246 == pytest.approx(usual.high)
+        assert (tiny.prompts, tiny.seeds) == (usual.prompts, usual.seeds)

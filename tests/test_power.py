@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.power import TTestPower
 
 from notus_exp.inference.crossed import Components, crossed_interval, mean_squares
+from notus_exp.inference.pilot import Pilot, seed_bound
 from notus_exp.inference.power import (
     Design,
     detectable_effect,
@@ -160,6 +161,89 @@ def test_metric_arm_and_reference_choose_among_the_pilots_contrasts(pilot, capsy
         assert list(found["contrasts"]) == [f"{name} minus critique" for name in names]
 
 
+def test_the_family_is_the_pilots_primary_contrasts_unless_it_is_given(pilot, capsys):
+    extra = contrast(metric="verifiable/strict", primary=False)
+    folder = pilot(contrast(), contrast(arm="repaired"), contrast(arm="self"), extra)
+    few = ["--pilot", folder, "--arm", "self", "--prompts", "50", "--seeds", "3"]
+    by_hand = ["--prompt-sd", "0.4", "--seed-sd", "0.01", "--residual-sd", "0.3", "--prompts", "50", "--seeds", "3"]
+    for arguments, size in (
+        (few, 3),
+        ([*few, "--contrasts", "1"], 1),
+        (by_hand, 1),
+        ([*by_hand, "--contrasts", "2"], 2),
+    ):
+        found = asked(capsys, *arguments)
+        assert found["question"]["contrasts"] == size
+        (answer,) = found["contrasts"].values()
+        wanted = detectable_effect(MIXED, Design(50, 3, 1 - 0.05 / size))
+        assert answer["designs"][0]["detectable_effect"] == pytest.approx(wanted)
+    assert main(few) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "two-sided at 0.01667, as one of a family of 3 contrasts (Bonferroni: 0.05 / 3, the worst case of Holm" in said
+    )
+
+
+UNKNOWN = Components(math.nan, math.nan, math.nan)
+NO_SPREAD = {"prompt": 0.16, "seed": 0.0, "residual": 0.09}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "seed", "quantile"),
+    # 5 % quantiles of chi-square with 1, 2 and 4 degrees, as printed tables have them
+    [(2, 0.0, 0.00393214), (3, 0.0001, 0.102587), (5, 0.002, 0.710723)],
+)
+def test_the_seed_variances_bound_is_the_chi_squares(seeds, seed, quantile):
+    pilot = Pilot("m", "a", "b", 300, seeds, Components(0.16, seed, 0.09))
+    wanted = ((seeds - 1) * (300 * seed + 0.09) / quantile - 0.09) / 300
+    assert seed_bound(pilot, UNKNOWN).variance == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_bound_covers_the_true_seed_variance_in_nineteen_of_twenty_pilots():
+    rng, (n, k), truth = np.random.default_rng(5), (100, 3), Components(0.2, 0.1, 0.1)
+    squares = (n * truth.seed + truth.residual) * rng.chisquare(k - 1, 2000) / (k - 1)
+    seeds = np.maximum((squares - truth.residual) / n, 0.0)
+    bounds = [seed_bound(Pilot("m", "a", "b", n, k, truth._replace(seed=seed)), UNKNOWN).variance for seed in seeds]
+    assert np.mean(np.asarray(bounds) >= truth.seed) == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_seed_variance_that_is_given_or_of_one_seed_has_no_bound():
+    assert seed_bound(Pilot("m", "a", "b", 300, 3, MIXED), UNKNOWN._replace(seed=0.1)) is None
+    assert seed_bound(Pilot("m", "a", "b", 300, 1, Components(0.2, math.nan, math.nan)), UNKNOWN) is None
+
+
+def test_two_pilot_seeds_without_spread_recommend_no_single_seed(pilot, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = pilot(contrast(components=NO_SPREAD, seeds=2), contrast(components=NO_SPREAD, seeds=2, arm="repaired"))
+    asking = ["--pilot", folder, "--effect", "0.2", "--prompts", "100", "--seeds", "1,5"]
+    found = asked(capsys, *asking)["contrasts"]
+    most = ((0.09 / 0.00393214) - 0.09) / 300
+    assert len(found) == 2
+    for answer in found.values():
+        assert list(answer["prompts_needed"]) == ["5"]
+        worst = answer["seed_bound"]
+        assert worst["variances"]["seed"] == pytest.approx(most, rel=1e-5)
+        assert list(worst["prompts_needed"]) == ["5"]
+        wanted = power(Components(0.16, most, 0.09), 0.2, Design(100, 5, 0.975)).value
+        assert worst["designs"][1]["power"]["value"] == pytest.approx(wanted, abs=1e-4)
+    assert main(asking) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for arm in ("average", "repaired"):
+        name = f"preferences/accuracy/average: {arm} minus critique"
+        assert f"{name}: the seed deviation comes from the pilot's 2 seeds: 0, and with 95 % confidence" in said
+        assert f"no more than {math.sqrt(most):.3g}" in said
+        assert f"{name}, seed deviation at its upper bound: some designs have more than 4 % false positives" in said
+        assert f"{name}, seed deviation at its upper bound: power to see 0.2, %" in said
+
+
+def test_many_pilot_seeds_without_spread_leave_one_seed_where_few_prompts_do(pilot, capsys):
+    folder = pilot(contrast(components=NO_SPREAD, seeds=20, prompts=10_000))
+    (answer,) = asked(capsys, "--pilot", folder, "--effect", "0.2", "--prompts", "50", "--seeds", "1")[
+        "contrasts"
+    ].values()
+    assert answer["prompts_needed"]["1"] == prompts_needed(Components(0.16, 0.0, 0.09), 0.2, 1)
+
+
 ONE_SEED = {"prompt": 0.25, "seed": None, "residual": None}
 
 
@@ -236,6 +320,19 @@ def test_the_tables_say_where_no_number_suffices_and_what_one_seed_is_worth(caps
     assert "Monte Carlo error" in said
     row = next(line for line in said.splitlines() if line.startswith("prompts needed")).split()
     assert row[:5] == ["prompts", "needed", "-", "none", "suffices"]
+
+
+def test_the_seeds_needed_are_said_to_start_at_three(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    asking = ["--prompt-sd", "0.1", "--seed-sd", "0", "--residual-sd", "0.1", "--effect", "1"]
+    assert main([*asking, "--prompts", "100", "--seeds", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "seeds needed, from 3 up" in said
+    assert "two seeds hardly tell the variance between seeds" in " ".join(said.split())
+    row = next(line for line in said.splitlines() if line.startswith("100 prompts") and len(line.split()) == 4)
+    assert row.split() == ["100", "prompts", "100.0", "3"]  # the power of two seeds stands beside it
+    found = asked(capsys, *asking, "--prompts", "100", "--seeds", "2")
+    assert found["least_seeds"] == 3
 
 
 def test_help_loads_no_torch_and_no_statsmodels():

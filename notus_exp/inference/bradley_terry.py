@@ -9,6 +9,7 @@ indicators, which statsmodels fits. A tie is half a win for each.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,24 +22,36 @@ from scipy.sparse.csgraph import connected_components
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.statistics import CONFIDENCE
 
+LEAST_CLUSTERS, FEW_CLUSTERS = 3, 20
+"""Clusters below which there is no interval, and below which sandwich errors are too small more often than not."""
+
+_NO_ERROR = 1e-8
+"""Sandwich errors up to this are rounding: the clusters do not differ, as where all verdicts are ties."""
+
 
 class Strength(NamedTuple):
-    """A model's strength in logits above the reference, with its 95 % interval; the reference's is 0 and has none."""
+    """A model's strength in logits above the reference, with its 95 % interval; the reference's is 0 and has none.
+
+    `p` is of the two-sided test that it equals the reference. Error, interval and p are NaN where the clusters are
+    fewer than `LEAST_CLUSTERS`, or do not differ.
+    """
 
     name: str
     value: float
     low: float
     high: float
     standard_error: float
+    p: float
 
 
 class BradleyTerry(NamedTuple):
-    """The fit: models from the strongest down, the verdicts and how many were ties, and the model at 0."""
+    """The fit: models from the strongest down, the verdicts, ties, the model at 0, and clusters; None without."""
 
     strengths: list[Strength]
     games: int
     ties: int
     reference: str
+    clusters: int | None
 
 
 def bradley_terry(
@@ -58,7 +71,8 @@ def bradley_terry(
             taken as the share of a win.
         reference: The model at 0; None takes the first name in alphabetical order.
         clusters: Length N, the prompt of each verdict: verdicts on one prompt may depend on each other (sandwich
-            errors; Liang and Zeger 1986). None where all are independent.
+            errors; Liang and Zeger 1986), and intervals have the quantiles of t with G - 1 degrees of freedom, G
+            clusters (Cameron and Miller 2015, Journal of Human Resources 50(2)). None where all are independent.
 
     Raises:
         UserError: A verdict is no verdict, the reference is unknown, or a group of models never meets or never loses
@@ -74,13 +88,16 @@ def bradley_terry(
     one, other = (np.array([place[name] for name in side]) for side in (first, second))
     _check_finite(names, one, other, points)
     values, errors = _fit(one, other, points, place[base], len(names), clusters)
-    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * errors
+    count = None if clusters is None else len(set(clusters))
+    degrees = math.inf if count is None else max(count - 1, 1)  # with fewer the errors are NaN, and so is all else
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * errors
+    ps = 2 * stats.t.sf(np.abs(values / errors), degrees)
     strengths = [
         Strength(name, *map(float, row))
-        for name, *row in zip(names, values, values - reach, values + reach, errors, strict=True)
+        for name, *row in zip(names, values, values - reach, values + reach, errors, ps, strict=True)
     ]
     strengths.sort(key=lambda strength: -strength.value)
-    return BradleyTerry(strengths, points.size, int((points == 0.5).sum()), base)
+    return BradleyTerry(strengths, points.size, int((points == 0.5).sum()), base, count)
 
 
 def _fit(
@@ -93,17 +110,24 @@ def _fit(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return strengths and errors, shape (models,) each, 0 and NaN for the base."""
     import statsmodels.api as sm  # half a second of pandas, which few commands need
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     sides = np.eye(models)[one] - np.eye(models)[other]
     free = np.arange(models) != base
     model = sm.GLM(points, sides[:, free], family=sm.families.Binomial())
-    if clusters is None:
-        fitted = model.fit(tol=1e-12)
-    else:
-        groups = np.unique(np.asarray(clusters), return_inverse=True)[1]
-        fitted = model.fit(tol=1e-12, cov_type="cluster", cov_kwds={"groups": groups})
+    groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    robust = groups is not None and groups.max() + 1 >= LEAST_CLUSTERS
+    how: dict[str, Any] = {"cov_type": "cluster", "cov_kwds": {"groups": groups}} if robust else {}
+    with warnings.catch_warnings():
+        # Separation was refused before: a perfect fit is one of shares, such as ties alone, which has finite strengths.
+        warnings.simplefilter("ignore", PerfectSeparationWarning)
+        fitted = model.fit(tol=1e-12, **how)
     values, errors = np.zeros(models), np.full(models, math.nan)
-    values[free], errors[free] = fitted.params, fitted.bse
+    values[free] = fitted.params
+    if groups is None:
+        errors[free] = fitted.bse
+    elif robust:
+        errors[free] = np.where(fitted.bse > _NO_ERROR, fitted.bse, math.nan)
     return values, errors
 
 
@@ -120,8 +144,6 @@ def _check(
             raise UserError(f"Bradley-Terry: the score of verdict {row} ('{one}' against '{other}') is {value}", hint)
     if clusters is not None and len(clusters) != points.size:
         raise ValueError(f"{len(clusters)} clusters for {points.size} verdicts")
-    if clusters is not None and len(set(clusters)) < 2:
-        raise UserError("Bradley-Terry: all verdicts are of one prompt", "errors by prompt need at least two prompts")
 
 
 def _check_finite(

@@ -156,6 +156,10 @@ def crossed_interval(
     return CrossedInterval(error, degrees, mean - reach, mean + reach)
 
 
+SQUARES_VANISH = 1e-100
+"""Values that differ by less have squares too small for a float: they are measured in units of their spread."""
+
+
 def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> CrossedEstimate:
     """Return the mean of a table with an interval for new prompts and new seeds.
 
@@ -176,6 +180,8 @@ def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> C
         flat = mean_estimate(complete.mean(axis=0), span=span)
         components = Components(0.0, unknown, unknown) if prompts > 1 else Components(*(math.nan,) * 3)
         return CrossedEstimate(*flat[:3], *(math.nan,) * 3, prompts, seeds, left_out, components)
+    if (spread := float(np.ptp(complete))) < SQUARES_VANISH:
+        return _scaled(crossed_mean(values / spread), spread)
     mean, squares = float(complete.mean()), mean_squares(complete)
     error, degrees, low, high = map(float, crossed_interval(mean, squares, prompts=prompts, seeds=seeds))
     if span is not None:
@@ -184,6 +190,14 @@ def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> C
     return CrossedEstimate(
         mean, low, high, error, degrees, p, prompts, seeds, left_out, components_of(squares, prompts, seeds)
     )
+
+
+def _scaled(estimate: CrossedEstimate, unit: float) -> CrossedEstimate:
+    """Return an estimate of values that were measured in multiples of a unit; a span plays no part at this size."""
+    value, low, high, error = (unit * number for number in estimate[:4])
+    prompt, seed, residual = (unit * unit * variance for variance in estimate.components)
+    components = Components(prompt, seed, residual)
+    return estimate._replace(value=value, low=low, high=high, standard_error=error, components=components)
 
 
 def contrast(

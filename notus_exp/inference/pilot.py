@@ -7,8 +7,11 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scipy import stats
+
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.inference.crossed import Components
+from notus_exp.statistics import CONFIDENCE
 
 COMPARISON = "comparison.json"
 
@@ -22,6 +25,18 @@ class Pilot(NamedTuple):
     prompts: int
     seeds: int
     variances: Components
+
+
+class SeedBound(NamedTuple):
+    """How large a variance between seeds may be that a pilot of so many seeds measured.
+
+    Attributes:
+        variance: One-sided 95 % upper bound, in the squared unit of the metric.
+        seeds: K of the pilot, at least 2.
+    """
+
+    variance: float
+    seeds: int
 
 
 def read_pilot(
@@ -55,6 +70,15 @@ def read_pilot(
     return [_pilot(one) for one in chosen]
 
 
+def family_size(folder: Path) -> int:
+    """Return how many primary contrasts a study has, the family whose p values Holm corrects; at least 1.
+
+    Raises:
+        UserError: There is no comparison, or it is unreadable.
+    """
+    return max(1, sum(bool(one["primary"]) for one in _read(folder)))
+
+
 def completed(pilot: Pilot, given: Components) -> Components:
     """Return a pilot's variances, with those that are given (not NaN) in their place.
 
@@ -79,6 +103,27 @@ def completed(pilot: Pilot, given: Components) -> Components:
         residual = 0.0 if math.isnan(residual) else min(residual, prompt)
         prompt -= residual
     return Components(prompt, seed, 0.0 if math.isnan(residual) else residual)
+
+
+def seed_bound(pilot: Pilot, given: Components) -> SeedBound | None:
+    """Return the upper bound of a pilot's seed variance; None where that variance is given or there is but one seed.
+
+    MS_seed is distributed as (n sigma_seed^2 + sigma_e^2) chi2(K - 1) / (K - 1), so that in 95 of 100 pilots
+
+        sigma_seed^2 <= ((K - 1) MS_seed / q - sigma_e^2) / n,    q the 5 % quantile of chi2(K - 1),
+
+    with MS_residual for sigma_e^2, which has (n - 1) times the degrees and counts as known. MS_seed is rebuilt from the
+    components as n seed + residual: where the estimate was cut to 0 that is MS_residual, which is no less than the
+    MS_seed that was measured, so that the bound is rather too wide. It takes the seeds' effects for normal. Two seeds
+    multiply MS_seed by 254, three by 19.5, five by 5.6, ten by 2.7.
+    """
+    measured = pilot.variances
+    if pilot.seeds < 2 or math.isnan(measured.seed) or not math.isnan(given.seed):
+        return None
+    degrees = pilot.seeds - 1
+    factor = degrees / float(stats.chi2.ppf(1 - CONFIDENCE, degrees))
+    expected = factor * (pilot.prompts * measured.seed + measured.residual)
+    return SeedBound((expected - measured.residual) / pilot.prompts, pilot.seeds)
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:

@@ -8,18 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 
+from notus_exp.commandline import check_arguments
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.hashing import digest
 from notus_exp.study.settings import Study
+from notus_exp.study.words import BASE_MODEL
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}")
 """Names of studies: they are folders."""
 ALONE = "all"
 """Name of the arm of a study that varies nothing but seeds."""
-FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study")
+FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study", "hydra")
 """Keys that are the same in all arms of a study, or are set by it."""
+MEANS = ("until", "output_dir", "tracking", "hardware", "hydra")
+"""Keys that change how runs are made and followed, and nothing that they compute."""
+LIMITS = ("study.name", "study.seeds", "study.max_hours", "study.max_cost", "study.batch")
+"""Settings of a study with which it is still the same study."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def define(settings: Study, overrides: Sequence[Override]) -> Definition:
     common = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
     only_seeds = [*swept] == ["seed"]
     settings = replace(settings, seeds=_seeds(settings, swept.pop("seed", None), common))
-    common = [override for override in common if _key(override) != "seed"]
+    common = [override for override in common if key_of(override) != "seed"]
     if only_seeds and not (settings.arms or settings.grid or settings.search.parameters):
         settings = replace(settings, arms={ALONE: []})
     grid = _grid(settings, swept)
@@ -88,7 +96,8 @@ def define(settings: Study, overrides: Sequence[Override]) -> Definition:
     for arm in arms:
         _check_arm(arm, common)
     if settings.name is None:
-        content = [kind, [[arm.name, arm.overrides] for arm in arms], common, str(settings.search.parameters)]
+        same = [override for override in results(common) if key_of(override) not in LIMITS]
+        content = [kind, [[arm.name, arm.overrides] for arm in arms], same, str(settings.search.parameters)]
         settings = replace(settings, name=f"{kind}-{digest(content)[:8]}")
     _check_settings(settings, arms)
     if settings.baseline is None and arms:
@@ -109,17 +118,40 @@ def written(value: Any) -> str:
         return "[" + ",".join(written(item) for item in value) + "]"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
-    return str(value)
+    text = str(value)
+    return text if not isinstance(value, str) or _reads_as_itself(text) else quoted(text)
 
 
 def quoted(text: str) -> str:
-    """Return a text as the right side of an override, whatever it contains."""
-    escaped = re.sub(r"(\\+)('|$)", lambda found: found.group(1) * 2 + found.group(2), text).replace("'", "\\'")
+    """Return a text as the right side of an override, whatever it contains: nothing in it is interpolated."""
+    literal = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
+    escaped = re.sub(r"(\\+)('|\Z)", lambda found: found.group(1) * 2 + found.group(2), literal).replace("'", "\\'")
     return f"'{escaped}'"
 
 
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """Return the key that an override sets or takes away."""
     return override.lstrip("+~").partition("=")[0]
+
+
+def results(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that change what a run computes, and not only how it is run and followed."""
+    return [override for override in overrides if _root(key_of(override)) not in MEANS]
+
+
+def _root(key: str) -> str:
+    return re.split(r"[./@]", key.lstrip("+~"))[0]
+
+
+def _reads_as_itself(text: str) -> bool:
+    """Say whether Hydra reads a bare text, alone and in a list, as that very text: as no number, list or reference."""
+    parser = OverridesParser.create()
+    try:
+        alone, listed = parser.parse_override(f"x={text}"), parser.parse_override(f"x=[{text}]")
+        values = None if alone.is_sweep_override() else (alone.value(), listed.value())
+    except HydraException:
+        return False
+    return values == (text, [text]) and "${" not in text
 
 
 def _values(override: Override) -> list[str]:
@@ -132,8 +164,10 @@ def _values(override: Override) -> list[str]:
 
 
 def _seeds(settings: Study, swept: list[str] | None, common: Sequence[str]) -> list[int]:
-    fixed = [override.partition("=")[2] for override in common if _key(override) == "seed"]
+    fixed = [override.partition("=")[2] for override in common if key_of(override) == "seed"]
     given = swept if swept is not None else fixed or None
+    if given is not None and "study.seeds" in map(key_of, common):
+        raise UserError(f"seed={','.join(given)} and study.seeds are both given", "leave one of them out")
     try:
         seeds = settings.seeds if given is None else [int(seed) for seed in given]
     except ValueError as error:
@@ -151,7 +185,7 @@ def _grid(settings: Study, swept: Mapping[str, list[str]]) -> dict[str, list[str
                 f"'{key}' is swept on the command line, but the study names what it varies by itself",
                 "leave the sweep out, or leave study=... out",
             )
-        if key.split(".")[0] in FIXED:
+        if _root(key) in FIXED:
             raise UserError(f"'{key}' is the same in all arms of a study, so it cannot be swept")
     grid |= swept
     for key, values in grid.items():
@@ -187,12 +221,17 @@ def _cells(grid: Mapping[str, list[str]]) -> list[Arm]:
 
 
 def _check_arm(arm: Arm, common: Sequence[str]) -> None:
-    given = {_key(override): override for override in common}
+    if not arm.name.strip() or not arm.name.isprintable() or arm.name == BASE_MODEL:
+        raise UserError(
+            f"study.arms: '{arm.name}' cannot be the name of an arm", "give it a name of its own, on a line"
+        )
+    given = {key_of(override): override for override in common}
+    check_arguments(arm.overrides)
     for override in arm.overrides:
-        key = _key(override)
+        key = key_of(override)
         if "=" not in override and not override.startswith("~"):
             raise UserError(f"study.arms: '{override}' of arm '{arm.name}' is no override", "write KEY=VALUE")
-        if key.split(".")[0] in FIXED:
+        if _root(key) in FIXED:
             raise UserError(
                 f"arm '{arm.name}' sets '{key}', which is the same in all arms of a study",
                 "set study.seeds for seeds; give the others on the command line",
@@ -215,6 +254,10 @@ def _check_settings(settings: Study, arms: Sequence[Arm]) -> None:
         raise UserError(
             f"study.baseline='{settings.baseline}' is no arm of this study", did_you_mean(settings.baseline, names)
         )
+    for section, keys in (("study.tune", settings.tune), ("study.search.parameters", settings.search.parameters)):
+        for key in keys:
+            if _root(key) in FIXED:
+                raise UserError(f"{section}: '{key}' is the same in all runs of a study")
     if settings.tune:
         _check_tuning(settings, arms)
 
@@ -232,8 +275,8 @@ def _check_tuning(settings: Study, arms: Sequence[Arm]) -> None:
         if not settings.tuning.values.get(key):
             raise UserError(
                 f"study.tune asks for '{key}', but it has no candidates",
-                f"add '+study.tuning.values.{key}=[...]'; known: {', '.join(settings.tuning.values)}",
+                f"add 'study.tuning.values={{{key}:[...]}}'; known: {', '.join(settings.tuning.values)}",
             )
         for arm in arms:
-            if key in [_key(override) for override in arm.overrides]:
+            if key in map(key_of, arm.overrides):
                 raise UserError(f"arm '{arm.name}' sets '{key}', which study.tune tunes", "leave it out on one side")

@@ -41,20 +41,22 @@ def runs_of(folder: Path, study: dict[str, Any]) -> dict[str, dict[int, dict[str
     for arm, spec in study["arms"].items():
         runs = {int(seed): read_run(folder, run) for seed, run in spec["runs"].items()}
         for seed, reason in unplanned.get(arm, {}).items():
-            if runs.get(int(seed), {}).get("status", NOT_STARTED) == NOT_STARTED:
+            # one that was killed could not say so: its own record still calls it running
+            if runs.get(int(seed), {}).get("status", NOT_STARTED) in (NOT_STARTED, "running"):
                 runs[int(seed)] = {"status": "failed", "error": reason}
         found[arm] = dict(sorted(runs.items()))
     return found
 
 
 def read_run(folder: Path, run: str) -> dict[str, Any]:
-    """Return the content of a run's run.json; `{"status": "not started"}` where there is none.
-
-    Raises:
-        UserError: It is no JSON.
-    """
+    """Return the content of a run's run.json; only a `status` where there is none, and an `error` if it is damaged."""
     path = outputs(folder) / "runs" / run / RUN_JSON
-    return _read(path) if path.is_file() else {"status": NOT_STARTED}
+    if not path.is_file():
+        return {"status": NOT_STARTED}
+    try:
+        return _read(path)
+    except UserError:  # the run's next attempt writes it anew
+        return {"status": "failed", "error": f"{RUN_JSON} is damaged; the study's command writes it again"}
 
 
 def artifact(folder: Path, run: dict[str, Any], node: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from notus_exp import config as configuration
 from notus_exp import task
 from notus_exp.pipeline import Run
 from notus_exp.schema import Config
+from notus_exp.study import launchers
 
 
 class Ended(NamedTuple):
@@ -44,6 +46,7 @@ class Jobs:
 
     def __init__(self, loader: ConfigLoader, launcher: Launcher, master: DictConfig, console: Console) -> None:
         self._loader, self._launcher, self._master, self._console = loader, launcher, master, console
+        launchers.settle(launcher, master.hardware)
         self._launched = 0
 
     @property
@@ -83,9 +86,16 @@ class Jobs:
 
         Args:
             batch: The overrides of each run.
+
+        Raises:
+            Exception: Anything of the launcher's own, such as a job that was killed.
         """
-        returns = self._launcher.launch([list(overrides) for overrides in batch], initial_job_idx=self._launched)
-        self._launched += len(batch)
+        first, self._launched = self._launched, self._launched + len(batch)
+        try:
+            returns = self._launcher.launch([list(overrides) for overrides in batch], initial_job_idx=first)
+        except KeyboardInterrupt:
+            launchers.cancel_submitted()
+            raise
         return [_ended(one) for one in returns]
 
 
@@ -93,6 +103,7 @@ def _ended(job: JobReturn) -> Ended:
     try:
         outcome: Any = job.return_value
     except Exception as error:  # whatever a run or its launcher died of is one failed run
+        traceback.print_exception(error)
         return Ended("failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
     if outcome.error:
         return Ended("failed", str(outcome.error))

@@ -18,8 +18,11 @@ from notus_exp.pipeline import Run
 from notus_exp.schema import Stage
 from notus_exp.study.forecast import Forecast, in_words
 from notus_exp.study.index import read_run
-from notus_exp.study.jobs import Jobs
+from notus_exp.study.jobs import Ended, Jobs
 from notus_exp.study.prepare import prepare
+
+POLL_SECONDS = 0.5
+"""How often a process looks whether another one has let go of a run."""
 
 
 class Planned(NamedTuple):
@@ -36,6 +39,18 @@ class Planned(NamedTuple):
     seed: int
     overrides: list[str]
     run: Run
+
+
+class Launched(NamedTuple):
+    """How launching went.
+
+    Attributes:
+        failed: Run id -> reason.
+        stopped: Why some runs were not started, else None.
+    """
+
+    failed: dict[str, str]
+    stopped: str | None
 
 
 @dataclass
@@ -130,8 +145,8 @@ def launch(
     batch: int | None,
     stop: Callable[[], str | None],
     console: Console,
-) -> dict[str, str]:
-    """Run what is missing, shared stages first; return run id -> reason of those that failed or were not started.
+) -> Launched:
+    """Run what is missing, shared stages first, and tell how that went.
 
     Args:
         jobs: Composes and launches.
@@ -146,18 +161,16 @@ def launch(
         prepare([one.run for one in left], folder, console)
     size = batch or (1 if jobs.in_process else max(1, len(left)))
     failed: dict[str, str] = {}
-    done = len(planned) - len(left)
     while left:
         if reason := stop():
             console.print(f"{reason}: {len(left)} runs are not started; the same command goes on with them")
-            return failed | {one.run.id: f"not started: {reason}" for one in left}
-        # those that another process has in hand come last: they will probably be finished by then
-        left.sort(key=lambda one: _taken(one.run))
-        now, left = left[:size], left[size:]
+            return Launched(failed, reason)
+        now = [one for one in left if not _taken(one.run)][:size]
+        if not now:
+            _await(left, console)
         for one in now:
-            console.rule(f"run {done + 1} of {len(planned)}: {one.arm}, seed {one.seed}", align="left")
-            done += 1
-        for one, ended in zip(now, jobs.launch([one.overrides for one in now]), strict=True):
+            console.rule(f"run {planned.index(one) + 1} of {len(planned)}: {one.arm}, seed {one.seed}", align="left")
+        for one, ended in zip(now, _launch_batch(jobs, now, folder) if now else [], strict=True):
             if ended.status != "finished":
                 failed[one.run.id] = ended.reason or ended.status
                 console.print(
@@ -165,18 +178,52 @@ def launch(
                     markup=False,
                     highlight=False,
                 )
-    return failed
+        tried = {one.run.id for one in now}
+        # another process that works on the study may have finished some of the others
+        left = missing([one for one in left if one.run.id not in tried], folder)
+    return Launched(failed, None)
+
+
+def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ended]:
+    """Launch runs; where the launcher itself fails, such as for a job that was killed, their own records tell."""
+    try:
+        return jobs.launch([one.overrides for one in now])
+    except Exception as error:
+        lines = str(error).splitlines() or [""]
+        reason = f"the launcher failed: {type(error).__name__}: {lines[0]}"
+    while any(_taken(one.run) for one in now):  # it does not wait for the others
+        time.sleep(POLL_SECONDS)
+    records = [read_run(folder, one.run.id) for one in now]
+    return [
+        Ended("finished", None)
+        if record["status"] == "finished"
+        else Ended("failed", str(record.get("error") or reason).splitlines()[0])
+        for record in records
+    ]
+
+
+def _await(left: Sequence[Planned], console: Console) -> None:
+    """Wait until another process lets go of one of these runs: it finished it, or was stopped."""
+    console.print(f"waiting for another process: it has the last {len(left)} runs in hand")
+    while all(_taken(one.run) for one in left):
+        time.sleep(POLL_SECONDS)
 
 
 def check_alike(planned: Sequence[Planned], metric: str) -> None:
-    """Refuse arms that could not be compared, before anything is spent: other data, split or evaluation.
+    """Refuse, before anything is spent, arms that cannot be compared: other data, split or evaluation, or the same.
 
     Raises:
         UserError: Naming two arms and what differs.
     """
     first = planned[0]
     scored = metric.split("/")[0]
-    for one in planned[1:]:
+    owner: dict[str, str] = {}
+    for one in planned:
+        if owner.setdefault(one.run.id, one.arm) != one.arm:
+            raise UserError(
+                f"arms '{owner[one.run.id]}' and '{one.arm}' are the same: they differ in nothing that moves a result",
+                "leave one of them out",
+            )
         for what, of in (("feedback (data=...)", _feedback), ("split", _split), (f"evaluation.{scored}", _asked)):
             if of(one.run, scored) != of(first.run, scored):
                 raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp import display, workers
+from notus_exp.artifacts import locked
 from notus_exp.errors import UserError
 from notus_exp.execution import Job, execute
 from notus_exp.files import EVENTS
@@ -28,26 +29,37 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
     """Make what the runs share, each artifact once: feedback and pairs here, then base models and references.
 
     All references of a kind go to one worker, which computes the union of the log-probs that they miss. What fails here
-    is said and left to the runs that need it: they fail with the same reason, in their own record.
+    is said and left to the runs that need it: they fail with the same reason, in their own record. Of several processes
+    that work on a study one prepares, and the others wait for it.
 
     Args:
         runs: The runs that are to be started.
         folder: The study's, for events, job and log.
         console: Where progress is shown.
     """
-    events = folder / EVENTS
-    events.write_text("", encoding="utf-8")
-    screen = display.Display(console)
-    with workers.following(events, [screen.show]), screen:
-        for run, nodes in _missing(runs, CURATED):
-            for node in nodes:
-                if _inputs_exist(run, node, []):
-                    _attempt(lambda job: execute(job.nodes[0], job), _job(run, [node], folder), console)
-        for run, nodes in _missing(runs, SCORED):
-            if run.config.hardware.device is Device.cuda and not cuda_devices():
-                console.print("no CUDA device here: each run computes the reference log-probs that it misses")
-                continue
-            nodes = [node for node in nodes if _inputs_exist(run, node, nodes)]
+    with locked(folder / ".lock", lambda: console.print("waiting for another process that prepares this study")):
+        events = folder / EVENTS
+        events.write_text("", encoding="utf-8")
+        screen = display.Display(console)
+        with workers.following(events, [screen.show]), screen:
+            _curate(runs, folder, console)
+            _score(runs, folder, console)
+
+
+def _curate(runs: Sequence[Run], folder: Path, console: Console) -> None:
+    for run, nodes in _missing(runs, CURATED):
+        for node in nodes:
+            if _inputs_exist(run, node, []):
+                _attempt(lambda job: execute(job.nodes[0], job), _job(run, [node], folder), console)
+
+
+def _score(runs: Sequence[Run], folder: Path, console: Console) -> None:
+    for run, nodes in _missing(runs, SCORED):
+        if run.config.hardware.device is Device.cuda and not cuda_devices():
+            console.print("no CUDA device here: each run computes the reference log-probs that it misses")
+            continue
+        nodes = [node for node in nodes if _inputs_exist(run, node, nodes)]
+        if nodes:
             precision = run.config.dpo.precision
             make = partial(workers.make_in_worker, folder=folder, precision=precision, say=console.print)
             _attempt(make, _job(run, nodes, folder), console)
@@ -81,5 +93,6 @@ def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
 def _attempt(make: Callable[[Job], object], job: Job, console: Console) -> None:
     try:
         make(job)
-    except UserError as error:
-        console.print(f"{error}; the runs that need it will fail", markup=False, highlight=False)
+    except Exception as error:  # an unexpected one is met again, with its traceback, by the run that needs this
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        console.print(f"{what}\n  the runs that need this will fail, the others go on", markup=False, highlight=False)

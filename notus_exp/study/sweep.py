@@ -15,20 +15,21 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from notus_exp import config as configuration
-from notus_exp.artifacts import write_json
+from notus_exp.commandline import JUDGE_READS
 from notus_exp.credentials import without_credentials
 from notus_exp.display import make_console, shorten
 from notus_exp.errors import UserError
+from notus_exp.evaluation.chosen import JUDGED
 from notus_exp.ranges import check
 from notus_exp.schema import Config, Stage
 from notus_exp.scoring.report import show as show_report
 from notus_exp.study import planned as plans
-from notus_exp.study import tuning
+from notus_exp.study import record, tuning
 from notus_exp.study.definition import Arm, Definition, define, quoted
-from notus_exp.study.index import STUDY_JSON, read_run, read_study
+from notus_exp.study.index import read_run
 from notus_exp.study.jobs import Jobs
 from notus_exp.study.metrics import is_known, known_metrics
-from notus_exp.study.planned import Budget, Planned
+from notus_exp.study.planned import Budget, Launched, Planned
 from notus_exp.study.settings import Study
 
 
@@ -79,41 +80,41 @@ def _member(arm: Arm) -> list[str]:
 def _compare_arms(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> None:
     settings = definition.settings
     overrides = {arm.name: [*_common(definition), *_member(arm)] for arm in definition.arms}
-    tried: list[tuning.Candidate] = []
-    if settings.tune:
-        tried = tuning.candidates(jobs, settings, overrides)
-        planned = [planned for one in tried for planned in one.runs]
-    else:
-        planned = _plan(jobs, settings, overrides)
-    config = planned[0].run.config
-    plans.check_alike(planned, settings.metric)
-    compared = config.until in (Stage.config, Stage.evaluation)
-    if compared:
-        _check_metrics(settings, planned)
-    _check_costs(settings, config)
-    if definition.common and folder.exists():
-        _check_same(definition, folder)
-    plans.show(planned, folder, console if not only_shown else make_console(sys.stdout))
+    planned = _plan(jobs, settings, overrides)
+    tried = tuning.candidates(jobs, settings, overrides) if settings.tune else []
+    _check(definition, planned, tried, folder)
+    out = make_console(sys.stdout) if only_shown else console
+    plans.show([run for one in tried for run in one.runs] or planned, folder, out)
+    if tried:
+        out.print(f"these runs tune {', '.join(settings.tune)}; then {len(planned)} runs compare the arms")
     if only_shown:
         return
+    if count := record.replaced(planned, folder):
+        console.print(f"note: data, code or libraries changed: {count} finished runs leave this study for new ones")
+    study = record.describe(definition)
+    if not tried:
+        record.note_runs(study, planned)
+    record.write(folder, study)
     budget = Budget(settings.max_hours, settings.max_cost, folder)
-    study = _study_json(definition)
-    _write(folder, study)
-    unplanned: dict[str, str] = {}
-    if settings.tune:
-        unplanned |= _launch(jobs, planned, folder, settings, budget, console)
+    spending = [run.run.id for one in tried for run in one.runs]
+    if tried:
+        launched = _launch(
+            jobs, [run for one in tried for run in one.runs], spending, folder, settings, budget, console
+        )
         study["tuning"] = tuning.outcome(folder, settings, tried)
-        overrides = _tuned(study, overrides, settings)
-        planned = _plan(jobs, settings, overrides)
-        _note_runs(study, planned)
-        _write(folder, study)
-    else:
-        _note_runs(study, planned)
-        _write(folder, study)
-    unplanned |= _launch(jobs, planned, folder, settings, budget, console)
-    _note_failures(study, planned, unplanned, folder)
-    _write(folder, study)
-    if compared:
+        record.write(folder, study)
+        if launched.stopped:  # arms are compared after the same number of candidates, or not at all
+            return
+        planned = _plan(jobs, settings, _tuned(study, overrides, settings))
+        record.note_runs(study, planned)
+        record.write(folder, study)
+        plans.show(planned, folder, console)
+    spending += [one.run.id for one in planned]
+    launched = _launch(jobs, planned, spending, folder, settings, budget, console)
+    record.note_failures(study, planned, launched.failed, folder)
+    record.write(folder, study)
+    config = planned[0].run.config
+    if _compared(config):
         _conclude(study, config, folder, console)
     _raise_failures(study, planned, folder)
 
@@ -122,12 +123,22 @@ def _plan(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]]) -
     return [one for arm, given in overrides.items() for one in plans.plan_arm(jobs, arm, settings.seeds, given)]
 
 
+def _compared(config: Config) -> bool:
+    """Say whether runs go far enough to be compared."""
+    return config.until in (Stage.config, Stage.evaluation)
+
+
 def _launch(
-    jobs: Jobs, planned: Sequence[Planned], folder: Path, settings: Study, budget: Budget, console: Console
-) -> dict[str, str]:
-    ids = [one.run.id for one in planned]
+    jobs: Jobs,
+    planned: Sequence[Planned],
+    spending: Sequence[str],
+    folder: Path,
+    settings: Study,
+    budget: Budget,
+    console: Console,
+) -> Launched:
     return plans.launch(
-        jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(ids), console=console
+        jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(spending), console=console
     )
 
 
@@ -148,8 +159,22 @@ def _tuned(study: dict[str, Any], overrides: Mapping[str, Sequence[str]], settin
     return complete
 
 
-def _check_metrics(settings: Study, planned: Sequence[Planned]) -> None:
-    """Check that every arm will report the primary metric, and what tuning optimises."""
+# -------------------------------------------------------------------------------------------------------------- checks
+def _check(definition: Definition, planned: Sequence[Planned], tried: Sequence[tuning.Candidate], folder: Path) -> None:
+    """Check everything that can be known before anything is spent."""
+    settings, config = definition.settings, planned[0].run.config
+    plans.check_alike(planned, settings.metric)
+    if _compared(config):
+        _check_metric(settings, planned)
+        tuning.check_tunable(settings, tried)
+    elif settings.tune:
+        raise UserError(f"study.tune needs evaluations, but until={config.until.name}", "leave one of them out")
+    _check_costs(settings, config)
+    record.check_same(definition, folder)
+
+
+def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
+    """Check that every arm will report the primary metric."""
     for one in {planned.arm: planned for planned in planned}.values():
         known = known_metrics(one.run.config)
         if not is_known(settings.metric, known):
@@ -157,79 +182,16 @@ def _check_metrics(settings: Study, planned: Sequence[Planned]) -> None:
                 f"study.metric={settings.metric} is not measured by arm '{one.arm}'",
                 f"it measures {', '.join(known)}",
             )
-        if settings.tune:
-            tuning.require_tunable(settings, known)
 
 
 def _check_costs(settings: Study, config: Config) -> None:
-    judged = any(getattr(config.evaluation, name) for name in ("alpaca_eval", "mt_bench"))
-    if settings.max_cost is not None and judged and config.judge.input_price is None:
+    judged = any(getattr(config.evaluation, name) for name in JUDGED)
+    paid = "input_price" in JUDGE_READS[config.judge.name]
+    if settings.max_cost is not None and judged and paid and config.judge.input_price is None:
         raise UserError(
             f"study.max_cost={settings.max_cost:g} cannot be kept without prices",
             "add judge.input_price=USD and judge.output_price=USD, per million tokens",
         )
-
-
-def _check_same(definition: Definition, folder: Path) -> None:
-    """Refuse a study whose name belongs to one with another meaning of the same arms."""
-    try:
-        before = read_study(folder)
-    except UserError:
-        return
-    now = _study_json(definition)
-    for arm, spec in now["arms"].items():
-        known = before["arms"].get(arm)
-        if known is not None and _results(known["overrides"]) != _results(spec["overrides"]):
-            raise UserError(
-                f"the study '{definition.name}' exists, and its arm '{arm}' is another: {' '.join(known['overrides'])}",
-                "give another study.name=NAME",
-            )
-
-
-def _results(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides that change what a run computes, and not only how it is run and followed."""
-    means = ("until", "output_dir", "tracking", "hardware", "hydra")
-    return [one for one in overrides if one.lstrip("+~").split("=")[0].split(".")[0].split("/")[0] not in means]
-
-
-# --------------------------------------------------------------------------------------------------------------- index
-def _study_json(definition: Definition) -> dict[str, Any]:
-    settings = definition.settings
-    common = [override for override in definition.common if not override.lstrip("+").startswith("study.")]
-    return {
-        "name": definition.name,
-        "kind": definition.kind,
-        "command": without_credentials(sys.argv[1:]),
-        "metric": settings.metric,
-        "baseline": settings.baseline,
-        "margin": settings.margin,
-        "seeds": settings.seeds,
-        "factors": definition.factors,
-        "arms": {
-            arm.name: {"overrides": [*common, *arm.overrides], "levels": arm.levels, "tuned": {}, "runs": {}}
-            for arm in definition.arms
-        },
-        "tuning": None,
-        "unplanned": {},
-    }
-
-
-def _note_runs(study: dict[str, Any], planned: Sequence[Planned]) -> None:
-    for one in planned:
-        study["arms"][one.arm]["runs"][str(one.seed)] = one.run.id
-
-
-def _note_failures(study: dict[str, Any], planned: Sequence[Planned], reasons: Mapping[str, str], folder: Path) -> None:
-    """Keep the reasons of runs that left no record of their own, such as one whose launcher died."""
-    for one in planned:
-        recorded = read_run(folder, one.run.id)["status"] in ("finished", "failed", "pruned", "interrupted")
-        if one.run.id in reasons and not recorded and not reasons[one.run.id].startswith("not started"):
-            study["unplanned"].setdefault(one.arm, {})[str(one.seed)] = reasons[one.run.id]
-
-
-def _write(folder: Path, study: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / STUDY_JSON, dict(study))
 
 
 # ----------------------------------------------------------------------------------------------------------------- end
@@ -259,9 +221,11 @@ def _raise_failures(study: Mapping[str, Any], planned: Sequence[Planned], folder
     lost = [arm for arm in study["arms"] if not study["arms"][arm]["runs"]]
     failed |= {arm: next(iter(study["unplanned"][arm].values())) for arm in lost if study["unplanned"].get(arm)}
     if failed:
+        finished = any(read_run(folder, one.run.id)["status"] == "finished" for one in planned)
+        rest = f"the others are compared in {shorten(folder)}" if finished else "there is nothing to compare"
         shown = "\n  ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise UserError(
-            f"{len(failed)} of {len(planned)} runs failed; the others are compared in {shorten(folder)}\n  {shown}",
+            f"{len(failed)} of {len(planned)} runs failed; {rest}\n  {shown}",
             "the same command tries them again",
         )
 
@@ -270,10 +234,11 @@ def _raise_failures(study: Mapping[str, Any], planned: Sequence[Planned], folder
 def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> None:
     from notus_exp.study.search.run import run_search
 
+    record.check_same(definition, folder)
     settings = definition.settings
     budget = Budget(settings.max_hours, settings.max_cost, folder)
     search = settings.search
-    study = _study_json(definition) | {
+    study = record.describe(definition) | {
         "search": {
             "storage_file": None if search.storage else "optuna.db",
             "storage": without_credentials(search.storage) if search.storage else None,
@@ -285,9 +250,14 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
         }
     }
     if not only_shown:
-        _write(folder, study)
-    run_search(jobs, settings, folder, _common(definition), console, lambda: budget.exhausted(_ids(folder)))
-    _conclude_search(folder, console)
+        record.write(folder, study)
+
+    def may_start() -> str | None:
+        return budget.exhausted(_ids(folder) if settings.max_cost is not None else [])
+
+    run_search(jobs, settings, folder, _common(definition), console, may_start)
+    if not only_shown:
+        _conclude_search(folder, console)
 
 
 def _ids(folder: Path) -> list[str]:

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notus_exp.config import chosen_evaluations
 from notus_exp.errors import UserError
+from notus_exp.evaluation.chosen import HELD_OUT
 from notus_exp.inference.crossed import crossed_mean
-from notus_exp.study.definition import written
+from notus_exp.study.definition import key_of, written
 from notus_exp.study.index import read_run
 from notus_exp.study.jobs import Jobs
+from notus_exp.study.metrics import known_metrics
 from notus_exp.study.planned import Planned, plan_arm
 from notus_exp.study.settings import Study
 from notus_exp.study.values import run_values, seed_table, span
@@ -37,6 +40,8 @@ class Candidate(NamedTuple):
 def candidates(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]]) -> list[Candidate]:
     """Return what is tried: for every arm all combinations of the candidates of `study.tune`.
 
+    Evaluations whose prompts are fixed have none for tuning; they are left to the runs that are compared.
+
     Args:
         jobs: Composes.
         settings: The study's.
@@ -48,11 +53,23 @@ def candidates(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str
     choices = [[(key, written(value)) for value in settings.tuning.values[key]] for key in settings.tune]
     found = []
     for arm, given in overrides.items():
+        held_out = _held_out(jobs, given)
         for combination in itertools.product(*choices):
             values = dict(combination)
-            complete = [*given, *(f"{key}={value}" for key, value in values.items()), VALIDATION]
+            complete = [*held_out, *(f"{key}={value}" for key, value in values.items()), VALIDATION]
             found.append(Candidate(arm, values, plan_arm(jobs, arm, settings.tuning.seeds, complete)))
     return found
+
+
+def _held_out(jobs: Jobs, overrides: Sequence[str]) -> list[str]:
+    """Return overrides with the evaluations that have validation prompts alone, and without settings of the others."""
+    chosen = chosen_evaluations(jobs.load(overrides)[0])
+    kept = [name for name in chosen if name in HELD_OUT]
+    if kept == chosen:
+        return list(overrides)
+    dropped = tuple(f"evaluation.{name}." for name in chosen if name not in HELD_OUT)
+    others = [override for override in overrides if not key_of(override).startswith(dropped)]
+    return [*others, f"evaluation=[{','.join(kept)}]"]
 
 
 def outcome(folder: Path, settings: Study, tried: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
@@ -103,16 +120,17 @@ def _estimate(folder: Path, runs: Sequence[Mapping[str, Any]], metric: str) -> d
     return {"value": estimate.value, **ends}
 
 
-def require_tunable(settings: Study, known: Sequence[str]) -> None:
+def check_tunable(settings: Study, tried: Sequence[Candidate]) -> None:
     """Check that what tuning optimises is measured on validation prompts.
 
     Raises:
         UserError: It is measured on a benchmark's own prompts, or not at all.
     """
     metric = settings.tuning.metric or settings.metric
-    if metric not in known:
-        usable = [name for name in known if name.split("/")[0] in ("preferences", "verifiable")]
-        raise UserError(
-            f"tuning cannot optimise '{metric}': it is not measured on validation prompts",
-            f"set study.tuning.metric to one of {', '.join(usable[:8])}, ...",
-        )
+    for one in tried:
+        known = known_metrics(one.runs[0].run.config)
+        if metric not in known:
+            raise UserError(
+                f"tuning cannot optimise '{metric}': arm '{one.arm}' does not measure it on validation prompts",
+                f"set study.tuning.metric to one of {', '.join(known[:8])}, ...",
+            )

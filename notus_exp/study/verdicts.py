@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.inference.bradley_terry import bradley_terry
+from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
 from notus_exp.inference.multiplicity import adjust
 from notus_exp.scoring.report import Report, Table, number, p_value, span
 from notus_exp.statistics import CONFIDENCE
 from notus_exp.study.contrasts import Contrast, contrast, estimate_json, estimate_of, family_json
 from notus_exp.study.values import Array, seed_table
-from notus_exp.study.verdict_files import GAMES, Games, Values, games_of, kind_of, read_table, values_of
-from notus_exp.study.words import p_words
+from notus_exp.study.verdict_columns import Asked
+from notus_exp.study.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
+from notus_exp.study.words import UNKNOWN, p_words
 
 _PERCENT = (0.0, 100.0)
 
@@ -39,6 +39,13 @@ class Options:
     alpaca_eval: bool = False
     scale: float | None = None
     clusters: str | None = None
+    prompt_column: str | None = None
+    models: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def asked(self) -> Asked:
+        """Return the columns that it names."""
+        return Asked(self.clusters, self.prompt_column, self.models)
 
 
 def report(path: Path, options: Options) -> Report:
@@ -52,7 +59,9 @@ def report(path: Path, options: Options) -> Report:
         UserError: The file cannot be used, an option does not fit its kind, or the baseline is not in it.
     """
     table = read_table(path)
-    kind = options.kind or kind_of(table, path, options.clusters)
+    kind = options.kind or kind_of(table, path, options.asked)
+    if kind != WIDE and options.models:
+        raise UserError(f"--models goes with a table of kind {WIDE}, and '{path}' is {kind}", "leave it out")
     if kind == GAMES:
         for name, given in (
             ("--margin", options.margins),
@@ -61,10 +70,8 @@ def report(path: Path, options: Options) -> Report:
         ):
             if given:
                 raise UserError(f"{name} does nothing with games of two models each", "leave it out")
-        return _of_games(games_of(table, path, clusters=options.clusters), options)
-    values = values_of(
-        table, kind, path, clusters=options.clusters, alpaca_eval=options.alpaca_eval, scale=options.scale
-    )
+        return _of_games(games_of(table, path, options.asked), options)
+    values = values_of(table, kind, path, options.asked, alpaca_eval=options.alpaca_eval, scale=options.scale)
     return _of_values(values, kind, options)
 
 
@@ -112,18 +119,26 @@ class _Models:
     def table(self, model: str, seeds: Sequence[str]) -> Array:
         return seed_table([self._columns[model][seed] for seed in seeds], self.prompts)
 
-    def units(self, table: Array) -> tuple[Array, int, int]:
-        """Return a table by independent units, its complete prompts and those left out."""
+    def unshared(self, model: str, other: str) -> str:
+        """Say which seeds one of two models has alone and a contrast of them leaves out; "" where there are none."""
+        alone = [
+            f"{', '.join(sorted(set(self._columns[one]) - set(self._columns[two])))} of {one}"
+            for one, two in ((model, other), (other, model))
+            if set(self._columns[one]) - set(self._columns[two])
+        ]
+        return f"{model} against {other} leaves out seeds that they do not share: {'; '.join(alone)}" if alone else ""
+
+    def units(self, table: Array) -> tuple[Array, dict[str, int]]:
+        """Return a table by independent units, and how many prompts are complete, left out, and clusters of them."""
         complete = ~np.isnan(table).any(axis=0) if len(table) else np.zeros(table.shape[1], dtype=bool)
         prompts = int(complete.sum())
         left_out = table.shape[1] - prompts
-        if self.clusters is None or not prompts:
-            return table, prompts, left_out
-        return (
-            by_cluster(table[:, complete], [self.clusters[place] for place in np.flatnonzero(complete)]),
-            prompts,
-            left_out,
-        )
+        counts = {"prompts": prompts, "left_out": left_out}
+        if self.clusters is None:
+            return table, counts
+        names = [self.clusters[place] for place in np.flatnonzero(complete)]
+        counts["clusters"] = len(set(names))
+        return by_cluster(table[:, complete], names) if prompts else table, counts
 
 
 def _clusters(table: pl.DataFrame, prompts: Sequence[str]) -> list[str]:
@@ -145,33 +160,48 @@ def _of_values(values: Values, kind: str, options: Options) -> Report:
     for model in values.models:
         if model != baseline:
             seeds = models.seeds(model, baseline)
-            units, *counted = models.units(models.table(model, seeds) - models.table(baseline, seeds))
+            units, counted = models.units(models.table(model, seeds) - models.table(baseline, seeds))
             reach = (-100.0, 100.0) if limits else None
             family.append(contrast(units, "", model, baseline, margins=options.margins, span=reach))
-            counts.append(dict(zip(("prompts", "left_out"), counted, strict=True)))
+            counts.append(counted)
     rows = [row | count for row, count in zip(family_json(family, unit), counts, strict=True)]
     for row, found in zip(rows, family, strict=True):
         del row["metric"], row["primary"]
         row["equivalence"] = [test._asdict() for test in found.tests]
+        if row.get("clusters") == 1:
+            row["words"] = f"{UNKNOWN}: all {row['prompts']} prompts are of one cluster, so there is no interval"
     sentences = [f"{row['arm']} against {row['reference']}: {row['words']}" for row in rows]
     notes = [*values.notes, *_notes(models, baseline, options)]
+    if options.clusters is not None:
+        notes += _cluster_notes([*means, *rows], options.clusters)
     data = {"kind": kind, "baseline": baseline, "models": means, "contrasts": rows, "notes": notes}
-    tables = [_means_table(means, unit), _contrasts_table(rows, family, baseline, unit)]
+    tables = [_means_table(means, unit), *([_contrasts_table(rows, family, baseline, unit)] if family else [])]
     return Report(data, tables, [*sentences, *notes])
 
 
 def _notes(models: _Models, baseline: str, options: Options) -> list[str]:
     notes = []
-    if options.baseline is None:
+    if len(models.models) == 1:
+        notes.append(f"{baseline} is the only model, so there is nothing to compare it with")
+    elif options.baseline is None:
         notes.append(f"the baseline is {baseline}, the first in the file; --baseline names another")
+    notes += [said for model in models.models if (said := models.unshared(model, baseline))]
     if all(len(models.seeds(model)) == 1 for model in models.models):
         notes.append("one value a model and prompt: how much training seeds move a model is not covered")
     return notes
 
 
 def _mean(models: _Models, model: str, limits: tuple[float, float] | None) -> dict[str, Any]:
-    units, prompts, left_out = models.units(models.table(model, models.seeds(model)))
-    return {"model": model, **estimate_json(estimate_of(units, span=limits)), "prompts": prompts, "left_out": left_out}
+    units, counts = models.units(models.table(model, models.seeds(model)))
+    return {"model": model, **estimate_json(estimate_of(units, span=limits)), **counts}
+
+
+def _cluster_notes(rows: Sequence[dict[str, Any]], column: str) -> list[str]:
+    """Say how many clusters there are: one number where all models and contrasts have it, else least and most."""
+    counts = sorted({int(row["clusters"]) for row in rows})
+    counted = " to ".join(map(str, sorted({counts[0], counts[-1]})))
+    few = [_few_words(count) for count in counts if 1 < count < FEW_CLUSTERS][:1]
+    return [f"errors are clustered by '{column}'; clusters: {counted}", *few]
 
 
 def _means_table(means: Sequence[dict[str, Any]], unit: str) -> Table:
@@ -191,13 +221,13 @@ def _means_table(means: Sequence[dict[str, Any]], unit: str) -> Table:
 def _contrasts_table(rows: Sequence[dict[str, Any]], family: Sequence[Contrast], baseline: str, unit: str) -> Table:
     digits = 2 if unit else 4
     margins = [test.margin for test in family[0].tests] if family else []
-    columns = ["", "difference", "95 %", "prompts", "p", "Holm", "Benjamini-Hochberg", "verdict"]
+    columns = ["", "difference", "95 %", "prompts", "seeds", "left out", "p", "Holm", "Benjamini-Hochberg", "verdict"]
     shown = [
         [
             row["arm"],
             number(row["value"], digits),
             span(row["low"], row["high"], digits),
-            str(row["prompts"]),
+            *(str(row[name]) for name in ("prompts", "seeds", "left_out")),
             *(p_value(row[name]) for name in ("p", "holm", "benjamini_hochberg")),
             row["verdict"],
             *("yes" if test["equivalent"] else "not shown" for test in row["equivalence"]),
@@ -212,26 +242,34 @@ def _of_games(games: Games, options: Options) -> Report:
     baseline = _baseline(options.baseline, names)
     found = bradley_terry(games.first, games.second, games.score, reference=baseline, clusters=games.clusters)
     rivals = [strength for strength in found.strengths if strength.name != baseline]
-    ps = [2 * float(stats.norm.sf(abs(strength.value / strength.standard_error))) for strength in rivals]
-    adjusted = dict(zip((strength.name for strength in rivals), zip(ps, adjust(ps), strict=True), strict=True))
-    rows: list[dict[str, Any]] = []
-    for strength in found.strengths:
-        p, both = adjusted.get(strength.name, (math.nan, None))
-        corrected = {"holm": both.holm, "benjamini_hochberg": both.benjamini_hochberg} if both else {}
-        rows.append({**strength._asdict(), "p": p, "holm": math.nan, "benjamini_hochberg": math.nan, **corrected})
-    sentences = [_strength_words(row, baseline, len(rivals)) for row in rows if row["name"] != baseline]
-    notes = [
-        *games.notes,
-        f"{found.games} games, {found.ties} of them ties, half a win each; errors "
-        + ("clustered by prompt" if games.clusters else "of games that are independent"),
-    ]
+    both = adjust([strength.p for strength in rivals])
+    adjusted = {strength.name: one._asdict() for strength, one in zip(rivals, both, strict=True)}
+    unknown = {"holm": math.nan, "benjamini_hochberg": math.nan}
+    rows = [{**strength._asdict(), **adjusted.get(strength.name, unknown)} for strength in found.strengths]
+    sentences = [_strength_words(row, baseline, found.clusters, len(rivals)) for row in rows if row["name"] != baseline]
+    errors = "of games that are independent"
+    if found.clusters is not None:
+        unit = f"'{options.clusters}'" if options.clusters else "prompt"
+        errors = f"clustered by {unit}; clusters: {found.clusters}"
+    notes = [*games.notes, f"{found.games} games, {found.ties} of them ties, half a win each; errors {errors}"]
+    if found.clusters is not None and LEAST_CLUSTERS <= found.clusters < FEW_CLUSTERS:
+        notes.append(_few_words(found.clusters))
     if options.baseline is None:
         notes.append(f"the baseline is {baseline}, the first by name; --baseline names another")
-    data = {"kind": GAMES, "baseline": baseline, "games": found.games, "ties": found.ties, "strengths": rows}
-    return Report({**data, "notes": notes}, [_strengths_table(rows, baseline)], [*sentences, *notes])
+    data = {"kind": GAMES, "baseline": baseline, "games": found.games, "ties": found.ties, "clusters": found.clusters}
+    return Report({**data, "strengths": rows, "notes": notes}, [_strengths_table(rows, baseline)], [*sentences, *notes])
 
 
-def _strength_words(row: dict[str, Any], baseline: str, family: int) -> str:
+def _few_words(clusters: int) -> str:
+    return f"{clusters} clusters are few (fewer than {FEW_CLUSTERS}): the intervals may be too narrow"
+
+
+def _strength_words(row: dict[str, Any], baseline: str, clusters: int | None, family: int) -> str:
+    if math.isnan(row["p"]):
+        why = "the clusters do not differ"
+        if clusters is not None and clusters < LEAST_CLUSTERS:
+            why = f"{clusters} cluster{'s are' if clusters > 1 else ' is'} too few, an interval needs {LEAST_CLUSTERS}"
+        return f"{row['name']} against {baseline}: {UNKNOWN} ({row['value']:+.2f} logits; {why})"
     higher = "stronger" if row["value"] > 0 else "weaker"
     verdict = higher if row["holm"] < 1 - CONFIDENCE else "not distinguishable"
     among = f", {p_words(row['holm'])} among {family} by Holm" if family > 1 else ""

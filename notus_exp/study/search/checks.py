@@ -1,0 +1,145 @@
+"""Everything that is checked before a search's first trial, and what is written down about the search for later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+
+from notus_exp.errors import UserError
+from notus_exp.pipeline import Run
+from notus_exp.slices import to_json
+from notus_exp.study.definition import written
+from notus_exp.study.jobs import Jobs
+from notus_exp.study.search.goals import check_measurable
+from notus_exp.study.search.space import Label, Space
+from notus_exp.study.settings import Search, Study
+
+DEFINITION, STANDALONE = "definition", "standalone"
+"""User attributes of Optuna's study: what must stay the same, and the overrides of every run without its study."""
+SPLIT = "evaluation_split"
+
+
+def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str], seed: int) -> Run:
+    """Plan a run for every choice, the others at their first values, and compose one for each end of a range.
+
+    Returns:
+        The plan with all first values.
+
+    Raises:
+        UserError: A value does not fit, or its runs would not measure what the search asks for; the key is named.
+    """
+    for override in common:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key == SPLIT and value != "validation":
+            raise UserError(
+                f"'{override}' is given, but a search measures on validation prompts", "leave evaluation_split out"
+            )
+    first = _probe(jobs, search, space, common, seed, {})
+    for parameter in space.parameters:
+        for label in list(parameter.texts) if parameter.texts else [parameter.low, parameter.high]:
+            if label != parameter.first or parameter.when:
+                _probe(jobs, search, space, common, seed, {parameter.key: label})
+    return first
+
+
+def _probe(
+    jobs: Jobs, search: Search, space: Space, common: Sequence[str], seed: int, fixed: Mapping[str, Label]
+) -> Run:
+    params = space.probe(fixed)
+    try:
+        run = jobs.plan(trial_overrides(space, params, common, seed, 0))
+        check_measurable(search, run.config)
+    except UserError as error:
+        what = ", ".join(space.overrides({key: params[key] for key in fixed})) or "the first values"
+        raise UserError(f"study.search.parameters, {what}: {error.message}", error.hint) from error
+    return run
+
+
+def trial_overrides(
+    space: Space, params: Mapping[str, Label], common: Sequence[str], seed: int, number: int
+) -> list[str]:
+    """Return the overrides of one run of a trial, in the order in which they apply."""
+    own = [f"seed={seed}", f"{SPLIT}=validation", f"study.trial={number}"]
+    return [*common, *space.overrides(params), *own]
+
+
+def check_same(known: optuna.Study, study: Study, first: Run) -> None:
+    """Write down what a search is; refuse to go on with one that was something else.
+
+    Args:
+        known: Optuna's study.
+        study: The settings.
+        first: A run of it: its id stands for everything that every trial has in common.
+
+    Raises:
+        UserError: Objectives, constraints, parameters, seeds or the common settings are others than before.
+    """
+    search = study.search
+    now = {
+        "study.search.parameters": search.parameters,
+        "study.search.objectives": search.objectives,
+        "study.search.constraints": search.constraints,
+        "study.seeds": study.seeds,
+        "study.search.prune_on": [search.prune_on, search.prune_direction],
+        "the settings of every run": first.id,
+    }
+    now = json.loads(json.dumps(now))
+    before = known.user_attrs.get(DEFINITION)
+    if before is None:
+        known.set_user_attr(DEFINITION, now)
+        return
+    for name, value in now.items():
+        if json.dumps(before.get(name)) != json.dumps(value):
+            raise UserError(
+                f"the search '{study.name}' was begun with another value of {name}, so its trials cannot be compared",
+                "give another study.name=NAME, or the values that it was begun with",
+            )
+
+
+def standalone(jobs: Jobs, space: Space, common: Sequence[str], seed: int, first: Run) -> list[str] | None:
+    """Return the overrides of every run without the study that gave some of them; None if they cannot be told apart.
+
+    A study's file sets more than its section: what it adds to the choices and settings is found by composing a run
+    without it, and kept only if that then is the same run.
+    """
+    own = [override for override in common if not _of_study(override)]
+    if len(own) == len([override for override in common if not override.lstrip("+").startswith("study.")]):
+        return own
+    params = space.probe({})
+
+    def plan(overrides: Sequence[str]) -> Run:
+        return jobs.plan([*overrides, *space.overrides(params), f"seed={seed}", f"{SPLIT}=validation"])
+
+    try:
+        there = plan(own)
+        own += [
+            f"{group}=[{choice}]" if group == "evaluation" else f"{group}={choice}"
+            for group, choice in first.choices.items()
+            if there.choices.get(group) != choice and group not in space.order
+        ]
+        there = plan(own)
+        wanted, found = (dict(_leaves(to_json(run.config))) for run in (first, there))
+        own += [
+            f"{key}={written(value)}"
+            for key, value in wanted.items()
+            if found.get(key) != value and not _of_study(key) and key != SPLIT
+        ]
+        return own if plan(own).id == first.id else None
+    except UserError:
+        return None
+
+
+def _of_study(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0]
+    return key == "study" or key.startswith("study.")
+
+
+def _leaves(content: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in content.items():
+        deeper = isinstance(value, Mapping) and value
+        found += _leaves(value, f"{path}{key}.") if deeper else [(f"{path}{key}", value)]
+    return found

@@ -1,0 +1,239 @@
+"""Running a search: ask for trials, run them, tell what came out, until there are as many as were wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+from filelock import FileLock
+from optuna.study import StudyDirection
+from optuna.trial import Trial
+from rich.console import Console
+
+from notus_exp.credentials import without_credentials
+from notus_exp.display import shorten
+from notus_exp.errors import UserError
+from notus_exp.pipeline import Run
+from notus_exp.schema import Stage
+from notus_exp.study.definition import quoted
+from notus_exp.study.jobs import Ended, Jobs
+from notus_exp.study.search.checks import STANDALONE, check_same, check_space, standalone, trial_overrides
+from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
+from notus_exp.study.search.lease import Keeper
+from notus_exp.study.search.methods import make_pruner, make_sampler
+from notus_exp.study.search.space import Label, Space, read_space
+from notus_exp.study.search.storage import STORAGE_FILE, explained, open_storage, shown, storage_url, take_password
+from notus_exp.study.search.summary import best_trials
+from notus_exp.study.search.trials import LOCK, Trials
+from notus_exp.study.settings import Search, Study
+
+WAIT_SECONDS = 5.0
+"""How often a process that has nothing to do looks whether one that has was lost."""
+_STORAGE_KEY = "study.search.storage"
+
+
+def run_search(
+    jobs: Jobs, study: Study, folder: Path, common: list[str], console: Console, may_start: Callable[[], str | None]
+) -> None:
+    """Run trials until the study has as many finished ones as it asks for, over all processes that work on it.
+
+    Args:
+        jobs: Composes, plans and launches runs.
+        study: The study's settings, its name set.
+        folder: outputs/studies/<name>.
+        common: Overrides of every run, `study.name` among them.
+        console: Where progress is shown.
+        may_start: Returns why no further trial may begin, else None.
+
+    Raises:
+        UserError: The search cannot be run as described; nothing was launched.
+    """
+    check_goals(study.search)
+    storage = take_password(study.search.storage)
+    if storage is not None:
+        common = [one for one in common if one.lstrip("+").partition("=")[0] != _STORAGE_KEY]
+        common = [*common, f"{_STORAGE_KEY}={quoted(storage)}"]
+    study = replace(study, search=replace(study.search, storage=storage))
+    space = read_space(study.search.parameters, common)
+    if study.search.sampler == "grid":
+        space.combinations()
+    first = check_space(jobs, study.search, space, common, study.seeds[0])
+    if first.config.until is Stage.config:
+        _show_plan(study, space, console)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    url = storage_url(storage, folder)
+    with explained(url):
+        with FileLock(folder / LOCK):  # two processes that begin at once would both make the tables
+            known = optuna.create_study(
+                study_name=study.name,
+                storage=open_storage(url),
+                directions=[StudyDirection[one.upper()] for one in study.search.objectives.values()],
+                sampler=make_sampler(study.search, 0),
+                pruner=make_pruner(study.search, first.config.dpo.evaluations),
+                load_if_exists=True,
+            )
+            check_same(known, study, first)
+            if STANDALONE not in known.user_attrs:
+                known.set_user_attr(STANDALONE, standalone(jobs, space, common, study.seeds[0], first))
+        where = shorten(folder / STORAGE_FILE) if storage is None else shown(url)
+        _say(console, f"search {study.name}: sampler {study.search.sampler}, trials in {where}")
+        with Keeper(study.search.lease) as keeper:
+            trials = Trials(known, folder, study.search, space, keeper)
+            _Searching(jobs, study, folder, common, console, space, known, trials).go_on(may_start)
+
+
+class _Searching:
+    """One process's part in a search."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        study: Study,
+        folder: Path,
+        common: Sequence[str],
+        console: Console,
+        space: Space,
+        known: optuna.Study,
+        trials: Trials,
+    ) -> None:
+        self._jobs, self._study, self._folder, self._common, self._console = jobs, study, folder, common, console
+        self._space, self._known, self._trials = space, known, trials
+        self._search: Search = study.search
+        self._bounds = bounds(study.search.constraints)
+
+    def go_on(self, may_start: Callable[[], str | None]) -> None:
+        """Ask, run and tell until nothing is left; what is not told in the end is given back."""
+        try:
+            if self._search.sampler == "grid":
+                self._announce_grid(self._trials.plan_grid())
+            waiting = False
+            while True:
+                if reason := may_start():
+                    self._say(f"{reason}: no further trial is started; the same command goes on")
+                    return
+                asked = self._trials.ask(self._search.concurrency)
+                for number in asked.taken:
+                    self._say(f"trial {number} expired: the process that worked on it is gone; it is asked again")
+                if asked.trials:
+                    waiting = False
+                    self._say(f"{asked.finished} of {self._search.trials} trials are finished")
+                    self._run(asked.trials)
+                elif asked.elsewhere:
+                    if not waiting:
+                        self._say(f"waiting for {asked.elsewhere} trial(s) of other processes")
+                    waiting = True
+                    time.sleep(min(WAIT_SECONDS, self._search.lease / 2))
+                else:
+                    self._say(f"the search is finished: {asked.finished} trials; {self._best()}")
+                    return
+        finally:
+            self._trials.release()
+
+    def _announce_grid(self, combinations: int) -> None:
+        if combinations > self._search.trials:
+            self._say(
+                f"the grid has {combinations} combinations: study.search.trials={self._search.trials} "
+                f"leaves {combinations - self._search.trials} out"
+            )
+
+    def _run(self, asked: Sequence[tuple[Trial, Mapping[str, Label]]]) -> None:
+        """Run new trials to their end: where there is a pruner the first seed of each, then the others of the rest."""
+        planned: dict[int, tuple[Trial, dict[int, tuple[list[str], Run]]]] = {}
+        for trial, params in asked:
+            self._say(f"trial {trial.number}: {' '.join(self._space.overrides(params))}")
+            try:
+                planned[trial.number] = trial, self._plan(trial, params)
+            except UserError as error:
+                self._fail(trial, str(error))
+        seeds = self._study.seeds
+        waves = [seeds[:1], seeds[1:]] if self._search.pruner != "none" and len(seeds) > 1 else [seeds]
+        for place, wave in enumerate(waves):
+            batch = [(number, seed) for number in planned for seed in wave]
+            overrides = [planned[number][1][seed][0] for number, seed in batch]
+            for (number, seed), ended in zip(batch, self._jobs.launch(overrides) if batch else [], strict=True):
+                if number in planned and ended.status != "finished":
+                    self._end(planned.pop(number)[0], seed, ended)
+            if place == len(waves) - 1:
+                for trial, runs in planned.values():
+                    self._conclude(trial, [run.id for _, run in runs.values()])
+
+    def _plan(self, trial: Trial, params: Mapping[str, Label]) -> dict[int, tuple[list[str], Run]]:
+        runs = {}
+        for seed in self._study.seeds:
+            overrides = trial_overrides(self._space, params, self._common, seed, trial.number)
+            runs[seed] = overrides, self._jobs.plan(overrides)
+        self._trials.note_runs(trial, {seed: run.id for seed, (_, run) in runs.items()})
+        return runs
+
+    def _end(self, trial: Trial, seed: int, ended: Ended) -> None:
+        reason = ended.reason or ended.status
+        if ended.status != "pruned":
+            self._fail(trial, f"seed {seed}: {reason}")
+        elif self._trials.prune(trial, reason):
+            self._say(f"trial {trial.number} {reason}")
+
+    def _conclude(self, trial: Trial, runs: Sequence[str]) -> None:
+        values, reason = measure(self._folder, runs, measured_metrics(self._search))
+        if reason is not None:
+            self._fail(trial, reason)
+            return
+        if not self._trials.complete(trial, values, self._bounds):
+            self._lost(trial)
+            return
+        broken = [one for one in self._bounds if one.excess(values[one.metric]) > 0]
+        outside = "".join(f"; breaks at {one.side} {one.value:g} of {one.metric}" for one in broken)
+        self._say(f"trial {trial.number} complete: {_listed(values)}{outside}; {self._best()}")
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        reason = str(without_credentials(reason)).replace("\n  ", "; ")
+        if self._trials.fail(trial, reason):
+            self._say(f"trial {trial.number} failed: {reason}")
+        else:
+            self._lost(trial)
+
+    def _lost(self, trial: Trial) -> None:
+        self._say(
+            f"trial {trial.number} was silent for longer than study.search.lease={self._search.lease:g} seconds and "
+            "has been asked again; its runs are kept"
+        )
+
+    def _best(self) -> str:
+        best = best_trials(self._known)
+        if not best:
+            return "no trial keeps all constraints yet" if self._bounds else "no trial is complete yet"
+        if len(best) > 1:
+            return f"best so far: trials {', '.join(str(trial.number) for trial in best)} (none beats another in all)"
+        values = dict(zip(self._search.objectives, best[0].values, strict=True))
+        return f"best so far: trial {best[0].number} ({_listed(values)})"
+
+    def _say(self, line: str) -> None:
+        _say(self._console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _show_plan(study: Study, space: Space, console: Console) -> None:
+    """Print what a search would do."""
+    search = study.search
+    many = f"{len(space.combinations())} combinations, " if search.sampler == "grid" else ""
+    size = f"{many}{search.trials} trials of {len(study.seeds)} run(s) each"
+    _say(console, f"search {study.name}: {size}, sampler {search.sampler}, pruner {search.pruner}")
+    for parameter in space.parameters:
+        scale = f"{parameter.low:g} to {parameter.high:g}{' on a log scale' if parameter.log else ''}"
+        tried = ", ".join(parameter.texts.values()) or scale
+        only = "".join(f", only with {key} in {labels}" for key, labels in parameter.when.items())
+        _say(console, f"  {parameter.key}: {tried}{only}")
+    for name, direction in search.objectives.items():
+        _say(console, f"  {direction} {name}")
+    for bound in bounds(search.constraints):
+        _say(console, f"  {bound.metric} at {bound.side} {bound.value:g}")

@@ -1,0 +1,157 @@
+"""What a search found, read from its storage: for the report and for the last line of the search itself."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from notus_exp.errors import UserError
+from notus_exp.study.index import read_study
+from notus_exp.study.search.checks import STANDALONE
+from notus_exp.study.search.goals import bounds
+from notus_exp.study.search.space import Space, read_space
+from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, storage_url
+from notus_exp.study.search.trials import EXPIRED, MEASURED, REASON, REPEATS, RUNS, STATE
+
+FEW = 10
+"""Complete trials below which importances are not given: they compare the best tenth with all."""
+FRESH_SEEDS = 3
+"""Seeds of the study that tests what a search found."""
+_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Return trials, best ones, importances and the command that tests the best ones, as JSON-like content.
+
+    Args:
+        folder: The study's, with its study.json.
+
+    Raises:
+        UserError: It is no search, or its storage cannot be reached.
+    """
+    content = read_study(folder)
+    search = content.get("search")
+    if search is None:
+        raise UserError(f"the study '{content['name']}' is no search")
+    known = _load(folder, content)
+    asked = [] if known is None else [one for one in known.trials if one.state is not TrialState.WAITING]
+    best = [] if known is None else best_trials(known)
+    importances, note = _importances(known, asked, search["objectives"])
+    return {
+        "objectives": search["objectives"],
+        "trials": [_trial(one, search) for one in asked],
+        "best": [one.number for one in best],
+        "importances": importances,
+        "importances_note": note,
+        "command": None if known is None else _command(known, content, best),
+    }
+
+
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the best complete trial that keeps all constraints, or with several objectives those that none beats."""
+    best: list[FrozenTrial] = sorted(study.best_trials, key=lambda trial: trial.number)
+    return best if len(study.directions) > 1 else best[:1]
+
+
+def _load(folder: Path, content: Mapping[str, Any]) -> optuna.Study | None:
+    """Return Optuna's study, None where it has not begun."""
+    search = content["search"]
+    storage = search.get("storage")
+    if search["storage_file"] is None:
+        storage = os.environ.get(ENVIRONMENT) if storage is None or "***@" in storage else storage
+        if storage is None:
+            raise UserError(f"the storage of '{content['name']}' is not known", f"set {ENVIRONMENT} to its whole URL")
+    elif not (folder / search["storage_file"]).is_file():
+        return None
+    url = storage_url(storage if search["storage_file"] is None else None, folder)
+    with explained(url):
+        try:
+            return optuna.load_study(study_name=content["name"], storage=open_storage(url))
+        except KeyError:
+            return None
+
+
+def _trial(trial: FrozenTrial, search: Mapping[str, Any]) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    measured = attributes.get(MEASURED, {})
+    complete = trial.state is TrialState.COMPLETE
+    state = EXPIRED if attributes.get(STATE) == EXPIRED else _STATES.get(trial.state, "running")
+    constraints = search["constraints"]
+    kept = all(bound.excess(measured[bound.metric]) <= 0 for bound in bounds(constraints)) if complete else None
+    return {
+        "number": trial.number,
+        "state": state,
+        "params": dict(trial.params),
+        "values": {name: measured.get(name) for name in search["objectives"]},
+        "constraints": {name: measured[name] for name in constraints if name in measured},
+        "feasible": kept if constraints else None,
+        "reason": attributes.get(REASON),
+        "seeds": len(attributes.get(RUNS, {})) if complete else 0,
+        "runs": attributes.get(RUNS, {}),
+        "repeats": attributes.get(REPEATS),
+    }
+
+
+def _importances(
+    known: optuna.Study | None, trials: Sequence[FrozenTrial], objectives: Mapping[str, str]
+) -> tuple[dict[str, dict[str, float]], str | None]:
+    """Return objective -> parameter -> share, and what to know about them or why there are none.
+
+    PED-ANOVA: Watanabe, Bansal and Hutter 2023, arXiv 2304.10255.
+    """
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    varied = {name for trial in complete for name in trial.params if _varies(name, complete)}
+    if known is None or len(complete) < FEW:
+        return {}, f"{len(complete)} trials are complete; importances are computed from {FEW} on."
+    if len(varied) < 2:
+        return {}, "Fewer than two parameters were varied, so there is nothing to weigh against each other."
+    found = {}
+    for place, (name, direction) in enumerate(objectives.items()):
+        sign = 1.0 if direction == "minimize" else -1.0
+
+        def lower_is_better(trial: FrozenTrial, place: int = place, sign: float = sign) -> float:
+            return sign * float(trial.values[place])
+
+        with warnings.catch_warnings():  # that lower must be better, which is seen to; and regimes of few trials
+            warnings.simplefilter("ignore", UserWarning)
+            shares = get_param_importances(known, evaluator=PedAnovaImportanceEvaluator(), target=lower_is_better)
+        if all(math.isfinite(share) for share in shares.values()) and sum(shares.values()) > 0:
+            found[name] = {key: float(share) for key, share in shares.items()}
+    note = f"By PED-ANOVA over {len(complete)} complete trials: what sets the best tenth apart from all."
+    return found, note if len(complete) >= 5 * FEW else f"{note} So few trials give a rough picture."
+
+
+def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
+    return len({str(trial.params[name]) for trial in trials if name in trial.params}) > 1
+
+
+def _command(known: optuna.Study, content: Mapping[str, Any], best: Sequence[FrozenTrial]) -> str | None:
+    """Return the command of a study of the best trials on test prompts, with seeds that the search has not seen."""
+    base = known.user_attrs.get(STANDALONE)
+    if not best or base is None:
+        return None
+    space: Space = read_space(content["search"]["parameters"], [])
+    names = ["best"] if len(best) == 1 else [f"trial_{trial.number}" for trial in best]
+    arms = [
+        f"+study.arms.{name}=[{','.join(_word(override) for override in space.overrides(trial.params))}]"
+        for name, trial in zip(names, best, strict=True)
+    ]
+    start = max(content["seeds"]) + 1
+    seeds = ",".join(str(seed) for seed in range(start, start + FRESH_SEEDS))
+    own = [*base, *arms, f"study.seeds=[{seeds}]", f"study.name={content['name']}_best"]
+    return shlex.join(["python", "-m", "notus_exp", "-m", *own])
+
+
+def _word(override: str) -> str:
+    """Return an override as an element of a list in an override, in double quotes: it may hold single ones itself."""
+    escaped = override.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,178 @@
+"""The trials of a search: asked, told and taken over from dead processes, one process at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from filelock import FileLock
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from notus_exp.study.search.goals import Bound
+from notus_exp.study.search.lease import LEASE, Keeper, is_dead
+from notus_exp.study.search.methods import make_sampler
+from notus_exp.study.search.space import Label, Space
+from notus_exp.study.settings import Search
+
+LOCK = "search.lock"
+RUNS, REASON, REPEATS, STATE, MEASURED = "runs", "reason", "repeats", "state", "measured"
+"""User attributes of a trial: seed -> run id; why it has no values; which trial's parameters it has again; what
+became of it beyond Optuna's own states; its metrics."""
+EXPIRED = "expired"
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class Asked(NamedTuple):
+    """What there is to do.
+
+    Attributes:
+        trials: New ones of this process, with their parameters.
+        finished: How many trials count as finished.
+        elsewhere: How many trials other processes work on.
+        taken: Numbers of the trials of dead processes that were found and are asked again.
+    """
+
+    trials: list[tuple[Trial, dict[str, Label]]]
+    finished: int
+    elsewhere: int
+    taken: list[int]
+
+
+class Trials:
+    """The trials of one search, shared with other processes through the storage and a file lock in the study's folder.
+
+    Args:
+        study: Optuna's.
+        folder: The study's.
+        search: Its settings.
+        space: Its parameters.
+        keeper: Renews the leases of this process.
+    """
+
+    def __init__(self, study: optuna.Study, folder: Path, search: Search, space: Space, keeper: Keeper) -> None:
+        self._study, self._search, self._space, self._keeper = study, search, space, keeper
+        self._lock = FileLock(folder / LOCK)
+        self._own: dict[int, Trial] = {}
+
+    def plan_grid(self) -> int:
+        """Put every combination of a grid that is not there yet into the queue; return how many there are in all."""
+        combinations = self._space.combinations()
+        with self._lock:
+            known = [_given(trial) for trial in self._all()]
+            for params in combinations:
+                if params not in known:
+                    self._study.enqueue_trial(dict(params))
+        return len(combinations)
+
+    def ask(self, most: int) -> Asked:
+        """Return up to `most` new trials; over all processes never more than the search wants.
+
+        Trials whose process is gone are told to have failed, and their parameters are asked again, here or elsewhere.
+        """
+        with self._lock:
+            taken = [trial.number for trial in self._all(TrialState.RUNNING) if self._dead(trial)]
+            for number in taken:
+                self._expire(number, "the process that worked on it is gone")
+            trials = self._all()
+            finished = sum(counts(trial) for trial in trials)
+            running = sum(trial.state is TrialState.RUNNING for trial in trials)
+            room = self._search.trials - finished - running
+            if self._search.sampler == "grid":
+                room = min(room, sum(trial.state is TrialState.WAITING for trial in trials))
+            asked = [self._ask() for _ in range(min(most, room))]
+            return Asked(asked, finished, running - (len(self._own) - len(asked)), taken)
+
+    def note_runs(self, trial: Trial, runs: Mapping[int, str]) -> None:
+        """Write down which runs a trial consists of, by seed."""
+        trial.set_user_attr(RUNS, {str(seed): run for seed, run in runs.items()})
+
+    def complete(self, trial: Trial, values: Mapping[str, float], bounds: Sequence[Bound]) -> bool:
+        """Tell a trial's metrics; return False, as all that tell, where it was taken for dead and is no longer ours.
+
+        Args:
+            trial: One of this process.
+            values: Metric -> mean over the seeds.
+            bounds: The search's constraints.
+        """
+        with self._telling(trial) as ours:
+            if ours:
+                trial.set_user_attr(MEASURED, dict(values))
+                for bound in bounds:
+                    trial.set_constraint(f"{bound.metric} {bound.side}", bound.excess(values[bound.metric]))
+                self._study.tell(trial, [values[name] for name in self._search.objectives])
+        return ours
+
+    def prune(self, trial: Trial, reason: str) -> bool:
+        """Tell that a trial was given up because others do better."""
+        return self._end(trial, TrialState.PRUNED, reason)
+
+    def fail(self, trial: Trial, reason: str) -> bool:
+        """Tell that a trial has no values."""
+        return self._end(trial, TrialState.FAIL, reason)
+
+    def release(self) -> None:
+        """Give back the trials that this process has not told, so that they are asked again."""
+        with self._lock:
+            running = {trial.number for trial in self._all(TrialState.RUNNING)}
+            for number, trial in list(self._own.items()):
+                self._keeper.drop(trial)
+                if number in running:
+                    self._expire(number, "the search was interrupted")
+            self._own.clear()
+
+    # -------------------------------------------------------------------------------------------------- with the lock
+    def _all(self, *states: TrialState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _dead(self, trial: FrozenTrial) -> bool:
+        return trial.number not in self._own and is_dead(trial.user_attrs.get(LEASE), time.time())
+
+    def _ask(self) -> tuple[Trial, dict[str, Label]]:
+        self._study.sampler = make_sampler(self._search, len(self._all()))
+        trial = self._study.ask()
+        self._keeper.hold(trial)
+        self._own[trial.number] = trial
+        return trial, self._space.suggest(trial)
+
+    def _expire(self, number: int, reason: str) -> None:
+        """Fail a trial and queue its parameters; if this process dies in the midst of it, the next one ends it."""
+        trials = {trial.number: trial for trial in self._all()}
+        params = _given(trials[number])
+        queued = any(trial.user_attrs.get(REPEATS) == number for trial in trials.values())
+        if params and not queued:
+            self._study.enqueue_trial(params, user_attrs={REPEATS: number})
+        trial = Trial(self._study, trials[number]._trial_id)
+        trial.set_user_attr(STATE, EXPIRED)
+        trial.set_user_attr(REASON, reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    # -------------------------------------------------------------------------------------------------------- telling
+    def _end(self, trial: Trial, state: TrialState, reason: str) -> bool:
+        with self._telling(trial) as ours:
+            if ours:
+                trial.set_user_attr(REASON, reason)
+                self._study.tell(trial, state=state)
+        return ours
+
+    @contextmanager
+    def _telling(self, trial: Trial) -> Iterator[bool]:
+        """Hold the lock, so that nobody takes the trial over meanwhile, and say whether it still is this process's."""
+        with self._lock:
+            self._keeper.drop(trial)
+            running = {one.number for one in self._all(TrialState.RUNNING)}
+            yield trial.number in running
+            self._own.pop(trial.number, None)
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Say whether a trial is one of the `study.search.trials`: finished in some way, and not expired."""
+    return trial.state in ENDED and trial.user_attrs.get(STATE) != EXPIRED
+
+
+def _given(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's parameters, also those that it was queued with and has not asked for yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}

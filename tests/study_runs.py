@@ -1,0 +1,73 @@
+"""Real studies with a model that is as small as can be: starting them, and reading what they left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SMALL = ["experiment=smoke", "hardware=cpu", "data.prompts=200", "filters.max_pairs=8", "evaluation=[preferences]"]
+ARMS = ["selection=critique,average", "study.name=mine"]
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "notus_exp", "-m", *SMALL, *arguments]
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        env={**ENVIRONMENT, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=500, env={**ENVIRONMENT, **environment}
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def runs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Run id -> content of run.json, of all runs below a working folder."""
+    return {path.parent.name: read(path) for path in sorted(folder.glob("outputs/runs/*/run.json"))}
+
+
+def run_of(folder: Path, study: str, arm: str, seed: int) -> dict[str, Any]:
+    run_id = read(folder / "outputs/studies" / study / "study.json")["arms"][arm]["runs"][str(seed)]
+    return read(folder / "outputs/runs" / run_id / "run.json")
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+
+
+def alive(word: str) -> bool:
+    """Say whether a process with this word in its command line is running."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in path.read_bytes().decode(errors="replace"):
+                return True
+        except OSError:
+            continue
+    return False
