@@ -9,9 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
+from notus_exp.reporting import Parser, answer, positive_numbers
 
 if TYPE_CHECKING:
     from notus_exp.scoring.report import Report
@@ -23,20 +24,12 @@ _OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clust
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        _check(options)
-        report = _of_study(options) if options.verdicts is None else _of_verdicts(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
-        return 2
-    from notus_exp.display import make_console
-    from notus_exp.scoring.report import show
+    return answer(lambda: _report(options), as_json=options.json)
 
-    show(report, make_console(sys.stdout), as_json=options.json)
-    return 0
+
+def _report(options: argparse.Namespace) -> Report:
+    _check(options)
+    return _of_study(options) if options.verdicts is None else _of_verdicts(options)
 
 
 # Imports stand inside the functions, so that --help answers at once.
@@ -90,24 +83,15 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("--alpaca-eval makes points, which --scale would change", "leave one of them out")
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are two lines, as all others of the project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is."""
-        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
-        sys.exit(2)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m notus_exp.compare", description="Compare the arms of a study, or models by prompts."
     )
     parser.add_argument("study", type=Path, nargs="?", metavar="STUDY", help="a study's folder: outputs/studies/NAME")
     parser.add_argument("--baseline", metavar="NAME", help="the arm or model that the others are compared with")
     parser.add_argument(
         "--margin",
-        type=_positive_numbers,
+        type=positive_numbers(float),
         metavar="X",
         help="difference that would not matter, in the metric's unit; of a table also several: 3,2",
     )
@@ -137,16 +121,6 @@ def _parser() -> argparse.ArgumentParser:
         "--models", type=_names, metavar="A,B,...", help="of a wide table: these columns alone (default: all others)"
     )
     return parser
-
-
-def _positive_numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < float("inf") for number in numbers):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
-    return numbers
 
 
 def _scale(text: str) -> float:

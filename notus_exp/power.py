@@ -13,34 +13,22 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
+from notus_exp.reporting import Number, Parser, answer
 
 if TYPE_CHECKING:
     from notus_exp.inference.planning import Source
     from notus_exp.scoring.report import Report
 
-_Number = TypeVar("_Number", int, float)
 _DEVIATIONS = ("prompt_sd", "seed_sd", "residual_sd")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        report = _report(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
-        return 2
-    from notus_exp.display import make_console
-    from notus_exp.scoring.report import show
-
-    show(report, make_console(sys.stdout), as_json=options.json)
-    return 0
+    return answer(lambda: _report(options), as_json=options.json)
 
 
 # Imports stand inside the functions, so that --help answers at once.
@@ -84,17 +72,8 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
     return {"the given deviations": Source(given)}
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are two lines, as all others of the project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is."""
-        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
-        sys.exit(2)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m notus_exp.power", description="What a study of so many prompts and seeds can see.")
+    parser = Parser(prog="python -m notus_exp.power", description="What a study of so many prompts and seeds can see.")
     pilot = parser.add_argument_group("a pilot study, whose variances are taken")
     pilot.add_argument("--pilot", type=Path, metavar="STUDY", help="outputs/studies/NAME, with its comparison.json")
     pilot.add_argument("--metric", help="its contrasts instead of those of the primary metric")
@@ -130,8 +109,8 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _numbers(kind: Callable[[str], _Number], least: float) -> Callable[[str], list[_Number]]:
-    def parse(text: str) -> list[_Number]:
+def _numbers(kind: Callable[[str], Number], least: float) -> Callable[[str], list[Number]]:
+    def parse(text: str) -> list[Number]:
         try:
             numbers = [kind(part) for part in text.split(",")]
         except ValueError:
@@ -144,8 +123,8 @@ def _numbers(kind: Callable[[str], _Number], least: float) -> Callable[[str], li
     return parse
 
 
-def _one(parse: Callable[[str], list[_Number]]) -> Callable[[str], _Number]:
-    def parse_one(text: str) -> _Number:
+def _one(parse: Callable[[str], list[Number]]) -> Callable[[str], Number]:
+    def parse_one(text: str) -> Number:
         numbers = parse(text)
         if len(numbers) > 1:
             raise argparse.ArgumentTypeError(f"'{text}' is more than one number")

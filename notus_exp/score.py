@@ -8,37 +8,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
+from notus_exp.reporting import Parser, answer, positive_numbers
 
 if TYPE_CHECKING:
     from notus_exp.scoring.report import Report
-
-_Number = TypeVar("_Number", int, float)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
     commands = {"alpaca_eval": _alpaca_eval, "mt_bench": _mt_bench, "ifeval": _ifeval, "logprobs": _logprobs}
-    try:
-        report = commands[options.benchmark](options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
-        return 2
-    from notus_exp.display import make_console
-    from notus_exp.scoring.report import show
-
-    show(report, make_console(sys.stdout), as_json=options.json)
-    for refused in report.refused:
-        print(f"refused: {refused}", file=sys.stderr)
-    return 2 if report.refused and not options.allow_refused else 0
+    return answer(
+        lambda: commands[options.benchmark](options), as_json=options.json, allow_refused=options.allow_refused
+    )
 
 
 # Imports stand inside the functions, so that --help answers at once.
@@ -89,22 +76,13 @@ def _logprobs(options: argparse.Namespace) -> Report:
     return report(options.file)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are two lines, as all others of the project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is."""
-        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
-        sys.exit(2)
-
-
 def _parser() -> argparse.ArgumentParser:
-    shared = _Parser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
     shared.add_argument(
         "--allow-refused", action="store_true", help="exit with 0 though a part of the file could not be scored"
     )
-    parser = _Parser(prog="python -m notus_exp.score", description="Score stored verdicts.")
+    parser = Parser(prog="python -m notus_exp.score", description="Score stored verdicts.")
     commands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     _add_alpaca_eval(commands.add_parser("alpaca_eval", parents=[shared], help="win rates, alone or of two models"))
     _add_mt_bench(commands.add_parser("mt_bench", parents=[shared], help="ratings of single-answer judgments"))
@@ -114,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "prompts", type=Path, metavar="PROMPTS", help="JSON lines of IFEval; nltk_data may lie beside it"
     )
     ifeval.add_argument(
-        "--exclude", type=_numbers(int), default=[], metavar="KEYS", help="keys to leave out: 1122,1129"
+        "--exclude", type=positive_numbers(int), default=[], metavar="KEYS", help="keys to leave out: 1122,1129"
     )
     logprobs = commands.add_parser("logprobs", parents=[shared], help="derive stored preferences again")
     logprobs.add_argument("file", type=Path, metavar="FILE", help="JSON lines: switched, top_logprobs, preference")
@@ -157,7 +135,7 @@ def _add_mt_bench(command: argparse.ArgumentParser) -> None:
 def _add_comparison(command: argparse.ArgumentParser, *, margins: str, effect: float, unit: str) -> None:
     command.add_argument(
         "--margin",
-        type=_numbers(float),
+        type=positive_numbers(float),
         default=margins,
         help=f"differences that would not matter, in {unit}, with commas (default: %(default)s)",
     )
@@ -166,21 +144,8 @@ def _add_comparison(command: argparse.ArgumentParser, *, margins: str, effect: f
     )
 
 
-def _numbers(kind: Callable[[str], _Number]) -> Callable[[str], list[_Number]]:
-    def parse(text: str) -> list[_Number]:
-        try:
-            numbers = [kind(part) for part in text.split(",")]
-        except ValueError:
-            numbers = []
-        if not numbers or not all(0 < number < float("inf") for number in numbers):
-            raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
-        return numbers
-
-    return parse
-
-
 def _positive(text: str) -> float:
-    numbers: list[float] = _numbers(float)(text)
+    numbers: list[float] = positive_numbers(float)(text)
     if len(numbers) > 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not one positive number")
     return numbers[0]
