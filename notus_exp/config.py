@@ -301,6 +301,11 @@ def explain(error: Exception) -> UserError:
         return UserError(
             "a group cannot be null", "name one of its options (--help lists them), or leave the group out"
         )
+    if "Cannot convert 'DictConfig' to string" in text:
+        return UserError(
+            "a mapping is given where a word is expected",
+            "look for a misspelt key, such as study.arm for study.arms; the comments in conf/ name all keys",
+        )
     overlay = re.search(r"In '([\w/]+)': \w+ raised while composing config:\s*(.*)", text)
     if overlay:
         return UserError(f"{overlay.group(1)} does not fit the other choices: {overlay.group(2)}".rstrip(": "))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,23 +41,35 @@ class Outcome:
 def task(composed: DictConfig) -> Outcome:
     """Run one composed config; an expected error is returned, so that Hydra does not print or exit on it."""
     try:
-        hydra = HydraConfig.get()
-        if hydra.mode is RunMode.RUN:
-            _refuse_study(hydra.overrides.task)
-        config, choices = load(composed, hydra.runtime.choices, hydra.overrides.task)
-        return Outcome(folder=run(config, choices))
+        with disk_errors(composed.output_dir):
+            hydra = HydraConfig.get()
+            if hydra.mode is RunMode.RUN:
+                _refuse_study(hydra.overrides.task)
+            config, choices = load(composed, hydra.runtime.choices, hydra.overrides.task)
+            return Outcome(folder=run(config, choices))
     except UserError as error:
         return Outcome(error=error)
     except PrunedError as pruned:
         return Outcome(pruned=str(pruned))
+
+
+@contextmanager
+def disk_errors(output_dir: str) -> Iterator[None]:
+    """Turn what a full disk or an unusable folder raises into an error that says so.
+
+    Raises:
+        UserError: In the place of an OSError, or of what Polars makes of one.
+    """
+    try:
+        yield
     except OSError as error:
-        where = error.filename or f"below output_dir={composed.output_dir}"
-        return Outcome(error=UserError(f"{error.strerror or error}: {where}", DISK_HINT))
+        where = error.filename or f"below output_dir={output_dir}"
+        raise UserError(f"{error.strerror or error}: {where}", DISK_HINT) from error
     except Exception as error:
         # Polars has no error of its own for a full disk.
         if type(error).__module__.startswith("polars") and "IO error" in str(error):
             reason = str(error).splitlines()[0]
-            return Outcome(error=UserError(f"{reason}: below output_dir={composed.output_dir}", DISK_HINT))
+            raise UserError(f"{reason}: below output_dir={output_dir}", DISK_HINT) from error
         raise
 
 

@@ -217,6 +217,14 @@ def test_a_damaged_record_is_written_again(copied: Path) -> None:
     assert bytes_of(study, "comparison.json") == before
 
 
+def test_an_output_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = run(tmp_path, *ARMS, "seed=0", "output_dir=taken/below", code=2)
+    assert "Traceback" not in done.stderr
+    assert "Not a directory" in done.stderr
+    assert "output_dir=FOLDER" in done.stderr
+
+
 def test_overrides_may_stand_on_both_sides_of_m(copied: Path) -> None:
     arguments = [sys.executable, "-m", "notus_exp", "until=config", *SMALL, "-m", *ARMS, "seed=0,1"]
     done = subprocess.run(arguments, cwd=copied, capture_output=True, text=True, timeout=100)

@@ -31,6 +31,7 @@ from notus_exp.study.jobs import Jobs
 from notus_exp.study.metrics import is_known, known_metrics
 from notus_exp.study.planned import Budget, Launched, Planned
 from notus_exp.study.settings import Study
+from notus_exp.task import disk_errors
 
 
 def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, arguments: Sequence[str]) -> None:
@@ -48,10 +49,9 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     definition = define(_settings(master), overrides)
     folder = Path(str(master.output_dir)).absolute() / "studies" / definition.name
     only_shown = master.until == Stage.config
-    if definition.kind == "search":
-        _search(jobs, definition, folder, console, only_shown=only_shown)
-    else:
-        _compare_arms(jobs, definition, folder, console, only_shown=only_shown)
+    conduct = _search if definition.kind == "search" else _compare_arms
+    with disk_errors(master.output_dir):
+        conduct(jobs, definition, folder, console, only_shown=only_shown)
     print(folder, flush=True)
 
 
