@@ -399,3 +399,8 @@ def test_a_verdict_never_contradicts_the_interval(values):
     verdict = verdict_of(estimate)
     outside = estimate.low > 0 or estimate.high < 0
     assert (verdict in ("higher", "lower")) == outside or math.isnan(estimate.p)
+
+
+def test_words_round_a_number_as_the_tables_do():
+    just_below = crossed_mean(np.array([[0.1124999999999999, 0.1124999999999999 - 0.5, 0.1124999999999999 + 0.5]]))
+    assert "(+0.113, 95 %" in contrast_words(just_below)  # comparison.json has 0.1125

@@ -20,10 +20,7 @@ from notus_exp.study.exploration import factor_effects, strengths, trained_by_ev
 from notus_exp.study.index import read_study
 from notus_exp.study.measured import Measured
 from notus_exp.study.values import difference_span, of_any_base, run_values, span, unit
-from notus_exp.study.words import BASE_MODEL, ONE_SEED, study_words
-
-DIGITS = 12
-"""Significant digits of comparison.json: what differs beyond them is the order of a sum."""
+from notus_exp.study.words import BASE_MODEL, ONE_SEED, kept, study_words
 
 
 class _Parts(NamedTuple):
@@ -264,9 +261,9 @@ def _search(folder: Path, study: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON's types: keys as text, numbers to `DIGITS`, NaN and infinities as null."""
+    """Return JSON's types: keys as text, numbers to `words.DIGITS`, NaN and infinities as null."""
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if abs(value) < float("inf") else None
+        return kept(value) if abs(value) < float("inf") else None
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

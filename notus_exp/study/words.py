@@ -22,6 +22,15 @@ ONE_SEED = (
 ON_VALIDATION = "These are validation prompts, which are there for tuning: what is true of unseen prompts, test tells"
 
 
+DIGITS = 12
+"""Significant digits of comparison.json: what differs beyond them is the order of a sum."""
+
+
+def kept(number: float) -> float:
+    """Return a number as comparison.json keeps it, so that words and tables round it alike."""
+    return float(f"{number:.{DIGITS}g}")
+
+
 def verdict_of(estimate: CrossedEstimate, adjusted: Adjusted | None = None) -> str:
     """Return which of the four things can be said: by Holm's p where the contrast is of a family, else by its own."""
     p = adjusted.holm if adjusted else estimate.p
@@ -145,4 +154,4 @@ def _signed(value: float, unit: str) -> str:
 
 
 def _number(value: float, unit: str, sign: str = "") -> str:
-    return f"{value:{sign}.{2 if unit else 3}f}"
+    return f"{kept(value):{sign}.{2 if unit else 3}f}"
