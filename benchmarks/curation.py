@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from notus_exp.hashing import prompt_id
+from notus_exp.disk.hashing import prompt_id
 
 ASPECTS = ["helpfulness", "honesty", "instruction_following", "truthfulness"]
 WORDS = (  # a vocabulary, so that the texts compress about as well as prose does
@@ -105,7 +105,7 @@ def make_data(folder: Path, prompts: int, layouts: dict[str, Callable[[pl.DataFr
 
 def settings() -> Any:
     """Return the default settings of `selection=average rejected=random`."""
-    from notus_exp.schema import (
+    from notus_exp.config.schema import (
         Ambiguous,
         Contamination,
         Filters,
@@ -116,7 +116,7 @@ def settings() -> Any:
         Split,
         TopTies,
     )
-    from notus_exp.slices import PairsSlice
+    from notus_exp.stages.settings import PairsSlice
 
     none = Contamination([], None, 8, 0.5)
     return PairsSlice(
@@ -133,8 +133,8 @@ def settings() -> Any:
 
 def ours(folder: Path, out: Path) -> float:
     """Read the completions, curate, write the pairs; return the seconds."""
+    from notus_exp.curation.make_pairs import write_pairs
     from notus_exp.curation.pairs import curate
-    from notus_exp.curation.stage import write_pairs
 
     start = time.perf_counter()
     table = pl.read_parquet(folder / "completions.parquet")
@@ -144,10 +144,10 @@ def ours(folder: Path, out: Path) -> float:
 
 def stage(folder: Path, out: Path) -> float:
     """Run the whole stage, with its counts and report; return the seconds."""
-    from notus_exp.curation.stage import run
-    from notus_exp.events import EventWriter
-    from notus_exp.schema import Device, Hardware, Launch
-    from notus_exp.stage import Context
+    from notus_exp.config.schema import Device, Hardware, Launch
+    from notus_exp.curation.make_pairs import run
+    from notus_exp.disk.events import EventWriter
+    from notus_exp.stages.context import Context
 
     hardware = Hardware("cpu", Device.cpu, 1, 1, 1, "eager", False, [], Launch.plain, 1, None, False)
     start = time.perf_counter()
@@ -282,7 +282,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.way:
         way, folder, out = options.way
-        import notus_exp.curation.stage  # noqa: F401  # imports are no part of the measured time
+        import notus_exp.curation.make_pairs  # noqa: F401  # imports are no part of the measured time
 
         seconds = WAYS[way](Path(folder), Path(out))
         print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))

@@ -20,10 +20,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from notus_exp.hashing import prompt_id
+from notus_exp.config.schema import Judge
+from notus_exp.disk.hashing import prompt_id
 from notus_exp.judging.judge import compare
 from notus_exp.judging.verdicts import Comparison
-from notus_exp.schema import Judge
 
 MOST_RATIO = 1.2
 

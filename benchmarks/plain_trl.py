@@ -30,7 +30,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
-from notus_exp.constraints import follows, from_json
+from notus_exp.feedback.simulated.constraints import follows, from_json
 
 SCORING_BATCH = 8
 ANSWERING_BATCH = 32

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.constraints import to_json
+from notus_exp.config.schema import Split
 from notus_exp.curation.split import assign
+from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.simulated import constraint_prompts
-from notus_exp.hashing import uniform
-from notus_exp.schema import Split
+from notus_exp.feedback.simulated.constraints import to_json
 
 ROOT = Path(__file__).resolve().parents[1]
 ASPECTS = ["helpfulness", "honesty", "instruction_following", "truthfulness"]

@@ -31,18 +31,18 @@ import numpy as np
 import polars as pl
 from hydra import compose, initialize_config_dir
 
-from notus_exp import config as configuration
-from notus_exp.comparison import equivalence
+from notus_exp.comparison.per_prompt import Array, seed_table
+from notus_exp.comparison.words import ALIKE, HIGHER, LOWER, verdict_of
+from notus_exp.config import loading as configuration
+from notus_exp.config.schema import Config, Simulated
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.scores import AVERAGE, CRITIQUE
+from notus_exp.disk.outputs import COMPARISON_JSON
 from notus_exp.feedback.simulated import simulate
 from notus_exp.inference.crossed import contrast, crossed_mean
 from notus_exp.inference.multiplicity import adjust
-from notus_exp.schema import Config, Simulated
-from notus_exp.slices import PairsSlice
-from notus_exp.study.index import COMPARISON_JSON
-from notus_exp.study.values import Array, seed_table
-from notus_exp.study.words import ALIKE, HIGHER, LOWER, verdict_of
+from notus_exp.inference.paired import equivalence
+from notus_exp.stages.settings import PairsSlice
 
 Tables = Mapping[str, Array]
 """Arm -> seeds by prompts."""

@@ -17,8 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from notus_exp import config as configuration
-from notus_exp.commandline import MULTIRUN, check_arguments, names_study
+from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study
 from notus_exp.errors import UserError
 from notus_exp.task import Outcome, task
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
-from notus_exp.reporting import Parser, answer, positive_numbers
+from notus_exp.reporting.commands import Parser, answer, positive_numbers
 
 if TYPE_CHECKING:
-    from notus_exp.scoring.report import Report
+    from notus_exp.reporting.tables import Report
 
 _OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clusters", "prompt_column", "models")
 """Options that only a study has, and only a table of verdicts."""
@@ -34,8 +34,8 @@ def _report(options: argparse.Namespace) -> Report:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _of_study(options: argparse.Namespace) -> Report:
-    from notus_exp.study.outcome import write_outcome
-    from notus_exp.study.terminal import study_report
+    from notus_exp.comparison.terminal import study_report
+    from notus_exp.study.conclusion import write_outcome
 
     margin = options.margin[0] if options.margin else None
     out = options.output or options.study
@@ -44,7 +44,7 @@ def _of_study(options: argparse.Namespace) -> Report:
 
 
 def _of_verdicts(options: argparse.Namespace) -> Report:
-    from notus_exp.study.verdicts import Options, report
+    from notus_exp.external.verdict_tables import Options, report
 
     return report(
         options.verdicts,

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
-from notus_exp.reporting import Number, Parser, answer
+from notus_exp.reporting.commands import Number, Parser, answer
 
 if TYPE_CHECKING:
-    from notus_exp.inference.planning import Source
-    from notus_exp.scoring.report import Report
+    from notus_exp.reporting.planning import Source
+    from notus_exp.reporting.tables import Report
 
 _DEVIATIONS = ("prompt_sd", "seed_sd", "residual_sd")
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _report(options: argparse.Namespace) -> Report:
-    from notus_exp.inference.planning import Question, report
+    from notus_exp.reporting.planning import Question, report
 
     question = Question(options.effect, options.prompts, options.seeds, options.power, _family(options))
     return report(_sources(options), question)
@@ -41,7 +41,7 @@ def _report(options: argparse.Namespace) -> Report:
 
 def _family(options: argparse.Namespace) -> int:
     """Return the size of the family: as given, or the pilot's primary contrasts, whichever of them are asked for."""
-    from notus_exp.inference.pilot import family_size
+    from notus_exp.reporting.pilot import family_size
 
     given: int | None = options.contrasts
     if given is not None:
@@ -52,8 +52,8 @@ def _family(options: argparse.Namespace) -> int:
 def _sources(options: argparse.Namespace) -> dict[str, Source]:
     """Return the variances of each contrast by its name: by hand, of the pilot, or of the pilot where none is given."""
     from notus_exp.inference.crossed import Components
-    from notus_exp.inference.pilot import completed, read_pilot, seed_bound
-    from notus_exp.inference.planning import Source
+    from notus_exp.reporting.pilot import completed, read_pilot, seed_bound
+    from notus_exp.reporting.planning import Source
 
     deviations = [getattr(options, name) for name in _DEVIATIONS]
     given = Components(*(math.nan if deviation is None else deviation**2 for deviation in deviations))

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
-from notus_exp.reporting import Parser, answer, positive_numbers
+from notus_exp.reporting.commands import Parser, answer, positive_numbers
 
 if TYPE_CHECKING:
-    from notus_exp.scoring.report import Report
+    from notus_exp.reporting.tables import Report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _alpaca_eval(options: argparse.Namespace) -> Report:
-    from notus_exp.scoring.alpaca_eval import Options, report
+    from notus_exp.external.score_alpaca_eval import Options, report
 
     if options.a is None and options.lc_weights is None:
         raise UserError("score alpaca_eval needs a file of preferences", "give annotations.json, or FILE.csv:COLUMN")
@@ -52,7 +52,7 @@ def _alpaca_eval(options: argparse.Namespace) -> Report:
 
 
 def _mt_bench(options: argparse.Namespace) -> Report:
-    from notus_exp.scoring.mt_bench import report
+    from notus_exp.external.score_mt_bench import report
 
     return report(
         options.file,
@@ -65,13 +65,13 @@ def _mt_bench(options: argparse.Namespace) -> Report:
 
 
 def _ifeval(options: argparse.Namespace) -> Report:
-    from notus_exp.scoring.ifeval import report
+    from notus_exp.external.score_ifeval import report
 
     return report(options.responses, options.prompts, options.exclude)
 
 
 def _logprobs(options: argparse.Namespace) -> Report:
-    from notus_exp.scoring.logprobs import report
+    from notus_exp.external.score_logprobs import report
 
     return report(options.file)
 

@@ -12,11 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from notus_exp import config as configuration
-from notus_exp.commandline import check_overrides
+from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import check_overrides
+from notus_exp.config.schema import Config, Stage
 from notus_exp.errors import UserError
-from notus_exp.monitor import PrunedError
-from notus_exp.schema import Config, Stage
+from notus_exp.stages.monitor import PrunedError
 
 HIDDEN_GROUPS = ("hydra/", "study")
 """Groups that are no choice about what a run computes."""
@@ -104,9 +104,9 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
 
 def run(config: Config, choices: dict[str, str]) -> str:
     """Show a config's plan or execute it; return the run's folder."""
-    from notus_exp.display import make_console
-    from notus_exp.monitor import NO_MONITOR, Monitor
-    from notus_exp.pipeline import Run
+    from notus_exp.run.display import make_console
+    from notus_exp.run.pipeline import Run
+    from notus_exp.stages.monitor import NO_MONITOR, Monitor
 
     monitor: Monitor = NO_MONITOR
     if config.study.trial is not None:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from notus_exp.schema import Device, Hardware, Launch, Precision
+from notus_exp.config.schema import Device, Hardware, Launch, Precision
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub by mistake fails at once
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):
     """A folder with a random two-layer model, its tokenizer and chat template (see models.tiny_random)."""
-    from notus_exp.training.models import tiny_random
+    from notus_exp.models.pretrained import tiny_random
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     tiny_random(folder, seed=0)
@@ -25,7 +25,7 @@ def tiny_model_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tiny_model_folder):
-    from notus_exp.training.models import load_tokenizer
+    from notus_exp.models.pretrained import load_tokenizer
 
     return load_tokenizer(tiny_model_folder)
 
@@ -52,8 +52,8 @@ def cpu():
 @pytest.fixture
 def context(tmp_path, cpu):
     """A stage's context; call it with changes to the hardware option, or with sources."""
-    from notus_exp.events import EventWriter
-    from notus_exp.stage import Context
+    from notus_exp.disk.events import EventWriter
+    from notus_exp.stages.context import Context
 
     def make(stage="test", sources=None, **hardware):
         events = EventWriter(stage, tmp_path / "events.jsonl", tmp_path / "followed.jsonl")
@@ -65,12 +65,13 @@ def context(tmp_path, cpu):
 @pytest.fixture(scope="session")
 def smollm2_folder(tmp_path_factory):
     """SmolLM2-135M-Instruct converted from its wheel (about 15 s); skips where the wheel is not installed."""
+    from notus_exp.config.schema import Model
+    from notus_exp.disk.events import EventWriter
     from notus_exp.errors import UserError
-    from notus_exp.events import EventWriter
-    from notus_exp.schema import Model
-    from notus_exp.slices import BaseModelSlice
-    from notus_exp.stage import Context
-    from notus_exp.training import base_model, sources
+    from notus_exp.models import base_model
+    from notus_exp.models import model_files as sources
+    from notus_exp.stages.context import Context
+    from notus_exp.stages.settings import BaseModelSlice
 
     model = Model(name="smollm2_135m", kind="gguf_wheel", hub_id=None, revision="main", path=None, system_prompt="")
     try:

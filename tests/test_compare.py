@@ -4,19 +4,18 @@ import math
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from study_folders import ACCURACY, crossed, write_study
 
 from notus_exp.compare import main
-from notus_exp.statistics import mean_estimate
-from notus_exp.study.verdicts import Options, by_cluster
-from notus_exp.study.verdicts import report as verdicts_report
+from notus_exp.external.verdict_tables import Options, by_cluster
+from notus_exp.external.verdict_tables import report as verdicts_report
+from notus_exp.inference.estimates import mean_estimate
+from support.places import REPLAY
+from support.study_folders import ACCURACY, crossed, write_study
 
-REPLAY = Path(__file__).resolve().parents[2] / "shared/replay"
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
 PREFERENCES = REPLAY / "alpaca_eval/preferences_core.csv"
 

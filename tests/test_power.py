@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from statsmodels.stats.power import TTestPower
 
 from notus_exp.inference.crossed import Components, crossed_interval, mean_squares
-from notus_exp.inference.pilot import Pilot, seed_bound
 from notus_exp.inference.power import (
     Design,
     detectable_effect,
@@ -20,6 +19,7 @@ from notus_exp.inference.power import (
     seeds_needed,
 )
 from notus_exp.power import main
+from notus_exp.reporting.pilot import Pilot, seed_bound
 
 MIXED = Components(0.16, 0.0001, 0.09)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from notus_exp.reporting.tables import plain
 from notus_exp.score import main
-from notus_exp.scoring.report import plain
+from support.places import REPLAY
 
-REPLAY = Path(__file__).resolve().parents[2] / "shared/replay"
 ALPACA, MT_BENCH, IFEVAL = REPLAY / "alpaca_eval", REPLAY / "mt_bench", REPLAY / "ifeval"
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
 
@@ -95,7 +95,7 @@ def test_what_is_not_known_is_null_in_json(score, annotations):
 
 
 def test_json_shows_named_tuples_as_objects_and_infinities_as_null():
-    from notus_exp.statistics import Estimate
+    from notus_exp.inference.estimates import Estimate
 
     value = {"x": Estimate(1.5, math.nan, math.inf, 3), 4: (True, None)}
     assert plain(value) == {"x": {"value": 1.5, "low": None, "high": None, "n": 3}, "4": [True, None]}
@@ -103,7 +103,7 @@ def test_json_shows_named_tuples_as_objects_and_infinities_as_null():
 
 def test_separated_length_control_is_said_and_has_no_number(score, annotations, tmp_path):
     file = annotations("m", 2, 2, 2, 2, answers=("a", "bb", "ccc", "dddd"))
-    from notus_exp.hashing import prompt_id
+    from notus_exp.disk.hashing import prompt_id
 
     difficulties = [f"{prompt_id(f'question {number}')},{number}" for number in range(3)]
     (tmp_path / "d.csv").write_text("\n".join(["instruction_sha16,difficulty", *difficulties]))

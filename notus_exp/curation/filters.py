@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from notus_exp.config.schema import Filters
 from notus_exp.curation.columns import OVERALL, RATING
 from notus_exp.curation.contamination import overlap
+from notus_exp.disk.hashing import digest
 from notus_exp.feedback.table import CONVERSATION
-from notus_exp.hashing import digest
-from notus_exp.schema import Filters
 
 PROMPT_RULES = ("excluded_source", "duplicate_prompt", "contaminated")
 COMPLETION_RULES = ("empty_response", "below_min_chars", "above_max_chars")

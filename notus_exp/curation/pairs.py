@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.config.schema import PairChoice
 from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
@@ -14,11 +15,10 @@ from notus_exp.curation.rejection import choose
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import labelling_expr, score_expr
 from notus_exp.curation.split import assign, moved_to_train
+from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
 from notus_exp.feedback.table import CONVERSATION
-from notus_exp.hashing import uniform
-from notus_exp.schema import PairChoice
-from notus_exp.slices import PairsSlice
+from notus_exp.stages.settings import PairsSlice
 
 
 class Curated(NamedTuple):

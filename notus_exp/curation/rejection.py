@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 from xxhash import xxh3_64_hexdigest
 
+from notus_exp.config.schema import Rejected, TopTies
+from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.hashing import uniform
-from notus_exp.schema import Rejected, TopTies
 
 PAIR_RULES = ("fewer_than_two_scored", "tie_at_the_top", "nothing_worse", "tie_of_rejected")
 """Why a prompt gives no pair, in the order in which the rules are asked."""

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from notus_exp.config.schema import Ambiguous, Repair
 from notus_exp.curation.columns import OVERALL, mean_rating
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.schema import Ambiguous, Repair
 
 SUSPECT = 10.0
 """The overall score under suspicion: UltraFeedback once wrote some scores of 1 as 10."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
+from notus_exp.config.schema import Split
+from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
-from notus_exp.hashing import uniform
-from notus_exp.schema import Split
 
 SPLITS = ("train", "validation", "test")
 

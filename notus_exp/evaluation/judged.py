@@ -8,14 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.evaluation import alpaca_eval as alpaca
-from notus_exp.evaluation import alpaca_files, length_control, mt_bench
+from notus_exp.disk.files import ALPACA_EVAL, GENERATIONS, JUDGMENTS, MT_BENCH
+from notus_exp.evaluation.alpaca_eval import length_control
+from notus_exp.evaluation.alpaca_eval import published as alpaca_files
+from notus_exp.evaluation.alpaca_eval import scores as alpaca
+from notus_exp.evaluation.mt_bench import ratings as mt_bench
 from notus_exp.evaluation.part import Part
 from notus_exp.evaluation.question_files import read_alpaca_prompts
-from notus_exp.files import ALPACA_EVAL, GENERATIONS, JUDGMENTS, MT_BENCH
-from notus_exp.slices import EvaluationSlice
-from notus_exp.stage import Context
-from notus_exp.statistics import Estimate
+from notus_exp.inference.estimates import Estimate
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import EvaluationSlice
 
 SIDES = {"": "policy", "base/": "base"}
 """Prefix of a side's metrics -> the name of its files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from notus_exp.statistics import Estimate
+from notus_exp.inference.estimates import Estimate
 
 
 class Part(NamedTuple):

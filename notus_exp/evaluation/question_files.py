@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
-from notus_exp.evaluation.records import read_objects, require
-from notus_exp.hashing import prompt_id
+from notus_exp.evaluation.published_files import read_objects, require
 
 
 class AlpacaPrompt(NamedTuple):

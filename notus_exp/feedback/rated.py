@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from notus_exp.config.schema import Rated
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import Parsed, Row, check_columns, number, optional_text, parse_all, required_text
-from notus_exp.schema import Rated
 
 
 def read(spec: Rated, records: Iterable[Record | Malformed]) -> Parsed:

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import polars as pl
 
 from notus_exp.errors import UserError
-from notus_exp.feedback.sources import file_format
+from notus_exp.feedback.data_files import file_format
 
 BATCH = 1000
 """Records between two reports of progress, and rows decoded at once from a parquet file or a hub dataset."""

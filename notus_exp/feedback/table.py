@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.records import Malformed, Record
-from notus_exp.hashing import prompt_id
 
 LATENT_QUALITY = "latent_quality"
 """Column that only simulated data has, after all others."""

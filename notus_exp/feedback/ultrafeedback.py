@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from notus_exp.config.schema import UltraFeedback
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import Parsed, Row, RowError, number, optional_text, parse_all, required_text
-from notus_exp.schema import UltraFeedback
 
 
 def read(spec: UltraFeedback, records: Iterable[Record | Malformed]) -> Parsed:

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.statistics import CONFIDENCE
+from notus_exp.inference.estimates import CONFIDENCE
 
 LEAST_CLUSTERS, FEW_CLUSTERS = 3, 20
 """Clusters below which there is no interval, and below which sandwich errors are too small more often than not."""

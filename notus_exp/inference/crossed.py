@@ -42,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from notus_exp.statistics import CONFIDENCE, mean_estimate
+from notus_exp.inference.estimates import CONFIDENCE, mean_estimate
 
 Array = NDArray[np.float64]
 

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from notus_exp.comparison import POWER
 from notus_exp.inference.crossed import Components, MeanSquares, crossed_interval
-from notus_exp.statistics import CONFIDENCE
+from notus_exp.inference.estimates import CONFIDENCE
+from notus_exp.inference.paired import POWER
 
 DRAWS = 20_000
 MOST_PROMPTS = 1_000_000

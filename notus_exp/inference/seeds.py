@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from notus_exp.comparison import Interval
-from notus_exp.statistics import CONFIDENCE
+from notus_exp.inference.estimates import CONFIDENCE
+from notus_exp.inference.paired import Interval
 
 MIN_BOOTSTRAP = 10
 """Seeds below which there is no bootstrap interval."""

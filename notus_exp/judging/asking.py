@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from aiolimiter import AsyncLimiter
 
+from notus_exp.config.schema import Judge
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.spending import Spending, forecast
 from notus_exp.judging.verdicts import ChatBackend, Messages, OnSpent, Progress, Reply, Unanswered
-from notus_exp.schema import Judge
 
 PROGRESS_SECONDS = 0.5
 AGAIN = "what was answered is kept: the same command asks only for the rest"

@@ -8,11 +8,12 @@ from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.hashing import uniform
+from notus_exp.chat.openai_chat import OpenAIChat
+from notus_exp.config.schema import Hardware, Judge
+from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
 from notus_exp.judging.cache import ReplyCache
-from notus_exp.judging.openai_chat import OpenAIChat
 from notus_exp.judging.parsing import Parsed, parse_comparison, parse_grading
 from notus_exp.judging.spending import cost_of
 from notus_exp.judging.templates import (
@@ -33,7 +34,6 @@ from notus_exp.judging.verdicts import (
     Reply,
     Verdict,
 )
-from notus_exp.schema import Hardware, Judge
 
 DRAW = 1.5
 

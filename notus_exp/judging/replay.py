@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
-from notus_exp.hashing import prompt_id
 from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
 from notus_exp.judging.verdicts import Comparison, Grading, Verdict
 

@@ -12,10 +12,10 @@ import torch
 from scipy.special import expit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from notus_exp.config.schema import Hardware, Judge
 from notus_exp.errors import UserError
 from notus_exp.judging.verdicts import Comparison, Grading, Messages, Progress, Verdict
-from notus_exp.schema import Hardware, Judge
-from notus_exp.training.models import pick_device
+from notus_exp.models.pretrained import pick_device
 
 
 class Score(NamedTuple):

@@ -12,11 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from notus_exp.commandline import check_arguments
+from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.config.commandline import check_arguments
+from notus_exp.config.study_settings import Study
+from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.hashing import digest
-from notus_exp.study.settings import Study
-from notus_exp.study.words import BASE_MODEL
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}")
 """Names of studies: they are folders."""

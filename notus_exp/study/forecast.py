@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from notus_exp.files import MANIFEST
-from notus_exp.plan import Node
+from notus_exp.disk.files import MANIFEST
+from notus_exp.run.plan import Node
 
 RECENT = 50
 """Artifacts of a stage that are looked at, the newest."""

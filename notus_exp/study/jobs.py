@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp import config as configuration
 from notus_exp import task
-from notus_exp.pipeline import Run
-from notus_exp.schema import Config
+from notus_exp.config import loading as configuration
+from notus_exp.config.schema import Config
+from notus_exp.run.pipeline import Run
 from notus_exp.study import launchers
 
 

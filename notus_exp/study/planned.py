@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
+from notus_exp.config.schema import Stage
+from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
-from notus_exp.pipeline import Run
-from notus_exp.schema import Stage
+from notus_exp.run.pipeline import Run
 from notus_exp.study.forecast import Forecast, in_words
-from notus_exp.study.index import read_run
 from notus_exp.study.jobs import Ended, Jobs
 from notus_exp.study.prepare import prepare
 

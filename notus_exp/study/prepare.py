@@ -9,17 +9,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from notus_exp import display, workers
-from notus_exp.artifacts import locked
+from notus_exp.config.schema import Device, Stage
+from notus_exp.disk.artifacts import locked
+from notus_exp.disk.files import EVENTS
+from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError
-from notus_exp.execution import Job, execute
-from notus_exp.files import EVENTS
-from notus_exp.hardware import cuda_devices
-from notus_exp.hashing import digest
-from notus_exp.pipeline import Run
-from notus_exp.plan import Node
-from notus_exp.schema import Device, Stage
-from notus_exp.slices import to_json
+from notus_exp.machine.cuda import cuda_devices
+from notus_exp.run import display
+from notus_exp.run import worker as workers
+from notus_exp.run.execution import Job, execute
+from notus_exp.run.pipeline import Run
+from notus_exp.run.plan import Node
+from notus_exp.stages.settings import to_json
 
 CURATED = (Stage.feedback, Stage.pairs)
 SCORED = (Stage.base_model, Stage.reference)

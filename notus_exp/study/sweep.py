@@ -14,23 +14,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp import config as configuration
-from notus_exp.commandline import JUDGE_READS
-from notus_exp.credentials import without_credentials
-from notus_exp.display import make_console, shorten
+from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import JUDGE_READS
+from notus_exp.config.evaluations import JUDGED
+from notus_exp.config.ranges import check
+from notus_exp.config.schema import Config, Stage
+from notus_exp.config.study_settings import Study
+from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
-from notus_exp.evaluation.chosen import JUDGED
-from notus_exp.ranges import check
-from notus_exp.schema import Config, Stage
-from notus_exp.scoring.report import show as show_report
+from notus_exp.evaluation.metrics import is_known, known_metrics
+from notus_exp.reporting.tables import show as show_report
+from notus_exp.run.display import make_console, shorten
 from notus_exp.study import planned as plans
-from notus_exp.study import record, tuning
+from notus_exp.study import study_json as record
+from notus_exp.study import tuning
 from notus_exp.study.definition import Arm, Definition, define, quoted
-from notus_exp.study.index import read_run
 from notus_exp.study.jobs import Jobs
-from notus_exp.study.metrics import is_known, known_metrics
 from notus_exp.study.planned import Budget, Launched, Planned
-from notus_exp.study.settings import Study
 from notus_exp.task import disk_errors
 
 
@@ -197,8 +198,8 @@ def _check_costs(settings: Study, config: Config) -> None:
 # ----------------------------------------------------------------------------------------------------------------- end
 def _conclude(study: dict[str, Any], config: Config, folder: Path, console: Console) -> None:
     """Compare what finished, show it and track it."""
-    from notus_exp.study.outcome import write_outcome
-    from notus_exp.study.terminal import study_report
+    from notus_exp.comparison.terminal import study_report
+    from notus_exp.study.conclusion import write_outcome
     from notus_exp.tracking import track_study
 
     if not any(
@@ -267,7 +268,7 @@ def _ids(folder: Path) -> list[str]:
 
 
 def _conclude_search(folder: Path, console: Console) -> None:
-    from notus_exp.study.outcome import write_outcome
-    from notus_exp.study.terminal import study_report
+    from notus_exp.comparison.terminal import study_report
+    from notus_exp.study.conclusion import write_outcome
 
     show_report(study_report(write_outcome(folder), folder), console, as_json=False)

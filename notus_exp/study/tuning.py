@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.config import chosen_evaluations
+from notus_exp.comparison.per_prompt import run_values, seed_table, span
+from notus_exp.config.evaluations import HELD_OUT
+from notus_exp.config.loading import chosen_evaluations
+from notus_exp.config.study_settings import Study
+from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
-from notus_exp.evaluation.chosen import HELD_OUT
+from notus_exp.evaluation.metrics import known_metrics
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.study.definition import key_of, written
-from notus_exp.study.index import read_run
 from notus_exp.study.jobs import Jobs
-from notus_exp.study.metrics import known_metrics
 from notus_exp.study.planned import Planned, plan_arm
-from notus_exp.study.settings import Study
-from notus_exp.study.values import run_values, seed_table, span
 
 VALIDATION = "evaluation_split=validation"
 

@@ -4,8 +4,8 @@ W&B calls everything by the same names: a stage's curves are `<stage>/<metric>` 
 are run.json's, each with `/low`, `/high` and `/n` beside it.
 """
 
-from notus_exp.tracking.run import open_tracker
-from notus_exp.tracking.study import track_study
 from notus_exp.tracking.tracker import Ending, Membership, NoTracker, Tracker
+from notus_exp.tracking.wandb_run import open_tracker
+from notus_exp.tracking.wandb_study import track_study
 
 __all__ = ["Ending", "Membership", "NoTracker", "Tracker", "open_tracker", "track_study"]

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.credentials import without_credentials
+from notus_exp.config.schema import Tracking
+from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
-from notus_exp.schema import Tracking
 
 INIT_SECONDS = 30.0
 """How long W&B's server has to answer before the run goes on without it."""

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from notus_exp.files import CURATION_HTML, CURATION_JSON, MODEL, PAIRS
+from notus_exp.disk.files import CURATION_HTML, CURATION_JSON, MODEL, PAIRS
 
 PAIRS_STAGE, MODEL_STAGE = "pairs", "policy"
 

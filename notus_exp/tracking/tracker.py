@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from notus_exp.events import Event
+from notus_exp.disk.events import Event
 
 FINISHED = "finished"
 """The status of a run that came to its end; any other is a failure of some kind."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from peft import LoraConfig
 from trl import DPOConfig
 
+from notus_exp.config.schema import DPO, Hardware, Lora
 from notus_exp.errors import UserError
-from notus_exp.schema import DPO, Hardware, Lora
 
 BATCH_LOSSES = frozenset({"aot", "aot_unpaired"})
 """Losses that sort the pairs of one forward pass, so that its size is part of the loss."""

@@ -17,15 +17,15 @@ from datasets import Dataset, load_from_disk
 from transformers import PreTrainedModel, PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
-from notus_exp import files
+from notus_exp.config.schema import DPO, Lora
+from notus_exp.disk import files
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.schema import DPO, Lora
-from notus_exp.slices import PolicySlice
-from notus_exp.stage import Context
+from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import PolicySlice
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
 from notus_exp.training.checkpoints import keep_only, newest_complete, step_of
 from notus_exp.training.model_card import write_card
-from notus_exp.training.models import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
 from notus_exp.training.trainer import COLUMNS, PairTrainer, Reporter, final_metrics
 
 CHECKPOINTS = "checkpoints"

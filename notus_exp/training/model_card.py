@@ -10,9 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from notus_exp import files
-from notus_exp.slices import PolicySlice, to_json
-from notus_exp.training.models import ADAPTER_CONFIG
+from notus_exp.disk import files
+from notus_exp.models.pretrained import ADAPTER_CONFIG
+from notus_exp.stages.settings import PolicySlice, to_json
 
 CARD = "README.md"
 LIBRARIES = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets")

@@ -18,8 +18,8 @@ from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
+from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
-from notus_exp.events import EventWriter
 from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.constraints import Constraint
+from notus_exp.config.schema import Simulated
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.simulated.annotators import annotate
 from notus_exp.feedback.simulated.answers import ASPECTS, Answer, answer
+from notus_exp.feedback.simulated.constraints import Constraint
 from notus_exp.feedback.simulated.draws import UNSEEN, WORLD, Draws
 from notus_exp.feedback.simulated.prompts import Prompt, first_kind, make_prompt
-from notus_exp.schema import Simulated
 
 __all__ = ["ASPECTS", "ConstraintPrompt", "World", "constraint_prompts", "make_world", "simulate", "validate"]
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from notus_exp.config.schema import Simulated
 from notus_exp.feedback.simulated.answers import ASPECTS
 from notus_exp.feedback.simulated.draws import ANNOTATORS, generator
-from notus_exp.schema import Simulated
 
 _RATINGS, _OVERALL, _RATING_MISSING, _OVERALL_MISSING, _INVERTED, _WORDING = range(6)
 """One stream for each noise, so that changing one setting moves nothing else."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from notus_exp.constraints import follows, words
+from notus_exp.feedback.simulated.constraints import follows, words
 from notus_exp.feedback.simulated.draws import Draws
 from notus_exp.feedback.simulated.prompts import BEGINNINGS, ENDINGS, JSON_KEYS, Prompt
 from notus_exp.feedback.simulated.topics import Topic, topics

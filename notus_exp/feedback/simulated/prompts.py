@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from notus_exp.constraints import Constraint
+from notus_exp.disk.hashing import prompt_id
+from notus_exp.feedback.simulated.constraints import Constraint
 from notus_exp.feedback.simulated.draws import KIND_ORDER, Draws
 from notus_exp.feedback.simulated.topics import Topic, topics
-from notus_exp.hashing import prompt_id
 
 OPENERS = (
     "Tell me about {}.",

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from notus_exp.constraints import words
+from notus_exp.feedback.simulated.constraints import words
 
 _COMMON = frozenset(
     words(

@@ -9,18 +9,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from notus_exp.scoring.report import plain
-from notus_exp.study.index import read_study, runs_of
+from notus_exp.disk.outputs import read_study, runs_of
+from notus_exp.reporting.tables import plain
 from notus_exp.study.report.answers import answers
-from notus_exp.study.report.contrasts import bradley_terry, contrasts, effects
+from notus_exp.study.report.differences import bradley_terry, contrasts, effects
+from notus_exp.study.report.every_arm import matrix, metrics
 from notus_exp.study.report.flips import flips
 from notus_exp.study.report.learning import learning
 from notus_exp.study.report.lineage import lineage
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.metrics import matrix, metrics
 from notus_exp.study.report.palette import looks
 from notus_exp.study.report.quality import cost, length
-from notus_exp.study.report.search import search
+from notus_exp.study.report.searched import search
 from notus_exp.study.report.svg import INK, style, visible
 
 Gatherer = Callable[[Material], Section]

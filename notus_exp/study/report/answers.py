@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from notus_exp.constraints import follows, from_json
+from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.curation.plots import shorten
-from notus_exp.files import GENERATIONS, IFEVAL, SAMPLES
-from notus_exp.hashing import uniform
+from notus_exp.disk.files import GENERATIONS, IFEVAL, SAMPLES
+from notus_exp.disk.hashing import uniform
+from notus_exp.feedback.simulated.constraints import follows, from_json
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.words import BASE_MODEL
 
 EVALUATIONS = ("verifiable", "ifeval", "alpaca_eval", "mt_bench")
 """Whose answers are shown: the first that there are, of the primary metric's evaluation if it has some."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from notus_exp.curation.compare import share
 from notus_exp.curation.plots import shorten
-from notus_exp.files import PAIRS
-from notus_exp.hashing import uniform
+from notus_exp.curation.strategies import share
+from notus_exp.disk.files import PAIRS
+from notus_exp.disk.hashing import uniform
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import span_of, value_of
 

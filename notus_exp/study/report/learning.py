@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from notus_exp.events import read
-from notus_exp.files import EVENTS
+from notus_exp.disk.events import read
+from notus_exp.disk.files import EVENTS
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.plots import Curve, curves, thinned
 from notus_exp.study.report.svg import inline

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.study.index import artifact
+from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.disk.outputs import artifact
 from notus_exp.study.report.palette import Look
-from notus_exp.study.words import BASE_MODEL
 
 Estimate = Mapping[str, Any]
 """`value, low, high` and more, null where the data cannot tell."""

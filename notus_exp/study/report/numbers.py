@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from notus_exp.display import HEADLINES
-from notus_exp.scoring.report import p_value
+from notus_exp.reporting.tables import p_value
+from notus_exp.run.display import HEADLINES
 
 NONE = "–"
 """Where there is no number."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.study.report.svg import INK
-from notus_exp.study.words import BASE_MODEL
 
 GREY = "#8a8f98"
 """Of what is exploratory."""

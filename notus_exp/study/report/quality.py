@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from notus_exp.study.index import read_run
+from notus_exp.disk.outputs import read_run
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import NONE, duration, number, span_of, value_of, with_unit
 from notus_exp.study.report.plots import Point, plane

@@ -8,14 +8,14 @@ from typing import Any
 
 import optuna
 
+from notus_exp.config.study_settings import Search, Study
 from notus_exp.errors import UserError
-from notus_exp.pipeline import Run
-from notus_exp.slices import to_json
+from notus_exp.run.pipeline import Run
+from notus_exp.stages.settings import to_json
 from notus_exp.study.definition import written
 from notus_exp.study.jobs import Jobs
 from notus_exp.study.search.goals import check_measurable
 from notus_exp.study.search.space import Label, Space
-from notus_exp.study.settings import Search, Study
 
 DEFINITION, STANDALONE = "definition", "standalone"
 """User attributes of Optuna's study: what must stay the same, and the overrides of every run without its study."""

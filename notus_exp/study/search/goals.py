@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from notus_exp.config.schema import Config, Stage
+from notus_exp.config.study_settings import Search
+from notus_exp.disk.events import read
+from notus_exp.disk.files import EVENTS
+from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.events import read
-from notus_exp.files import EVENTS
-from notus_exp.schema import Config, Stage
-from notus_exp.study.index import artifact, read_run
-from notus_exp.study.metrics import is_known, known_metrics, training_metrics
-from notus_exp.study.settings import Search
+from notus_exp.evaluation.metrics import is_known, known_metrics, training_metrics
 
 POLICY = "policy"
 BOUNDS = ("least", "most")

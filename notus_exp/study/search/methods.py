@@ -6,7 +6,7 @@ import numpy as np
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from notus_exp.study.settings import Search
+from notus_exp.config.study_settings import Search
 
 REDUCTION = 3
 """Of ASHA and Hyperband: one in so many trials goes on to the next rung (eta of Li et al. 2018, arXiv 1810.05934)."""

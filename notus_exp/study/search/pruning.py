@@ -11,13 +11,13 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial, TrialState
 
+from notus_exp.config.schema import Config
+from notus_exp.config.study_settings import Search
+from notus_exp.disk.events import Event
 from notus_exp.errors import UserError
-from notus_exp.events import Event
-from notus_exp.monitor import NO_MONITOR, Monitor
-from notus_exp.schema import Config
+from notus_exp.stages.monitor import NO_MONITOR, Monitor
 from notus_exp.study.search.methods import make_pruner
 from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, shown, storage_url
-from notus_exp.study.settings import Search
 
 
 class TrialMonitor:

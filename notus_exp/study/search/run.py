@@ -13,11 +13,12 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 from rich.console import Console
 
-from notus_exp.credentials import without_credentials
-from notus_exp.display import shorten
+from notus_exp.config.schema import Stage
+from notus_exp.config.study_settings import Search, Study
+from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
-from notus_exp.pipeline import Run
-from notus_exp.schema import Stage
+from notus_exp.run.display import shorten
+from notus_exp.run.pipeline import Run
 from notus_exp.study.definition import quoted
 from notus_exp.study.jobs import Ended, Jobs
 from notus_exp.study.search.checks import STANDALONE, check_same, check_space, standalone, trial_overrides
@@ -28,7 +29,6 @@ from notus_exp.study.search.space import Label, Space, read_space
 from notus_exp.study.search.storage import STORAGE_FILE, explained, open_storage, shown, storage_url, take_password
 from notus_exp.study.search.summary import best_trials
 from notus_exp.study.search.trials import LOCK, Trials
-from notus_exp.study.settings import Search, Study
 
 WAIT_SECONDS = 5.0
 """How often a process that has nothing to do looks whether one that has was lost."""

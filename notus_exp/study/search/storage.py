@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from notus_exp.credentials import without_credentials
+from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 
 STORAGE_FILE = "optuna.db"

@@ -14,8 +14,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
-from notus_exp.study.index import read_study
 from notus_exp.study.search.checks import STANDALONE
 from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.space import Space, read_space

@@ -12,11 +12,11 @@ import optuna
 from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from notus_exp.config.study_settings import Search
 from notus_exp.study.search.goals import Bound
 from notus_exp.study.search.lease import LEASE, Keeper, is_dead
 from notus_exp.study.search.methods import make_sampler
 from notus_exp.study.search.space import Label, Space
-from notus_exp.study.settings import Search
 
 LOCK = "search.lock"
 RUNS, REASON, REPEATS, STATE, MEASURED = "runs", "reason", "repeats", "state", "measured"

@@ -1,0 +1,271 @@
+"""A study's comparison: from the runs on disk to estimates, contrasts and a verdict. The same runs give the same bytes.
+
+The primary family is every other arm against the baseline in the primary metric; Holm's p decides there. All else is
+exploratory: other metrics, contrasts with the untuned model, head-to-head strengths, effects of single factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from notus_exp.comparison.aligned import Measured
+from notus_exp.comparison.compatibility import TEST, Protocol, check_tuning, common_protocol
+from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
+from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
+from notus_exp.comparison.per_prompt import difference_span, of_any_base, run_values, span, unit
+from notus_exp.comparison.request import Asked, ask, searched_runs, tuning_runs
+from notus_exp.comparison.words import BASE_MODEL, ONE_SEED, kept, study_words
+from notus_exp.disk.outputs import read_study
+from notus_exp.errors import UserError
+from notus_exp.run.display import HEADLINES
+
+
+class _Parts(NamedTuple):
+    """What the sections of a comparison are made from."""
+
+    asked: Asked
+    measured: Measured
+    protocol: Protocol
+    metrics: list[str]
+    known_by_run: list[str]
+
+
+def analyse(
+    folder: Path, *, baseline: str | None = None, metric: str | None = None, margin: float | None = None
+) -> dict[str, Any]:
+    """Return the comparison of a study's arms, as JSON's types with null for what the data cannot tell.
+
+    Args:
+        folder: outputs/studies/<name>.
+        baseline: Arm that the others are compared with; None: the study's.
+        metric: Primary metric; None: the study's.
+        margin: Difference that would not matter, in the unit of the metric; None: the study's.
+
+    Raises:
+        UserError: The folder is no study, an arm or metric is unknown, or the runs may not be compared.
+    """
+    study = read_study(folder)
+    if study["kind"] == "search":
+        return _search(folder, study)
+    parts = _parts(folder, ask(folder, study, baseline=baseline, metric=metric, margin=margin))
+    contrasts = _contrasts(parts)
+    of_primary = [row for row in contrasts if row["metric"] == parts.asked.metric]
+    about = _about(parts)
+    seeds = [len(by_seed) for by_seed in parts.asked.runs.values() if by_seed]
+    missing = sum(len(reasons) for reasons in parts.asked.failed.values())
+    effects, unfit = factor_effects(parts.asked, parts.measured)
+    labelled = None if "preferences" in parts.protocol.apart else trained_by_evaluated(parts.measured)
+    comparison = {
+        "study": about,
+        "protocol": {
+            "feedback": parts.protocol.feedback,
+            "evaluations": parts.protocol.evaluations,
+            "judge": parts.protocol.judge,
+        },
+        "arms": [_arm(parts, arm) for arm in parts.asked.runs],
+        "base": {"metrics": _base(parts)},
+        "contrasts": contrasts,
+        "effects": effects,
+        "bradley_terry": strengths(parts.asked, parts.measured),
+        "trained_by_evaluated": labelled,
+        "verdict": study_words(about, of_primary, seeds=seeds, missing=missing),
+        "warnings": [*_warnings(parts, seeds), *unfit],
+    }
+    return _plain(comparison)  # type: ignore[no-any-return]
+
+
+def _parts(folder: Path, asked: Asked) -> _Parts:
+    finished = {(arm, seed): run for arm, by_seed in asked.runs.items() for seed, run in by_seed.items()}
+    protocol = common_protocol(folder, finished, asked.metric)
+    check_tuning(folder, tuning_runs(asked.study), asked.metric, protocol.evaluation_split)
+    measured = Measured(
+        {arm: {seed: run_values(folder, run) for seed, run in by_seed.items()} for arm, by_seed in asked.runs.items()}
+    )
+    by_prompt = [name for name in measured.metrics() if name.partition("/")[0] not in protocol.apart]
+    if finished and asked.metric not in by_prompt:
+        raise UserError(
+            f"{asked.metric} has no value by prompt, so its differences cannot be tested",
+            f"name one of these with --metric: {', '.join(name for name in HEADLINES if name in by_prompt)}",
+        )
+    reported = dict.fromkeys(name for run in finished.values() for name in run["metrics"])
+    metrics = [asked.metric, *(name for name in _shown(by_prompt) if name != asked.metric)] if finished else []
+    known_by_run = [name for name in _shown(reported) if name not in by_prompt]
+    known_by_run = [name for name in known_by_run if name.partition("/")[0] not in protocol.apart]
+    return _Parts(asked, measured, protocol, metrics, known_by_run)
+
+
+def _shown(metrics: Iterable[str]) -> list[str]:
+    """Return the headline metrics in their order, and after them the academic benchmarks."""
+    known = list(metrics)
+    return [*(name for name in HEADLINES if name in known), *(name for name in known if name.startswith("lm_eval/"))]
+
+
+def _about(parts: _Parts) -> dict[str, Any]:
+    asked = parts.asked
+    return {
+        "name": asked.study["name"],
+        "kind": asked.study["kind"],
+        "metric": asked.metric,
+        "baseline": asked.baseline,
+        "margin": asked.margin,
+        "seeds": asked.study["seeds"],
+        "evaluation_split": parts.protocol.evaluation_split,
+        "chosen_afterwards": asked.afterwards,
+    }
+
+
+def _arm(parts: _Parts, arm: str) -> dict[str, Any]:
+    asked = parts.asked
+    spec = asked.study["arms"][arm]
+    metrics = {}
+    for name in parts.metrics:
+        table = parts.measured.table(name, arm, parts.measured.seeds(name, arm))
+        metrics[name] = estimate_json(estimate_of(table, span=span(name)))
+    for name in parts.known_by_run:
+        metrics[name] = _by_run([run["metrics"][name] for run in asked.runs[arm].values() if name in run["metrics"]])
+    return {
+        "arm": arm,
+        "overrides": spec["overrides"],
+        "levels": spec["levels"],
+        "tuned": spec["tuned"],
+        "seeds": list(asked.runs[arm]),
+        "failed": asked.failed[arm],
+        "runs": spec["runs"],
+        "metrics": metrics,
+    }
+
+
+def _by_run(estimates: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean over seeds of a metric without values by prompt, which tells no interval over prompts."""
+    known = [estimate["value"] for estimate in estimates if estimate["value"] is not None]
+    nothing = {"low": None, "high": None, "prompts": 0, "seeds": len(known), "left_out": 0}
+    components = dict.fromkeys(("prompt", "seed", "residual"))
+    return {"value": fmean(known) if known else None, **nothing, "components": components}
+
+
+def _base(parts: _Parts) -> dict[str, Any]:
+    """Return the untuned model's estimates; none where the arms start from different ones."""
+    if len(_base_models(parts)) > 1:
+        return {}
+    found = {}
+    for name in parts.metrics:
+        table, constant = parts.measured.base(name)[0], of_any_base(name)
+        if table.size:
+            found[name] = estimate_json(estimate_of(table, span=span(name)))
+            found[name] |= {} if constant is None else dict.fromkeys(("value", "low", "high"), constant)
+    return found
+
+
+def _contrasts(parts: _Parts) -> list[dict[str, Any]]:
+    """Return the primary family and after it the exploratory contrasts, metric by metric."""
+    asked = parts.asked
+    others = [arm for arm in asked.runs if arm != asked.baseline]
+    rows: list[dict[str, Any]] = []
+    for name in parts.metrics:
+        family = [_of_arms(parts, name, arm) for arm in others]
+        if name == asked.metric:
+            rows += family_json(family, unit(name))
+        else:
+            rows += [exploratory_json(found, unit(name)) for found in family if found.estimate.seeds]
+        beside = [_of_base(parts, name, arm) for arm in asked.runs]
+        rows += [exploratory_json(found, unit(name)) for found in beside if found is not None]
+    return rows
+
+
+def _of_arms(parts: _Parts, metric: str, arm: str) -> Contrast:
+    """Contrast an arm with the baseline on the seeds that both have."""
+    baseline = parts.asked.baseline
+    seeds = parts.measured.seeds(metric, arm, baseline)
+    difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, baseline, seeds)
+    return contrast(difference, metric, arm, baseline, margins=_margins(parts, metric), span=difference_span(metric))
+
+
+def _of_base(parts: _Parts, metric: str, arm: str) -> Contrast | None:
+    """Contrast an arm with the untuned model that its own runs measured; None where they did not."""
+    seeds = parts.measured.seeds(metric, arm)
+    difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, arm, seeds, base=True)
+    found = contrast(
+        difference, metric, arm, BASE_MODEL, margins=_margins(parts, metric), span=difference_span(metric, base=True)
+    )
+    return found if found.estimate.prompts and found.estimate.seeds else None
+
+
+def _margins(parts: _Parts, metric: str) -> list[float]:
+    margin = parts.asked.margin
+    return [margin] if margin is not None and metric == parts.asked.metric else []
+
+
+def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
+    asked = parts.asked
+    found = [
+        f"arm '{arm}', seed {seed} has no result: {reason}"
+        for arm, reasons in asked.failed.items()
+        for seed, reason in reasons.items()
+    ]
+    if seeds and min(seeds) == 1:
+        found.append(ONE_SEED)
+    found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
+    found += parts.protocol.warnings
+    if len(_base_models(parts)) > 1:
+        found.append("the arms start from different base models: each is contrasted with its own")
+    else:
+        moved = [name for name in parts.metrics if not parts.measured.base(name)[1]]
+        found += [f"the runs do not agree on the base model's {name}: its mean is shown" for name in moved]
+    if parts.known_by_run:
+        listed = ", ".join(parts.known_by_run)
+        found.append(f"no value by prompt, so only a mean over seeds and no contrast: {listed}")
+    return found
+
+
+def _base_models(parts: _Parts) -> set[str]:
+    runs = (run for by_seed in parts.asked.runs.values() for run in by_seed.values())
+    return {run["stages"]["base_model"]["key"] for run in runs if "base_model" in run["stages"]}
+
+
+def _search(folder: Path, study: dict[str, Any]) -> dict[str, Any]:
+    """Return the comparison of a search, which has no arms: what its trials found must be confirmed."""
+    splits = searched_runs(folder)
+    said = (
+        "This study is a search: its trials were picked by the values shown, so the best of them looks better than it"
+        " is. Compare it with a baseline as an arm of a study of its own, with new seeds, on test prompts."
+    )
+    warnings = []
+    if TEST in splits:
+        warnings.append(
+            "trials were measured on test prompts: no unseen prompts are left to confirm the best of them on"
+        )
+    return {
+        "study": {
+            "name": study["name"],
+            "kind": "search",
+            "metric": study.get("metric"),
+            "baseline": None,
+            "margin": None,
+            "seeds": study.get("seeds", []),
+            "evaluation_split": splits[0] if len(splits) == 1 else None,
+            "chosen_afterwards": [],
+        },
+        "protocol": {"feedback": None, "evaluations": {}, "judge": None},
+        "arms": [],
+        "base": {"metrics": {}},
+        "contrasts": [],
+        "effects": [],
+        "bradley_terry": None,
+        "trained_by_evaluated": None,
+        "verdict": said,
+        "warnings": warnings,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's types: keys as text, numbers to `words.DIGITS`, NaN and infinities as null."""
+    if isinstance(value, float):
+        return kept(value) if abs(value) < float("inf") else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,257 @@
+"""May these runs be compared? What must be alike: data, split, the evaluations' prompts and settings, the judge.
+
+What an arm may choose (curation, recipe, seed, base model) is not looked at. Runs of different data, split or held-out
+part are refused. An evaluation that was done in different ways is refused where the primary metric is its own; else it
+is kept apart: its metrics are left out of the comparison, with a warning that names the difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.config.evaluations import ANSWERING, HELD_OUT, JUDGED
+from notus_exp.disk.files import JUDGMENTS, MANIFEST
+from notus_exp.disk.outputs import artifact, read_run
+from notus_exp.errors import UserError
+from notus_exp.run.plan import VERSIONED
+
+Runs = Mapping[tuple[str, int], dict[str, Any]]
+"""(arm, seed) -> content of run.json, of finished runs."""
+
+EVALUATIONS = (*ANSWERING, "preferences", "lm_eval")
+VALIDATION, TEST = "validation", "test"
+
+_ARMS_OWN = ("precision", "endpoint_model")
+"""What slices of evaluations hold that belongs to an arm: its recipe's precision and the served policy's name."""
+_REMEDY = "compare runs that were evaluated alike: put the key into no arm, and give the study's command again"
+_MISSING = object()
+
+
+class Protocol(NamedTuple):
+    """What all runs have in common.
+
+    Attributes:
+        feedback: Key of the feedback that they curate and are scored on; None where no run is finished.
+        evaluation_split: Whose prompts are scored, test or validation; None where no run is finished.
+        evaluations: By evaluation its settings and digests, those alike in all runs that have it.
+        judge: The judge's settings and the snapshots that it named itself; None where nothing was judged.
+        apart: Evaluation -> why its metrics are left out.
+        warnings: What a reader must know.
+    """
+
+    feedback: str | None
+    evaluation_split: str | None
+    evaluations: dict[str, Any]
+    judge: dict[str, Any] | None
+    apart: dict[str, str]
+    warnings: list[str]
+
+
+def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
+    """Return what the runs have in common, or refuse to compare them.
+
+    Args:
+        folder: The study's folder.
+        runs: The finished runs.
+        metric: The primary metric.
+
+    Raises:
+        UserError: The data, the split, the held-out part or the way to the primary metric differs between two runs.
+    """
+    if not runs:
+        return Protocol(None, None, {}, None, {}, [])
+    first = _refuse_other_data(runs)
+    ways = {name: _evaluations(folder, run) for name, run in runs.items()}
+    apart = dict(_apart(ways, metric))
+    known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
+    evaluations = {key: known[key] for key in EVALUATIONS if key in known}
+    judge = next((evaluations[key]["judge"] for key in JUDGED if key in evaluations), None)
+    warnings = [*apart.values(), *_many_snapshots(evaluations), *_other_versions(runs), *_other_precision(runs)]
+    return Protocol(first["feedback"], first["evaluation_split"], evaluations, judge, apart, warnings)
+
+
+def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, evaluation_split: str | None) -> None:
+    """Refuse to compare on prompts that something was tuned on.
+
+    A comparison on validation prompts passes: its verdict says what they were for.
+
+    Args:
+        folder: The study's folder.
+        tuning: What was tuned (an arm) and the id of a run that did it.
+        metric: The primary metric.
+        evaluation_split: Of the comparison.
+
+    Raises:
+        UserError: A tuning run was measured on test prompts, or on the fixed prompts of the primary metric.
+    """
+    evaluation = metric.partition("/")[0]
+    for arm, run_id in tuning:
+        run = read_run(folder, run_id)
+        if "config" not in run:
+            continue
+        if evaluation_split == TEST and _split_of(run) == TEST:
+            raise UserError(
+                f"'{arm}' was tuned on test prompts (run {run_id} has evaluation_split=test), so its scores on them"
+                " are not those of unseen prompts",
+                "tune with evaluation_split=validation and give the study's command again",
+            )
+        if evaluation not in HELD_OUT and metric in run.get("metrics", {}):
+            raise UserError(
+                f"'{arm}' was tuned on the prompts of {metric}, which has no validation prompts of its own (run"
+                f" {run_id})",
+                "tune on a metric of preferences or verifiable, without this evaluation",
+            )
+
+
+def _refuse_other_data(runs: Runs) -> dict[str, Any]:
+    """Return what must be alike whatever the metric, of the first run and so of all."""
+    whole = {name: _whole(run) for name, run in runs.items()}
+    settings = {name: {"data": run["config"].get("data")} for name, run in runs.items()}
+    first = next(iter(whole.values()))
+    for name, protocol in whole.items():
+        difference = _first_difference(whole, name, protocol)
+        if difference and protocol["feedback"] != first["feedback"]:  # a setting says more than a key
+            difference = _first_difference(settings, name, settings[name]) or difference
+        if difference:
+            raise UserError(f"runs of different data are not compared: {difference}", _REMEDY)
+    return first
+
+
+def _whole(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what must be alike whatever the metric."""
+    return {
+        "feedback": run["stages"]["feedback"]["key"],
+        "split": run["config"]["split"],
+        "evaluation_split": _split_of(run),
+    }
+
+
+def _split_of(run: dict[str, Any]) -> str:
+    return str(run["config"].get("evaluation_split", TEST))  # runs from before the setting asked test prompts
+
+
+def _evaluations(folder: Path, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return evaluation -> all that decides what its values mean, from the slices that the stages were given."""
+    slice_ = _slice(folder, run, "evaluation")
+    found: dict[str, dict[str, Any]] = {}
+    for name in EVALUATIONS:
+        if slice_.get(name) is None:
+            continue
+        way: dict[str, Any] = {
+            "settings": slice_[name],
+            "files": {key: digest for key, digest in slice_.get("files", {}).items() if key.startswith(f"{name}.")},
+        }
+        if name in ANSWERING:
+            way["answers"] = _slice(folder, run, f"generations_{name}")
+        if name in JUDGED:
+            way["judge"] = _judge(folder, run, name)
+        if name == "preferences":
+            way |= {"scored": _slice(folder, run, "reference_scored"), "aspects": slice_["aspects"]}
+            way["labellings"] = run["stages"]["evaluation"]["facts"].get("labellings")
+        if name == "lm_eval":
+            way["questions"] = _slice(folder, run, "benchmarks")
+        found[name] = way
+    return found
+
+
+def _slice(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
+    """Return the settings that a stage was given, without those of the arm."""
+    if node not in run["stages"]:
+        return {}
+    path = artifact(folder, run, node) / MANIFEST
+    try:
+        slice_: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["slice"]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"run {run['run_id']} is finished, but its artifact {path.parent.name} is gone",
+            "delete its folder in runs/ and give the study's command again: it makes what is missing",
+        ) from error
+    return {key: value for key, value in slice_.items() if key not in _ARMS_OWN}
+
+
+def _judge(folder: Path, run: dict[str, Any], evaluation: str) -> dict[str, Any]:
+    """Return the judge's settings, its files and the snapshots that it named itself, for base and policy together."""
+    slice_ = _slice(folder, run, f"judgments_{evaluation}")
+    snapshots: set[str] = set()
+    for node in (f"judgments_{evaluation}", f"judgments_{evaluation}_base"):
+        if node in run["stages"]:
+            path = artifact(folder, run, node) / JUDGMENTS
+            snapshots |= set(pl.read_parquet(path, columns=["snapshot"])["snapshot"].drop_nulls()) - {""}
+    return {**slice_.get("judge", {}), "files": slice_.get("files", {}), "snapshots": sorted(snapshots)}
+
+
+def _apart(ways: Mapping[tuple[str, int], dict[str, Any]], metric: str) -> Iterator[tuple[str, str]]:
+    """Name the evaluations that differ between runs and why; refuse where it is the primary metric's."""
+    for name in EVALUATIONS:
+        having = {run: {name: found[name]} for run, found in ways.items() if name in found}
+        for run, protocol in having.items():
+            difference = _first_difference(having, run, protocol)
+            if not difference:
+                continue
+            if metric.startswith(f"{name}/"):
+                raise UserError(
+                    f"{metric} was not measured in one way: {difference}",
+                    f"{_REMEDY}; or name the metric of another evaluation with --metric",
+                )
+            yield name, f"{name} was not measured in one way and is kept out of this comparison: {difference}"
+            break
+
+
+def _first_difference(protocols: Mapping[tuple[str, int], Any], name: tuple[str, int], protocol: Any) -> str | None:
+    """Say what differs from the first run, None where nothing does."""
+    first, reference = next(iter(protocols.items()))
+    found = next(_differences(reference, protocol, ""), None)
+    if found is None:
+        return None
+    key, one, other = found
+    return f"{key} is {_shown(one)} in {_named(first)} and {_shown(other)} in {_named(name)}"
+
+
+def _differences(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted path and both values of each place that differs."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in [*one, *(key for key in other if key not in one)]:
+            below = f"{path}.{key}" if path else str(key)
+            yield from _differences(one.get(key, _MISSING), other.get(key, _MISSING), below)
+    elif one != other:
+        yield path, one, other
+
+
+def _shown(value: Any) -> str:
+    if value is _MISSING:
+        return "not set"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _named(run: tuple[str, int]) -> str:
+    return f"arm '{run[0]}', seed {run[1]}"
+
+
+def _many_snapshots(evaluations: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was judged by several snapshots of the judge in every run: {', '.join(way['judge']['snapshots'])}"
+        for name, way in evaluations.items()
+        if len(way.get("judge", {}).get("snapshots", [])) > 1
+    ]
+
+
+def _other_versions(runs: Runs) -> list[str]:
+    """Say which libraries changed between runs: numbers may move a little, so this is no refusal."""
+    found = []
+    for library in ("notus-exp", *VERSIONED):
+        versions = sorted({str(run.get("versions", {}).get(library)) for run in runs.values()})
+        if len(versions) > 1:
+            found.append(f"the runs were made with different versions of {library}: {', '.join(versions)}")
+    return found
+
+
+def _other_precision(runs: Runs) -> list[str]:
+    found = sorted({str(run["config"].get("dpo", {}).get("precision")) for run in runs.values()})
+    many = f"the runs compute in different precisions (dpo.precision: {', '.join(found)}), in evaluation too"
+    return [many] if len(found) > 1 else []

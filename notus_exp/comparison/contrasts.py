@@ -1,0 +1,109 @@
+"""Contrasts: tables of differences become estimates, families of them verdicts, and both the rows of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from notus_exp.comparison.per_prompt import Array, Span
+from notus_exp.comparison.words import contrast_words, verdict_of
+from notus_exp.inference.crossed import Components, CrossedEstimate, crossed_mean
+from notus_exp.inference.multiplicity import Adjusted, adjust
+from notus_exp.inference.paired import Equivalence, Interval, equivalence
+from notus_exp.inference.seeds import bootstrap_over_seeds, permutation_over_seeds
+
+
+class Contrast(NamedTuple):
+    """One model minus another in one metric.
+
+    Attributes:
+        metric: Which metric.
+        arm: Whose values
+        reference: minus whose.
+        estimate: Of the difference, paired by prompt and seed.
+        tests: Of equivalence, a margin each.
+        bootstrap: 95 % interval over seeds alone, from 10 seeds on.
+        permutation: p over seeds alone, from 6 seeds on.
+    """
+
+    metric: str
+    arm: str
+    reference: str
+    estimate: CrossedEstimate
+    tests: list[Equivalence]
+    bootstrap: Interval | None
+    permutation: float | None
+
+
+def contrast(
+    difference: Array, metric: str, arm: str, reference: str, *, margins: Sequence[float] = (), span: Span | None = None
+) -> Contrast:
+    """Estimate a contrast.
+
+    Args:
+        difference: Shape (K, n), seeds by prompts, NaN where a side is missing; K may be 0.
+        metric: For the row.
+        arm: For the row.
+        reference: For the row.
+        margins: Differences that would not matter, in the unit of the values.
+        span: The least and the largest difference possible.
+    """
+    estimate = estimate_of(difference, span=span)
+    return Contrast(
+        metric,
+        arm,
+        reference,
+        estimate,
+        [equivalence(estimate.value, estimate.standard_error, estimate.degrees, margin) for margin in margins],
+        bootstrap_over_seeds(difference),
+        permutation_over_seeds(difference),
+    )
+
+
+def estimate_of(table: Array, *, span: Span | None = None) -> CrossedEstimate:
+    """Return the crossed mean of a table of seeds by prompts; all NaN where there is no seed."""
+    if table.shape[0] == 0:
+        unknown = Components(*(math.nan,) * 3)
+        return CrossedEstimate(*(math.nan,) * 6, 0, 0, table.shape[1], unknown)
+    return crossed_mean(table, span=span)
+
+
+def estimate_json(estimate: CrossedEstimate) -> dict[str, Any]:
+    """Return what comparison.json says of a mean."""
+    known = ("value", "low", "high", "prompts", "seeds", "left_out")
+    return {**{name: getattr(estimate, name) for name in known}, "components": estimate.components._asdict()}
+
+
+def family_json(family: Sequence[Contrast], unit: str) -> list[dict[str, Any]]:
+    """Return the rows of the contrasts that were asked for beforehand, corrected for being several."""
+    adjusted = adjust([found.estimate.p for found in family])
+    counted = sum(not math.isnan(found.estimate.p) for found in family)
+    return [_row(found, unit, both, counted) for found, both in zip(family, adjusted, strict=True)]
+
+
+def exploratory_json(found: Contrast, unit: str) -> dict[str, Any]:
+    """Return the row of a contrast that nobody asked for beforehand."""
+    return _row(found, unit, None, 1)
+
+
+def _row(found: Contrast, unit: str, adjusted: Adjusted | None, family: int) -> dict[str, Any]:
+    estimate = found.estimate
+    words = contrast_words(estimate, found.tests, unit=unit, adjusted=adjusted, family=family)
+    return {
+        "metric": found.metric,
+        "primary": adjusted is not None,
+        "arm": found.arm,
+        "reference": found.reference,
+        **estimate_json(estimate),
+        "standard_error": estimate.standard_error,
+        "degrees": estimate.degrees,
+        "p": estimate.p,
+        "holm": adjusted.holm if adjusted else None,
+        "benjamini_hochberg": adjusted.benjamini_hochberg if adjusted else None,
+        "verdict": verdict_of(estimate, adjusted),
+        "equivalence": found.tests[0]._asdict() if found.tests else None,
+        "bootstrap": found.bootstrap._asdict() if found.bootstrap else None,
+        "permutation": found.permutation,
+        "words": words if adjusted else f"{words}; exploratory",
+    }

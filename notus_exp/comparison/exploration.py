@@ -1,0 +1,98 @@
+"""What else the runs show, all of it exploratory: single factors of a grid, head-to-head strengths, labellings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notus_exp.comparison.aligned import Measured
+from notus_exp.comparison.contrasts import estimate_of
+from notus_exp.comparison.request import Asked
+from notus_exp.errors import UserError
+from notus_exp.inference.bradley_terry import bradley_terry
+from notus_exp.inference.factorial import effects
+
+_LABELLED = "preferences/accuracy/"
+
+
+def factor_effects(asked: Asked, measured: Measured) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the main effects and interactions of a grid in the primary metric, or why there are none."""
+    if asked.study["kind"] != "grid" or not measured.metrics():
+        return [], []
+    seeds = measured.seeds(asked.metric, *asked.runs)
+    if not seeds:
+        return [], ["no seed is finished in every arm of the grid, so it has no main effects and interactions"]
+    tables = {arm: measured.table(asked.metric, arm, seeds) for arm in asked.runs}
+    levels = {arm: asked.study["arms"][arm]["levels"] for arm in asked.runs}
+    try:
+        found = effects(tables, levels, levels[asked.baseline])
+    except UserError as error:
+        return [], [f"no main effects and interactions: {error.message}"]
+    shown = ("value", "low", "high", "p", "degrees", "prompts", "seeds", "left_out")
+    return [
+        {
+            "metric": asked.metric,
+            "kind": effect.kind,
+            "factors": list(effect.factors),
+            "levels": list(effect.levels),
+            "reference": list(effect.reference),
+            **{name: getattr(effect.estimate, name) for name in shown},
+        }
+        for effect in found
+    ], []
+
+
+def strengths(asked: Asked, measured: Measured) -> dict[str, Any] | None:
+    """Return Bradley-Terry strengths of the arms; without strengths where they cannot be fitted, with the reason."""
+    if len(asked.runs) < 2 or not measured.metrics():
+        return None
+    first, second, score, prompts = _games(asked, measured)
+    note = (
+        f"Exploratory. A game is one prompt under one seed, played by two arms; the higher {asked.metric} wins, an"
+        " equal one is a tie, half a win each. Errors are clustered by prompt and do not cover seed variance."
+    )
+    try:
+        found = bradley_terry(first, second, score, reference=asked.baseline, clusters=prompts)
+    except UserError as error:
+        ties = sum(one == 0.5 for one in score)
+        return {"metric": asked.metric, "strengths": [], "games": len(score), "ties": ties, "note": error.message}
+    shown = ("name", "value", "low", "high")
+    rows = [{name: getattr(strength, name) for name in shown} for strength in found.strengths]
+    return {"metric": asked.metric, "strengths": rows, "games": found.games, "ties": found.ties, "note": note}
+
+
+def _games(asked: Asked, measured: Measured) -> tuple[list[str], list[str], list[float], list[str]]:
+    """Return who played whom, the first's score and the prompt, of each pair of arms, common seed and prompt."""
+    metric = asked.metric
+    first: list[str] = []
+    second: list[str] = []
+    score: list[float] = []
+    clusters: list[str] = []
+    arms, prompts = list(asked.runs), measured.prompts(metric)
+    for place, one in enumerate(arms):
+        for other in arms[place + 1 :]:
+            seeds = measured.seeds(metric, one, other)
+            difference = measured.table(metric, one, seeds) - measured.table(metric, other, seeds)
+            for row in difference:
+                played = [(x, prompt) for x, prompt in zip(row.tolist(), prompts, strict=True) if x == x]
+                first += [one] * len(played)
+                second += [other] * len(played)
+                score += [0.5 if x == 0 else float(x > 0) for x, _ in played]
+                clusters += [prompt for _, prompt in played]
+    return first, second, score, clusters
+
+
+def trained_by_evaluated(measured: Measured) -> dict[str, Any] | None:
+    """Return the accuracy of each arm's implicit reward under each labelling."""
+    columns = [name for name in measured.metrics() if name.startswith(_LABELLED)]
+    if not columns:
+        return None
+    cells = []
+    for arm in measured.runs:
+        tables = [measured.table(name, arm, measured.seeds(name, arm)) for name in columns]
+        found = [estimate_of(table, span=(0.0, 1.0)) for table in tables]
+        cells.append([{name: getattr(cell, name) for name in ("value", "low", "high")} for cell in found])
+    return {
+        "rows": list(measured.runs),
+        "columns": [name.removeprefix(_LABELLED) for name in columns],
+        "cells": cells,
+    }

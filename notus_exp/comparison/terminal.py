@@ -1,0 +1,73 @@
+"""A comparison in the terminal: metrics by arm, the primary contrasts, the verdict, and where the files are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from notus_exp.comparison.per_prompt import unit
+from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
+from notus_exp.reporting.tables import Report, Table, number, p_value, span
+from notus_exp.run.display import shorten
+
+
+def study_report(comparison: dict[str, Any], out: Path) -> Report:
+    """Return what is printed of a comparison.
+
+    Args:
+        comparison: As `analysis.analyse` returns it; all of it is the report's data.
+        out: Folder with the written files.
+    """
+    contrasts = comparison["contrasts"]
+    primary = [row for row in contrasts if row["primary"]]
+    tables = [_metrics(comparison), _contrasts(comparison, primary)] if comparison["arms"] else []
+    sentences = [f"warning: {warning}" for warning in comparison["warnings"]]
+    if beside := len(contrasts) - len(primary):
+        sentences.append(f"{beside} exploratory contrasts are in {COMPARISON_CSV}")
+    files = ", ".join(shorten(out.absolute() / name) for name in (COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML))
+    return Report(comparison, tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
+
+
+def _metrics(comparison: Mapping[str, Any]) -> Table:
+    sides = {BASE_MODEL: comparison["base"]["metrics"]} if comparison["base"]["metrics"] else {}
+    sides |= {row["arm"]: row["metrics"] for row in comparison["arms"]}
+    names = list(dict.fromkeys(name for metrics in sides.values() for name in metrics))
+    rows = [[name, *(_cell(metrics.get(name), name) for metrics in sides.values())] for name in names]
+    return Table("Metrics: mean [95 % interval over prompts and seeds]", ["", *sides], rows)
+
+
+def _cell(estimate: Mapping[str, Any] | None, metric: str) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    digits = 2 if unit(metric) else 3
+    ends = _span(estimate, digits)
+    return number(estimate["value"], digits) + ("" if ends == "-" else f" [{ends}]")
+
+
+def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> Table:
+    study = comparison["study"]
+    digits = 2 if unit(study["metric"]) else 4
+    rows = [
+        [
+            row["arm"],
+            number(row["value"], digits),
+            _span(row, digits),
+            *(str(row[name]) for name in ("prompts", "seeds", "left_out")),
+            *(p_value(_nan(row[name])) for name in ("p", "holm", "benjamini_hochberg")),
+            row["verdict"],
+        ]
+        for row in primary
+    ]
+    columns = ["", "difference", "95 %", "prompts", "seeds", "left out", "p", "Holm", "Benjamini-Hochberg", "verdict"]
+    return Table(f"{study['metric']}, minus {study['baseline']}", columns, rows)
+
+
+def _span(row: Mapping[str, Any], digits: int) -> str:
+    return span(_nan(row["low"]), _nan(row["high"]), digits)
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,157 @@
+"""What a comparison shows, in plain words: one contrast, and a whole study in one paragraph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from notus_exp.inference.crossed import CrossedEstimate
+from notus_exp.inference.estimates import CONFIDENCE
+from notus_exp.inference.multiplicity import Adjusted
+from notus_exp.inference.paired import Equivalence
+
+HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
+"""What can be said of a contrast."""
+BASE_MODEL = "base model"
+"""Name of the untuned model among the references of contrasts."""
+ONE_SEED = (
+    "With one seed, seed variance is not covered: the intervals hold for this training seed alone, and another seed may"
+    " turn the result"
+)
+ON_VALIDATION = "These are validation prompts, which are there for tuning: what is true of unseen prompts, test tells"
+
+
+DIGITS = 12
+"""Significant digits of comparison.json: what differs beyond them is the order of a sum."""
+
+
+def kept(number: float) -> float:
+    """Return a number as comparison.json keeps it, so that words and tables round it alike."""
+    return float(f"{number:.{DIGITS}g}")
+
+
+def verdict_of(estimate: CrossedEstimate, adjusted: Adjusted | None = None) -> str:
+    """Return which of the four things can be said: by Holm's p where the contrast is of a family, else by its own."""
+    p = adjusted.holm if adjusted else estimate.p
+    if math.isnan(p):
+        return UNKNOWN
+    if p >= 1 - CONFIDENCE:
+        return ALIKE
+    return HIGHER if estimate.value > 0 else LOWER
+
+
+def contrast_words(
+    estimate: CrossedEstimate,
+    tests: Sequence[Equivalence] = (),
+    *,
+    unit: str = "",
+    adjusted: Adjusted | None = None,
+    family: int = 1,
+) -> str:
+    """Say how far apart two models are, how sure that is, and within which margins they are equivalent.
+
+    Args:
+        estimate: Of the difference.
+        tests: Of equivalence, for the margins of interest.
+        unit: Of the values, in the plural; "" where they have none.
+        adjusted: p of the contrast among its family; None where it is exploratory.
+        family: Contrasts of the family.
+    """
+    verdict = verdict_of(estimate, adjusted)
+    if verdict == UNKNOWN:
+        return f"{UNKNOWN}: {_why_unknown(estimate, unit)}"
+    said = f"{_signed(estimate.value, unit)}, 95 % {_number(estimate.low, unit)} to {_number(estimate.high, unit)}"
+    if adjusted and family > 1 and estimate.p < 1 - CONFIDENCE:
+        said += f"; p {p_words(estimate.p)} alone, among {family} contrasts {p_words(adjusted.holm)} by Holm and"
+        said += f" {p_words(adjusted.benjamini_hochberg)} by Benjamini-Hochberg"
+    if verdict != ALIKE and not any(test.equivalent for test in tests):
+        return f"{verdict} ({said})"
+    return f"{verdict} ({said}){_equivalence_words(tests, unit)}"
+
+
+def p_words(p: float) -> str:
+    """Return a p with two digits that count."""
+    return "unknown" if math.isnan(p) else "below 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def study_words(
+    study: Mapping[str, Any], contrasts: Sequence[Mapping[str, Any]], *, seeds: Sequence[int], missing: int
+) -> str:
+    """Return the verdict on a study: one paragraph.
+
+    Args:
+        study: The comparison's `study`, with `chosen_afterwards`.
+        contrasts: Of the primary metric, as in comparison.json.
+        seeds: How many seeds each arm has, of those that have any.
+        missing: Runs without a result.
+    """
+    family = [row for row in contrasts if row["primary"]]
+    if not seeds:
+        return "No run is finished, so there is nothing to compare."
+    said = [_family_words(study, family)]
+    beside = [row for row in contrasts if row["reference"] == BASE_MODEL]
+    if beside:
+        each = ", ".join(f"'{row['arm']}' {row['verdict']}" for row in beside)
+        said.append(f"Against the untuned base model (exploratory): {each}")
+    if any(row["verdict"] == ALIKE and not (row["equivalence"] or {}).get("equivalent") for row in family):
+        said.append("Not distinguishable does not mean equal: it means that these prompts and seeds do not tell")
+    fewest = min([*seeds, *(row["seeds"] for row in family if row["seeds"])])
+    if fewest == 1:
+        said.append(ONE_SEED)
+    elif fewest == 2:
+        said.append("Two seeds say little about seed variance: up to 12 % of such findings are false, not 5 %")
+    if study["evaluation_split"] == "validation":
+        said.append(ON_VALIDATION)
+    if study["chosen_afterwards"]:
+        chosen = " and ".join(study["chosen_afterwards"])
+        said.append(f"Chosen after the runs were made: {chosen}; what rests on that choice is exploratory")
+    if missing:
+        runs = "1 run has" if missing == 1 else f"{missing} runs have"
+        said.append(f"{runs} no result; arms are compared on the seeds that they share")
+    return ". ".join(said) + "."
+
+
+def _family_words(study: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> str:
+    metric, baseline = study["metric"], study["baseline"]
+    if not family:
+        return f"'{baseline}' is the only arm, so there is no contrast in {metric}"
+    prompts = sorted({row["prompts"] for row in family if row["seeds"]})
+    seeds = sorted({row["seeds"] for row in family if row["seeds"]})
+    each = "; ".join(f"'{row['arm']}'{':' if row['verdict'] == UNKNOWN else ' is'} {row['words']}" for row in family)
+    if not seeds:
+        return f"In {metric}, nothing can be compared with the baseline '{baseline}': {each}"
+    split = study["evaluation_split"]
+    return (
+        f"In {metric}, on {_range(prompts)} {split} prompts with {_range(seeds)} seed{'s' * (seeds[-1] != 1)}, against"
+        f" the baseline '{baseline}': {each}"
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _why_unknown(estimate: CrossedEstimate, unit: str) -> str:
+    if estimate.seeds == 0:
+        return "no seed is finished on both sides"
+    if estimate.prompts < 2:
+        prompts = "1 prompt has" if estimate.prompts == 1 else "no prompt has"
+        return f"{prompts} a value on both sides, so there is no interval"
+    return f"{_signed(estimate.value, unit)} on every prompt, so there is no test"
+
+
+def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
+    within = " or ".join(f"{test.margin:g}" for test in tests if test.equivalent)
+    beyond = " or ".join(f"{test.margin:g}" for test in tests if not test.equivalent)
+    if not within:
+        return f", not shown equivalent within {beyond}" if beyond else ""
+    return f", equivalent within {within}" + (f" {unit}" if unit else "") + (f", not within {beyond}" if beyond else "")
+
+
+def _signed(value: float, unit: str) -> str:
+    return _number(value, unit, "+") + (f" {unit}" if unit else "")
+
+
+def _number(value: float, unit: str, sign: str = "") -> str:
+    return f"{kept(value):{sign}.{2 if unit else 3}f}"

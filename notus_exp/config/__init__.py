@@ -1,0 +1,1 @@
+"""The configuration: types, ranges, composing, what the command line must not say."""

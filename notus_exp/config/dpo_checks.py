@@ -1,0 +1,116 @@
+"""Checks of a training recipe that need no torch: what TRL would ignore or refuse later is refused here, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from notus_exp.config.schema import DPO, SMOOTHED_LOSSES
+from notus_exp.errors import UserError
+
+PREFERENCE_FREE = frozenset({"sft"})
+"""Losses that do not compare chosen and rejected; alone they are not preference training."""
+
+
+def check_dpo(dpo: DPO) -> None:
+    """Refuse a recipe in which a setting contradicts another or would do nothing.
+
+    Args:
+        dpo: The recipe; ranges and option names are already checked (`ranges.check`).
+
+    Raises:
+        UserError: Names the key, its value and what to change.
+    """
+    for check in _CHECKS:
+        check(dpo)
+
+
+def _losses(dpo: DPO) -> None:
+    if not dpo.loss_type:
+        raise UserError("dpo.loss_type=[] names no loss", "dpo.loss_type=[sigmoid] is DPO")
+    repeated = sorted({loss for loss in dpo.loss_type if dpo.loss_type.count(loss) > 1})
+    if repeated:
+        raise UserError(
+            f"dpo.loss_type=[{', '.join(dpo.loss_type)}] repeats {', '.join(repeated)}",
+            "name each loss once and weigh it with dpo.loss_weights",
+        )
+    if set(dpo.loss_type) <= PREFERENCE_FREE:
+        raise UserError(
+            f"dpo.loss_type=[{', '.join(dpo.loss_type)}] never looks at the rejected responses",
+            "add a preference loss: dpo.loss_type=[sigmoid,sft]",
+        )
+
+
+def _loss_weights(dpo: DPO) -> None:
+    weights = dpo.loss_weights
+    if weights is None:
+        return
+    if len(weights) != len(dpo.loss_type):
+        raise UserError(
+            f"dpo.loss_weights={weights} has {len(weights)} weights for the {len(dpo.loss_type)} losses of "
+            f"dpo.loss_type=[{', '.join(dpo.loss_type)}]",
+            "give one weight per loss, or null to weigh each 1",
+        )
+    compared = [
+        weight for loss, weight in zip(dpo.loss_type, weights, strict=True) if loss not in PREFERENCE_FREE and weight
+    ]
+    if not compared:
+        raise UserError(
+            f"dpo.loss_weights={weights} leaves no preference loss with a weight above 0",
+            "give sigmoid, or another preference loss, a positive weight",
+        )
+
+
+def _label_smoothing(dpo: DPO) -> None:
+    if dpo.label_smoothing > 0 and not SMOOTHED_LOSSES.intersection(dpo.loss_type):
+        raise UserError(
+            f"dpo.label_smoothing={dpo.label_smoothing} is not read by dpo.loss_type=[{', '.join(dpo.loss_type)}]",
+            f"set it to 0.0, or use one of {', '.join(sorted(SMOOTHED_LOSSES))} (robust is DPO for flipped labels)",
+        )
+    if dpo.label_smoothing == 0 and "exo_pair" in dpo.loss_type:
+        raise UserError(
+            "dpo.label_smoothing=0.0 leaves the loss exo_pair undefined (it takes its logarithm)",
+            "set dpo.label_smoothing=0.001",
+        )
+
+
+def _lengths(dpo: DPO) -> None:
+    if dpo.max_prompt_length is not None and dpo.max_prompt_length >= dpo.max_length:
+        raise UserError(
+            f"dpo.max_prompt_length={dpo.max_prompt_length} leaves no token of dpo.max_length={dpo.max_length} "
+            "for a completion",
+            "lower dpo.max_prompt_length or raise dpo.max_length",
+        )
+    if dpo.max_prompt_length is None and dpo.long_prompts.name == "cut":
+        raise UserError(
+            "dpo.long_prompts=cut does nothing while dpo.max_prompt_length is null",
+            "set dpo.max_prompt_length, or dpo.long_prompts=drop",
+        )
+
+
+def _warmup(dpo: DPO) -> None:
+    if dpo.warmup >= 1 and not float(dpo.warmup).is_integer():
+        raise UserError(
+            f"dpo.warmup={dpo.warmup} is neither a share below 1 nor a whole number of steps",
+            "0.1 warms up over a tenth of the steps, 10 over ten steps",
+        )
+    if dpo.lr_scheduler == "constant" and dpo.warmup > 0:
+        raise UserError(
+            f"dpo.warmup={dpo.warmup} does nothing with dpo.lr_scheduler=constant",
+            "use dpo.lr_scheduler=constant_with_warmup, or dpo.warmup=0",
+        )
+
+
+def _lora(dpo: DPO) -> None:
+    if dpo.lora.r == 0:
+        return
+    if not dpo.lora.target_modules:
+        raise UserError("dpo.lora.target_modules=[] leaves nothing to train", "name layers, such as [q_proj, v_proj]")
+    if "lm_head" in dpo.lora.target_modules:
+        raise UserError(
+            f"dpo.lora.target_modules=[{', '.join(dpo.lora.target_modules)}] has lm_head, whose adapter would never be "
+            "trained (log-probs are computed from its own weight)",
+            "leave lm_head out",
+        )
+
+
+_CHECKS: tuple[Callable[[DPO], None], ...] = (_losses, _loss_weights, _label_smoothing, _lengths, _warmup, _lora)

@@ -1,0 +1,332 @@
+"""From the command line to a checked Config: where conf/ lies, which keys exist, which values go together."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from notus_exp.config import schema
+from notus_exp.config.dpo_checks import check_dpo
+from notus_exp.config.evaluations import HELD_OUT, JUDGED
+from notus_exp.config.ranges import check
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.machine.cuda import cuda_devices
+
+MAX_TAG = 64
+SWEEPER = "hydra_plugins.notus_exp_sweeper.StudySweeper"
+"""The plugin by which Hydra hands a multirun to notus_exp.study."""
+SWEEPS = "NOTUS_EXP_SWEEPS"
+"""The variable by which conf/config.yaml finds the studies."""
+EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+"""Launcher of Hydra -> the extra of this package that installs it."""
+MAPPINGS = ("data.skills", "selection.weights")
+"""Keys whose entries the user names."""
+DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
+                   "study.search.objectives", "study.search.constraints")  # fmt: skip
+"""Likewise, where a name may itself be a dotted key or a metric."""
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configuration: inside an installed package, or beside it in a checkout."""
+    package = Path(str(importlib.resources.files("notus_exp")))
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def sweeps_dir() -> Path:
+    """Return the folder of the studies: beside the configuration."""
+    return conf_dir().with_name("sweeps")
+
+
+def register() -> None:
+    """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=schema.Config)
+    for name, node in schema.DATA_SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=node)
+    for name, kind in schema.GENERATION_SCHEMAS.items():
+        store.store(name=f"{name}_generation_schema", node=kind)
+    store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
+    os.environ[SWEEPS] = str(sweeps_dir())
+    # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
+    profile = "gpu" if cuda_devices() else "cpu"
+    store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
+
+
+def load(composed: DictConfig) -> schema.Config:
+    """Turn a composed config into a checked Config.
+
+    An overlay may set sizes of an evaluation that is not chosen (its own file did not name it): these are dropped.
+
+    Raises:
+        UserError: For a missing value, an unknown key, a value out of range or values that do not go together.
+    """
+    reject_unknown_keys(composed)
+    for name in composed.evaluation:
+        section = composed.evaluation[name]
+        if section is not None and OmegaConf.is_missing(section, "name"):
+            composed.evaluation[name] = None
+    try:
+        config = OmegaConf.to_object(composed)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} must be given", f"add {error.full_key}=VALUE to the command") from error
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    assert isinstance(config, schema.Config)
+    check(config)
+    check_together(config)
+    return config
+
+
+def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
+    """Refuse keys that no dataclass has: `+key=` and `++key=` get past Hydra's own check.
+
+    Raises:
+        UserError: Naming the key and the nearest known one.
+    """
+    kind = OmegaConf.get_type(node)
+    if not is_dataclass(kind):
+        return
+    known = {spec.name for spec in fields(kind)}
+    for key in map(str, node):
+        if key not in known:
+            raise UserError(f"unknown key '{path}{key}'", did_you_mean(f"{path}{key}", [f"{path}{k}" for k in known]))
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
+            reject_unknown_keys(child, f"{path}{key}.")
+
+
+def chosen_evaluations(config: schema.Config) -> list[str]:
+    """Return the names of the chosen evaluations."""
+    return [spec.name for spec in fields(config.evaluation) if getattr(config.evaluation, spec.name) is not None]
+
+
+def check_choices(config: schema.Config, choices: Mapping[str, Any]) -> None:
+    """Refuse a group's `name` that was changed by hand: the option would no longer be what its name says.
+
+    Args:
+        config: The loaded config.
+        choices: Option per group, as composed.
+
+    Raises:
+        UserError: Naming the group's options as the way to choose.
+    """
+    for group, choice in choices.items():
+        name = getattr(getattr(config, group, None), "name", choice)
+        if name != choice and (group, choice) != ("hardware", "auto"):
+            raise UserError(f"{group}.name={name} cannot be set: it names the option", f"choose it with {group}={name}")
+
+
+def check_together(config: schema.Config) -> None:
+    """Check what concerns several keys.
+
+    Raises:
+        UserError: Naming the keys and the remedy.
+    """
+    _check_curation(config)
+    check_dpo(config.dpo)
+    _check_hardware(config)
+    if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
+        raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
+    if isinstance(config.data, schema.Simulated):
+        from notus_exp.feedback.simulated import validate  # imports polars: not for --help and --cfg
+
+        validate(config.data)
+    needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
+    if needed and not getattr(config.model, needed):
+        raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
+    evaluation = config.evaluation
+    if config.until is schema.Stage.evaluation and not chosen_evaluations(config):
+        raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
+    _check_evaluation_split(config)
+    for tag in config.tracking.tags:
+        if len(tag) > MAX_TAG:
+            raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
+    _check_answers(config)
+    if evaluation.verifiable and evaluation.verifiable.kl_prompts > evaluation.verifiable.prompts:
+        raise UserError(
+            f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
+            f"evaluation.verifiable.prompts={evaluation.verifiable.prompts}"
+        )
+
+
+def _check_evaluation_split(config: schema.Config) -> None:
+    """Check that each evaluation has prompts of the split that is measured on."""
+    split = config.evaluation_split.name
+    fixed = [name for name in chosen_evaluations(config) if name not in HELD_OUT]
+    if config.evaluation_split is schema.EvaluationSplit.validation and fixed:
+        raise UserError(
+            f"evaluation_split=validation: evaluation=[{','.join(fixed)}] has fixed prompts and none for validation",
+            f"choose among 'evaluation=[{','.join(HELD_OUT)}]', or evaluation_split=test",
+        )
+    scored = config.until is schema.Stage.config or config.until.value >= schema.Stage.reference.value
+    if config.evaluation.preferences and getattr(config.split, split) == 0 and scored:
+        raise UserError(
+            f"evaluation=preferences needs {split} prompts, but split.{split}=0",
+            f"give split.{split} a share, or choose 'evaluation=[verifiable]'",
+        )
+
+
+def _check_answers(config: schema.Config) -> None:
+    """Check who answers and who judges, where an evaluation asks for it."""
+    evaluation, judge = config.evaluation, config.judge
+    endpoint = isinstance(config.generation, schema.EndpointGeneration)
+    if endpoint and evaluation.verifiable and evaluation.verifiable.kl_prompts:
+        raise UserError(
+            f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} needs token ids, which "
+            "generation=openai does not know",
+            "set evaluation.verifiable.kl_prompts=0",
+        )
+    if evaluation.lm_eval and not evaluation.lm_eval.tasks:
+        raise UserError("evaluation.lm_eval.tasks is empty", "name tasks, such as evaluation.lm_eval.tasks=[hellaswag]")
+    judged = [name for name in JUDGED if getattr(evaluation, name)]
+    if not judged:
+        return
+    if (judge.input_price is None) != (judge.output_price is None):
+        raise UserError("judge.input_price and judge.output_price go together", "give both, in USD per million tokens")
+    if judge.name in ("openai", "reward_model") and not judge.model:
+        raise UserError(f"judge.model must be given: evaluation={judged[0]} needs a judge", "add judge.model=NAME")
+    if judge.name == "replay" and not judge.path:
+        raise UserError("judge.path must be given for judge=replay", "add judge.path=FILE")
+    if judge.budget is not None and (judge.input_price is None or judge.output_price is None):
+        raise UserError(
+            f"judge.budget={judge.budget:g} cannot be kept without prices",
+            "add judge.input_price=USD and judge.output_price=USD, per million tokens",
+        )
+
+
+def _check_curation(config: schema.Config) -> None:
+    aspects, selection, split = config.data.aspects, config.selection, config.split
+    if selection.name in ("average", "per_aspect", "weighted") and not aspects:
+        raise UserError(
+            f"selection={selection.name} needs aspect ratings, but data={config.data.name} has none (data.aspects=[])",
+            "use selection=critique",
+        )
+    wanted = {"per_aspect": [selection.aspect or "null"], "weighted": list(selection.weights)}.get(selection.name, [])
+    for aspect in wanted:
+        if aspect not in aspects:
+            raise UserError(f"selection={selection.name} asks for '{aspect}'", did_you_mean(aspect, aspects))
+    if selection.aspect is not None and selection.name != "per_aspect":
+        raise UserError(f"selection.aspect={selection.aspect} is read by selection=per_aspect alone")
+    if selection.weights and selection.name != "weighted":
+        raise UserError(f"selection.weights={selection.weights} is read by selection=weighted alone")
+    weights = selection.weights.values()
+    if selection.name == "weighted" and (any(w < 0 for w in weights) or sum(weights) <= 0):
+        raise UserError(f"selection.weights={selection.weights} must be at least 0, and one of them above 0")
+    for name in config.filters.valid_under:
+        if name not in ("critique", "average", *aspects):
+            hint = did_you_mean(name, ["critique", "average", *aspects])
+            raise UserError(f"filters.valid_under asks for '{name}'", hint)
+    if config.rejected.name == "random" and config.rejected.ties is not schema.TopTies.hash:
+        raise UserError(
+            f"rejected.ties={config.rejected.ties.name} does nothing: rejected=random draws among all the worse",
+            "use rejected=lowest or second_best, or leave rejected.ties out",
+        )
+    contamination = config.filters.contamination
+    if contamination.field is not None and all(Path(name).suffix.lower() == ".txt" for name in contamination.files):
+        raise UserError(f"filters.contamination.field={contamination.field} needs a file with fields to look into")
+    if config.repair.low_mean > config.repair.high_mean:
+        raise UserError(f"repair.low_mean={config.repair.low_mean} exceeds repair.high_mean={config.repair.high_mean}")
+    if split.validation + split.test >= 1:
+        raise UserError(f"split.validation={split.validation} and split.test={split.test} leave nothing to train on")
+    limits = config.filters
+    if limits.max_chars is not None and limits.max_chars < limits.min_chars:
+        raise UserError(f"filters.max_chars={limits.max_chars} is below filters.min_chars={limits.min_chars}")
+
+
+def _check_hardware(config: schema.Config) -> None:
+    hardware, dpo = config.hardware, config.dpo
+    if dpo.precision not in hardware.precisions:
+        raise UserError(
+            f"dpo.precision={dpo.precision.name} is not available on hardware={hardware.name}",
+            f"it computes in {', '.join(p.name for p in hardware.precisions)}",
+        )
+    if hardware.zero_stage is not None and hardware.launch is not schema.Launch.accelerate:
+        raise UserError(f"hardware.zero_stage={hardware.zero_stage} needs hardware.launch=accelerate")
+    if hardware.offload and hardware.zero_stage is None:
+        raise UserError("hardware.offload=true does nothing without DeepSpeed", "set hardware.zero_stage too")
+    if hardware.processes > 1 and hardware.launch is not schema.Launch.accelerate:
+        raise UserError(f"hardware.processes={hardware.processes} needs hardware.launch=accelerate")
+    per_pass = min(hardware.micro_batch_size, dpo.global_batch_size) * hardware.processes
+    if dpo.global_batch_size % per_pass:
+        raise UserError(
+            f"dpo.global_batch_size={dpo.global_batch_size} does not divide by hardware.micro_batch_size="
+            f"{hardware.micro_batch_size} x hardware.processes={hardware.processes}",
+            "change one of them: the global batch is part of the recipe, the others are not",
+        )
+
+
+def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:
+    """Return every key that a command line can set, dotted, over all kinds of data."""
+    keys: list[str] = []
+    alternatives: dict[Any, list[Any]] = {
+        schema.Data: list(schema.DATA_SCHEMAS.values()),
+        schema.Generation: list(schema.GENERATION_SCHEMAS.values()),
+    }
+    hints = get_type_hints(kind)
+    for spec in fields(kind):
+        keys.append(f"{path}{spec.name}")
+        inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
+        kinds = alternatives.get(hints[spec.name], inner)
+        for child in kinds:
+            keys += known_keys(child, f"{path}{spec.name}.")
+    return sorted(set(keys))
+
+
+def explain(error: Exception) -> UserError:
+    """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and option in EXTRAS:
+            return UserError(f"{group}={option} is not installed", f"pip install 'notus-exp[{EXTRAS[option]}]'")
+        return UserError(f"{group}={option} is not an option", did_you_mean(option, error.options))
+    if isinstance(error, OverrideParseException):
+        return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
+    text = str(error)
+    if "Unexpected type for root" in text:
+        return UserError("a key of an evaluation is set that is not chosen", "add it: 'evaluation=[...,NAME]'")
+    if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:
+        return UserError("a setting cannot be taken away with ~", "give it another value with KEY=VALUE")
+    if "Config group override must be a string or a list" in text:
+        return UserError(
+            "a group cannot be null", "name one of its options (--help lists them), or leave the group out"
+        )
+    if "Cannot convert 'DictConfig' to string" in text:
+        return UserError(
+            "a mapping is given where a word is expected",
+            "look for a misspelt key, such as study.arm for study.arms; the comments in conf/ name all keys",
+        )
+    overlay = re.search(r"In '([\w/]+)': \w+ raised while composing config:\s*(.*)", text)
+    if overlay:
+        return UserError(f"{overlay.group(1)} does not fit the other choices: {overlay.group(2)}".rstrip(": "))
+    unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
+    if unknown:
+        group, option = unknown.groups()
+        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+        return UserError(f"{group}={option} is not an option", did_you_mean(option, known))
+    key = re.search(
+        r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]-]+)", text
+    )
+    cause = error.__cause__
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        if "is not in struct" in str(cause) or "not in '" in str(cause):
+            name = key.group(1) if key else str(cause.key)
+            for mapping in (*MAPPINGS, *DOTTED_MAPPINGS):
+                if name == mapping or name.startswith(f"{mapping}."):
+                    entry = f"'+{mapping}={{NAME:VALUE}}'" if mapping in DOTTED_MAPPINGS else f"+{mapping}.NAME=VALUE"
+                    return UserError(f"unknown entry of {mapping}", f"add one with {entry}")
+            return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
+        first = str(cause).splitlines()[0]
+        return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first}")
+    first = text.splitlines()[0] if text else type(error).__name__
+    return UserError(f"{key.group(1)}: {first}" if key and key.group(1) not in first else first)

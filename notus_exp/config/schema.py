@@ -1,0 +1,425 @@
+"""The configuration as dataclasses: one per group, with its types, ranges and cross-field checks.
+
+Values live in conf/ (each key with a comment); this file says what is allowed. A field without a default is given by
+its YAML file. `bounded` attaches a range that `check` enforces. Nothing here imports a heavy library.
+"""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+from notus_exp.config.ranges import bounded, one_of
+from notus_exp.config.study_settings import Study
+
+# Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
+Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference", "policy", "generations",
+                       "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
+TopTies = Enum("TopTies", ["hash", "first", "drop"])
+Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
+Ambiguous = Enum("Ambiguous", ["drop", "keep"])
+PairChoice = Enum("PairChoice", ["random", "largest_margin"])
+LongPrompts = Enum("LongPrompts", ["drop", "cut"])
+Device = Enum("Device", ["cpu", "cuda"])
+Launch = Enum("Launch", ["plain", "accelerate"])
+EvaluationSplit = Enum("EvaluationSplit", ["test", "validation"])
+
+LOSSES = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+          "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm")  # fmt: skip
+"""Every loss_type that TRL 1.16 computes; anything else passes its config and fails, or is ignored, later."""
+SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
+"""The losses that read label_smoothing; the others ignore it silently."""
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
+SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
+ATTENTION = ("eager", "sdpa", "flash_attention_2")
+
+
+# ---------------------------------------------------------------------------------------------------------------- data
+@dataclass
+class Data:
+    """What every source of feedback has."""
+
+    name: str
+    aspects: list[str]
+    max_bad_rows: int = bounded(least=0)
+
+
+@dataclass
+class FileData(Data):
+    """Feedback read from local files or from a dataset on the hub: exactly one of `path` and `hub_id`."""
+
+    path: Optional[str]
+    hub_id: Optional[str]
+    hub_split: str
+    revision: str
+
+
+@dataclass
+class UltraFeedback(FileData):
+    """OpenBMB's layout: one row a prompt with its completions and annotations."""
+
+
+@dataclass
+class Rated(FileData):
+    """One row per rated completion; the rating columns are `aspects`."""
+
+    prompt_column: str
+    response_column: str
+    model_column: Optional[str]
+    source_column: Optional[str]
+    overall_column: Optional[str]
+    critique_column: Optional[str]
+
+
+@dataclass
+class Pairs(FileData):
+    """Already binarised rows: prompt, chosen, rejected."""
+
+    prompt_column: str
+    chosen_column: str
+    rejected_column: str
+    chosen_score_column: Optional[str]
+    rejected_score_column: Optional[str]
+    source_column: Optional[str]
+
+
+@dataclass
+class Simulated(Data):
+    """A world whose true quality is known; see notus_exp/feedback/simulated/."""
+
+    seed: int = bounded(least=0)
+    prompts: int = bounded(least=1, most=5_000_000)
+    min_constraints: int = bounded(least=1, most=3)
+    max_constraints: int = bounded(least=1, most=3)
+    skills: dict[str, float]
+    rating_noise: float = bounded(least=0)
+    overall_noise: float = bounded(least=0)
+    missing_rate: float = bounded(least=0, most=1)
+    overall_missing_rate: float = bounded(least=0, most=1)
+    inverted_score_rate: float = bounded(least=0, most=1)
+
+
+# ------------------------------------------------------------------------------------------------------------ curation
+@dataclass
+class Repair:
+    """What is done about overall scores that are known to be wrong."""
+
+    name: str
+    low_mean: float
+    high_mean: float
+    ambiguous: Ambiguous
+
+
+@dataclass
+class Selection:
+    """The score that orders the completions of a prompt; the highest is chosen."""
+
+    name: str
+    aspect: Optional[str]
+    weights: dict[str, float]
+    ties: TopTies
+
+
+@dataclass
+class Rejected:
+    """Which worse completion becomes the rejected one."""
+
+    name: str
+    strictly_worse: bool
+    ties: TopTies
+
+
+@dataclass
+class Contamination:
+    """Prompts that overlap with benchmark prompts."""
+
+    files: list[str]
+    field: Optional[str]
+    ngram: int = bounded(least=1)
+    max_overlap: float = bounded(least=0, most=1)
+
+
+@dataclass
+class Filters:
+    """Which prompts, completions and pairs are left out; each rule's drops are counted."""
+
+    min_margin: float = bounded(least=0)
+    min_chars: int = bounded(least=0)
+    max_chars: Optional[int] = bounded(least=1)
+    duplicate_prompts: bool
+    duplicate_responses: bool
+    identical_pairs: bool
+    empty_responses: bool
+    exclude_sources: list[str]
+    contamination: Contamination
+    valid_under: list[str]
+    max_pairs: Optional[int] = bounded(least=1)
+    max_pairs_by: PairChoice
+
+
+@dataclass
+class Split:
+    """Shares of the prompts held out, by a hash of the prompt id."""
+
+    seed: int = bounded(least=0)
+    validation: float = bounded(least=0, below=1)
+    test: float = bounded(least=0, below=1)
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+@dataclass
+class Model:
+    """The base model, which is also the reference."""
+
+    name: str
+    kind: str = one_of("gguf_wheel", "hub", "local", "tiny_random")
+    hub_id: Optional[str]
+    revision: str
+    path: Optional[str]
+    system_prompt: Optional[str]
+
+
+@dataclass
+class Lora:
+    """Low-rank adapters; `r: 0` trains all weights."""
+
+    r: int = bounded(least=0)
+    alpha: float = bounded(above=0)
+    dropout: float = bounded(least=0, below=1)
+    target_modules: list[str]
+
+
+@dataclass
+class DPO:
+    """The training recipe: what changes the result, never how the hardware runs it."""
+
+    beta: float = bounded(above=0)
+    loss_type: list[str] = one_of(*LOSSES)
+    loss_weights: Optional[list[float]] = bounded(least=0)
+    label_smoothing: float = bounded(least=0, below=0.5)
+    learning_rate: float = bounded(above=0)
+    lr_scheduler: str = one_of(*SCHEDULERS)
+    warmup: float = bounded(least=0)
+    optimizer: str = one_of(*OPTIMIZERS)
+    weight_decay: float = bounded(least=0)
+    max_grad_norm: float = bounded(above=0)
+    epochs: float = bounded(above=0)
+    max_steps: Optional[int] = bounded(least=1)
+    global_batch_size: int = bounded(least=1)
+    precision: Precision
+    max_length: int = bounded(least=8)
+    max_prompt_length: Optional[int] = bounded(least=4)
+    long_prompts: LongPrompts
+    evaluations: int = bounded(least=0)
+    max_validation_pairs: Optional[int] = bounded(least=1)
+    checkpoints: int = bounded(least=1)
+    lora: Lora
+
+
+@dataclass
+class Hardware:
+    """How a recipe is run: never part of what it computes."""
+
+    name: str
+    device: Device
+    micro_batch_size: int = bounded(least=1)
+    scoring_batch_size: int = bounded(least=1)
+    generation_batch_size: int = bounded(least=1)
+    attention: str = one_of(*ATTENTION)
+    activation_checkpointing: bool
+    precisions: list[Precision]
+    launch: Launch
+    processes: int = bounded(least=1)
+    zero_stage: Optional[int] = bounded(least=0, most=3)
+    offload: bool
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluation
+@dataclass
+class PreferencesEvaluation:
+    """Score every completion of held-out prompts and compare the implicit reward with each labelling."""
+
+    name: str
+    max_prompts: Optional[int] = bounded(least=2)
+
+
+@dataclass
+class VerifiableEvaluation:
+    """Generate answers to unseen constraint prompts and check them by program."""
+
+    name: str
+    prompts: int = bounded(least=2, most=100_000)
+    seed: int = bounded(least=0)
+    max_new_tokens: int = bounded(least=1)
+    temperature: float = bounded(least=0)
+    kl_prompts: int = bounded(least=0)
+
+
+@dataclass
+class Answering:
+    """How the prompts of an evaluation are answered."""
+
+    name: str
+    seed: int = bounded(least=0)
+    max_new_tokens: int = bounded(least=1)
+    temperature: float = bounded(least=0)
+
+
+@dataclass
+class AlpacaEvalEvaluation(Answering):
+    """Answers against reference answers, judged in both orders."""
+
+    prompts: str
+    max_prompts: Optional[int] = bounded(least=2)
+    difficulty: Optional[str]
+    leaderboard: Optional[str]
+    resamples: int = bounded(least=100)
+
+
+@dataclass
+class MTBenchEvaluation(Answering):
+    """Two turns, each graded by a judge."""
+
+    questions: str
+    references: Optional[str]
+    judge_prompts: Optional[str]
+    max_prompts: Optional[int] = bounded(least=2)
+    temperatures: dict[str, float] = bounded(least=0)
+
+
+@dataclass
+class IFEvalEvaluation(Answering):
+    """Instructions that IFEval's own checkers verify."""
+
+    prompts: str
+    max_prompts: Optional[int] = bounded(least=2)
+    exclude: list[int]
+
+
+@dataclass
+class LMEvalEvaluation:
+    """Academic benchmarks through lm-evaluation-harness."""
+
+    name: str
+    tasks: list[str]
+    include_path: Optional[str]
+    num_fewshot: Optional[int] = bounded(least=0)
+    limit: Optional[int] = bounded(least=1)
+    chat_template: bool
+    seed: int = bounded(least=0)
+
+
+@dataclass
+class Evaluation:
+    """The chosen evaluations (`evaluation=[preferences,verifiable]`); one that was not chosen is null.
+
+    Choosing one sets its `name`; an overlay may set other keys of one that is not chosen, which changes nothing.
+    """
+
+    preferences: Optional[PreferencesEvaluation] = None
+    verifiable: Optional[VerifiableEvaluation] = None
+    alpaca_eval: Optional[AlpacaEvalEvaluation] = None
+    mt_bench: Optional[MTBenchEvaluation] = None
+    ifeval: Optional[IFEvalEvaluation] = None
+    lm_eval: Optional[LMEvalEvaluation] = None
+
+
+@dataclass
+class Generation:
+    """Who answers the prompts: the models themselves in this run's process."""
+
+    name: str
+
+
+@dataclass
+class EndpointGeneration(Generation):
+    """An OpenAI-compatible endpoint that serves base model and policy."""
+
+    base_url: str
+    api_key_env: str
+    base_model: str
+    policy_model: str
+    concurrency: int = bounded(least=1)
+    timeout: float = bounded(above=0)
+    max_retries: int = bounded(least=0)
+
+
+@dataclass
+class Judge:
+    """Who compares or rates answers, and how it is asked; see notus_exp/judging/.
+
+    Where requests go, how many at once and what they may cost is part of no key.
+    """
+
+    name: str = one_of("openai", "reward_model", "replay", "mock")
+    model: str
+    snapshot: Optional[str]
+    parser: str = one_of("ranking", "logprobs", "letters")
+    template: Optional[str]
+    both_orders: bool
+    temperature: float = bounded(least=0)
+    max_tokens: int = bounded(least=1)
+    seed: Optional[int] = bounded(least=0)
+    top_logprobs: int = bounded(least=2, most=20)
+    max_failure_rate: float = bounded(least=0, most=1)
+    base_url: Optional[str]
+    api_key_env: str
+    concurrency: int = bounded(least=1, most=1_000)
+    requests_per_minute: Optional[float] = bounded(above=0)
+    timeout: float = bounded(above=0)
+    max_retries: int = bounded(least=0, most=100)
+    offline: bool
+    input_price: Optional[float] = bounded(least=0)
+    output_price: Optional[float] = bounded(least=0)
+    budget: Optional[float] = bounded(above=0)
+    path: Optional[str]
+    revision: str
+    max_length: int = bounded(least=8)
+
+
+@dataclass
+class Tracking:
+    """Where metrics are sent while a run goes on; never part of what it computes."""
+
+    name: str = one_of("wandb", "none")
+    project: str
+    entity: Optional[str]
+    group: Optional[str]
+    tags: list[str]
+    mode: str = one_of("auto", "online", "offline")
+    artifacts: list[str] = one_of("pairs", "model")
+
+
+@dataclass
+class Config:
+    """The whole configuration of one run."""
+
+    seed: int = bounded(least=0, most=2**32 - 1)
+    until: Stage
+    output_dir: str
+    split: Split
+    evaluation_split: EvaluationSplit
+    data: Data
+    repair: Repair
+    selection: Selection
+    rejected: Rejected
+    filters: Filters
+    model: Model
+    dpo: DPO
+    hardware: Hardware
+    generation: Generation
+    judge: Judge
+    tracking: Tracking
+    study: Study
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+GENERATION_SCHEMAS: dict[str, type[Generation]] = {"transformers": Generation, "openai": EndpointGeneration}
+DATA_SCHEMAS: dict[str, type[Data]] = {
+    "ultrafeedback": UltraFeedback,
+    "rated": Rated,
+    "pairs": Pairs,
+    "simulated": Simulated,
+}

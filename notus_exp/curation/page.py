@@ -1,0 +1,206 @@
+"""The report on a curation: the numbers of curation.json and the self-contained page curation.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import polars as pl
+
+from notus_exp.curation import plots
+from notus_exp.curation.pairs import Curated
+from notus_exp.curation.strategies import LATENT, Comparison, agreement, compare, truth
+from notus_exp.disk.hashing import uniform
+from notus_exp.stages.settings import PairsSlice
+
+SAMPLES = 10
+MOST_BARS = 20
+"""Models and sources beyond so many are drawn together."""
+PROMPT_CHARS, RESPONSE_CHARS = 600, 500
+QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
+
+
+class Summary(NamedTuple):
+    """What a report shows.
+
+    Attributes:
+        numbers: The content of curation.json.
+        margins: Margin of each pair, in score points, shape (n,).
+        differences: Chosen minus rejected length of each pair, in characters, shape (n,).
+        samples: Prompts on which strategies disagree.
+    """
+
+    numbers: dict[str, Any]
+    margins: np.ndarray
+    differences: np.ndarray
+    samples: list[dict[str, Any]]
+
+
+def summarise(
+    completions: pl.DataFrame, spec: PairsSlice, curated: Curated, contamination: Sequence[str] = ()
+) -> Summary:
+    """Compute everything that the report shows. `latent_quality` is read here, after the pairs are made.
+
+    Args:
+        completions: The table that was curated.
+        spec: The settings.
+        curated: What `pairs.curate` made of it.
+        contamination: The benchmark prompts that were kept out.
+    """
+    pairs = curated.pairs
+    lengths = pairs.select(
+        pl.col(role).list.first().struct.field("content").str.len_chars().cast(pl.Int64).alias(role)
+        for role in ("chosen", "rejected")
+    )
+    differences = (lengths["chosen"] - lengths["rejected"]).to_numpy()
+    margins = pairs["margin"].to_numpy()
+    comparison = compare(completions, spec, contamination)
+    shares, common = agreement(comparison)
+    numbers = {
+        "settings": _plain(asdict(spec)),
+        "counts": curated.counts,
+        "models": _model_shares(pairs),
+        "sources": _source_shares(pairs),
+        "margins": _distribution(margins),
+        "lengths": {
+            "chosen": _distribution(lengths["chosen"].to_numpy()),
+            "rejected": _distribution(lengths["rejected"].to_numpy()),
+            "chosen_minus_rejected": _distribution(differences),
+            "chosen_longer": float((differences > 0).mean()),
+        },
+        "agreement": {
+            "strategies": comparison.labels,
+            "own": comparison.own,
+            "prompts": comparison.choices.height,
+            "sampled": comparison.sampled,
+            "same_chosen": shares,
+            "common_prompts": common,
+        },
+        "truth": truth(comparison),
+    }
+    return Summary(_rounded(numbers), margins, differences, _samples(comparison))
+
+
+def render(summary: Summary) -> str:
+    """Return the report as one HTML page: no scripts, no requests, every text from the data escaped."""
+    numbers = summary.numbers
+    figures = {
+        "agreement": plots.agreement_plot(numbers["agreement"]["strategies"], numbers["agreement"]["same_chosen"]),
+        "margins": plots.histogram(summary.margins, "Margin of the pairs", "chosen minus rejected score, score points"),
+        "lengths": plots.histogram(
+            summary.differences, "Length difference of the pairs", "chosen minus rejected, characters", plots.REJECTED
+        ),
+        "models": plots.shares_plot(
+            _most(numbers["models"], ("chosen_share", "rejected_share")),
+            "Who wrote them",
+            {"chosen_share": "chosen", "rejected_share": "rejected"},
+        ),
+        "sources": plots.shares_plot(
+            _most(numbers["sources"], ("share",)), "Where the prompts are from", {"share": "pairs"}
+        ),
+    }
+    if numbers["truth"]:
+        figures["truth"] = plots.truth_plot(numbers["truth"])
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("curation.html.j2").render(
+        numbers=numbers, counts=numbers["counts"], figures=figures, samples=summary.samples
+    )
+
+
+def _model_shares(pairs: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return per model how many chosen and rejected responses are its own, the most chosen first."""
+    parts = [
+        pairs.group_by(name=f"{role}_model").agg(pl.len().cast(pl.Int64).alias(role)) for role in ("chosen", "rejected")
+    ]
+    table = parts[0].join(parts[1], on="name", how="full", coalesce=True).fill_null(0)
+    table = table.with_columns((pl.col(role) / pairs.height).alias(f"{role}_share") for role in ("chosen", "rejected"))
+    return table.sort([-pl.col("chosen"), "name"]).to_dicts()
+
+
+def _source_shares(pairs: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return per source how many pairs are from it, the largest first (a pair's two responses share their source)."""
+    table = pairs.group_by(name="source").agg(pairs=pl.len().cast(pl.Int64))
+    table = table.with_columns(share=pl.col("pairs") / pairs.height)
+    return table.sort([-pl.col("pairs"), "name"]).to_dicts()
+
+
+def _distribution(values: np.ndarray) -> dict[str, float]:
+    """Return mean, standard deviation and quantiles of numbers of shape (n,)."""
+    cuts = dict(zip(QUANTILES, np.quantile(values, list(QUANTILES.values())).tolist(), strict=True))
+    return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0, **cuts}
+
+
+def _samples(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return ten prompts whose chosen text differs between strategies, picked by a hash of the prompt id."""
+    numbers = range(len(comparison.labels))
+    keys = [f"key_{number}" for number in numbers]
+    different = pl.concat_list(keys).list.drop_nulls().list.n_unique() > 1
+    differing = comparison.choices.filter(different) if keys else comparison.choices.clear()
+    order = np.argsort(uniform(differing["prompt_id"], 0, "samples"), kind="stable")[:SAMPLES]
+    return [_sample(comparison, row) for row in differing[order.tolist()].iter_rows(named=True)]
+
+
+def _sample(comparison: Comparison, choice: dict[str, Any]) -> dict[str, Any]:
+    """Return one prompt with each response that some strategy chooses, by whom, and its score under each."""
+    chosen: dict[int, list[str]] = {}
+    for number, label in enumerate(comparison.labels):
+        if choice[f"chosen_{number}"] is not None:
+            chosen.setdefault(choice[f"chosen_{number}"], []).append(label)
+    scores = comparison.scores.filter(pl.col("at").is_in(list(chosen)))
+    by_place = {row["at"]: row for row in scores.iter_rows(named=True)}
+    rows = {place: comparison.table.row(place, named=True) for place in chosen}
+    first = rows[next(iter(rows))]
+    return {
+        "row": first["row"],
+        "source": first["source"],
+        "prompt": plots.shorten(first["instruction"], PROMPT_CHARS),
+        "responses": [
+            {
+                "chosen_by": labels,
+                "model": rows[place]["model"],
+                "completion": rows[place]["completion"],
+                "text": plots.shorten(rows[place]["response"], RESPONSE_CHARS),
+                "scores": {label: by_place[place][f"score_{number}"] for number, label in enumerate(comparison.labels)},
+                "latent": rows[place].get(LATENT),
+            }
+            for place, labels in chosen.items()
+        ],
+    }
+
+
+def _most(rows: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the first `MOST_BARS` rows and, where there are more, the sum of the rest as one."""
+    if len(rows) <= MOST_BARS:
+        return rows
+    rest = rows[MOST_BARS - 1 :]
+    gathered = {key: sum(row[key] for row in rest) for key in keys}
+    return [*rows[: MOST_BARS - 1], {"name": f"{len(rest)} others", **gathered}]
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as JSON values: members of an enumeration become their names."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value.name if isinstance(value, Enum) else value
+
+
+def _rounded(value: Any) -> Any:
+    """Round to six decimals: sums over threads differ in their last bits, and a file should be the same each time."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, 6) if isinstance(value, float) else value

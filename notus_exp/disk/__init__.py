@@ -1,0 +1,1 @@
+"""What lies on the disk and how it is named: artifacts, events, caches."""

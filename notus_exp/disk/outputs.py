@@ -1,0 +1,77 @@
+"""A study on disk: study.json, and the runs that it names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from notus_exp.disk.files import RUN_JSON
+from notus_exp.errors import UserError
+
+STUDY_JSON = "study.json"
+COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.csv", "report.html"
+NOT_STARTED = "not started"
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """Return the content of study.json.
+
+    Raises:
+        UserError: The folder is not a study, or its file is no JSON.
+    """
+    path = folder / STUDY_JSON
+    if not path.is_file():
+        raise UserError(
+            f"{folder} is not a study: it has no {STUDY_JSON}", "give a study's folder, such as outputs/studies/mine"
+        )
+    return _read(path)
+
+
+def runs_of(folder: Path, study: dict[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return arm -> seed -> content of run.json, seeds in order.
+
+    Of a run that has none only `status` is known, and the `error` where it failed before it could begin.
+
+    Raises:
+        UserError: A run.json is no JSON.
+    """
+    unplanned = study.get("unplanned") or {}
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for arm, spec in study["arms"].items():
+        runs = {int(seed): read_run(folder, run) for seed, run in spec["runs"].items()}
+        for seed, reason in unplanned.get(arm, {}).items():
+            # one that was killed could not say so: its own record still calls it running
+            if runs.get(int(seed), {}).get("status", NOT_STARTED) in (NOT_STARTED, "running"):
+                runs[int(seed)] = {"status": "failed", "error": reason}
+        found[arm] = dict(sorted(runs.items()))
+    return found
+
+
+def read_run(folder: Path, run: str) -> dict[str, Any]:
+    """Return the content of a run's run.json; only a `status` where there is none, and an `error` if it is damaged."""
+    path = outputs(folder) / "runs" / run / RUN_JSON
+    if not path.is_file():
+        return {"status": NOT_STARTED}
+    try:
+        return _read(path)
+    except UserError:  # the run's next attempt writes it anew
+        return {"status": "failed", "error": f"{RUN_JSON} is damaged; the study's command writes it again"}
+
+
+def artifact(folder: Path, run: dict[str, Any], node: str) -> Path:
+    """Return the folder of an artifact of a run, wherever the outputs were moved to."""
+    return outputs(folder) / "artifacts" / Path(run["stages"][node]["path"]).name
+
+
+def outputs(folder: Path) -> Path:
+    """Return the folder that holds studies, runs and artifacts."""
+    return folder.absolute().parent.parent
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} cannot be read: {error}", "the same command writes it again") from error
+    return content

@@ -1,0 +1,1 @@
+"""AlpacaEval: win rates against reference answers."""

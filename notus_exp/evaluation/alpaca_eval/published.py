@@ -1,0 +1,289 @@
+"""AlpacaEval's files: annotations, outputs, difficulties and weights, and the place of a model on a leaderboard."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.disk.hashing import prompt_id
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.evaluation.alpaca_eval.length_control import Weights
+from notus_exp.evaluation.alpaca_eval.scores import Score
+from notus_exp.evaluation.published_files import one_of, read_csv, read_objects, require
+from notus_exp.inference.estimates import Estimate
+
+LENGTH_CONTROLLED = "length_controlled_winrate"
+"""The leaderboard's column, as AlpacaEval spells it."""
+
+_WEIGHTS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_baseline.astype(float)")
+
+
+class Preferences(NamedTuple):
+    """A model's stored preferences: its name and one row a prompt.
+
+    The table has `prompt_id, preference`, and from annotations also the texts `reference, model`.
+    """
+
+    name: str
+    table: pl.DataFrame
+
+
+class Place(NamedTuple):
+    """Where a win rate stands among published ones.
+
+    Attributes:
+        rank: From 1, the highest win rate; equal ones share the better rank.
+        of: Models on the leaderboard with this one.
+        above: Name and win rate of the next better model, None at the top.
+        below: Name and win rate of the next worse or equal model, None at the bottom.
+        best: Rank at the upper end of the interval, None where there is no interval.
+        worst: Rank at the lower end of the interval, None where there is no interval.
+        unranked: Models of the leaderboard without a win rate, left out.
+    """
+
+    rank: int
+    of: int
+    above: tuple[str, float] | None
+    below: tuple[str, float] | None
+    best: int | None
+    worst: int | None
+    unranked: int
+
+
+def read_annotations(path: Path) -> Preferences:
+    """Read annotations.json, one object a verdict; the prompt's id is the hash of its instruction.
+
+    Raises:
+        UserError: The file cannot be read, a verdict is no number, a text is none, or several models are in it.
+    """
+    rows = read_objects(path, ["instruction", "output_1", "output_2", "preference"], "annotations")
+    names = sorted({str(row.get("generator_2") or path.stem) for row in rows})
+    if len(names) > 1:
+        raise UserError(f"annotations: '{path}' holds several models: {', '.join(names[:5])}", "write one file a model")
+    for number, row in enumerate(rows, start=1):
+        place = f"annotations: '{path}' record {number}"
+        require(row, "preference", "number", place, null=True)
+        for key in ("instruction", "output_1", "output_2"):
+            require(row, key, "text", place)
+    table = pl.DataFrame(
+        {
+            "prompt_id": [prompt_id(row["instruction"]) for row in rows],
+            "preference": [row["preference"] for row in rows],
+            "reference": [row["output_1"] for row in rows],
+            "model": [row["output_2"] for row in rows],
+        },
+        schema={"prompt_id": pl.String, "preference": pl.Float64, "reference": pl.String, "model": pl.String},
+        strict=False,
+    )
+    return Preferences(names[0], table)
+
+
+def read_preference_column(path: Path, column: str, prompts: Path | None = None) -> Preferences:
+    """Read one model's column of a CSV file of preferences; an empty cell is a failed verdict.
+
+    Args:
+        path: CSV with one row a prompt, named by a column `prompt_id`, `instruction_sha16` or `index`.
+        column: The model.
+        prompts: CSV with `index` and `instruction_sha16`, which names the prompts of a file that only has `index`.
+
+    Raises:
+        UserError: The file cannot be read, the column is missing or holds text, or a prompt has no name or two.
+    """
+    table = read_csv(path, "preferences")
+    if column not in table.columns:
+        raise UserError(f"preferences: '{path}' has no column '{column}'", did_you_mean(column, table.columns))
+    if not table[column].dtype.is_numeric() and table[column].null_count() < table.height:
+        raise UserError(f"preferences: column '{column}' of '{path}' holds text", "preferences are numbers, 1 to 2")
+    key = one_of(table, ["prompt_id", "instruction_sha16", "index"], path, "preferences")
+    named = table.select(pl.col(key).alias("key"), preference=pl.col(column).cast(pl.Float64))
+    if key == "index" and prompts is not None:
+        ids = read_csv(prompts, "prompts")
+        for name in ("index", "instruction_sha16"):
+            one_of(ids, [name], prompts, "prompts")
+        ids = ids.select(pl.col("index").cast(named["key"].dtype, strict=False), prompt_id="instruction_sha16")
+        ids = ids.drop_nulls("index")  # no index of these preferences
+        if ids["index"].is_duplicated().any():
+            twice = ids.filter(pl.col("index").is_duplicated())["index"][0]
+            raise UserError(f"prompts: '{prompts}' names index {twice} more than once", "keep one row an index")
+        named = named.join(ids, left_on="key", right_on="index", how="left", maintain_order="left")
+        if named["prompt_id"].null_count():
+            lost = named.filter(pl.col("prompt_id").is_null())["key"][0]
+            raise UserError(f"prompts: '{prompts}' does not name index {lost} of '{path}'", "give the file of this set")
+    else:
+        named = named.with_columns(prompt_id=pl.col("key").cast(pl.String))
+    return Preferences(column, named.select("prompt_id", "preference"))
+
+
+def read_difficulty(path: Path) -> pl.DataFrame:
+    """Read `prompt_id, difficulty` from a CSV file with AlpacaEval's names or these.
+
+    Raises:
+        UserError: The file cannot be read, has no such columns, names a prompt twice, or a difficulty is no number.
+    """
+    table = read_csv(path, "difficulty")
+    key = one_of(table, ["prompt_id", "instruction_sha16"], path, "difficulty")
+    names = ["difficulty", "recovered_instruction_difficulty", "instruction_difficulty"]
+    value = one_of(table, names, path, "difficulty")
+    if table[key].is_duplicated().any():
+        twice = table.filter(pl.col(key).is_duplicated())[key][0]
+        raise UserError(f"difficulty: '{path}' names prompt {twice} more than once", "keep one row a prompt")
+    return table.select(prompt_id=pl.col(key).cast(pl.String), difficulty=_numbers(table, value, path, "difficulty"))
+
+
+def read_weights(path: Path, model: str) -> Weights:
+    """Read one model's published weights of the length-controlled win rate.
+
+    Raises:
+        UserError: The file cannot be read, does not know the model, or a weight of it is no number.
+    """
+    table = read_csv(path, "weights")
+    theta, psi, b = (one_of(table, [name], path, "weights") for name in _WEIGHTS)
+    names = table.to_series(0).cast(pl.String)
+    row = table.filter(names == model)
+    if not row.height:
+        raise UserError(f"weights: '{path}' has no model '{model}'", did_you_mean(model, names.drop_nulls()))
+    found = {name: _numbers(row, name, path, "weights")[0] for name in (theta, psi, b)}
+    for name, weight in found.items():
+        if weight is None or not math.isfinite(weight):
+            raise UserError(f"weights: column '{name}' of '{path}' has no number for '{model}'", "give its weight")
+    # published for the reference's length less the model's
+    return Weights(-found[theta], found[psi], found[b])
+
+
+def read_leaderboard(path: Path, column: str = "win_rate") -> pl.DataFrame:
+    """Read `name, rate` from a published leaderboard file; an empty or NaN rate is null.
+
+    Args:
+        path: CSV whose first column names the models.
+        column: The win rate, such as `length_controlled_winrate`.
+
+    Raises:
+        UserError: The file cannot be read, lacks the column, or a rate is no number.
+    """
+    table = read_csv(path, "leaderboard")
+    rate = one_of(table, [column], path, "leaderboard")
+    rates = _numbers(table, rate, path, "leaderboard").fill_nan(None)
+    return table.select(name=pl.nth(0).cast(pl.String), rate=rates)
+
+
+def place_in_leaderboard(
+    win_rate: Estimate, leaderboard: Path, *, column: str = "win_rate", name: str | None = None
+) -> Place:
+    """Place a win rate among the models of a published leaderboard file.
+
+    Args:
+        win_rate: In percent; its interval tells the range of ranks.
+        leaderboard: CSV whose first column names the models.
+        column: The win rate to compare with, such as `length_controlled_winrate`.
+        name: The model's own name, whose published row is left out.
+
+    Raises:
+        UserError: As of `read_leaderboard`.
+    """
+    others = read_leaderboard(leaderboard, column).filter(pl.col("name").ne_missing(name))
+    ranked = others.drop_nulls("rate").sort("rate", descending=True)
+    better = ranked.filter(pl.col("rate") > win_rate.value)
+    return Place(
+        rank=better.height + 1,
+        of=ranked.height + 1,
+        above=better.row(-1) if better.height else None,
+        below=ranked.row(better.height) if better.height < ranked.height else None,
+        best=_rank(ranked, win_rate.high),
+        worst=_rank(ranked, win_rate.low),
+        unranked=others.height - ranked.height,
+    )
+
+
+def write_model_outputs(path: Path, answers: pl.DataFrame, generator: str) -> None:
+    """Write model_outputs.json.
+
+    Args:
+        path: The file to write.
+        answers: `instruction, model` (the answer's text), and `dataset` where it is known.
+        generator: The model's name.
+    """
+    rows = [
+        {"instruction": row["instruction"], "output": row["model"], "generator": generator, **_dataset(row)}
+        for row in answers.iter_rows(named=True)
+    ]
+    _write_json(path, rows)
+
+
+def write_annotations(
+    path: Path, judged: pl.DataFrame, *, reference_name: str, model_name: str, annotator: str
+) -> None:
+    """Write annotations.json, which `read_annotations` and AlpacaEval read.
+
+    Args:
+        path: The file to write.
+        judged: `instruction, reference, model` (texts), `preference` (null where failed), and `dataset` where known.
+        reference_name: Who wrote the reference answers.
+        model_name: Who wrote the model's.
+        annotator: The judge.
+    """
+    rows = [
+        {
+            "instruction": row["instruction"],
+            "output_1": row["reference"],
+            "generator_1": reference_name,
+            **_dataset(row),
+            "output_2": row["model"],
+            "generator_2": model_name,
+            "annotator": annotator,
+            "preference": row["preference"],
+        }
+        for row in judged.with_columns(pl.col("preference").fill_nan(None)).iter_rows(named=True)
+    ]
+    _write_json(path, rows)
+
+
+def write_leaderboard(path: Path, scores: Mapping[str, Score], length_controlled: Mapping[str, float]) -> None:
+    """Write leaderboard.csv with AlpacaEval's columns, the highest win rate first.
+
+    Args:
+        path: The file to write.
+        scores: From `alpaca_eval.measure`, by model.
+        length_controlled: Length-controlled win rates in percent, of the models that have one.
+    """
+    rows = [
+        {
+            "": name,
+            **{field: getattr(score, field) for field in Score._fields[:6]},
+            "mode": "community",
+            "avg_length": score.avg_length,
+            "discrete_win_rate": score.discrete_win_rate,
+            LENGTH_CONTROLLED: length_controlled.get(name),
+        }
+        for name, score in scores.items()
+    ]
+    pl.DataFrame(rows, infer_schema_length=None).fill_nan(None).sort(
+        "win_rate", descending=True, nulls_last=True
+    ).write_csv(path)
+
+
+def _numbers(table: pl.DataFrame, column: str, path: Path, what: str) -> pl.Series:
+    """Return a column as numbers, an empty cell as null; refuse text."""
+    numbers = table[column].cast(pl.Float64, strict=False)
+    text = table[column].filter(numbers.is_null() & table[column].is_not_null())
+    if text.len():
+        raise UserError(
+            f"{what}: column '{column}' of '{path}' holds {str(text[0])[:60]!r}", "it must be a number, or empty"
+        )
+    return numbers
+
+
+def _rank(ranked: pl.DataFrame, rate: float) -> int | None:
+    return None if rate != rate else 1 + ranked.filter(pl.col("rate") > rate).height
+
+
+def _dataset(row: dict[str, Any]) -> dict[str, Any]:
+    return {"dataset": row["dataset"]} if "dataset" in row else {}
+
+
+def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Academic benchmarks through lm-evaluation-harness."""

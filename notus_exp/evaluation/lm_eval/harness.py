@@ -1,0 +1,169 @@
+"""Stage `benchmarks`: academic benchmarks of base model and policy through lm-evaluation-harness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import SandboxedEnvironment
+
+from notus_exp.disk import files
+from notus_exp.disk.artifacts import write_json
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import BenchmarksSlice
+
+YAML_TAGS = "tag:yaml.org,2002:"
+"""What YAML's own tags begin with; the harness reads others as Python code to import."""
+
+
+def run(slice: BenchmarksSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Run the tasks and write `benchmarks.json`: the harness's results, and each question's values.
+
+    The file holds {"results": {task: {metric: {"value", "stderr", "n"}}},
+    "questions": {task: {metric: {id: value}}}}, where a metric filtered in another way than "none" is metric/filter.
+
+    Args:
+        slice: The tasks and how they are asked.
+        inputs: Artifacts `base_model` and, for a policy, `policy`.
+        out: Folder of the artifact.
+        context: Device and batch size; `sources["lm_eval.include_path"]` is the folder of own task files.
+
+    Returns:
+        Facts: tasks, questions.
+
+    Raises:
+        UserError: The harness is not installed, a task is unknown or names code, or its data cannot be had.
+    """
+    try:
+        from lm_eval import simple_evaluate
+        from lm_eval.models.huggingface import HFLM
+    except ImportError as error:
+        raise UserError(
+            "evaluation=lm_eval needs lm-evaluation-harness, which is not installed",
+            "pip install 'notus-exp[lm_eval]'",
+        ) from error
+    asked = slice.lm_eval
+    manager = _task_manager(asked.tasks, context.sources.get("lm_eval.include_path", []))
+    base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
+    model = load_policy(base, adapter, slice.precision, context.hardware)
+    harness = HFLM(
+        pretrained=model, tokenizer=load_tokenizer(base), batch_size=context.hardware.scoring_batch_size, device=None
+    )
+    context.events.progress(0, 1)
+    try:
+        with _sandboxed():
+            found = simple_evaluate(model=harness, task_manager=manager, **_settings(slice))
+    except SecurityError as error:
+        raise UserError(f"evaluation=lm_eval: a task's template reaches for code: {error}") from error
+    except (OSError, ConnectionError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        hint = "go online once (the hub's cache is kept), or give task files with local data (lm_eval.include_path)"
+        raise UserError(f"evaluation=lm_eval: the data of a task cannot be had: {first}", hint) from error
+    context.events.progress(1, 1)
+    content = {"results": _results(found), "questions": _questions(found.get("samples", {}))}
+    write_json(out / files.BENCHMARKS, content)
+    return {
+        "tasks": len(content["results"]),
+        "questions": sum(found["n-samples"][t]["effective"] for t in found["n-samples"]),
+    }
+
+
+def _settings(slice: BenchmarksSlice) -> dict[str, Any]:
+    """Return the harness's arguments that the config decides."""
+    asked = slice.lm_eval
+    seeds = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed")
+    return {
+        "tasks": list(asked.tasks),
+        "num_fewshot": asked.num_fewshot,
+        "limit": asked.limit,
+        "system_instruction": slice.system_prompt or None if asked.chat_template else None,
+        "apply_chat_template": asked.chat_template,
+        **dict.fromkeys(seeds, asked.seed),
+    }
+
+
+def _task_manager(tasks: list[str], own: list[str]) -> Any:
+    """Return the harness's list of tasks, with those of one's own folder."""
+    from lm_eval.tasks import TaskManager
+
+    for folder in own:
+        _refuse_code(Path(folder))
+    manager = TaskManager(include_path=own[0] if own else None)
+    for task in tasks:
+        if not manager.match_tasks([task]):
+            raise UserError(f"evaluation.lm_eval.tasks: '{task}' is no task", did_you_mean(task, manager.all_tasks))
+    return manager
+
+
+def _refuse_code(folder: Path) -> None:
+    """Refuse task files that name code: by a tag of the harness, however written, or by including files elsewhere."""
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
+        try:
+            events = list(yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+        tags = [event.tag for event in events if getattr(event, "tag", None)]
+        values = [event.value for event in events if isinstance(event, yaml.ScalarEvent)]
+        if any(not tag.startswith(YAML_TAGS) for tag in tags):
+            raise UserError(
+                f"{path} names code to import (a YAML tag such as !function)",
+                "a config never names code: write the task with Jinja templates",
+            )
+        if "include" in values:
+            raise UserError(
+                f"{path} includes another file, which is neither checked nor part of a key", "write its settings here"
+            )
+
+
+@contextmanager
+def _sandboxed() -> Iterator[None]:
+    """Let the harness render templates in Jinja's sandbox: a template must not reach Python's own attributes."""
+    from lm_eval import utils
+
+    free = utils.env
+    utils.env = SandboxedEnvironment(
+        loader=free.loader, undefined=free.undefined, keep_trailing_newline=free.keep_trailing_newline
+    )
+    utils.env.filters.update(free.filters)
+    try:
+        yield
+    finally:
+        utils.env = free
+
+
+def _results(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return task -> metric -> value, standard error and number of questions."""
+    results: dict[str, dict[str, Any]] = {}
+    for task, metrics in found["results"].items():
+        n = found["n-samples"].get(task, {}).get("effective")
+        for name, value in metrics.items():
+            metric, _, filtered = name.partition(",")
+            if not filtered or metric.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            stderr = metrics.get(f"{metric}_stderr,{filtered}")
+            row = {"value": float(value), "stderr": stderr if isinstance(stderr, int | float) else None, "n": n}
+            results.setdefault(task, {})[_named(metric, filtered)] = row
+    return results
+
+
+def _questions(samples: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return task -> metric -> question's number -> value, for metrics that are a number per question."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for task, rows in samples.items():
+        for row in rows:
+            for metric in row.get("metrics", []):
+                value = row.get(metric)
+                if isinstance(value, int | float):
+                    by_question = found.setdefault(task, {}).setdefault(_named(metric, row.get("filter", "none")), {})
+                    by_question[str(row["doc_id"])] = float(value)
+    return found
+
+
+def _named(metric: str, filtered: str) -> str:
+    return metric if filtered == "none" else f"{metric}/{filtered}"

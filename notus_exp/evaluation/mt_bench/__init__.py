@@ -1,0 +1,1 @@
+"""MT-Bench: ratings of two-turn answers."""

@@ -1,0 +1,1 @@
+"""Does the implicit reward order completions as each labelling does?"""

@@ -1,0 +1,1 @@
+"""Unseen constraint prompts, answered and checked by program."""

@@ -1,0 +1,1 @@
+"""Others' results: stored verdicts and tables of verdicts."""

@@ -1,0 +1,192 @@
+"""`score alpaca_eval`: stored preferences of one model, or of two compared prompt by prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from notus_exp.errors import UserError
+from notus_exp.evaluation.alpaca_eval.length_control import (
+    LengthControlled,
+    length_controlled,
+    predict_length_controlled,
+    why_none,
+)
+from notus_exp.evaluation.alpaca_eval.published import (
+    Place,
+    Preferences,
+    place_in_leaderboard,
+    read_annotations,
+    read_difficulty,
+    read_preference_column,
+    read_weights,
+)
+from notus_exp.evaluation.alpaca_eval.scores import DRAW_POINTS, estimates, measure, points
+from notus_exp.external.paired_report import Unit, describe
+from notus_exp.inference.paired import compare, mcnemar
+from notus_exp.reporting.tables import Report, Table, number, span
+
+_CSV = ".csv:"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; files as given, None where not."""
+
+    margins: Sequence[float]
+    effect: float
+    leaderboard: Path | None = None
+    difficulty: Path | None = None
+    prompts: Path | None = None
+    weights: Path | None = None
+    model: str | None = None
+
+
+def report(a: str | None, b: str | None, options: Options) -> Report:
+    """Score one model's stored preferences, or two and their paired difference.
+
+    Args:
+        a: annotations.json, or `FILE.csv:COLUMN`; None where only published weights are asked about.
+        b: The same of a second model, or None.
+        options: The rest of the command line.
+
+    Raises:
+        UserError: A file cannot be used, the options do not fit, or the models share no prompt.
+    """
+    sides = [_read(spec, options.prompts) for spec in (a, b) if spec is not None]
+    scored = [_one(side, options) for side in sides]
+    found = Report({"models": [data for data, _, _ in scored]})
+    if sides:
+        found.tables.append(_table(sides, [rows for _, rows, _ in scored]))
+    found.sentences += [sentence for _, _, sentences in scored for sentence in sentences]
+    if options.weights is not None:
+        _add_published(found, options)
+    if len(sides) == 2:
+        _add_paired(found, sides[0], sides[1], options)
+    return found
+
+
+def _read(spec: str, prompts: Path | None) -> Preferences:
+    if _CSV in spec:
+        path, _, column = spec.partition(_CSV)
+        return read_preference_column(Path(f"{path}.csv"), column, prompts)
+    if spec.endswith(".csv"):
+        raise UserError(f"preferences: '{spec}' names no column", "write FILE.csv:COLUMN")
+    return read_annotations(Path(spec))
+
+
+def _one(side: Preferences, options: Options) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
+    """Return a model's figures, its column of the table and its sentences."""
+    score, interval = measure(side.table), estimates(side.table)["alpaca_eval/win_rate"]
+    data: dict[str, Any] = {"name": side.name, **score._asdict(), "interval": [interval.low, interval.high]}
+    rows = [
+        ("win rate, %", number(score.win_rate)),
+        ("95 % interval", span(interval.low, interval.high)),
+        ("standard error", number(score.standard_error)),
+        ("wins", str(score.n_wins)),
+        ("reference wins", str(score.n_wins_base)),
+        ("draws", str(score.n_draws)),
+        ("verdicts", str(score.n_total)),
+        ("no verdict", str(score.n_missing)),
+        ("off the scale", str(score.n_invalid)),
+        ("discrete win rate, %", number(score.discrete_win_rate)),
+        ("average length, characters", "-" if score.avg_length is None else str(score.avg_length)),
+    ]
+    sentences = []
+    controlled = _controlled(side, options)
+    if controlled is not None:
+        data["length_controlled"] = controlled
+        rate = controlled.win_rate
+        rows += [("length-controlled, %", number(rate.value)), ("95 % interval, bootstrap", span(rate.low, rate.high))]
+        sentences += _about_length_control(side.name, controlled)
+    if options.leaderboard is not None and score.n_total:
+        place = place_in_leaderboard(interval, options.leaderboard, name=side.name)
+        data["place"] = place
+        rows.append(("place", f"{place.rank} of {place.of}"))
+        sentences.append(_about_place(side.name, place))
+    return data, rows, sentences
+
+
+def _controlled(side: Preferences, options: Options) -> LengthControlled | None:
+    if options.difficulty is None or ("model" not in side.table.columns and options.weights is not None):
+        return None
+    if "model" not in side.table.columns:
+        raise UserError(
+            f"--difficulty: the preferences of '{side.name}' come without answers, whose lengths length control needs",
+            "give an annotations.json, or published weights with --lc-weights",
+        )
+    return length_controlled(side.table, read_difficulty(options.difficulty))
+
+
+def _about_length_control(name: str, found: LengthControlled) -> list[str]:
+    reason = why_none(found)
+    said = [f"{name}: {reason}"] if reason else []
+    counts = {
+        "no verdict": found.n_without_verdict,
+        "no difficulty": found.n_without_difficulty,
+        "no answer": found.n_without_lengths,
+    }
+    if any(counts.values()):
+        listed = ", ".join(f"{count} with {reason}" for reason, count in counts.items() if count)
+        said.append(f"{name}: left out of length control: {listed}")
+    if found.separated_resamples:
+        said.append(f"{name}: {found.separated_resamples} of {found.resamples} resamples have no estimate")
+    return said
+
+
+def _about_place(name: str, place: Place) -> str:
+    between = [
+        f"{word} {other[0]} ({other[1]:.2f})"
+        for word, other in (("after", place.above), ("before", place.below))
+        if other is not None
+    ]
+    ranks = "" if place.best is None else f"; its interval admits {place.best} to {place.worst}"
+    return f"{name} would be number {place.rank} of {place.of}, {', '.join(between)}{ranks}"
+
+
+def _table(sides: Sequence[Preferences], columns: Sequence[Sequence[tuple[str, str]]]) -> Table:
+    labels = list(dict.fromkeys(label for rows in columns for label, _ in rows))
+    cells = [dict(rows) for rows in columns]
+    return Table(
+        "AlpacaEval",
+        ["", *(side.name for side in sides)],
+        [[label, *(c.get(label, "-") for c in cells)] for label in labels],
+    )
+
+
+def _add_published(found: Report, options: Options) -> None:
+    if options.model is None or options.difficulty is None or options.weights is None:
+        raise UserError(
+            "--lc-weights needs the model's name and the difficulties", "add --model NAME --difficulty FILE"
+        )
+    weights = read_weights(options.weights, options.model)
+    rate = predict_length_controlled(weights, read_difficulty(options.difficulty)["difficulty"])
+    found.data["published_length_controlled"] = {"model": options.model, "win_rate": rate, "weights": weights}
+    found.sentences.append(f"{options.model}: length-controlled win rate by published weights {rate:.7f} %")
+
+
+def _add_paired(found: Report, a: Preferences, b: Preferences, options: Options) -> None:
+    left, right = (side.table.select("prompt_id", points=points(side.table["preference"])) for side in (a, b))
+    both = left.join(right, on="prompt_id", how="full", coalesce=True, suffix="_b", maintain_order="left_right")
+    if left.join(right, on="prompt_id", how="semi").is_empty():
+        raise UserError(
+            f"'{a.name}' and '{b.name}' have no prompt in common",
+            "where one file names prompts by index and the other by instruction, give --prompts FILE.csv with both"
+            " (index, instruction_sha16)",
+        )
+    x, y = (both[name].cast(pl.Float64).to_list() for name in ("points", "points_b"))
+    part = describe(
+        (a.name, b.name),
+        compare(x, y),
+        margins=options.margins,
+        effect=options.effect,
+        unit=Unit("points", "prompts"),
+        discordant=mcnemar(x, y, draw=DRAW_POINTS),
+    )
+    found.data["paired"] = part.data
+    found.tables.append(part.table)
+    found.sentences += part.sentences

@@ -1,0 +1,111 @@
+"""The stage `feedback`: from any source to the completions table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from notus_exp.config.schema import DATA_SCHEMAS, Data, Simulated
+from notus_exp.disk import files
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.feedback import binarised as pairs
+from notus_exp.feedback import rated, ultrafeedback
+from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
+from notus_exp.feedback.table import Parsed, build, check
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import FeedbackSlice, from_json
+
+READERS: dict[str, Callable[[Any, Iterable[Record | Malformed]], Parsed]] = {
+    "ultrafeedback": ultrafeedback.read,
+    "rated": rated.read,
+    "pairs": pairs.read,
+}
+SHOWN = 3
+"""Malformed rows named in the error; the quarantine file has them all."""
+
+
+def run(slice: FeedbackSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `completions.parquet`, and `quarantine.jsonl` where there are malformed rows.
+
+    Args:
+        slice: The data group without its place; a hub dataset keeps `hub_id` and `hub_split`.
+        inputs: None: this is the first stage.
+        out: Folder to write into.
+        context: `sources["data"]` has the local files in reading order; nothing for hub and simulated data.
+
+    Returns:
+        records, bad_rows, prompts, completions, models and sources (distinct, "" counted as one), missing_overall,
+        `na_ratings/ASPECT` each, and the counts of the reader.
+
+    Raises:
+        UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
+            columns or files that are not there.
+    """
+    spec = _spec(slice.data)
+    if isinstance(spec, Simulated):
+        from notus_exp.feedback.simulated import simulate
+
+        table = simulate(spec)
+        counts = {"records": table["row"].n_unique(), "bad_rows": 0}
+    else:
+        parsed = READERS[slice.data["name"]](spec, _records(slice, context))
+        _quarantine(parsed, out / files.QUARANTINE, spec)
+        table = build(parsed.rows, spec.aspects)
+        counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts}
+    if table.is_empty():
+        raise UserError(f"the data has no completions ({counts['records']} records)", "check data.path or data.hub_id")
+    check(table, spec.aspects)
+    table.write_parquet(out / files.COMPLETIONS, compression="zstd")
+    facts = counts | _facts(table, spec.aspects)
+    context.events.emit(facts["records"], {name: float(count) for name, count in facts.items()})
+    return facts
+
+
+def _spec(data: dict[str, Any]) -> Data:
+    name = data["name"]
+    if name not in DATA_SCHEMAS:
+        raise UserError(f"data.name is '{name}'", did_you_mean(name, DATA_SCHEMAS))
+    return from_json(DATA_SCHEMAS[name], data)
+
+
+def _records(slice: FeedbackSlice, context: Context) -> Iterator[Record | Malformed]:
+    def report(share: float) -> None:
+        context.events.progress(int(share * 1000), 1000)
+
+    local = context.sources.get("data", [])
+    if local:
+        return read_files([Path(file) for file in local], report)
+    if slice.data_digest is None or not slice.data.get("hub_id"):
+        raise ValueError("feedback read from neither files, nor the hub, nor a simulation")
+    return read_hub(slice.data["hub_id"], slice.data["hub_split"], slice.data_digest, report)
+
+
+def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
+    """Write the malformed rows; raise if there are more than `data.max_bad_rows`."""
+    malformed, most = parsed.malformed, spec.max_bad_rows
+    if not malformed:
+        return
+    # ASCII, because a malformed row may hold what UTF-8 cannot
+    path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in malformed), encoding="ascii")
+    if len(malformed) > most:
+        first = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in malformed[:SHOWN])
+        rows = "1 malformed row" if len(malformed) == 1 else f"{len(malformed)} malformed rows"
+        remedy = f"mend them, or set data.max_bad_rows={len(malformed)} to go without them"
+        if len(malformed) == parsed.records:
+            remedy = f"none fits data={spec.name}: is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
+        raise UserError(f"{rows}, data.max_bad_rows is {most}: {first}", f"all with their text: {path}; {remedy}")
+
+
+def _facts(table: pl.DataFrame, aspects: list[str]) -> dict[str, int]:
+    facts = {
+        "prompts": table["prompt_id"].n_unique(),
+        "completions": table.height,
+        "models": table["model"].n_unique(),
+        "sources": table["source"].n_unique(),
+        "missing_overall": table["overall_score"].null_count(),
+    }
+    return facts | {f"na_ratings/{aspect}": table[f"rating_{aspect}"].null_count() for aspect in aspects}

@@ -1,0 +1,156 @@
+"""Which files or hub commit the feedback comes from: found by the planner before anything runs.
+
+Imports no dataframe, dataset or training library: the parent calls this for every plan, also for `until=config`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from notus_exp.config.schema import Data, FileData
+from notus_exp.disk.hashing import digest, file_digest
+from notus_exp.errors import UserError, did_you_mean
+
+FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "json", ".jsonl.gz": "jsonl", ".json.gz": "json"}
+"""Ending of a file's name -> how it is read."""
+HUB_TIMEOUT = 10.0
+"""Seconds that the hub has to answer."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class FeedbackSources(NamedTuple):
+    """What stands for the data in keys, and where it lies.
+
+    Attributes:
+        digest: sha256 of the local files' content, or the hub dataset's commit; None for simulated data.
+        files: Absolute paths of the local files in reading order; empty for simulated and hub data.
+    """
+
+    digest: str | None
+    files: list[str]
+
+
+def sources(spec: Data) -> FeedbackSources:
+    """Return what identifies the feedback of a data group, reading local files once and asking the hub at most once.
+
+    Raises:
+        UserError: Missing, empty or unsupported files; a hub dataset that does not exist or cannot be reached.
+    """
+    if not isinstance(spec, FileData):
+        return FeedbackSources(None, [])
+    if spec.path is not None:
+        files = resolve_files(spec.path)
+        return FeedbackSources(data_digest(files), [str(file) for file in files])
+    if not spec.hub_id:
+        raise UserError("data.path and data.hub_id are both null", "set data.path=FILE or data.hub_id=ORG/NAME")
+    commit = hub_commit(spec.hub_id, spec.revision, "dataset")
+    if commit is None:
+        raise UserError(
+            f"dataset {spec.hub_id} cannot be reached, and no earlier download tells the commit of '{spec.revision}'",
+            "go online, read a local copy with data.path=FILE, or reuse an earlier run's by data.revision=COMMIT",
+        )
+    return FeedbackSources(commit, [])
+
+
+def file_format(path: Path) -> str | None:
+    """Return `parquet`, `jsonl` or `json` by the ending of a file's name (.gz may follow), or None for another."""
+    name = path.name.lower()
+    return next((kind for ending, kind in FORMATS.items() if name.endswith(ending)), None)
+
+
+def resolve_files(path: str) -> list[Path]:
+    """Return the absolute paths of the data files at `path`, which is a file or a folder, in reading order.
+
+    In a folder (searched with its subfolders) hidden files and files of other types are not data. The reading order,
+    which numbers the records, is that of the sorted names relative to the folder: where the folder lies, and in which
+    order the disk lists it, does not matter.
+
+    Raises:
+        UserError: Nothing at `path`, another type of file, a folder without data files, or an empty file.
+    """
+    place = Path(path).expanduser()
+    if not path or not place.exists():
+        raise UserError(f"data.path: there is no file or folder '{path}'", _neighbours(place))
+    if place.is_file():
+        if file_format(place) is None:
+            raise UserError(f"data.path: cannot read the type of '{path}'", f"use one of {', '.join(FORMATS)}")
+        files = [place]
+    else:
+        files = sorted(
+            (file for file in place.rglob("*") if file.is_file() and file_format(file) and not _hidden(file, place)),
+            key=lambda file: file.relative_to(place).parts,
+        )
+        if not files:
+            raise UserError(f"data.path: folder '{path}' holds no data file", f"it needs one of {', '.join(FORMATS)}")
+    for file in files:
+        if file.stat().st_size == 0:
+            raise UserError(f"data.path: '{file}' is empty", "remove it, or write it again")
+    return [file.absolute() for file in files]
+
+
+def data_digest(files: Sequence[Path]) -> str:
+    """Return the sha256 (hex) of files: of each one's format and content in reading order, not of names or places."""
+    try:
+        return digest([[file_format(file), file_digest(file)] for file in files])
+    except OSError as problem:
+        raise UserError(f"data.path: cannot read '{problem.filename}': {problem.strerror}") from problem
+
+
+def hub_commit(repo_id: str, revision: str, repo_type: str) -> str | None:
+    """Return the commit (40 hex digits) that a revision of a hub repository stands for.
+
+    A revision that is a commit already is returned as it is. Else the hub is asked; where it cannot be reached, the
+    commit that this machine's hub cache noted for the revision at an earlier download is taken.
+
+    Args:
+        repo_id: Such as `openbmb/UltraFeedback`.
+        revision: Branch, tag or commit.
+        repo_type: `dataset` or `model`.
+
+    Returns:
+        The commit, or None where neither the hub nor the cache knows it now.
+
+    Raises:
+        UserError: The hub answers that there is no such repository or revision, or the id is no valid one.
+    """
+    if _COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return HfApi().repo_info(repo_id, repo_type=repo_type, revision=revision, timeout=HUB_TIMEOUT).sha
+    except HFValidationError as problem:
+        raise UserError(f"'{repo_id}' is not the id of a hub {repo_type}", "it reads ORG/NAME") from problem
+    except RevisionNotFoundError as problem:
+        raise UserError(
+            f"{repo_type} {repo_id} has no revision '{revision}'", "name a branch, tag or commit"
+        ) from problem
+    except RepositoryNotFoundError as problem:
+        hint = "check the name; for a private or gated one log in with HF_TOKEN"
+        raise UserError(f"the hub shows no {repo_type} {repo_id}", hint) from problem
+    except Exception:  # each release of the hub client has its own transport's errors: offline, refused, timed out
+        return _cached_commit(repo_id, revision, repo_type)
+
+
+def _cached_commit(repo_id: str, revision: str, repo_type: str) -> str | None:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type=repo_type)
+    note = folder / "refs" / revision
+    commit = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _neighbours(place: Path) -> str:
+    if not place.parent.is_dir():
+        return f"there is no folder '{place.parent}' either; relative paths start where the command is called"
+    return did_you_mean(place.name, sorted(item.name for item in place.parent.iterdir())[:20])

@@ -1,0 +1,188 @@
+"""Answers of a model in this process: batches of similar length, greedy or sampled per prompt, resumed by batch."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from notus_exp.disk.files import append_line
+from notus_exp.disk.hashing import uniform
+from notus_exp.models.encoding import Limits, encode
+from notus_exp.models.pretrained import autocast
+from notus_exp.stages.context import Context
+
+
+class Encoded(NamedTuple):
+    """A prompt to answer: its id, the tokens of its templated form, and the temperature; 0 is greedy."""
+
+    prompt_id: str
+    ids: list[int]
+    temperature: float = 0.0
+
+
+class Decoding(NamedTuple):
+    """How answers are decoded.
+
+    Attributes:
+        max_new_tokens: Tokens of an answer at most.
+        seed: Moves sampled answers.
+        purpose: Further moves them, so that two turns of a conversation are drawn independently.
+        end_ids: Tokens of which any ends an answer.
+        pad_id: Fills a batch at its left.
+        limit: Tokens that the model reads at most, prompt and answer together, or None.
+    """
+
+    max_new_tokens: int
+    seed: int
+    purpose: str
+    end_ids: list[int]
+    pad_id: int
+    limit: int | None = None
+
+
+def make_batches(prompts: list[Encoded], size: int) -> list[list[Encoded]]:
+    """Group prompts of similar length, the longest first: little padding, and too little memory shows at once."""
+    ordered = sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.prompt_id))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def read_finished(path: Path, batches: list[list[Encoded]]) -> list[dict[str, list[int]]]:
+    """Return the answers of the batches that a killed attempt finished, and cut the file after the last of them.
+
+    A half-written line, or one of an attempt with other batches (another `hardware.generation_batch_size`), and all
+    after it are dropped: what goes on is what an uninterrupted attempt would have done.
+
+    Returns:
+        For the first so many of `batches`: prompt id -> generated token ids.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    finished: list[dict[str, list[int]]] = []
+    for line, batch in zip(lines, batches, strict=False):
+        if not line.endswith("\n"):
+            break
+        answers: dict[str, list[int]] = json.loads(line)
+        if list(answers) != [prompt.prompt_id for prompt in batch]:
+            break
+        finished.append(answers)
+    path.write_text("".join(lines[: len(finished)]), encoding="utf-8")
+    return finished
+
+
+def answer_all(
+    model: PreTrainedModel, prompts: list[Encoded], decoding: Decoding, precision: str, path: Path, context: Context
+) -> dict[str, list[int]]:
+    """Return prompt id -> generated token ids, adding each batch to the file as soon as it is there."""
+    batches = make_batches(prompts, context.hardware.generation_batch_size)
+    answers: dict[str, list[int]] = {}
+    for batch_answers in read_finished(path, batches):
+        answers |= batch_answers
+    start, tokens = time.monotonic(), 0
+    context.events.progress(len(answers), len(prompts))
+    for batch in batches:
+        if batch[0].prompt_id in answers:
+            continue
+        made = dict(zip((p.prompt_id for p in batch), generate(model, batch, decoding, precision), strict=True))
+        append_line(path, made)
+        answers |= made
+        tokens += sum(map(len, made.values()))
+        speed = tokens / (time.monotonic() - start)
+        context.events.progress(len(answers), len(prompts), tokens_per_second=speed)
+    return answers
+
+
+class GumbelNoise(LogitsProcessor):  # type: ignore[misc]
+    """Turns greedy decoding into sampling at a temperature, with a random stream of its own for each row.
+
+    argmax(logits / temperature + g), with g = -log(e) and e drawn from the unit exponential distribution, is a sample
+    of softmax(logits / temperature) (the Gumbel-max trick; Maddison, Tarlow and Minka 2014, "A* sampling"). So a
+    prompt's answer is drawn from its own stream, whatever else is in the batch.
+
+    Args:
+        temperatures: One per row; a row with 0 stays greedy.
+        seeds: One per row.
+    """
+
+    def __init__(self, temperatures: list[float], seeds: list[int]) -> None:
+        self._temperatures = temperatures
+        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return perturbed scores; both have the shape (rows, vocabulary)."""
+        return torch.stack([self._perturb(scores[row], row) for row in range(scores.shape[0])])
+
+    def _perturb(self, scores: torch.Tensor, row: int) -> torch.Tensor:
+        if self._temperatures[row] == 0:
+            return scores
+        waits = torch.empty(scores.shape[0]).exponential_(generator=self._streams[row])
+        smallest = torch.finfo(waits.dtype).tiny  # a draw of exactly 0 would be an infinite score
+        return scores / self._temperatures[row] - waits.clamp_min(smallest).log().to(scores)
+
+
+@torch.inference_mode()
+def generate(model: PreTrainedModel, batch: list[Encoded], decoding: Decoding, precision: str) -> list[list[int]]:
+    """Return the generated token ids of each prompt, up to and with the first end token.
+
+    Near the end of what the model reads, fewer tokens than `max_new_tokens` are made.
+
+    Args:
+        model: In evaluation mode, on its device.
+        batch: Prompts that go through the model together, padded at the left.
+        decoding: How to decode.
+        precision: What the forward passes compute in.
+    """
+    width = max(len(prompt.ids) for prompt in batch)
+    most = decoding.max_new_tokens if decoding.limit is None else min(decoding.max_new_tokens, decoding.limit - width)
+    ids = torch.tensor([[decoding.pad_id] * (width - len(prompt.ids)) + prompt.ids for prompt in batch])
+    mask = torch.tensor([[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in batch])
+    processors = []
+    temperatures = [prompt.temperature for prompt in batch]
+    if any(temperatures):
+        draws = uniform((prompt.prompt_id for prompt in batch), decoding.seed, decoding.purpose)
+        processors.append(GumbelNoise(temperatures, [int(draw * 2**53) for draw in draws]))
+    config = GenerationConfig(
+        do_sample=False,  # sampling is greedy decoding of noisy scores, see GumbelNoise
+        num_beams=1,
+        max_new_tokens=most,
+        eos_token_id=decoding.end_ids,
+        pad_token_id=decoding.pad_id,
+        use_cache=True,
+    )
+    with autocast(precision, model.device):
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=config,
+            logits_processor=LogitsProcessorList(processors),
+        )
+    return [_until_end(row, decoding.end_ids) for row in output[:, width:].tolist()]
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, system_prompt: str | None) -> list[int]:
+    """Return the tokens that end an answer: the tokenizer's and the model's end tokens, and the template's end of turn.
+
+    The last are the special tokens that the chat template writes after an assistant's text.
+    """
+    configured = model.generation_config.eos_token_id
+    found = set(configured if isinstance(configured, list) else [] if configured is None else [configured])
+    found.add(int(tokenizer.eos_token_id))
+    turn = encode(tokenizer, [{"role": "user", "content": "a"}], "b", system_prompt, Limits(10**9, None, "drop"))
+    if turn is not None:
+        special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+        found |= special.intersection(turn.completion_ids)
+    return sorted(found)
+
+
+def _until_end(ids: list[int], end_ids: list[int]) -> list[int]:
+    end = next((place for place, token in enumerate(ids) if token in end_ids), len(ids))
+    return ids[: end + 1]

@@ -1,0 +1,69 @@
+"""A model of this run answers in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import GenerationConfig, PreTrainedModel
+
+from notus_exp.disk import files
+from notus_exp.errors import UserError
+from notus_exp.generation.answering import Answer, AnswerTurn, Conversation
+from notus_exp.generation.decoding import Decoding, Encoded, answer_all, end_tokens
+from notus_exp.models.encoding import encode_prompt
+from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import GenerationsSlice
+
+
+def local_answers(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, context: Context) -> AnswerTurn:
+    """Load the model and return the function that answers turns with it.
+
+    A later turn whose conversation leaves no room for an answer is answered with an empty, truncated one.
+
+    Raises:
+        UserError: A first turn and its answer are longer than the model reads.
+    """
+    base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
+    tokenizer = load_tokenizer(base)
+    model = load_policy(base, adapter, slice.precision, context.hardware)
+    end_ids = end_tokens(tokenizer, model, slice.system_prompt)
+    model.generation_config = GenerationConfig()  # what the model's own file says besides must not move a result
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+    def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
+        prompts = [
+            Encoded(
+                one.question.prompt_id,
+                encode_prompt(tokenizer, [*one.messages()], slice.system_prompt),
+                one.question.temperature,
+            )
+            for one in conversations
+        ]
+        if turn == 1:
+            _check_length(model, limit, prompts, slice)
+        fitting = [prompt for prompt in prompts if limit is None or len(prompt.ids) < limit]
+        purpose = "sampling" if turn == 1 else f"sampling/{turn}"
+        decoding = Decoding(slice.max_new_tokens, slice.seed, purpose, end_ids, int(tokenizer.pad_token_id), limit)
+        path = out / files.ANSWERS.format(turn)
+        made = answer_all(model, fitting, decoding, slice.precision, path, context)
+        return {prompt.prompt_id: _answer(prompt, made.get(prompt.prompt_id, [])) for prompt in prompts}
+
+    def _answer(prompt: Encoded, response_ids: list[int]) -> Answer:
+        ended = bool(response_ids) and response_ids[-1] in end_ids
+        text_ids = response_ids[:-1] if ended else response_ids
+        text = tokenizer.decode(text_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Answer(text, len(text_ids), not ended, prompt.ids, response_ids)
+
+    return answer_turn
+
+
+def _check_length(model: PreTrainedModel, limit: int | None, prompts: list[Encoded], slice: GenerationsSlice) -> None:
+    longest = max((len(prompt.ids) for prompt in prompts), default=0)
+    key = f"evaluation.{slice.evaluation}.max_new_tokens"
+    if limit is not None and longest + slice.max_new_tokens > limit:
+        raise UserError(
+            f"{key}={slice.max_new_tokens} after a prompt of {longest} tokens is more than the {limit} that "
+            f"the model reads",
+            f"use {key}={max(limit - longest, 1)} or less",
+        )

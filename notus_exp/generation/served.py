@@ -1,0 +1,108 @@
+"""An OpenAI-compatible endpoint answers: vLLM, transformers serve, llama.cpp, whatever serves base model and policy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from notus_exp.chat.openai_chat import OpenAIChat
+from notus_exp.config.schema import EndpointGeneration
+from notus_exp.disk import files
+from notus_exp.disk.files import append_line
+from notus_exp.errors import UserError
+from notus_exp.generation.answering import Answer, AnswerTurn, Conversation
+from notus_exp.judging.verdicts import Unanswered
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import GenerationsSlice
+
+
+def served_answers(slice: GenerationsSlice, out: Path, context: Context) -> AnswerTurn:
+    """Return the function that answers turns through the endpoint of the config group `generation`.
+
+    Each answer is kept at once; what an earlier attempt got is not asked again. Token ids are not known here.
+
+    Raises:
+        UserError: Some requests were not answered after all retries; the others are kept.
+    """
+    endpoint = context.generation
+    assert isinstance(endpoint, EndpointGeneration), "the plan names an endpoint's model"
+
+    def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
+        path = out / files.ANSWERS.format(turn)
+        known = _read(path)
+        missing = [one for one in conversations if one.question.prompt_id not in known]
+        context.events.progress(len(conversations) - len(missing), len(conversations))
+        failures = asyncio.run(_ask_all(slice, endpoint, turn, missing, path, context, len(conversations)))
+        if failures:
+            raise UserError(
+                f"{len(failures)} of {len(conversations)} prompts were not answered by {endpoint.base_url}: "
+                f"{failures[0]}",
+                "the answers that came are kept: the same command asks only for the missing ones",
+            )
+        return {prompt_id: Answer(*fields) for prompt_id, fields in _read(path).items()}
+
+    return answer_turn
+
+
+async def _ask_all(
+    slice: GenerationsSlice,
+    endpoint: EndpointGeneration,
+    turn: int,
+    missing: list[Conversation],
+    path: Path,
+    context: Context,
+    total: int,
+) -> list[str]:
+    """Ask for the missing answers, keeping each; return the reasons of those that did not come."""
+    assert slice.endpoint_model is not None
+    slots = asyncio.Semaphore(endpoint.concurrency)
+    failures: list[str] = []
+    done = total - len(missing)
+
+    async def ask(one: Conversation) -> None:
+        nonlocal done
+        async with slots:
+            messages = one.messages()
+            if slice.system_prompt is not None:
+                messages = [{"role": "system", "content": slice.system_prompt}, *messages]
+            try:
+                reply = await clients[one.question.temperature].ask(messages)
+            except Unanswered as error:
+                failures.append(str(error))
+                return
+        answer = [reply.text, reply.completion_tokens, reply.finish_reason == "length", [], []]
+        append_line(path, {one.question.prompt_id: answer})
+        done += 1
+        context.events.progress(done, total)
+
+    clients = {
+        temperature: OpenAIChat(
+            slice.endpoint_model,
+            base_url=endpoint.base_url,
+            api_key_env=endpoint.api_key_env,
+            timeout=endpoint.timeout,
+            max_retries=endpoint.max_retries,
+            max_tokens=slice.max_new_tokens,
+            temperature=temperature,
+            seed=slice.seed,
+        )
+        for temperature in {one.question.temperature for one in missing}
+    }
+    try:
+        for client in clients.values():
+            await client.__aenter__()
+        await asyncio.gather(*(ask(one) for one in missing))
+    finally:
+        for client in clients.values():
+            await client.__aexit__(None, None, None)
+    return failures
+
+
+def _read(path: Path) -> dict[str, list]:  # type: ignore[type-arg]
+    """Return prompt id -> fields of its answer; a half-written last line is left out and cut off."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):
+        path.write_text("".join(whole), encoding="utf-8")
+    return {prompt_id: fields for line in whole for prompt_id, fields in json.loads(line).items()}

@@ -1,0 +1,92 @@
+"""What this machine has, found without importing torch, and how a profile is launched."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+from notus_exp.config.schema import Hardware, Launch, Precision
+
+
+def cuda_devices() -> int:
+    """Return the number of CUDA devices that torch could use: 0 without a driver or with a CPU build of torch.
+
+    Asks the driver itself (cuInit, cuDeviceGetCount), which honours CUDA_VISIBLE_DEVICES as torch does.
+    """
+    return _driver_and_count()[1]
+
+
+def cuda_uuids() -> list[str]:
+    """Return the UUIDs of the devices that `cuda_devices` counts, in the driver's order; "" where it does not tell one.
+
+    Asked in a process of its own, since the driver reads CUDA_VISIBLE_DEVICES but once in a process's life.
+
+    Raises:
+        CalledProcessError: That process failed.
+    """
+    code = "import json; from notus_exp.machine import cuda; print(json.dumps(cuda.ask_uuids()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def ask_uuids() -> list[str]:
+    """Return what `cuda_uuids` does, asked in this process (cuDeviceGetUuid; its second version knows MIG's parts)."""
+    driver, count = _driver_and_count()
+    ask = getattr(driver, "cuDeviceGetUuid_v2", None) or getattr(driver, "cuDeviceGetUuid", None)
+    found = []
+    for index in range(count):
+        device, told = ctypes.c_int(0), (ctypes.c_ubyte * 16)()
+        failed = driver.cuDeviceGet(ctypes.byref(device), index) or ask is None or ask(ctypes.byref(told), device)
+        found.append("" if failed else str(uuid.UUID(bytes=bytes(told))))
+    return found
+
+
+def _driver_and_count() -> tuple[Any, int]:
+    try:
+        if importlib.metadata.version("torch").endswith("+cpu"):
+            return None, 0
+        driver = ctypes.CDLL("libcuda.so.1")
+    except (importlib.metadata.PackageNotFoundError, OSError):
+        return None, 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return driver, 0
+    return driver, count.value
+
+
+def describe() -> dict[str, str | int]:
+    """Return what run.json says of the machine."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count() or 1,
+        "cuda_devices": cuda_devices(),
+    }
+
+
+def launch_command(hardware: Hardware, precision: Precision, job: str) -> list[str]:
+    """Return the command that runs a worker's job as the profile says."""
+    if hardware.launch is Launch.plain:
+        return [sys.executable, "-m", "notus_exp.run.worker_process", job]
+    mixed = {Precision.float32: "no", Precision.bfloat16: "bf16", Precision.float16: "fp16"}[precision]
+    command = ["accelerate", "launch", f"--num_processes={hardware.processes}", f"--mixed_precision={mixed}"]
+    if hardware.zero_stage is not None:
+        device = "cpu" if hardware.offload else "none"
+        command += [
+            "--use_deepspeed",
+            f"--zero_stage={hardware.zero_stage}",
+            f"--offload_optimizer_device={device}",
+            f"--offload_param_device={device}",
+            "--zero3_init_flag=true",
+            "--zero3_save_16bit_model=true",
+        ]
+    return [*command, "-m", "notus_exp.run.worker_process", job]

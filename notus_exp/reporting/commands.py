@@ -1,0 +1,65 @@
+"""What the commands that print a report have in common: arguments, errors of two lines, the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from notus_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from notus_exp.reporting.tables import Report
+
+Number = TypeVar("Number", int, float)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are two lines, as all others of the project."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is."""
+        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
+        sys.exit(2)
+
+
+def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = False) -> int:
+    """Make a report and print it; return the exit code: 2 after an error, or where a part was refused.
+
+    Args:
+        make: Makes the report; a UserError or OSError of it becomes a message.
+        as_json: Print one JSON object in the place of tables.
+        allow_refused: A part that was refused is no failure.
+    """
+    try:
+        report = make()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return 2
+    # here and not above, so that --help answers at once
+    from notus_exp.reporting.tables import show
+    from notus_exp.run.display import make_console
+
+    show(report, make_console(sys.stdout), as_json=as_json)
+    for refused in report.refused:
+        print(f"refused: {refused}", file=sys.stderr)
+    return 2 if report.refused and not allow_refused else 0
+
+
+def positive_numbers(kind: Callable[[str], Number]) -> Callable[[str], list[Number]]:
+    """Return an argument's type: numbers above 0 with commas between them."""
+
+    def parse(text: str) -> list[Number]:
+        try:
+            numbers = [kind(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if not numbers or not all(0 < number < float("inf") for number in numbers):
+            raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
+        return numbers
+
+    return parse

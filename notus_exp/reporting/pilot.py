@@ -1,0 +1,150 @@
+"""The variances of a finished study's contrasts, from its comparison.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.inference.crossed import Components
+from notus_exp.inference.estimates import CONFIDENCE
+
+COMPARISON = "comparison.json"
+
+
+class Pilot(NamedTuple):
+    """A contrast of a study: what it compared, how much it measured, its variances (NaN where it could not tell)."""
+
+    metric: str
+    arm: str
+    reference: str
+    prompts: int
+    seeds: int
+    variances: Components
+
+
+class SeedBound(NamedTuple):
+    """How large a variance between seeds may be that a pilot of so many seeds measured.
+
+    Attributes:
+        variance: One-sided 95 % upper bound, in the squared unit of the metric.
+        seeds: K of the pilot, at least 2.
+    """
+
+    variance: float
+    seeds: int
+
+
+def read_pilot(
+    folder: Path, *, metric: str | None = None, arm: str | None = None, reference: str | None = None
+) -> list[Pilot]:
+    """Return a study's contrasts: those of the primary metric, or of the metric and arms that are named.
+
+    Args:
+        folder: outputs/studies/NAME, with a comparison.json.
+        metric: Its contrasts instead of the primary ones; None for the primary metric.
+        arm: Only contrasts of this arm.
+        reference: Only contrasts with this reference.
+
+    Raises:
+        UserError: There is no comparison, it is unreadable, or it has no such contrast.
+    """
+    contrasts = _read(folder)
+    chosen = [one for one in contrasts if (one["primary"] if metric is None else one["metric"] == metric)]
+    if not chosen and metric is not None:
+        raise UserError(
+            f"the study {folder} has no contrast of the metric '{metric}'",
+            did_you_mean(metric, {str(one["metric"]) for one in contrasts}),
+        )
+    for key, wanted in (("arm", arm), ("reference", reference)):
+        known = {str(one[key]) for one in chosen}
+        if wanted is not None and wanted not in known:
+            raise UserError(f"the study {folder} has no contrast with {key} '{wanted}'", did_you_mean(wanted, known))
+        chosen = [one for one in chosen if wanted in (None, one[key])]
+    if not chosen:
+        raise UserError(f"the study {folder} has no contrast of a primary metric", "name one with --metric")
+    return [_pilot(one) for one in chosen]
+
+
+def family_size(folder: Path) -> int:
+    """Return how many primary contrasts a study has, the family whose p values Holm corrects; at least 1.
+
+    Raises:
+        UserError: There is no comparison, or it is unreadable.
+    """
+    return max(1, sum(bool(one["primary"]) for one in _read(folder)))
+
+
+def completed(pilot: Pilot, given: Components) -> Components:
+    """Return a pilot's variances, with those that are given (not NaN) in their place.
+
+    A pilot of one seed knows prompt and residual only together. Without a given residual all of it counts as the
+    prompts' own, which more seeds do not lessen: they will see more than is said, not less.
+
+    Raises:
+        UserError: The pilot has one seed, or one prompt, and what it cannot tell is not given.
+    """
+    prompt, seed, residual = (
+        measured if math.isnan(other) else other for measured, other in zip(pilot.variances, given, strict=True)
+    )
+    name = f"{pilot.metric}: {pilot.arm} minus {pilot.reference}"
+    if math.isnan(seed):
+        raise UserError(
+            f"{name}: the pilot's seeds are {pilot.seeds}, which cannot tell the variance between seeds",
+            "give --seed-sd, or a pilot of 2 seeds or more (better 5)",
+        )
+    if math.isnan(prompt):
+        raise UserError(f"{name}: the pilot's prompts are {pilot.prompts}, too few", "give --prompt-sd, --residual-sd")
+    if pilot.seeds == 1 and math.isnan(given.prompt):
+        residual = 0.0 if math.isnan(residual) else min(residual, prompt)
+        prompt -= residual
+    return Components(prompt, seed, 0.0 if math.isnan(residual) else residual)
+
+
+def seed_bound(pilot: Pilot, given: Components) -> SeedBound | None:
+    """Return the upper bound of a pilot's seed variance; None where that variance is given or there is but one seed.
+
+    MS_seed is distributed as (n sigma_seed^2 + sigma_e^2) chi2(K - 1) / (K - 1), so that in 95 of 100 pilots
+
+        sigma_seed^2 <= ((K - 1) MS_seed / q - sigma_e^2) / n,    q the 5 % quantile of chi2(K - 1),
+
+    with MS_residual for sigma_e^2, which has (n - 1) times the degrees and counts as known. MS_seed is rebuilt from the
+    components as n seed + residual: where the estimate was cut to 0 that is MS_residual, which is no less than the
+    MS_seed that was measured, so that the bound is rather too wide. It takes the seeds' effects for normal. Two seeds
+    multiply MS_seed by 254, three by 19.5, five by 5.6, ten by 2.7.
+    """
+    measured = pilot.variances
+    if pilot.seeds < 2 or math.isnan(measured.seed) or not math.isnan(given.seed):
+        return None
+    degrees = pilot.seeds - 1
+    factor = degrees / float(stats.chi2.ppf(1 - CONFIDENCE, degrees))
+    expected = factor * (pilot.prompts * measured.seed + measured.residual)
+    return SeedBound((expected - measured.residual) / pilot.prompts, pilot.seeds)
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    path = folder / COMPARISON
+    if not path.is_file():
+        raise UserError(
+            f"the pilot {folder} has no {COMPARISON}",
+            f"python -m notus_exp.compare {folder} writes it, or name another",
+        )
+    try:
+        contrasts: list[dict[str, Any]] = json.loads(path.read_text())["contrasts"]
+        for one in contrasts:
+            _pilot(one), one["primary"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {folder} writes it anew"
+        ) from error
+    return contrasts
+
+
+def _pilot(one: dict[str, Any]) -> Pilot:
+    variances = (one["components"][name] for name in Components._fields)
+    known = Components(*(math.nan if value is None else float(value) for value in variances))
+    return Pilot(one["metric"], one["arm"], one["reference"], int(one["prompts"]), int(one["seeds"]), known)

@@ -1,0 +1,195 @@
+"""What the terminal shows: a progress bar per stage, the plan, and the table at the end. All on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from notus_exp.disk.events import PROGRESS, Event
+from notus_exp.run.execution import FINISHED, STARTED, WAITING
+
+HEADLINES = (
+    "preferences/accuracy/average",
+    "preferences/accuracy/critique",
+    "preferences/accuracy/critique_repaired",
+    "preferences/accuracy/agreed",
+    "preferences/accuracy/latent",
+    "preferences/likelihood_accuracy/average",
+    "preferences/likelihood_accuracy/critique",
+    "verifiable/strict",
+    "verifiable/tokens",
+    "verifiable/truncated",
+    "verifiable/degenerate",
+    "verifiable/kl",
+    "alpaca_eval/win_rate",
+    "alpaca_eval/length_controlled_win_rate",
+    "alpaca_eval/characters",
+    "mt_bench/score",
+    "mt_bench/turn_1",
+    "mt_bench/turn_2",
+    "mt_bench/coverage",
+    "ifeval/prompt_strict",
+    "ifeval/prompt_loose",
+    "ifeval/inst_strict",
+    "ifeval/inst_loose",
+)
+"""The metrics shown at the end of a run; the others are in run.json."""
+LINE_EVERY = 20.0
+"""Seconds between lines of a running stage where standard error is no terminal."""
+
+
+LOG_WIDTH = 160
+"""Columns of the tables where there is no terminal to fit."""
+
+
+class _Console(Console):
+    """A console whose reader may stop reading, as `head` does, without that being a failure."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from here on."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def make_console(stream: TextIO) -> Console:
+    """Return a console on a stream; where that is no terminal, tables are `LOG_WIDTH` wide."""
+    return _Console(file=stream, width=None if stream.isatty() else LOG_WIDTH)
+
+
+class Display:
+    """Follows the event stream: live bars in a terminal, plain lines in a log.
+
+    Args:
+        console: Where to print.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars = Progress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line: dict[str, float] = {}
+
+    def __enter__(self) -> Display:
+        """Begin to draw, where there is a terminal."""
+        if self.console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop drawing; what was drawn stays."""
+        if self.console.is_terminal:
+            self._bars.stop()
+
+    def show(self, event: Event) -> None:
+        """Take one event of the stream."""
+        if STARTED in event.metrics:
+            self._begin(event.stage)
+        elif WAITING in event.metrics:
+            self.console.print(f"[{event.stage}] waiting for another run that makes it", markup=False)
+        elif FINISHED in event.metrics:
+            self._move(event.stage, 1.0, "", force=True)
+        elif PROGRESS in event.metrics:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in event.metrics.items() if name != PROGRESS)
+            self._move(event.stage, event.metrics[PROGRESS], shown)
+
+    def reused(self, stage: str, seconds: float) -> None:
+        """Say that a stage was not run, and what it had cost."""
+        self.console.print(f"[{stage}] reused (took {seconds:.0f} s when it was made)", markup=False, highlight=False)
+
+    def _begin(self, stage: str) -> None:
+        self._tasks[stage] = self._bars.add_task(stage, total=1.0, shown="")
+        self._last_line[stage] = time.monotonic()
+        if not self.console.is_terminal:
+            self.console.print(f"[{stage}] started", markup=False, highlight=False)
+
+    def _move(self, stage: str, share: float, shown: str, force: bool = False) -> None:
+        if stage not in self._tasks:
+            return
+        self._bars.update(self._tasks[stage], completed=share, shown=shown)
+        due = force or time.monotonic() - self._last_line[stage] >= LINE_EVERY
+        if due and not self.console.is_terminal:
+            self._last_line[stage] = time.monotonic()
+            self.console.print(f"[{stage}] {share:4.0%}  {shown}".rstrip(), markup=False, highlight=False)
+
+
+class StageRow(NamedTuple):
+    """A line of the table of stages; `seconds` is None where the stage has not run."""
+
+    name: str
+    state: str
+    seconds: float | None
+    path: str
+
+
+def stages_table(rows: list[StageRow]) -> Table:
+    """Return a table of the run's stages."""
+    table = Table(title="Stages", title_justify="left", box=None, pad_edge=False)
+    for column in ("stage", "state", "seconds", "where"):
+        table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, row.state, "" if row.seconds is None else f"{row.seconds:.1f}", row.path)
+    return table
+
+
+def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
+    """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
+    table = Table(title="Metrics: mean [95 % interval]", title_justify="left", box=None, pad_edge=False)
+    for column in ("metric", "base", "policy", "paired difference", "n", ""):
+        table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=True)
+    benchmarks = [name for name in metrics if name.startswith("lm_eval/")]
+    for name in [*HEADLINES, *benchmarks]:
+        if name not in metrics:
+            continue
+        difference = metrics.get(f"difference/{name}")
+        table.add_row(
+            name,
+            _cell(metrics.get(f"base/{name}")),
+            _cell(metrics[name]),
+            _cell(difference, sign=True),
+            str(metrics[name]["n"]),
+            _verdict(difference),
+        )
+    return table
+
+
+def _cell(estimate: dict[str, Any] | None, sign: bool = False) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    plus = "+" if sign else ""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return f"{value:{plus}.2f}"
+    return f"{value:{plus}.2f} [{low:{plus}.2f}, {high:{plus}.2f}]"
+
+
+def _verdict(difference: dict[str, Any] | None) -> str:
+    if difference is None or difference["low"] is None:
+        return ""
+    if difference["low"] > 0:
+        return "higher"
+    if difference["high"] < 0:
+        return "lower"
+    return "not distinguishable"
+
+
+def shorten(path: Path) -> str:
+    """Return a path relative to the working directory where it lies below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

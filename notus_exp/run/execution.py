@@ -1,0 +1,111 @@
+"""Making one node's artifact: the same code in the parent and in a worker."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from notus_exp.config.schema import GENERATION_SCHEMAS, Generation, Hardware, Judge, Stage
+from notus_exp.disk.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.disk.events import EventWriter
+from notus_exp.disk.files import EVENTS
+from notus_exp.disk.ledger import Ledger
+from notus_exp.run.plan import STAGES, Node
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import from_json, to_json
+
+STARTED, WAITING, FINISHED = "started", "waiting", "finished"
+"""Marks in the event stream (as metrics with value 1) by which the parent knows where a stage is."""
+MARKS = {STARTED, WAITING, FINISHED}
+
+
+@dataclass
+class Job:
+    """Everything that makes artifacts: what, where and how.
+
+    Attributes:
+        nodes: What to make, inputs before their users.
+        artifacts: Folder of all artifacts.
+        cache: Folder of the transactional caches.
+        events: The run's event file, which the parent follows.
+        hardware: Batch sizes, device, attention.
+        sources: Local files that the slices' digests stand for.
+        generation: Who answers prompts.
+        judge: Who judges answers.
+        ledger: File in which the run writes down what its judges cost.
+    """
+
+    nodes: list[Node]
+    artifacts: Path
+    cache: Path
+    events: Path
+    hardware: Hardware
+    sources: dict[str, list[str]]
+    generation: Generation
+    judge: Judge
+    ledger: Path
+
+    def write(self, path: Path) -> None:
+        """Write the job as JSON."""
+        content = {
+            "nodes": [asdict(node) | {"stage": node.stage.name} for node in self.nodes],
+            "artifacts": str(self.artifacts),
+            "cache": str(self.cache),
+            "events": str(self.events),
+            "hardware": to_json(self.hardware),
+            "sources": self.sources,
+            "generation": to_json(self.generation),
+            "judge": to_json(self.judge),
+            "ledger": str(self.ledger),
+        }
+        write_json(path, content)
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read a job that `write` wrote."""
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(
+            nodes=[Node(**node | {"stage": Stage[node["stage"]]}) for node in content["nodes"]],
+            artifacts=Path(content["artifacts"]),
+            cache=Path(content["cache"]),
+            events=Path(content["events"]),
+            hardware=from_json(Hardware, content["hardware"]),
+            sources=content["sources"],
+            generation=from_json(GENERATION_SCHEMAS[content["generation"]["name"]], content["generation"]),
+            judge=from_json(Judge, content["judge"]),
+            ledger=Path(content["ledger"]),
+        )
+
+
+def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = None) -> tuple[Manifest, bool]:
+    """Make a node's artifact unless it exists; return its manifest and whether it was made here.
+
+    Args:
+        node: What to make.
+        job: Where and how.
+        prepare: Called with the stage's context before the stage, where it runs; its time counts as the stage's.
+    """
+    info = STAGES[node.stage]
+    store = ArtifactStore(job.artifacts)
+    partial = store.partial(node.stage.name, node.key)
+    marks = EventWriter(node.name, partial / EVENTS, job.events)
+    wanted = Manifest(node.stage.name, node.key, node.slice, node.inputs, node.versions)
+    inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
+
+    def make(out: Path) -> dict[str, Any]:
+        marks.mark(STARTED)
+        run = importlib.import_module(info.module).run
+        events = EventWriter(node.name, out / EVENTS, job.events)
+        context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
+        if prepare:
+            prepare(context)
+        facts: dict[str, Any] = run(from_json(info.slice, node.slice), inputs, out, context)
+        return facts
+
+    result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))
+    marks.mark(FINISHED)
+    return result

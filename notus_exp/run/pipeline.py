@@ -1,0 +1,203 @@
+"""One run: reuse what exists, make what is missing (here or in a worker), record everything in run.json."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from notus_exp.config.schema import Config, Launch, Stage
+from notus_exp.disk.artifacts import ArtifactStore, locked
+from notus_exp.disk.events import PROGRESS, Event, replay
+from notus_exp.disk.files import EVENTS, JOB, LEDGER
+from notus_exp.errors import UserError
+from notus_exp.machine.cuda import launch_command
+from notus_exp.run import display
+from notus_exp.run import worker as workers
+from notus_exp.run.execution import MARKS, Job, execute
+from notus_exp.run.plan import STAGES, Node, make_plan
+from notus_exp.run.record import RunRecord, run_id
+from notus_exp.run.sources import UNRESOLVED, resolve
+from notus_exp.run.worker import following
+from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
+from notus_exp.tracking import Ending, Membership, NoTracker, Tracker, open_tracker
+
+
+class Run:
+    """One run of a config.
+
+    Args:
+        config: The checked config.
+        choices: Option per group, as composed.
+        console: Where progress is shown.
+        monitor: May end the run.
+
+    Raises:
+        UserError: If something that the run reads does not exist.
+    """
+
+    def __init__(
+        self, config: Config, choices: dict[str, str], console: Console, monitor: Monitor = NO_MONITOR
+    ) -> None:
+        self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
+        self.sources = resolve(config)
+        self.nodes = make_plan(config, self.sources)
+        output = Path(config.output_dir).absolute()
+        self.store = ArtifactStore(output / "artifacts")
+        self.cache = output / "cache"
+        self.id = run_id(config, choices, self.nodes)
+        self.folder = output / "runs" / self.id
+
+    def show_plan(self, out: Console) -> None:
+        """Print which stages would be reused and which run, and how; make nothing."""
+        rows = []
+        for node in self.nodes:
+            manifest = self.store.find(node.stage.name, node.key)
+            started = STAGES[node.stage].resumable and self.store.partial(node.stage.name, node.key).exists()
+            state = "reuse" if manifest else "continue" if started else "run"
+            path = display.shorten(self.store.path(node.stage.name, node.key))
+            rows.append(display.StageRow(node.name, state, manifest.seconds if manifest else None, path))
+        out.print(display.stages_table(rows))
+        hardware, dpo = self.config.hardware, self.config.dpo
+        micro = min(hardware.micro_batch_size, dpo.global_batch_size)
+        accumulation = dpo.global_batch_size // (micro * hardware.processes)
+        out.print(
+            f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "
+            f"global batch {dpo.global_batch_size} = {micro} pairs x {accumulation} accumulation x "
+            f"{hardware.processes} processes",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if hardware.launch is not Launch.plain:
+            command = launch_command(hardware, dpo.precision, str(self.folder / JOB))
+            out.print("launch: " + " ".join(command), soft_wrap=True, highlight=False)
+        sources = self.sources
+        if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
+            out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
+
+    def execute(self) -> None:
+        """Run the plan to its end and record it in run.json, whatever happens.
+
+        Raises:
+            UserError: If a stage cannot be made; finished stages are kept.
+            PrunedError: The monitor ended the run.
+        """
+        hardware = self.config.hardware
+        if hardware.launch is not Launch.plain and any(STAGES[node.stage].worker for node in self.nodes):
+            raise UserError(
+                f"hardware={hardware.name} can be planned (until=config) but is not executed yet",
+                "use hardware=gpu, or stop with until=pairs",
+            )
+        self._require_key()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
+            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store)
+            tracker: Tracker = NoTracker()
+            try:
+                tracker = self._open_tracker(record)
+                self._make_all(record, tracker, display.Display(self.console))
+            except BaseException as error:
+                status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
+                record.finish(status, str(error) or type(error).__name__)
+                tracker.finish(_ending(status, record))
+                raise
+            record.finish("finished")
+            tracker.finish(_ending("finished", record))
+            self._summary(record)
+
+    def _require_key(self) -> None:
+        """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
+        judge = self.config.judge
+        missing = any(
+            node.stage is Stage.judgments and self.store.find(node.stage.name, node.key) is None for node in self.nodes
+        )
+        hosted = judge.name == "openai" and judge.base_url is None and not judge.offline
+        if missing and hosted and not os.environ.get(judge.api_key_env):
+            raise UserError(
+                f"judge=openai needs a key, and the environment variable {judge.api_key_env} is not set",
+                "set it, name another with judge.api_key_env, or give an endpoint of your own with judge.base_url",
+            )
+
+    def _open_tracker(self, record: RunRecord) -> Tracker:
+        tracking, config = self.config.tracking, record.tracked_config()
+        study = self.config.study
+        member = Membership(study.name, study.arm, self.config.seed) if study.name and study.arm else None
+        return open_tracker(tracking, self.id, record.tags(), config, self.folder, self.console.print, member)
+
+    def _make_all(self, record: RunRecord, tracker: Tracker, screen: display.Display) -> None:
+        events = self.folder / EVENTS
+        events.write_text("", encoding="utf-8")
+        with following(events, [screen.show, _without_marks(tracker), self.monitor.take]), screen:
+            for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
+                missing = []
+                for node in group:
+                    manifest = self.store.find(node.stage.name, node.key)
+                    if manifest is None:
+                        missing.append(node)
+                        continue
+                    replay(self.store.path(node.stage.name, node.key) / EVENTS, events)
+                    screen.reused(node.name, manifest.seconds)
+                    record.add(node, manifest, reused=True)
+                make = self._make_in_worker if in_worker else self._make_here
+                if missing:
+                    make(self.job(missing), record)
+
+    def job(self, nodes: list[Node]) -> Job:
+        """Return a job that makes some of the run's nodes."""
+        events = self.folder / EVENTS
+        config, store = self.config, self.store.root
+        return Job(
+            nodes,
+            store,
+            self.cache,
+            events,
+            config.hardware,
+            self.sources.files,
+            config.generation,
+            config.judge,
+            self.folder / LEDGER,
+        )
+
+    def _make_here(self, job: Job, record: RunRecord) -> None:
+        for node in job.nodes:
+            manifest, made = execute(node, job)
+            record.add(node, manifest, reused=not made)
+
+    def _make_in_worker(self, job: Job, record: RunRecord) -> None:
+        """Run a worker for these nodes; record those that it finished even if it fails later."""
+        try:
+            workers.make_in_worker(job, self.folder, self.config.dpo.precision, self.console.print, self.monitor)
+        finally:
+            made = workers.made(self.folder)
+            for node in job.nodes:
+                manifest = self.store.find(node.stage.name, node.key)
+                if manifest:
+                    record.add(node, manifest, reused=not made.get(node.name, True))
+
+    def _summary(self, record: RunRecord) -> None:
+        rows = []
+        for name, stage in record.stages().items():
+            state = "reused" if stage["reused"] else "made"
+            rows.append(display.StageRow(name, state, stage["seconds"], display.shorten(Path(stage["path"]))))
+        self.console.print(display.stages_table(rows))
+        for note in record.notes():
+            self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        if record.metrics():
+            self.console.print(display.metrics_table(record.metrics()))
+
+
+def _ending(status: str, record: RunRecord) -> Ending:
+    return Ending(status, record.metrics(), record.samples(), record.stages())
+
+
+def _without_marks(tracker: Tracker) -> Callable[[Event], None]:
+    """Return a consumer that gives a tracker only the events that are worth keeping."""
+
+    def consume(event: Event) -> None:
+        if PROGRESS not in event.metrics and not MARKS & event.metrics.keys():
+            tracker.log(event)
+
+    return consume

@@ -1,0 +1,293 @@
+"""From a Config to the list of stages that a run needs, each with its slice, inputs and key."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from notus_exp.config.evaluations import ANSWERING, JUDGED
+from notus_exp.config.schema import Config, EndpointGeneration, Evaluation, FileData, Stage
+from notus_exp.disk.artifacts import make_key
+from notus_exp.stages import settings as slices
+from notus_exp.stages.settings import to_json
+
+
+class StageInfo(NamedTuple):
+    """Where a stage's code is and how it is run.
+
+    Attributes:
+        module: Module with the function `run`; imported where the stage runs, not before.
+        version: Raised when the code changes what the stage computes: old artifacts are then not reused.
+        worker: Whether it runs in the worker process (and its key carries the versions of the training libraries).
+        resumable: Whether it continues what a killed attempt left behind.
+        slice: The dataclass that it is given.
+    """
+
+    module: str
+    version: int
+    worker: bool
+    resumable: bool
+    slice: type
+
+
+STAGES = {
+    Stage.feedback: StageInfo("notus_exp.feedback.completions", 2, False, False, slices.FeedbackSlice),
+    Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, slices.PairsSlice),
+    Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, slices.BaseModelSlice),
+    Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, slices.ReferenceSlice),
+    Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, slices.PolicySlice),
+    Stage.generations: StageInfo("notus_exp.generation.answering", 2, True, True, slices.GenerationsSlice),
+    Stage.likelihoods: StageInfo("notus_exp.models.likelihoods", 3, True, False, slices.LikelihoodsSlice),
+    Stage.benchmarks: StageInfo("notus_exp.evaluation.lm_eval.harness", 1, True, False, slices.BenchmarksSlice),
+    Stage.judgments: StageInfo("notus_exp.judging.judgments", 1, True, False, slices.JudgmentsSlice),
+    Stage.evaluation: StageInfo("notus_exp.evaluation.measuring", 3, False, False, slices.EvaluationSlice),
+}
+PROMPT_FILES = {"alpaca_eval": "alpaca_eval.prompts", "mt_bench": "mt_bench.questions", "ifeval": "ifeval.prompts"}
+"""The setting that names an evaluation's file of prompts; `verifiable` makes its own."""
+JUDGE_MEANS = frozenset(
+    [
+        *("base_url", "api_key_env", "template", "path", "concurrency", "requests_per_minute", "timeout"),
+        *("max_retries", "max_failure_rate", "offline", "input_price", "output_price", "budget"),
+    ]
+)
+"""Settings of a judge that move no verdict: how it is reached and paid, and files, which have digests."""
+PLACES = {
+    "alpaca_eval": ("prompts", "difficulty", "leaderboard"),
+    "mt_bench": ("questions", "references", "judge_prompts"),
+    "ifeval": ("prompts",),
+    "lm_eval": ("include_path",),
+}
+"""Settings of evaluations that name files, whose digests stand for them in keys."""
+VERSIONED = ("torch", "transformers", "trl")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage of one run.
+
+    Attributes:
+        name: Its name in this run: the stage's, or where it has several nodes one like `reference_scored`.
+        stage: Which stage.
+        slice: Its settings as JSON.
+        inputs: Input name -> key of the artifact that it reads.
+        versions: Library versions in its key.
+        key: sha256 of all of these.
+        uses: Input name -> name of the stage that made it, for finding its artifact.
+    """
+
+    name: str
+    stage: Stage
+    slice: dict[str, Any]
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    key: str
+    uses: dict[str, str]
+
+
+class Sources(NamedTuple):
+    """What lies outside the config: digests that enter keys, and the local files that they stand for."""
+
+    data_digest: str | None
+    contamination_digests: list[str]
+    model_digest: str | None
+    evaluation_digests: dict[str, str]
+    files: dict[str, list[str]]
+
+
+def make_plan(config: Config, sources: Sources) -> list[Node]:
+    """Return the nodes of a run up to `config.until`, inputs before their users."""
+    nodes: dict[str, Node] = {}
+    for name, stage, slice_, uses in _wanted(config, sources):
+        if config.until is not Stage.config and stage.value > config.until.value:
+            break
+        nodes[name] = _node(name, stage, slice_, {use: nodes[use_of] for use, use_of in uses.items()})
+    return list(nodes.values())
+
+
+Row = tuple[str, Stage, Any, dict[str, str]]
+"""Node name, stage, slice, input name -> node name."""
+
+
+def _wanted(config: Config, sources: Sources) -> list[Row]:
+    """List the nodes in the order of the stages."""
+    base = {"base_model": "base_model"}
+    system, precision = config.model.system_prompt, config.dpo.precision.name
+    rows: list[Row] = [
+        ("feedback", Stage.feedback, slices.FeedbackSlice(_without_place(config), sources.data_digest), {}),
+        ("pairs", Stage.pairs, _pairs_slice(config, sources), {"feedback": "feedback"}),
+        ("base_model", Stage.base_model, slices.BaseModelSlice(config.model, sources.model_digest), {}),
+        *_references(config),
+        (
+            "policy",
+            Stage.policy,
+            slices.PolicySlice(config.dpo, config.seed, system),
+            {"pairs": "pairs", **base, "reference": "reference"},
+        ),
+    ]
+    answered = [row for name in answering(config.evaluation) for row in _generations(name, config, sources)]
+    measured = [*_likelihoods(config), *_benchmarks(config, sources, system, precision)]
+    judged = [row for name in JUDGED if getattr(config.evaluation, name) for row in _judgments(name, config, sources)]
+    rows += [*answered, *measured, *judged]
+    uses = {row[0]: row[0] for row in [*answered, *measured, *judged]}
+    return [
+        *rows,
+        ("evaluation", Stage.evaluation, _evaluation_slice(config, sources), {"feedback": "feedback"} | uses),
+    ]
+
+
+def _references(config: Config) -> list[Row]:
+    """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
+    dpo, preferences = config.dpo, config.evaluation.preferences
+    common = slices.ReferenceSlice(
+        split=config.split,
+        system_prompt=config.model.system_prompt,
+        precision=dpo.precision.name,
+        max_length=dpo.max_length,
+        max_prompt_length=dpo.max_prompt_length,
+        long_prompts=dpo.long_prompts.name,
+    )
+    uses = {"feedback": "feedback", "base_model": "base_model"}
+    trained = replace(common, max_validation_pairs=dpo.max_validation_pairs)
+    rows: list[Row] = [("reference", Stage.reference, trained, {**uses, "pairs": "pairs"})]
+    if preferences:
+        scored = replace(common, preferences=preferences, scored_split=config.evaluation_split.name)
+        rows.append(("reference_scored", Stage.reference, scored, uses))
+    return rows
+
+
+def answering(evaluation: Evaluation) -> list[str]:
+    """Return the chosen evaluations whose prompts base and policy answer."""
+    return [name for name in ANSWERING if getattr(evaluation, name) is not None]
+
+
+def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
+    """Return the answers of the base model and of the policy to the prompts of one evaluation."""
+    settings, generation = getattr(config.evaluation, name), config.generation
+    endpoint = generation if isinstance(generation, EndpointGeneration) else None
+    chosen: dict[str, Any] = {
+        key: getattr(settings, key) for key in ("prompts", "max_prompts", "exclude") if hasattr(settings, key)
+    }
+    file = PROMPT_FILES.get(name)
+    if file:
+        chosen["prompts"] = sources.evaluation_digests[file]
+    else:
+        chosen["split"] = config.evaluation_split.name
+
+    def row(model: str | None) -> Any:
+        return slices.GenerationsSlice(
+            evaluation=name,
+            chosen=chosen,
+            seed=settings.seed,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            temperatures=getattr(settings, "temperatures", {}),
+            system_prompt=config.model.system_prompt,
+            precision=config.dpo.precision.name,
+            endpoint_model=model,
+        )
+
+    uses = {"base_model": "base_model"} | ({} if file else {"feedback": "feedback"})
+    stage = Stage.generations
+    return [
+        (f"generations_{name}_base", stage, row(endpoint.base_model if endpoint else None), uses),
+        (f"generations_{name}", stage, row(endpoint.policy_model if endpoint else None), {**uses, "policy": "policy"}),
+    ]
+
+
+def _likelihoods(config: Config) -> list[Row]:
+    preferences, verifiable = config.evaluation.preferences, config.evaluation.verifiable
+    kl_prompts = verifiable.kl_prompts if verifiable else 0
+    if not preferences and not kl_prompts:
+        return []
+    slice_ = slices.LikelihoodsSlice(config.dpo.precision.name, kl_prompts)
+    uses = {"base_model": "base_model", "policy": "policy"}
+    uses |= {"reference_scored": "reference_scored"} if preferences else {}
+    uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
+    return [("likelihoods", Stage.likelihoods, slice_, uses)]
+
+
+def _benchmarks(config: Config, sources: Sources, system: str | None, precision: str) -> list[Row]:
+    lm_eval = config.evaluation.lm_eval
+    if lm_eval is None:
+        return []
+    slice_ = slices.BenchmarksSlice(lm_eval, sources.evaluation_digests.get("lm_eval.include_path"), system, precision)
+    base = {"base_model": "base_model"}
+    return [
+        ("benchmarks_base", Stage.benchmarks, slice_, base),
+        ("benchmarks", Stage.benchmarks, slice_, {**base, "policy": "policy"}),
+    ]
+
+
+def _judgments(name: str, config: Config, sources: Sources) -> list[Row]:
+    """Return the judgments of the base model's and of the policy's answers to one evaluation."""
+    judge = {key: value for key, value in to_json(config.judge).items() if key not in JUDGE_MEANS}
+    if config.judge.name == "reward_model":
+        judge = {key: value for key, value in judge.items() if key not in ("model", "revision")}  # its digest stands
+    digests = {key: value for key, value in sources.evaluation_digests.items() if key.split(".")[0] in (name, "judge")}
+    slice_ = slices.JudgmentsSlice(name, judge, digests)
+    return [
+        (f"judgments_{name}{side}", Stage.judgments, slice_, {"generations": f"generations_{name}{side}"})
+        for side in ("_base", "")
+    ]
+
+
+def _evaluation_slice(config: Config, sources: Sources) -> slices.EvaluationSlice:
+    evaluation = config.evaluation
+    judged = any(getattr(evaluation, name) for name in JUDGED)
+    return slices.EvaluationSlice(
+        aspects=config.data.aspects,
+        beta=config.dpo.beta,
+        preferences=evaluation.preferences,
+        verifiable=evaluation.verifiable,
+        alpaca_eval=evaluation.alpaca_eval,
+        mt_bench=evaluation.mt_bench,
+        ifeval=evaluation.ifeval,
+        lm_eval=evaluation.lm_eval,
+        files=sources.evaluation_digests,
+        max_failure_rate=config.judge.max_failure_rate if judged else 0.0,
+        judge=(config.judge.model or config.judge.name) if judged else "",
+        model=config.model.name,
+    )
+
+
+def _without_place(config: Config) -> dict[str, Any]:
+    """Return the data group without what the digest stands for: a file's place, or a hub's branch."""
+    data: dict[str, Any] = to_json(config.data)
+    if isinstance(config.data, FileData):
+        dropped = ("path", "hub_id", "hub_split", "revision") if config.data.path else ("path", "revision")
+        return {key: value for key, value in data.items() if key not in dropped}
+    return data
+
+
+def _pairs_slice(config: Config, sources: Sources) -> slices.PairsSlice:
+    return slices.PairsSlice(
+        aspects=config.data.aspects,
+        repair=config.repair,
+        selection=config.selection,
+        rejected=config.rejected,
+        filters=config.filters,
+        contamination_digests=sources.contamination_digests,
+        split=config.split,
+        seed=config.seed,
+    )
+
+
+def _node(name: str, stage: Stage, slice_: Any, inputs: dict[str, Node]) -> Node:
+    info = STAGES[stage]
+    content = to_json(slice_)
+    if stage is Stage.pairs:
+        content["filters"]["contamination"].pop("files")  # their digests stand for them
+    if stage is Stage.evaluation:
+        for evaluation, places in PLACES.items():
+            for place in places:
+                (content[evaluation] or {}).pop(place, None)
+    if stage is Stage.benchmarks:
+        content["lm_eval"].pop("include_path")
+    if stage is Stage.base_model:
+        for place in ("name", "path", "revision", "system_prompt"):
+            content["model"].pop(place)  # the digest stands for where it is; the system turn enters where it is used
+    versions = {lib: importlib.metadata.version(lib) for lib in VERSIONED} if info.worker else {}
+    keys = {use: node.key for use, node in sorted(inputs.items())}
+    key = make_key(stage.name, info.version, content, keys, versions)
+    return Node(name, stage, content, keys, versions, key, {use: made.stage.name for use, made in inputs.items()})

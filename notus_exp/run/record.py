@@ -1,0 +1,188 @@
+"""run.json: what a run was, what it reused and made, what it cost and what came out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from notus_exp.config.schema import Config, Stage
+from notus_exp.disk.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
+from notus_exp.disk.hashing import digest
+from notus_exp.disk.ledger import Ledger
+from notus_exp.machine.cuda import describe
+from notus_exp.run.plan import STAGES, Node
+from notus_exp.stages.settings import to_json
+
+RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
+
+
+def run_id(config: Config, choices: dict[str, str], nodes: list[Node]) -> str:
+    """Return a readable name that ends in a hash of everything that changes the result, and of nothing else."""
+    result = digest([node.key for node in nodes])[:10]
+    return f"{choices['selection']}-{config.model.name}-s{config.seed}-{result}"
+
+
+class RunRecord:
+    """Collects what happens in a run and keeps run.json up to date with it.
+
+    `attempts` lists how often the run was started, the last being this one: what each made and what that cost.
+    """
+
+    def __init__(self, config: Config, choices: dict[str, str], run: str, folder: Path, store: ArtifactStore) -> None:
+        self._store = store
+        self._path = folder / RUN_JSON
+        self._nodes: dict[str, tuple[Node, Manifest]] = {}
+        self._attempt: dict[str, Any] = {"started": _now(), "finished": None, "status": "running", "error": None}
+        self._attempt |= {"made": [], "device_seconds": 0.0}
+        self._content: dict[str, Any] = {
+            "run_id": run,
+            "status": "running",
+            "command": without_credentials(sys.argv[1:]),
+            "choices": choices,
+            "config": without_credentials(to_json(config)),
+            "seed": config.seed,
+            "started": self._attempt["started"],
+            "finished": None,
+            "error": None,
+            "attempts": [*_earlier_attempts(self._path), self._attempt],
+            "stages": {},
+            "metrics": {},
+            "costs": {
+                "device_seconds": 0.0,
+                "device_seconds_if_nothing_were_reused": 0.0,
+                "judge_tokens": 0,
+                "judge_usd": None,
+            },
+            "versions": {name: _version(name) for name in RECORDED_VERSIONS},
+            "hardware": {"profile": config.hardware.name, **describe()},
+            "git_commit": _git_commit(),
+        }
+        (folder / CONFIG_YAML).write_text(OmegaConf.to_yaml(without_credentials(to_json(config))), encoding="utf-8")
+        write_json(self._path, self._content)
+
+    def add(self, node: Node, manifest: Manifest, *, reused: bool) -> None:
+        """Record a finished stage."""
+        self._nodes[node.name] = (node, manifest)
+        facts = dict(manifest.facts)
+        if node.stage is Stage.reference and reused:
+            # what this run did, not what the first one had to
+            facts |= {"computed": 0, "tokens": 0, "found": facts["found"] + facts["computed"]}
+        self._content["stages"][node.name] = {
+            "key": manifest.key,
+            "path": str(self._store.path(node.stage.name, node.key)),
+            "reused": reused,
+            "seconds": 0.0 if reused else manifest.seconds,
+            "seconds_when_made": manifest.seconds,
+            "inputs": manifest.inputs,
+            "facts": facts,
+        }
+        if not reused:
+            self._attempt["made"].append(node.name)
+        if STAGES[node.stage].worker:
+            self._attempt["device_seconds"] += 0.0 if reused else manifest.seconds
+            costs = self._content["costs"]
+            costs["device_seconds"] += 0.0 if reused else manifest.seconds
+            costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
+        if node.stage is Stage.judgments:
+            self._count_judging()
+        if node.stage is Stage.evaluation:
+            self._content["metrics"] = self._read(node, METRICS)
+        write_json(self._path, self._content)
+
+    def finish(self, status: str, error: str | None = None) -> None:
+        """Record how the run ended."""
+        self._count_judging()
+        ended = {"status": status, "finished": _now(), "error": error}
+        self._content |= ended
+        self._attempt |= ended
+        write_json(self._path, self._content)
+
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """Return the recorded stages by node name."""
+        stages: dict[str, dict[str, Any]] = self._content["stages"]
+        return stages
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Return the metrics, empty before the evaluation."""
+        metrics: dict[str, dict[str, Any]] = self._content["metrics"]
+        return metrics
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
+        facts = {name: stage["facts"] for name, stage in self.stages().items()}
+        notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+        dpo = self._content["config"]["dpo"]
+        limit = dpo["max_prompt_length"] or dpo["max_length"]
+        for name, purpose in (("reference", "training"), ("reference_scored", "scoring")):
+            too_long = facts.get(name, {}).get("prompts_too_long", 0)
+            if too_long:
+                notes.append(
+                    f"{too_long} prompts have more than {limit} tokens and were left out of {purpose}; "
+                    "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
+                )
+        return notes
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Return sample answers of base and policy, empty where nothing was generated."""
+        node = self._nodes.get("evaluation")
+        samples: list[dict[str, Any]] = self._read(node[0], SAMPLES) if node else []
+        return samples
+
+    def tags(self) -> list[str]:
+        """Return the tracker's tags: one per chosen option."""
+        choices = sorted(self._content["choices"].items())
+        return [f"{group}={option}" for group, choice in choices if choice for option in choice.split(",")]
+
+    def tracked_config(self) -> dict[str, Any]:
+        """Return the nested config with the choices, for the tracker."""
+        return {**self._content["config"], "choices": self._content["choices"], "run_id": self._content["run_id"]}
+
+    def _count_judging(self) -> None:
+        """Take over what judges cost in all attempts of this run; USD are null where no prices are known."""
+        ledger, judge = Ledger(self._path.with_name(LEDGER)), self._content["config"]["judge"]
+        priced = judge["input_price"] is not None and judge["output_price"] is not None
+        self._content["costs"] |= {"judge_tokens": ledger.tokens, "judge_usd": ledger.usd if priced else None}
+
+    def _read(self, node: Node, name: str) -> Any:
+        path = self._store.path(node.stage.name, node.key) / name
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _earlier_attempts(path: Path) -> list[dict[str, Any]]:
+    """Return the attempts that an earlier run.json of the same run tells of; one that was killed is called so."""
+    try:
+        attempts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")).get("attempts", [])
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    return [attempt | {"status": "killed"} if attempt["status"] == "running" else attempt for attempt in attempts]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, with "-dirty" after uncommitted changes."""
+    here = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,143 @@
+"""What a run reads from outside its config: data, benchmark prompts and weights, each as digest and local files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from notus_exp.config.evaluations import JUDGED
+from notus_exp.config.schema import Config, FileData, Judge, Stage
+from notus_exp.disk.hashing import digest, file_digest
+from notus_exp.errors import UserError
+from notus_exp.evaluation.hub_files import content_digest, locate
+from notus_exp.feedback import data_files as feedback_sources
+from notus_exp.models import model_files as model_sources
+from notus_exp.run.plan import PLACES, Sources
+
+UNRESOLVED = "unresolved"
+"""Stands for a hub's commit in a plan that is only shown (`until=config`), where the hub cannot be reached."""
+
+
+def resolve(config: Config) -> Sources:
+    """Look up every digest that the run needs; with `until=config` an unreachable hub is no error.
+
+    Raises:
+        UserError: For a missing file, an uninstalled wheel or a hub that cannot be reached.
+    """
+    only_shown = config.until is Stage.config
+    data_on_hub = isinstance(config.data, FileData) and not config.data.path
+    try:
+        data_digest, data_files = feedback_sources.sources(config.data)
+    except UserError:
+        if not (only_shown and data_on_hub):
+            raise
+        data_digest, data_files = UNRESOLVED, []
+    benchmarks = config.filters.contamination.files
+    for name in benchmarks:
+        if not Path(name).is_file():
+            raise UserError(f"filters.contamination.files: {name} is not a file")
+    model_digest, model_files = None, list[str]()
+    if only_shown or config.until.value >= Stage.base_model.value:
+        try:
+            model_digest, model_files = model_sources.model_sources(config.model)
+        except UserError:
+            if not (only_shown and config.model.kind == "hub"):
+                raise
+            model_digest = UNRESOLVED
+    evaluation_digests, evaluation_files = _evaluation_files(config, only_shown)
+    return Sources(
+        data_digest,
+        [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
+        model_digest,
+        evaluation_digests,
+        {"data": data_files, "contamination": benchmarks, "model": model_files, **evaluation_files},
+    )
+
+
+def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return digest and path by setting, of the files that the chosen evaluations and their judge read."""
+    places: dict[str, tuple[str, str]] = {}
+    if only_shown or config.until.value >= Stage.generations.value:
+        for name, settings in PLACES.items():
+            chosen = getattr(config.evaluation, name)
+            for setting in settings if chosen else ():
+                place = getattr(chosen, setting)
+                if place is not None:
+                    places[f"{name}.{setting}"] = (f"evaluation.{name}.{setting}", place)
+        if any(getattr(config.evaluation, name) for name in JUDGED):
+            judge = config.judge
+            places |= {
+                f"judge.{setting}": (f"judge.{setting}", getattr(judge, setting))
+                for setting in ("template", "path")
+                if getattr(judge, setting) is not None
+            }
+    digests, found = dict[str, str](), dict[str, list[str]]()
+    if places and any(getattr(config.evaluation, name) for name in JUDGED) and config.judge.name == "reward_model":
+        digests["judge.model"] = _reward_model(config.judge, only_shown)
+    for name, (key, place) in places.items():
+        if name == "lm_eval.include_path":
+            digests[name], found[name] = _folder(key, place)
+            continue
+        try:
+            path = locate(place, key)
+        except UserError:
+            if not (only_shown and place.startswith("hf://")):
+                raise
+            digests[name], found[name] = UNRESOLVED, []
+            continue
+        digests[name], found[name] = content_digest(path), [str(path)]
+    _check_files(config, {name: Path(paths[0]) for name, paths in found.items() if paths})
+    return digests, found
+
+
+def _check_files(config: Config, files: dict[str, Path]) -> None:
+    """Read what evaluations and judge will read, so that a malformed file is told before anything runs.
+
+    Raises:
+        UserError: Naming the file, the record and what is wrong.
+    """
+    if not files:
+        return
+    from notus_exp.evaluation import question_files  # polars and more: not for every plan
+    from notus_exp.evaluation.alpaca_eval import published as alpaca_files
+    from notus_exp.evaluation.ifeval import checking as ifeval
+    from notus_exp.judging.templates import load_comparison_template, load_grading_templates
+
+    readers: dict[str, Callable[[Path], Any]] = {
+        "alpaca_eval.prompts": question_files.read_alpaca_prompts,
+        "alpaca_eval.difficulty": alpaca_files.read_difficulty,
+        "alpaca_eval.leaderboard": alpaca_files.read_leaderboard,
+        "mt_bench.questions": question_files.read_turns_questions,
+        "mt_bench.judge_prompts": load_grading_templates,
+        "ifeval.prompts": ifeval.read_prompts,
+        "judge.template": lambda path: load_comparison_template(config.judge.parser, path),
+    }
+    for name, path in files.items():
+        if name in readers:
+            readers[name](path)
+    if "mt_bench.references" in files and "mt_bench.questions" in files:
+        questions = question_files.read_turns_questions(files["mt_bench.questions"])
+        question_files.read_turns_references(files["mt_bench.references"], questions)
+
+
+def _reward_model(judge: Judge, only_shown: bool) -> str:
+    """Return what stands for a reward model in keys: the digest of its folder, or its commit on the hub."""
+    folder = Path(judge.model).expanduser()
+    if folder.is_dir():
+        return model_sources.folder_digest(folder)
+    commit = feedback_sources.hub_commit(judge.model, judge.revision, "model")
+    if commit is None and not only_shown:
+        raise UserError(
+            f"judge.model={judge.model} is no folder, and the hub cannot be reached",
+            "go online, or give a local folder",
+        )
+    return commit or UNRESOLVED
+
+
+def _folder(key: str, place: str) -> tuple[str, list[str]]:
+    folder = Path(place).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"{key}: there is no folder '{place}'")
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return digest({name: file_digest(folder / name) for name in names}), [str(folder)]

@@ -1,0 +1,157 @@
+"""Worker processes seen from the parent: starting one, following its events, telling why it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from notus_exp.config.schema import Device, Hardware, Precision
+from notus_exp.disk.artifacts import ArtifactStore
+from notus_exp.disk.events import Event, parse
+from notus_exp.disk.files import JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
+from notus_exp.errors import UserError
+from notus_exp.machine import devices
+from notus_exp.machine.cuda import launch_command
+from notus_exp.run import display
+from notus_exp.run.execution import Job
+from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
+
+POLL_SECONDS = 0.5
+"""How often a waiting parent looks whether it was interrupted."""
+TERMINATE_SECONDS = 20.0
+"""How long an interrupted worker may take to stop before it is killed."""
+
+
+def make_in_worker(
+    job: Job, folder: Path, precision: Precision, say: Callable[[str], None], monitor: Monitor = NO_MONITOR
+) -> None:
+    """Run a worker that makes a job's artifacts; `made` tells afterwards which it did, also where it failed.
+
+    Args:
+        job: What to make.
+        folder: Where the job, the worker's log and its result lie.
+        precision: What an accelerate launch is told.
+        say: Shows a line to the user.
+        monitor: May end the worker.
+
+    Raises:
+        UserError: A stage failed.
+        PrunedError: The monitor asked for the end.
+    """
+    for name in (WORKER_ERROR, WORKER_RESULT):
+        (folder / name).unlink(missing_ok=True)
+    job.write(folder / JOB)
+    command = launch_command(job.hardware, precision, str(folder / JOB))
+    with _lease(job.hardware, say) as lease:
+        code = run_worker(command, folder / WORKER_LOG, lease, monitor)
+    if code != 0:
+        raise _failure(code, job, folder)
+
+
+def made(folder: Path) -> dict[str, bool]:
+    """Return of each node that the last worker finished whether it made it itself, by node name."""
+    path = folder / WORKER_RESULT
+    result: dict[str, bool] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return result
+
+
+def _lease(hardware: Hardware, say: Callable[[str], None]) -> AbstractContextManager[devices.Lease]:
+    """Hold the CUDA devices that a worker needs; on the CPU none."""
+    if hardware.device is Device.cpu:
+        return nullcontext(devices.NO_LEASE)
+    message = f"waiting for {hardware.processes} free CUDA device(s): other runs hold them"
+    return devices.leased(hardware.processes, devices.visible_devices(), lambda: say(message))
+
+
+def _failure(code: int, job: Job, folder: Path) -> UserError:
+    store = ArtifactStore(job.artifacts)
+    unfinished = [node.name for node in job.nodes if store.find(node.stage.name, node.key) is None]
+    where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
+    log = display.shorten(folder / WORKER_LOG)
+    path = folder / WORKER_ERROR
+    if not path.exists():
+        reason = f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"
+        return UserError(f"{where}: {reason}", f"out of memory? lower the batch sizes in hardware; log: {log}")
+    error = json.loads(path.read_text(encoding="utf-8"))
+    if code == 2:
+        return UserError(f"{error['message']}", error["hint"])
+    return UserError(f"{where}: {error['message']}", f"the traceback is in {log}; finished stages are kept")
+
+
+def run_worker(
+    command: list[str], log: Path, lease: devices.Lease = devices.NO_LEASE, monitor: Monitor = NO_MONITOR
+) -> int:
+    """Run a worker to its end and return its exit code; on Ctrl-C stop it first.
+
+    It is given a pipe as standard input: when this process dies in any way, the pipe ends and so does the worker. Its
+    session is its own, so that Ctrl-C reaches only the parent, which then stops it in order. It sees, and holds as long
+    as it lives, the devices of the lease.
+
+    Raises:
+        PrunedError: The monitor asked for the end of the run.
+    """
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment |= lease.environment()
+    with log.open("ab") as output:
+        worker = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=environment,
+            pass_fds=lease.descriptors,
+        )
+        try:
+            # Not a plain wait(): polars installs a handler that restarts it, and Ctrl-C would wait for the worker.
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return worker.wait(POLL_SECONDS)
+                reason = monitor.stop_reason()
+                if reason is not None:
+                    raise PrunedError(reason)
+        except BaseException:
+            worker.terminate()
+            try:
+                worker.wait(TERMINATE_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+            raise
+
+
+@contextmanager
+def following(path: Path, consumers: list[Callable[[Event], None]]) -> Iterator[None]:
+    """Hand each event that is appended to a file to the consumers, from a thread, until the block ends."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        with path.open(encoding="utf-8") as stream:
+            line = ""
+            while True:
+                stopping = stop.is_set()  # read once more after the last event was written
+                for part in iter(stream.readline, ""):
+                    line += part
+                    if not line.endswith("\n"):
+                        continue
+                    event = parse(line)
+                    line = ""
+                    for consume in consumers:
+                        consume(event)
+                if stopping:
+                    return
+                time.sleep(0.1)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,43 @@
+"""What a stage function is given beside its slice and inputs, and the type of such a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from notus_exp.config.schema import Generation, Hardware, Judge
+from notus_exp.disk.events import EventWriter
+from notus_exp.disk.ledger import Ledger
+
+
+@dataclass
+class Context:
+    """How and where a stage runs: nothing in here may change what it computes.
+
+    Attributes:
+        events: Where the stage reports metrics and progress.
+        hardware: Batch sizes, device, attention.
+        cache: Folder of transactional caches below the stages (the reference store).
+        sources: Places that the slice's digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
+            "model": ["folder"]}; local paths only.
+        generation: The endpoint that answers, where one does.
+        judge: How the judge is reached and paid.
+        ledger: What the run's judges cost.
+        filled: Reference log-probs that this job has just computed for several nodes together, and no node has counted
+            yet: store key -> tokens.
+    """
+
+    events: EventWriter
+    hardware: Hardware
+    cache: Path
+    sources: dict[str, list[str]] = field(default_factory=dict)
+    generation: Generation | None = None
+    judge: Judge | None = None
+    ledger: Ledger | None = None
+    filled: dict[str, int] = field(default_factory=dict)
+
+
+StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]
+"""(slice, inputs by node name, output folder, context) -> facts for the manifest."""

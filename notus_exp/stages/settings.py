@@ -1,0 +1,186 @@
+"""What each stage receives: exactly the settings that its key hashes. Fields are JSON or dataclasses of schema.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
+
+from notus_exp.config.schema import (
+    DPO,
+    AlpacaEvalEvaluation,
+    Filters,
+    IFEvalEvaluation,
+    LMEvalEvaluation,
+    Model,
+    MTBenchEvaluation,
+    PreferencesEvaluation,
+    Rejected,
+    Repair,
+    Selection,
+    Split,
+    VerifiableEvaluation,
+)
+
+
+@dataclass
+class FeedbackSlice:
+    """`data` is the data group as a dict without paths; `data_digest` stands for its files' content or hub commit."""
+
+    data: dict[str, Any]
+    data_digest: Optional[str]
+
+
+@dataclass
+class PairsSlice:
+    """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content."""
+
+    aspects: list[str]
+    repair: Repair
+    selection: Selection
+    rejected: Rejected
+    filters: Filters
+    contamination_digests: list[str]
+    split: Split
+    seed: int
+
+
+@dataclass
+class BaseModelSlice:
+    """`model_digest` stands for the GGUF file, the folder's content or the hub commit; null for random weights."""
+
+    model: Model
+    model_digest: Optional[str]
+
+
+@dataclass
+class ReferenceSlice:
+    """Which completions need a reference log-prob, and how they are tokenised and computed.
+
+    Without `preferences` both sides of the training and validation pairs do; with it all completions of the prompts of
+    `scored_split` that it picks, whatever the pairs.
+    """
+
+    split: Split
+    system_prompt: Optional[str]
+    precision: str
+    max_length: int
+    max_prompt_length: Optional[int]
+    long_prompts: str
+    max_validation_pairs: Optional[int] = None
+    preferences: Optional[PreferencesEvaluation] = None
+    scored_split: Optional[str] = None
+
+
+@dataclass
+class PolicySlice:
+    """The training recipe."""
+
+    dpo: DPO
+    seed: int
+    system_prompt: Optional[str]
+
+
+@dataclass
+class GenerationsSlice:
+    """Which prompts are answered, and how.
+
+    `chosen` holds what chooses the evaluation's prompts (of constraint prompts their number and split; for those that
+    come in a file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is
+    the rest's.
+    `endpoint_model` is the served model's name, null where the model answers in this run.
+    """
+
+    evaluation: str
+    chosen: dict[str, Any]
+    seed: int
+    max_new_tokens: int
+    temperature: float
+    temperatures: dict[str, float]
+    system_prompt: Optional[str]
+    precision: str
+    endpoint_model: Optional[str]
+
+
+@dataclass
+class JudgmentsSlice:
+    """Which answers are judged, by whom and how. `judge` holds what moves a verdict; `files` are digests by setting."""
+
+    evaluation: str
+    judge: dict[str, Any]
+    files: dict[str, str]
+
+
+@dataclass
+class BenchmarksSlice:
+    """The academic benchmarks; `include_digest` stands for the task files of one's own."""
+
+    lm_eval: LMEvalEvaluation
+    include_digest: Optional[str]
+    system_prompt: Optional[str]
+    precision: str
+
+
+@dataclass
+class LikelihoodsSlice:
+    """How the policy's log-probs of scored completions, and the divergence on its own answers, are computed."""
+
+    precision: str
+    kl_prompts: int
+
+
+@dataclass
+class EvaluationSlice:
+    """What the metrics depend on.
+
+    `aspects` are the labellings beside the average and the critique. Null is an evaluation that was not chosen. `files`
+    are digests of what evaluations read, by setting; `max_failure_rate` is the share of failed verdicts above which
+    no score is reported, `judge` the judge's name in files and tables.
+    """
+
+    aspects: list[str]
+    beta: float
+    preferences: Optional[PreferencesEvaluation]
+    verifiable: Optional[VerifiableEvaluation]
+    alpaca_eval: Optional[AlpacaEvalEvaluation]
+    mt_bench: Optional[MTBenchEvaluation]
+    ifeval: Optional[IFEvalEvaluation]
+    lm_eval: Optional[LMEvalEvaluation]
+    files: dict[str, str]
+    max_failure_rate: float
+    judge: str
+    model: str
+
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return a dataclass as plain JSON: enum members by name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_json({spec.name: getattr(value, spec.name) for spec in fields(value)})
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: type[T], content: dict[str, Any]) -> T:
+    """Return the dataclass that `to_json` turned into `content`; a key left out becomes null, or an empty list."""
+    hints = get_type_hints(kind)
+    return kind(**{name: _revive(hint, content.get(name)) for name, hint in hints.items()})
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    inner = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type)]
+    if value is None:
+        return [] if get_origin(hint) is list else None
+    for kind in inner:
+        if is_dataclass(kind) and isinstance(value, dict):
+            return from_json(kind, value)
+        if issubclass(kind, Enum):
+            return [kind[item] for item in value] if isinstance(value, list) else kind[value]
+    return value

@@ -1,0 +1,107 @@
+"""study.json while a study runs: what it consists of, its runs, and the reasons of those that left no record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from notus_exp.disk.artifacts import write_json
+from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.outputs import STUDY_JSON, read_run, read_study
+from notus_exp.errors import UserError
+from notus_exp.study.definition import Definition, results
+from notus_exp.study.planned import Planned
+
+_ANOTHER_NAME = "give another study.name=NAME"
+
+
+def describe(definition: Definition) -> dict[str, Any]:
+    """Return what study.json says of a study before any of its runs."""
+    settings = definition.settings
+    common = [override for override in definition.common if not override.lstrip("+").startswith("study.")]
+    return {
+        "name": definition.name,
+        "kind": definition.kind,
+        "command": without_credentials(sys.argv[1:]),
+        "metric": settings.metric,
+        "baseline": settings.baseline,
+        "margin": settings.margin,
+        "seeds": settings.seeds,
+        "factors": definition.factors,
+        "arms": {
+            arm.name: {"overrides": [*common, *arm.overrides], "levels": arm.levels, "tuned": {}, "runs": {}}
+            for arm in definition.arms
+        },
+        "tuning": None,
+        "unplanned": {},
+    }
+
+
+def check_same(definition: Definition, folder: Path) -> None:
+    """Refuse a study whose name belongs to another one with results: of another kind, or with other arms.
+
+    Arms and seeds may be added. An arm of which no run has finished may be mended, or dropped, under its name.
+
+    Raises:
+        UserError: Naming what the study has that this command would replace.
+    """
+    try:
+        before = read_study(folder)
+    except UserError:
+        return
+    if before["kind"] != definition.kind and "search" in (before["kind"], definition.kind):
+        raise UserError(f"the study '{definition.name}' exists and is of kind {before['kind']}", _ANOTHER_NAME)
+    now = describe(definition)["arms"]
+    for arm, known in before["arms"].items():
+        if not any(read_run(folder, run)["status"] == "finished" for run in known["runs"].values()):
+            continue
+        if arm not in now:
+            raise UserError(
+                f"the study '{definition.name}' exists with an arm '{arm}', which this command would drop from it",
+                f"{_ANOTHER_NAME}, or name that arm too",
+            )
+        if results(known["overrides"]) != results(now[arm]["overrides"]):
+            raise UserError(
+                f"the study '{definition.name}' exists, and its arm '{arm}' is another: {' '.join(known['overrides'])}",
+                _ANOTHER_NAME,
+            )
+
+
+def replaced(planned: Sequence[Planned], folder: Path) -> int:
+    """Count finished runs of the same arms and seeds in the study that are of other content: data, code, libraries."""
+    try:
+        before = read_study(folder)["arms"]
+    except UserError:
+        return 0
+    known = {(arm, int(seed)): run for arm, spec in before.items() for seed, run in spec["runs"].items()}
+    changed = [known[one.arm, one.seed] for one in planned if known.get((one.arm, one.seed), one.run.id) != one.run.id]
+    return sum(read_run(folder, run)["status"] == "finished" for run in changed)
+
+
+def note_runs(study: dict[str, Any], planned: Sequence[Planned]) -> None:
+    """Write down which run belongs to each arm and seed."""
+    for one in planned:
+        study["arms"][one.arm]["runs"][str(one.seed)] = one.run.id
+
+
+def note_failures(study: dict[str, Any], planned: Sequence[Planned], reasons: Mapping[str, str], folder: Path) -> None:
+    """Keep the reasons of runs that left no record of their own, such as one whose launcher died.
+
+    Args:
+        study: The content of study.json.
+        planned: The runs.
+        reasons: Run id -> why it did not finish.
+        folder: The study's.
+    """
+    for one in planned:
+        recorded = read_run(folder, one.run.id)["status"] in ("finished", "failed", "pruned", "interrupted")
+        if one.run.id in reasons and not recorded:
+            study["unplanned"].setdefault(one.arm, {})[str(one.seed)] = reasons[one.run.id]
+
+
+def write(folder: Path, study: Mapping[str, Any]) -> None:
+    """Write study.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STUDY_JSON, dict(study))

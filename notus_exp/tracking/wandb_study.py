@@ -1,0 +1,81 @@
+"""The run of a whole study: W&B's record of what the comparison of its arms says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from notus_exp.config.schema import Tracking
+from notus_exp.tracking.opening import Label, conclude, open_run
+from notus_exp.tracking.wandb_tables import table
+
+JOB_TYPE = "study"
+REPORT = "report.html"
+BASE = "base model"
+CONTRAST = ("metric", "primary", "arm", "reference", "value", "low", "high", "p", "holm", "benjamini_hochberg",
+            "prompts", "seeds", "verdict", "words")  # fmt: skip
+"""Columns of the table of contrasts, as in comparison.json."""
+IN_SUMMARY = ("low", "high", "p", "holm", "verdict", "words")
+ARM = ("arm", "metric", "value", "low", "high", "prompts", "seeds")
+
+
+def track_study(
+    tracking: Tracking,
+    study: dict[str, Any],
+    comparison: dict[str, Any],
+    folder: Path,
+    warn: Callable[[str], None],
+) -> None:
+    """Track a study: a run beside those of its arms, in their group, that carries the comparison.
+
+    The summary has the verdict and, for each contrast of the primary metric, `contrast/<arm> vs <reference>` with its
+    interval, p values, verdict and words; tables hold all contrasts and the metrics of all arms and of the base model.
+    Each comparison is a run of its own: W&B shows the newest first.
+
+    Args:
+        tracking: Where it goes; nothing is done where that is nowhere.
+        study: study.json, the run's config.
+        comparison: comparison.json.
+        folder: The study's folder, with report.html where there is one.
+        warn: Told what W&B refuses.
+
+    Raises:
+        UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
+    """
+    if tracking.name == "none":
+        return
+    name = study["name"]
+    label = Label(name, tracking.group or name, JOB_TYPE, [f"study={name}", *tracking.tags], study)
+    run = open_run(tracking, label, folder, warn)
+    conclude(run, lambda: _tell(run, comparison, folder / REPORT), warn, failed=False)
+
+
+def _tell(run: Any, comparison: Mapping[str, Any], report: Path) -> None:
+    import wandb
+
+    run.summary["verdict"] = comparison["verdict"]
+    run.summary["metric"] = comparison["study"]["metric"]
+    for contrast in comparison["contrasts"]:
+        if contrast["primary"]:
+            name = f"contrast/{contrast['arm']} vs {contrast['reference']}"
+            run.summary[name] = contrast["value"]
+            for part in IN_SUMMARY:
+                run.summary[f"{name}/{part}"] = contrast[part]
+    shown: dict[str, Any] = {}
+    if comparison["contrasts"]:
+        rows = [[contrast[column] for column in CONTRAST] for contrast in comparison["contrasts"]]
+        shown["contrasts"] = table(list(CONTRAST), rows)
+    measured = {arm["arm"]: arm["metrics"] for arm in comparison["arms"]} | {BASE: comparison["base"]["metrics"]}
+    rows = [
+        [arm, metric, *(estimate[part] for part in ARM[2:])]
+        for arm, metrics in measured.items()
+        for metric, estimate in metrics.items()
+    ]
+    if rows:
+        shown["arms"] = table(list(ARM), rows)
+    if report.exists():
+        # Unchanged: W&B's own style sheet would be loaded from elsewhere.
+        shown["report"] = wandb.Html(report.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)
+    if shown:
+        run.log(shown)

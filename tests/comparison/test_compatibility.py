@@ -1,0 +1,199 @@
+import json
+
+import polars as pl
+import pytest
+
+from notus_exp.comparison.analysis import analyse
+from notus_exp.errors import UserError
+from support.study_folders import ACCURACY, STRICT, crossed, edit, manifest, run_json, write, write_run, write_study
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two arms, two seeds, both evaluations."""
+    arms = {}
+    for place, arm in enumerate(("critique", "average")):
+        values = crossed(12, [0, 1], arm=place)
+        arms[arm] = {seed: {ACCURACY: row, STRICT: row > 0.5} for seed, row in values.items()}
+    return write_study(tmp_path, arms)
+
+
+def refused(study, **asked):
+    with pytest.raises(UserError) as error:
+        analyse(study, **asked)
+    return str(error.value)
+
+
+def test_runs_that_were_evaluated_alike_are_compared_without_a_warning(study):
+    comparison = analyse(study)
+    assert comparison["warnings"] == []
+    assert comparison["protocol"]["feedback"] == "feedback-feedback"
+    assert comparison["protocol"]["evaluations"]["verifiable"]["settings"]["max_new_tokens"] == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda run: run["stages"]["feedback"].update(key="other"), 'feedback is "feedback-feedback" in'),
+        (lambda run: run["config"]["split"].update(test=0.5), "split.test is 0.2 in"),
+        (lambda run: run["config"].update(evaluation_split="validation"), 'evaluation_split is "test" in'),
+    ],
+)
+def test_runs_of_other_data_split_or_held_out_part_are_refused(study, change, said):
+    edit(run_json(study, "average-s1"), change)
+    message = refused(study)
+    assert f"{said} arm 'critique', seed 0 and" in message
+    assert "in arm 'average', seed 1" in message
+
+
+def test_other_data_is_told_by_its_setting_rather_than_by_a_key(study):
+    def other(run):
+        run["stages"]["feedback"]["key"] = "other"
+        run["config"]["data"]["seed"] = 7
+
+    edit(run_json(study, "average-s0"), other)
+    assert "data.seed is 0 in arm 'critique', seed 0 and 7 in arm 'average', seed 0" in refused(study)
+
+
+def test_a_run_of_before_evaluation_split_counts_as_test(study):
+    edit(run_json(study, "average-s0"), lambda run: run["config"].pop("evaluation_split"))
+    assert analyse(study)["study"]["evaluation_split"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "said"),
+    [
+        ("reference_scored", {"max_length": 256}, "preferences.scored.max_length is 512"),
+        ("evaluation", {"aspects": ["helpfulness"]}, 'preferences.aspects is ["honesty"]'),
+    ],
+)
+def test_another_way_to_the_primary_metric_is_refused(study, node, change, said):
+    edit(manifest(study, "average-s1", node), lambda content: content["slice"].update(change))
+    message = refused(study)
+    assert message.startswith(f"{ACCURACY} was not measured in one way: {said} in arm 'critique', seed 0")
+    assert "--metric" in message
+
+
+def test_another_evaluation_in_two_ways_is_kept_apart_and_said(study):
+    edit(manifest(study, "average-s1", "generations_verifiable"), lambda it: it["slice"].update(max_new_tokens=128))
+    comparison = analyse(study)
+    assert {row["metric"] for row in comparison["contrasts"]} == {ACCURACY}
+    assert all(STRICT not in arm["metrics"] for arm in comparison["arms"])
+    assert list(comparison["protocol"]["evaluations"]) == ["preferences"]
+    [warning] = comparison["warnings"]
+    assert "verifiable was not measured in one way and is kept out" in warning
+    assert (
+        "verifiable.answers.max_new_tokens is 64 in arm 'critique', seed 0 and 128 in arm 'average', seed 1" in warning
+    )
+    assert "max_new_tokens is 64" in refused(study, metric=STRICT)
+
+
+def test_what_an_arm_may_choose_is_not_looked_at(study):
+    edit(manifest(study, "average-s0", "evaluation"), lambda content: content["slice"].update(beta=0.3))
+    edit(run_json(study, "average-s0"), lambda run: run["config"]["dpo"].update(beta=0.3))
+    edit(manifest(study, "average-s0", "generations_verifiable"), lambda it: it["slice"].update(endpoint_model="x"))
+    assert analyse(study)["warnings"] == []
+
+
+def test_other_library_versions_and_precisions_are_only_a_warning(study):
+    def change(run):
+        run["versions"]["torch"] = "3"
+        run["config"]["dpo"]["precision"] = "bfloat16"
+
+    edit(run_json(study, "average-s0"), change)
+    versions, precision = analyse(study)["warnings"]
+    assert versions == "the runs were made with different versions of torch: 2, 3"
+    assert "dpo.precision: bfloat16, float32" in precision
+
+
+@pytest.fixture
+def judged(study):
+    """Let every run have alpaca_eval, judged by the snapshots given by run, and its win rate as the primary metric."""
+
+    def make(snapshots):
+        prompts = [f"p{number}" for number in range(4)]
+        for run in ("critique-s0", "critique-s1", "average-s0", "average-s1"):
+            artifacts = study.parent.parent / "artifacts"
+            for node in ("generations_alpaca_eval", "judgments_alpaca_eval"):
+                for side in ("", "_base"):
+                    folder = artifacts / f"{node}{side}-{run}"
+                    write(
+                        folder / "manifest.json", {"slice": {"judge": {"name": "openai", "model": "gpt"}, "files": {}}}
+                    )
+                    names = snapshots.get(run, ["v1"]) if not side else ["v1"]
+                    pl.DataFrame({"prompt_id": prompts, "response": ["a"] * 4}).write_parquet(
+                        folder / "generations.parquet"
+                    )
+                    pl.DataFrame({"snapshot": [*names, ""]}).write_parquet(folder / "judgments.parquet")
+                    place = {f"{node}{side}": {"path": f"/x/{node}{side}-{run}", "key": "k", "facts": {}}}
+                    edit(run_json(study, run), lambda it, place=place: it["stages"].update(place))
+            table = pl.DataFrame(
+                {"prompt_id": prompts, "preference": [1.0, 2, 1, 2], "preference/base": [1.0, 1, 1, 2]}
+            )
+            table.write_parquet(artifacts / f"evaluation-evaluation-{run}/alpaca_eval.parquet")
+            edit(manifest(study, run, "evaluation"), lambda it: it["slice"].update(alpaca_eval={"name": "alpaca_eval"}))
+            edit(run_json(study, run), lambda it: it["metrics"].update({"alpaca_eval/win_rate": {}}))
+        return study
+
+    return make
+
+
+def test_the_judge_and_its_snapshot_stand_in_the_protocol(judged):
+    comparison = analyse(judged({}), metric="alpaca_eval/win_rate")
+    assert comparison["protocol"]["judge"] == {"name": "openai", "model": "gpt", "files": {}, "snapshots": ["v1"]}
+
+
+def test_verdicts_of_two_snapshots_of_a_judge_are_not_mixed(judged):
+    study = judged({"average-s1": ["v2"]})
+    message = refused(study, metric="alpaca_eval/win_rate")
+    assert 'alpaca_eval.judge.snapshots is ["v1"] in arm' in message
+    assert "alpaca_eval was not measured in one way" in analyse(study)["warnings"][0]
+
+
+def test_a_judge_that_changed_within_every_run_is_said(judged):
+    study = judged({f"{arm}-s{seed}": ["v1", "v2"] for arm in ("critique", "average") for seed in (0, 1)})
+    assert "alpaca_eval was judged by several snapshots of the judge in every run: v1, v2" in analyse(study)["warnings"]
+
+
+def tuned(study, run, split, metrics=(ACCURACY,)):
+    """Say that the arm `average` was tuned by a run, and write that run."""
+    values = {metric: [0.5, 0.6] for metric in metrics}
+    write_run(study.parent.parent, run, values, base={}, split=split)
+    one = {"values": {"dpo.beta": "0.03"}, "runs": {"1000": run, "1001": "never started"}, "value": 0.7}
+    edit(study / "study.json", lambda content: content.update(tuning={"average": [one]}))
+
+
+def test_scores_on_test_prompts_that_tuning_saw_are_refused(study):
+    tuned(study, "tune", "test")
+    assert "'average' was tuned on test prompts (run tune has evaluation_split=test)" in refused(study)
+
+
+def test_tuning_on_validation_prompts_is_fine(study):
+    tuned(study, "tune", "validation")
+    assert analyse(study)["warnings"] == []
+
+
+def test_tuning_on_an_evaluation_without_validation_prompts_is_refused(judged):
+    study = judged({})
+    tuned(study, "tune", "validation")
+    edit(run_json(study, "tune"), lambda run: run["metrics"].update({"alpaca_eval/win_rate": {}}))
+    message = refused(study, metric="alpaca_eval/win_rate")
+    assert "'average' was tuned on the prompts of alpaca_eval/win_rate" in message
+    assert analyse(study)["warnings"] == []  # another metric than the one tuned on such prompts
+
+
+def test_a_comparison_on_validation_prompts_says_what_they_are_for(tmp_path):
+    arms = {arm: {0: {ACCURACY: crossed(9, [0], arm=place)[0]}} for place, arm in enumerate("ab")}
+    comparison = analyse(write_study(tmp_path, arms, split="validation"))
+    assert "These are validation prompts, which are there for tuning" in comparison["verdict"]
+
+
+def test_an_artifact_that_is_gone_is_an_error_with_a_remedy(study):
+    manifest(study, "average-s1", "reference_scored").unlink()
+    assert "run average-s1 is finished, but its artifact reference-reference_scored-average-s1 is gone" in refused(
+        study
+    )
+
+
+def test_no_protocol_difference_shows_a_path(study):
+    assert str(study.parent) not in json.dumps(analyse(study))

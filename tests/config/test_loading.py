@@ -1,0 +1,213 @@
+"""The command line: every option composes, every mistake is one clear line, and nothing heavy is imported."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from notus_exp.config import loading as configuration
+from notus_exp.config import schema
+from notus_exp.errors import UserError
+from support.configs import composed
+
+CONF = configuration.conf_dir()
+FILES = sorted([*CONF.rglob("*.yaml"), *configuration.sweeps_dir().rglob("*.yaml")])
+HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
+NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
+NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
+ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
+NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
+NEEDS["judge=replay"] = ["judge.path=x"]
+NEEDS |= {f"evaluation=[{name}]": ["judge=mock"] for name in ("alpaca_eval", "mt_bench")}
+
+
+def options() -> list[str]:
+    groups = [path for path in CONF.iterdir() if path.is_dir()]
+    names = [f"{group.name}={option.stem}" for group in groups for option in sorted(group.glob("*.yaml"))]
+    return [name.replace("evaluation=", "evaluation=[") + "]" * name.startswith("evaluation") for name in names]
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_shipped_option_composes_and_is_valid(option: str) -> None:
+    config = composed(option, *NEEDS.get(option, []))
+    group, name = option.split("=")
+    if group not in ("evaluation", "experiment", "filters", "dpo"):
+        assert getattr(config, group).name == name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF.parent)))
+def test_every_yaml_key_has_a_comment(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("#"), "a file begins with what it is for"
+    in_help = False
+    for number, line in enumerate(lines):
+        in_help = line.strip() == "help:" or (in_help and (not line.strip() or line.startswith("    ")))
+        leaf = re.match(r"^(\s*)[\w-]+: +\S", line) and not line.rstrip().endswith("|")
+        under_skills = "sim-" in line  # its parent key explains the mapping
+        if leaf and not in_help and not under_skills and not line.lstrip().startswith("- "):
+            assert " #" in line, f"{path.name}:{number + 1} has no comment: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("notus_7b_v1", {"selection": "average", "r": 0, "worse": True, "excluded": ["truthful_qa"]}),
+        (
+            "notus_7b_v1_lora",
+            {"selection": "average", "r": 64, "worse": True, "excluded": ["truthful_qa"]},
+        ),
+        ("zephyr_7b_beta", {"selection": "critique", "r": 0, "worse": False, "excluded": []}),
+    ],
+)
+def test_published_recipes_have_the_published_values(name: str, expected: dict[str, object]) -> None:
+    config = composed(f"experiment={name}")
+    dpo = config.dpo
+    assert config.selection.name == expected["selection"]
+    assert config.rejected.name == "random"
+    assert config.rejected.strictly_worse is expected["worse"]
+    assert config.filters.exclude_sources == expected["excluded"]
+    assert (dpo.beta, dpo.lora.r, dpo.learning_rate, dpo.epochs) == (0.1, expected["r"], 5e-7, 3.0)
+    assert (dpo.optimizer, dpo.lr_scheduler, dpo.warmup) == ("rmsprop", "linear", 0.1)
+    assert (dpo.global_batch_size, dpo.max_length, dpo.max_prompt_length) == (64, 1024, 512)
+    assert dpo.precision is schema.Precision.bfloat16
+    assert dpo.long_prompts is schema.LongPrompts.cut
+    assert config.model.hub_id == "alignment-handbook/zephyr-7b-sft-full"
+    assert config.model.system_prompt == ""
+    assert config.seed == 42
+    assert 63_967 * (config.split.validation + config.split.test) == pytest.approx(2_000, abs=1)
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "a100_8x40gb"])
+def test_hardware_keeps_precision_and_global_batch(profile: str) -> None:
+    config = composed("experiment=notus_7b_v1", f"hardware={profile}")
+    assert config.dpo.precision is schema.Precision.bfloat16
+    assert config.dpo.global_batch_size == 64
+
+
+def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
+    config = composed("hardware.micro_batch_size=2")
+    assert config.hardware.name in ("cpu", "gpu")
+    assert config.hardware.micro_batch_size == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["dpo.betta=0.1"], "unknown key 'dpo.betta'.*did you mean 'dpo.beta'"),
+        (["+dpo.betta=0.1"], "unknown key 'dpo.betta'.*did you mean 'dpo.beta'"),
+        (["++dpo.lora.rank=4"], "unknown key 'dpo.lora.rank'"),
+        (["++nonsense=1"], "unknown key 'nonsense'"),
+        (["selection=averge"], "selection=averge is not an option.*'average'"),
+        (["evaluation=[prefs]"], "evaluation=prefs is not an option.*'preferences'"),
+        (["dpo.beta=abc"], "dpo.beta.*'abc'"),
+        (["dpo.beta=0"], "dpo.beta=0.0 is out of range.*above 0"),
+        (["dpo.beta=inf"], "dpo.beta=inf is not a finite number"),
+        (["seed=-1"], "seed=-1 is out of range"),
+        (["until=polcy"], "until: Invalid value 'polcy'"),
+        (["dpo.loss_type=[simpo]"], "dpo.loss_type=simpo is not an option"),
+        (["dpo.loss_type=[]"], "dpo.loss_type"),
+        (["dpo.label_smoothing=0.1"], "label_smoothing"),
+        (["dpo.precision=float16", "hardware=cpu"], "dpo.precision=float16 is not available on hardware=cpu"),
+        (["dpo.global_batch_size=12", "hardware.micro_batch_size=8"], "dpo.global_batch_size=12 does not divide"),
+        (["data=pairs"], "selection=average needs aspect ratings.*selection=critique"),
+        (["selection=per_aspect", "selection.aspect=honest"], "'honest'.*did you mean 'honesty'"),
+        (["filters.valid_under=[averag]"], "'averag'.*did you mean 'average'"),
+        (["split.validation=0.5", "split.test=0.5"], "leave nothing to train on"),
+        (["model=hub"], "model.hub_id must be given"),
+        (["evaluation=[]"], "evaluation=\\[\\] leaves nothing to evaluate"),
+        (["dpo=="], "cannot read 'dpo=='"),
+        (["data.prompts=0"], "data.prompts=0 is out of range"),
+        (["study.arms={a:[]}"], r"unknown entry of study.arms.*'\+study.arms=\{NAME:VALUE\}'"),
+        (["study.grid.dpo.beta=[1]"], r"unknown entry of study.grid.*'\+study.grid=\{NAME:VALUE\}'"),
+        (["experiment=null"], "group cannot be null"),
+        (["split.test=0"], "needs test prompts, but split.test=0"),
+        (["split.validation=0", "evaluation_split=validation"], "needs validation prompts, but split.validation=0"),
+        (
+            ["evaluation=[preferences,ifeval,lm_eval]", "evaluation_split=validation"],
+            r"evaluation=\[ifeval,lm_eval\] has fixed prompts and none for validation.*evaluation_split=test",
+        ),
+        (["evaluation_split=train"], "evaluation_split: Invalid value 'train'"),
+        (["selection.aspect=honesty"], "selection.aspect=honesty is read by selection=per_aspect alone"),
+        (["data.skills.sim-new=0.5"], "unknown entry of data.skills.*\\+data.skills.NAME"),
+        (["experiment=[smoke,zephyr_7b_beta]", "selection=averge"], "averge"),
+        (["selection=weighted", "selection.weights.helpfulness=nan"], "selection.weights=nan is not a finite number"),
+        (["model.kind=hub"], "model.hub_id must be given"),
+        (["hardware.offload=true"], "hardware.offload=true does nothing"),
+        (["rejected.ties=drop"], "rejected.ties=drop does nothing"),
+        (["filters.contamination.field=foo"], "field=foo needs a file with fields"),
+        (["tracking.tags=[" + "t" * 65 + "]"], "longer than the 64 characters"),
+        (["~dpo.beta"], "cannot be taken away"),
+        (["evaluation=[alpaca_eval]"], "judge.model must be given: evaluation=alpaca_eval needs a judge"),
+        (["evaluation=[mt_bench]", "judge=replay"], "judge.path must be given"),
+        (["evaluation=[mt_bench]", "judge.model=x", "judge.budget=3"], "judge.budget=3 cannot be kept without prices"),
+        (["generation=openai", *(f"generation.{setting}" for setting in ENDPOINT)], "kl_prompts=16 needs token ids"),
+        (["generation=openai"], "generation.base_url must be given"),
+        (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
+        (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, evaluation_split, filters"),
+        (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
+    ],
+)
+def test_a_mistake_names_the_key_and_the_remedy(overrides: list[str], words: str) -> None:
+    try:
+        composed(*overrides)
+    except UserError as error:
+        found = error
+    except Exception as error:
+        found = configuration.explain(error)
+    else:
+        pytest.fail("was accepted")
+    text = str(found)
+    assert re.search(words, text, re.S), text
+    assert len(text.splitlines()) <= 2
+
+
+def test_an_overlays_sizes_do_not_choose_an_evaluation() -> None:
+    assert configuration.chosen_evaluations(composed("experiment=smoke")) == ["preferences", "verifiable"]
+    assert configuration.chosen_evaluations(composed("experiment=smoke", "evaluation=[verifiable]")) == ["verifiable"]
+    assert configuration.chosen_evaluations(composed("experiment=smoke", "evaluation=[]", "until=pairs")) == []
+
+
+def test_a_groups_name_is_its_option() -> None:
+    config = composed("selection=critique")
+    configuration.check_choices(config, {"selection": "critique", "hardware": "auto", "filters": "small"})
+    with pytest.raises(UserError, match=r"selection.name=critique cannot be set.*\n.*selection=critique"):
+        configuration.check_choices(config, {"selection": "average"})
+
+
+def test_known_keys_cover_every_kind_of_data() -> None:
+    keys = configuration.known_keys()
+    assert {"dpo.lora.r", "data.path", "data.skills", "data.prompt_column", "seed"} <= set(keys)
+
+
+@pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys, runpy, atexit\n"
+        f"sys.argv = ['notus_exp', *{arguments!r}]\n"
+        f"atexit.register(lambda: print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr))\n"
+        "runpy.run_module('notus_exp', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+    assert "HEAVY []" in done.stderr
+    assert not list(tmp_path.iterdir()), "a light command leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["schema", "config", "errors", "artifacts", "pipeline", "events", "plan", "record", "execution", "sources"],
+)
+def test_parent_modules_import_no_training_library(module: str) -> None:
+    code = f"import sys, notus_exp.{module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_printed_config_holds_no_interpolated_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "secret-of-the-test")
+    assert "secret-of-the-test" not in OmegaConf.to_yaml(OmegaConf.structured(composed()))

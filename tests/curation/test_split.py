@@ -1,0 +1,67 @@
+"""The split by prompt id and the choice of test prompts."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from notus_exp.config.schema import Split
+from notus_exp.curation.pairs import curate
+from notus_exp.curation.split import assign, held_out_prompts
+from notus_exp.disk.hashing import prompt_id, uniform
+from notus_exp.errors import UserError
+from support.curation_tables import completion, prompt, settings, table
+
+IDS = [prompt_id(f"prompt {number}") for number in range(2000)]
+
+
+def test_the_shares_are_what_was_asked_for() -> None:
+    counts = assign(IDS, Split(0, 0.1, 0.2)).value_counts()
+    shares = {name: number / 2000 for name, number in counts.iter_rows()}
+    assert shares["validation"] == pytest.approx(0.1, abs=0.03)
+    assert shares["test"] == pytest.approx(0.2, abs=0.04)
+
+
+def test_the_borders_are_draws_below_test_then_below_test_plus_validation() -> None:
+    split = Split(7, 0.25, 0.25)
+    expected = ["test" if u < 0.25 else "validation" if u < 0.5 else "train" for u in uniform(IDS, 7, "split")]
+    assert assign(IDS, split).to_list() == expected
+
+
+@hypothesis_settings(max_examples=30, deadline=None)
+@given(st.permutations(range(12)), st.integers(12, 200))
+def test_other_prompts_and_their_order_do_not_move_a_prompt(order: list[int], more: int) -> None:
+    split = Split(0, 0.1, 0.1)
+    alone = dict(zip(IDS[:12], assign(IDS[:12], split), strict=True))
+    assert assign([IDS[number] for number in order], split).to_list() == [alone[IDS[number]] for number in order]
+    assert assign(IDS[:more], split).to_list()[:12] == list(alone.values())
+
+
+def test_a_table_of_one_prompt_goes_to_train_and_is_counted() -> None:
+    answers = (completion("a", 1, 1), completion("b", 2, 2))
+    for number in range(30):
+        curated = curate(table(prompt(f"only {number}", *answers)), settings(split=Split(0, 0.45, 0.45)))
+        assert curated.counts["split"] == {"train": 1, "validation": 0, "test": 0}
+        assert curated.counts["moved_to_train"] in (0, 1)
+    assert curate(table(prompt("x", *answers)), settings()).counts["moved_to_train"] == 0
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_held_out_prompts_are_those_of_the_split_in_the_order_of_their_draw(part: str) -> None:
+    frame = pl.DataFrame({"prompt_id": IDS + IDS[:100]})
+    split = Split(3, 0.1, 0.2)
+    found = held_out_prompts(frame, split, part, None)
+    expected = {pid for pid, name in zip(IDS, assign(IDS, split), strict=True) if name == part}
+    assert set(found) == expected
+    assert len(found) == len(expected)
+    draws = uniform(found, 3, f"{part}_prompts")
+    assert (draws[:-1] < draws[1:]).all()
+    assert held_out_prompts(frame.reverse(), split, part, 10) == found[:10]
+
+
+def test_a_split_without_training_share_is_an_error() -> None:
+    with pytest.raises(UserError, match="leave nothing to train on"):
+        assign(IDS, Split(0, 0.5, 0.5))

@@ -1,0 +1,122 @@
+"""lm-evaluation-harness as a stage: own task files, no code from them, and its values under our names."""
+
+import json
+import math
+
+import pytest
+
+from notus_exp.config.schema import LMEvalEvaluation
+from notus_exp.disk import files
+from notus_exp.errors import UserError
+from notus_exp.evaluation.lm_eval import harness as benchmarks
+from notus_exp.evaluation.lm_eval.measure import estimates
+from notus_exp.stages.settings import BenchmarksSlice
+
+TASK = """
+task: sums
+dataset_path: json
+dataset_kwargs: {data_files: {test: DATA}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{question}} ="
+doc_to_choice: ["2", "3", "4"]
+doc_to_target: "{{answer}}"
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+
+
+def content(values, value, stderr=0.1):
+    by_question = {str(number): float(one) for number, one in enumerate(values)}
+    return {
+        "results": {"sums": {"acc": {"value": value, "stderr": stderr, "n": len(values)}}},
+        "questions": {"sums": {"acc": by_question}},
+    }
+
+
+def test_values_carry_the_harnesss_errors_and_differences_are_paired_by_question():
+    found = estimates(content([1, 1, 0, 1], 0.75), content([0, 1, 0, 1], 0.5))
+    policy = found["lm_eval/sums/acc"]
+    assert (policy.value, policy.n) == (0.75, 4)
+    assert policy.high - policy.value == pytest.approx(1.959964 * 0.1, abs=1e-6)
+    assert found["base/lm_eval/sums/acc"].value == 0.5
+    difference = found["difference/lm_eval/sums/acc"]
+    assert (difference.value, difference.n) == (0.25, 4)  # one question of four, won by the policy alone
+
+
+def test_a_metric_that_is_no_mean_over_questions_has_no_difference():
+    found = estimates(content([1, 1], 7.5, stderr=None), content([0, 1], 0.5))
+    assert "difference/lm_eval/sums/acc" not in found
+    assert math.isnan(found["lm_eval/sums/acc"].low)
+
+
+@pytest.fixture
+def asked(tmp_path, tiny_model_folder, context):
+    folders = {"base_model": tmp_path / "base_model-0", "tasks": tmp_path / "tasks", "out": tmp_path / "out"}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["base_model"] / files.MODEL).symlink_to(tiny_model_folder)
+    data = folders["tasks"] / "sums.jsonl"
+    data.write_text("".join(json.dumps({"question": f"1 + {n}", "answer": n - 1}) + "\n" for n in (1, 2, 3)))
+    (folders["tasks"] / "sums.yaml").write_text(TASK.replace("DATA", str(data)))
+
+    def run(*tasks):
+        settings = LMEvalEvaluation("lm_eval", list(tasks), None, None, None, False, 0)
+        slice_ = BenchmarksSlice(settings, "digest", "", "float32")
+        where = context(sources={"lm_eval.include_path": [str(folders["tasks"])]})
+        return benchmarks.run(slice_, {"base_model": folders["base_model"]}, folders["out"], where)
+
+    return run, folders
+
+
+def test_an_own_task_is_asked_and_each_question_is_kept(asked):
+    pytest.importorskip("lm_eval")
+    run, folders = asked
+    assert run("sums") == {"tasks": 1, "questions": 3}
+    found = json.loads((folders["out"] / files.BENCHMARKS).read_text())
+    values = found["questions"]["sums"]["acc"]
+    assert set(values) == {"0", "1", "2"}
+    assert found["results"]["sums"]["acc"]["value"] == pytest.approx(sum(values.values()) / 3)
+
+
+def test_a_task_file_that_names_code_is_refused(asked):
+    pytest.importorskip("lm_eval")
+    run, folders = asked
+    (folders["tasks"] / "evil.yaml").write_text("task: evil\nprocess_docs: !function module.name\n")
+    with pytest.raises(UserError, match=r"evil.yaml names code to import"):
+        run("sums")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["task: evil\ndoc_to_text: !%66unction module.name\n", "include: ../elsewhere.yaml\ntask: evil\n"],
+)
+def test_code_in_another_spelling_or_another_file_is_refused_too(asked, text):
+    pytest.importorskip("lm_eval")
+    run, folders = asked
+    (folders["tasks"] / "evil.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"evil.yaml (names code|includes another file)"):
+        run("sums")
+
+
+def test_a_template_that_reaches_for_code_is_refused(asked):
+    pytest.importorskip("lm_eval")
+    run, folders = asked
+    reach = '"{{ cycler.__init__.__globals__ }}"'
+    text = (folders["tasks"] / "sums.yaml").read_text().replace('"{{question}} ="', reach)
+    (folders["tasks"] / "sums.yaml").write_text(text)
+    with pytest.raises(UserError, match="reaches for code"):
+        run("sums")
+
+
+def test_an_unknown_task_names_the_nearest(asked):
+    pytest.importorskip("lm_eval")
+    run, _ = asked
+    with pytest.raises(UserError, match=r"'summs' is no task\n.*sums"):
+        run("summs")
+
+
+def test_without_the_harness_the_remedy_is_named(asked, monkeypatch):
+    run, _ = asked
+    monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
+    with pytest.raises(UserError, match=r"not installed\n.*notus-exp\[lm_eval\]"):
+        run("sums")

@@ -1,0 +1,58 @@
+"""Which settings give a node another key, and which leave what was made in place."""
+
+from __future__ import annotations
+
+import pytest
+
+from notus_exp.run.plan import Node, Sources, make_plan
+from support.configs import composed
+
+NOWHERE = Sources(None, [], None, {}, {})
+
+
+def planned(*overrides: str) -> dict[str, Node]:
+    return {node.name: node for node in make_plan(composed("experiment=smoke", *overrides), NOWHERE)}
+
+
+def moved(*overrides: str) -> set[str]:
+    before, after = planned(), planned(*overrides)
+    return {name for name in before if name in after and before[name].key != after[name].key}
+
+
+SCORING = {"reference_scored", "likelihoods", "evaluation"}
+ANSWERED = {"generations_verifiable", "likelihoods", "evaluation"}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("evaluation.preferences.max_prompts=7", SCORING),
+        ("dpo.beta=0.3", {"policy", *ANSWERED}),
+        ("selection=critique", {"pairs", "reference", "policy", *ANSWERED}),
+        ("seed=3", {"pairs", "reference", "policy", *ANSWERED}),
+        ("dpo.max_validation_pairs=5", {"reference", "policy", *ANSWERED}),
+        ("evaluation.verifiable.kl_prompts=2", {"likelihoods", "evaluation"}),
+        ("evaluation_split=validation", {*SCORING, "generations_verifiable_base", "generations_verifiable"}),
+    ],
+)
+def test_a_setting_moves_what_it_changes_and_nothing_else(override: str, expected: set[str]) -> None:
+    assert moved(override) == expected
+
+
+def test_what_is_scored_depends_on_feedback_and_base_model_alone() -> None:
+    nodes = planned()
+    assert set(nodes["reference_scored"].inputs) == {"feedback", "base_model"}
+    assert set(nodes["reference"].inputs) == {"feedback", "pairs", "base_model"}
+    assert "reference" not in nodes["likelihoods"].inputs
+    assert "reference_scored" not in nodes["policy"].inputs
+
+
+def test_nothing_is_scored_without_preferences() -> None:
+    nodes = planned("evaluation=[verifiable]")
+    assert "reference_scored" not in nodes
+    assert "reference" in nodes
+    assert "reference_scored" not in nodes["likelihoods"].inputs
+
+
+def test_stopping_at_the_reference_makes_both_nodes() -> None:
+    assert list(planned("until=reference")) == ["feedback", "pairs", "base_model", "reference", "reference_scored"]

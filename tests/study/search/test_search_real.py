@@ -1,0 +1,146 @@
+"""Searches of real runs with a tiny model: the searching process and a worker are killed, and a trial is pruned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
+
+import notus_exp
+from notus_exp.disk.events import read
+from notus_exp.study.search.storage import open_storage, storage_url
+from notus_exp.study.search.summary import summary
+
+CHECKOUT = Path(notus_exp.__file__).parents[1]
+TINY = [
+    *("experiment=smoke", "data.prompts=120", "filters.max_pairs=16", "dpo.max_validation_pairs=4"),
+    *("evaluation=[preferences]", "evaluation.preferences.max_prompts=4", "dpo.max_length=256"),
+    "dpo.max_prompt_length=192",
+]
+STUDY = """# @package _global_
+dpo:
+  evaluations: {evaluations}
+study:
+  name: tiny
+  seeds: [0]
+  search:
+    parameters:
+      dpo.beta: {{low: 0.01, high: 1.0, log: true}}
+    objectives: {{preferences/accuracy/average: maximize}}
+    sampler: random
+    pruner: {pruner}
+    trials: {trials}
+    lease: 600
+"""
+TIMEOUT = 300
+
+
+def start(root: Path, *overrides: str, **study: Any) -> subprocess.Popen[str]:
+    own = root / "own" / "study"
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "tiny.yaml").write_text(STUDY.format(**{"evaluations": 2, "pruner": "none", "trials": 1, **study}))
+    command = [sys.executable, "-m", "notus_exp", "--config-dir", str(root / "own"), "study=tiny", *TINY, *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    return subprocess.Popen(
+        command, cwd=root, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    said = process.communicate(timeout=TIMEOUT)[1]
+    assert process.returncode == 0, said
+    return said
+
+
+def wait_for(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"did not come: {process.communicate()[1]}")
+
+
+def training(root: Path) -> bool:
+    """Say whether a policy is being trained."""
+    return any(read(path) for path in root.glob("outputs/artifacts/policy-*.partial/events.jsonl"))
+
+
+def trials_of(root: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = summary(root / "outputs" / "studies" / "tiny")["trials"]
+    return found
+
+
+def test_neither_a_killed_search_nor_a_killed_worker_loses_or_repeats_a_trial(tmp_path: Path) -> None:
+    search = start(tmp_path, trials=2)
+    wait_for(lambda: training(tmp_path), search)
+    search.kill()
+    search.communicate()
+
+    search = start(tmp_path, trials=2)
+
+    def second_trial() -> bool:
+        return len(trials_of(tmp_path)) == 3 and trials_of(tmp_path)[-1]["runs"] and training(tmp_path)
+
+    wait_for(second_trial, search)
+    workers = [one for one in psutil.Process(search.pid).children() if any("worker" in word for word in one.cmdline())]
+    assert len(workers) == 1
+    workers[0].kill()
+    said = finish(search)
+
+    first, again, failed = trials_of(tmp_path)
+    assert (first["state"], again["state"], failed["state"]) == ("expired", "complete", "failed")
+    assert again["repeats"] == 0
+    assert (again["params"], again["runs"]) == (first["params"], first["runs"])
+    record = json.loads((tmp_path / "outputs" / "runs" / again["runs"]["0"] / "run.json").read_text())
+    assert [attempt["status"] for attempt in record["attempts"]] == ["killed", "finished"]
+    assert record["config"]["evaluation_split"] == "validation"
+    assert "killed by signal 9" in failed["reason"]
+    assert "trial 0 expired" in said
+    assert "the search is finished: 2 trials" in said
+    # the command of the test holds what the study's own file had set, and needs that file no more
+    command = str(summary(tmp_path / "outputs" / "studies" / "tiny")["command"])
+    assert "dpo.evaluations=2" in command
+    assert "study=tiny" not in command
+    assert "study.name=tiny_best" in command
+
+
+def test_a_pruned_trial_ends_its_worker_within_one_evaluation(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "studies" / "tiny"
+    folder.mkdir(parents=True)
+    known = optuna.create_study(
+        study_name="tiny", storage=open_storage(storage_url(None, folder)), direction="maximize"
+    )
+    for place in range(5):  # the median pruner prunes from the sixth trial on
+        known.add_trial(
+            create_trial(
+                value=0.9,
+                params={"dpo.beta": 0.02 + place / 50},
+                distributions={"dpo.beta": FloatDistribution(0.01, 1.0, log=True)},
+                intermediate_values=dict.fromkeys(range(1, 9), 2.0),  # an accuracy that no trial reaches
+            )
+        )
+    said = finish(start(tmp_path, "dpo.epochs=8", trials=6, pruner="median", evaluations=8))
+    pruned = trials_of(tmp_path)[-1]
+    assert pruned["state"] == "pruned"
+    assert pruned["reason"].startswith("pruned at step 4: policy/validation/accuracy")
+    assert f"trial 5 {pruned['reason']}" in said
+    record = json.loads((tmp_path / "outputs" / "runs" / pruned["runs"]["0"] / "run.json").read_text())
+    assert record["status"] == "pruned"
+    (events,) = tmp_path.glob("outputs/artifacts/policy-*.partial/events.jsonl")
+    evaluated = [event.step for event in read(events) if "validation/accuracy" in event.metrics]
+    assert evaluated[0] == 4
+    assert len(evaluated) <= 2, "of eight"

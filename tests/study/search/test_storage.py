@@ -1,0 +1,102 @@
+"""Where trials are kept, and that a password is in nothing that is shown or written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from notus_exp.errors import UserError
+from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, shown, storage_url, take_password
+from notus_exp.study.search.summary import summary
+from support.searches import FakeJobs, search
+
+SECRET = "s3cret"
+WHOLE = f"postgresql://ann:{SECRET}@db.example:5432/studies"
+
+
+@pytest.fixture(autouse=True)
+def no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "")
+    monkeypatch.delenv(ENVIRONMENT)
+
+
+def test_without_a_url_the_storage_is_a_file_in_the_study(tmp_path: Path) -> None:
+    assert take_password(None) is None
+    assert storage_url(None, tmp_path) == f"sqlite:///{tmp_path}/optuna.db"
+
+
+def test_a_password_moves_into_the_environment(tmp_path: Path) -> None:
+    bare = take_password(WHOLE)
+    assert bare == "postgresql://ann@db.example:5432/studies"
+    assert storage_url(bare, tmp_path) == WHOLE
+    assert SECRET not in shown(WHOLE)
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword"])
+def test_a_password_among_the_arguments_of_a_url_is_one_too(name: str, tmp_path: Path) -> None:
+    url = f"postgresql://db.example/studies?{name}={SECRET}&sslmode=require"
+    assert take_password(url) == "postgresql://db.example/studies?sslmode=require"
+    assert SECRET not in shown(url)
+
+
+def test_the_environment_may_hold_the_whole_url_of_the_same_database_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, WHOLE)
+    assert storage_url("postgresql://db.example:5432/studies", tmp_path) == WHOLE
+    with pytest.raises(UserError, match="names another database") as caught:
+        storage_url("postgresql://db.example/others", tmp_path)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["optuna.db", f"nonsense:{SECRET}", "sqlite://", "sqlite:///:memory:"])
+def test_what_is_no_shared_database_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match=r"study\.search\.storage="):
+        take_password(url)
+
+
+def test_a_database_that_cannot_be_reached_is_an_error_without_its_password(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing/folder/optuna.db"
+    with pytest.raises(UserError, match=r"cannot be used: .*unable to open database file"):
+        open_storage(url)
+    with pytest.raises(UserError) as caught, explained(WHOLE):
+        raise ImportError(f"no driver for {WHOLE}, password {SECRET}")
+    assert SECRET not in str(caught.value)
+
+
+def test_any_database_may_hold_the_trials_of_several_studies(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    for name in ("one", "two"):
+        folder = tmp_path / "outputs" / "studies" / name
+        jobs = FakeJobs(folder)
+        said = search(folder, jobs, trials=2, storage=url)
+        assert f"study.search.storage='{url}'" in jobs.planned[-1]
+        assert url in said
+        assert not (folder / "optuna.db").exists()
+        content = json.loads((folder / "study.json").read_text())
+        content["search"]["storage"] = url
+        (folder / "study.json").write_text(json.dumps(content))
+        assert [trial["number"] for trial in summary(folder)["trials"]] == [0, 1]
+
+
+def test_a_summary_whose_storage_needs_a_password_asks_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    folder.mkdir(parents=True)
+    described = {"storage_file": None, "storage": "postgresql://***@db.example/studies", "objectives": {}}
+    content = {"name": "mine", "kind": "search", "seeds": [0], "arms": {}, "search": described}
+    (folder / "study.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="storage of 'mine' is not known"):
+        summary(folder)
+
+
+def test_a_search_that_has_not_begun_has_no_trials(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    folder.mkdir(parents=True)
+    described = {"storage_file": "optuna.db", "objectives": {}, "constraints": {}, "parameters": {}}
+    content = {"name": "mine", "kind": "search", "seeds": [0], "arms": {}, "search": described}
+    (folder / "study.json").write_text(json.dumps(content))
+    found = summary(folder)
+    assert (found["trials"], found["best"], found["command"]) == ([], [], None)
+    assert not (folder / "optuna.db").exists()

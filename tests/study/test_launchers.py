@@ -1,0 +1,133 @@
+"""The same study through Hydra's launchers for other processes: the same bytes, reasons that arrive, and clean ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
+
+from notus_exp.study.launchers import settle
+from support.study_runs import ARMS, alive, read, run, run_of, runs, start, wait_for
+
+PACKAGE = "hydra_plugins.hydra_{}_launcher"
+EXTRAS = {"submitit_local": (PACKAGE.format("submitit"), "slurm"), "ray": (PACKAGE.format("ray"), "ray")}
+
+
+def require(launcher: str) -> None:
+    module, extra = EXTRAS[launcher]
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"hydra/launcher={launcher} needs the extra '{extra}': pip install 'notus-exp[{extra}]'")
+
+
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working folder of a study by Hydra's own launcher, one run after the other in its process."""
+    folder = tmp_path_factory.mktemp("basic")
+    run(folder, *ARMS, "seed=0")
+    return folder
+
+
+# `stuck` fails in its run: a study has other arms than the one above, so that what both share is the same.
+STUCK = "+study.arms={critique:['selection=critique'],average:['selection=average'],stuck:['filters.min_margin=100']}"
+
+
+@pytest.mark.parametrize("launcher", [*EXTRAS])
+def test_a_study_is_the_same_by_every_launcher_and_tells_why_a_run_failed(
+    launcher: str, basic: Path, tmp_path: Path
+) -> None:
+    require(launcher)
+    done = run(tmp_path, STUCK, "seed=0", "study.name=mine", f"hydra/launcher={launcher}", code=2)
+    assert "stuck, seed 0: " in done.stderr
+    assert "min_margin" in run_of(tmp_path, "mine", "stuck", 0)["error"]
+    assert "Traceback" not in done.stderr
+    done = run(tmp_path, *ARMS, "seed=0", "study.name=again", f"hydra/launcher={launcher}")
+    assert done.stdout.splitlines() == [str(tmp_path / "outputs/studies/again")], "nothing else on standard output"
+    found = (tmp_path / "outputs/studies/again/comparison.json").read_text()
+    expected = (basic / "outputs/studies/mine/comparison.json").read_text()
+    assert found == expected.replace('"name": "mine"', '"name": "again"')
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"], "the launcher leaves nothing beside it"
+    for content in runs(tmp_path).values():
+        assert len(content["attempts"]) == 1, "runs of another study are reused"
+
+
+def test_a_job_that_is_killed_is_one_failed_run_and_ctrl_c_ends_the_others(basic: Path, tmp_path: Path) -> None:
+    require("submitit_local")
+    shutil.copytree(basic / "outputs", tmp_path / "outputs")
+    study = [*ARMS, "seed=5", "study.name=killed", "hydra/launcher=submitit_local"]
+    process = start(tmp_path, *study)
+    wait_for(lambda: len(list(tmp_path.glob("outputs/runs/*-s5-*/job.json"))) == 2, process)
+    first = min(tmp_path.glob("outputs/.submitit/[0-9]*"), key=lambda path: path.stat().st_mtime)
+    os.kill(_task(first), signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors[-3000:]
+    statuses = sorted(content["status"] for content in runs(tmp_path).values() if content["seed"] == 5)
+    assert statuses == ["finished", "running"], "the other one was waited for"
+    assert "1 of 2 runs failed" in errors
+    assert "the launcher failed: " in errors
+    comparison = read(tmp_path / "outputs/studies/killed/comparison.json")
+    assert sum("the launcher failed" in str(arm["failed"]) for arm in comparison["arms"]) == 1
+    process = start(tmp_path, *study)
+    wait_for(
+        lambda: any(c["status"] == "running" and len(c["attempts"]) == 2 for c in runs(tmp_path).values()), process
+    )
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "error: interrupted" in errors
+    deadline = time.monotonic() + 20
+    while alive(str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not alive(str(tmp_path)), "no job and no worker is left"
+
+
+def _task(job: Path) -> int:
+    """The process id of the job that works in this folder of submitit; the folder's name is that of its parent."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            variables = (path / "environ").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if "submitit.core._submit" in words and f"SUBMITIT_LOCAL_JOB_ID={job.name}" in variables:
+            return int(path.name)
+    raise AssertionError(f"no process of {job}")
+
+
+class _Ray:
+    def __init__(self, **settings: Any) -> None:
+        self.ray_cfg = OmegaConf.create({"init": {"address": None}, "remote": {}} | settings)
+
+
+def settled(device: str, **settings: Any) -> Any:
+    launcher: Any = _Ray(**settings)
+    settle(launcher, OmegaConf.create({"device": device, "processes": 2}))
+    return OmegaConf.to_container(launcher.ray_cfg)
+
+
+def test_ray_gets_defaults_and_keeps_what_the_user_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
+    assert settled("cpu") == {"init": {"address": None, "include_dashboard": False}, "remote": {}}
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0", "it would report over the network"
+    assert settled("cuda")["remote"] == {"num_gpus": 2}, "the devices of a run"
+    assert settled("cuda", remote={"num_gpus": 0.5})["remote"] == {"num_gpus": 0.5}
+    cluster = settled("cpu", init={"address": "auto"})
+    assert cluster["init"] == {"address": "auto", "object_store_memory": None}, "a running cluster takes no size"
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    settled("cpu")
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
+
+
+def test_other_launchers_are_left_alone() -> None:
+    class Other(Launcher):
+        setup = launch = None
+
+    settle(Other(), OmegaConf.create({"device": "cuda", "processes": 1}))  # type: ignore[abstract]

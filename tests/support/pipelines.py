@@ -1,0 +1,34 @@
+"""Whole runs of the command in processes of their own, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "notus_exp", *arguments]
+
+
+def run(folder: Path, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300, env={**ENVIRONMENT, **environment}
+    )
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def record(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    folder = Path(done.stdout.splitlines()[-1])
+    content: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return content
+
+
+def place(content: dict[str, Any], stage: str) -> Path:
+    return Path(content["stages"][stage]["path"])

@@ -1,0 +1,10 @@
+"""Where things lie: the checkout, and what lies beside it and is read in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
+REPLAY = ROOT.parent / "shared/replay"
+"""Real third-party data with known answers; tests that need it skip where it is absent."""

@@ -1,0 +1,177 @@
+"""The trainer's arguments: every setting of a recipe reaches them, and what would do nothing is refused."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notus_exp.config.dpo_checks import check_dpo
+from notus_exp.config.schema import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
+from notus_exp.errors import UserError
+from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_batches, plan_steps
+from support.recipes import LORA, machine, recipe
+
+
+def arguments(dpo_recipe, hardware=None, out="out", **changes):
+    given_ = {"train_pairs": 100, "validation_pairs": 10, "seed": 1, "use_cpu": True, **changes}
+    return dpo_arguments(dpo_recipe, hardware or machine(), out=out, **given_)
+
+
+OTHER = {  # another value of every setting that the trainer reads, and what must become of it
+    "beta": (0.3, {"beta": 0.3}),
+    "loss_type": (["ipo"], {"loss_type": ["ipo"]}),
+    "loss_weights": ([2.0], {"loss_weights": [2.0]}),
+    "label_smoothing": (0.2, {"label_smoothing": 0.2}),
+    "learning_rate": (5e-5, {"learning_rate": 5e-5}),
+    "lr_scheduler": ("cosine", {"lr_scheduler_type": "cosine"}),
+    "warmup": (0.1, {"warmup_steps": 3}),
+    "optimizer": ("rmsprop", {"optim": "rmsprop"}),
+    "weight_decay": (0.01, {"weight_decay": 0.01}),
+    "max_grad_norm": (0.5, {"max_grad_norm": 0.5}),
+    "epochs": (2.0, {"num_train_epochs": 2.0, "eval_steps": 50, "save_steps": 50}),
+    "max_steps": (7, {"max_steps": 7, "eval_steps": 7, "save_steps": 7}),
+    "global_batch_size": (8, {"gradient_accumulation_steps": 2, "eval_steps": 13, "save_steps": 13}),
+    "precision": (Precision.bfloat16, {"bf16": True}),
+    "max_length": (128, {"max_length": 128}),
+    "evaluations": (5, {"eval_steps": 5}),
+    "checkpoints": (5, {"save_steps": 5}),
+}
+ELSEWHERE = {"max_prompt_length", "long_prompts", "max_validation_pairs", "lora"}  # the reference stage, lora_config
+
+
+def test_every_setting_of_the_recipe_is_covered_here():
+    assert set(OTHER) | ELSEWHERE == {spec.name for spec in fields(DPO)}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_each_setting_reaches_the_trainer_and_changes_nothing_else(name):
+    value, expected = OTHER[name]
+    before, after = arguments(recipe()), arguments(recipe(**{name: value}))
+    assert {key: after[key] for key in after if after[key] != before[key]} == expected
+
+
+def test_each_setting_of_the_adapter_reaches_peft():
+    other = Lora(r=16, alpha=32.0, dropout=0.2, target_modules=["o_proj"])
+    config = lora_config(other)
+    assert (config.r, config.lora_alpha, config.lora_dropout, config.target_modules) == (16, 32.0, 0.2, {"o_proj"})
+    assert {spec.name for spec in fields(Lora)} == {"r", "alpha", "dropout", "target_modules"}
+    assert lora_config(replace(other, r=0)) is None
+
+
+def test_the_machine_sets_only_how_a_step_is_computed():
+    before = arguments(recipe(global_batch_size=8), machine(micro_batch_size=8))
+    after = arguments(recipe(global_batch_size=8), machine(micro_batch_size=2, activation_checkpointing=True))
+    changed = {key for key in after if after[key] != before[key]}
+    passes = {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
+    assert changed - passes in ({"activation_checkpointing"}, {"gradient_checkpointing"})
+
+
+def test_trl_takes_the_arguments_as_they_are(tmp_path):
+    config = dpo_config(arguments(recipe(optimizer="rmsprop", warmup=0.1), out=tmp_path, seed=5), machine())
+    assert (config.optim.value, config.warmup_steps, config.seed, config.data_seed) == ("rmsprop", 3, 5, 5)
+    assert (config.bf16, config.fp16, config.use_cpu, config.gradient_checkpointing) == (False, False, True, False)
+    assert config.report_to == []
+    with pytest.raises(UserError, match=r"hardware\.processes=4, but 1"):
+        dpo_config(arguments(recipe(), machine(processes=4), out=tmp_path), machine(processes=4))
+
+
+def test_without_validation_pairs_or_evaluations_nothing_is_evaluated():
+    assert arguments(recipe(), validation_pairs=0)["eval_strategy"] == "no"
+    assert arguments(recipe(evaluations=0))["eval_strategy"] == "no"
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+@given(st.integers(1, 16), st.integers(1, 8), st.integers(1, 64))
+def test_a_plan_multiplies_to_the_global_batch(processes, per_process, micro):
+    batch = processes * per_process
+    try:
+        plan = plan_batches(recipe(global_batch_size=batch), machine(processes=processes, micro_batch_size=micro))
+    except UserError:
+        assert per_process % micro
+        assert micro < per_process
+    else:
+        assert plan.micro * plan.accumulation * plan.processes == batch
+        assert plan.micro <= micro
+
+
+def test_a_batch_that_does_not_divide_is_an_error_that_names_both():
+    with pytest.raises(UserError, match=r"dpo\.global_batch_size=10.*hardware\.micro_batch_size=4") as caught:
+        plan_batches(recipe(global_batch_size=10), machine(micro_batch_size=4))
+    assert caught.value.hint == "set hardware.micro_batch_size=2"
+    with pytest.raises(UserError, match=r"dpo\.global_batch_size=10.*hardware\.processes=4"):
+        plan_batches(recipe(global_batch_size=10), machine(processes=4))
+
+
+def test_a_loss_that_sorts_a_batch_must_see_all_of_it():
+    assert plan_batches(recipe(loss_type=["aot"], global_batch_size=4), machine(micro_batch_size=8)).accumulation == 1
+    with pytest.raises(UserError, match="aot sorts"):
+        plan_batches(recipe(loss_type=["aot"], global_batch_size=8), machine(micro_batch_size=4))
+
+
+# ---------------------------------------------------------------------------------------------------------------- steps
+@pytest.mark.parametrize(
+    ("changes", "pairs", "expected"),
+    [
+        ({"global_batch_size": 8}, 96, (12, 12, 0)),
+        ({"global_batch_size": 8}, 97, (13, 13, 0)),
+        ({"global_batch_size": 64}, 3, (1, 1, 0)),
+        ({"global_batch_size": 8, "epochs": 2.5}, 80, (25, 10, 0)),
+        ({"global_batch_size": 8, "warmup": 0.1}, 84, (11, 11, 2)),
+        ({"global_batch_size": 8, "warmup": 5.0, "max_steps": 6}, 800, (6, 100, 5)),
+    ],
+)
+def test_steps_are_counted_with_the_incomplete_batch(changes, pairs, expected):
+    assert tuple(plan_steps(recipe(**changes), pairs)) == expected
+
+
+def test_a_warm_up_longer_than_the_training_is_an_error():
+    with pytest.raises(UserError, match=r"dpo\.warmup=20 steps is more than the 12"):
+        plan_steps(recipe(warmup=20.0, global_batch_size=8), 96)
+
+
+# --------------------------------------------------------------------------------------------------------------- checks
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_type": []}, r"dpo\.loss_type=\[\]"),
+        ({"loss_type": ["sigmoid", "sigmoid"]}, "repeats sigmoid"),
+        ({"loss_type": ["sft"]}, "never looks at the rejected"),
+        ({"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}, "1 weights for the 2 losses"),
+        ({"loss_type": ["sigmoid", "sft"], "loss_weights": [0.0, 1.0]}, "no preference loss"),
+        ({"label_smoothing": 0.1}, r"dpo\.label_smoothing=0\.1 is not read by dpo\.loss_type=\[sigmoid\]"),
+        ({"loss_type": ["exo_pair"]}, "exo_pair undefined"),
+        ({"max_prompt_length": 96}, r"dpo\.max_prompt_length=96"),
+        ({"max_prompt_length": None, "long_prompts": LongPrompts.cut}, "cut does nothing"),
+        ({"warmup": 2.5}, r"dpo\.warmup=2\.5"),
+        ({"warmup": 0.1, "lr_scheduler": "constant"}, "does nothing with dpo.lr_scheduler=constant"),
+        ({"lora": replace(LORA, target_modules=[])}, "leaves nothing to train"),
+        ({"lora": replace(LORA, target_modules=["q_proj", "lm_head"])}, "lm_head"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_or_fail_later_is_refused(changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        check_dpo(recipe(**changes))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"sft"}))
+def test_label_smoothing_passes_only_where_it_is_read(loss):
+    smoothed = recipe(loss_type=[loss], label_smoothing=0.1)
+    if loss in SMOOTHED_LOSSES:
+        check_dpo(smoothed)
+    else:
+        with pytest.raises(UserError, match="label_smoothing"):
+            check_dpo(smoothed)
+
+
+def test_adapter_settings_are_not_judged_where_all_weights_are_trained():
+    check_dpo(recipe(lora=Lora(r=0, alpha=1.0, dropout=0.0, target_modules=["lm_head"])))
+
+
+def test_checks_import_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, notus_exp.config.dpo_checks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

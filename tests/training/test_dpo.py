@@ -1,0 +1,377 @@
+"""Training with DPO on a tiny random model: the same losses as TRL's own path, exact resume, honest counts."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig, DPOTrainer
+
+from notus_exp.config.schema import LOSSES, Precision
+from notus_exp.disk import events, files
+from notus_exp.errors import UserError
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import PolicySlice, to_json
+from notus_exp.training import checkpoints, dpo, model_card
+from support.places import ROOT
+from support.recipes import LORA, machine, recipe
+
+FULL = replace(LORA, r=0)
+SUBJECTS = ("rain", "a clock", "the old sea", "maps", "bread and salt", "owls", "a long winter", "tea", "iron", "moss")
+N_TRAIN, N_VALIDATION = 11, 3
+
+
+def conversation(number):
+    subject = SUBJECTS[number % len(SUBJECTS)]
+    prompt = [{"role": "system", "content": ""}, {"role": "user", "content": f"Write about {subject}, part {number}."}]
+    chosen = [{"role": "assistant", "content": f"{subject} is fine" + " indeed" * (number % 4)}]
+    rejected = [{"role": "assistant", "content": "no" + " idea" * (1 + number % 3)}]
+    return prompt, chosen, rejected
+
+
+def explicit_logp(model, prompt_ids, completion_ids):
+    """The sum of log-probs of the completion's tokens, one by one, in float64."""
+    ids = torch.tensor([prompt_ids + completion_ids])
+    with torch.no_grad():
+        logps = model(ids).logits[0].double().log_softmax(dim=-1)
+    start = len(prompt_ids)
+    return sum(logps[start + i - 1, token].item() for i, token in enumerate(completion_ids))
+
+
+def reference_row(model, tokenizer, number, completion, use):
+    prompt, chosen, rejected = conversation(number)
+    prompt_ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+    both = tokenizer.apply_chat_template(prompt + (chosen, rejected)[completion], return_dict=True)["input_ids"]
+    completion_ids = both[len(prompt_ids) :]
+    return {
+        "prompt_id": f"{number:016x}", "row": number, "completion": completion, "prompt_ids": prompt_ids,
+        "completion_ids": completion_ids, "ref_logp": explicit_logp(model, prompt_ids, completion_ids), "use": use,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def artifacts(tiny_model_folder, tmp_path_factory):
+    """The three input artifacts of the stage, with one training pair whose prompt was too long to have a reference."""
+    root = tmp_path_factory.mktemp("artifacts")
+    inputs = {name: root / f"{name}-{'0123456789abcdef'}" for name in ("pairs", "base_model", "reference")}
+    for folder in inputs.values():
+        folder.mkdir()
+    (inputs["base_model"] / files.MODEL).symlink_to(tiny_model_folder)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    uses = ["train"] * N_TRAIN + ["validation"] * N_VALIDATION
+    rows = [reference_row(model, tokenizer, n, c, use) for n, use in enumerate(uses) for c in (0, 1)]
+    pl.DataFrame(rows[::-1]).write_parquet(inputs["reference"] / files.REFERENCE)  # its order must not matter
+    pairs = [
+        {
+            "prompt_id": f"{n:016x}", "row": n, "split": use, "chosen_completion": 0, "rejected_completion": 1,
+            **dict(zip(("prompt", "chosen", "rejected"), conversation(n), strict=True)),
+        }
+        for n, use in enumerate([*uses, "train"])
+    ]  # fmt: skip
+    pl.DataFrame(pairs).write_parquet(inputs["pairs"] / files.PAIRS)
+    (inputs["pairs"] / files.CURATION_JSON).write_text(
+        json.dumps({"counts": {"dropped": {"ties": 5}}, "margins": {"mean": 1.5}})
+    )
+    manifest = {"inputs": {"feedback": "f" * 64}}
+    (inputs["pairs"] / files.MANIFEST).write_text(json.dumps(manifest))
+    return inputs
+
+
+def context_in(out, hardware=None):
+    out.mkdir(parents=True, exist_ok=True)
+    writer = events.EventWriter("policy", out / files.EVENTS, out / "followed.jsonl")
+    return Context(events=writer, hardware=hardware or machine(), cache=out / "cache")
+
+
+def train(artifacts, out, dpo_recipe, hardware=None, seed=3):
+    context = context_in(out, hardware)
+    return dpo.run(PolicySlice(dpo=dpo_recipe, seed=seed, system_prompt=None), artifacts, out, context)
+
+
+def step_events(out, name="train/loss"):
+    return [e.metrics[name] for e in events.read(out / files.EVENTS) if name in e.metrics]
+
+
+def weights(out):
+    (path,) = (out / files.MODEL).glob("*.safetensors")
+    return load_file(path)
+
+
+# ----------------------------------------------------------------------------------------------- against TRL's own path
+def trl_losses(model_folder, out, lora, **arguments):
+    """Train with the unchanged DPOTrainer on conversational text and its own reference; return the losses it logs."""
+    rows = [dict(zip(("prompt", "chosen", "rejected"), conversation(n), strict=True)) for n in range(N_TRAIN)]
+    config = DPOConfig(
+        output_dir=str(out), beta=0.1, learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=0, seed=3,
+        per_device_train_batch_size=4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True, bf16=False,
+        gradient_checkpointing=False, num_train_epochs=1, data_seed=3, disable_tqdm=True, max_length=96, **arguments,
+    )  # fmt: skip
+    peft = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM") if lora else None
+    trainer = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=AutoTokenizer.from_pretrained(model_folder),
+        peft_config=peft,
+    )
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return [e["loss"] for e in logged], [e["rewards/margins"] for e in logged]
+
+
+@pytest.mark.parametrize(("lora", "optimizer"), [(LORA, "adamw_torch"), (FULL, "rmsprop")])
+def test_losses_equal_those_of_trl_with_its_own_reference(artifacts, tiny_model_folder, tmp_path, lora, optimizer):
+    facts = train(artifacts, tmp_path / "ours", recipe(lora=lora, optimizer=optimizer))
+    losses, margins = trl_losses(tiny_model_folder, tmp_path / "trl", lora.r > 0, optim=optimizer)
+    assert facts["steps"] == len(losses) == 3
+    assert step_events(tmp_path / "ours") == pytest.approx(losses, abs=1e-5)
+    assert step_events(tmp_path / "ours", "train/margin") == pytest.approx(margins, abs=1e-5)
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-5), "before the first step, policy and reference are one"
+
+
+# ----------------------------------------------------------------------------------------------------- what is computed
+@pytest.mark.parametrize("loss_type", [["sigmoid"], ["sigmoid", "sft"]])
+def test_micro_batches_do_not_change_a_step(artifacts, tmp_path, loss_type):
+    """11 pairs in batches of 8: the second step has 3, which passes of 2 split unevenly."""
+    whole = recipe(global_batch_size=8, loss_type=loss_type, evaluations=0)
+    train(artifacts, tmp_path / "one", whole, machine(micro_batch_size=8))
+    train(artifacts, tmp_path / "four", whole, machine(micro_batch_size=2))
+    assert step_events(tmp_path / "four") == pytest.approx(step_events(tmp_path / "one"), abs=1e-5)
+    for name, tensor in weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights(tmp_path / "four")[name], tensor, atol=1e-5, rtol=0)
+
+
+def sft_at_start(artifacts):
+    """The mean negative log-prob of a chosen token over all training pairs."""
+    rows = pl.read_parquet(artifacts["reference"] / files.REFERENCE).filter(use="train", completion=0)
+    return -rows["ref_logp"].sum() / rows["completion_ids"].list.len().sum()
+
+
+LN2 = math.log(2)
+# Each loss by its formula where policy and reference agree, with beta 0.1, and label_smoothing 0.1 where it is read.
+AT_START = {
+    "sigmoid": LN2,
+    "hinge": 1.0,
+    "ipo": 25.0,
+    "exo_pair": 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1),
+    "nca_pair": 2 * LN2,
+    "robust": LN2,
+    "bco_pair": 2 * LN2,
+    "sppo_hard": 50.0,
+    "aot": LN2,
+    "aot_unpaired": LN2,
+    "apo_zero": 1.0,
+    "apo_down": 1.0,
+    "discopop": 0.5 * LN2 + 0.5,
+    "sigmoid_norm": LN2,
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_starts_at_its_formula_and_trains_a_step(artifacts, tmp_path, loss):
+    losses = ["sigmoid", "sft"] if loss == "sft" else [loss]
+    expected = LN2 + 0.5 * sft_at_start(artifacts) if loss == "sft" else AT_START[loss]
+    smoothing = 0.1 if loss in ("robust", "exo_pair", "aot", "aot_unpaired") else 0.0
+    one_step = recipe(
+        loss_type=losses, loss_weights=[1.0, 0.5][: len(losses)], label_smoothing=smoothing, global_batch_size=16,
+        max_steps=1, evaluations=0,
+    )  # fmt: skip
+    facts = train(artifacts, tmp_path, one_step, machine(micro_batch_size=16))
+    assert facts["steps"] == 1
+    assert facts["train/loss"] == pytest.approx(expected, rel=1e-4)
+    moved = [t.abs().sum().item() for name, t in weights(tmp_path).items() if "lora_B" in name]
+    assert all(math.isfinite(m) for m in moved)
+    assert sum(moved) > 0
+
+
+def test_validation_metrics_are_means_over_pairs_not_over_passes(artifacts, tmp_path):
+    """Three validation pairs in passes of 2: with the pass of one counted like the pass of two, these would differ."""
+    train(artifacts, tmp_path / "one", recipe(), machine(micro_batch_size=4))
+    train(artifacts, tmp_path / "two", recipe(), machine(micro_batch_size=2))
+    for name in ("loss", "accuracy", "margin"):
+        one, two = (step_events(tmp_path / run, f"validation/{name}") for run in ("one", "two"))
+        assert len(one) == 1
+        assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_facts_count_what_was_trained_and_what_was_left_out(artifacts, tmp_path):
+    facts = train(artifacts, tmp_path, recipe(epochs=2.0))
+    rows = pl.read_parquet(artifacts["reference"] / files.REFERENCE).filter(use="train")
+    tokens = (rows["prompt_ids"].list.len() + rows["completion_ids"].list.len()).sum()
+    assert facts["pairs_trained"] == N_TRAIN
+    assert facts["pairs_without_reference"] == 1
+    assert facts["validation_pairs"] == N_VALIDATION
+    assert (facts["steps"], facts["epochs"]) == (6, 2.0)
+    assert facts["tokens"] == 2 * tokens
+    assert facts["trainable_parameters"] == 2 * (4 * 64 + 64 * 4 + 4 * 64 + 32 * 4), (
+        "A and B of q_proj and v_proj, twice"
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["events.jsonl", "followed.jsonl", "model"]
+
+
+def test_a_set_smaller_than_a_batch_trains_a_step(artifacts, tmp_path):
+    facts = train(artifacts, tmp_path, recipe(global_batch_size=64, evaluations=0))
+    assert (facts["steps"], facts["pairs_trained"]) == (1, N_TRAIN)
+    assert facts["train/loss"] == pytest.approx(LN2, abs=1e-5)
+
+
+def test_adapter_dropout_is_really_applied(artifacts, tmp_path):
+    losses = []
+    for number, dropout in enumerate((0.0, 0.5)):
+        train(artifacts, tmp_path / str(number), recipe(lora=replace(LORA, dropout=dropout), evaluations=0))
+        losses.append(step_events(tmp_path / str(number)))
+    assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-5), "B starts at zero: dropout cannot show yet"
+    assert losses[0][2] != pytest.approx(losses[1][2], abs=1e-7)
+
+
+def test_bfloat16_trains_full_weights_in_float32(artifacts, tmp_path):
+    facts = train(artifacts, tmp_path, recipe(lora=FULL, precision=Precision.bfloat16, max_steps=1))
+    assert facts["train/loss"] == pytest.approx(LN2, abs=0.05)
+    assert {t.dtype for t in weights(tmp_path).values()} == {torch.float32}
+
+
+# ----------------------------------------------------------------------------------------------------------- robustness
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from notus_exp import events
+from notus_exp.schema import Hardware
+from notus_exp.slices import PolicySlice, from_json
+from notus_exp.stage import Context
+from notus_exp.training import dpo, trainer
+
+mark = trainer.mark_complete
+def mark_and_die(checkpoint):
+    mark(checkpoint)
+    os.kill(os.getpid(), signal.SIGKILL)
+trainer.mark_complete = mark_and_die
+
+job = json.loads(Path(sys.argv[1]).read_text())
+out = Path(job["out"])
+writer = events.EventWriter("policy", out / "events.jsonl", None)
+context = Context(events=writer, hardware=from_json(Hardware, job["hardware"]), cache=out)
+dpo.run(from_json(PolicySlice, job["slice"]), {k: Path(v) for k, v in job["inputs"].items()}, out, context)
+"""
+
+
+def test_a_killed_training_resumes_to_the_same_bits(artifacts, tmp_path):
+    long_recipe = recipe(lora=replace(LORA, dropout=0.1), epochs=2.0, checkpoints=3, evaluations=2, warmup=0.2)
+    train(artifacts, tmp_path / "whole", long_recipe)
+    out = tmp_path / "killed"
+    out.mkdir()
+    job = {
+        "out": str(out), "hardware": to_json(machine()), "inputs": {k: str(v) for k, v in artifacts.items()},
+        "slice": to_json(PolicySlice(dpo=long_recipe, seed=3, system_prompt=None)),
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "job.json")], env=environment, timeout=120, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert checkpoints.newest_complete(out / dpo.CHECKPOINTS).name == "checkpoint-2"
+    half_written = out / dpo.CHECKPOINTS / "checkpoint-4"
+    half_written.mkdir()
+    (half_written / "trainer_state.json").write_text('{"global_')
+
+    facts = train(artifacts, out, long_recipe)
+    assert facts["steps"] == 6
+    whole, resumed = (weights(tmp_path / name) for name in ("whole", "killed"))
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    reported = [[(e.step, e.metrics) for e in events.read(tmp_path / n / files.EVENTS)] for n in ("whole", "killed")]
+    assert reported[0] == reported[1]
+
+
+def test_a_run_killed_after_its_last_step_only_finishes(artifacts, tmp_path, monkeypatch):
+    whole = train(artifacts, tmp_path / "whole", recipe())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dpo, "write_card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(artifacts, tmp_path / "killed", recipe())
+    finished = train(artifacts, tmp_path / "killed", recipe())
+    differing = {key for key in whole if finished[key] != whole[key]}
+    assert differing <= {"seconds", "peak_memory_bytes"}
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(weights(tmp_path / "killed")[name], tensor)
+
+
+def test_only_a_marked_checkpoint_counts(tmp_path):
+    for step in (2, 4, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    for step in (2, 4):
+        checkpoints.mark_complete(tmp_path / f"checkpoint-{step}")
+    newest = checkpoints.newest_complete(tmp_path)
+    assert checkpoints.step_of(newest) == 4
+    checkpoints.keep_only(tmp_path, newest)
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-4"]
+    assert checkpoints.newest_complete(tmp_path / "absent") is None
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_model(artifacts, tmp_path):
+    with pytest.raises(UserError, match=r"(loss|gradient norm) of step \d is (nan|inf)") as caught:
+        train(artifacts, tmp_path, recipe(lora=FULL, optimizer="sgd", learning_rate=1e30, max_grad_norm=1e9))
+    assert "dpo.learning_rate" in caught.value.hint
+    assert not (tmp_path / files.MODEL).exists()
+
+
+def test_a_layer_that_the_model_has_not_is_named(artifacts, tmp_path):
+    with pytest.raises(UserError, match="'q_prj'") as caught:
+        train(artifacts, tmp_path, recipe(lora=replace(LORA, target_modules=["v_proj", "q_prj"])))
+    assert "q_proj" in caught.value.hint
+
+
+def test_pairs_without_any_reference_are_an_error(artifacts, tmp_path):
+    empty = tmp_path / "reference-0"
+    empty.mkdir()
+    pl.read_parquet(artifacts["reference"] / files.REFERENCE).clear().write_parquet(empty / files.REFERENCE)
+    with pytest.raises(UserError, match="none of the 12 training pairs"):
+        train({**artifacts, "reference": empty}, tmp_path / "out", recipe())
+
+
+def test_join_follows_the_pairs_order_and_refuses_a_completion_given_twice(artifacts):
+    pairs = pl.read_parquet(artifacts["pairs"] / files.PAIRS).filter(split="train")
+    reference = pl.read_parquet(artifacts["reference"] / files.REFERENCE)
+    joined = dpo.join_pairs(pairs, reference)
+    assert joined.without_reference == 1
+    first = reference.filter(row=0).sort("completion")
+    assert joined.rows.row(0) == (
+        first["prompt_ids"][0].to_list(), *(ids.to_list() for ids in first["completion_ids"]), *first["ref_logp"]
+    )  # fmt: skip
+    with pytest.raises(UserError, match="twice"):
+        dpo.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
+
+
+# ----------------------------------------------------------------------------------------------------------- model card
+def test_the_card_lists_the_lineage_and_escapes_what_data_may_contain(artifacts, tmp_path):
+    hostile = PolicySlice(dpo=recipe(), seed=3, system_prompt="<script>a | b\n`c`</script>")
+    text = model_card.render_card(tmp_path, hostile, artifacts, {"steps": 6, "train/loss": 0.5})
+    for folder in artifacts.values():
+        assert folder.name in text
+    assert "feedback-ffffffffffffffff" in text, "an input's own input"
+    assert "| counts.dropped.ties | 5 |" in text
+    assert "margins" not in text, "curation.html has those"
+    assert "| dpo.beta | 0.1 |" in text
+    assert "<script>" not in text
+    assert "&lt;script&gt;a \\| b &#39;c&#39;&lt;/script&gt;" in text
+    assert text.startswith('---\nbase_model: "base_model-0123456789abcdef"\n')
+
+
+def test_a_trained_adapter_has_a_card_and_no_pickle_nor_local_path(artifacts, tmp_path):
+    train(artifacts, tmp_path, recipe(max_steps=1))
+    names = {p.name for p in (tmp_path / files.MODEL).iterdir()}
+    assert {"README.md", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    assert json.loads((tmp_path / files.MODEL / "adapter_config.json").read_text())["base_model_name_or_path"] == (
+        artifacts["base_model"].name
+    )
+    assert artifacts["reference"].name in (tmp_path / files.MODEL / "README.md").read_text()
