@@ -20,7 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study
 from notus_exp.errors import UserError
-from notus_exp.task import Outcome, task
+from notus_exp.run.outcome import Outcome
+from notus_exp.task import task
 
 
 def main() -> None:

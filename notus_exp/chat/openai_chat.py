@@ -19,8 +19,8 @@ from typing import Any, Self, cast
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
 from pydantic import BaseModel, Field, ValidationError
 
+from notus_exp.chat.messages import Messages, OnDiscarded, Reply, Unanswered
 from notus_exp.errors import UserError
-from notus_exp.judging.verdicts import Messages, OnDiscarded, Reply, Unanswered
 
 BACKOFF_SECONDS, MOST_BACKOFF_SECONDS, JITTER = 0.5, 8.0, 0.25
 """The official client's: the first wait, doubled each time up to the most, each cut by up to a quarter."""

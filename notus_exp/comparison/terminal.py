@@ -10,8 +10,8 @@ from typing import Any
 from notus_exp.comparison.per_prompt import unit
 from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
+from notus_exp.reporting.console import shorten
 from notus_exp.reporting.tables import Report, Table, number, p_value, span
-from notus_exp.run.display import shorten
 
 
 def study_report(comparison: dict[str, Any], out: Path) -> Report:

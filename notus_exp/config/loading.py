@@ -19,6 +19,7 @@ from notus_exp.config import schema
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.evaluations import HELD_OUT, JUDGED
 from notus_exp.config.ranges import check
+from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.machine.cuda import cuda_devices
 
@@ -139,9 +140,7 @@ def check_together(config: schema.Config) -> None:
     if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
         raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
     if isinstance(config.data, schema.Simulated):
-        from notus_exp.feedback.simulated import validate  # imports polars: not for --help and --cfg
-
-        validate(config.data)
+        check_simulated(config.data)
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")

@@ -85,6 +85,10 @@ class Pairs(FileData):
     source_column: Optional[str]
 
 
+SIMULATED_ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
+"""What the simulated annotators rate."""
+
+
 @dataclass
 class Simulated(Data):
     """A world whose true quality is known; see notus_exp/feedback/simulated/."""

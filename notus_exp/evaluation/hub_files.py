@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from notus_exp.disk.hashing import digest, file_digest
+from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
-from notus_exp.feedback.data_files import hub_commit
 
 HUB = re.compile(r"hf://(?P<kind>datasets|spaces|models)/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)")
 """A file on the hub: hf://datasets/OWNER/NAME@REVISION/PATH, as the hub's own file system writes it."""

@@ -8,7 +8,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from notus_exp.disk import files
 from notus_exp.errors import UserError
-from notus_exp.generation.answering import Answer, AnswerTurn, Conversation
+from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.generation.decoding import Decoding, Encoded, answer_all, end_tokens
 from notus_exp.models.encoding import encode_prompt
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders

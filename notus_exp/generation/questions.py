@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
@@ -14,30 +13,13 @@ from notus_exp.disk.hashing import prompt_id, uniform
 from notus_exp.evaluation.ifeval.checking import read_prompts
 from notus_exp.evaluation.question_files import read_alpaca_prompts, read_turns_questions
 from notus_exp.feedback.simulated import constraint_prompts, constraints
+from notus_exp.generation.conversation import Question
 from notus_exp.stages.settings import GenerationsSlice
 
 KEPT_APART = 4096
 """As many test prompts at least are never asked on validation, so that tuning may ask fewer prompts than the test."""
 VALIDATION_SEED = 2**32
 """Added to the seed that makes validation prompts: far from any seed that a user gives."""
-
-
-class Question(NamedTuple):
-    """One conversation to hold.
-
-    Attributes:
-        prompt_id: Of the first turn.
-        turns: The user's messages, in order; the model answers each with the earlier ones and its answers before it.
-        temperature: At which its answers are sampled; 0 is greedy.
-        category: The evaluation's own grouping, or "".
-        constraints: What a program can check in the answer, as JSON; "[]" where nothing is.
-    """
-
-    prompt_id: str
-    turns: tuple[str, ...]
-    temperature: float
-    category: str = ""
-    constraints: str = "[]"
 
 
 def read_questions(slice: GenerationsSlice, inputs: dict[str, Path], sources: dict[str, list[str]]) -> list[Question]:

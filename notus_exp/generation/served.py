@@ -6,13 +6,13 @@ import asyncio
 import json
 from pathlib import Path
 
+from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.config.schema import EndpointGeneration
 from notus_exp.disk import files
 from notus_exp.disk.files import append_line
 from notus_exp.errors import UserError
-from notus_exp.generation.answering import Answer, AnswerTurn, Conversation
-from notus_exp.judging.verdicts import Unanswered
+from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSlice
 

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from aiolimiter import AsyncLimiter
 
+from notus_exp.chat.messages import ChatBackend, Messages, Reply, Unanswered
 from notus_exp.config.schema import Judge
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.spending import Spending, forecast
-from notus_exp.judging.verdicts import ChatBackend, Messages, OnSpent, Progress, Reply, Unanswered
+from notus_exp.judging.verdicts import OnSpent, Progress
 
 PROGRESS_SECONDS = 0.5
 AGAIN = "what was answered is kept: the same command asks only for the rest"

@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from threading import Lock
 
+from notus_exp.chat.messages import Messages, Reply
 from notus_exp.config.schema import Judge
 from notus_exp.disk.database import Database
 from notus_exp.disk.hashing import digest
-from notus_exp.judging.verdicts import Messages, Reply
 
 
 def reply_key(judge: Judge, messages: Messages, top_logprobs: int | None) -> str:

@@ -8,6 +8,7 @@ from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notus_exp.chat.messages import ChatBackend, Reply
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.config.schema import Hardware, Judge
 from notus_exp.disk.hashing import uniform
@@ -25,13 +26,11 @@ from notus_exp.judging.templates import (
 from notus_exp.judging.verdicts import (
     MODEL_FIRST,
     REFERENCE_FIRST,
-    ChatBackend,
     Comparison,
     Grading,
     OnSpent,
     Progress,
     Prompted,
-    Reply,
     Verdict,
 )
 

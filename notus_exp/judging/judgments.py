@@ -12,7 +12,7 @@ import polars as pl
 from notus_exp.config.schema import Judge
 from notus_exp.disk.files import GENERATIONS, JUDGMENTS, VERDICT_CACHE
 from notus_exp.evaluation.question_files import read_alpaca_prompts, read_turns_questions, read_turns_references
-from notus_exp.generation.answering import read_conversations
+from notus_exp.generation.conversation import read_conversations
 from notus_exp.judging.judge import Judged, compare, grade
 from notus_exp.judging.verdicts import VERDICTS_SCHEMA, Comparison, Grading
 from notus_exp.stages.context import Context

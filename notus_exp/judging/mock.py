@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from notus_exp.chat.messages import Messages, OnDiscarded, Reply
 from notus_exp.disk.hashing import digest
 from notus_exp.judging.parsing import FIRST, SECOND
 from notus_exp.judging.spending import CHARACTERS_PER_TOKEN
-from notus_exp.judging.verdicts import Messages, OnDiscarded, Reply
 
 SNAPSHOT = "mock"
 RATING = "rating"

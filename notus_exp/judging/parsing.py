@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scipy.special import expit
 
-from notus_exp.judging.verdicts import Reply
+from notus_exp.chat.messages import Reply
 
 FIRST, SECOND = "m", "M"
 """The tokens that name the answer shown first and the one shown second."""

@@ -12,9 +12,10 @@ import torch
 from scipy.special import expit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from notus_exp.chat.messages import Messages
 from notus_exp.config.schema import Hardware, Judge
 from notus_exp.errors import UserError
-from notus_exp.judging.verdicts import Comparison, Grading, Messages, Progress, Verdict
+from notus_exp.judging.verdicts import Comparison, Grading, Progress, Verdict
 from notus_exp.models.pretrained import pick_device
 
 

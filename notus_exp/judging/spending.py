@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from notus_exp.chat.messages import Messages
 from notus_exp.config.schema import Judge
 from notus_exp.errors import UserError
-from notus_exp.judging.verdicts import Messages
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text, roughly: for the estimate alone."""

@@ -12,9 +12,10 @@ import jinja2
 from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from notus_exp.chat.messages import Messages
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError
-from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Comparison, Grading, Messages
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Comparison, Grading
 
 FOLDER = Path(__file__).parent / "templates"
 PAIRWISE = {

@@ -7,8 +7,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
-Messages = list[dict[str, str]]
-"""A chat: `role` and `content` of each message."""
+from notus_exp.chat.messages import Messages
 
 REFERENCE_FIRST, MODEL_FIRST = "reference_first", "model_first"
 """The two orders that a pair of answers can be shown in; "" where a judge sees no order."""
@@ -59,26 +58,6 @@ class Prompted(NamedTuple):
     messages: Messages
 
 
-class Reply(NamedTuple):
-    """What a chat model answered.
-
-    Attributes:
-        text: The message, "" where it is empty.
-        top_logprobs: Likeliest first tokens with their log-probs (nats); None where none were asked for or given.
-        snapshot: The model as the endpoint names it.
-        prompt_tokens: Tokens read, 0 where the endpoint does not say.
-        completion_tokens: Tokens written, 0 where the endpoint does not say.
-        finish_reason: "stop", "length", ...; "" where the endpoint does not say.
-    """
-
-    text: str
-    top_logprobs: list[tuple[str, float]] | None
-    snapshot: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str
-
-
 class Verdict(NamedTuple):
     """A judge's verdict on one request.
 
@@ -124,51 +103,8 @@ VERDICTS_SCHEMA = pl.Schema(
 )
 
 
-class Unanswered(Exception):  # noqa: N818 - the name says what happened to the request
-    """A request that got no valid answer although it was repeated.
-
-    Args:
-        reason: What happened, without any secret.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 OnSpent = Callable[[float, int], None]
 """Told what a request counts against the budget (USD) and its tokens, read and written; 0 tokens where nobody knows."""
-
-
-class OnDiscarded(Protocol):
-    """Told of an answer that was paid for and cannot be used, before the request is repeated."""
-
-    async def __call__(self, prompt_tokens: int | None, completion_tokens: int | None, *, again: bool) -> None:
-        """Count it.
-
-        Args:
-            prompt_tokens: Tokens read, None where the answer does not tell both numbers.
-            completion_tokens: Tokens written, likewise.
-            again: The request is repeated next; what this raises then ends it.
-        """
-        ...
-
-
-class ChatBackend(Protocol):
-    """Whoever answers a chat."""
-
-    async def ask(self, messages: Messages, on_discarded: OnDiscarded | None = None) -> Reply:
-        """Return the answer.
-
-        Args:
-            messages: The chat.
-            on_discarded: Awaited for every success whose body is no answer.
-
-        Raises:
-            Unanswered: No valid answer came, also not when asked again.
-            UserError: No request of this kind can succeed, such as with a wrong key.
-        """
-        ...
 
 
 class Progress(Protocol):

@@ -100,7 +100,7 @@ def _gguf_wheel(model: Model) -> ModelSources:
 
 
 def _hub(model: Model) -> ModelSources:
-    from notus_exp.feedback.data_files import hub_commit  # reaches for the hub's client: only where one is needed
+    from notus_exp.disk.hub import hub_commit  # reaches for the hub's client: only where one is needed
 
     if not model.hub_id:
         raise UserError("model.hub_id is null and model.kind=hub needs one", "model.hub_id=OWNER/NAME")

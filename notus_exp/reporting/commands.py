@@ -41,8 +41,8 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
         print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
         return 2
     # here and not above, so that --help answers at once
+    from notus_exp.reporting.console import make_console
     from notus_exp.reporting.tables import show
-    from notus_exp.run.display import make_console
 
     show(report, make_console(sys.stdout), as_json=as_json)
     for refused in report.refused:

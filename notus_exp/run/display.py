@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -43,23 +40,6 @@ HEADLINES = (
 """The metrics shown at the end of a run; the others are in run.json."""
 LINE_EVERY = 20.0
 """Seconds between lines of a running stage where standard error is no terminal."""
-
-
-LOG_WIDTH = 160
-"""Columns of the tables where there is no terminal to fit."""
-
-
-class _Console(Console):
-    """A console whose reader may stop reading, as `head` does, without that being a failure."""
-
-    def on_broken_pipe(self) -> None:
-        """Write to nowhere from here on."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def make_console(stream: TextIO) -> Console:
-    """Return a console on a stream; where that is no terminal, tables are `LOG_WIDTH` wide."""
-    return _Console(file=stream, width=None if stream.isatty() else LOG_WIDTH)
 
 
 class Display:
@@ -185,11 +165,3 @@ def _verdict(difference: dict[str, Any] | None) -> str:
     if difference["high"] < 0:
         return "lower"
     return "not distinguishable"
-
-
-def shorten(path: Path) -> str:
-    """Return a path relative to the working directory where it lies below it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -14,10 +14,11 @@ from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER
 from notus_exp.errors import UserError
-from notus_exp.machine.cuda import launch_command
+from notus_exp.reporting.console import shorten
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import MARKS, Job, execute
+from notus_exp.run.launch import launch_command
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.sources import UNRESOLVED, resolve
@@ -58,7 +59,7 @@ class Run:
             manifest = self.store.find(node.stage.name, node.key)
             started = STAGES[node.stage].resumable and self.store.partial(node.stage.name, node.key).exists()
             state = "reuse" if manifest else "continue" if started else "run"
-            path = display.shorten(self.store.path(node.stage.name, node.key))
+            path = shorten(self.store.path(node.stage.name, node.key))
             rows.append(display.StageRow(node.name, state, manifest.seconds if manifest else None, path))
         out.print(display.stages_table(rows))
         hardware, dpo = self.config.hardware, self.config.dpo
@@ -181,7 +182,7 @@ class Run:
         rows = []
         for name, stage in record.stages().items():
             state = "reused" if stage["reused"] else "made"
-            rows.append(display.StageRow(name, state, stage["seconds"], display.shorten(Path(stage["path"]))))
+            rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
         self.console.print(display.stages_table(rows))
         for note in record.notes():
             self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Any
 from notus_exp.config.evaluations import JUDGED
 from notus_exp.config.schema import Config, FileData, Judge, Stage
 from notus_exp.disk.hashing import digest, file_digest
+from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
 from notus_exp.evaluation.hub_files import content_digest, locate
 from notus_exp.feedback import data_files as feedback_sources
@@ -126,7 +127,7 @@ def _reward_model(judge: Judge, only_shown: bool) -> str:
     folder = Path(judge.model).expanduser()
     if folder.is_dir():
         return model_sources.folder_digest(folder)
-    commit = feedback_sources.hub_commit(judge.model, judge.revision, "model")
+    commit = hub_commit(judge.model, judge.revision, "model")
     if commit is None and not only_shown:
         raise UserError(
             f"judge.model={judge.model} is no folder, and the hub cannot be reached",

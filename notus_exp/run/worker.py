@@ -17,9 +17,9 @@ from notus_exp.disk.events import Event, parse
 from notus_exp.disk.files import JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
 from notus_exp.errors import UserError
 from notus_exp.machine import devices
-from notus_exp.machine.cuda import launch_command
-from notus_exp.run import display
+from notus_exp.reporting.console import shorten
 from notus_exp.run.execution import Job
+from notus_exp.run.launch import launch_command
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
 
 POLL_SECONDS = 0.5
@@ -73,7 +73,7 @@ def _failure(code: int, job: Job, folder: Path) -> UserError:
     store = ArtifactStore(job.artifacts)
     unfinished = [node.name for node in job.nodes if store.find(node.stage.name, node.key) is None]
     where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
-    log = display.shorten(folder / WORKER_LOG)
+    log = shorten(folder / WORKER_LOG)
     path = folder / WORKER_ERROR
     if not path.exists():
         reason = f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"

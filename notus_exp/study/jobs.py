@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp import task
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config
+from notus_exp.run import outcome
 from notus_exp.run.pipeline import Run
 from notus_exp.study import launchers
 
@@ -71,7 +71,7 @@ class Jobs:
         own = copy.deepcopy(composed)
         with read_write(own), open_dict(own):
             del own["hydra"]
-        return task.load(own, chosen, overrides)
+        return outcome.load(own, chosen, overrides)
 
     def plan(self, overrides: Sequence[str]) -> Run:
         """Return the run that these overrides describe, planned and not started.

@@ -24,15 +24,15 @@ from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import is_known, known_metrics
+from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.tables import show as show_report
-from notus_exp.run.display import make_console, shorten
+from notus_exp.run.outcome import disk_errors
 from notus_exp.study import planned as plans
 from notus_exp.study import study_json as record
 from notus_exp.study import tuning
 from notus_exp.study.definition import Arm, Definition, define, quoted
 from notus_exp.study.jobs import Jobs
 from notus_exp.study.planned import Budget, Launched, Planned
-from notus_exp.task import disk_errors
 
 
 def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, arguments: Sequence[str]) -> None:

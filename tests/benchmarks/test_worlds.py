@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from notus_exp.comparison.words import ALIKE, HIGHER, LOWER, UNKNOWN
+from notus_exp.config.schema import SIMULATED_ASPECTS
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.feedback.simulated import ASPECTS
 from support.curation_tables import completion, prompt, table
 from support.places import ROOT
 
@@ -70,7 +70,7 @@ def test_a_chosen_response_is_judged_by_the_true_quality_alone():
             completion("c", 2, 2, 2, 2, overall=3),
             completion("d", 5, 5, 5, 5, overall=9),  # never rejected: not strictly worse
         ),
-        aspects=[*ASPECTS],
+        aspects=[*SIMULATED_ASPECTS],
     ).filter(~((pl.col("response") == "d") & (pl.col("row") == 3)))
     feedback = feedback.with_columns(latent_quality=pl.Series([0.9, 0.1, 0.3, 0.7, 0.6, 0.6, 0.5, 0.2, 0.4]))
     agree, differ, equal, second = map(prompt_id, ("agree", "differ", "equal", "second"))

@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notus_exp.config.schema import Simulated
+from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
 from notus_exp.disk import hashing
 from notus_exp.errors import UserError
 from notus_exp.feedback import simulated
-from notus_exp.feedback.simulated import ASPECTS, annotators, constraint_prompts, make_world, simulate
+from notus_exp.feedback.simulated import annotators, constraint_prompts, make_world, simulate
 from notus_exp.feedback.simulated.answers import COMMAS, FILLERS, HEDGES, HOLLOW, answer
 from notus_exp.feedback.simulated.constraints import CHECKERS, follows, words
 from notus_exp.feedback.simulated.draws import WORLD, Draws
@@ -134,7 +134,7 @@ def test_instruction_following_is_what_the_checkers_measure(default_world):
     for prompt, answers in zip(world.prompts, world.answers, strict=True):
         for one in answers:
             measured = sum(follows(constraint, one.response) for constraint in prompt.constraints)
-            assert one.qualities[ASPECTS.index("instruction_following")] == measured / len(prompt.constraints)
+            assert one.qualities[SIMULATED_ASPECTS.index("instruction_following")] == measured / len(prompt.constraints)
 
 
 @pytest.mark.parametrize("skill", [0.2, 0.5, 0.9])
@@ -251,13 +251,13 @@ def test_scores_of_one_are_written_as_ten_at_the_rate_and_the_critique_still_say
 
 def test_missing_labels_come_at_their_rates_and_the_others_are_whole_numbers_in_range(default_world):
     table = simulate(spec(prompts=2000, missing_rate=0.1, overall_missing_rate=0.3))
-    for aspect in ASPECTS:
+    for aspect in SIMULATED_ASPECTS:
         ratings = table[f"rating_{aspect}"]
         assert ratings.null_count() / table.height == pytest.approx(0.1, abs=0.015)
         assert {*ratings.drop_nulls()} == {1.0, 2.0, 3.0, 4.0, 5.0}
     assert table["overall_score"].null_count() / table.height == pytest.approx(0.3, abs=0.02)
     assert {*table["overall_score"].drop_nulls()} == {float(score) for score in range(1, 11)}
-    assert not any(default_world[2][f"rating_{aspect}"].is_nan().any() for aspect in ASPECTS)
+    assert not any(default_world[2][f"rating_{aspect}"].is_nan().any() for aspect in SIMULATED_ASPECTS)
 
 
 def test_the_critique_names_the_weakest_aspect():
@@ -280,7 +280,7 @@ def choices(table, world):
         wanted = (draw * tied.sum(axis=1)).astype(int)
         return (np.cumsum(tied, axis=1) > wanted[:, None]).argmax(axis=1)
 
-    average = table.select(pl.mean_horizontal(*(f"rating_{aspect}" for aspect in ASPECTS))).to_series()
+    average = table.select(pl.mean_horizontal(*(f"rating_{aspect}" for aspect in SIMULATED_ASPECTS))).to_series()
     return best(average), best(table["overall_score"]), average.to_numpy().reshape(truth.shape), truth
 
 
@@ -306,7 +306,7 @@ def test_by_default_pairs_are_informative_and_differ_in_constraint_following(def
     some = worse.any(axis=1)
     assert some.mean() > 0.98
     assert (truth[rows, chosen] > truth[rows, rejected])[some].mean() > 0.85
-    kept_all = world.qualities()[:, :, ASPECTS.index("instruction_following")] == 1
+    kept_all = world.qualities()[:, :, SIMULATED_ASPECTS.index("instruction_following")] == 1
     assert kept_all[rows, chosen][some].mean() >= 0.75
     assert kept_all[rows, rejected][some].mean() <= 0.40
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from notus_exp.chat.messages import Reply, Unanswered
 from notus_exp.errors import UserError
 from notus_exp.judging.asking import ask_all
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.spending import Spending, forecast
-from notus_exp.judging.verdicts import Reply, Unanswered
 from support.judges import judge
 
 

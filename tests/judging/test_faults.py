@@ -15,12 +15,12 @@ import openai
 import pytest
 
 from notus_exp.chat import openai_chat
+from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import NO_KEY, OpenAIChat, backoff, read_body
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.judge import compare
 from notus_exp.judging.templates import comparison_messages, load_comparison_template
-from notus_exp.judging.verdicts import Unanswered
 from support.fault_server import FAULTS, SNAPSHOT, FaultServer, token
 from support.judges import judge, pair
 from support.places import ROOT

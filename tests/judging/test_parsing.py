@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notus_exp.chat.messages import Reply
 from notus_exp.judging.parsing import parse_comparison, parse_grading, parse_logprobs, parse_rating
-from notus_exp.judging.verdicts import Reply
 from support.places import REPLAY
 
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")

@@ -13,15 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.config.schema import Simulated
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
+from notus_exp.errors import UserError
 from notus_exp.feedback.simulated.annotators import annotate
-from notus_exp.feedback.simulated.answers import ASPECTS, Answer, answer
+from notus_exp.feedback.simulated.answers import Answer, answer
 from notus_exp.feedback.simulated.constraints import Constraint
 from notus_exp.feedback.simulated.draws import UNSEEN, WORLD, Draws
 from notus_exp.feedback.simulated.prompts import Prompt, first_kind, make_prompt
-
-__all__ = ["ASPECTS", "ConstraintPrompt", "World", "constraint_prompts", "make_world", "simulate", "validate"]
 
 SOURCE = "simulated"
 _FEWEST, _MOST = 1, 2
@@ -51,7 +49,7 @@ class World(NamedTuple):
     answers: list[list[Answer]]
 
     def qualities(self) -> np.ndarray:
-        """Return the true qualities, shape (n, k, 4), in the order of `ASPECTS`."""
+        """Return the true qualities, shape (n, k, 4), in the order of `SIMULATED_ASPECTS`."""
         return np.array([[one.qualities for one in answers] for answers in self.answers])
 
 
@@ -59,11 +57,7 @@ def simulate(spec: Simulated) -> pl.DataFrame:
     """Return the completions table of a simulated world (docs/architecture.md), with `latent_quality`.
 
     `latent_quality` is the mean of the four true qualities, whichever aspects are rated.
-
-    Raises:
-        UserError: A setting is out of range or contradicts another, or an aspect is unknown.
     """
-    validate(spec)
     world = make_world(spec)
     qualities = world.qualities()
     labels = annotate(qualities, spec)
@@ -71,7 +65,7 @@ def simulate(spec: Simulated) -> pl.DataFrame:
     number = np.arange(spec.prompts)
     answers = [one.response for answers in world.answers for one in answers]
     ratings = {
-        f"rating_{aspect}": pl.Series(labels.ratings[:, :, ASPECTS.index(aspect)].ravel(), nan_to_null=True)
+        f"rating_{aspect}": pl.Series(labels.ratings[:, :, SIMULATED_ASPECTS.index(aspect)].ravel(), nan_to_null=True)
         for aspect in spec.aspects
     }
     return pl.DataFrame(
@@ -138,26 +132,3 @@ def constraint_prompts(number: int, seed: int, exclude: Collection[str]) -> list
 def _candidates(seed: int, index: int) -> Iterator[Prompt]:
     kind = first_kind(seed, UNSEEN, index)
     return (make_prompt(Draws(UNSEEN, attempt, index, seed), kind, _FEWEST, _MOST) for attempt in range(_ATTEMPTS))
-
-
-def validate(spec: Simulated) -> None:
-    """Check what the ranges of single settings do not say.
-
-    Raises:
-        UserError: Naming the key, its value and the remedy.
-    """
-    if spec.min_constraints > spec.max_constraints:
-        raise UserError(
-            f"data.min_constraints={spec.min_constraints} is more than data.max_constraints={spec.max_constraints}",
-            "raise data.max_constraints or lower data.min_constraints",
-        )
-    if len(spec.skills) < 2:
-        raise UserError(f"data.skills has {len(spec.skills)} model(s)", "give at least two, such as {a: 0.9, b: 0.5}")
-    for model, skill in spec.skills.items():
-        if not 0 <= skill <= 1:
-            raise UserError(f"data.skills.{model}={skill} is no probability", "give a number from 0 to 1")
-    for aspect in spec.aspects:
-        if aspect not in ASPECTS:
-            raise UserError(f"data.aspects: '{aspect}' is not simulated", did_you_mean(aspect, ASPECTS))
-    if len({*spec.aspects}) < len(spec.aspects):
-        raise UserError(f"data.aspects names one twice: {spec.aspects}", "name each aspect once")

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from notus_exp.config.schema import Simulated
-from notus_exp.feedback.simulated.answers import ASPECTS
+from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
 from notus_exp.feedback.simulated.draws import ANNOTATORS, generator
 
 _RATINGS, _OVERALL, _RATING_MISSING, _OVERALL_MISSING, _INVERTED, _WORDING = range(6)
@@ -38,7 +37,7 @@ class Labels(NamedTuple):
     """What annotators wrote, for n prompts with k answers each; NaN where missing.
 
     Attributes:
-        ratings: Shape (n, k, 4): whole numbers from 1 to 5 in the order of `ASPECTS`.
+        ratings: Shape (n, k, 4): whole numbers from 1 to 5 in the order of `SIMULATED_ASPECTS`.
         overall: Shape (n, k): whole numbers from 1 to 10.
         critiques: n * k texts, prompt by prompt.
     """
@@ -57,7 +56,7 @@ def annotate(qualities: np.ndarray, spec: Simulated) -> Labels:
     position of the answer alone, so that the labels of the first prompts stay when prompts are added.
 
     Args:
-        qualities: True qualities in [0, 1], shape (n, k, 4), in the order of `ASPECTS`.
+        qualities: True qualities in [0, 1], shape (n, k, 4), in the order of `SIMULATED_ASPECTS`.
         spec: The noise settings and the seed.
     """
     n, k, aspects = qualities.shape
@@ -98,7 +97,7 @@ def _critiques(ratings: np.ndarray, seen: np.ndarray, wording: np.ndarray) -> li
     texts = []
     for index, score in enumerate(seen.ravel().tolist()):
         verdict = "strong" if score >= 8 else "fair" if score >= 4 else "poor"
-        remarks = WEAKNESSES[ASPECTS[weakest[index]]] if noticed[index] else REASONS[verdict]
+        remarks = WEAKNESSES[SIMULATED_ASPECTS[weakest[index]]] if noticed[index] else REASONS[verdict]
         link = ", although" if verdict == "strong" and noticed[index] else ":"
         texts.append(f"{VERDICTS[verdict][int(first[index] * 3)]}{link} {remarks[int(second[index] * 2)]}.")
     return texts

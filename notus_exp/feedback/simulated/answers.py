@@ -17,9 +17,6 @@ from notus_exp.feedback.simulated.draws import Draws
 from notus_exp.feedback.simulated.prompts import BEGINNINGS, ENDINGS, JSON_KEYS, Prompt
 from notus_exp.feedback.simulated.topics import Topic, topics
 
-ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
-"""What qualities and ratings are about, in the order of every array of them."""
-
 _MOST = 4
 """Statements in an answer, at most."""
 _ATTEMPTS = 12
@@ -46,7 +43,7 @@ COMMAS = ("Well, {}.", "{}, of course.", "{}, as you know.", "Yes, {}.")
 
 
 class Answer(NamedTuple):
-    """A response and its true qualities, each in [0, 1], in the order of `ASPECTS`."""
+    """A response and its true qualities, each in [0, 1], in the order of `SIMULATED_ASPECTS`."""
 
     response: str
     qualities: tuple[float, float, float, float]

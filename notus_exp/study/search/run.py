@@ -17,7 +17,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
-from notus_exp.run.display import shorten
+from notus_exp.reporting.console import shorten
 from notus_exp.run.pipeline import Run
 from notus_exp.study.definition import quoted
 from notus_exp.study.jobs import Ended, Jobs

@@ -1,0 +1,78 @@
+"""From a composed config to a checked one, and how a run ended: what a single run and a study's runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import check_overrides
+from notus_exp.config.schema import Config
+from notus_exp.errors import UserError
+
+HIDDEN_GROUPS = ("hydra/", "study")
+"""Groups that are no choice about what a run computes."""
+
+
+DISK_HINT = "mend that, or give another output_dir=FOLDER; finished stages are kept"
+
+
+@dataclass
+class Outcome:
+    """How a run ended: the folder it left, or the expected error that stopped it. Hydra hands it back unchanged.
+
+    Attributes:
+        folder: Of a run that finished.
+        error: Why it did not.
+        pruned: Why its study ended it.
+    """
+
+    folder: str | None = None
+    error: UserError | None = None
+    pruned: str | None = None
+
+
+@contextmanager
+def disk_errors(output_dir: str) -> Iterator[None]:
+    """Turn what a full disk or an unusable folder raises into an error that says so.
+
+    Raises:
+        UserError: In the place of an OSError, or of what Polars makes of one.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or f"below output_dir={output_dir}"
+        raise UserError(f"{error.strerror or error}: {where}", DISK_HINT) from error
+    except Exception as error:
+        # Polars has no error of its own for a full disk.
+        if type(error).__module__.startswith("polars") and "IO error" in str(error):
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{reason}: below output_dir={output_dir}", DISK_HINT) from error
+        raise
+
+
+def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[Config, dict[str, str]]:
+    """Check a composed config and return it with the option chosen of each group.
+
+    Args:
+        composed: Without Hydra's own part.
+        chosen: Option per group, Hydra's groups among them.
+        overrides: Those of the task, as given.
+
+    Raises:
+        UserError: For anything that the config must not say.
+    """
+    choices: dict[str, Any] = {
+        group: choice for group, choice in chosen.items() if choice is not None and not group.startswith(HIDDEN_GROUPS)
+    }
+    config = configuration.load(composed)
+    configuration.check_choices(config, choices)
+    evaluations = configuration.chosen_evaluations(config)
+    choices["evaluation"] = ",".join(evaluations)
+    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, judge=config.judge.name)
+    return config, choices
