@@ -116,10 +116,10 @@ def settings() -> Any:
         Split,
         TopTies,
     )
-    from notus_exp.stages.settings import PairsSlice
+    from notus_exp.stages.settings import PairsSettings
 
     none = Contamination([], None, 8, 0.5)
-    return PairsSlice(
+    return PairsSettings(
         aspects=ASPECTS,
         repair=Repair("none", 2.0, 4.0, Ambiguous.drop),
         selection=Selection("average", None, {}, TopTies.first),

@@ -42,7 +42,7 @@ from notus_exp.feedback.simulated import simulate
 from notus_exp.inference.crossed import contrast, crossed_mean
 from notus_exp.inference.multiplicity import adjust
 from notus_exp.inference.paired import equivalence
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 
 Tables = Mapping[str, Array]
 """Arm -> seeds by prompts."""
@@ -132,7 +132,7 @@ def truly_chosen(feedback: pl.DataFrame, config: Config, seed: int) -> dict[str,
         config: Of the arm.
         seed: Moves random rejection.
     """
-    spec = PairsSlice(
+    spec = PairsSettings(
         config.data.aspects, config.repair, config.selection, config.rejected, config.filters, [], config.split, seed
     )
     key = ["prompt_id", "row"]

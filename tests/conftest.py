@@ -71,7 +71,7 @@ def smollm2_folder(tmp_path_factory):
     from notus_exp.models import base_model
     from notus_exp.models import model_files as sources
     from notus_exp.stages.context import Context
-    from notus_exp.stages.settings import BaseModelSlice
+    from notus_exp.stages.settings import BaseModelSettings
 
     model = Model(name="smollm2_135m", kind="gguf_wheel", hub_id=None, revision="main", path=None, system_prompt="")
     try:
@@ -80,5 +80,5 @@ def smollm2_folder(tmp_path_factory):
         pytest.skip(str(error))
     out = tmp_path_factory.mktemp("smollm2")
     nowhere = Context(EventWriter("base_model", out / "events.jsonl"), None, out, {"model": found.files})
-    base_model.run(BaseModelSlice(model, found.digest), {}, out, nowhere)
+    base_model.run(BaseModelSettings(model, found.digest), {}, out, nowhere)
     return out / "model"

@@ -27,7 +27,7 @@ EVALUATIONS = (*ANSWERING, "preferences", "lm_eval")
 VALIDATION, TEST = "validation", "test"
 
 _ARMS_OWN = ("precision", "endpoint_model")
-"""What slices of evaluations hold that belongs to an arm: its recipe's precision and the served policy's name."""
+"""What settings of evaluations hold that belongs to an arm: its recipe's precision and the served policy's name."""
 _REMEDY = "compare runs that were evaluated alike: put the key into no arm, and give the study's command again"
 _MISSING = object()
 
@@ -136,22 +136,22 @@ def _split_of(run: dict[str, Any]) -> str:
 
 
 def _evaluations(folder: Path, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return evaluation -> all that decides what its values mean, from the slices that the stages were given."""
-    slice_ = _slice(folder, run, "evaluation")
+    """Return evaluation -> all that decides what its values mean, from the settings that the stages were given."""
+    settings = _slice(folder, run, "evaluation")
     found: dict[str, dict[str, Any]] = {}
     for name in EVALUATIONS:
-        if slice_.get(name) is None:
+        if settings.get(name) is None:
             continue
         way: dict[str, Any] = {
-            "settings": slice_[name],
-            "files": {key: digest for key, digest in slice_.get("files", {}).items() if key.startswith(f"{name}.")},
+            "settings": settings[name],
+            "files": {key: digest for key, digest in settings.get("files", {}).items() if key.startswith(f"{name}.")},
         }
         if name in ANSWERING:
             way["answers"] = _slice(folder, run, f"generations_{name}")
         if name in JUDGED:
             way["judge"] = _judge(folder, run, name)
         if name == "preferences":
-            way |= {"scored": _slice(folder, run, "reference_scored"), "aspects": slice_["aspects"]}
+            way |= {"scored": _slice(folder, run, "reference_scored"), "aspects": settings["aspects"]}
             way["labellings"] = run["stages"]["evaluation"]["facts"].get("labellings")
         if name == "lm_eval":
             way["questions"] = _slice(folder, run, "benchmarks")
@@ -165,24 +165,24 @@ def _slice(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
         return {}
     path = artifact(folder, run, node) / MANIFEST
     try:
-        slice_: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["slice"]
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["slice"]
     except FileNotFoundError as error:
         raise UserError(
             f"run {run['run_id']} is finished, but its artifact {path.parent.name} is gone",
             "delete its folder in runs/ and give the study's command again: it makes what is missing",
         ) from error
-    return {key: value for key, value in slice_.items() if key not in _ARMS_OWN}
+    return {key: value for key, value in settings.items() if key not in _ARMS_OWN}
 
 
 def _judge(folder: Path, run: dict[str, Any], evaluation: str) -> dict[str, Any]:
     """Return the judge's settings, its files and the snapshots that it named itself, for base and policy together."""
-    slice_ = _slice(folder, run, f"judgments_{evaluation}")
+    settings = _slice(folder, run, f"judgments_{evaluation}")
     snapshots: set[str] = set()
     for node in (f"judgments_{evaluation}", f"judgments_{evaluation}_base"):
         if node in run["stages"]:
             path = artifact(folder, run, node) / JUDGMENTS
             snapshots |= set(pl.read_parquet(path, columns=["snapshot"])["snapshot"].drop_nulls()) - {""}
-    return {**slice_.get("judge", {}), "files": slice_.get("files", {}), "snapshots": sorted(snapshots)}
+    return {**settings.get("judge", {}), "files": settings.get("files", {}), "snapshots": sorted(snapshots)}
 
 
 def _apart(ways: Mapping[tuple[str, int], dict[str, Any]], metric: str) -> Iterator[tuple[str, str]]:

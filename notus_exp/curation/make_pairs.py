@@ -14,7 +14,7 @@ from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
 from notus_exp.disk.files import COMPLETIONS, CURATION_HTML, CURATION_JSON, PAIRS
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 
 UNREAD = ("critique",)
 """Columns of the completions table that neither curation nor its report reads; UltraFeedback's are large."""
@@ -25,11 +25,11 @@ def write_pairs(pairs: pl.DataFrame, path: Path) -> None:
     pairs.write_parquet(path, compression="snappy")
 
 
-def run(slice: PairsSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Curate the feedback.
 
     Args:
-        slice: The settings that the stage's key hashes.
+        settings: The settings that the stage's key hashes.
         inputs: `feedback`: the folder with completions.parquet.
         out: Gets pairs.parquet, curation.json and curation.html.
         context: `sources["contamination"]` holds the paths of the benchmark files.
@@ -44,13 +44,13 @@ def run(slice: PairsSlice, inputs: dict[str, Path], out: Path, context: Context)
     columns = [name for name in pl.read_parquet_schema(path) if name not in UNREAD]
     completions = pl.read_parquet(path, columns=columns)
     files = [Path(file) for file in context.sources.get("contamination", [])]
-    benchmark = [text for file in files for text in read_prompts(file, slice.filters.contamination.field)]
+    benchmark = [text for file in files for text in read_prompts(file, settings.filters.contamination.field)]
     context.events.progress(1, 4)
-    curated = curate(completions, slice, benchmark)
+    curated = curate(completions, settings, benchmark)
     context.events.progress(2, 4, pairs=curated.pairs.height)
     write_pairs(curated.pairs, out / PAIRS)
     context.events.progress(3, 4, pairs=curated.pairs.height)
-    summary = summarise(completions, slice, curated, benchmark)
+    summary = summarise(completions, settings, curated, benchmark)
     text = json.dumps(summary.numbers, indent=2, ensure_ascii=False, allow_nan=False)
     (out / CURATION_JSON).write_text(text + "\n", encoding="utf-8")
     (out / CURATION_HTML).write_text(render(summary), encoding="utf-8")

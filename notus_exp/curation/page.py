@@ -16,7 +16,7 @@ from notus_exp.curation import plots
 from notus_exp.curation.pairs import Curated
 from notus_exp.curation.strategies import LATENT, Comparison, agreement, compare, truth
 from notus_exp.disk.hashing import uniform
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 
 SAMPLES = 10
 MOST_BARS = 20
@@ -42,7 +42,7 @@ class Summary(NamedTuple):
 
 
 def summarise(
-    completions: pl.DataFrame, spec: PairsSlice, curated: Curated, contamination: Sequence[str] = ()
+    completions: pl.DataFrame, spec: PairsSettings, curated: Curated, contamination: Sequence[str] = ()
 ) -> Summary:
     """Compute everything that the report shows. `latent_quality` is read here, after the pairs are made.
 

@@ -18,7 +18,7 @@ from notus_exp.curation.split import assign, moved_to_train
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
 from notus_exp.feedback.table import CONVERSATION
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 
 
 class Curated(NamedTuple):
@@ -42,7 +42,7 @@ class Attempt(NamedTuple):
     dropped: dict[str, int]
 
 
-def curate(completions: pl.DataFrame, spec: PairsSlice, contamination: Sequence[str] = ()) -> Curated:
+def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequence[str] = ()) -> Curated:
     """Make preference pairs.
 
     A prompt's pair depends on that prompt's completions and the settings alone. Three rules look across prompts:
@@ -85,7 +85,9 @@ def curate(completions: pl.DataFrame, spec: PairsSlice, contamination: Sequence[
     return Curated(_assemble(table, prompts.filter(pl.col("rule").is_null())), counts)
 
 
-def attempt_pairs(candidates: Candidates, score: pl.Expr, spec: PairsSlice, min_margin: float | None = None) -> Attempt:
+def attempt_pairs(
+    candidates: Candidates, score: pl.Expr, spec: PairsSettings, min_margin: float | None = None
+) -> Attempt:
     """Make the pairs of one strategy from the candidates.
 
     Args:
@@ -107,7 +109,7 @@ def attempt_pairs(candidates: Candidates, score: pl.Expr, spec: PairsSlice, min_
     return Attempt(chosen, kept["group"], dropped)
 
 
-def _charge(candidates: Candidates, attempt: Attempt, spec: PairsSlice) -> pl.DataFrame:
+def _charge(candidates: Candidates, attempt: Attempt, spec: PairsSettings) -> pl.DataFrame:
     """Return every prompt of the table with its split, its pair if it has one, and the rule that took it if not."""
     prompts = candidates.prompts.with_columns(split=assign(candidates.prompts["prompt_id"], spec.split))
     prompts = prompts.join(attempt.prompts.rename({"rule": "pair_rule"}), on="group", how="left", maintain_order="left")

@@ -17,7 +17,7 @@ from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import CRITIQUE, labelling_expr, labellings, score_expr
 from notus_exp.disk.hashing import uniform
 from notus_exp.inference.estimates import share_estimate
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 
 LATENT = "latent_quality"
 MOST_PROMPTS = 20_000
@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
     sampled: bool
 
 
-def strategies(completions: pl.DataFrame, spec: PairsSlice) -> list[Strategy]:
+def strategies(completions: pl.DataFrame, spec: PairsSettings) -> list[Strategy]:
     """Return the strategies for which the feedback has any score.
 
     They are the critique as it is, the critique repaired, the average, each aspect, and the run's own where it is a
@@ -72,7 +72,7 @@ def strategies(completions: pl.DataFrame, spec: PairsSlice) -> list[Strategy]:
     return [way for way in found if not completions.select(way.score.is_null().all()).item()]
 
 
-def compare(completions: pl.DataFrame, spec: PairsSlice, benchmark: Sequence[str]) -> Comparison:
+def compare(completions: pl.DataFrame, spec: PairsSettings, benchmark: Sequence[str]) -> Comparison:
     """Let every strategy choose, under the run's filters on prompts and completions, ties and rejection.
 
     Rules on the size of things are left out (`min_margin`, whose unit differs between strategies, `valid_under` and
@@ -147,7 +147,7 @@ def share(successes: int, number: int) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in estimate.items()}  # only NaN differs from itself
 
 
-def _own_label(spec: PairsSlice) -> str:
+def _own_label(spec: PairsSettings) -> str:
     labels = {
         "critique": _critique(spec.repair),
         "per_aspect": spec.selection.aspect or "",

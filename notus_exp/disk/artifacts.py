@@ -25,8 +25,8 @@ class Manifest:
 
     Attributes:
         stage: Name of the stage.
-        key: Full sha256 of stage, version, slice and input keys.
-        slice: The settings that the stage was given.
+        key: Full sha256 of stage, version, settings and input keys.
+        settings: The settings that the stage was given.
         inputs: Input node name -> key.
         versions: Library versions that the key includes.
         facts: Counts that the stage returned.
@@ -36,7 +36,7 @@ class Manifest:
 
     stage: str
     key: str
-    slice: dict[str, Any]
+    settings: dict[str, Any]
     inputs: dict[str, str]
     versions: dict[str, str]
     facts: dict[str, Any] = field(default_factory=dict)
@@ -44,9 +44,11 @@ class Manifest:
     files: dict[str, int] = field(default_factory=dict)
 
 
-def make_key(stage: str, version: int, slice_: dict[str, Any], inputs: dict[str, str], versions: dict[str, str]) -> str:
+def make_key(
+    stage: str, version: int, settings: dict[str, Any], inputs: dict[str, str], versions: dict[str, str]
+) -> str:
     """Return the sha256 that names an artifact: of everything that may change its content."""
-    return digest({"stage": stage, "version": version, "slice": slice_, "inputs": inputs, "versions": versions})
+    return digest({"stage": stage, "version": version, "slice": settings, "inputs": inputs, "versions": versions})
 
 
 class ArtifactStore:
@@ -75,10 +77,11 @@ class ArtifactStore:
         """
         folder = self.path(stage, key)
         try:
-            manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+            content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = Manifest(settings=content.pop("slice"), **content)
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise UserError(f"{folder / MANIFEST} cannot be read", f"delete {folder} and run again") from error
         for name, size in manifest.files.items():
             if not (folder / name).exists() or (folder / name).stat().st_size != size:
@@ -123,7 +126,8 @@ class ArtifactStore:
                 for path in sorted(partial.rglob("*"))
                 if path.is_file() and path.name != MANIFEST
             }
-            write_json(partial / MANIFEST, asdict(manifest))
+            content = asdict(manifest)
+            write_json(partial / MANIFEST, {"slice": content.pop("settings"), **content})
             partial.rename(final)
             _sync(self.root)
             return manifest, True

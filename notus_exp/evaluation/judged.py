@@ -17,25 +17,25 @@ from notus_exp.evaluation.part import Part
 from notus_exp.evaluation.question_files import read_alpaca_prompts
 from notus_exp.inference.estimates import Estimate
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import EvaluationSlice
+from notus_exp.stages.settings import EvaluationSettings
 
 SIDES = {"": "policy", "base/": "base"}
 """Prefix of a side's metrics -> the name of its files."""
 
 
-def alpaca_eval_part(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+def alpaca_eval_part(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
     """Measure win rates, and write files that AlpacaEval's own tools read, a folder a side.
 
     Args:
-        slice: With `alpaca_eval`.
+        settings: With `alpaca_eval`.
         inputs: `judgments_alpaca_eval`, `generations_alpaca_eval`, and the same of the base model (`..._base`).
         out: Gets alpaca_eval/<policy or base>/ with model_outputs.json, annotations.json and leaderboard.csv.
         context: `sources` has the prompts with reference answers and, where given, difficulties and a leaderboard.
     """
-    assert slice.alpaca_eval is not None
+    assert settings.alpaca_eval is not None
     references = _references(Path(context.sources["alpaca_eval.prompts"][0]))
     verdicts = _verdicts(inputs, "alpaca_eval")
-    facts, note = _failures(verdicts, "alpaca_eval", slice.max_failure_rate)
+    facts, note = _failures(verdicts, "alpaca_eval", settings.max_failure_rate)
     tables = {}
     for prefix, side in SIDES.items():
         combined = alpaca.combine_orders(verdicts[prefix])
@@ -53,26 +53,26 @@ def alpaca_eval_part(slice: EvaluationSlice, inputs: dict[str, Path], out: Path,
     metrics = alpaca.estimates(tables[""], tables["base/"])
     notes: list[str] = []
     for prefix, side in SIDES.items():
-        controlled, reason = _length_controlled(tables[prefix], slice, context)
+        controlled, reason = _length_controlled(tables[prefix], settings, context)
         if controlled is not None:
             metrics[f"{prefix}alpaca_eval/length_controlled_win_rate"] = controlled
         notes += [f"{side}: {reason}"] if reason else []
-        _write_files(out / "alpaca_eval" / side, tables[prefix], slice, side, controlled)
-    place, words = _place(metrics["alpaca_eval/win_rate"], slice, context)
+        _write_files(out / "alpaca_eval" / side, tables[prefix], settings, side, controlled)
+    place, words = _place(metrics["alpaca_eval/win_rate"], settings, context)
     return Part(metrics, {**facts, **place}, samples, [*notes, *words])
 
 
-def mt_bench_part(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+def mt_bench_part(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
     """Measure ratings per turn and category, and draw the radar plot of policy and base.
 
     Args:
-        slice: With `mt_bench`.
+        settings: With `mt_bench`.
         inputs: `judgments_mt_bench`, `generations_mt_bench`, and the same of the base model (`..._base`).
         out: Gets mt_bench.svg.
         context: Not read.
     """
     verdicts = _verdicts(inputs, "mt_bench")
-    facts, note = _failures(verdicts, "mt_bench", slice.max_failure_rate)
+    facts, note = _failures(verdicts, "mt_bench", settings.max_failure_rate)
     asked, rated = {}, {}
     for prefix in SIDES:
         answers = pl.read_parquet(inputs[_node("generations", "mt_bench", prefix)] / GENERATIONS)
@@ -120,33 +120,33 @@ def _references(path: Path) -> pl.DataFrame:
 
 
 def _write_files(
-    folder: Path, table: pl.DataFrame, slice: EvaluationSlice, side: str, controlled: Estimate | None
+    folder: Path, table: pl.DataFrame, settings: EvaluationSettings, side: str, controlled: Estimate | None
 ) -> None:
     folder.mkdir(parents=True)
-    name = slice.model if side == "base" else f"{slice.model}-policy"
+    name = settings.model if side == "base" else f"{settings.model}-policy"
     alpaca_files.write_model_outputs(folder / "model_outputs.json", table, name)
     alpaca_files.write_annotations(
         folder / "annotations.json",
         table,
         reference_name=str(table["reference_name"].drop_nulls().first() or "reference"),
         model_name=name,
-        annotator=slice.judge,
+        annotator=settings.judge,
     )
     rates = {} if controlled is None else {name: controlled.value}
     alpaca_files.write_leaderboard(folder / "leaderboard.csv", {name: alpaca.measure(table)}, rates)
 
 
 def _length_controlled(
-    table: pl.DataFrame, slice: EvaluationSlice, context: Context
+    table: pl.DataFrame, settings: EvaluationSettings, context: Context
 ) -> tuple[Estimate | None, str | None]:
     """Return the length-controlled win rate, or why there is none; neither where no difficulties were given."""
-    assert slice.alpaca_eval is not None
+    assert settings.alpaca_eval is not None
     place = context.sources.get("alpaca_eval.difficulty")
     if not place:
         return None, None
-    settings = slice.alpaca_eval
+    asked = settings.alpaca_eval
     found = length_control.length_controlled(
-        table, alpaca_files.read_difficulty(Path(place[0])), resamples=settings.resamples, seed=settings.seed
+        table, alpaca_files.read_difficulty(Path(place[0])), resamples=asked.resamples, seed=asked.seed
     )
     if reason := length_control.why_none(found):
         return None, reason
@@ -158,11 +158,11 @@ def _length_controlled(
     return found.win_rate, None
 
 
-def _place(win_rate: Estimate, slice: EvaluationSlice, context: Context) -> tuple[dict[str, Any], list[str]]:
+def _place(win_rate: Estimate, settings: EvaluationSettings, context: Context) -> tuple[dict[str, Any], list[str]]:
     place = context.sources.get("alpaca_eval.leaderboard")
     if not place or not win_rate.n:
         return {}, []
-    found = alpaca_files.place_in_leaderboard(win_rate, Path(place[0]), name=slice.model)
+    found = alpaca_files.place_in_leaderboard(win_rate, Path(place[0]), name=settings.model)
     between = [f"{name} ({rate:.1f})" for name, rate in (pair for pair in (found.above, found.below) if pair)]
     ranks = f", {found.best} to {found.worst} within the interval" if found.best is not None else ""
     words = f"alpaca_eval: rank {found.rank} of {found.of}{ranks}; beside {' and '.join(between)}"

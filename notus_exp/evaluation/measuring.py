@@ -31,7 +31,7 @@ from notus_exp.evaluation.preferences import agreement as preferences
 from notus_exp.evaluation.verifiable import answers as verifiable
 from notus_exp.inference.estimates import Estimate
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import EvaluationSlice
+from notus_exp.stages.settings import EvaluationSettings
 
 _HEADLINES = (
     "verifiable/strict",
@@ -47,12 +47,12 @@ _UNREPAIRED = (
     "and the scored ones have none"
 )
 
-Measure = Callable[[EvaluationSlice, dict[str, Path], Path, Context], Part]
+Measure = Callable[[EvaluationSettings, dict[str, Path], Path, Context], Part]
 """Measures one evaluation; its tables by prompt go into the folder."""
 
 
-def run(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-    """Write the metrics and the tables by prompt of the evaluations that the slice asks for.
+def run(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write the metrics and the tables by prompt of the evaluations that the settings ask for.
 
     Writes `metrics.json` (name -> value, low, high, n; null where the data cannot tell), `samples.json` (answers of
     base and policy; empty where nothing was generated), and of those asked for `preferences.parquet`,
@@ -60,7 +60,7 @@ def run(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Con
     `mt_bench.svg`.
 
     Args:
-        slice: Null for an evaluation that was not chosen.
+        settings: Null for an evaluation that was not chosen.
         inputs: `feedback`; the answers (`generations_<evaluation>` and with `_base`), `likelihoods`, `judgments_...`
             and `benchmarks` that the evaluations need.
         out: An empty folder.
@@ -81,10 +81,10 @@ def run(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Con
         "ifeval": _ifeval,
         "lm_eval": _lm_eval,
     }
-    chosen = [name for name in measures if getattr(slice, name) is not None]
+    chosen = [name for name in measures if getattr(settings, name) is not None]
     parts = []
     for done, name in enumerate(chosen, start=1):
-        parts.append(measures[name](slice, inputs, out, context))
+        parts.append(measures[name](settings, inputs, out, context))
         context.events.progress(done, len(chosen))
     metrics = {name: estimate for part in parts for name, estimate in part.metrics.items()}
     _write_json(out / METRICS, {name: _as_json(estimate) for name, estimate in metrics.items()})
@@ -93,22 +93,22 @@ def run(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Con
     return {**_headlines(metrics), **facts, "notes": [note for part in parts for note in part.notes]}
 
 
-def _verifiable(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:
-    assert slice.verifiable is not None
+def _verifiable(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+    assert settings.verifiable is not None
     names = ("generations_verifiable", "generations_verifiable_base")
     policy, base = (pl.read_parquet(inputs[name] / GENERATIONS) for name in names)
-    divergence = pl.read_parquet(inputs["likelihoods"] / DIVERGENCE) if slice.verifiable.kl_prompts else None
+    divergence = pl.read_parquet(inputs["likelihoods"] / DIVERGENCE) if settings.verifiable.kl_prompts else None
     answers = verifiable.pair(verifiable.measure(policy, divergence), verifiable.measure(base))
     answers.write_parquet(out / VERIFIABLE)
     return Part(verifiable.estimates(answers), verifiable.left_out(answers), verifiable.samples(policy, base))
 
 
-def _preferences(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+def _preferences(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
     comparison = preferences.compare(
         pl.read_parquet(inputs["likelihoods"] / LIKELIHOODS),
         _read_feedback(inputs["feedback"] / COMPLETIONS),
-        aspects=slice.aspects,
-        beta=slice.beta,
+        aspects=settings.aspects,
+        beta=settings.beta,
     )
     comparison.records.write_parquet(out / PREFERENCES)
     facts = {"labellings": comparison.labellings, **preferences.left_out(comparison)}
@@ -116,7 +116,7 @@ def _preferences(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, con
     return Part(preferences.estimates(comparison), facts, notes=notes)
 
 
-def _ifeval(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+def _ifeval(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
     prompts = ifeval.read_prompts(Path(context.sources["ifeval.prompts"][0]))
     sides = {}
     facts: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def _ifeval(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context:
     return Part(ifeval.estimates(sides[""], sides["base/"]), facts)
 
 
-def _lm_eval(slice: EvaluationSlice, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+def _lm_eval(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
     names = ("benchmarks", "benchmarks_base")
     policy, base = (json.loads((inputs[name] / BENCHMARKS).read_text(encoding="utf-8")) for name in names)
     return Part(lm_eval.estimates(policy, base), {})

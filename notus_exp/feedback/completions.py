@@ -17,7 +17,7 @@ from notus_exp.feedback import rated, ultrafeedback
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
 from notus_exp.feedback.table import Parsed, build, check
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import FeedbackSlice, from_json
+from notus_exp.stages.settings import FeedbackSettings, from_json
 
 READERS: dict[str, Callable[[Any, Iterable[Record | Malformed]], Parsed]] = {
     "ultrafeedback": ultrafeedback.read,
@@ -28,11 +28,11 @@ SHOWN = 3
 """Malformed rows named in the error; the quarantine file has them all."""
 
 
-def run(slice: FeedbackSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `completions.parquet`, and `quarantine.jsonl` where there are malformed rows.
 
     Args:
-        slice: The data group without its place; a hub dataset keeps `hub_id` and `hub_split`.
+        settings: The data group without its place; a hub dataset keeps `hub_id` and `hub_split`.
         inputs: None: this is the first stage.
         out: Folder to write into.
         context: `sources["data"]` has the local files in reading order; nothing for hub and simulated data.
@@ -45,14 +45,14 @@ def run(slice: FeedbackSlice, inputs: dict[str, Path], out: Path, context: Conte
         UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
             columns or files that are not there.
     """
-    spec = _spec(slice.data)
+    spec = _spec(settings.data)
     if isinstance(spec, Simulated):
         from notus_exp.feedback.simulated import simulate
 
         table = simulate(spec)
         counts = {"records": table["row"].n_unique(), "bad_rows": 0}
     else:
-        parsed = READERS[slice.data["name"]](spec, _records(slice, context))
+        parsed = READERS[settings.data["name"]](spec, _records(settings, context))
         _quarantine(parsed, out / files.QUARANTINE, spec)
         table = build(parsed.rows, spec.aspects)
         counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts}
@@ -72,16 +72,16 @@ def _spec(data: dict[str, Any]) -> Data:
     return from_json(DATA_SCHEMAS[name], data)
 
 
-def _records(slice: FeedbackSlice, context: Context) -> Iterator[Record | Malformed]:
+def _records(settings: FeedbackSettings, context: Context) -> Iterator[Record | Malformed]:
     def report(share: float) -> None:
         context.events.progress(int(share * 1000), 1000)
 
     local = context.sources.get("data", [])
     if local:
         return read_files([Path(file) for file in local], report)
-    if slice.data_digest is None or not slice.data.get("hub_id"):
+    if settings.data_digest is None or not settings.data.get("hub_id"):
         raise ValueError("feedback read from neither files, nor the hub, nor a simulation")
-    return read_hub(slice.data["hub_id"], slice.data["hub_split"], slice.data_digest, report)
+    return read_hub(settings.data["hub_id"], settings.data["hub_split"], settings.data_digest, report)
 
 
 def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:

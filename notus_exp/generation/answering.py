@@ -10,10 +10,10 @@ from notus_exp.disk import files
 from notus_exp.generation.conversation import AnswerTurn, Conversation, to_table
 from notus_exp.generation.questions import read_questions
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import GenerationsSlice
+from notus_exp.stages.settings import GenerationsSettings
 
 
-def run(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Answer an evaluation's prompts and write `generations.parquet`, one row a turn, in the prompts' order.
 
     `prompt_ids` are the templated conversation's tokens, `response_ids` the generated ones with the end token where
@@ -21,7 +21,7 @@ def run(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, context: Co
     kept at once, so a killed attempt goes on where it was.
 
     Args:
-        slice: Which prompts, how long and how hot the answers are, and the precision.
+        settings: Which prompts, how long and how hot the answers are, and the precision.
         inputs: Artifacts `base_model`; for a policy's answers `policy`; for `verifiable` `feedback`, whose prompts are
             not asked.
         out: Folder to write into, perhaps with the work of a killed attempt.
@@ -35,15 +35,15 @@ def run(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, context: Co
             endpoint does not answer.
     """
     start = time.monotonic()
-    questions = read_questions(slice, inputs, context.sources)
-    if slice.endpoint_model is None:
+    questions = read_questions(settings, inputs, context.sources)
+    if settings.endpoint_model is None:
         from notus_exp.generation.local import local_answers  # imports torch: not where an endpoint answers
 
-        answer_turn: AnswerTurn = local_answers(slice, inputs, out, context)
+        answer_turn: AnswerTurn = local_answers(settings, inputs, out, context)
     else:
         from notus_exp.generation.served import served_answers
 
-        answer_turn = served_answers(slice, out, context)
+        answer_turn = served_answers(settings, out, context)
     conversations = [Conversation(question, []) for question in questions]
     for turn in range(1, max((len(question.turns) for question in questions), default=0) + 1):
         going_on = [one for one in conversations if len(one.question.turns) >= turn]

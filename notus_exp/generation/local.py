@@ -13,10 +13,10 @@ from notus_exp.generation.decoding import Decoding, Encoded, answer_all, end_tok
 from notus_exp.models.encoding import encode_prompt
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import GenerationsSlice
+from notus_exp.stages.settings import GenerationsSettings
 
 
-def local_answers(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, context: Context) -> AnswerTurn:
+def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> AnswerTurn:
     """Load the model and return the function that answers turns with it.
 
     A later turn whose conversation leaves no room for an answer is answered with an empty, truncated one.
@@ -26,8 +26,8 @@ def local_answers(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, c
     """
     base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
     tokenizer = load_tokenizer(base)
-    model = load_policy(base, adapter, slice.precision, context.hardware)
-    end_ids = end_tokens(tokenizer, model, slice.system_prompt)
+    model = load_policy(base, adapter, settings.precision, context.hardware)
+    end_ids = end_tokens(tokenizer, model, settings.system_prompt)
     model.generation_config = GenerationConfig()  # what the model's own file says besides must not move a result
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
@@ -35,18 +35,20 @@ def local_answers(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, c
         prompts = [
             Encoded(
                 one.question.prompt_id,
-                encode_prompt(tokenizer, [*one.messages()], slice.system_prompt),
+                encode_prompt(tokenizer, [*one.messages()], settings.system_prompt),
                 one.question.temperature,
             )
             for one in conversations
         ]
         if turn == 1:
-            _check_length(model, limit, prompts, slice)
+            _check_length(model, limit, prompts, settings)
         fitting = [prompt for prompt in prompts if limit is None or len(prompt.ids) < limit]
         purpose = "sampling" if turn == 1 else f"sampling/{turn}"
-        decoding = Decoding(slice.max_new_tokens, slice.seed, purpose, end_ids, int(tokenizer.pad_token_id), limit)
+        decoding = Decoding(
+            settings.max_new_tokens, settings.seed, purpose, end_ids, int(tokenizer.pad_token_id), limit
+        )
         path = out / files.ANSWERS.format(turn)
-        made = answer_all(model, fitting, decoding, slice.precision, path, context)
+        made = answer_all(model, fitting, decoding, settings.precision, path, context)
         return {prompt.prompt_id: _answer(prompt, made.get(prompt.prompt_id, [])) for prompt in prompts}
 
     def _answer(prompt: Encoded, response_ids: list[int]) -> Answer:
@@ -58,12 +60,14 @@ def local_answers(slice: GenerationsSlice, inputs: dict[str, Path], out: Path, c
     return answer_turn
 
 
-def _check_length(model: PreTrainedModel, limit: int | None, prompts: list[Encoded], slice: GenerationsSlice) -> None:
+def _check_length(
+    model: PreTrainedModel, limit: int | None, prompts: list[Encoded], settings: GenerationsSettings
+) -> None:
     longest = max((len(prompt.ids) for prompt in prompts), default=0)
-    key = f"evaluation.{slice.evaluation}.max_new_tokens"
-    if limit is not None and longest + slice.max_new_tokens > limit:
+    key = f"evaluation.{settings.evaluation}.max_new_tokens"
+    if limit is not None and longest + settings.max_new_tokens > limit:
         raise UserError(
-            f"{key}={slice.max_new_tokens} after a prompt of {longest} tokens is more than the {limit} that "
+            f"{key}={settings.max_new_tokens} after a prompt of {longest} tokens is more than the {limit} that "
             f"the model reads",
             f"use {key}={max(limit - longest, 1)} or less",
         )

@@ -14,10 +14,10 @@ from notus_exp.disk.files import append_line
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import GenerationsSlice
+from notus_exp.stages.settings import GenerationsSettings
 
 
-def served_answers(slice: GenerationsSlice, out: Path, context: Context) -> AnswerTurn:
+def served_answers(settings: GenerationsSettings, out: Path, context: Context) -> AnswerTurn:
     """Return the function that answers turns through the endpoint of the config group `generation`.
 
     Each answer is kept at once; what an earlier attempt got is not asked again. Token ids are not known here.
@@ -33,7 +33,7 @@ def served_answers(slice: GenerationsSlice, out: Path, context: Context) -> Answ
         known = _read(path)
         missing = [one for one in conversations if one.question.prompt_id not in known]
         context.events.progress(len(conversations) - len(missing), len(conversations))
-        failures = asyncio.run(_ask_all(slice, endpoint, turn, missing, path, context, len(conversations)))
+        failures = asyncio.run(_ask_all(settings, endpoint, turn, missing, path, context, len(conversations)))
         if failures:
             raise UserError(
                 f"{len(failures)} of {len(conversations)} prompts were not answered by {endpoint.base_url}: "
@@ -46,7 +46,7 @@ def served_answers(slice: GenerationsSlice, out: Path, context: Context) -> Answ
 
 
 async def _ask_all(
-    slice: GenerationsSlice,
+    settings: GenerationsSettings,
     endpoint: EndpointGeneration,
     turn: int,
     missing: list[Conversation],
@@ -55,7 +55,7 @@ async def _ask_all(
     total: int,
 ) -> list[str]:
     """Ask for the missing answers, keeping each; return the reasons of those that did not come."""
-    assert slice.endpoint_model is not None
+    assert settings.endpoint_model is not None
     slots = asyncio.Semaphore(endpoint.concurrency)
     failures: list[str] = []
     done = total - len(missing)
@@ -64,8 +64,8 @@ async def _ask_all(
         nonlocal done
         async with slots:
             messages = one.messages()
-            if slice.system_prompt is not None:
-                messages = [{"role": "system", "content": slice.system_prompt}, *messages]
+            if settings.system_prompt is not None:
+                messages = [{"role": "system", "content": settings.system_prompt}, *messages]
             try:
                 reply = await clients[one.question.temperature].ask(messages)
             except Unanswered as error:
@@ -78,14 +78,14 @@ async def _ask_all(
 
     clients = {
         temperature: OpenAIChat(
-            slice.endpoint_model,
+            settings.endpoint_model,
             base_url=endpoint.base_url,
             api_key_env=endpoint.api_key_env,
             timeout=endpoint.timeout,
             max_retries=endpoint.max_retries,
-            max_tokens=slice.max_new_tokens,
+            max_tokens=settings.max_new_tokens,
             temperature=temperature,
-            seed=slice.seed,
+            seed=settings.seed,
         )
         for temperature in {one.question.temperature for one in missing}
     }

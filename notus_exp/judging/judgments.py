@@ -16,17 +16,17 @@ from notus_exp.generation.conversation import read_conversations
 from notus_exp.judging.judge import Judged, compare, grade
 from notus_exp.judging.verdicts import VERDICTS_SCHEMA, Comparison, Grading
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import JudgmentsSlice
+from notus_exp.stages.settings import JudgmentsSettings
 
 
-def run(slice: JudgmentsSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: JudgmentsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Judge the answers and write `judgments.parquet`, one row a request (see `verdicts.VERDICTS_SCHEMA`).
 
     Replies of chat models are cached below the stages: a judging that was stopped, or that another run did, costs
     nothing again.
 
     Args:
-        slice: Which evaluation, and what moves a verdict.
+        settings: Which evaluation, and what moves a verdict.
         inputs: `generations`: the answers of one model.
         out: Folder of the artifact.
         context: The judge; `sources` has the evaluation's files.
@@ -38,7 +38,7 @@ def run(slice: JudgmentsSlice, inputs: dict[str, Path], out: Path, context: Cont
         UserError: The judge cannot be reached or paid, or does not answer; what came is cached.
     """
     judges: dict[str, Callable[[Path, Judge, Context], Judged]] = {"alpaca_eval": _alpaca_eval, "mt_bench": _mt_bench}
-    judged = judges[slice.evaluation](inputs["generations"] / GENERATIONS, _located(context), context)
+    judged = judges[settings.evaluation](inputs["generations"] / GENERATIONS, _located(context), context)
     pl.DataFrame(judged.verdicts, schema=VERDICTS_SCHEMA, orient="row").write_parquet(out / JUDGMENTS)
     return judged.facts
 

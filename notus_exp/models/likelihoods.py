@@ -17,7 +17,7 @@ from notus_exp.models.logprobs import Progress, batches, completion_logits, comp
 from notus_exp.models.pretrained import load_policy, pick_device, policy_folders
 from notus_exp.models.reference import SCHEMA
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import LikelihoodsSlice
+from notus_exp.stages.settings import LikelihoodsSettings
 
 LIKELIHOODS_SCHEMA = pl.Schema(
     {
@@ -45,7 +45,7 @@ class Scorer(NamedTuple):
         return logits
 
 
-def run(slice: LikelihoodsSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: LikelihoodsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `likelihoods.parquet` and `divergence.parquet`.
 
     The first holds the policy's log-prob (nats) of each completion of `reference_scored`; without that input it has no
@@ -53,7 +53,7 @@ def run(slice: LikelihoodsSlice, inputs: dict[str, Path], out: Path, context: Co
     KL(policy || reference); with `kl_prompts=0` it has no rows.
 
     Args:
-        slice: On how many answers the divergence is measured, and the precision.
+        settings: On how many answers the divergence is measured, and the precision.
         inputs: Artifacts `base_model`, `policy`, where preferences are evaluated `reference_scored`, and with
             `kl_prompts` the policy's `generations`.
         out: Folder of the artifact.
@@ -66,11 +66,11 @@ def run(slice: LikelihoodsSlice, inputs: dict[str, Path], out: Path, context: Co
         UserError: A log-prob of the policy is not finite.
     """
     scored = _scored(inputs.get("reference_scored"))
-    answers = _answers(inputs["generations"], slice.kl_prompts) if slice.kl_prompts else None
+    answers = _answers(inputs["generations"], settings.kl_prompts) if settings.kl_prompts else None
     completions = _encoded(scored, "completion_ids")
     answered = _encoded(answers, "response_ids") if answers is not None else []
     base, adapter = policy_folders(inputs["base_model"], inputs["policy"])
-    policy = _load(base, adapter, slice.precision, context)
+    policy = _load(base, adapter, settings.precision, context)
     progress = Progress(context, sum(map(tokens_of, completions + answered)))
     logps = _logps(policy, completions, context.hardware.scoring_batch_size, progress)
     kls = _divergences(policy, inputs["base_model"] / files.MODEL, answered, context, progress)

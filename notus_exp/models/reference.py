@@ -24,7 +24,7 @@ from notus_exp.models.logprobs import Progress, batches, completion_logps, requi
 from notus_exp.models.pretrained import load_model, load_tokenizer, pick_device
 from notus_exp.models.store import ReferenceStore, completion_key
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import ReferenceSlice
+from notus_exp.stages.settings import ReferenceSettings
 
 STORE = "reference.sqlite"
 ID = ["prompt_id", "row", "completion"]
@@ -68,14 +68,14 @@ class Work(NamedTuple):
     missing: dict[str, Encoded]
 
 
-def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-    """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the slice asks for.
+def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the settings ask for.
 
     Every batch is in the store before the next begins, and batches follow (tokens, key): a killed run goes on with the
     batches that it had before it.
 
     Args:
-        slice: What is needed, and how it is tokenised and computed.
+        settings: What is needed, and how it is tokenised and computed.
         inputs: Artifacts `feedback`, `base_model` and, for the completions of pairs, `pairs`.
         out: Folder of the artifact.
         context: Device, batch size and the store's folder; what `fill` has just computed counts as computed here.
@@ -88,13 +88,13 @@ def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Cont
         UserError: No training pair, or no prompt to score, is within the limits, or a log-prob is not finite.
     """
     base_model = inputs["base_model"]
-    tokenised = _tokenise(_wanted(slice, inputs), slice, base_model / files.MODEL)
-    _require_any(tokenised, slice)
-    keys = [completion_key(base_model.name, slice.precision, *item) for item in tokenised.encoded]
+    tokenised = _tokenise(_wanted(settings, inputs), settings, base_model / files.MODEL)
+    _require_any(tokenised, settings)
+    keys = [completion_key(base_model.name, settings.precision, *item) for item in tokenised.encoded]
     unique = dict(zip(keys, tokenised.encoded, strict=True))
     with ReferenceStore(context.cache / STORE) as store:
         missing = _missing(unique, store)
-        _compute([Work(base_model, slice.precision, missing)], store, context)
+        _compute([Work(base_model, settings.precision, missing)], store, context)
         logps = store.get_many(unique)  # read back: where another process was first, its value holds for both
     _write(tokenised, [logps[key] for key in keys], out / files.REFERENCE)
     computed = {key: tokens_of(item) for key, item in missing.items()}
@@ -111,7 +111,7 @@ def run(slice: ReferenceSlice, inputs: dict[str, Path], out: Path, context: Cont
     }
 
 
-def fill(requests: Sequence[tuple[ReferenceSlice, dict[str, Path]]], context: Context) -> dict[str, int]:
+def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context: Context) -> dict[str, int]:
     """Compute the union of what several nodes miss; each of them then finds everything.
 
     The batches are those of the union, by (tokens, key): the order of the requests, and which of them is made first,
@@ -130,31 +130,31 @@ def fill(requests: Sequence[tuple[ReferenceSlice, dict[str, Path]]], context: Co
     unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
     with ReferenceStore(context.cache / STORE) as store:
         for alike in _alike(requests):
-            slice, inputs = alike[0]
+            settings, inputs = alike[0]
             base_model = inputs["base_model"]
             wanted = pl.concat([_wanted(*request) for request in alike]).unique(ID, keep="first", maintain_order=True)
-            encoded = _tokenise(wanted, slice, base_model / files.MODEL).encoded
-            unique = {completion_key(base_model.name, slice.precision, *item): item for item in encoded}
-            unions.setdefault((base_model, slice.precision), {}).update(_missing(unique, store))
+            encoded = _tokenise(wanted, settings, base_model / files.MODEL).encoded
+            unique = {completion_key(base_model.name, settings.precision, *item): item for item in encoded}
+            unions.setdefault((base_model, settings.precision), {}).update(_missing(unique, store))
         _compute([Work(*place, missing) for place, missing in unions.items()], store, context)
     return {key: tokens_of(item) for missing in unions.values() for key, item in missing.items()}
 
 
-def trained_completions(pairs: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFrame:
+def trained_completions(pairs: pl.DataFrame, settings: ReferenceSettings) -> pl.DataFrame:
     """Return the completions of the training and validation pairs, each once.
 
     Args:
         pairs: pairs.parquet.
-        slice: `max_validation_pairs` takes the first by a hash of the prompt id.
+        settings: `max_validation_pairs` takes the first by a hash of the prompt id.
 
     Returns:
         Columns prompt_id, row, completion, use (train or validation), in a fixed order.
     """
     validation = pairs.filter(pl.col("split") == "validation")
-    place = uniform(validation["prompt_id"], slice.split.seed, "validation_pairs")
+    place = uniform(validation["prompt_id"], settings.split.seed, "validation_pairs")
     validation = validation.with_columns(pl.Series("_place", place)).sort("_place", "prompt_id", "row")
-    if slice.max_validation_pairs is not None:
-        validation = validation.head(slice.max_validation_pairs)
+    if settings.max_validation_pairs is not None:
+        validation = validation.head(settings.max_validation_pairs)
     used = pl.concat([pairs.filter(pl.col("split") == "train"), validation.drop("_place")])
     sides = [
         used.select("prompt_id", "row", pl.col(f"{side}_completion").alias("completion"), pl.col("split").alias("use"))
@@ -163,31 +163,31 @@ def trained_completions(pairs: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFr
     return pl.concat(sides).unique(ID, keep="first", maintain_order=True).sort("use", *ID)
 
 
-def scored_completions(completions: pl.DataFrame, slice: ReferenceSlice) -> pl.DataFrame:
+def scored_completions(completions: pl.DataFrame, settings: ReferenceSettings) -> pl.DataFrame:
     """Return all completions of the prompts that `evaluation.preferences` scores.
 
     Args:
         completions: The completions table (only `prompt_id, row, completion` are read).
-        slice: `preferences` and the split that is scored.
+        settings: `preferences` and the split that is scored.
 
     Returns:
         Columns prompt_id, row, completion, use (the scored split), in a fixed order.
     """
-    assert slice.preferences is not None
-    assert slice.scored_split is not None
-    ids = held_out_prompts(completions, slice.split, slice.scored_split, slice.preferences.max_prompts)
+    assert settings.preferences is not None
+    assert settings.scored_split is not None
+    ids = held_out_prompts(completions, settings.split, settings.scored_split, settings.preferences.max_prompts)
     scored = completions.filter(pl.col("prompt_id").is_in(ids))
-    return scored.select(*ID, use=pl.lit(slice.scored_split)).sort(*ID)
+    return scored.select(*ID, use=pl.lit(settings.scored_split)).sort(*ID)
 
 
-def _wanted(slice: ReferenceSlice, inputs: dict[str, Path]) -> pl.DataFrame:
+def _wanted(settings: ReferenceSettings, inputs: dict[str, Path]) -> pl.DataFrame:
     """The needed completions with their texts."""
     columns = [*ID, "instruction", "principle", "system_prompt", "response"]
     completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS, columns=columns)
-    if slice.preferences:
-        needed = scored_completions(completions, slice)
+    if settings.preferences:
+        needed = scored_completions(completions, settings)
     else:
-        needed = trained_completions(pl.read_parquet(inputs["pairs"] / files.PAIRS), slice)
+        needed = trained_completions(pl.read_parquet(inputs["pairs"] / files.PAIRS), settings)
     wanted = needed.join(completions, on=ID, how="left", maintain_order="left")
     if wanted["response"].null_count():
         lost = wanted.filter(pl.col("response").is_null()).row(0)[:3]
@@ -195,9 +195,9 @@ def _wanted(slice: ReferenceSlice, inputs: dict[str, Path]) -> pl.DataFrame:
     return wanted
 
 
-def _tokenise(wanted: pl.DataFrame, slice: ReferenceSlice, model_folder: Path) -> Tokenised:
+def _tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Path) -> Tokenised:
     tokenizer = load_tokenizer(model_folder)
-    limits = Limits(slice.max_length, slice.max_prompt_length, slice.long_prompts)
+    limits = Limits(settings.max_length, settings.max_prompt_length, settings.long_prompts)
     rows: list[tuple[str, int, int, str]] = []
     encoded: list[Encoded] = []
     fitted: dict[tuple[str, int], EncodedPrompt | None] = {}
@@ -205,11 +205,11 @@ def _tokenise(wanted: pl.DataFrame, slice: ReferenceSlice, model_folder: Path) -
     for item in wanted.iter_rows(named=True):
         prompt = (item["prompt_id"], item["row"])
         if prompt not in fitted:
-            fitted[prompt] = fit_prompt(tokenizer, _messages(item), slice.system_prompt, limits)
+            fitted[prompt] = fit_prompt(tokenizer, _messages(item), settings.system_prompt, limits)
         within = fitted[prompt]
         if within is None:
             continue
-        completion = complete(tokenizer, within, item["response"], slice.max_length)
+        completion = complete(tokenizer, within, item["response"], settings.max_length)
         truncated += completion.truncated
         rows.append((*prompt, item["completion"], item["use"]))
         encoded.append(Encoded(within.ids, completion.ids))
@@ -226,30 +226,30 @@ def _messages(item: dict[str, Any]) -> list[Message]:
     return [user]
 
 
-def _require_any(tokenised: Tokenised, slice: ReferenceSlice) -> None:
-    if slice.preferences and not tokenised.rows:
+def _require_any(tokenised: Tokenised, settings: ReferenceSettings) -> None:
+    if settings.preferences and not tokenised.rows:
         raise UserError(
-            f"evaluation.preferences has no {slice.scored_split} prompt: none is in that split, or all are too long",
-            f"raise split.{slice.scored_split} or dpo.max_prompt_length, add prompts, or leave preferences out of "
+            f"evaluation.preferences has no {settings.scored_split} prompt: none is in that split, or all are too long",
+            f"raise split.{settings.scored_split} or dpo.max_prompt_length, add prompts, or leave preferences out of "
             "`evaluation`",
         )
-    if not slice.preferences and not any(use == "train" for *_, use in tokenised.rows):
+    if not settings.preferences and not any(use == "train" for *_, use in tokenised.rows):
         raise UserError(
-            f"no training pair is left: all prompts are longer than dpo.max_prompt_length={slice.max_prompt_length} "
-            f"tokens, or reach dpo.max_length={slice.max_length}",
+            f"no training pair is left: all prompts are longer than dpo.max_prompt_length={settings.max_prompt_length} "
+            f"tokens, or reach dpo.max_length={settings.max_length}",
             "raise them, or set dpo.long_prompts=cut",
         )
 
 
 def _alike(
-    requests: Iterable[tuple[ReferenceSlice, dict[str, Path]]],
-) -> list[list[tuple[ReferenceSlice, dict[str, Path]]]]:
+    requests: Iterable[tuple[ReferenceSettings, dict[str, Path]]],
+) -> list[list[tuple[ReferenceSettings, dict[str, Path]]]]:
     """Group requests that read the same feedback and tokenise it alike, so that shared completions are read once."""
-    groups: dict[tuple[Any, ...], list[tuple[ReferenceSlice, dict[str, Path]]]] = {}
-    for slice, inputs in requests:
-        limits = Limits(slice.max_length, slice.max_prompt_length, slice.long_prompts)
-        alike = (inputs["feedback"], inputs["base_model"], slice.precision, slice.system_prompt, limits)
-        groups.setdefault(alike, []).append((slice, inputs))
+    groups: dict[tuple[Any, ...], list[tuple[ReferenceSettings, dict[str, Path]]]] = {}
+    for settings, inputs in requests:
+        limits = Limits(settings.max_length, settings.max_prompt_length, settings.long_prompts)
+        alike = (inputs["feedback"], inputs["base_model"], settings.precision, settings.system_prompt, limits)
+        groups.setdefault(alike, []).append((settings, inputs))
     return list(groups.values())
 
 

@@ -33,7 +33,7 @@ class Job:
         cache: Folder of the transactional caches.
         events: The run's event file, which the parent follows.
         hardware: Batch sizes, device, attention.
-        sources: Local files that the slices' digests stand for.
+        sources: Local files that the settings' digests stand for.
         generation: Who answers prompts.
         judge: Who judges answers.
         ledger: File in which the run writes down what its judges cost.
@@ -93,7 +93,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
     store = ArtifactStore(job.artifacts)
     partial = store.partial(node.stage.name, node.key)
     marks = EventWriter(node.name, partial / EVENTS, job.events)
-    wanted = Manifest(node.stage.name, node.key, node.slice, node.inputs, node.versions)
+    wanted = Manifest(node.stage.name, node.key, node.settings, node.inputs, node.versions)
     inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
 
     def make(out: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
         context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
         if prepare:
             prepare(context)
-        facts: dict[str, Any] = run(from_json(info.slice, node.slice), inputs, out, context)
+        facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
         return facts
 
     result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))

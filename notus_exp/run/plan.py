@@ -1,4 +1,4 @@
-"""From a Config to the list of stages that a run needs, each with its slice, inputs and key."""
+"""From a Config to the list of stages that a run needs, each with its settings, inputs and key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from typing import Any, NamedTuple
 from notus_exp.config.evaluations import ANSWERING, JUDGED
 from notus_exp.config.schema import Config, EndpointGeneration, Evaluation, FileData, Stage
 from notus_exp.disk.artifacts import make_key
-from notus_exp.stages import settings as slices
-from notus_exp.stages.settings import to_json
+from notus_exp.stages.settings import (
+    BaseModelSettings,
+    BenchmarksSettings,
+    EvaluationSettings,
+    FeedbackSettings,
+    GenerationsSettings,
+    JudgmentsSettings,
+    LikelihoodsSettings,
+    PairsSettings,
+    PolicySettings,
+    ReferenceSettings,
+    to_json,
+)
 
 
 class StageInfo(NamedTuple):
@@ -21,27 +32,27 @@ class StageInfo(NamedTuple):
         version: Raised when the code changes what the stage computes: old artifacts are then not reused.
         worker: Whether it runs in the worker process (and its key carries the versions of the training libraries).
         resumable: Whether it continues what a killed attempt left behind.
-        slice: The dataclass that it is given.
+        settings: The dataclass that it is given.
     """
 
     module: str
     version: int
     worker: bool
     resumable: bool
-    slice: type
+    settings: type
 
 
 STAGES = {
-    Stage.feedback: StageInfo("notus_exp.feedback.completions", 2, False, False, slices.FeedbackSlice),
-    Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, slices.PairsSlice),
-    Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, slices.BaseModelSlice),
-    Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, slices.ReferenceSlice),
-    Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, slices.PolicySlice),
-    Stage.generations: StageInfo("notus_exp.generation.answering", 2, True, True, slices.GenerationsSlice),
-    Stage.likelihoods: StageInfo("notus_exp.models.likelihoods", 3, True, False, slices.LikelihoodsSlice),
-    Stage.benchmarks: StageInfo("notus_exp.evaluation.lm_eval.harness", 1, True, False, slices.BenchmarksSlice),
-    Stage.judgments: StageInfo("notus_exp.judging.judgments", 1, True, False, slices.JudgmentsSlice),
-    Stage.evaluation: StageInfo("notus_exp.evaluation.measuring", 3, False, False, slices.EvaluationSlice),
+    Stage.feedback: StageInfo("notus_exp.feedback.completions", 2, False, False, FeedbackSettings),
+    Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, PairsSettings),
+    Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, BaseModelSettings),
+    Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, ReferenceSettings),
+    Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, PolicySettings),
+    Stage.generations: StageInfo("notus_exp.generation.answering", 2, True, True, GenerationsSettings),
+    Stage.likelihoods: StageInfo("notus_exp.models.likelihoods", 3, True, False, LikelihoodsSettings),
+    Stage.benchmarks: StageInfo("notus_exp.evaluation.lm_eval.harness", 1, True, False, BenchmarksSettings),
+    Stage.judgments: StageInfo("notus_exp.judging.judgments", 1, True, False, JudgmentsSettings),
+    Stage.evaluation: StageInfo("notus_exp.evaluation.measuring", 3, False, False, EvaluationSettings),
 }
 PROMPT_FILES = {"alpaca_eval": "alpaca_eval.prompts", "mt_bench": "mt_bench.questions", "ifeval": "ifeval.prompts"}
 """The setting that names an evaluation's file of prompts; `verifiable` makes its own."""
@@ -69,7 +80,7 @@ class Node:
     Attributes:
         name: Its name in this run: the stage's, or where it has several nodes one like `reference_scored`.
         stage: Which stage.
-        slice: Its settings as JSON.
+        settings: Its settings as JSON.
         inputs: Input name -> key of the artifact that it reads.
         versions: Library versions in its key.
         key: sha256 of all of these.
@@ -78,7 +89,7 @@ class Node:
 
     name: str
     stage: Stage
-    slice: dict[str, Any]
+    settings: dict[str, Any]
     inputs: dict[str, str]
     versions: dict[str, str]
     key: str
@@ -98,15 +109,15 @@ class Sources(NamedTuple):
 def make_plan(config: Config, sources: Sources) -> list[Node]:
     """Return the nodes of a run up to `config.until`, inputs before their users."""
     nodes: dict[str, Node] = {}
-    for name, stage, slice_, uses in _wanted(config, sources):
+    for name, stage, settings, uses in _wanted(config, sources):
         if config.until is not Stage.config and stage.value > config.until.value:
             break
-        nodes[name] = _node(name, stage, slice_, {use: nodes[use_of] for use, use_of in uses.items()})
+        nodes[name] = _node(name, stage, settings, {use: nodes[use_of] for use, use_of in uses.items()})
     return list(nodes.values())
 
 
 Row = tuple[str, Stage, Any, dict[str, str]]
-"""Node name, stage, slice, input name -> node name."""
+"""Node name, stage, settings, input name -> node name."""
 
 
 def _wanted(config: Config, sources: Sources) -> list[Row]:
@@ -114,14 +125,14 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
     base = {"base_model": "base_model"}
     system, precision = config.model.system_prompt, config.dpo.precision.name
     rows: list[Row] = [
-        ("feedback", Stage.feedback, slices.FeedbackSlice(_without_place(config), sources.data_digest), {}),
-        ("pairs", Stage.pairs, _pairs_slice(config, sources), {"feedback": "feedback"}),
-        ("base_model", Stage.base_model, slices.BaseModelSlice(config.model, sources.model_digest), {}),
+        ("feedback", Stage.feedback, FeedbackSettings(_without_place(config), sources.data_digest), {}),
+        ("pairs", Stage.pairs, _pairs_settings(config, sources), {"feedback": "feedback"}),
+        ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
         (
             "policy",
             Stage.policy,
-            slices.PolicySlice(config.dpo, config.seed, system),
+            PolicySettings(config.dpo, config.seed, system),
             {"pairs": "pairs", **base, "reference": "reference"},
         ),
     ]
@@ -132,14 +143,14 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
     uses = {row[0]: row[0] for row in [*answered, *measured, *judged]}
     return [
         *rows,
-        ("evaluation", Stage.evaluation, _evaluation_slice(config, sources), {"feedback": "feedback"} | uses),
+        ("evaluation", Stage.evaluation, _evaluation_settings(config, sources), {"feedback": "feedback"} | uses),
     ]
 
 
 def _references(config: Config) -> list[Row]:
     """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
     dpo, preferences = config.dpo, config.evaluation.preferences
-    common = slices.ReferenceSlice(
+    common = ReferenceSettings(
         split=config.split,
         system_prompt=config.model.system_prompt,
         precision=dpo.precision.name,
@@ -163,10 +174,10 @@ def answering(evaluation: Evaluation) -> list[str]:
 
 def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
     """Return the answers of the base model and of the policy to the prompts of one evaluation."""
-    settings, generation = getattr(config.evaluation, name), config.generation
+    asked, generation = getattr(config.evaluation, name), config.generation
     endpoint = generation if isinstance(generation, EndpointGeneration) else None
     chosen: dict[str, Any] = {
-        key: getattr(settings, key) for key in ("prompts", "max_prompts", "exclude") if hasattr(settings, key)
+        key: getattr(asked, key) for key in ("prompts", "max_prompts", "exclude") if hasattr(asked, key)
     }
     file = PROMPT_FILES.get(name)
     if file:
@@ -175,13 +186,13 @@ def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
         chosen["split"] = config.evaluation_split.name
 
     def row(model: str | None) -> Any:
-        return slices.GenerationsSlice(
+        return GenerationsSettings(
             evaluation=name,
             chosen=chosen,
-            seed=settings.seed,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            temperatures=getattr(settings, "temperatures", {}),
+            seed=asked.seed,
+            max_new_tokens=asked.max_new_tokens,
+            temperature=asked.temperature,
+            temperatures=getattr(asked, "temperatures", {}),
             system_prompt=config.model.system_prompt,
             precision=config.dpo.precision.name,
             endpoint_model=model,
@@ -200,22 +211,22 @@ def _likelihoods(config: Config) -> list[Row]:
     kl_prompts = verifiable.kl_prompts if verifiable else 0
     if not preferences and not kl_prompts:
         return []
-    slice_ = slices.LikelihoodsSlice(config.dpo.precision.name, kl_prompts)
+    settings = LikelihoodsSettings(config.dpo.precision.name, kl_prompts)
     uses = {"base_model": "base_model", "policy": "policy"}
     uses |= {"reference_scored": "reference_scored"} if preferences else {}
     uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
-    return [("likelihoods", Stage.likelihoods, slice_, uses)]
+    return [("likelihoods", Stage.likelihoods, settings, uses)]
 
 
 def _benchmarks(config: Config, sources: Sources, system: str | None, precision: str) -> list[Row]:
     lm_eval = config.evaluation.lm_eval
     if lm_eval is None:
         return []
-    slice_ = slices.BenchmarksSlice(lm_eval, sources.evaluation_digests.get("lm_eval.include_path"), system, precision)
+    settings = BenchmarksSettings(lm_eval, sources.evaluation_digests.get("lm_eval.include_path"), system, precision)
     base = {"base_model": "base_model"}
     return [
-        ("benchmarks_base", Stage.benchmarks, slice_, base),
-        ("benchmarks", Stage.benchmarks, slice_, {**base, "policy": "policy"}),
+        ("benchmarks_base", Stage.benchmarks, settings, base),
+        ("benchmarks", Stage.benchmarks, settings, {**base, "policy": "policy"}),
     ]
 
 
@@ -225,17 +236,17 @@ def _judgments(name: str, config: Config, sources: Sources) -> list[Row]:
     if config.judge.name == "reward_model":
         judge = {key: value for key, value in judge.items() if key not in ("model", "revision")}  # its digest stands
     digests = {key: value for key, value in sources.evaluation_digests.items() if key.split(".")[0] in (name, "judge")}
-    slice_ = slices.JudgmentsSlice(name, judge, digests)
+    settings = JudgmentsSettings(name, judge, digests)
     return [
-        (f"judgments_{name}{side}", Stage.judgments, slice_, {"generations": f"generations_{name}{side}"})
+        (f"judgments_{name}{side}", Stage.judgments, settings, {"generations": f"generations_{name}{side}"})
         for side in ("_base", "")
     ]
 
 
-def _evaluation_slice(config: Config, sources: Sources) -> slices.EvaluationSlice:
+def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings:
     evaluation = config.evaluation
     judged = any(getattr(evaluation, name) for name in JUDGED)
-    return slices.EvaluationSlice(
+    return EvaluationSettings(
         aspects=config.data.aspects,
         beta=config.dpo.beta,
         preferences=evaluation.preferences,
@@ -260,8 +271,8 @@ def _without_place(config: Config) -> dict[str, Any]:
     return data
 
 
-def _pairs_slice(config: Config, sources: Sources) -> slices.PairsSlice:
-    return slices.PairsSlice(
+def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
+    return PairsSettings(
         aspects=config.data.aspects,
         repair=config.repair,
         selection=config.selection,
@@ -273,9 +284,9 @@ def _pairs_slice(config: Config, sources: Sources) -> slices.PairsSlice:
     )
 
 
-def _node(name: str, stage: Stage, slice_: Any, inputs: dict[str, Node]) -> Node:
+def _node(name: str, stage: Stage, settings: Any, inputs: dict[str, Node]) -> Node:
     info = STAGES[stage]
-    content = to_json(slice_)
+    content = to_json(settings)
     if stage is Stage.pairs:
         content["filters"]["contamination"].pop("files")  # their digests stand for them
     if stage is Stage.evaluation:

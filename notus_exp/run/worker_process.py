@@ -20,7 +20,7 @@ from notus_exp.errors import UserError
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import Node
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import ReferenceSlice, from_json
+from notus_exp.stages.settings import ReferenceSettings, from_json
 
 
 def main(arguments: list[str]) -> int:
@@ -68,9 +68,9 @@ def fill_once(job: Job) -> Callable[[Context], None]:
     return prepare
 
 
-def _request(node: Node, store: ArtifactStore) -> tuple[ReferenceSlice, dict[str, Path]]:
+def _request(node: Node, store: ArtifactStore) -> tuple[ReferenceSettings, dict[str, Path]]:
     inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
-    return from_json(ReferenceSlice, node.slice), inputs
+    return from_json(ReferenceSettings, node.settings), inputs
 
 
 def _end_with_parent() -> None:

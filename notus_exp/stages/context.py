@@ -1,4 +1,4 @@
-"""What a stage function is given beside its slice and inputs, and the type of such a function."""
+"""What a stage function is given beside its settings and inputs, and the type of such a function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Context:
         events: Where the stage reports metrics and progress.
         hardware: Batch sizes, device, attention.
         cache: Folder of transactional caches below the stages (the reference store).
-        sources: Places that the slice's digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
+        sources: Places that the settings' digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
             "model": ["folder"]}; local paths only.
         generation: The endpoint that answers, where one does.
         judge: How the judge is reached and paid.
@@ -40,4 +40,4 @@ class Context:
 
 
 StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]
-"""(slice, inputs by node name, output folder, context) -> facts for the manifest."""
+"""(settings, inputs by node name, output folder, context) -> facts for the manifest."""

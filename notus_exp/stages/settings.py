@@ -24,7 +24,7 @@ from notus_exp.config.schema import (
 
 
 @dataclass
-class FeedbackSlice:
+class FeedbackSettings:
     """`data` is the data group as a dict without paths; `data_digest` stands for its files' content or hub commit."""
 
     data: dict[str, Any]
@@ -32,7 +32,7 @@ class FeedbackSlice:
 
 
 @dataclass
-class PairsSlice:
+class PairsSettings:
     """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content."""
 
     aspects: list[str]
@@ -46,7 +46,7 @@ class PairsSlice:
 
 
 @dataclass
-class BaseModelSlice:
+class BaseModelSettings:
     """`model_digest` stands for the GGUF file, the folder's content or the hub commit; null for random weights."""
 
     model: Model
@@ -54,7 +54,7 @@ class BaseModelSlice:
 
 
 @dataclass
-class ReferenceSlice:
+class ReferenceSettings:
     """Which completions need a reference log-prob, and how they are tokenised and computed.
 
     Without `preferences` both sides of the training and validation pairs do; with it all completions of the prompts of
@@ -73,7 +73,7 @@ class ReferenceSlice:
 
 
 @dataclass
-class PolicySlice:
+class PolicySettings:
     """The training recipe."""
 
     dpo: DPO
@@ -82,7 +82,7 @@ class PolicySlice:
 
 
 @dataclass
-class GenerationsSlice:
+class GenerationsSettings:
     """Which prompts are answered, and how.
 
     `chosen` holds what chooses the evaluation's prompts (of constraint prompts their number and split; for those that
@@ -103,7 +103,7 @@ class GenerationsSlice:
 
 
 @dataclass
-class JudgmentsSlice:
+class JudgmentsSettings:
     """Which answers are judged, by whom and how. `judge` holds what moves a verdict; `files` are digests by setting."""
 
     evaluation: str
@@ -112,7 +112,7 @@ class JudgmentsSlice:
 
 
 @dataclass
-class BenchmarksSlice:
+class BenchmarksSettings:
     """The academic benchmarks; `include_digest` stands for the task files of one's own."""
 
     lm_eval: LMEvalEvaluation
@@ -122,7 +122,7 @@ class BenchmarksSlice:
 
 
 @dataclass
-class LikelihoodsSlice:
+class LikelihoodsSettings:
     """How the policy's log-probs of scored completions, and the divergence on its own answers, are computed."""
 
     precision: str
@@ -130,7 +130,7 @@ class LikelihoodsSlice:
 
 
 @dataclass
-class EvaluationSlice:
+class EvaluationSettings:
     """What the metrics depend on.
 
     `aspects` are the labellings beside the average and the critique. Null is an evaluation that was not chosen. `files`

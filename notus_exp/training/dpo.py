@@ -22,7 +22,7 @@ from notus_exp.disk import files
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import PolicySlice
+from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
 from notus_exp.training.checkpoints import keep_only, newest_complete, step_of
 from notus_exp.training.model_card import write_card
@@ -39,14 +39,14 @@ class JoinedPairs(NamedTuple):
     without_reference: int
 
 
-def run(slice: PolicySlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Train the policy and write it to `out/model`: an adapter or full weights (safetensors), tokenizer, model card.
 
     A killed attempt's newest complete checkpoint in `out/checkpoints` is resumed; on the CPU the result is then the
     same to the bit.
 
     Args:
-        slice: The recipe, the seed, the system turn.
+        settings: The recipe, the seed, the system turn.
         inputs: Artifacts `pairs`, `base_model`, `reference`.
         out: Folder to write into, perhaps with the work of a killed attempt.
         context: Events and hardware.
@@ -70,17 +70,17 @@ def run(slice: PolicySlice, inputs: dict[str, Path], out: Path, context: Context
             f"none of the {train.without_reference} training pairs is left to train on: their prompts are too long",
             "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
         )
-    trainer = _make_trainer(slice, inputs, train.rows, validation.rows, out, context)
+    trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
     _train(trainer, out / CHECKPOINTS, context)
     facts = {
-        **_counts(trainer, slice.dpo, train, validation),
+        **_counts(trainer, settings.dpo, train, validation),
         **final_metrics(trainer.state),
         "seconds": round(time.monotonic() - start, 3),
         **_cost(trainer.args.device),
     }
     trainer.save_model(str(out / files.MODEL))
     if trainer.is_world_process_zero():
-        _finish(slice, inputs, out, facts)
+        _finish(settings, inputs, out, facts)
     trainer.accelerator.wait_for_everyone()
     return facts
 
@@ -139,21 +139,21 @@ def check_targets(model: PreTrainedModel, lora: Lora) -> None:
 
 
 def _make_trainer(
-    slice: PolicySlice,
+    settings: PolicySettings,
     inputs: dict[str, Path],
     train: pl.DataFrame,
     validation: pl.DataFrame,
     out: Path,
     context: Context,
 ) -> PairTrainer:
-    dpo, hardware = slice.dpo, context.hardware
+    dpo, hardware = settings.dpo, context.hardware
     device = pick_device(hardware, dpo.precision.name)
     arguments = dpo_arguments(
         dpo,
         hardware,
         train_pairs=len(train),
         validation_pairs=len(validation),
-        seed=slice.seed,
+        seed=settings.seed,
         out=out / CHECKPOINTS,
         use_cpu=device.type == "cpu",
     )
@@ -222,14 +222,14 @@ def _cost(device: torch.device) -> dict[str, Any]:
     return {"device": "cpu", "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
 
 
-def _finish(slice: PolicySlice, inputs: dict[str, Path], out: Path, facts: dict[str, Any]) -> None:
+def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts: dict[str, Any]) -> None:
     model = out / files.MODEL
     adapter = model / ADAPTER_CONFIG
     if adapter.exists():  # PEFT notes the place on this machine; the artifact's name is the same on all
         content = json.loads(adapter.read_text(encoding="utf-8"))
         content["base_model_name_or_path"] = inputs["base_model"].name
         adapter.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    write_card(model, slice, inputs, facts)
+    write_card(model, settings, inputs, facts)
     keep_only(out / CHECKPOINTS, None)  # removes each one's marker first: a kill in between leaves none to trust
     shutil.rmtree(out / CHECKPOINTS)
     shutil.rmtree(out / DATASET)

@@ -12,25 +12,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from notus_exp.disk import files
 from notus_exp.models.pretrained import ADAPTER_CONFIG
-from notus_exp.stages.settings import PolicySlice, to_json
+from notus_exp.stages.settings import PolicySettings, to_json
 
 CARD = "README.md"
 LIBRARIES = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets")
 
 
-def write_card(model: Path, slice: PolicySlice, inputs: dict[str, Path], facts: dict[str, Any]) -> None:
+def write_card(model: Path, settings: PolicySettings, inputs: dict[str, Path], facts: dict[str, Any]) -> None:
     """Write `README.md` into the policy's model folder.
 
     Args:
         model: Folder with the saved policy.
-        slice: The recipe.
+        settings: The recipe.
         inputs: Input name -> artifact folder, named `<stage>-<key>`.
         facts: What the stage counted and measured.
     """
-    (model / CARD).write_text(render_card(model, slice, inputs, facts), encoding="utf-8")
+    (model / CARD).write_text(render_card(model, settings, inputs, facts), encoding="utf-8")
 
 
-def render_card(model: Path, slice: PolicySlice, inputs: dict[str, Path], facts: dict[str, Any]) -> str:
+def render_card(model: Path, settings: PolicySettings, inputs: dict[str, Path], facts: dict[str, Any]) -> str:
     """Return the card's text; arguments as for `write_card`. Values are escaped: names and texts may come from data."""
     environment = Environment(
         loader=PackageLoader("notus_exp.training"),
@@ -50,7 +50,7 @@ def render_card(model: Path, slice: PolicySlice, inputs: dict[str, Path], facts:
         base_artifact=inputs["base_model"].name,
         library="peft" if adapter else "transformers",
         tags=["dpo", "trl", "notus-exp", *(["lora"] if adapter else [])],
-        recipe=flatten(to_json(slice)),
+        recipe=flatten(to_json(settings)),
         lineage=lineage(inputs),
         curation=_curation(inputs["pairs"]),
         facts=flatten(facts),

@@ -12,7 +12,7 @@ from notus_exp.curation.pairs import curate
 from notus_exp.curation.split import held_out_prompts
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.feedback.simulated import simulate
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 from support.configs import composed
 from support.places import ROOT
 
@@ -42,7 +42,7 @@ def rows(completions, tmp_path_factory):
 
 def spec(selection):
     config = composed(f"selection={selection}", f"filters.max_pairs={PAIRS}")
-    return PairsSlice(
+    return PairsSettings(
         config.data.aspects, config.repair, config.selection, config.rejected, config.filters, [], config.split, 0
     )
 
@@ -151,10 +151,10 @@ def test_a_stages_time_is_free_of_its_workers_imports_and_log_probs_are_shared_o
         ("likelihoods", 4.0, {}, {}, {}),
         ("evaluation", 0.5, {}, {}, {}),
     ]
-    for number, (stage, seconds, slice_, facts, inputs) in enumerate(made):
+    for number, (stage, seconds, settings, facts, inputs) in enumerate(made):
         folder = tmp_path / "artifacts" / f"{stage}-{number}"
         folder.mkdir(parents=True)
-        manifest = {"stage": stage, "seconds": seconds, "slice": slice_, "facts": facts, "inputs": inputs}
+        manifest = {"stage": stage, "seconds": seconds, "slice": settings, "facts": facts, "inputs": inputs}
         (folder / "manifest.json").write_text(json.dumps(manifest))
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)

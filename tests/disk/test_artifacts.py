@@ -87,7 +87,7 @@ def test_two_processes_make_an_artifact_once(tmp_path: Path) -> None:
     code = f"""
 import json, sys, time
 from pathlib import Path
-from notus_exp.artifacts import ArtifactStore, Manifest
+from notus_exp.disk.artifacts import ArtifactStore, Manifest
 def make(out):
     time.sleep(0.5)
     return {{"made": 1}}

@@ -4,13 +4,13 @@ import json
 import math
 
 import pytest
+from notus_exp.stages.asked import BenchmarksSettings
 
 from notus_exp.config.schema import LMEvalEvaluation
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.evaluation.lm_eval import harness as benchmarks
 from notus_exp.evaluation.lm_eval.measure import estimates
-from notus_exp.stages.settings import BenchmarksSlice
 
 TASK = """
 task: sums
@@ -60,10 +60,10 @@ def asked(tmp_path, tiny_model_folder, context):
     (folders["tasks"] / "sums.yaml").write_text(TASK.replace("DATA", str(data)))
 
     def run(*tasks):
-        settings = LMEvalEvaluation("lm_eval", list(tasks), None, None, None, False, 0)
-        slice_ = BenchmarksSlice(settings, "digest", "", "float32")
+        asked = LMEvalEvaluation("lm_eval", list(tasks), None, None, None, False, 0)
+        settings = BenchmarksSettings(asked, "digest", "", "float32")
         where = context(sources={"lm_eval.include_path": [str(folders["tasks"])]})
-        return benchmarks.run(slice_, {"base_model": folders["base_model"]}, folders["out"], where)
+        return benchmarks.run(settings, {"base_model": folders["base_model"]}, folders["out"], where)
 
     return run, folders
 

@@ -18,7 +18,7 @@ from notus_exp.evaluation import measuring as stage
 from notus_exp.evaluation.preferences.agreement import PUBLISHED_REPAIR, compare, estimates, left_out
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import to_json
-from support.evaluation_slices import evaluation_slice
+from support.evaluation_settings import evaluation_settings
 
 PID = "00000000000000a1"
 
@@ -259,7 +259,7 @@ def evaluated(tmp_path: Path, likelihoods: pl.DataFrame, feedback: pl.DataFrame)
     context = Context(EventWriter("evaluation", tmp_path / "kept", tmp_path / "followed"), hardware(), tmp_path)
     out = tmp_path / "out"
     facts = stage.run(
-        evaluation_slice(aspects=["help"], preferences=PreferencesEvaluation("preferences", max_prompts=None)),
+        evaluation_settings(aspects=["help"], preferences=PreferencesEvaluation("preferences", max_prompts=None)),
         {"feedback": tmp_path / "feedback", "likelihoods": tmp_path / "likelihoods"},
         out,
         context,

@@ -17,7 +17,7 @@ from notus_exp.evaluation.verifiable.degeneration import degeneration, longest_r
 from notus_exp.feedback.simulated import simulate
 from notus_exp.feedback.simulated.constraints import Constraint, to_json
 from notus_exp.stages.context import Context
-from support.evaluation_slices import evaluation_slice
+from support.evaluation_settings import evaluation_settings
 from support.places import REPLAY
 
 IFEVAL = REPLAY / "ifeval/input_response_data_gpt4_20231107_145030.jsonl"
@@ -291,7 +291,9 @@ def test_the_stage_needs_only_what_its_slice_asks_for(tmp_path: Path):
     context = Context(EventWriter("evaluation", tmp_path / "kept"), hardware, tmp_path)
     verifiable = VerifiableEvaluation("verifiable", prompts=2, seed=1, max_new_tokens=8, temperature=0.0, kl_prompts=1)
     names = ("generations_verifiable", "generations_verifiable_base", "likelihoods")
-    facts = stage.run(evaluation_slice(verifiable=verifiable), {name: tmp_path / name for name in names}, out, context)
+    facts = stage.run(
+        evaluation_settings(verifiable=verifiable), {name: tmp_path / name for name in names}, out, context
+    )
     metrics = json.loads((out / METRICS).read_text())
     assert metrics["verifiable/kl"] == {"value": 2.0, "low": None, "high": None, "n": 1}
     assert metrics["verifiable/strict"]["value"] == 1.0

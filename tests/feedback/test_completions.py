@@ -9,7 +9,7 @@ from notus_exp.disk import events
 from notus_exp.errors import UserError
 from notus_exp.feedback.completions import run
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import FeedbackSlice
+from notus_exp.stages.settings import FeedbackSettings
 from support.places import ROOT
 
 SPEC = {"name": "ultrafeedback", "aspects": ["helpfulness"], "max_bad_rows": 0}
@@ -33,7 +33,7 @@ def run_on(folder, *files, digest="d" * 64, **settings):
     out.mkdir(exist_ok=True)
     writer = events.EventWriter("feedback", out / "events.jsonl", folder / "followed.jsonl")
     context = Context(writer, None, folder / "cache", {"data": [str(file) for file in files]})
-    return run(FeedbackSlice(SPEC | settings, digest), {}, out, context), out
+    return run(FeedbackSettings(SPEC | settings, digest), {}, out, context), out
 
 
 def test_it_writes_the_table_and_counts_what_it_read(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
+from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.disk import hashing
 from notus_exp.errors import UserError
 from notus_exp.feedback import simulated
@@ -364,5 +365,5 @@ def test_more_prompts_than_there_are_is_an_error_that_names_the_setting(monkeypa
 )
 def test_a_contradictory_spec_is_refused(changes, part):
     with pytest.raises(UserError) as error:
-        simulate(spec(**changes))
+        check_simulated(spec(**changes))
     assert part in str(error.value)

@@ -16,7 +16,7 @@ from notus_exp.feedback.simulated import constraint_prompts, constraints
 from notus_exp.generation import answering as generation
 from notus_exp.generation import decoding
 from notus_exp.generation.decoding import Decoding, Encoded, GumbelNoise
-from notus_exp.stages.settings import GenerationsSlice
+from notus_exp.stages.settings import GenerationsSettings
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def spec(prompts=6, temperature=0.0, max_new_tokens=8, **changes):
         "seed": 1,
         "temperatures": {},
     } | changes
-    return GenerationsSlice(
+    return GenerationsSettings(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         system_prompt="",

@@ -12,11 +12,11 @@ from notus_exp.evaluation.hub_files import content_digest, locate
 from notus_exp.evaluation.question_files import read_alpaca_prompts, read_turns_questions, read_turns_references
 from notus_exp.feedback.simulated import constraint_prompts
 from notus_exp.generation.questions import KEPT_APART, VALIDATION_SEED, read_questions
-from notus_exp.stages.settings import GenerationsSlice
+from notus_exp.stages.settings import GenerationsSettings
 
 
 def spec(evaluation, **chosen):
-    return GenerationsSlice(evaluation, chosen, 0, 8, 0.5, {"math": 0.0}, "", "float32", None)
+    return GenerationsSettings(evaluation, chosen, 0, 8, 0.5, {"math": 0.0}, "", "float32", None)
 
 
 def alpaca(path, texts):
@@ -107,7 +107,9 @@ def test_a_reference_answer_that_is_null_is_an_error_and_never_the_word_none(tmp
 
 # ------------------------------------------------------------------------------------------------------- two splits
 def verifiable(folder, number, split, seed=1):
-    asked = GenerationsSlice("verifiable", {"prompts": number, "split": split}, seed, 8, 0.0, {}, "", "float32", None)
+    asked = GenerationsSettings(
+        "verifiable", {"prompts": number, "split": split}, seed, 8, 0.0, {}, "", "float32", None
+    )
     return read_questions(asked, {"feedback": folder}, {})
 
 

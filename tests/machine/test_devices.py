@@ -29,7 +29,7 @@ FOUR = [Device(str(index), f"uuid-{index}") for index in range(4)]
 HOLD = """
 import sys
 from pathlib import Path
-from notus_exp.devices import Device, leased
+from notus_exp.machine.devices import Device, leased
 folder, number, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 visible = [Device(str(index), f"uuid-{index}") for index in range(count)]
 with leased(number, visible, lambda: print("waiting", flush=True), folder=folder, poll_seconds=0.05) as lease:
@@ -39,7 +39,7 @@ with leased(number, visible, lambda: print("waiting", flush=True), folder=folder
 WITH_WORKER = """
 import subprocess, sys
 from pathlib import Path
-from notus_exp.devices import Device, leased
+from notus_exp.machine.devices import Device, leased
 with leased(1, [Device("0", "uuid-0")], lambda: None, folder=Path(sys.argv[1])) as lease:
     print(subprocess.Popen(["sleep", "60"], pass_fds=lease.descriptors, stdout=subprocess.DEVNULL).pid, flush=True)
     sys.stdin.readline()
@@ -47,7 +47,7 @@ with leased(1, [Device("0", "uuid-0")], lambda: None, folder=Path(sys.argv[1])) 
 CONTEND = """
 import random, sys, time
 from pathlib import Path
-from notus_exp.devices import Device, leased
+from notus_exp.machine.devices import Device, leased
 folder, number, marks = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 visible = [Device(str(index), f"uuid-{index}") for index in range(3)]
 print("ready", flush=True)

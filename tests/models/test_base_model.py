@@ -14,7 +14,7 @@ from notus_exp.models import base_model
 from notus_exp.models import model_files as sources
 from notus_exp.models import pretrained as models
 from notus_exp.models.model_files import model_sources
-from notus_exp.stages.settings import BaseModelSlice
+from notus_exp.stages.settings import BaseModelSettings
 
 COMMIT = "0123456789" * 4
 
@@ -26,8 +26,8 @@ def spec(kind, **changes):
 
 def make(model, out, context):
     found = model_sources(model)
-    slice_ = BaseModelSlice(model, found.digest)
-    return base_model.run(slice_, {}, out, context("base_model", {"model": found.files}))
+    settings = BaseModelSettings(model, found.digest)
+    return base_model.run(settings, {}, out, context("base_model", {"model": found.files}))
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_a_local_models_digest_follows_its_content_and_not_its_path(local, tiny_
 
 
 def test_a_local_model_that_changed_after_it_was_hashed_is_refused(local, tmp_path, context):
-    slice_ = BaseModelSlice(spec("local", path=str(local)), "0" * 64)
+    settings = BaseModelSettings(spec("local", path=str(local)), "0" * 64)
     with pytest.raises(UserError, match="changed"):
-        base_model.run(slice_, {}, tmp_path / "out", context("base_model", {"model": [str(local)]}))
+        base_model.run(settings, {}, tmp_path / "out", context("base_model", {"model": [str(local)]}))
 
 
 def test_pickled_weights_are_refused_by_name(local):

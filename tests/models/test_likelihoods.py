@@ -13,9 +13,9 @@ from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.models import likelihoods, reference
 from notus_exp.models import pretrained as models
-from notus_exp.stages.settings import LikelihoodsSlice
+from notus_exp.stages.settings import LikelihoodsSettings
 
-SLICE = LikelihoodsSlice(precision="float32", kl_prompts=3)
+TRAINED = LikelihoodsSettings(precision="float32", kl_prompts=3)
 # prompt ids, completion ids, reference log-prob, use
 ROWS = [
     ([1, 2, 3], [4, 5], -11.0, "test"),
@@ -54,9 +54,9 @@ def inputs(tmp_path, tiny_model_folder):
     return places
 
 
-def make(slice_, inputs, out, context):
+def make(settings, inputs, out, context):
     out.mkdir()
-    facts = likelihoods.run(slice_, inputs, out, context)
+    facts = likelihoods.run(settings, inputs, out, context)
     return facts, pl.read_parquet(out / files.LIKELIHOODS), pl.read_parquet(out / files.DIVERGENCE)
 
 
@@ -79,7 +79,7 @@ def test_log_probs_and_divergence_are_what_two_models_give_by_hand(inputs, tmp_p
         policy = models.load_model(inputs["policy"] / files.MODEL, None, "float32", cpu)
     origin = models.load_model(base, None, "float32", cpu)
 
-    facts, scored, divergence = make(SLICE, inputs, tmp_path / "out", context(scoring_batch_size=size))
+    facts, scored, divergence = make(TRAINED, inputs, tmp_path / "out", context(scoring_batch_size=size))
 
     expected = []
     for prompt, completion, _, _ in ROWS:
@@ -110,28 +110,28 @@ def test_in_bfloat16_the_adapter_stays_beside_the_weights_and_the_divergence_is_
     inputs, tmp_path, context
 ):
     adapter(inputs["policy"] / files.MODEL, inputs["base_model"] / files.MODEL, zero=False)
-    _, exact, kl = make(SLICE, inputs, tmp_path / "exact", context())
-    _, rounded, rounded_kl = make(replace(SLICE, precision="bfloat16"), inputs, tmp_path / "rounded", context())
+    _, exact, kl = make(TRAINED, inputs, tmp_path / "exact", context())
+    _, rounded, rounded_kl = make(replace(TRAINED, precision="bfloat16"), inputs, tmp_path / "rounded", context())
     assert rounded["logp"].to_list() == pytest.approx(exact["logp"].to_list(), rel=0.02)
     assert rounded_kl["kl"].to_list() == pytest.approx(kl["kl"].to_list(), rel=0.1)
 
 
 def test_a_policy_that_is_its_reference_has_no_divergence(inputs, tmp_path, context):
     adapter(inputs["policy"] / files.MODEL, inputs["base_model"] / files.MODEL, zero=True)
-    _, _, divergence = make(SLICE, inputs, tmp_path / "out", context())
+    _, _, divergence = make(TRAINED, inputs, tmp_path / "out", context())
     assert divergence["kl"].to_list() == [0.0, 0.0, 0.0]
 
 
 def test_what_is_not_asked_for_has_no_rows(inputs, tmp_path, context):
     adapter(inputs["policy"] / files.MODEL, inputs["base_model"] / files.MODEL, zero=True)
-    no_kl = replace(SLICE, kl_prompts=0)
+    no_kl = replace(TRAINED, kl_prompts=0)
     generations = inputs.pop("generations")  # it is no input then
     _, scored, divergence = make(no_kl, inputs, tmp_path / "no_kl", context())
     assert (scored.height, divergence.height) == (3, 0)
     assert dict(divergence.schema) == dict(likelihoods.DIVERGENCE_SCHEMA)
     inputs["generations"] = generations
     del inputs["reference_scored"]
-    only_kl = replace(SLICE, kl_prompts=2)
+    only_kl = replace(TRAINED, kl_prompts=2)
     _, scored, divergence = make(only_kl, inputs, tmp_path / "only_kl", context())
     assert (scored.height, divergence.height) == (0, 2)
     assert dict(scored.schema) == dict(likelihoods.LIKELIHOODS_SCHEMA)
@@ -146,7 +146,7 @@ def test_a_policy_that_gives_no_number_stops_the_run(inputs, tmp_path, context):
     weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], math.nan)
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match="the policy gives a log-prob that is not finite"):
-        make(SLICE, inputs, tmp_path / "out", context())
+        make(TRAINED, inputs, tmp_path / "out", context())
 
 
 logits = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4)

@@ -22,7 +22,7 @@ from notus_exp.models.store import ReferenceStore
 from notus_exp.run import worker_process as worker
 from notus_exp.run.execution import Job
 from notus_exp.run.plan import Node
-from notus_exp.stages.settings import ReferenceSlice, to_json
+from notus_exp.stages.settings import ReferenceSettings, to_json
 
 CPU = torch.device("cpu")
 ITEMS = [
@@ -137,7 +137,7 @@ def test_batches_go_by_length_and_then_by_key_whatever_the_order():
 
 
 # ------------------------------------------------------------------------------------------------------------ the stage
-SLICE = ReferenceSlice(
+TRAINED = ReferenceSettings(
     split=Split(seed=0, validation=0.2, test=0.2),
     system_prompt="",
     precision="float32",
@@ -145,7 +145,7 @@ SLICE = ReferenceSlice(
     max_prompt_length=64,
     long_prompts="drop",
 )
-SCORED = dataclasses.replace(SLICE, preferences=PreferencesEvaluation("preferences", None), scored_split="test")
+SCORED = dataclasses.replace(TRAINED, preferences=PreferencesEvaluation("preferences", None), scored_split="test")
 PROMPTS = 16
 
 
@@ -176,7 +176,7 @@ def pairs_table(completions, split):
 @pytest.fixture
 def inputs(tmp_path, tiny_model_folder):
     completions = completions_table()
-    return write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, SLICE.split))
+    return write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, TRAINED.split))
 
 
 def write_inputs(folder, model_folder, completions, pairs):
@@ -190,9 +190,9 @@ def write_inputs(folder, model_folder, completions, pairs):
     return places
 
 
-def make(slice_, inputs, folder, context):
+def make(settings, inputs, folder, context):
     folder.mkdir()
-    facts = reference.run(slice_, inputs, folder, context)
+    facts = reference.run(settings, inputs, folder, context)
     return facts, pl.read_parquet(folder / files.REFERENCE)
 
 
@@ -203,7 +203,7 @@ def test_training_needs_both_sides_of_the_pairs_and_scoring_every_completion_of_
     assert set(pairs["split"]) == {"train", "validation", "test"}
     trained = {(*pair, i) for pair in pairs.iter_rows() for i in range(2) if pair[2] != "test"}
     scored = {(*pair, i) for pair in pairs.iter_rows() for i in range(3) if pair[2] == "test"}
-    check_holds(trained, *make(SLICE, inputs, tmp_path / "trained", context()))
+    check_holds(trained, *make(TRAINED, inputs, tmp_path / "trained", context()))
     del inputs["pairs"]  # no input where nothing of it is needed
     check_holds(scored, *make(SCORED, inputs, tmp_path / "scored", context()))
 
@@ -226,7 +226,7 @@ def check_holds(expected, facts, table):
 
 
 def test_its_log_probs_are_those_of_the_texts(inputs, tmp_path, context, model, tiny_tokenizer):
-    _, table = make(SLICE, inputs, tmp_path / "out", context())
+    _, table = make(TRAINED, inputs, tmp_path / "out", context())
     texts = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS)
     for row in table.join(texts, on=["prompt_id", "row", "completion"]).iter_rows(named=True):
         prompt = (
@@ -239,34 +239,34 @@ def test_its_log_probs_are_those_of_the_texts(inputs, tmp_path, context, model, 
 
 
 def test_a_second_run_computes_only_what_no_earlier_run_had(inputs, tmp_path, context, tiny_model_folder, monkeypatch):
-    first, table = make(SLICE, inputs, tmp_path / "first", context())
+    first, table = make(TRAINED, inputs, tmp_path / "first", context())
     pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS)
     write_inputs(
         tmp_path, tiny_model_folder, completions_table(), pairs.with_columns(rejected_completion=pl.lit(2, pl.Int64))
     )
-    second, other = make(SLICE, inputs, tmp_path / "second", context())
+    second, other = make(TRAINED, inputs, tmp_path / "second", context())
     used = pairs.filter(pl.col("split") != "test").height
     assert (second["computed"], second["found"], first["needed"]) == (used, used, 2 * used)
     shared = table.join(other, on=["prompt_id", "row", "completion"])
     assert (shared["ref_logp"] == shared["ref_logp_right"]).all()
     monkeypatch.setattr(reference, "load_model", lambda *_: pytest.fail("nothing is missing: no model is needed"))
-    third, _ = make(SLICE, inputs, tmp_path / "third", context())
+    third, _ = make(TRAINED, inputs, tmp_path / "third", context())
     assert (third["computed"], third["tokens"], third["found"]) == (0, 0, third["needed"])
 
 
 def test_another_precision_or_base_model_finds_nothing(inputs, tmp_path, context):
-    make(SLICE, inputs, tmp_path / "first", context())
-    rough, _ = make(dataclasses.replace(SLICE, precision="bfloat16"), inputs, tmp_path / "second", context())
+    make(TRAINED, inputs, tmp_path / "first", context())
+    rough, _ = make(dataclasses.replace(TRAINED, precision="bfloat16"), inputs, tmp_path / "second", context())
     assert rough["found"] == 0
     inputs["base_model"] = inputs["base_model"].rename(tmp_path / "base_model-4567")
-    another, _ = make(SLICE, inputs, tmp_path / "third", context())
+    another, _ = make(TRAINED, inputs, tmp_path / "third", context())
     assert another["found"] == 0
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_run_killed_between_batches_ends_with_the_same_numbers(inputs, tmp_path, context, monkeypatch, size):
     here = context(scoring_batch_size=size)
-    _, whole = make(SLICE, inputs, tmp_path / "whole", here)
+    _, whole = make(TRAINED, inputs, tmp_path / "whole", here)
     killed = dataclasses.replace(here, cache=tmp_path / "other")
     put_many, calls = ReferenceStore.put_many, []
 
@@ -278,33 +278,33 @@ def test_a_run_killed_between_batches_ends_with_the_same_numbers(inputs, tmp_pat
 
     monkeypatch.setattr(ReferenceStore, "put_many", put_three_batches)
     with pytest.raises(KeyboardInterrupt):
-        make(SLICE, inputs, tmp_path / "killed", killed)
+        make(TRAINED, inputs, tmp_path / "killed", killed)
     monkeypatch.setattr(ReferenceStore, "put_many", put_many)
-    facts, again = make(SLICE, inputs, tmp_path / "again", killed)
+    facts, again = make(TRAINED, inputs, tmp_path / "again", killed)
     assert facts["found"] == 3 * size
     assert again.equals(whole)  # to the last bit
 
 
 def test_row_order_does_not_move_a_bit(inputs, tmp_path, context, tiny_model_folder):
     one = context(scoring_batch_size=4)
-    _, table = make(SLICE, inputs, tmp_path / "one", one)
+    _, table = make(TRAINED, inputs, tmp_path / "one", one)
     completions = completions_table().sample(fraction=1.0, shuffle=True, seed=1)
     pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS).reverse()
     write_inputs(tmp_path, tiny_model_folder, completions, pairs)
-    _, other = make(SLICE, inputs, tmp_path / "two", dataclasses.replace(one, cache=tmp_path / "fresh"))
+    _, other = make(TRAINED, inputs, tmp_path / "two", dataclasses.replace(one, cache=tmp_path / "fresh"))
     assert other.equals(table)
 
 
 def test_prompts_too_long_are_left_out_and_counted(tmp_path, tiny_model_folder, context):
     completions = completions_table(long={0, 3, 5})
-    pairs = pairs_table(completions, SLICE.split)
+    pairs = pairs_table(completions, TRAINED.split)
     inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs)
     test = set(pairs.filter(split="test")["row"])
-    for slice_, rows in ((SLICE, set(range(PROMPTS)) - test), (SCORED, test)):
-        facts, table = make(slice_, inputs, tmp_path / f"drop {slice_.scored_split}", context())
+    for asked, rows in ((TRAINED, set(range(PROMPTS)) - test), (SCORED, test)):
+        facts, table = make(asked, inputs, tmp_path / f"drop {asked.scored_split}", context())
         assert facts["prompts_too_long"] == len(rows & {0, 3, 5})
         assert set(table["row"]) == rows - {0, 3, 5}
-    cutting = dataclasses.replace(SLICE, long_prompts="cut")
+    cutting = dataclasses.replace(TRAINED, long_prompts="cut")
     facts, table = make(cutting, inputs, tmp_path / "cut", context())
     assert (facts["prompts_too_long"], facts["prompts_cut"]) == (0, len({0, 3, 5} - test))
     assert set(table["row"]) == set(range(PROMPTS)) - test
@@ -312,8 +312,8 @@ def test_prompts_too_long_are_left_out_and_counted(tmp_path, tiny_model_folder, 
 
 
 def test_completions_that_lose_their_end_are_counted(inputs, tmp_path, context):
-    plain, _ = make(SLICE, inputs, tmp_path / "plain", context())
-    facts, table = make(dataclasses.replace(SLICE, max_length=72), inputs, tmp_path / "cut", context())
+    plain, _ = make(TRAINED, inputs, tmp_path / "plain", context())
+    facts, table = make(dataclasses.replace(TRAINED, max_length=72), inputs, tmp_path / "cut", context())
     full = table.with_columns(total=pl.col("prompt_ids").list.len() + pl.col("completion_ids").list.len())
     ends = full["completion_ids"].list.last()
     assert full["total"].max() == 72
@@ -323,7 +323,7 @@ def test_completions_that_lose_their_end_are_counted(inputs, tmp_path, context):
 
 def test_no_training_pair_within_the_limits_is_an_error_that_names_them(inputs, tmp_path, context):
     with pytest.raises(UserError, match=r"dpo\.max_prompt_length=20(.|\n)*long_prompts=cut"):
-        make(dataclasses.replace(SLICE, max_prompt_length=20), inputs, tmp_path / "out", context())
+        make(dataclasses.replace(TRAINED, max_prompt_length=20), inputs, tmp_path / "out", context())
 
 
 def test_no_prompt_to_score_is_an_error_that_names_the_split(inputs, tmp_path, context):
@@ -334,15 +334,15 @@ def test_no_prompt_to_score_is_an_error_that_names_the_split(inputs, tmp_path, c
 def test_a_log_prob_that_is_not_finite_stops_the_run_and_stays_out_of_the_store(inputs, tmp_path, context, monkeypatch):
     monkeypatch.setattr(reference, "completion_logps", lambda model, items, *_: [math.nan] * len(items))
     with pytest.raises(UserError, match="not finite"):
-        make(SLICE, inputs, tmp_path / "out", context())
+        make(TRAINED, inputs, tmp_path / "out", context())
 
 
 def test_validation_pairs_are_limited_by_a_draw_that_other_prompts_do_not_move():
     completions = completions_table()
-    pairs = pairs_table(completions, SLICE.split).with_columns(split=pl.lit("validation"))
-    limited = dataclasses.replace(SLICE, max_validation_pairs=3)
+    pairs = pairs_table(completions, TRAINED.split).with_columns(split=pl.lit("validation"))
+    limited = dataclasses.replace(TRAINED, max_validation_pairs=3)
     taken = set(reference.trained_completions(pairs, limited)["prompt_id"])
-    draws = hashing.uniform(pairs["prompt_id"], SLICE.split.seed, "validation_pairs")
+    draws = hashing.uniform(pairs["prompt_id"], TRAINED.split.seed, "validation_pairs")
     assert taken == {pid for _, pid in sorted(zip(draws, pairs["prompt_id"], strict=True))[:3]}
     fewer = pairs.filter(pl.col("prompt_id").is_in(list(taken)) | (pl.col("row") % 2 == 0))
     assert set(reference.trained_completions(fewer, limited)["prompt_id"]) == taken
@@ -350,13 +350,13 @@ def test_validation_pairs_are_limited_by_a_draw_that_other_prompts_do_not_move()
 
 def test_a_system_turn_of_the_data_stays_in_the_prompt(tmp_path, tiny_model_folder, context, tiny_tokenizer):
     completions = completions_table().with_columns(principle=pl.lit("conversation"), system_prompt=pl.lit("Be kind."))
-    inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, SLICE.split))
-    _, table = make(SLICE, inputs, tmp_path / "out", context())
+    inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, TRAINED.split))
+    _, table = make(TRAINED, inputs, tmp_path / "out", context())
     assert tiny_tokenizer.decode(table["prompt_ids"][0]).startswith("<|im_start|>system\nBe kind.<|im_end|>")
 
 
 def test_progress_ends_at_one(inputs, tmp_path, context):
-    make(SLICE, inputs, tmp_path / "out", context("reference"))
+    make(TRAINED, inputs, tmp_path / "out", context("reference"))
     told = [json.loads(line)["metrics"] for line in (tmp_path / "followed.jsonl").read_text().splitlines()]
     assert told[-1][events.PROGRESS] == 1.0
     assert told[-1]["tokens_per_second"] > 0
@@ -369,15 +369,15 @@ def requests(inputs, tmp_path, tiny_model_folder):
     pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS).with_columns(rejected_completion=pl.lit(2, pl.Int64))
     (tmp_path / "arm").mkdir()
     arm = write_inputs(tmp_path / "arm", tiny_model_folder, completions_table(), pairs)["pairs"]
-    return [(SLICE, inputs), (SLICE, {**inputs, "pairs": arm}), (SCORED, inputs)]
+    return [(TRAINED, inputs), (TRAINED, {**inputs, "pairs": arm}), (SCORED, inputs)]
 
 
 def test_a_union_is_computed_once_and_then_found_by_each(requests, tmp_path, context, monkeypatch):
     here = context(scoring_batch_size=4)
     tables = {}
-    for number, (slice_, places) in enumerate(requests):
+    for number, (asked, places) in enumerate(requests):
         alone = dataclasses.replace(here, cache=tmp_path / f"cache {number}")
-        _, tables[number] = make(slice_, places, tmp_path / f"alone {number}", alone)
+        _, tables[number] = make(asked, places, tmp_path / f"alone {number}", alone)
     here.filled = reference.fill(requests, here)
     union = {tuple(row) for table in tables.values() for row in table.select(reference.ID).iter_rows()}
     assert len(here.filled) == len(union)
@@ -387,8 +387,8 @@ def test_a_union_is_computed_once_and_then_found_by_each(requests, tmp_path, con
     assert reference.fill(requests, here) == {}
     monkeypatch.setattr(reference, "load_model", lambda *_: pytest.fail("everything is there: no model is needed"))
     facts = {}
-    for number, (slice_, places) in enumerate(requests):
-        facts[number], table = make(slice_, places, tmp_path / f"filled {number}", here)
+    for number, (asked, places) in enumerate(requests):
+        facts[number], table = make(asked, places, tmp_path / f"filled {number}", here)
         assert table.drop("ref_logp").equals(tables[number].drop("ref_logp"))
         assert table["ref_logp"].to_list() == pytest.approx(tables[number]["ref_logp"].to_list(), abs=1e-3)
         assert facts[number]["needed"] == facts[number]["found"] + facts[number]["computed"]
@@ -410,17 +410,19 @@ def test_the_order_of_the_requests_and_what_single_nodes_would_do_move_no_bit(re
 
 
 def test_each_base_model_and_precision_has_a_union_of_its_own(requests, tmp_path, context):
-    slice_, inputs = requests[0]
+    settings, inputs = requests[0]
     other = tmp_path / "base_model-4567"
     other.symlink_to(inputs["base_model"])
-    rough = dataclasses.replace(slice_, precision="bfloat16")
+    rough = dataclasses.replace(settings, precision="bfloat16")
     here = context("reference")
-    here.filled = reference.fill([(slice_, inputs), (slice_, {**inputs, "base_model": other}), (rough, inputs)], here)
+    here.filled = reference.fill(
+        [(settings, inputs), (settings, {**inputs, "base_model": other}), (rough, inputs)], here
+    )
     told = [event.metrics[events.PROGRESS] for event in events.read(tmp_path / "followed.jsonl")]
     assert told == sorted(told)
     assert told[-1] == 1.0, "one bar for all"
-    facts, exact = make(slice_, inputs, tmp_path / "first", here)
-    others, same = make(slice_, {**inputs, "base_model": other}, tmp_path / "second", here)
+    facts, exact = make(settings, inputs, tmp_path / "first", here)
+    others, same = make(settings, {**inputs, "base_model": other}, tmp_path / "second", here)
     roughly, rounded = make(rough, inputs, tmp_path / "third", here)
     assert facts["computed"] == others["computed"] == roughly["computed"] == facts["needed"]
     assert same.equals(exact)
@@ -460,13 +462,13 @@ def test_a_worker_fills_for_the_nodes_that_are_not_made_yet(requests, tmp_path, 
         Node(
             f"reference {n}",
             Stage.reference,
-            to_json(slice_),
+            to_json(settings),
             {use: str(p) for use, p in places.items()},
             {},
             str(n),
             {},
         )
-        for n, (slice_, places) in enumerate(requests)
+        for n, (settings, places) in enumerate(requests)
     ]
     for node in nodes:
         node.uses.update(dict.fromkeys(node.inputs, "any"))

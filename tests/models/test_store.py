@@ -13,7 +13,7 @@ from notus_exp.models.store import ReferenceStore, completion_key
 WRITER = """
 import sys
 from pathlib import Path
-from notus_exp.training.store import ReferenceStore
+from notus_exp.models.store import ReferenceStore
 store = ReferenceStore(Path(sys.argv[1]))
 start = int(sys.argv[2])
 for batch in range(100000):

@@ -20,7 +20,7 @@ from notus_exp.config.schema import (
     TopTies,
 )
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.stages.settings import PairsSlice
+from notus_exp.stages.settings import PairsSettings
 
 ASPECTS = ["helpfulness", "honesty"]
 
@@ -91,9 +91,9 @@ def settings(
     split: Split | None = None,
     seed: int = 0,
     **filters: Any,
-) -> PairsSlice:
+) -> PairsSettings:
     """Settings without any filter but those given."""
-    return PairsSlice(
+    return PairsSettings(
         aspects=aspects,
         repair=Repair(repair, 2.0, 4.0, ambiguous),
         selection=Selection(selection, aspect, weights or {}, ties),

@@ -70,7 +70,7 @@ def write_run(
     verifiable = {"name": "verifiable", "prompts": 8, "seed": 1, "max_new_tokens": 64, "temperature": 0.0}
     preferences = {"name": "preferences", "max_prompts": None}
     chosen = {name: any(metric.startswith(name) for metric in values) for name in ("preferences", "verifiable")}
-    slices: dict[str, dict[str, Any]] = {
+    given: dict[str, dict[str, Any]] = {
         "feedback": {"data": {"name": "simulated", "seed": 0}},
         "base_model": {"model_digest": None},
         "reference_scored": {"preferences": preferences, "scored_split": split, "max_length": 512, "precision": "f32"},
@@ -84,14 +84,14 @@ def write_run(
         },
     }
     stages = {}
-    for node, slice_ in slices.items():
+    for node, settings in given.items():
         stage = node.split("_")[0] if node != "base_model" else node
         shared = node in ("feedback", "base_model")
         name = f"{stage}-{node if shared else f'{node}-{run}'}"
         place = f"/elsewhere/outputs/artifacts/{name}"
         stages[node] = {"key": name, "path": place, "reused": False, "seconds": 1.0, "seconds_when_made": 1.0}
         stages[node] |= {"facts": {"labellings": ["average", "critique"]} if node == "evaluation" else {}}
-        write(outputs / "artifacts" / name / "manifest.json", {"stage": stage, "key": name, "slice": slice_})
+        write(outputs / "artifacts" / name / "manifest.json", {"stage": stage, "key": name, "slice": settings})
     _write_tables(outputs / "artifacts" / f"evaluation-evaluation-{run}", values, base)
     content = {
         "run_id": run,

@@ -21,7 +21,7 @@ from notus_exp.config.schema import LOSSES, Precision
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import PolicySlice, to_json
+from notus_exp.stages.settings import PolicySettings, to_json
 from notus_exp.training import checkpoints, dpo, model_card
 from support.places import ROOT
 from support.recipes import LORA, machine, recipe
@@ -96,7 +96,7 @@ def context_in(out, hardware=None):
 
 def train(artifacts, out, dpo_recipe, hardware=None, seed=3):
     context = context_in(out, hardware)
-    return dpo.run(PolicySlice(dpo=dpo_recipe, seed=seed, system_prompt=None), artifacts, out, context)
+    return dpo.run(PolicySettings(dpo=dpo_recipe, seed=seed, system_prompt=None), artifacts, out, context)
 
 
 def step_events(out, name="train/loss"):
@@ -246,9 +246,9 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from notus_exp import events
-from notus_exp.schema import Hardware
-from notus_exp.slices import PolicySlice, from_json
-from notus_exp.stage import Context
+from notus_exp.config.schema import Hardware
+from notus_exp.stages.settings import PolicySettings, from_json
+from notus_exp.stages.context import Context
 from notus_exp.training import dpo, trainer
 
 mark = trainer.mark_complete
@@ -261,7 +261,7 @@ job = json.loads(Path(sys.argv[1]).read_text())
 out = Path(job["out"])
 writer = events.EventWriter("policy", out / "events.jsonl", None)
 context = Context(events=writer, hardware=from_json(Hardware, job["hardware"]), cache=out)
-dpo.run(from_json(PolicySlice, job["slice"]), {k: Path(v) for k, v in job["inputs"].items()}, out, context)
+dpo.run(from_json(PolicySettings, job["settings"]), {k: Path(v) for k, v in job["inputs"].items()}, out, context)
 """
 
 
@@ -272,7 +272,7 @@ def test_a_killed_training_resumes_to_the_same_bits(artifacts, tmp_path):
     out.mkdir()
     job = {
         "out": str(out), "hardware": to_json(machine()), "inputs": {k: str(v) for k, v in artifacts.items()},
-        "slice": to_json(PolicySlice(dpo=long_recipe, seed=3, system_prompt=None)),
+        "settings": to_json(PolicySettings(dpo=long_recipe, seed=3, system_prompt=None)),
     }  # fmt: skip
     (tmp_path / "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -353,7 +353,7 @@ def test_join_follows_the_pairs_order_and_refuses_a_completion_given_twice(artif
 
 # ----------------------------------------------------------------------------------------------------------- model card
 def test_the_card_lists_the_lineage_and_escapes_what_data_may_contain(artifacts, tmp_path):
-    hostile = PolicySlice(dpo=recipe(), seed=3, system_prompt="<script>a | b\n`c`</script>")
+    hostile = PolicySettings(dpo=recipe(), seed=3, system_prompt="<script>a | b\n`c`</script>")
     text = model_card.render_card(tmp_path, hostile, artifacts, {"steps": 6, "train/loss": 0.5})
     for folder in artifacts.values():
         assert folder.name in text

@@ -16,20 +16,20 @@ from notus_exp.disk.artifacts import write_json
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import BenchmarksSlice
+from notus_exp.stages.settings import BenchmarksSettings
 
 YAML_TAGS = "tag:yaml.org,2002:"
 """What YAML's own tags begin with; the harness reads others as Python code to import."""
 
 
-def run(slice: BenchmarksSlice, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+def run(settings: BenchmarksSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Run the tasks and write `benchmarks.json`: the harness's results, and each question's values.
 
     The file holds {"results": {task: {metric: {"value", "stderr", "n"}}},
     "questions": {task: {metric: {id: value}}}}, where a metric filtered in another way than "none" is metric/filter.
 
     Args:
-        slice: The tasks and how they are asked.
+        settings: The tasks and how they are asked.
         inputs: Artifacts `base_model` and, for a policy, `policy`.
         out: Folder of the artifact.
         context: Device and batch size; `sources["lm_eval.include_path"]` is the folder of own task files.
@@ -48,17 +48,17 @@ def run(slice: BenchmarksSlice, inputs: dict[str, Path], out: Path, context: Con
             "evaluation=lm_eval needs lm-evaluation-harness, which is not installed",
             "pip install 'notus-exp[lm_eval]'",
         ) from error
-    asked = slice.lm_eval
+    asked = settings.lm_eval
     manager = _task_manager(asked.tasks, context.sources.get("lm_eval.include_path", []))
     base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
-    model = load_policy(base, adapter, slice.precision, context.hardware)
+    model = load_policy(base, adapter, settings.precision, context.hardware)
     harness = HFLM(
         pretrained=model, tokenizer=load_tokenizer(base), batch_size=context.hardware.scoring_batch_size, device=None
     )
     context.events.progress(0, 1)
     try:
         with _sandboxed():
-            found = simple_evaluate(model=harness, task_manager=manager, **_settings(slice))
+            found = simple_evaluate(model=harness, task_manager=manager, **_settings(settings))
     except SecurityError as error:
         raise UserError(f"evaluation=lm_eval: a task's template reaches for code: {error}") from error
     except (OSError, ConnectionError) as error:
@@ -74,15 +74,15 @@ def run(slice: BenchmarksSlice, inputs: dict[str, Path], out: Path, context: Con
     }
 
 
-def _settings(slice: BenchmarksSlice) -> dict[str, Any]:
+def _settings(settings: BenchmarksSettings) -> dict[str, Any]:
     """Return the harness's arguments that the config decides."""
-    asked = slice.lm_eval
+    asked = settings.lm_eval
     seeds = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed")
     return {
         "tasks": list(asked.tasks),
         "num_fewshot": asked.num_fewshot,
         "limit": asked.limit,
-        "system_instruction": slice.system_prompt or None if asked.chat_template else None,
+        "system_instruction": settings.system_prompt or None if asked.chat_template else None,
         "apply_chat_template": asked.chat_template,
         **dict.fromkeys(seeds, asked.seed),
     }

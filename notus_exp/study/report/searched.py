@@ -52,7 +52,9 @@ def from_summary(found: Mapping[str, Any]) -> Section:
         "importances": _importances(found),
         "importances_note": found["importances_note"],
         "history": _histories(found, trials, best),
-        "slices": [_slices(trials, param, objectives, best, f"slice{place}") for place, param in enumerate(params)],
+        "by_parameter": [
+            _by_parameter(trials, param, objectives, best, f"by_parameter{place}") for place, param in enumerate(params)
+        ],
         "front": _front(trials, objectives, best) if len(objectives) == 2 and _valued(trials, objectives) else None,
     }
     return Section("search", _TITLE, content)
@@ -119,7 +121,7 @@ def _histories(found: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], be
     return figures
 
 
-def _slices(
+def _by_parameter(
     trials: Sequence[Mapping[str, Any]], param: str, objectives: Sequence[str], best: set[int], name: str
 ) -> Markup | None:
     """Draw the objectives against a parameter, over the trials that have it and are complete."""

@@ -44,8 +44,8 @@ def test_a_search_shows_trials_best_importances_and_the_command_of_the_test(
 def test_a_search_draws_history_slices_and_importances() -> None:
     content = from_summary(searched()).content
     assert content is not None
-    assert (len(content["history"]), len(content["slices"]), len(content["importances"])) == (1, 2, 1)
-    assert all(content["slices"])
+    assert (len(content["history"]), len(content["by_parameter"]), len(content["importances"])) == (1, 2, 1)
+    assert all(content["by_parameter"])
     assert content["front"] is None, "there is one objective"
 
 
