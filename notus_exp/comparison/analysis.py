@@ -6,7 +6,6 @@ exploratory: other metrics, contrasts with the untuned model, head-to-head stren
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -15,12 +14,12 @@ from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.compatibility import TEST, Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
-from notus_exp.comparison.per_prompt import difference_span, of_any_base, run_values, span, unit
+from notus_exp.comparison.per_prompt import run_values
 from notus_exp.comparison.request import Asked, ask, searched_runs, tuning_runs
 from notus_exp.comparison.words import BASE_MODEL, ONE_SEED, kept, study_words
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
-from notus_exp.run.display import HEADLINES
+from notus_exp.evaluation.metrics import headlines, metric_of
 
 
 class _Parts(NamedTuple):
@@ -88,19 +87,13 @@ def _parts(folder: Path, asked: Asked) -> _Parts:
     if finished and asked.metric not in by_prompt:
         raise UserError(
             f"{asked.metric} has no value by prompt, so its differences cannot be tested",
-            f"name one of these with --metric: {', '.join(name for name in HEADLINES if name in by_prompt)}",
+            f"name one of these with --metric: {', '.join(headlines(by_prompt, open_families=False))}",
         )
     reported = dict.fromkeys(name for run in finished.values() for name in run["metrics"])
-    metrics = [asked.metric, *(name for name in _shown(by_prompt) if name != asked.metric)] if finished else []
-    known_by_run = [name for name in _shown(reported) if name not in by_prompt]
+    metrics = [asked.metric, *(name for name in headlines(by_prompt) if name != asked.metric)] if finished else []
+    known_by_run = [name for name in headlines(reported) if name not in by_prompt]
     known_by_run = [name for name in known_by_run if name.partition("/")[0] not in protocol.apart]
     return _Parts(asked, measured, protocol, metrics, known_by_run)
-
-
-def _shown(metrics: Iterable[str]) -> list[str]:
-    """Return the headline metrics in their order, and after them the academic benchmarks."""
-    known = list(metrics)
-    return [*(name for name in HEADLINES if name in known), *(name for name in known if name.startswith("lm_eval/"))]
 
 
 def _about(parts: _Parts) -> dict[str, Any]:
@@ -123,7 +116,7 @@ def _arm(parts: _Parts, arm: str) -> dict[str, Any]:
     metrics = {}
     for name in parts.metrics:
         table = parts.measured.table(name, arm, parts.measured.seeds(name, arm))
-        metrics[name] = estimate_json(estimate_of(table, span=span(name)))
+        metrics[name] = estimate_json(estimate_of(table, span=metric_of(name).span))
     for name in parts.known_by_run:
         metrics[name] = _by_run([run["metrics"][name] for run in asked.runs[arm].values() if name in run["metrics"]])
     return {
@@ -152,9 +145,9 @@ def _base(parts: _Parts) -> dict[str, Any]:
         return {}
     found = {}
     for name in parts.metrics:
-        table, constant = parts.measured.base(name)[0], of_any_base(name)
+        table, constant = parts.measured.base(name)[0], metric_of(name).by_construction
         if table.size:
-            found[name] = estimate_json(estimate_of(table, span=span(name)))
+            found[name] = estimate_json(estimate_of(table, span=metric_of(name).span))
             found[name] |= {} if constant is None else dict.fromkeys(("value", "low", "high"), constant)
     return found
 
@@ -167,11 +160,11 @@ def _contrasts(parts: _Parts) -> list[dict[str, Any]]:
     for name in parts.metrics:
         family = [_of_arms(parts, name, arm) for arm in others]
         if name == asked.metric:
-            rows += family_json(family, unit(name))
+            rows += family_json(family, metric_of(name))
         else:
-            rows += [exploratory_json(found, unit(name)) for found in family if found.estimate.seeds]
+            rows += [exploratory_json(found, metric_of(name)) for found in family if found.estimate.seeds]
         beside = [_of_base(parts, name, arm) for arm in asked.runs]
-        rows += [exploratory_json(found, unit(name)) for found in beside if found is not None]
+        rows += [exploratory_json(found, metric_of(name)) for found in beside if found is not None]
     return rows
 
 
@@ -180,7 +173,9 @@ def _of_arms(parts: _Parts, metric: str, arm: str) -> Contrast:
     baseline = parts.asked.baseline
     seeds = parts.measured.seeds(metric, arm, baseline)
     difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, baseline, seeds)
-    return contrast(difference, metric, arm, baseline, margins=_margins(parts, metric), span=difference_span(metric))
+    return contrast(
+        difference, metric, arm, baseline, margins=_margins(parts, metric), span=metric_of(metric).difference_span()
+    )
 
 
 def _of_base(parts: _Parts, metric: str, arm: str) -> Contrast | None:
@@ -188,7 +183,12 @@ def _of_base(parts: _Parts, metric: str, arm: str) -> Contrast | None:
     seeds = parts.measured.seeds(metric, arm)
     difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, arm, seeds, base=True)
     found = contrast(
-        difference, metric, arm, BASE_MODEL, margins=_margins(parts, metric), span=difference_span(metric, base=True)
+        difference,
+        metric,
+        arm,
+        BASE_MODEL,
+        margins=_margins(parts, metric),
+        span=metric_of(metric).difference_span(base=True),
     )
     return found if found.estimate.prompts and found.estimate.seeds else None
 

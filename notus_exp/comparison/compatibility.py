@@ -14,22 +14,23 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.config.evaluations import ANSWERING, HELD_OUT, JUDGED
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
 from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import CATALOGUE, held_out
 from notus_exp.run.plan import VERSIONED
 
 Runs = Mapping[tuple[str, int], dict[str, Any]]
 """(arm, seed) -> content of run.json, of finished runs."""
 
-EVALUATIONS = (*ANSWERING, "preferences", "lm_eval")
 VALIDATION, TEST = "validation", "test"
 
 _ARMS_OWN = ("precision", "endpoint_model")
 """What settings of evaluations hold that belongs to an arm: its recipe's precision and the served policy's name."""
 _REMEDY = "compare runs that were evaluated alike: put the key into no arm, and give the study's command again"
 _MISSING = object()
+_ANSWERED_FIRST = sorted(CATALOGUE.values(), key=lambda spec: not spec.answers)
+"""The order in which a comparison tells how its evaluations were done."""
 
 
 class Protocol(NamedTuple):
@@ -69,8 +70,8 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     ways = {name: _evaluations(folder, run) for name, run in runs.items()}
     apart = dict(_apart(ways, metric))
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
-    evaluations = {key: known[key] for key in EVALUATIONS if key in known}
-    judge = next((evaluations[key]["judge"] for key in JUDGED if key in evaluations), None)
+    evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
+    judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
     warnings = [*apart.values(), *_many_snapshots(evaluations), *_other_versions(runs), *_other_precision(runs)]
     return Protocol(first["feedback"], first["evaluation_split"], evaluations, judge, apart, warnings)
 
@@ -100,7 +101,7 @@ def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, e
                 " are not those of unseen prompts",
                 "tune with evaluation_split=validation and give the study's command again",
             )
-        if evaluation not in HELD_OUT and metric in run.get("metrics", {}):
+        if evaluation not in held_out() and metric in run.get("metrics", {}):
             raise UserError(
                 f"'{arm}' was tuned on the prompts of {metric}, which has no validation prompts of its own (run"
                 f" {run_id})",
@@ -137,29 +138,27 @@ def _split_of(run: dict[str, Any]) -> str:
 
 def _evaluations(folder: Path, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return evaluation -> all that decides what its values mean, from the settings that the stages were given."""
-    settings = _slice(folder, run, "evaluation")
+    settings = _settings(folder, run, "evaluation")
     found: dict[str, dict[str, Any]] = {}
-    for name in EVALUATIONS:
+    for spec in _ANSWERED_FIRST:
+        name = spec.name
         if settings.get(name) is None:
             continue
         way: dict[str, Any] = {
             "settings": settings[name],
             "files": {key: digest for key, digest in settings.get("files", {}).items() if key.startswith(f"{name}.")},
         }
-        if name in ANSWERING:
-            way["answers"] = _slice(folder, run, f"generations_{name}")
-        if name in JUDGED:
+        way |= {word: _settings(folder, run, node) for word, node in spec.measured_from.items()}
+        if spec.judged:
             way["judge"] = _judge(folder, run, name)
-        if name == "preferences":
-            way |= {"scored": _slice(folder, run, "reference_scored"), "aspects": settings["aspects"]}
+        if spec.labelled:
+            way["aspects"] = settings["aspects"]
             way["labellings"] = run["stages"]["evaluation"]["facts"].get("labellings")
-        if name == "lm_eval":
-            way["questions"] = _slice(folder, run, "benchmarks")
         found[name] = way
     return found
 
 
-def _slice(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
+def _settings(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
     """Return the settings that a stage was given, without those of the arm."""
     if node not in run["stages"]:
         return {}
@@ -176,7 +175,7 @@ def _slice(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
 
 def _judge(folder: Path, run: dict[str, Any], evaluation: str) -> dict[str, Any]:
     """Return the judge's settings, its files and the snapshots that it named itself, for base and policy together."""
-    settings = _slice(folder, run, f"judgments_{evaluation}")
+    settings = _settings(folder, run, f"judgments_{evaluation}")
     snapshots: set[str] = set()
     for node in (f"judgments_{evaluation}", f"judgments_{evaluation}_base"):
         if node in run["stages"]:
@@ -187,7 +186,7 @@ def _judge(folder: Path, run: dict[str, Any], evaluation: str) -> dict[str, Any]
 
 def _apart(ways: Mapping[tuple[str, int], dict[str, Any]], metric: str) -> Iterator[tuple[str, str]]:
     """Name the evaluations that differ between runs and why; refuse where it is the primary metric's."""
-    for name in EVALUATIONS:
+    for name in (spec.name for spec in _ANSWERED_FIRST):
         having = {run: {name: found[name]} for run, found in ways.items() if name in found}
         for run, protocol in having.items():
             difference = _first_difference(having, run, protocol)

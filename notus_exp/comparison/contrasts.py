@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from notus_exp.comparison.per_prompt import Array, Span
+from notus_exp.comparison.per_prompt import Array
 from notus_exp.comparison.words import contrast_words, verdict_of
+from notus_exp.evaluation.description import Metric, Span
 from notus_exp.inference.crossed import Components, CrossedEstimate, crossed_mean
 from notus_exp.inference.multiplicity import Adjusted, adjust
 from notus_exp.inference.paired import Equivalence, Interval, equivalence
@@ -75,21 +76,21 @@ def estimate_json(estimate: CrossedEstimate) -> dict[str, Any]:
     return {**{name: getattr(estimate, name) for name in known}, "components": estimate.components._asdict()}
 
 
-def family_json(family: Sequence[Contrast], unit: str) -> list[dict[str, Any]]:
+def family_json(family: Sequence[Contrast], metric: Metric) -> list[dict[str, Any]]:
     """Return the rows of the contrasts that were asked for beforehand, corrected for being several."""
     adjusted = adjust([found.estimate.p for found in family])
     counted = sum(not math.isnan(found.estimate.p) for found in family)
-    return [_row(found, unit, both, counted) for found, both in zip(family, adjusted, strict=True)]
+    return [_row(found, metric, both, counted) for found, both in zip(family, adjusted, strict=True)]
 
 
-def exploratory_json(found: Contrast, unit: str) -> dict[str, Any]:
+def exploratory_json(found: Contrast, metric: Metric) -> dict[str, Any]:
     """Return the row of a contrast that nobody asked for beforehand."""
-    return _row(found, unit, None, 1)
+    return _row(found, metric, None, 1)
 
 
-def _row(found: Contrast, unit: str, adjusted: Adjusted | None, family: int) -> dict[str, Any]:
+def _row(found: Contrast, metric: Metric, adjusted: Adjusted | None, family: int) -> dict[str, Any]:
     estimate = found.estimate
-    words = contrast_words(estimate, found.tests, unit=unit, adjusted=adjusted, family=family)
+    words = contrast_words(estimate, found.tests, metric=metric, adjusted=adjusted, family=family)
     return {
         "metric": found.metric,
         "primary": adjusted is not None,

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from notus_exp.comparison.per_prompt import unit
 from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
+from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
 from notus_exp.reporting.tables import Report, Table, number, p_value, span
+
+_DIGITS_OF_DIFFERENCE = {2: 2, 3: 4}
+"""Digits of a value -> digits of a difference in the table of contrasts: of small values one more."""
 
 
 def study_report(comparison: dict[str, Any], out: Path) -> Report:
@@ -42,14 +45,14 @@ def _metrics(comparison: Mapping[str, Any]) -> Table:
 def _cell(estimate: Mapping[str, Any] | None, metric: str) -> str:
     if estimate is None or estimate["value"] is None:
         return "-"
-    digits = 2 if unit(metric) else 3
+    digits = metric_of(metric).digits
     ends = _span(estimate, digits)
     return number(estimate["value"], digits) + ("" if ends == "-" else f" [{ends}]")
 
 
 def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> Table:
     study = comparison["study"]
-    digits = 2 if unit(study["metric"]) else 4
+    digits = _DIGITS_OF_DIFFERENCE[metric_of(study["metric"]).digits]
     rows = [
         [
             row["arm"],

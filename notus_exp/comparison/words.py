@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from notus_exp.evaluation.description import Metric
+from notus_exp.evaluation.metrics import UNDESCRIBED
 from notus_exp.inference.crossed import CrossedEstimate
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import Adjusted
@@ -45,7 +47,7 @@ def contrast_words(
     estimate: CrossedEstimate,
     tests: Sequence[Equivalence] = (),
     *,
-    unit: str = "",
+    metric: Metric = UNDESCRIBED,
     adjusted: Adjusted | None = None,
     family: int = 1,
 ) -> str:
@@ -54,20 +56,21 @@ def contrast_words(
     Args:
         estimate: Of the difference.
         tests: Of equivalence, for the margins of interest.
-        unit: Of the values, in the plural; "" where they have none.
+        metric: Of the values: its unit and how many digits are said.
         adjusted: p of the contrast among its family; None where it is exploratory.
         family: Contrasts of the family.
     """
     verdict = verdict_of(estimate, adjusted)
     if verdict == UNKNOWN:
-        return f"{UNKNOWN}: {_why_unknown(estimate, unit)}"
-    said = f"{_signed(estimate.value, unit)}, 95 % {_number(estimate.low, unit)} to {_number(estimate.high, unit)}"
+        return f"{UNKNOWN}: {_why_unknown(estimate, metric)}"
+    ends = f"{_number(estimate.low, metric)} to {_number(estimate.high, metric)}"
+    said = f"{_signed(estimate.value, metric)}, 95 % {ends}"
     if adjusted and family > 1 and estimate.p < 1 - CONFIDENCE:
         said += f"; p {p_words(estimate.p)} alone, among {family} contrasts {p_words(adjusted.holm)} by Holm and"
         said += f" {p_words(adjusted.benjamini_hochberg)} by Benjamini-Hochberg"
     if verdict != ALIKE and not any(test.equivalent for test in tests):
         return f"{verdict} ({said})"
-    return f"{verdict} ({said}){_equivalence_words(tests, unit)}"
+    return f"{verdict} ({said}){_equivalence_words(tests, metric.unit)}"
 
 
 def p_words(p: float) -> str:
@@ -132,13 +135,13 @@ def _range(counts: Sequence[int]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _why_unknown(estimate: CrossedEstimate, unit: str) -> str:
+def _why_unknown(estimate: CrossedEstimate, metric: Metric) -> str:
     if estimate.seeds == 0:
         return "no seed is finished on both sides"
     if estimate.prompts < 2:
         prompts = "1 prompt has" if estimate.prompts == 1 else "no prompt has"
         return f"{prompts} a value on both sides, so there is no interval"
-    return f"{_signed(estimate.value, unit)} on every prompt, so there is no test"
+    return f"{_signed(estimate.value, metric)} on every prompt, so there is no test"
 
 
 def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
@@ -149,9 +152,9 @@ def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
     return f", equivalent within {within}" + (f" {unit}" if unit else "") + (f", not within {beyond}" if beyond else "")
 
 
-def _signed(value: float, unit: str) -> str:
-    return _number(value, unit, "+") + (f" {unit}" if unit else "")
+def _signed(value: float, metric: Metric) -> str:
+    return _number(value, metric, "+") + (f" {metric.unit}" if metric.unit else "")
 
 
-def _number(value: float, unit: str, sign: str = "") -> str:
-    return f"{kept(value):{sign}.{2 if unit else 3}f}"
+def _number(value: float, metric: Metric, sign: str = "") -> str:
+    return f"{kept(value):{sign}.{metric.digits}f}"

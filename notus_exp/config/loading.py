@@ -17,7 +17,6 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import schema
 from notus_exp.config.dpo_checks import check_dpo
-from notus_exp.config.evaluations import HELD_OUT, JUDGED
 from notus_exp.config.ranges import check
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
@@ -144,64 +143,9 @@ def check_together(config: schema.Config) -> None:
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
-    evaluation = config.evaluation
-    if config.until is schema.Stage.evaluation and not chosen_evaluations(config):
-        raise UserError("evaluation=[] leaves nothing to evaluate", "choose evaluations, or stop with until=policy")
-    _check_evaluation_split(config)
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
-    _check_answers(config)
-    if evaluation.verifiable and evaluation.verifiable.kl_prompts > evaluation.verifiable.prompts:
-        raise UserError(
-            f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} exceeds "
-            f"evaluation.verifiable.prompts={evaluation.verifiable.prompts}"
-        )
-
-
-def _check_evaluation_split(config: schema.Config) -> None:
-    """Check that each evaluation has prompts of the split that is measured on."""
-    split = config.evaluation_split.name
-    fixed = [name for name in chosen_evaluations(config) if name not in HELD_OUT]
-    if config.evaluation_split is schema.EvaluationSplit.validation and fixed:
-        raise UserError(
-            f"evaluation_split=validation: evaluation=[{','.join(fixed)}] has fixed prompts and none for validation",
-            f"choose among 'evaluation=[{','.join(HELD_OUT)}]', or evaluation_split=test",
-        )
-    scored = config.until is schema.Stage.config or config.until.value >= schema.Stage.reference.value
-    if config.evaluation.preferences and getattr(config.split, split) == 0 and scored:
-        raise UserError(
-            f"evaluation=preferences needs {split} prompts, but split.{split}=0",
-            f"give split.{split} a share, or choose 'evaluation=[verifiable]'",
-        )
-
-
-def _check_answers(config: schema.Config) -> None:
-    """Check who answers and who judges, where an evaluation asks for it."""
-    evaluation, judge = config.evaluation, config.judge
-    endpoint = isinstance(config.generation, schema.EndpointGeneration)
-    if endpoint and evaluation.verifiable and evaluation.verifiable.kl_prompts:
-        raise UserError(
-            f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} needs token ids, which "
-            "generation=openai does not know",
-            "set evaluation.verifiable.kl_prompts=0",
-        )
-    if evaluation.lm_eval and not evaluation.lm_eval.tasks:
-        raise UserError("evaluation.lm_eval.tasks is empty", "name tasks, such as evaluation.lm_eval.tasks=[hellaswag]")
-    judged = [name for name in JUDGED if getattr(evaluation, name)]
-    if not judged:
-        return
-    if (judge.input_price is None) != (judge.output_price is None):
-        raise UserError("judge.input_price and judge.output_price go together", "give both, in USD per million tokens")
-    if judge.name in ("openai", "reward_model") and not judge.model:
-        raise UserError(f"judge.model must be given: evaluation={judged[0]} needs a judge", "add judge.model=NAME")
-    if judge.name == "replay" and not judge.path:
-        raise UserError("judge.path must be given for judge=replay", "add judge.path=FILE")
-    if judge.budget is not None and (judge.input_price is None or judge.output_price is None):
-        raise UserError(
-            f"judge.budget={judge.budget:g} cannot be kept without prices",
-            "add judge.input_price=USD and judge.output_price=USD, per million tokens",
-        )
 
 
 def _check_curation(config: schema.Config) -> None:

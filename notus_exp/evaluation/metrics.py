@@ -1,49 +1,69 @@
-"""The names of a run's metrics, known from its config before anything runs. Imports nothing heavy."""
+"""What is known of a metric by its name, and the names that a run will report. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
 
-from notus_exp.config.schema import Config, Data, EvaluationSplit, Rated, Simulated
+from notus_exp.config.schema import Config
+from notus_exp.evaluation.catalogue import CATALOGUE, chosen, in_reading_order
+from notus_exp.evaluation.description import EvaluationSpec, Metric
 
-PREFERENCE_MEASURES = ("accuracy", "margin", "correlation", "likelihood_accuracy")
-VERIFIABLE_MEASURES = (
-    *("strict", "share", "truncated", "degenerate"),
-    *("words", "characters", "tokens", "repetition", "repeat"),
-)
-DIVERGENCE_MEASURES = ("kl", "kl_per_token")
-ALPACA_EVAL_MEASURES = ("win_rate", "discrete_win_rate", "characters")
-MT_BENCH_MEASURES = ("score", "turn_1", "turn_2", "coverage", "category/")
-IFEVAL_MEASURES = ("prompt_strict", "prompt_loose", "inst_strict", "inst_loose", "kind/")
-TRAINING_MEASURES = (
-    *("loss", "accuracy", "margin", "rewards_chosen", "rewards_rejected"),
-    *("logps_chosen", "logps_rejected"),
-)
+UNDESCRIBED = Metric("", direction=None)
+"""Stands for a metric that no evaluation names, such as one of a run made by another version."""
+
+
+def metric_of(name: str) -> Metric:
+    """Return the description of a metric, or of the family that it belongs to; `UNDESCRIBED` where there is none.
+
+    Args:
+        name: Such as `verifiable/strict` or `preferences/accuracy/average`; the same behind `base/`.
+    """
+    evaluation, _, rest = name.removeprefix("base/").partition("/")
+    metrics = CATALOGUE[evaluation].metrics if evaluation in CATALOGUE else ()
+    exact = next((metric for metric in metrics if metric.name == rest and not metric.is_family), None)
+    families = (metric for metric in metrics if metric.is_family and rest.startswith(metric.name))
+    return exact or max(families, key=lambda metric: len(metric.name), default=UNDESCRIBED)
+
+
+def headlines(names: Iterable[str], *, open_families: bool = True) -> list[str]:
+    """Return those metrics of `names` that are shown first, in reading order.
+
+    Args:
+        names: Metrics, without `base/` and `difference/`.
+        open_families: Also the metrics of which only their maker knows how many there are (the tasks of `lm_eval`).
+    """
+    known = list(dict.fromkeys(names))
+    found: list[str] = []
+    for spec in in_reading_order():
+        for metric in spec.metrics:
+            found += _headlines(f"{spec.name}/{metric.name}", metric, known, open_families)
+    return found
+
+
+def named_headlines() -> list[str]:
+    """Return all metrics that are shown first and whose names are known without a run, in reading order."""
+    wanted = [
+        f"{spec.name}/{metric.name}{member}"
+        for spec in CATALOGUE.values()
+        for metric in spec.metrics
+        for member in (metric.headline if isinstance(metric.headline, tuple) else [""])
+    ]
+    return headlines(wanted, open_families=False)
 
 
 def known_metrics(config: Config) -> list[str]:
     """Return the names of the policy's metrics that evaluation will report, sorted.
 
     They are those without `base/` and `difference/`. A name that ends in `/` stands for all that begin so: which there
-    are is only known from a file of questions, or from the benchmarks themselves. A metric that the data turns out not
+    are is only known from a file of questions, or from the tasks themselves. A metric that the data turns out not
     to have (no score under a labelling, too many failed verdicts) is not reported after all.
     """
-    makers: dict[str, Callable[[Config], list[str]]] = {
-        "preferences": _preferences,
-        "verifiable": _verifiable,
-        "alpaca_eval": _alpaca_eval,
-        "mt_bench": lambda config: list(MT_BENCH_MEASURES),
-        "ifeval": lambda config: list(IFEVAL_MEASURES),
-        "lm_eval": lambda config: [""],
-    }
-    chosen = [spec.name for spec in fields(config.evaluation) if getattr(config.evaluation, spec.name) is not None]
-    return sorted(f"{name}/{measure}" for name in chosen for measure in makers[name](config))
-
-
-def training_metrics() -> list[str]:
-    """Return the names of the validation metrics in the policy stage's events, as `policy/validation/accuracy`."""
-    return [f"policy/validation/{measure}" for measure in TRAINING_MEASURES]
+    return sorted(
+        f"{spec.name}/{name}"
+        for spec in chosen(config.evaluation)
+        for metric in spec.metrics
+        for name in _expected(spec, metric, config)
+    )
 
 
 def is_known(name: str, known: Sequence[str]) -> bool:
@@ -51,43 +71,18 @@ def is_known(name: str, known: Sequence[str]) -> bool:
     return any(name.startswith(one) and name != one if one.endswith("/") else name == one for one in known)
 
 
-def labellings(data: Data) -> list[str]:
-    """Return the labellings under which this data lets policies be compared, as its config describes it."""
-    scored = data.overall_column is not None if isinstance(data, Rated) else True
-    critique = ["critique"] if scored else []
-    repaired = ["critique_repaired"] if scored and data.aspects else []
-    ratings = ["average", *data.aspects] if data.aspects else []
-    latent = ["latent"] if isinstance(data, Simulated) else []
-    agreed = ["agreed"] if len([*critique, *ratings]) > 1 else []
-    return [*critique, *repaired, *ratings, *latent, *agreed]
+def _headlines(name: str, metric: Metric, known: Sequence[str], open_families: bool) -> list[str]:
+    if not metric.headline:
+        return []
+    if isinstance(metric.headline, tuple):
+        return [name + member for member in metric.headline if name + member in known]
+    if metric.is_family:
+        return [one for one in known if one.startswith(name) and one != name] if open_families else []
+    return [name] if name in known else []
 
 
-def _preferences(config: Config) -> list[str]:
-    return [
-        f"{measure}/{labelling}"
-        for measure in PREFERENCE_MEASURES
-        for labelling in labellings(config.data)
-        if (measure, labelling) != ("correlation", "agreed")
-    ]
-
-
-def _verifiable(config: Config) -> list[str]:
-    """Return the measures, and those of the kinds of constraint that some prompt has for certain (all, from 14 on)."""
-    from notus_exp.feedback.simulated.draws import UNSEEN
-    from notus_exp.feedback.simulated.prompts import first_kind
-    from notus_exp.generation.questions import VALIDATION_SEED
-
-    settings = config.evaluation.verifiable
-    assert settings is not None
-    tuning = config.evaluation_split is EvaluationSplit.validation
-    seed = settings.seed + (VALIDATION_SEED if tuning else 0)
-    kinds = sorted({first_kind(seed, UNSEEN, index) for index in range(min(settings.prompts, 100))})
-    divergence = DIVERGENCE_MEASURES if settings.kl_prompts else ()
-    return [*VERIFIABLE_MEASURES, *divergence, *(f"kind/{kind}" for kind in kinds)]
-
-
-def _alpaca_eval(config: Config) -> list[str]:
-    settings = config.evaluation.alpaca_eval
-    assert settings is not None
-    controlled = ["length_controlled_win_rate"] if settings.difficulty else []
-    return [*ALPACA_EVAL_MEASURES, *controlled]
+def _expected(spec: EvaluationSpec, metric: Metric, config: Config) -> list[str]:
+    if metric.needs and not getattr(getattr(config.evaluation, spec.name), metric.needs):
+        return []
+    members = spec.members(config, metric.name) if metric.is_family else None
+    return [metric.name] if members is None else [metric.name + member for member in members]

@@ -103,3 +103,16 @@ def one_of(table: pl.DataFrame, names: Sequence[str], path: Path, what: str) -> 
 def _check(path: Path, what: str) -> None:
     if not path.is_file():
         raise UserError(f"{what}: there is no file '{path}'", "check the path")
+
+
+def refuse_twice(texts: Sequence[str], what: str, path: Path) -> None:
+    """Refuse a file that holds a text twice.
+
+    Raises:
+        UserError: Showing the first such text.
+    """
+    seen: set[str] = set()
+    for text in texts:
+        if text in seen:
+            raise UserError(f"{what}: '{path}' holds this twice: {text[:80]!r}", "keep one of them")
+        seen.add(text)

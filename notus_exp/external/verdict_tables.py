@@ -19,6 +19,7 @@ from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, es
 from notus_exp.comparison.per_prompt import Array, seed_table
 from notus_exp.comparison.words import UNKNOWN, p_words
 from notus_exp.errors import UserError, did_you_mean
+from notus_exp.evaluation.description import Metric
 from notus_exp.external.verdict_columns import Asked
 from notus_exp.external.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
@@ -154,7 +155,9 @@ def _of_values(values: Values, kind: str, options: Options) -> Report:
     models = _Models(values, options.clusters is not None)
     baseline = _baseline(options.baseline, values.models)
     limits = _PERCENT if options.alpaca_eval else None
-    unit = "points" if options.alpaca_eval or options.scale is not None else ""
+    in_points = options.alpaca_eval or options.scale is not None
+    unit = "points" if in_points else ""
+    metric = Metric("", unit, digits=2 if unit else 3)
     means = [_mean(models, model, limits) for model in values.models]
     family, counts = [], []
     for model in values.models:
@@ -164,7 +167,7 @@ def _of_values(values: Values, kind: str, options: Options) -> Report:
             reach = (-100.0, 100.0) if limits else None
             family.append(contrast(units, "", model, baseline, margins=options.margins, span=reach))
             counts.append(counted)
-    rows = [row | count for row, count in zip(family_json(family, unit), counts, strict=True)]
+    rows = [row | count for row, count in zip(family_json(family, metric), counts, strict=True)]
     for row, found in zip(rows, family, strict=True):
         del row["metric"], row["primary"]
         row["equivalence"] = [test._asdict() for test in found.tests]

@@ -1,4 +1,4 @@
-"""Stage `generations`: a model's answers to the prompts of one evaluation, turn by turn."""
+"""A model's answers to questions, turn by turn."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.disk import files
-from notus_exp.generation.conversation import AnswerTurn, Conversation, to_table
-from notus_exp.generation.questions import read_questions
+from notus_exp.generation.conversation import AnswerTurn, Conversation, Question, to_table
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
 
 
-def run(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
-    """Answer an evaluation's prompts and write `generations.parquet`, one row a turn, in the prompts' order.
+def answer(
+    questions: list[Question], settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context
+) -> dict[str, Any]:
+    """Answer questions and write `generations.parquet`, one row a turn, in the questions' order.
 
     `prompt_ids` are the templated conversation's tokens, `response_ids` the generated ones with the end token where
     there is one, `tokens` their number without it; an answer without an end token was `truncated`. What is finished is
     kept at once, so a killed attempt goes on where it was.
 
     Args:
-        settings: Which prompts, how long and how hot the answers are, and the precision.
-        inputs: Artifacts `base_model`; for a policy's answers `policy`; for `verifiable` `feedback`, whose prompts are
-            not asked.
+        questions: What is asked.
+        settings: How long and how hot the answers are, and the precision.
+        inputs: Artifacts `base_model` and, for a policy's answers, `policy`.
         out: Folder to write into, perhaps with the work of a killed attempt.
         context: Device, batch size, events; the endpoint where one answers.
 
@@ -31,11 +32,9 @@ def run(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, conte
         Facts: prompts, answers, tokens (generated, without end tokens), truncated, seconds (of this attempt).
 
     Raises:
-        UserError: There are not enough unseen prompts, a prompt and its answer are longer than the model reads, or an
-            endpoint does not answer.
+        UserError: A prompt and its answer are longer than the model reads, or an endpoint does not answer.
     """
     start = time.monotonic()
-    questions = read_questions(settings, inputs, context.sources)
     if settings.endpoint_model is None:
         from notus_exp.generation.local import local_answers  # imports torch: not where an endpoint answers
 

@@ -10,34 +10,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from notus_exp.disk.events import PROGRESS, Event
+from notus_exp.evaluation.metrics import headlines
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
-HEADLINES = (
-    "preferences/accuracy/average",
-    "preferences/accuracy/critique",
-    "preferences/accuracy/critique_repaired",
-    "preferences/accuracy/agreed",
-    "preferences/accuracy/latent",
-    "preferences/likelihood_accuracy/average",
-    "preferences/likelihood_accuracy/critique",
-    "verifiable/strict",
-    "verifiable/tokens",
-    "verifiable/truncated",
-    "verifiable/degenerate",
-    "verifiable/kl",
-    "alpaca_eval/win_rate",
-    "alpaca_eval/length_controlled_win_rate",
-    "alpaca_eval/characters",
-    "mt_bench/score",
-    "mt_bench/turn_1",
-    "mt_bench/turn_2",
-    "mt_bench/coverage",
-    "ifeval/prompt_strict",
-    "ifeval/prompt_loose",
-    "ifeval/inst_strict",
-    "ifeval/inst_loose",
-)
-"""The metrics shown at the end of a run; the others are in run.json."""
 LINE_EVERY = 20.0
 """Seconds between lines of a running stage where standard error is no terminal."""
 
@@ -131,10 +106,7 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     table = Table(title="Metrics: mean [95 % interval]", title_justify="left", box=None, pad_edge=False)
     for column in ("metric", "base", "policy", "paired difference", "n", ""):
         table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=True)
-    benchmarks = [name for name in metrics if name.startswith("lm_eval/")]
-    for name in [*HEADLINES, *benchmarks]:
-        if name not in metrics:
-            continue
+    for name in headlines(metrics):
         difference = metrics.get(f"difference/{name}")
         table.add_row(
             name,

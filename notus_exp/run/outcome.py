@@ -13,6 +13,7 @@ from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides
 from notus_exp.config.schema import Config
 from notus_exp.errors import UserError
+from notus_exp.evaluation.checks import check_evaluations
 
 HIDDEN_GROUPS = ("hydra/", "study")
 """Groups that are no choice about what a run computes."""
@@ -71,6 +72,7 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
         group: choice for group, choice in chosen.items() if choice is not None and not group.startswith(HIDDEN_GROUPS)
     }
     config = configuration.load(composed)
+    check_evaluations(config)
     configuration.check_choices(config, choices)
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)

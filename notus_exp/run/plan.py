@@ -6,9 +6,10 @@ import importlib.metadata
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from notus_exp.config.evaluations import ANSWERING, JUDGED
-from notus_exp.config.schema import Config, EndpointGeneration, Evaluation, FileData, Stage
+from notus_exp.config.schema import Config, EndpointGeneration, FileData, Stage
 from notus_exp.disk.artifacts import make_key
+from notus_exp.evaluation.catalogue import CATALOGUE, answering, judged
+from notus_exp.evaluation.description import EvaluationSpec
 from notus_exp.stages.settings import (
     BaseModelSettings,
     BenchmarksSettings,
@@ -48,14 +49,12 @@ STAGES = {
     Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, BaseModelSettings),
     Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, ReferenceSettings),
     Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, PolicySettings),
-    Stage.generations: StageInfo("notus_exp.generation.answering", 2, True, True, GenerationsSettings),
+    Stage.generations: StageInfo("notus_exp.evaluation.generations", 2, True, True, GenerationsSettings),
     Stage.likelihoods: StageInfo("notus_exp.models.likelihoods", 3, True, False, LikelihoodsSettings),
     Stage.benchmarks: StageInfo("notus_exp.evaluation.lm_eval.harness", 1, True, False, BenchmarksSettings),
-    Stage.judgments: StageInfo("notus_exp.judging.judgments", 1, True, False, JudgmentsSettings),
+    Stage.judgments: StageInfo("notus_exp.evaluation.judgments", 1, True, False, JudgmentsSettings),
     Stage.evaluation: StageInfo("notus_exp.evaluation.measuring", 3, False, False, EvaluationSettings),
 }
-PROMPT_FILES = {"alpaca_eval": "alpaca_eval.prompts", "mt_bench": "mt_bench.questions", "ifeval": "ifeval.prompts"}
-"""The setting that names an evaluation's file of prompts; `verifiable` makes its own."""
 JUDGE_MEANS = frozenset(
     [
         *("base_url", "api_key_env", "template", "path", "concurrency", "requests_per_minute", "timeout"),
@@ -63,13 +62,6 @@ JUDGE_MEANS = frozenset(
     ]
 )
 """Settings of a judge that move no verdict: how it is reached and paid, and files, which have digests."""
-PLACES = {
-    "alpaca_eval": ("prompts", "difficulty", "leaderboard"),
-    "mt_bench": ("questions", "references", "judge_prompts"),
-    "ifeval": ("prompts",),
-    "lm_eval": ("include_path",),
-}
-"""Settings of evaluations that name files, whose digests stand for them in keys."""
 VERSIONED = ("torch", "transformers", "trl")
 
 
@@ -136,11 +128,11 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
             {"pairs": "pairs", **base, "reference": "reference"},
         ),
     ]
-    answered = [row for name in answering(config.evaluation) for row in _generations(name, config, sources)]
+    answered = [row for spec in answering(config.evaluation) for row in _generations(spec, config, sources)]
     measured = [*_likelihoods(config), *_benchmarks(config, sources, system, precision)]
-    judged = [row for name in JUDGED if getattr(config.evaluation, name) for row in _judgments(name, config, sources)]
-    rows += [*answered, *measured, *judged]
-    uses = {row[0]: row[0] for row in [*answered, *measured, *judged]}
+    verdicts = [row for spec in judged(config.evaluation) for row in _judgments(spec.name, config, sources)]
+    rows += [*answered, *measured, *verdicts]
+    uses = {row[0]: row[0] for row in [*answered, *measured, *verdicts]}
     return [
         *rows,
         ("evaluation", Stage.evaluation, _evaluation_settings(config, sources), {"feedback": "feedback"} | uses),
@@ -167,27 +159,19 @@ def _references(config: Config) -> list[Row]:
     return rows
 
 
-def answering(evaluation: Evaluation) -> list[str]:
-    """Return the chosen evaluations whose prompts base and policy answer."""
-    return [name for name in ANSWERING if getattr(evaluation, name) is not None]
-
-
-def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
+def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list[Row]:
     """Return the answers of the base model and of the policy to the prompts of one evaluation."""
-    asked, generation = getattr(config.evaluation, name), config.generation
+    asked, generation = getattr(config.evaluation, spec.name), config.generation
     endpoint = generation if isinstance(generation, EndpointGeneration) else None
-    chosen: dict[str, Any] = {
-        key: getattr(asked, key) for key in ("prompts", "max_prompts", "exclude") if hasattr(asked, key)
-    }
-    file = PROMPT_FILES.get(name)
-    if file:
-        chosen["prompts"] = sources.evaluation_digests[file]
+    chosen: dict[str, Any] = {key: getattr(asked, key) for key in spec.chosen_by}
+    if spec.prompts_file:
+        chosen["prompts"] = sources.evaluation_digests[f"{spec.name}.{spec.prompts_file}"]
     else:
         chosen["split"] = config.evaluation_split.name
 
     def row(model: str | None) -> Any:
         return GenerationsSettings(
-            evaluation=name,
+            evaluation=spec.name,
             chosen=chosen,
             seed=asked.seed,
             max_new_tokens=asked.max_new_tokens,
@@ -198,11 +182,16 @@ def _generations(name: str, config: Config, sources: Sources) -> list[Row]:
             endpoint_model=model,
         )
 
-    uses = {"base_model": "base_model"} | ({} if file else {"feedback": "feedback"})
+    uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
     stage = Stage.generations
     return [
-        (f"generations_{name}_base", stage, row(endpoint.base_model if endpoint else None), uses),
-        (f"generations_{name}", stage, row(endpoint.policy_model if endpoint else None), {**uses, "policy": "policy"}),
+        (f"generations_{spec.name}_base", stage, row(endpoint.base_model if endpoint else None), uses),
+        (
+            f"generations_{spec.name}",
+            stage,
+            row(endpoint.policy_model if endpoint else None),
+            {**uses, "policy": "policy"},
+        ),
     ]
 
 
@@ -244,20 +233,14 @@ def _judgments(name: str, config: Config, sources: Sources) -> list[Row]:
 
 
 def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings:
-    evaluation = config.evaluation
-    judged = any(getattr(evaluation, name) for name in JUDGED)
+    judge = config.judge if judged(config.evaluation) else None
     return EvaluationSettings(
+        **vars(config.evaluation),
         aspects=config.data.aspects,
         beta=config.dpo.beta,
-        preferences=evaluation.preferences,
-        verifiable=evaluation.verifiable,
-        alpaca_eval=evaluation.alpaca_eval,
-        mt_bench=evaluation.mt_bench,
-        ifeval=evaluation.ifeval,
-        lm_eval=evaluation.lm_eval,
         files=sources.evaluation_digests,
-        max_failure_rate=config.judge.max_failure_rate if judged else 0.0,
-        judge=(config.judge.model or config.judge.name) if judged else "",
+        max_failure_rate=judge.max_failure_rate if judge else 0.0,
+        judge=(judge.model or judge.name) if judge else "",
         model=config.model.name,
     )
 
@@ -290,9 +273,9 @@ def _node(name: str, stage: Stage, settings: Any, inputs: dict[str, Node]) -> No
     if stage is Stage.pairs:
         content["filters"]["contamination"].pop("files")  # their digests stand for them
     if stage is Stage.evaluation:
-        for evaluation, places in PLACES.items():
-            for place in places:
-                (content[evaluation] or {}).pop(place, None)
+        for spec in CATALOGUE.values():
+            for place in spec.files:
+                (content[spec.name] or {}).pop(place, None)
     if stage is Stage.benchmarks:
         content["lm_eval"].pop("include_path")
     if stage is Stage.base_model:

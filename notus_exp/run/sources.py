@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from notus_exp.config.evaluations import JUDGED
 from notus_exp.config.schema import Config, FileData, Judge, Stage
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import chosen, entrance, judged
 from notus_exp.evaluation.hub_files import content_digest, locate
 from notus_exp.feedback import data_files as feedback_sources
 from notus_exp.models import model_files as model_sources
-from notus_exp.run.plan import PLACES, Sources
+from notus_exp.run.plan import Sources
 
 UNRESOLVED = "unresolved"
 """Stands for a hub's commit in a plan that is only shown (`until=config`), where the hub cannot be reached."""
@@ -60,24 +58,24 @@ def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str],
     """Return digest and path by setting, of the files that the chosen evaluations and their judge read."""
     places: dict[str, tuple[str, str]] = {}
     if only_shown or config.until.value >= Stage.generations.value:
-        for name, settings in PLACES.items():
-            chosen = getattr(config.evaluation, name)
-            for setting in settings if chosen else ():
-                place = getattr(chosen, setting)
+        for spec in chosen(config.evaluation):
+            for setting in spec.files:
+                place = getattr(getattr(config.evaluation, spec.name), setting)
                 if place is not None:
-                    places[f"{name}.{setting}"] = (f"evaluation.{name}.{setting}", place)
-        if any(getattr(config.evaluation, name) for name in JUDGED):
+                    places[f"{spec.name}.{setting}"] = (f"evaluation.{spec.name}.{setting}", place)
+        if judged(config.evaluation):
             judge = config.judge
             places |= {
                 f"judge.{setting}": (f"judge.{setting}", getattr(judge, setting))
                 for setting in ("template", "path")
                 if getattr(judge, setting) is not None
             }
+    folders = {f"{spec.name}.{setting}" for spec in chosen(config.evaluation) for setting in spec.folders}
     digests, found = dict[str, str](), dict[str, list[str]]()
-    if places and any(getattr(config.evaluation, name) for name in JUDGED) and config.judge.name == "reward_model":
+    if places and judged(config.evaluation) and config.judge.name == "reward_model":
         digests["judge.model"] = _reward_model(config.judge, only_shown)
     for name, (key, place) in places.items():
-        if name == "lm_eval.include_path":
+        if name in folders:
             digests[name], found[name] = _folder(key, place)
             continue
         try:
@@ -98,28 +96,14 @@ def _check_files(config: Config, files: dict[str, Path]) -> None:
     Raises:
         UserError: Naming the file, the record and what is wrong.
     """
-    if not files:
-        return
-    from notus_exp.evaluation import question_files  # polars and more: not for every plan
-    from notus_exp.evaluation.alpaca_eval import published as alpaca_files
-    from notus_exp.evaluation.ifeval import checking as ifeval
-    from notus_exp.judging.templates import load_comparison_template, load_grading_templates
+    for spec in chosen(config.evaluation):
+        own = {setting: files[f"{spec.name}.{setting}"] for setting in spec.files if f"{spec.name}.{setting}" in files}
+        if own:
+            entrance(spec.name).check_files(own)
+    if "judge.template" in files:
+        from notus_exp.judging.templates import load_comparison_template  # Jinja2: not for every plan
 
-    readers: dict[str, Callable[[Path], Any]] = {
-        "alpaca_eval.prompts": question_files.read_alpaca_prompts,
-        "alpaca_eval.difficulty": alpaca_files.read_difficulty,
-        "alpaca_eval.leaderboard": alpaca_files.read_leaderboard,
-        "mt_bench.questions": question_files.read_turns_questions,
-        "mt_bench.judge_prompts": load_grading_templates,
-        "ifeval.prompts": ifeval.read_prompts,
-        "judge.template": lambda path: load_comparison_template(config.judge.parser, path),
-    }
-    for name, path in files.items():
-        if name in readers:
-            readers[name](path)
-    if "mt_bench.references" in files and "mt_bench.questions" in files:
-        questions = question_files.read_turns_questions(files["mt_bench.questions"])
-        question_files.read_turns_references(files["mt_bench.references"], questions)
+        load_comparison_template(config.judge.parser, files["judge.template"])
 
 
 def _reward_model(judge: Judge, only_shown: bool) -> str:

@@ -38,6 +38,10 @@ class Context:
     ledger: Ledger | None = None
     filled: dict[str, int] = field(default_factory=dict)
 
+    def paying(self) -> dict[str, Any]:
+        """Return what the run's judgings share: USD spent so far, and where to write down what follows."""
+        return {"spent": self.ledger.usd, "on_spent": self.ledger.add} if self.ledger else {}
+
 
 StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]
 """(settings, inputs by node name, output folder, context) -> facts for the manifest."""

@@ -8,18 +8,15 @@ from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
 from notus_exp.config.schema import (
     DPO,
-    AlpacaEvalEvaluation,
+    Evaluation,
     Filters,
-    IFEvalEvaluation,
     LMEvalEvaluation,
     Model,
-    MTBenchEvaluation,
     PreferencesEvaluation,
     Rejected,
     Repair,
     Selection,
     Split,
-    VerifiableEvaluation,
 )
 
 
@@ -129,9 +126,9 @@ class LikelihoodsSettings:
     kl_prompts: int
 
 
-@dataclass
-class EvaluationSettings:
-    """What the metrics depend on.
+@dataclass(kw_only=True)
+class EvaluationSettings(Evaluation):
+    """What the metrics depend on: the chosen evaluations, each with its settings, and what they share.
 
     `aspects` are the labellings beside the average and the critique. Null is an evaluation that was not chosen. `files`
     are digests of what evaluations read, by setting; `max_failure_rate` is the share of failed verdicts above which
@@ -140,12 +137,6 @@ class EvaluationSettings:
 
     aspects: list[str]
     beta: float
-    preferences: Optional[PreferencesEvaluation]
-    verifiable: Optional[VerifiableEvaluation]
-    alpaca_eval: Optional[AlpacaEvalEvaluation]
-    mt_bench: Optional[MTBenchEvaluation]
-    ifeval: Optional[IFEvalEvaluation]
-    lm_eval: Optional[LMEvalEvaluation]
     files: dict[str, str]
     max_failure_rate: float
     judge: str

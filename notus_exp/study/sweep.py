@@ -16,13 +16,13 @@ from rich.console import Console
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import JUDGE_READS
-from notus_exp.config.evaluations import JUDGED
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.study_settings import Study
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.tables import show as show_report
@@ -186,9 +186,8 @@ def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
 
 
 def _check_costs(settings: Study, config: Config) -> None:
-    judged = any(getattr(config.evaluation, name) for name in JUDGED)
     paid = "input_price" in JUDGE_READS[config.judge.name]
-    if settings.max_cost is not None and judged and paid and config.judge.input_price is None:
+    if settings.max_cost is not None and judged(config.evaluation) and paid and config.judge.input_price is None:
         raise UserError(
             f"study.max_cost={settings.max_cost:g} cannot be kept without prices",
             "add judge.input_price=USD and judge.output_price=USD, per million tokens",

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.comparison.per_prompt import run_values, seed_table, span
-from notus_exp.config.evaluations import HELD_OUT
+from notus_exp.comparison.per_prompt import run_values, seed_table
 from notus_exp.config.loading import chosen_evaluations
 from notus_exp.config.study_settings import Study
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
-from notus_exp.evaluation.metrics import known_metrics
+from notus_exp.evaluation.catalogue import held_out
+from notus_exp.evaluation.metrics import known_metrics, metric_of
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.study.definition import key_of, written
 from notus_exp.study.jobs import Jobs
@@ -64,10 +64,10 @@ def candidates(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str
 def _held_out(jobs: Jobs, overrides: Sequence[str]) -> list[str]:
     """Return overrides with the evaluations that have validation prompts alone, and without settings of the others."""
     chosen = chosen_evaluations(jobs.load(overrides)[0])
-    kept = [name for name in chosen if name in HELD_OUT]
+    kept = [name for name in chosen if name in held_out()]
     if kept == chosen:
         return list(overrides)
-    dropped = tuple(f"evaluation.{name}." for name in chosen if name not in HELD_OUT)
+    dropped = tuple(f"evaluation.{name}." for name in chosen if name not in held_out())
     others = [override for override in overrides if not key_of(override).startswith(dropped)]
     return [*others, f"evaluation=[{','.join(kept)}]"]
 
@@ -113,7 +113,7 @@ def _estimate(folder: Path, runs: Sequence[Mapping[str, Any]], metric: str) -> d
         return {"reason": f"{metric} was not reported"}
     columns = [one.column(metric) for one in measured]
     prompts = sorted({prompt for column in columns for prompt in column})
-    estimate = crossed_mean(seed_table(columns, prompts), span=span(metric))
+    estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(metric).span)
     if math.isnan(estimate.value):
         return {"reason": f"{metric} has no value"}
     ends = {name: None if math.isnan(end) else end for name, end in (("low", estimate.low), ("high", estimate.high))}

@@ -21,22 +21,13 @@ from trl import DPOTrainer
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
 from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete
+from notus_exp.training.measures import MEASURES
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
 """Columns of a dataset that `PairTrainer` takes: token ids (lists of int) and summed log-probs (float)."""
 
 MOST_EVENTS = 200
 """Events of training metrics that are written at most; each is a mean over the steps since the one before."""
-
-_MEASURED = {
-    "loss": "loss",
-    "accuracy": "rewards/accuracies",
-    "margin": "rewards/margins",
-    "rewards_chosen": "rewards/chosen",
-    "rewards_rejected": "rewards/rejected",
-    "logps_chosen": "logps/chosen",
-    "logps_rejected": "logps/rejected",
-}
 
 
 class PairTrainer(DPOTrainer):  # type: ignore[misc]
@@ -142,7 +133,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             if state.is_world_process_zero:
                 self._report_step(logs, state)
         elif "eval_loss" in logs and state.is_world_process_zero:
-            self._events.emit(step, {f"validation/{name}": logs[f"eval_{key}"] for name, key in _MEASURED.items()})
+            self._events.emit(step, {f"validation/{name}": logs[f"eval_{key}"] for name, key in MEASURES.items()})
 
     def _report_step(self, logs: dict[str, float], state: TrainerState) -> None:
         step, every = state.global_step, math.ceil(state.max_steps / MOST_EVENTS)
@@ -151,7 +142,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             return
         first = (step - 1) // every * every + 1
         recent = [entry for entry in train_logs(state) if first <= entry["step"] <= step]
-        metrics = {f"train/{name}": _mean(entry[key] for entry in recent) for name, key in _MEASURED.items()}
+        metrics = {f"train/{name}": _mean(entry[key] for entry in recent) for name, key in MEASURES.items()}
         metrics["train/learning_rate"] = logs["learning_rate"]
         metrics["train/gradient_norm"] = logs["grad_norm"]
         self._events.emit(step, metrics)
@@ -184,12 +175,12 @@ def final_metrics(state: TrainerState) -> dict[str, float]:
     steps = train_logs(state)
     last = steps[-math.ceil(len(steps) / 10) :]
     metrics = {
-        f"train/{name}": _mean(entry[_MEASURED[name]] for entry in last) for name in ("loss", "accuracy", "margin")
+        f"train/{name}": _mean(entry[MEASURES[name]] for entry in last) for name in ("loss", "accuracy", "margin")
     }
     evaluations = validation_logs(state)
     if evaluations:
         metrics |= {
-            f"validation/{name}": evaluations[-1][f"eval_{_MEASURED[name]}"] for name in ("loss", "accuracy", "margin")
+            f"validation/{name}": evaluations[-1][f"eval_{MEASURES[name]}"] for name in ("loss", "accuracy", "margin")
         }
     return metrics
 

@@ -15,6 +15,7 @@ from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.comparison.words import ONE_SEED, contrast_words, verdict_of
 from notus_exp.errors import UserError
+from notus_exp.evaluation.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence
@@ -382,13 +383,13 @@ def test_words_of_what_holm_takes_back():
 def test_words_name_margins_and_the_unit():
     estimate = crossed_mean(np.array([[1.0, -1.0, 2.0, -1.5]]))
     tests = [Equivalence(3, 0.01, True), Equivalence(2, 0.2, False)]
-    words = contrast_words(estimate, tests, unit="points")
+    words = contrast_words(estimate, tests, metric=Metric("", "points", digits=2))
     assert words.startswith("not distinguishable (+0.12 points, 95 % ")
     assert words.endswith("), equivalent within 3 points, not within 2")
 
 
 def test_words_of_the_same_difference_everywhere_claim_nothing():
-    words = contrast_words(crossed_mean(np.full((2, 4), 0.25)), unit="points")
+    words = contrast_words(crossed_mean(np.full((2, 4), 0.25)), metric=Metric("", "points", digits=2))
     assert words == "cannot tell: +0.25 points on every prompt, so there is no test"
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from notus_exp.comparison.per_prompt import difference_span, metrics_by_prompt, run_values, seed_table, span, unit
+from notus_exp.comparison.per_prompt import metrics_by_prompt, run_values, seed_table
 from notus_exp.errors import UserError
 from support.study_folders import ACCURACY, STRICT, TOKENS, edit, prompt, run_json, write_study
 
@@ -140,14 +140,3 @@ def test_a_table_has_one_row_a_seed_and_gaps_where_a_prompt_is_missing():
     table = seed_table([{"p": 1.0, "q": 2.0}, {"q": 3.0}], ["q", "p", "z"])
     np.testing.assert_array_equal(table, [[2, 1, np.nan], [3, np.nan, np.nan]])
     assert seed_table([], ["q"]).shape == (0, 1)
-
-
-def test_spans_and_units_of_metrics():
-    assert span("preferences/accuracy/honesty") == (0, 1)
-    assert span("verifiable/kind/no_comma") == (0, 1)
-    assert span("verifiable/tokens") is None
-    assert difference_span("alpaca_eval/win_rate") == (-100, 100)
-    assert difference_span("preferences/accuracy/average", base=True) == (-0.5, 0.5)  # a base model has 0.5
-    assert difference_span("preferences/likelihood_accuracy/average", base=True) == (-1, 1)
-    assert difference_span("preferences/margin/average", base=True) is None
-    assert (unit("alpaca_eval/win_rate"), unit("verifiable/strict"), unit("mt_bench/coverage")) == ("points", "", "")

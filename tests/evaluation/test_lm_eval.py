@@ -4,13 +4,13 @@ import json
 import math
 
 import pytest
-from notus_exp.stages.asked import BenchmarksSettings
 
 from notus_exp.config.schema import LMEvalEvaluation
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.evaluation.lm_eval import harness as benchmarks
-from notus_exp.evaluation.lm_eval.measure import estimates
+from notus_exp.evaluation.lm_eval.results import estimates
+from notus_exp.stages.settings import BenchmarksSettings
 
 TASK = """
 task: sums

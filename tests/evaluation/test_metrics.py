@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from notus_exp.disk.files import EVENTS, METRICS
-from notus_exp.evaluation.metrics import is_known, known_metrics, labellings, training_metrics
+from notus_exp.evaluation.metrics import headlines, is_known, known_metrics, metric_of, named_headlines
+from notus_exp.evaluation.preferences.spec import expected_labellings
+from notus_exp.training.measures import training_metrics
 from support.configs import composed
 from support.pipelines import place, record, run
 
@@ -45,7 +47,7 @@ def test_what_is_known_before_is_what_a_run_reports(tmp_path: Path, changes: lis
 )
 def test_labellings_are_those_that_the_data_can_have(overrides: list[str], expected: list[str]) -> None:
     agreed = ["agreed"] if len(expected) > 1 else []
-    assert labellings(composed(*overrides).data) == [*expected, *agreed]
+    assert expected_labellings(composed(*overrides).data) == [*expected, *agreed]
 
 
 def test_the_true_quality_alone_has_nobody_to_agree_with() -> None:
@@ -67,3 +69,45 @@ def test_names_that_only_a_file_tells_are_known_by_their_beginning() -> None:
         assert is_known(name, known), name
     for name in ("mt_bench/turn", "mt_bench/category/", "ifeval/strict", "preferences/accuracy/average", "lm_eval"):
         assert not is_known(name, known), name
+
+
+def span(name: str) -> tuple[float, float] | None:
+    return metric_of(name).span
+
+
+def unit(name: str) -> str:
+    return metric_of(name).unit
+
+
+def test_spans_and_units_of_metrics() -> None:
+    assert span("preferences/accuracy/honesty") == (0, 1)
+    assert span("verifiable/kind/no_comma") == (0, 1)
+    assert span("verifiable/tokens") is None
+    assert metric_of("alpaca_eval/win_rate").difference_span() == (-100, 100)
+    # a base model has 0.5
+    assert metric_of("preferences/accuracy/average").difference_span(base=True) == (-0.5, 0.5)
+    assert metric_of("preferences/likelihood_accuracy/average").difference_span(base=True) == (-1, 1)
+    assert metric_of("preferences/margin/average").difference_span(base=True) is None
+    assert (unit("alpaca_eval/win_rate"), unit("verifiable/strict"), unit("mt_bench/coverage")) == ("points", "", "")
+
+
+def test_what_a_page_says_of_a_metric_has_the_unit_that_words_have() -> None:
+    labels = {
+        "verifiable/kl_per_token": "nats a token",
+        "verifiable/kind/bullets": "share of prompts",
+        "preferences/accuracy/average": "share of pairs ordered rightly",
+        "preferences/margin/average": "reward units",
+        "alpaca_eval/win_rate": "points (% of prompts won)",
+        "lm_eval/arc/acc": "",
+    }
+    for name, label in labels.items():
+        assert metric_of(name).label == label, name
+        assert metric_of(name).unit in label
+
+
+def test_headlines_come_in_reading_order_and_open_families_last_known() -> None:
+    names = ["lm_eval/arc/acc", "verifiable/strict", "verifiable/words", "preferences/accuracy/average", "other/x"]
+    assert headlines(names) == ["preferences/accuracy/average", "lm_eval/arc/acc", "verifiable/strict"]
+    assert headlines(names, open_families=False) == ["preferences/accuracy/average", "verifiable/strict"]
+    assert named_headlines()[:2] == ["preferences/accuracy/average", "preferences/accuracy/critique"]
+    assert metric_of("other/x").unit == metric_of("other/x").label == ""

@@ -15,7 +15,7 @@ from notus_exp.disk.events import EventWriter, read
 from notus_exp.disk.files import COMPLETIONS, LIKELIHOODS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
 from notus_exp.errors import UserError
 from notus_exp.evaluation import measuring as stage
-from notus_exp.evaluation.preferences.agreement import PUBLISHED_REPAIR, compare, estimates, left_out
+from notus_exp.evaluation.preferences.agreement import PUBLISHED_REPAIR, agree, estimates, left_out
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import to_json
 from support.evaluation_settings import evaluation_settings
@@ -36,7 +36,7 @@ def tables(rows, latent=False):
 
 def compared(rows, latent=False, beta=0.1):
     likelihoods, feedback = tables(rows, latent)
-    return compare(likelihoods, feedback, aspects=["help"], beta=beta)
+    return agree(likelihoods, feedback, aspects=["help"], beta=beta)
 
 
 # one prompt, three completions: rewards at beta 0.1 are +1, 0 and -2; log-probs per token -2, -2, -4 (policy) and
@@ -214,13 +214,13 @@ def test_a_log_prob_that_is_not_finite_is_an_error_with_a_remedy(broken):
 def test_an_aspect_with_the_name_of_a_labelling_is_an_error(name):
     likelihoods, feedback = tables(ONE)
     with pytest.raises(UserError, match=name):
-        compare(likelihoods, feedback, aspects=[name], beta=0.1)
+        agree(likelihoods, feedback, aspects=[name], beta=0.1)
 
 
 def test_likelihoods_of_other_data_are_refused():
     likelihoods, feedback = tables(ONE)
     with pytest.raises(ValueError, match="different data"):
-        compare(likelihoods, feedback.head(2), aspects=["help"], beta=0.1)
+        agree(likelihoods, feedback.head(2), aspects=["help"], beta=0.1)
 
 
 small = st.integers(-3, 3).map(float)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.errors import UserError
+from notus_exp.evaluation.alpaca_eval.spec import SPEC
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, standard_error
 
 REFERENCE, DRAW, MODEL = 1.0, 1.5, 2.0
@@ -21,7 +22,7 @@ REFERENCE, DRAW, MODEL = 1.0, 1.5, 2.0
 DRAW_POINTS = 50.0
 """A draw in points of the win rate."""
 
-_SPAN = (0.0, 100.0)
+_METRICS = {metric.name: metric for metric in SPEC.metrics}
 
 
 class Score(NamedTuple):
@@ -119,7 +120,7 @@ def estimates(policy: pl.DataFrame, base: pl.DataFrame | None = None) -> dict[st
     if base is not None:
         sides["base/"] = _per_prompt(base, "base")
     found = {
-        f"{prefix}alpaca_eval/{name}": mean_estimate(side[name].to_numpy(), span=_span(name))
+        f"{prefix}alpaca_eval/{name}": mean_estimate(side[name].to_numpy(), span=_METRICS[name].span)
         for prefix, side in sides.items()
         for name in side.columns[1:]
     }
@@ -127,7 +128,7 @@ def estimates(policy: pl.DataFrame, base: pl.DataFrame | None = None) -> dict[st
         both = sides[""].join(sides["base/"], on="prompt_id", suffix="/base")
         for name in sides[""].columns[1:]:
             if f"{name}/base" in both.columns:
-                span = (-100.0, 100.0) if _span(name) else None
+                span = _METRICS[name].difference_span()
                 difference = paired_difference(both[name].to_numpy(), both[f"{name}/base"].to_numpy(), span=span)
                 found[f"difference/alpaca_eval/{name}"] = difference
     return found
@@ -193,10 +194,6 @@ def _per_prompt(table: pl.DataFrame, side: str) -> pl.DataFrame:
     if "model" in table.columns:
         measures["characters"] = pl.col("model").str.len_chars().cast(pl.Float64)
     return table.select("prompt_id", **{name: value.fill_null(math.nan) for name, value in measures.items()})
-
-
-def _span(name: str) -> tuple[float, float] | None:
-    return None if name == "characters" else _SPAN
 
 
 def _mean(total: float, n: int) -> float:

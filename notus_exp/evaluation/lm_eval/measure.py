@@ -1,51 +1,48 @@
-"""Academic benchmarks under our metric names: the harness's values with its standard errors, and paired differences."""
+"""The evaluation `lm_eval`: what the harness found, under our metric names and by question."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import json
+from collections.abc import Mapping
+from pathlib import Path
 
-from scipy import stats
+import polars as pl
 
-from notus_exp.inference.estimates import CONFIDENCE, Estimate, paired_difference
+from notus_exp.disk.files import BENCHMARKS
+from notus_exp.evaluation.entrance import BASE, Part, Place
+from notus_exp.evaluation.lm_eval.results import estimates, is_mean
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import EvaluationSettings
 
-_SAME = 1e-6
-"""A metric is a plain mean over questions where that mean is the harness's value within this."""
 
-
-def estimates(policy: dict[str, Any], base: dict[str, Any]) -> dict[str, Estimate]:
-    """Return `lm_eval/<task>/<metric>` for the policy, the same after `base/`, and after `difference/` policy - base.
-
-    The interval is the value with the normal quantile times the harness's standard error, NaN where it gives none. The
-    difference is paired by question where the metric is a mean over questions, and left out where it is not.
+def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+    """Take over the harness's results of both models.
 
     Args:
-        policy: Content of the policy's `benchmarks.json`.
-        base: The base model's.
+        settings: Not read.
+        inputs: `benchmarks`, `benchmarks_base`.
+        out: Gets nothing.
+        context: Not read.
     """
-    found: dict[str, Estimate] = {}
-    for prefix, content in (("", policy), ("base/", base)):
-        for task, metrics in content["results"].items():
-            for metric, row in metrics.items():
-                found[f"{prefix}lm_eval/{task}/{metric}"] = _estimate(row)
-    for task, metrics in policy["results"].items():
-        for metric, row in metrics.items():
-            ours, theirs = (side["questions"].get(task, {}).get(metric) for side in (policy, base))
-            other = base["results"].get(task, {}).get(metric)
-            if ours and theirs and other and _is_mean(ours, row) and _is_mean(theirs, other):
-                questions = sorted(ours.keys() & theirs.keys())
-                found[f"difference/lm_eval/{task}/{metric}"] = paired_difference(
-                    [ours[question] for question in questions], [theirs[question] for question in questions]
-                )
-    return found
+    names = ("benchmarks", "benchmarks_base")
+    policy, base = (json.loads((inputs[name] / BENCHMARKS).read_text(encoding="utf-8")) for name in names)
+    return Part(estimates(policy, base), {})
 
 
-def _estimate(row: dict[str, Any]) -> Estimate:
-    if row["stderr"] is None:
-        return Estimate(row["value"], math.nan, math.nan, row["n"] or 0)
-    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * row["stderr"]
-    return Estimate(row["value"], row["value"] - reach, row["value"] + reach, row["n"] or 0)
+def by_prompt(place: Place) -> pl.DataFrame:
+    """Return the questions of the metrics that are plain means over questions."""
+    columns: dict[str, dict[str, float]] = {}
+    for prefix, node in (("", "benchmarks"), (BASE, "benchmarks_base")):
+        content = json.loads(place(node, BENCHMARKS).read_text(encoding="utf-8"))
+        for task, metrics in content["questions"].items():
+            for metric, values in metrics.items():
+                result = content["results"].get(task, {}).get(metric)
+                if result and is_mean(values, result):
+                    columns[f"{prefix}{task}/{metric}"] = {f"{task}/{number}": x for number, x in values.items()}
+    prompts = sorted({prompt for column in columns.values() for prompt in column})
+    series = {name: [column.get(prompt) for prompt in prompts] for name, column in columns.items()}
+    return pl.DataFrame({"prompt_id": prompts, **series})
 
 
-def _is_mean(values: dict[str, float], row: dict[str, Any]) -> bool:
-    return abs(math.fsum(values.values()) / len(values) - float(row["value"])) <= _SAME
+def check_files(files: Mapping[str, Path]) -> None:
+    """Check nothing: the harness reads its task files itself."""

@@ -36,30 +36,19 @@ from notus_exp.curation.columns import OVERALL, mean_rating
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import AVERAGE, CRITIQUE, labelling_scores
 from notus_exp.errors import UserError
+from notus_exp.evaluation.preferences.spec import AGREED, CRITIQUE_REPAIRED, LATENT, SPEC
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference
 
-LATENT = "latent"
-"""Labelling by the true quality of simulated completions."""
-AGREED = "agreed"
-"""Labelling by the pairs that all others but the true quality and the repaired critique order alike."""
-CRITIQUE_REPAIRED = "critique_repaired"
-"""Labelling by the overall score after `PUBLISHED_REPAIR`, whatever the run itself repairs."""
 PUBLISHED_REPAIR = Repair(name="openbmb", low_mean=2.0, high_mean=4.0, ambiguous=Ambiguous.drop)
 """OpenBMB's repair as conf/repair/openbmb.yaml has it; an ambiguous 10 gives no label."""
 _NO_VOTE = (LATENT, CRITIQUE_REPAIRED)
 
 _RECORD = ["prompt_id", "row"]
 _COMPLETION = [*_RECORD, "completion"]
-_SPANS: dict[str, tuple[float, float] | None] = {
-    "accuracy": (0.0, 1.0),
-    "margin": None,
-    "correlation": (-1.0, 1.0),
-    "likelihood_accuracy": (0.0, 1.0),
-}
-_BY_CONSTRUCTION = {"accuracy": 0.5, "margin": 0.0}
+_METRICS = {metric.name: metric for metric in SPEC.metrics}
 
 
-class Comparison(NamedTuple):
+class Agreement(NamedTuple):
     """Measures of every record.
 
     Attributes:
@@ -73,7 +62,7 @@ class Comparison(NamedTuple):
     labellings: list[str]
 
 
-def compare(likelihoods: pl.DataFrame, completions: pl.DataFrame, *, aspects: list[str], beta: float) -> Comparison:
+def agree(likelihoods: pl.DataFrame, completions: pl.DataFrame, *, aspects: list[str], beta: float) -> Agreement:
     """Measure the policy and the base on every record of `likelihoods`.
 
     Args:
@@ -96,7 +85,7 @@ def compare(likelihoods: pl.DataFrame, completions: pl.DataFrame, *, aspects: li
     return measure(table, present)
 
 
-def measure(table: pl.DataFrame, scored_by: list[str]) -> Comparison:
+def measure(table: pl.DataFrame, scored_by: list[str]) -> Agreement:
     """Reduce completions to records.
 
     Args:
@@ -107,17 +96,17 @@ def measure(table: pl.DataFrame, scored_by: list[str]) -> Comparison:
     pairs, names = _ordered_pairs(table, scored_by)
     by_record = pairs.group_by(_RECORD).agg(expr for name in names for expr in _measures(name))
     counts = table.group_by(_RECORD).agg(completions=pl.len())
-    return Comparison(counts.join(by_record, on=_RECORD, how="left").sort(_RECORD), names)
+    return Agreement(counts.join(by_record, on=_RECORD, how="left").sort(_RECORD), names)
 
 
-def estimates(comparison: Comparison) -> dict[str, Estimate]:
+def estimates(agreement: Agreement) -> dict[str, Estimate]:
     """Return the mean of each measure over the records, clustered by prompt.
 
     Names: `preferences/<measure>/<labelling>` for the policy, the same after `base/` for the base and after
     `difference/` for policy minus base on the same records. What the base has by construction has no uncertainty.
     """
-    records = comparison.records
-    columns = [f"{measured}/{name}" for measured in _SPANS for name in comparison.labellings]
+    records = agreement.records
+    columns = [f"{measured}{name}" for measured in _METRICS for name in agreement.labellings]
     found: dict[str, Estimate] = {}
     for column in columns:
         if column in records.columns:
@@ -125,14 +114,14 @@ def estimates(comparison: Comparison) -> dict[str, Estimate]:
     return found
 
 
-def left_out(comparison: Comparison) -> dict[str, int]:
+def left_out(agreement: Agreement) -> dict[str, int]:
     """Count records without a measure: fewer than two completions, nothing ordered, or a rank without variation."""
-    records = comparison.records
+    records = agreement.records
     counts = {
         "preference_records": records.height,
         "records_without_a_pair": int((records["completions"] < 2).sum()),
     }
-    for name in comparison.labellings:
+    for name in agreement.labellings:
         counts[f"records_unordered/{name}"] = int((records[f"pairs/{name}"].fill_null(0) == 0).sum())
         if name != AGREED:
             counts[f"records_without_correlation/{name}"] = records[f"correlation/{name}"].null_count()
@@ -242,21 +231,16 @@ def _column_estimates(records: pl.DataFrame, column: str) -> dict[str, Estimate]
     """Return the estimates of one measure under one labelling: the policy's and, where it has them, the base's."""
     prompts, values = records["prompt_id"].to_list(), records[column].to_list()
     measured = column.split("/")[0]
-    span = _SPANS[measured]
-    policy = mean_estimate(values, clusters=prompts, span=span)
+    metric = _METRICS[f"{measured}/"]
+    known = metric.by_construction
+    policy = mean_estimate(values, clusters=prompts, span=metric.span)
     if f"base/{column}" not in records.columns:
         return {f"preferences/{column}": policy}
     base_values = records[f"base/{column}"].to_list()
-    known = _BY_CONSTRUCTION.get(measured)
-    base = mean_estimate(base_values, clusters=prompts, span=span)
+    base = mean_estimate(base_values, clusters=prompts, span=metric.span)
     if known is not None and base.n:
         base = Estimate(known, known, known, base.n)
-    if span is None:
-        reach = None
-    elif known is None:
-        reach = (span[0] - span[1], span[1] - span[0])
-    else:
-        reach = (span[0] - known, span[1] - known)
+    reach = metric.difference_span(base=True)
     return {
         f"preferences/{column}": policy,
         f"base/preferences/{column}": base,

@@ -21,26 +21,19 @@ and for the policy, on the first prompts only,
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
 from notus_exp.disk.hashing import uniform
+from notus_exp.evaluation.description import Metric
 from notus_exp.evaluation.verifiable.degeneration import degeneration, longest_repeat, repetition
+from notus_exp.evaluation.verifiable.spec import SPEC
 from notus_exp.feedback.simulated.constraints import Constraint, follows, from_json, words
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, share_estimate
 
-_SHARES = ("strict", "truncated", "degenerate")
-_MEANS: dict[str, tuple[float, float]] = {
-    "share": (0.0, 1.0),
-    "words": (0.0, math.inf),
-    "characters": (0.0, math.inf),
-    "tokens": (0.0, math.inf),
-    "repetition": (0.0, 1.0),
-    "repeat": (0.0, math.inf),
-}
-_DIVERGENCE = ("kl", "kl_per_token")
 _SAMPLES = 12
+_METRICS = {metric.name: metric for metric in SPEC.metrics}
+_DIVERGENCE = [metric.name for metric in SPEC.metrics if metric.needs]
+"""What the policy alone has."""
 
 
 def measure(generations: pl.DataFrame, divergence: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -83,12 +76,13 @@ def estimates(paired: pl.DataFrame) -> dict[str, Estimate]:
     """
     kinds = [name for name in paired.columns if name.startswith("kind/")]
     found: dict[str, Estimate] = {}
-    for name in ("strict", "share", *kinds, *_SHARES[1:], *list(_MEANS)[1:]):
+    plain = [name for name, metric in _METRICS.items() if not metric.is_family and not metric.needs]
+    for name in [*plain, *kinds]:
         for prefix in ("", "base/"):
             found[f"{prefix}verifiable/{name}"] = _estimate(paired[f"{prefix}{name}"], name)
-        low, high = _MEANS.get(name, (0.0, 1.0))
+        reach = _metric(name).difference_span()
         found[f"difference/verifiable/{name}"] = paired_difference(
-            _floats(paired[name]), _floats(paired[f"base/{name}"]), span=_bounded(low - high, high - low)
+            _floats(paired[name]), _floats(paired[f"base/{name}"]), span=reach
         )
     for name in _DIVERGENCE:
         if name in paired.columns:
@@ -163,14 +157,10 @@ def _measure_one(row: dict[str, object]) -> dict[str, object]:
 
 
 def _estimate(column: pl.Series, name: str) -> Estimate:
-    if name in _MEANS:
-        return mean_estimate(_floats(column), span=_bounded(*_MEANS[name]))
+    if column.dtype not in (pl.Boolean, pl.Null):
+        return mean_estimate(_floats(column), span=_metric(name).span)
     present = column.drop_nulls()
     return share_estimate(int(present.sum()), present.len())
-
-
-def _bounded(low: float, high: float) -> tuple[float, float] | None:
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _floats(column: pl.Series) -> list[float | None]:
@@ -197,3 +187,7 @@ def _describe(constraint: Constraint) -> str:
 
 def _followed(constraints: list[Constraint], response: str) -> str:
     return ", ".join(constraint.kind for constraint in constraints if follows(constraint, response)) or "none"
+
+
+def _metric(name: str) -> Metric:
+    return _METRICS["kind/" if name.startswith("kind/") else name]

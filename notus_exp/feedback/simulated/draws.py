@@ -12,6 +12,8 @@ _BLOCK = 64
 
 WORLD, UNSEEN, KIND_ORDER, ANNOTATORS = range(4)
 """Purposes: the world's prompts and answers, prompts for evaluation, their balance of kinds, and the labels."""
+VALIDATION_SEED = 2**32
+"""Added to the seed that makes validation prompts: far from any seed that a user gives."""
 
 
 def generator(purpose: int, part: int, index: int, seed: int) -> np.random.Generator:

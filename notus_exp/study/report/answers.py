@@ -13,10 +13,11 @@ from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.curation.plots import shorten
 from notus_exp.disk.files import GENERATIONS, IFEVAL, SAMPLES
 from notus_exp.disk.hashing import uniform
+from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.feedback.simulated.constraints import follows, from_json
 from notus_exp.study.report.material import Material, Section
 
-EVALUATIONS = ("verifiable", "ifeval", "alpaca_eval", "mt_bench")
+EVALUATIONS = [name for name, spec in CATALOGUE.items() if spec.answers]
 """Whose answers are shown: the first that there are, of the primary metric's evaluation if it has some."""
 PROMPTS = 12
 PROMPT_CHARS, RESPONSE_CHARS = 800, 1200

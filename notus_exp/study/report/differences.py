@@ -7,7 +7,7 @@ from typing import Any
 
 from notus_exp.comparison.words import HIGHER, LOWER
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import headlines, p_of, span_of, value_of, with_unit
+from notus_exp.study.report.numbers import p_of, shown_first, span_of, value_of, with_unit
 from notus_exp.study.report.palette import GREY, Look
 from notus_exp.study.report.plots import Row, forest
 from notus_exp.study.report.svg import inline
@@ -21,7 +21,7 @@ def contrasts(material: Material) -> Section:
     primary = [row for row in rows if row["primary"]]
     beside = [row for row in rows if not row["primary"] and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
-    drawn = headlines([row["metric"] for row in others], "")
+    drawn = shown_first([row["metric"] for row in others], "")
     content = {
         "metric": material.metric,
         "margin": material.comparison["study"].get("margin"),

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from notus_exp.evaluation.description import MAXIMIZE, MINIMIZE
+from notus_exp.evaluation.metrics import metric_of
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import headlines, span_of, unit, value_of
+from notus_exp.study.report.numbers import shown_first, span_of, value_of
 
 _SHADE = 0.45
 """Opacity behind the highest cell of a column."""
 
 
 def metrics(material: Material) -> Section:
-    """Return the section of all metrics by arm: the headlines open, the others folded by what they measure."""
+    """Return the section of all metrics by arm: the shown_first open, the others folded by what they measure."""
     by_arm = material.metrics()
     names = list(dict.fromkeys(name for found in by_arm.values() for name in found))
     if not names:
         return Section("metrics", "Every arm", None, "No run has been evaluated.")
-    first = headlines(names, material.metric)
+    first = shown_first(names, material.metric)
     groups: dict[str, list[str]] = {}
     for name in names:
         if name not in first:
@@ -52,7 +54,7 @@ def matrix(material: Material) -> Section:
 
 def _table(by_arm: Mapping[str, Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
     rows = [(arm, [_cell(found.get(name)) for name in names]) for arm, found in by_arm.items()]
-    return {"columns": [(name, unit(name)) for name in names], "rows": rows}
+    return {"columns": [(name, _about(name)) for name in names], "rows": rows}
 
 
 def _cell(estimate: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -76,3 +78,10 @@ def _left_out(by_arm: Mapping[str, Mapping[str, Any]], metric: str) -> list[tupl
     """Return the arms whose primary metric had to leave prompts out, and how many."""
     found = [(arm, metrics[metric].get("left_out") or 0) for arm, metrics in by_arm.items() if metric in metrics]
     return [(arm, count) for arm, count in found if count]
+
+
+def _about(name: str) -> str:
+    """Return what the head of a metric's column says below its name: unit, meaning, and which way is better."""
+    metric = metric_of(name)
+    better = {MAXIMIZE: "higher is better", MINIMIZE: "lower is better"}.get(metric.direction or "", "")
+    return ", ".join(part for part in (metric.label, better) if part)

@@ -6,45 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.reporting.tables import p_value
-from notus_exp.run.display import HEADLINES
 
 NONE = "–"
 """Where there is no number."""
 
-_UNITS = {
-    "preferences/accuracy": "share of pairs ordered rightly",
-    "preferences/likelihood_accuracy": "share of pairs ordered rightly",
-    "preferences/margin": "reward units",
-    "preferences/correlation": "Kendall's tau-b",
-    "verifiable/share": "share of constraints",
-    "verifiable/words": "words",
-    "verifiable/characters": "characters",
-    "verifiable/tokens": "tokens",
-    "verifiable/repetition": "share of 3-grams",
-    "verifiable/repeat": "words",
-    "verifiable/kl": "nats",
-    "verifiable/kl_per_token": "nats a token",
-    "verifiable": "share of prompts",
-    "alpaca_eval/characters": "characters",
-    "alpaca_eval": "% of prompts",
-    "mt_bench/coverage": "share of judgments",
-    "mt_bench": "rating, 1 to 10",
-    "ifeval": "share followed",
-}
-"""Unit by the beginning of a metric's name; the longest that fits counts."""
-
-
-def unit(metric: str) -> str:
-    """Return the unit of a metric, "" where its maker alone knows it (a task of lm_eval)."""
-    parts = metric.split("/")
-    names = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    return next((_UNITS[name] for name in names if name in _UNITS), "")
-
 
 def with_unit(metric: str) -> str:
     """Return a metric's name with its unit on a second line, as the label of an axis."""
-    return f"{metric}\n({unit(metric)})" if unit(metric) else metric
+    label = metric_of(metric).label
+    return f"{metric}\n({label})" if label else metric
 
 
 def number(value: float | None, digits: int | None = None, *, sign: bool = False) -> str:
@@ -88,11 +60,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def headlines(names: list[str], primary: str) -> list[str]:
-    """Return those of `names` that are shown first: the primary metric, then the headlines of a run."""
-    return [name for name in dict.fromkeys([primary, *HEADLINES]) if name in names]
-
-
 def _digits(estimate: Mapping[str, Any]) -> int | None:
     low, high = estimate["low"], estimate["high"]
     half = (high - low) / 2 if low is not None and high is not None else 0.0
@@ -100,3 +67,8 @@ def _digits(estimate: Mapping[str, Any]) -> int | None:
         return None
     size = math.floor(math.log10(half))
     return min(max(min(2 - size, 3), 1 - size, 0), 6)
+
+
+def shown_first(names: list[str], primary: str) -> list[str]:
+    """Return those of `names` that are shown first: the primary metric, then the headlines of a run."""
+    return [name for name in dict.fromkeys([primary, *headlines(names, open_families=False)]) if name in names]

@@ -6,12 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from notus_exp.disk.outputs import read_run
+from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import NONE, duration, number, span_of, value_of, with_unit
 from notus_exp.study.report.plots import Point, plane
 from notus_exp.study.report.svg import inline
 
-LENGTHS = ("verifiable/tokens", "alpaca_eval/characters", "verifiable/characters")
+LENGTHS = [
+    f"{spec.name}/{metric.name}"
+    for unit in ("tokens", "characters")
+    for spec in CATALOGUE.values()
+    for metric in spec.metrics
+    if metric.unit == unit
+]
 """Metrics that tell how long answers are; the first that there is, of the primary metric's own answers if it can be."""
 
 

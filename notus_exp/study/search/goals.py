@@ -15,7 +15,8 @@ from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.evaluation.metrics import is_known, known_metrics, training_metrics
+from notus_exp.evaluation.metrics import is_known, known_metrics
+from notus_exp.training.measures import training_metrics
 
 POLICY = "policy"
 BOUNDS = ("least", "most")

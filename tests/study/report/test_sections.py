@@ -16,7 +16,7 @@ from notus_exp.study.report.flips import counts
 from notus_exp.study.report.learning import mean_curve, read_log
 from notus_exp.study.report.lineage import command
 from notus_exp.study.report.material import Material
-from notus_exp.study.report.numbers import duration, number, p_of, span_of, unit, value_of
+from notus_exp.study.report.numbers import duration, number, p_of, span_of, value_of
 from notus_exp.study.report.palette import looks
 from notus_exp.study.report.plots import thinned
 from notus_exp.study.report.svg import label, visible
@@ -261,13 +261,6 @@ def test_numbers_and_durations_are_short() -> None:
         "–",
     ]
     assert [p_of(p) for p in (0.03, 0.00001, None)] == ["0.0300", "1.0e−05", "–"]
-
-
-def test_a_metric_has_the_unit_of_the_longest_name_that_fits() -> None:
-    assert unit("verifiable/kl_per_token") == "nats a token"
-    assert unit("verifiable/kind/bullets") == "share of prompts"
-    assert unit("preferences/accuracy/average") == "share of pairs ordered rightly"
-    assert unit("lm_eval/arc/acc") == ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- looks

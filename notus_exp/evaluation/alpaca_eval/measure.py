@@ -1,4 +1,4 @@
-"""The judged evaluations: from verdicts to metrics, files and notes. A score on too many failed verdicts is refused."""
+"""The evaluation `alpaca_eval`: its prompts, what is judged, and from verdicts to win rates and files."""
 
 from __future__ import annotations
 
@@ -8,22 +8,51 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.disk.files import ALPACA_EVAL, GENERATIONS, JUDGMENTS, MT_BENCH
-from notus_exp.evaluation.alpaca_eval import length_control
-from notus_exp.evaluation.alpaca_eval import published as alpaca_files
-from notus_exp.evaluation.alpaca_eval import scores as alpaca
-from notus_exp.evaluation.mt_bench import ratings as mt_bench
-from notus_exp.evaluation.part import Part
-from notus_exp.evaluation.question_files import read_alpaca_prompts
+from notus_exp.config.schema import Judge
+from notus_exp.disk.files import ALPACA_EVAL, GENERATIONS, VERDICT_CACHE
+from notus_exp.evaluation.alpaca_eval import length_control, published, scores
+from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
+from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdicts
+from notus_exp.evaluation.entrance import BASE, Part, Place
+from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
+from notus_exp.judging.judge import Judged, compare
+from notus_exp.judging.verdicts import Comparison
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import EvaluationSettings
-
-SIDES = {"": "policy", "base/": "base"}
-"""Prefix of a side's metrics -> the name of its files."""
+from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings
 
 
-def alpaca_eval_part(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
+def questions(
+    settings: GenerationsSettings, inputs: dict[str, Path], sources: Mapping[str, list[str]]
+) -> list[Question]:
+    """Return the prompts, their dataset as the category."""
+    path = Path(sources["alpaca_eval.prompts"][0])
+    return [
+        Question(prompt.prompt_id, (prompt.instruction,), settings.temperature, prompt.dataset)
+        for prompt in read_alpaca_prompts(path)
+    ]
+
+
+def judge(generations: Path, judge: Judge, context: Context) -> Judged:
+    """Have each answer compared with its reference."""
+    prompts = read_alpaca_prompts(Path(context.sources["alpaca_eval.prompts"][0]))
+    references = {prompt.prompt_id: prompt.reference for prompt in prompts}
+    answers = read_conversations(generations)
+    comparisons = [
+        Comparison(identity, turns[0]["instruction"], references[identity], turns[0]["response"])
+        for identity, turns in answers.items()
+    ]
+    return compare(
+        comparisons,
+        judge,
+        context.cache / VERDICT_CACHE,
+        context.events.progress,
+        hardware=context.hardware,
+        **context.paying(),
+    )
+
+
+def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
     """Measure win rates, and write files that AlpacaEval's own tools read, a folder a side.
 
     Args:
@@ -34,12 +63,12 @@ def alpaca_eval_part(settings: EvaluationSettings, inputs: dict[str, Path], out:
     """
     assert settings.alpaca_eval is not None
     references = _references(Path(context.sources["alpaca_eval.prompts"][0]))
-    verdicts = _verdicts(inputs, "alpaca_eval")
-    facts, note = _failures(verdicts, "alpaca_eval", settings.max_failure_rate)
+    verdicts = read_verdicts(inputs, "alpaca_eval")
+    facts, note = failures(verdicts, "alpaca_eval", settings.max_failure_rate)
     tables = {}
     for prefix, side in SIDES.items():
-        combined = alpaca.combine_orders(verdicts[prefix])
-        answers = pl.read_parquet(inputs[_node("generations", "alpaca_eval", prefix)] / GENERATIONS)
+        combined = scores.combine_orders(verdicts[prefix])
+        answers = pl.read_parquet(inputs[node_of("generations", "alpaca_eval", prefix)] / GENERATIONS)
         answers = answers.select("prompt_id", "instruction", dataset="category", model="response")
         table = answers.join(references, on="prompt_id", how="left", maintain_order="left")
         tables[prefix] = table.join(combined.preferences, on="prompt_id", how="left", maintain_order="left")
@@ -50,7 +79,7 @@ def alpaca_eval_part(settings: EvaluationSettings, inputs: dict[str, Path], out:
     samples = _samples(tables)
     if note:
         return Part({}, facts, samples, [note])
-    metrics = alpaca.estimates(tables[""], tables["base/"])
+    metrics = scores.estimates(tables[""], tables["base/"])
     notes: list[str] = []
     for prefix, side in SIDES.items():
         controlled, reason = _length_controlled(tables[prefix], settings, context)
@@ -62,56 +91,30 @@ def alpaca_eval_part(settings: EvaluationSettings, inputs: dict[str, Path], out:
     return Part(metrics, {**facts, **place}, samples, [*notes, *words])
 
 
-def mt_bench_part(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
-    """Measure ratings per turn and category, and draw the radar plot of policy and base.
-
-    Args:
-        settings: With `mt_bench`.
-        inputs: `judgments_mt_bench`, `generations_mt_bench`, and the same of the base model (`..._base`).
-        out: Gets mt_bench.svg.
-        context: Not read.
-    """
-    verdicts = _verdicts(inputs, "mt_bench")
-    facts, note = _failures(verdicts, "mt_bench", settings.max_failure_rate)
-    asked, rated = {}, {}
-    for prefix in SIDES:
-        answers = pl.read_parquet(inputs[_node("generations", "mt_bench", prefix)] / GENERATIONS)
-        asked[prefix] = answers.select("turn", "category", question_id="prompt_id")
-        rated[prefix] = verdicts[prefix].select("turn", question_id="prompt_id", score="value")
-    keys = ["question_id", "turn"]
-    both = asked[""].join(rated[""], on=keys, how="left").join(rated["base/"], on=keys, how="left", suffix="/base")
-    both.rename({"question_id": "prompt_id"}).write_parquet(out / MT_BENCH)
-    if note:
-        return Part({}, facts, [], [note])
-    ratings = {side: mt_bench.measure(rated[prefix], asked[prefix]) for prefix, side in SIDES.items()}
-    (out / "mt_bench.svg").write_bytes(mt_bench.radar(ratings))
-    return Part(mt_bench.estimates(rated[""], asked[""], rated["base/"]), facts)
+def by_prompt(place: Place) -> pl.DataFrame:
+    """Return points and length of each prompt."""
+    verdicts = pl.read_parquet(place("evaluation", ALPACA_EVAL))
+    table = verdicts.select("prompt_id")
+    for prefix, suffix, node in (("", "", ""), (BASE, "/base", "_base")):
+        scored = scores.points(verdicts[f"preference{suffix}"])
+        answers = pl.read_parquet(place(f"generations_alpaca_eval{node}", GENERATIONS))
+        lengths = answers.select("prompt_id", pl.col("response").str.len_chars().alias(f"{prefix}characters"))
+        table = table.with_columns(
+            scored.alias(f"{prefix}win_rate"),
+            (scores.DRAW_POINTS + 50 * (scored - scores.DRAW_POINTS).sign()).alias(f"{prefix}discrete_win_rate"),
+        ).join(lengths, on="prompt_id", how="left", maintain_order="left")
+    return table
 
 
-def _node(stage: str, evaluation: str, prefix: str) -> str:
-    return f"{stage}_{evaluation}" + ("_base" if prefix else "")
-
-
-def _verdicts(inputs: dict[str, Path], evaluation: str) -> dict[str, pl.DataFrame]:
-    return {prefix: pl.read_parquet(inputs[_node("judgments", evaluation, prefix)] / JUDGMENTS) for prefix in SIDES}
-
-
-def _failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float) -> tuple[dict[str, Any], str | None]:
-    """Return counts of verdicts and failures, and the sentence that refuses a score where too many failed."""
-    facts: dict[str, Any] = {}
-    note = None
-    for prefix, side in SIDES.items():
-        table = verdicts[prefix]
-        failed = table["value"].null_count()
-        facts |= {f"{evaluation}_{side}_verdicts": table.height, f"{evaluation}_{side}_failed_verdicts": failed}
-        if failed > most * table.height:
-            reasons = table.filter(pl.col("value").is_null())["reason"].value_counts(sort=True)
-            note = (
-                f"{evaluation} is not reported: {failed} of {table.height} verdicts on the {side} failed, more than "
-                f"judge.max_failure_rate={most:g}; the commonest reason: {reasons['reason'][0]}. Their raw texts are "
-                f"in {JUDGMENTS} of the stage judgments"
-            )
-    return facts, note
+def check_files(files: Mapping[str, Path]) -> None:
+    """Read prompts, difficulties and leaderboard, where they are given."""
+    readers = {
+        "prompts": read_alpaca_prompts,
+        "difficulty": published.read_difficulty,
+        "leaderboard": published.read_leaderboard,
+    }
+    for setting, path in files.items():
+        readers[setting](path)
 
 
 def _references(path: Path) -> pl.DataFrame:
@@ -124,8 +127,8 @@ def _write_files(
 ) -> None:
     folder.mkdir(parents=True)
     name = settings.model if side == "base" else f"{settings.model}-policy"
-    alpaca_files.write_model_outputs(folder / "model_outputs.json", table, name)
-    alpaca_files.write_annotations(
+    published.write_model_outputs(folder / "model_outputs.json", table, name)
+    published.write_annotations(
         folder / "annotations.json",
         table,
         reference_name=str(table["reference_name"].drop_nulls().first() or "reference"),
@@ -133,7 +136,7 @@ def _write_files(
         annotator=settings.judge,
     )
     rates = {} if controlled is None else {name: controlled.value}
-    alpaca_files.write_leaderboard(folder / "leaderboard.csv", {name: alpaca.measure(table)}, rates)
+    published.write_leaderboard(folder / "leaderboard.csv", {name: scores.measure(table)}, rates)
 
 
 def _length_controlled(
@@ -146,7 +149,7 @@ def _length_controlled(
         return None, None
     asked = settings.alpaca_eval
     found = length_control.length_controlled(
-        table, alpaca_files.read_difficulty(Path(place[0])), resamples=asked.resamples, seed=asked.seed
+        table, published.read_difficulty(Path(place[0])), resamples=asked.resamples, seed=asked.seed
     )
     if reason := length_control.why_none(found):
         return None, reason
@@ -162,7 +165,7 @@ def _place(win_rate: Estimate, settings: EvaluationSettings, context: Context) -
     place = context.sources.get("alpaca_eval.leaderboard")
     if not place or not win_rate.n:
         return {}, []
-    found = alpaca_files.place_in_leaderboard(win_rate, Path(place[0]), name=settings.model)
+    found = published.place_in_leaderboard(win_rate, Path(place[0]), name=settings.model)
     between = [f"{name} ({rate:.1f})" for name, rate in (pair for pair in (found.above, found.below) if pair)]
     ranks = f", {found.best} to {found.worst} within the interval" if found.best is not None else ""
     words = f"alpaca_eval: rank {found.rank} of {found.of}{ranks}; beside {' and '.join(between)}"

@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM
 
 from notus_exp.disk import files
 from notus_exp.errors import UserError
+from notus_exp.evaluation import generations as generation
 from notus_exp.feedback.simulated import constraint_prompts, constraints
-from notus_exp.generation import answering as generation
 from notus_exp.generation import decoding
+from notus_exp.generation.conversation import GENERATIONS_SCHEMA
 from notus_exp.generation.decoding import Decoding, Encoded, GumbelNoise
 from notus_exp.stages.settings import GenerationsSettings
 
@@ -87,7 +88,7 @@ def test_prompts_are_unseen_ones_in_their_order_with_their_constraints(inputs, t
     assert table["prompt_id"].to_list() == [prompt.prompt_id for prompt in expected]
     assert not set(seen) & set(table["prompt_id"])
     assert [constraints.from_json(text) for text in table["constraints"]] == [list(p.constraints) for p in expected]
-    assert table.schema == generation.GENERATIONS_SCHEMA
+    assert table.schema == GENERATIONS_SCHEMA
     assert [p.name for p in (tmp_path / "out").iterdir()] == [files.GENERATIONS]
 
 

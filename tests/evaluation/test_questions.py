@@ -8,10 +8,13 @@ import pytest
 from notus_exp.disk.files import COMPLETIONS
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
+from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
+from notus_exp.evaluation.generations import read_questions
 from notus_exp.evaluation.hub_files import content_digest, locate
-from notus_exp.evaluation.question_files import read_alpaca_prompts, read_turns_questions, read_turns_references
+from notus_exp.evaluation.mt_bench.questions import read_turns_questions, read_turns_references
+from notus_exp.evaluation.verifiable.measure import KEPT_APART
 from notus_exp.feedback.simulated import constraint_prompts
-from notus_exp.generation.questions import KEPT_APART, VALIDATION_SEED, read_questions
+from notus_exp.feedback.simulated.draws import VALIDATION_SEED
 from notus_exp.stages.settings import GenerationsSettings
 
 

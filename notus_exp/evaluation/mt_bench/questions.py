@@ -1,4 +1,4 @@
-"""Files of prompts that benchmarks publish, checked record by record."""
+"""MT-Bench's questions and reference answers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
-from notus_exp.evaluation.published_files import read_objects, require
-
-
-class AlpacaPrompt(NamedTuple):
-    """A prompt of AlpacaEval with its reference answer and who wrote that."""
-
-    prompt_id: str
-    instruction: str
-    reference: str
-    reference_name: str
-    dataset: str
+from notus_exp.evaluation.published_files import read_objects, refuse_twice, require
 
 
 class TurnsQuestion(NamedTuple):
@@ -27,24 +17,6 @@ class TurnsQuestion(NamedTuple):
     prompt_id: str
     category: str
     turns: tuple[str, ...]
-
-
-def read_alpaca_prompts(path: Path) -> list[AlpacaPrompt]:
-    """Read AlpacaEval's reference outputs: objects with instruction and output, and generator and dataset where known.
-
-    Raises:
-        UserError: The file cannot be read, a text is missing or empty, or an instruction comes twice.
-    """
-    what = "evaluation.alpaca_eval.prompts"
-    found = []
-    for number, row in enumerate(read_objects(path, ["instruction", "output"], what), start=1):
-        place = f"{what}: '{path}' record {number}"
-        require(row, "output", "text", place)
-        instruction = _filled(row, "instruction", place)
-        name, dataset = (str(row.get(key) or default) for key, default in (("generator", "reference"), ("dataset", "")))
-        found.append(AlpacaPrompt(prompt_id(instruction), instruction, row["output"], name, dataset))
-    _refuse_twice([prompt.instruction for prompt in found], what, path)
-    return found
 
 
 def read_turns_questions(path: Path) -> list[TurnsQuestion]:
@@ -61,8 +33,8 @@ def read_turns_questions(path: Path) -> list[TurnsQuestion]:
         require(row, "category", "text", place)
         turns = _turns(row["turns"], place)
         found.append(TurnsQuestion(row["question_id"], prompt_id(turns[0]), row["category"], turns))
-    _refuse_twice([f"question_id {question.question_id}" for question in found], what, path)
-    _refuse_twice([question.turns[0] for question in found], what, path)
+    refuse_twice([f"question_id {question.question_id}" for question in found], what, path)
+    refuse_twice([question.turns[0] for question in found], what, path)
     return found
 
 
@@ -106,19 +78,3 @@ def _turns(value: Any, place: str) -> tuple[str, ...]:
     for turn in value:
         require({"turn": turn}, "turn", "text", place)
     return tuple(value)
-
-
-def _filled(row: dict[str, Any], key: str, place: str) -> str:
-    require(row, key, "text", place)
-    text: str = row[key]
-    if not text.strip():
-        raise UserError(f"{place}: {key} has no text")
-    return text
-
-
-def _refuse_twice(texts: list[str], what: str, path: Path) -> None:
-    seen: set[str] = set()
-    for text in texts:
-        if text in seen:
-            raise UserError(f"{what}: '{path}' holds this twice: {text[:80]!r}", "keep one of them")
-        seen.add(text)

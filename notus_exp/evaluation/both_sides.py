@@ -1,0 +1,49 @@
+"""What judged evaluations share: both sides' verdicts, and the refusal of a score on too many failed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from notus_exp.disk.files import JUDGMENTS
+from notus_exp.evaluation.entrance import BASE
+
+SIDES = {"": "policy", BASE: "base"}
+"""Prefix of a side's metrics -> the name of its files."""
+
+
+def node_of(stage: str, evaluation: str, prefix: str) -> str:
+    """Return the node of a side's answers or judgments."""
+    return f"{stage}_{evaluation}" + ("_base" if prefix else "")
+
+
+def read_verdicts(inputs: dict[str, Path], evaluation: str) -> dict[str, pl.DataFrame]:
+    """Return the judgments by the prefix of their side."""
+    return {prefix: pl.read_parquet(inputs[node_of("judgments", evaluation, prefix)] / JUDGMENTS) for prefix in SIDES}
+
+
+def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float) -> tuple[dict[str, Any], str | None]:
+    """Return counts of verdicts and failures, and the sentence that refuses a score where too many failed.
+
+    Args:
+        verdicts: Of both sides, by prefix.
+        evaluation: Its name.
+        most: Largest share of failed verdicts with which a score is reported.
+    """
+    facts: dict[str, Any] = {}
+    note = None
+    for prefix, side in SIDES.items():
+        table = verdicts[prefix]
+        failed = table["value"].null_count()
+        facts |= {f"{evaluation}_{side}_verdicts": table.height, f"{evaluation}_{side}_failed_verdicts": failed}
+        if failed > most * table.height:
+            reasons = table.filter(pl.col("value").is_null())["reason"].value_counts(sort=True)
+            note = (
+                f"{evaluation} is not reported: {failed} of {table.height} verdicts on the {side} failed, more than "
+                f"judge.max_failure_rate={most:g}; the commonest reason: {reasons['reason'][0]}. Their raw texts are "
+                f"in {JUDGMENTS} of the stage judgments"
+            )
+    return facts, note

@@ -1,0 +1,60 @@
+"""The catalogue of evaluations: what each is, and where its heavy half lies. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from notus_exp.config.schema import Evaluation
+from notus_exp.evaluation.alpaca_eval.spec import SPEC as ALPACA_EVAL
+from notus_exp.evaluation.description import EvaluationSpec
+from notus_exp.evaluation.entrance import Entrance
+from notus_exp.evaluation.ifeval.spec import SPEC as IFEVAL
+from notus_exp.evaluation.lm_eval.spec import SPEC as LM_EVAL
+from notus_exp.evaluation.mt_bench.spec import SPEC as MT_BENCH
+from notus_exp.evaluation.preferences.spec import SPEC as PREFERENCES
+from notus_exp.evaluation.verifiable.spec import SPEC as VERIFIABLE
+
+CATALOGUE: dict[str, EvaluationSpec] = {
+    "verifiable": VERIFIABLE,
+    "preferences": PREFERENCES,
+    "alpaca_eval": ALPACA_EVAL,
+    "mt_bench": MT_BENCH,
+    "ifeval": IFEVAL,
+    "lm_eval": LM_EVAL,
+}
+"""Every evaluation by its name, in the order in which they are measured."""
+
+
+def chosen(evaluation: Evaluation) -> list[EvaluationSpec]:
+    """Return the chosen evaluations, in the catalogue's order."""
+    return [spec for name, spec in CATALOGUE.items() if getattr(evaluation, name) is not None]
+
+
+def answering(evaluation: Evaluation) -> list[EvaluationSpec]:
+    """Return the chosen evaluations whose prompts base and policy answer."""
+    return [spec for spec in chosen(evaluation) if spec.answers]
+
+
+def judged(evaluation: Evaluation) -> list[EvaluationSpec]:
+    """Return the chosen evaluations whose answers a judge compares or rates."""
+    return [spec for spec in chosen(evaluation) if spec.judged]
+
+
+def held_out() -> list[str]:
+    """Return the names of the evaluations that have validation prompts beside the test prompts."""
+    return [name for name, spec in CATALOGUE.items() if spec.held_out]
+
+
+def in_reading_order() -> list[EvaluationSpec]:
+    """Return all evaluations as they are shown: those that score given texts first, then those that need answers."""
+    return sorted(CATALOGUE.values(), key=lambda spec: spec.answers)
+
+
+def entrance(name: str) -> Entrance:
+    """Return the heavy half of an evaluation: the module `measure` in the folder of its name.
+
+    Args:
+        name: A key of the catalogue; anything else is a `KeyError`, so that no config can name code.
+    """
+    return cast(Entrance, importlib.import_module(f"notus_exp.evaluation.{CATALOGUE[name].name}.measure"))

@@ -1,0 +1,25 @@
+"""What is known of the evaluation `ifeval`."""
+
+from __future__ import annotations
+
+from notus_exp.evaluation.description import SHARE, EvaluationSpec, Metric
+
+_FOLLOWED = "share followed"
+
+SPEC = EvaluationSpec(
+    name="ifeval",
+    leads=("prompt_strict",),
+    answers=True,
+    prompts_file="prompts",
+    chosen_by=("prompts", "max_prompts", "exclude"),
+    files=("prompts",),
+    measured_from={"answers": "generations_ifeval"},
+    metrics=(
+        Metric("prompt_strict", meaning=_FOLLOWED, span=SHARE, headline=True),
+        Metric("prompt_loose", meaning=_FOLLOWED, span=SHARE, headline=True),
+        # No span: by prompt they are counts over the mean number of instructions of a prompt.
+        Metric("inst_strict", meaning=_FOLLOWED, headline=True),
+        Metric("inst_loose", meaning=_FOLLOWED, headline=True),
+        Metric("kind/", meaning=_FOLLOWED),
+    ),
+)

@@ -1,0 +1,46 @@
+"""Stage `judgments`: a judge's verdicts on one side's answers to one evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from notus_exp.config.schema import Judge
+from notus_exp.disk.files import GENERATIONS, JUDGMENTS
+from notus_exp.evaluation.catalogue import entrance
+from notus_exp.judging.verdicts import VERDICTS_SCHEMA
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import JudgmentsSettings
+
+
+def run(settings: JudgmentsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Judge the answers and write `judgments.parquet`, one row a request (see `verdicts.VERDICTS_SCHEMA`).
+
+    Replies of chat models are cached below the stages: a judging that was stopped, or that another run did, costs
+    nothing again.
+
+    Args:
+        settings: Which evaluation, and what moves a verdict.
+        inputs: `generations`: the answers of one model.
+        out: Folder of the artifact.
+        context: The judge; `sources` has the evaluation's files.
+
+    Returns:
+        Facts of `judge.Judged`.
+
+    Raises:
+        UserError: The judge cannot be reached or paid, or does not answer; what came is cached.
+    """
+    judged = entrance(settings.evaluation).judge(inputs["generations"] / GENERATIONS, _located(context), context)
+    pl.DataFrame(judged.verdicts, schema=VERDICTS_SCHEMA, orient="row").write_parquet(out / JUDGMENTS)
+    return judged.facts
+
+
+def _located(context: Context) -> Judge:
+    """Return the judge with the local paths of its files."""
+    assert context.judge is not None, "the pipeline gives every worker the judge"
+    template, path = (context.sources.get(f"judge.{name}") for name in ("template", "path"))
+    return replace(context.judge, template=template[0] if template else None, path=path[0] if path else None)

@@ -1,0 +1,13 @@
+"""What is known of the evaluation `lm_eval`."""
+
+from __future__ import annotations
+
+from notus_exp.evaluation.description import EvaluationSpec, Metric
+
+SPEC = EvaluationSpec(
+    name="lm_eval",
+    files=("include_path",),
+    folders=("include_path",),
+    measured_from={"questions": "benchmarks"},
+    metrics=(Metric("", headline=True, direction=None),),  # units and directions are the tasks' own
+)

@@ -1,0 +1,52 @@
+"""What is known of the evaluation `preferences`."""
+
+from __future__ import annotations
+
+from notus_exp.config.schema import Config, Data, Rated, Simulated
+from notus_exp.evaluation.description import SHARE, EvaluationSpec, Metric
+
+LATENT = "latent"
+"""Labelling by the true quality of simulated completions."""
+AGREED = "agreed"
+"""Labelling by the pairs that all others but the true quality and the repaired critique order alike."""
+CRITIQUE_REPAIRED = "critique_repaired"
+"""Labelling by the overall score after the published repair, whatever the run itself repairs."""
+
+
+def expected_labellings(data: Data) -> list[str]:
+    """Return the labellings under which this data lets policies be compared, as its config describes it."""
+    scored = data.overall_column is not None if isinstance(data, Rated) else True
+    critique = ["critique"] if scored else []
+    repaired = [CRITIQUE_REPAIRED] if scored and data.aspects else []
+    ratings = ["average", *data.aspects] if data.aspects else []
+    latent = [LATENT] if isinstance(data, Simulated) else []
+    agreed = [AGREED] if len([*critique, *ratings]) > 1 else []
+    return [*critique, *repaired, *ratings, *latent, *agreed]
+
+
+def _members(config: Config, family: str) -> list[str]:
+    return [name for name in expected_labellings(config.data) if (family, name) != ("correlation/", AGREED)]
+
+
+_ORDERED = "share of pairs ordered rightly"
+
+SPEC = EvaluationSpec(
+    name="preferences",
+    leads=("accuracy/average", "accuracy/critique"),
+    held_out=True,
+    measured_from={"scored": "reference_scored"},
+    labelled=True,
+    members=_members,
+    metrics=(
+        Metric(
+            "accuracy/",
+            meaning=_ORDERED,
+            span=SHARE,
+            headline=("average", "critique", CRITIQUE_REPAIRED, AGREED, LATENT),
+            by_construction=0.5,  # the implicit reward of a base model is 0 everywhere, and a tie counts half
+        ),
+        Metric("margin/", "reward units", by_construction=0.0),
+        Metric("correlation/", meaning="Kendall's tau-b", span=(-1.0, 1.0)),
+        Metric("likelihood_accuracy/", meaning=_ORDERED, span=SHARE, headline=("average", "critique")),
+    ),
+)

@@ -1,0 +1,19 @@
+"""What a training measures, by our names and by TRL's. Imports nothing heavy: a search names these before it runs."""
+
+from __future__ import annotations
+
+MEASURES = {
+    "loss": "loss",
+    "accuracy": "rewards/accuracies",
+    "margin": "rewards/margins",
+    "rewards_chosen": "rewards/chosen",
+    "rewards_rejected": "rewards/rejected",
+    "logps_chosen": "logps/chosen",
+    "logps_rejected": "logps/rejected",
+}
+"""Name in our events -> name in the trainer's logs."""
+
+
+def training_metrics() -> list[str]:
+    """Return the names of the validation metrics in the policy stage's events, as `policy/validation/accuracy`."""
+    return [f"policy/validation/{measure}" for measure in MEASURES]
