@@ -25,7 +25,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
     read_preference_column,
     read_weights,
 )
-from notus_exp.evaluation.alpaca_eval.scores import DRAW_POINTS, estimates, measure, points
+from notus_exp.evaluation.alpaca_eval.win_rates import DRAW_POINTS, estimates, measure, points
 from notus_exp.external.paired_report import Unit, describe
 from notus_exp.inference.paired import compare, mcnemar
 from notus_exp.reporting.tables import Report, Table, number, span

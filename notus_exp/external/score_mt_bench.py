@@ -15,10 +15,10 @@ from notus_exp.evaluation.mt_bench.ratings import (
     duplicates,
     measure,
     paired,
-    parse_rating,
+    published_rating,
     radar,
+    read_expected_turns,
     read_judgments,
-    read_questions,
 )
 from notus_exp.external.paired_report import Unit, describe
 from notus_exp.reporting.tables import Report, Table, number, span
@@ -49,7 +49,7 @@ def report(
         UserError: A file cannot be used, or a model to compare is unknown or judged twice.
     """
     judgments = read_judgments(file)
-    expected = None if questions is None else read_questions(questions)
+    expected = None if questions is None else read_expected_turns(questions)
     asked = (
         judgments.select("question_id", "turn").unique().sort("question_id", "turn") if expected is None else expected
     )
@@ -117,7 +117,7 @@ def _add_reparsed(found: Report, judgments: pl.DataFrame) -> None:
     kept = judgments.drop_nulls("judgment").select("judgment", pl.col("score").fill_null(FAILED))
     same = 0
     for text, score in kept.iter_rows():
-        rating = parse_rating(text)
+        rating = published_rating(text)
         same += (FAILED if rating is None else rating) == score
     found.data["reparsed"] = {"equal": same, "judgments": kept.height}
     if kept.height:

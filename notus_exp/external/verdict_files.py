@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.errors import UserError
-from notus_exp.evaluation.alpaca_eval.scores import points
+from notus_exp.evaluation.alpaca_eval.win_rates import points
 from notus_exp.evaluation.published_files import read_csv
 from notus_exp.external.verdict_columns import (
     PROMPT_COLUMNS,

@@ -21,7 +21,7 @@ from notus_exp.feedback.table import (
 )
 
 
-class Conversation(NamedTuple):
+class Turns(NamedTuple):
     """A system message, a user's message and an answer; None for a turn that is not there."""
 
     system: str | None
@@ -91,25 +91,25 @@ def _score(value: dict[str, Any], column: str | None, label: float) -> float | N
     return label if column is None else number(value.get(column), column)
 
 
-def _prompt(value: Any, name: str) -> Conversation:
+def _prompt(value: Any, name: str) -> Turns:
     if not isinstance(value, list):
-        return Conversation(None, required_text(value, name), None)
+        return Turns(None, required_text(value, name), None)
     turns = _conversation(value, name)
     if turns.user is None or turns.answer is not None:
         raise RowError(f"{name} does not end with a user's message")
     return turns
 
 
-def _answer(value: Any, name: str) -> Conversation:
+def _answer(value: Any, name: str) -> Turns:
     if not isinstance(value, list):
-        return Conversation(None, None, required_text(value, name))
+        return Turns(None, None, required_text(value, name))
     turns = _conversation(value, name)
     if turns.answer is None:
         raise RowError(f"{name} does not end with an assistant's message")
     return turns
 
 
-def _conversation(messages: list[Any], name: str) -> Conversation:
+def _conversation(messages: list[Any], name: str) -> Turns:
     """Return the turns of a list of messages: at most one of each role, in the order system, user, assistant."""
     order = ("system", "user", "assistant")
     turns: dict[str, str] = {}
@@ -125,7 +125,7 @@ def _conversation(messages: list[Any], name: str) -> Conversation:
         if any(order.index(earlier) >= order.index(role) for earlier in turns):
             raise RowError(f"{place} is a {role} turn out of order")
         turns[role] = required_text(message.get("content"), f"{place}.content")
-    return Conversation(*(turns.get(role) for role in order))
+    return Turns(*(turns.get(role) for role in order))
 
 
 def _agreed(texts: list[str | None], role: str) -> str | None:

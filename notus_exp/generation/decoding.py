@@ -23,7 +23,7 @@ from notus_exp.models.pretrained import autocast
 from notus_exp.stages.context import Context
 
 
-class Encoded(NamedTuple):
+class EncodedQuestion(NamedTuple):
     """A prompt to answer: its id, the tokens of its templated form, and the temperature; 0 is greedy."""
 
     prompt_id: str
@@ -51,13 +51,13 @@ class Decoding(NamedTuple):
     limit: int | None = None
 
 
-def make_batches(prompts: list[Encoded], size: int) -> list[list[Encoded]]:
+def make_batches(prompts: list[EncodedQuestion], size: int) -> list[list[EncodedQuestion]]:
     """Group prompts of similar length, the longest first: little padding, and too little memory shows at once."""
     ordered = sorted(prompts, key=lambda prompt: (-len(prompt.ids), prompt.prompt_id))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def read_finished(path: Path, batches: list[list[Encoded]]) -> list[dict[str, list[int]]]:
+def read_finished(path: Path, batches: list[list[EncodedQuestion]]) -> list[dict[str, list[int]]]:
     """Return the answers of the batches that a killed attempt finished, and cut the file after the last of them.
 
     A half-written line, or one of an attempt with other batches (another `hardware.generation_batch_size`), and all
@@ -80,7 +80,12 @@ def read_finished(path: Path, batches: list[list[Encoded]]) -> list[dict[str, li
 
 
 def answer_all(
-    model: PreTrainedModel, prompts: list[Encoded], decoding: Decoding, precision: str, path: Path, context: Context
+    model: PreTrainedModel,
+    prompts: list[EncodedQuestion],
+    decoding: Decoding,
+    precision: str,
+    path: Path,
+    context: Context,
 ) -> dict[str, list[int]]:
     """Return prompt id -> generated token ids, adding each batch to the file as soon as it is there."""
     batches = make_batches(prompts, context.hardware.generation_batch_size)
@@ -130,7 +135,9 @@ class GumbelNoise(LogitsProcessor):  # type: ignore[misc]
 
 
 @torch.inference_mode()
-def generate(model: PreTrainedModel, batch: list[Encoded], decoding: Decoding, precision: str) -> list[list[int]]:
+def generate(
+    model: PreTrainedModel, batch: list[EncodedQuestion], decoding: Decoding, precision: str
+) -> list[list[int]]:
     """Return the generated token ids of each prompt, up to and with the first end token.
 
     Near the end of what the model reads, fewer tokens than `max_new_tokens` are made.

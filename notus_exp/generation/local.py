@@ -9,7 +9,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
-from notus_exp.generation.decoding import Decoding, Encoded, answer_all, end_tokens
+from notus_exp.generation.decoding import Decoding, EncodedQuestion, answer_all, end_tokens
 from notus_exp.models.encoding import encode_prompt
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
 from notus_exp.stages.context import Context
@@ -33,7 +33,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
 
     def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
         prompts = [
-            Encoded(
+            EncodedQuestion(
                 one.question.prompt_id,
                 encode_prompt(tokenizer, [*one.messages()], settings.system_prompt),
                 one.question.temperature,
@@ -51,7 +51,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
         made = answer_all(model, fitting, decoding, settings.precision, path, context)
         return {prompt.prompt_id: _answer(prompt, made.get(prompt.prompt_id, [])) for prompt in prompts}
 
-    def _answer(prompt: Encoded, response_ids: list[int]) -> Answer:
+    def _answer(prompt: EncodedQuestion, response_ids: list[int]) -> Answer:
         ended = bool(response_ids) and response_ids[-1] in end_ids
         text_ids = response_ids[:-1] if ended else response_ids
         text = tokenizer.decode(text_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -61,7 +61,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
 
 
 def _check_length(
-    model: PreTrainedModel, limit: int | None, prompts: list[Encoded], settings: GenerationsSettings
+    model: PreTrainedModel, limit: int | None, prompts: list[EncodedQuestion], settings: GenerationsSettings
 ) -> None:
     longest = max((len(prompt.ids) for prompt in prompts), default=0)
     key = f"evaluation.{settings.evaluation}.max_new_tokens"

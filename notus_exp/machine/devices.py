@@ -61,8 +61,8 @@ def visible_devices() -> list[Device]:
     the driver does not tell the UUID. The driver leaves out what comes after the first id that it does not know.
     """
     uuids, given = cuda_uuids(), os.environ.get(VISIBLE)
-    ids = [str(index) for index in range(len(uuids))] if given is None else [id.strip() for id in given.split(",")]
-    return [Device(id, uuid or id.replace("/", "_")) for id, uuid in zip(ids, uuids, strict=False)]
+    ids = [str(index) for index in range(len(uuids))] if given is None else [one.strip() for one in given.split(",")]
+    return [Device(one, uuid or one.replace("/", "_")) for one, uuid in zip(ids, uuids, strict=False)]
 
 
 @contextmanager

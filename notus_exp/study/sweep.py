@@ -232,7 +232,7 @@ def _raise_failures(study: Mapping[str, Any], planned: Sequence[Planned], folder
 
 # -------------------------------------------------------------------------------------------------------------- search
 def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> None:
-    from notus_exp.study.search.run import run_search
+    from notus_exp.study.search.searching import run_search
 
     record.check_same(definition, folder)
     settings = definition.settings

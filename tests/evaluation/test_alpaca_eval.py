@@ -27,7 +27,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
     write_leaderboard,
     write_model_outputs,
 )
-from notus_exp.evaluation.alpaca_eval.scores import combine_orders, estimates, measure, points
+from notus_exp.evaluation.alpaca_eval.win_rates import combine_orders, estimates, measure, points
 from notus_exp.external.score_logprobs import _preference
 from notus_exp.inference.estimates import Estimate
 from support.places import REPLAY

@@ -16,7 +16,7 @@ from notus_exp.evaluation import generations as generation
 from notus_exp.feedback.simulated import constraint_prompts, constraints
 from notus_exp.generation import decoding
 from notus_exp.generation.conversation import GENERATIONS_SCHEMA
-from notus_exp.generation.decoding import Decoding, Encoded, GumbelNoise
+from notus_exp.generation.decoding import Decoding, EncodedQuestion, GumbelNoise
 from notus_exp.stages.settings import GenerationsSettings
 
 
@@ -111,7 +111,7 @@ class Scripted(torch.nn.Module):
 def test_an_answer_ends_with_its_first_end_token_even_where_that_also_pads():
     settings = Decoding(max_new_tokens=4, seed=0, purpose="sampling", end_ids=[90, 91], pad_id=90)
     scripted = Scripted([[5, 91], [90], [6, 7, 8, 9]])
-    batch = [Encoded("a" * 16, [0]), Encoded("b" * 16, [3, 1]), Encoded("c" * 16, [2])]
+    batch = [EncodedQuestion("a" * 16, [0]), EncodedQuestion("b" * 16, [3, 1]), EncodedQuestion("c" * 16, [2])]
     assert decoding.generate(scripted, batch, settings, "float32") == [[5, 91], [90], [6, 7, 8, 9]]
 
 
@@ -198,7 +198,7 @@ def test_a_killed_attempt_goes_on_with_the_batch_it_was_at(inputs, tmp_path, con
 
 def test_answers_of_other_batches_are_dropped(tmp_path):
     path = tmp_path / files.ANSWERS.format(1)
-    a, b, c = (Encoded(letter * 16, [1]) for letter in "abc")
+    a, b, c = (EncodedQuestion(letter * 16, [1]) for letter in "abc")
     path.write_text(json.dumps({a.prompt_id: [5], b.prompt_id: [6]}) + "\n" + json.dumps({c.prompt_id: [7]}) + "\n")
     assert len(decoding.read_finished(path, [[a, b], [c]])) == 2
     assert decoding.read_finished(path, [[a], [b], [c]]) == []
@@ -206,7 +206,7 @@ def test_answers_of_other_batches_are_dropped(tmp_path):
 
 
 def test_batches_hold_prompts_of_similar_length_longest_first():
-    prompts = [Encoded(f"{n:016x}", [1] * length) for n, length in enumerate([3, 9, 1, 9, 4])]
+    prompts = [EncodedQuestion(f"{n:016x}", [1] * length) for n, length in enumerate([3, 9, 1, 9, 4])]
     lengths = [[len(prompt.ids) for prompt in batch] for batch in decoding.make_batches(prompts, 2)]
     assert lengths == [[9, 9], [4, 3], [1]]
 

@@ -9,7 +9,7 @@ import pytest
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.evaluation.ifeval.checking import (
-    Prompt,
+    IFEvalPrompt,
     counts,
     estimates,
     left_out,
@@ -27,8 +27,8 @@ replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not 
 NO_COMMA = "punctuation:no_comma"
 LOWERCASE = "change_case:english_lowercase"
 WORDS = "length_constraints:number_words"
-A = Prompt(1, "Describe a harbour. No commas. Lower case.", (NO_COMMA, LOWERCASE), ({}, {}))
-B = Prompt(2, "At least five words.", (WORDS,), ({"relation": "at least", "num_words": 5},))
+A = IFEvalPrompt(1, "Describe a harbour. No commas. Lower case.", (NO_COMMA, LOWERCASE), ({}, {}))
+B = IFEvalPrompt(2, "At least five words.", (WORDS,), ({"relation": "at least", "num_words": 5},))
 FINE = "the boats lie in the harbour and the water is calm this morning"
 
 
@@ -112,7 +112,9 @@ def test_base_and_policy_are_paired_by_prompt():
 
 
 def test_verdicts_that_depend_on_a_draw_repeat_and_leave_the_programs_randomness_alone():
-    drawn = Prompt(3, "A letter.", ("keywords:letter_frequency",), ({"let_relation": "less than", "let_frequency": 2},))
+    drawn = IFEvalPrompt(
+        3, "A letter.", ("keywords:letter_frequency",), ({"let_relation": "less than", "let_frequency": 2},)
+    )
     prompts = [drawn._replace(key=key, text=f"A letter {key}.") for key in range(200)]
     responses = {prompt_id(prompt.text): "abc abd" for prompt in prompts}
     random.seed(5)
@@ -127,7 +129,7 @@ def test_verdicts_that_depend_on_a_draw_repeat_and_leave_the_programs_randomness
 def test_missing_tables_say_what_to_do(monkeypatch):
     import nltk
 
-    sentences = Prompt(4, "One.", ("length_constraints:number_sentences",), ({"relation": "less than"},))
+    sentences = IFEvalPrompt(4, "One.", ("length_constraints:number_sentences",), ({"relation": "less than"},))
     monkeypatch.setattr(nltk.data, "path", [])
     from if_verifiable.ifeval import instructions_util
 

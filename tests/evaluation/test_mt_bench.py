@@ -10,10 +10,10 @@ from notus_exp.evaluation.mt_bench.ratings import (
     estimates,
     measure,
     paired,
-    parse_rating,
+    published_rating,
     radar,
+    read_expected_turns,
     read_judgments,
-    read_questions,
 )
 from support.places import REPLAY
 
@@ -45,7 +45,7 @@ def judged(*rows: tuple[int, int, float | None], model: str = "m") -> pl.DataFra
     ],
 )
 def test_a_rating_stands_in_double_brackets_else_in_single_ones(judgment, rating):
-    assert parse_rating(judgment) == rating
+    assert published_rating(judgment) == rating
 
 
 def test_means_by_turn_and_category_by_hand():
@@ -166,7 +166,7 @@ def test_bad_judgments_are_refused_with_their_place(tmp_path, line, said):
 def test_published_ratings(expected, file, model):
     wanted = expected[f"mtb/{file}/{model}"]
     table = read_judgments(MT_BENCH / f"{file}_single.jsonl").filter(pl.col("model") == model)
-    ratings = measure(table, read_questions(MT_BENCH / "question.jsonl"))
+    ratings = measure(table, read_expected_turns(MT_BENCH / "question.jsonl"))
     score = ratings["score"]
     assert score.estimate.value == pytest.approx(wanted["average_over_judgments"], rel=1e-9)
     assert ratings["turn_1"].estimate.value == pytest.approx(wanted["turn1"], rel=1e-9)
@@ -192,7 +192,7 @@ def test_the_double_judged_model_is_named():
 @replay
 def test_published_ratings_follow_from_the_judgments_text(expected):
     table = read_judgments(MT_BENCH / "alvarobartt_single.jsonl")
-    parsed = [-1 if (rating := parse_rating(text)) is None else rating for text in table["judgment"]]
+    parsed = [-1 if (rating := published_rating(text)) is None else rating for text in table["judgment"]]
     same = [rating == score for rating, score in zip(parsed, table["score"], strict=True)]
     assert [sum(same), len(same)] == expected["mtb/alvarobartt/reparsed_equal"]
 

@@ -12,7 +12,7 @@ from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import DIVERGENCE, GENERATIONS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
 from notus_exp.errors import UserError
 from notus_exp.evaluation import measuring as stage
-from notus_exp.evaluation.verifiable.answers import estimates, left_out, measure, pair, samples
+from notus_exp.evaluation.verifiable.checked import estimates, left_out, measure, pair, samples
 from notus_exp.evaluation.verifiable.degeneration import degeneration, longest_repeat, repetition
 from notus_exp.feedback.simulated import simulate
 from notus_exp.feedback.simulated.constraints import Constraint, to_json

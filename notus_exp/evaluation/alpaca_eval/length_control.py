@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.special import expit
 
-from notus_exp.evaluation.alpaca_eval.scores import points
+from notus_exp.evaluation.alpaca_eval.win_rates import points
 from notus_exp.inference.estimates import CONFIDENCE, Estimate
 
 RESAMPLES = 1000

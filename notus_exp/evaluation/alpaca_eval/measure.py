@@ -10,7 +10,7 @@ import polars as pl
 
 from notus_exp.config.schema import Judge
 from notus_exp.disk.files import ALPACA_EVAL, GENERATIONS, VERDICT_CACHE
-from notus_exp.evaluation.alpaca_eval import length_control, published, scores
+from notus_exp.evaluation.alpaca_eval import length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
 from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdicts
 from notus_exp.evaluation.entrance import BASE, Part, Place
@@ -67,7 +67,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     facts, note = failures(verdicts, "alpaca_eval", settings.max_failure_rate)
     tables = {}
     for prefix, side in SIDES.items():
-        combined = scores.combine_orders(verdicts[prefix])
+        combined = win_rates.combine_orders(verdicts[prefix])
         answers = pl.read_parquet(inputs[node_of("generations", "alpaca_eval", prefix)] / GENERATIONS)
         answers = answers.select("prompt_id", "instruction", dataset="category", model="response")
         table = answers.join(references, on="prompt_id", how="left", maintain_order="left")
@@ -79,7 +79,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     samples = _samples(tables)
     if note:
         return Part({}, facts, samples, [note])
-    metrics = scores.estimates(tables[""], tables["base/"])
+    metrics = win_rates.estimates(tables[""], tables["base/"])
     notes: list[str] = []
     for prefix, side in SIDES.items():
         controlled, reason = _length_controlled(tables[prefix], settings, context)
@@ -96,12 +96,12 @@ def by_prompt(place: Place) -> pl.DataFrame:
     verdicts = pl.read_parquet(place("evaluation", ALPACA_EVAL))
     table = verdicts.select("prompt_id")
     for prefix, suffix, node in (("", "", ""), (BASE, "/base", "_base")):
-        scored = scores.points(verdicts[f"preference{suffix}"])
+        scored = win_rates.points(verdicts[f"preference{suffix}"])
         answers = pl.read_parquet(place(f"generations_alpaca_eval{node}", GENERATIONS))
         lengths = answers.select("prompt_id", pl.col("response").str.len_chars().alias(f"{prefix}characters"))
         table = table.with_columns(
             scored.alias(f"{prefix}win_rate"),
-            (scores.DRAW_POINTS + 50 * (scored - scores.DRAW_POINTS).sign()).alias(f"{prefix}discrete_win_rate"),
+            (win_rates.DRAW_POINTS + 50 * (scored - win_rates.DRAW_POINTS).sign()).alias(f"{prefix}discrete_win_rate"),
         ).join(lengths, on="prompt_id", how="left", maintain_order="left")
     return table
 
@@ -136,7 +136,7 @@ def _write_files(
         annotator=settings.judge,
     )
     rates = {} if controlled is None else {name: controlled.value}
-    published.write_leaderboard(folder / "leaderboard.csv", {name: scores.measure(table)}, rates)
+    published.write_leaderboard(folder / "leaderboard.csv", {name: win_rates.measure(table)}, rates)
 
 
 def _length_controlled(

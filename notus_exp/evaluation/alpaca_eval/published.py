@@ -13,7 +13,7 @@ import polars as pl
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.alpaca_eval.length_control import Weights
-from notus_exp.evaluation.alpaca_eval.scores import Score
+from notus_exp.evaluation.alpaca_eval.win_rates import Score
 from notus_exp.evaluation.published_files import one_of, read_csv, read_objects, require
 from notus_exp.inference.estimates import Estimate
 

@@ -33,7 +33,7 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-class Prompt(NamedTuple):
+class IFEvalPrompt(NamedTuple):
     """A prompt of IFEval.
 
     Attributes:
@@ -56,7 +56,7 @@ class Followed(NamedTuple):
     n: int
 
 
-def read_prompts(path: Path) -> list[Prompt]:
+def read_prompts(path: Path) -> list[IFEvalPrompt]:
     """Read prompts as IFEval publishes them.
 
     Raises:
@@ -74,7 +74,7 @@ def read_prompts(path: Path) -> list[Prompt]:
                 f"{place} is no prompt of IFEval",
                 "instruction_id_list is a list of texts, kwargs one of as many objects, their arguments",
             )
-        prompts.append(Prompt(row["key"], row["prompt"], tuple(ids), tuple(arguments)))
+        prompts.append(IFEvalPrompt(row["key"], row["prompt"], tuple(ids), tuple(arguments)))
     _refuse_twice([prompt.text for prompt in prompts], path, "prompts")
     return prompts
 
@@ -93,7 +93,7 @@ def read_responses(path: Path) -> dict[str, str]:
     return {prompt_id(row["prompt"]): row["response"] for row in rows}
 
 
-def without(prompts: Sequence[Prompt], keys: Collection[int]) -> list[Prompt]:
+def without(prompts: Sequence[IFEvalPrompt], keys: Collection[int]) -> list[IFEvalPrompt]:
     """Return the prompts but for some keys; 1122 and 1129 ask for a letter that the checker draws at random.
 
     Raises:
@@ -106,7 +106,9 @@ def without(prompts: Sequence[Prompt], keys: Collection[int]) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.key not in keys]
 
 
-def measure(prompts: Sequence[Prompt], responses: Mapping[str, str], *, nltk_data: Path | None = None) -> pl.DataFrame:
+def measure(
+    prompts: Sequence[IFEvalPrompt], responses: Mapping[str, str], *, nltk_data: Path | None = None
+) -> pl.DataFrame:
     """Check each answer. Equal answers get equal verdicts: language detection is seeded, and so are drawn arguments.
 
     Args:
@@ -193,7 +195,7 @@ def left_out(measured: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _check(prompt: Prompt, response: str | None, registry: dict[str, Any]) -> tuple[Any, ...]:
+def _check(prompt: IFEvalPrompt, response: str | None, registry: dict[str, Any]) -> tuple[Any, ...]:
     from if_verifiable.common import evaluate_instructions
 
     random.seed(prompt.key)  # by prompt, so that its draw does not change when other prompts come or go

@@ -59,7 +59,7 @@ class Rating(NamedTuple):
         return self.judged / self.expected if self.expected else 0.0
 
 
-def parse_rating(judgment: str) -> float | None:
+def published_rating(judgment: str) -> float | None:
     """Return the first `[[rating]]` of a judge's text, else the first `[rating]`, else None."""
     found = _DOUBLE.search(judgment) or _SINGLE.search(judgment)
     return float(found.group(1)) if found else None
@@ -88,7 +88,7 @@ def read_judgments(path: Path) -> pl.DataFrame:
     return pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema, strict=False)
 
 
-def read_questions(path: Path) -> pl.DataFrame:
+def read_expected_turns(path: Path) -> pl.DataFrame:
     """Read question.jsonl: `question_id, turn, category`, one row a turn, in the file's order.
 
     Raises:

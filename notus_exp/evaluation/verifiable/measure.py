@@ -10,7 +10,7 @@ import polars as pl
 from notus_exp.config.schema import EvaluationSplit
 from notus_exp.disk.files import COMPLETIONS, DIVERGENCE, GENERATIONS, VERIFIABLE
 from notus_exp.evaluation.entrance import Part, Place
-from notus_exp.evaluation.verifiable import answers as measured
+from notus_exp.evaluation.verifiable import checked as measured
 from notus_exp.feedback.simulated import constraint_prompts, constraints
 from notus_exp.feedback.simulated.draws import VALIDATION_SEED
 from notus_exp.generation.conversation import Question

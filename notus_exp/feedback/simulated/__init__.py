@@ -16,7 +16,7 @@ import polars as pl
 from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
 from notus_exp.errors import UserError
 from notus_exp.feedback.simulated.annotators import annotate
-from notus_exp.feedback.simulated.answers import Answer, answer
+from notus_exp.feedback.simulated.answers import SimulatedAnswer, answer
 from notus_exp.feedback.simulated.constraints import Constraint
 from notus_exp.feedback.simulated.draws import UNSEEN, WORLD, Draws
 from notus_exp.feedback.simulated.prompts import Prompt, first_kind, make_prompt
@@ -46,7 +46,7 @@ class World(NamedTuple):
 
     prompts: list[Prompt]
     models: list[list[str]]
-    answers: list[list[Answer]]
+    answers: list[list[SimulatedAnswer]]
 
     def qualities(self) -> np.ndarray:
         """Return the true qualities, shape (n, k, 4), in the order of `SIMULATED_ASPECTS`."""
@@ -94,7 +94,7 @@ def make_world(spec: Simulated) -> World:
     for index in range(spec.prompts):
         draws = Draws(WORLD, 0, index, spec.seed)
         prompt = make_prompt(draws, first_kind(spec.seed, WORLD, index), spec.min_constraints, spec.max_constraints)
-        answers: list[Answer] = []
+        answers: list[SimulatedAnswer] = []
         order = draws.shuffled(skills)
         for _, skill in order:
             answers.append(answer(prompt, skill, draws, {earlier.response for earlier in answers}))

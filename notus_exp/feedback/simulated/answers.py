@@ -42,7 +42,7 @@ FILLERS = (
 COMMAS = ("Well, {}.", "{}, of course.", "{}, as you know.", "Yes, {}.")
 
 
-class Answer(NamedTuple):
+class SimulatedAnswer(NamedTuple):
     """A response and its true qualities, each in [0, 1], in the order of `SIMULATED_ASPECTS`."""
 
     response: str
@@ -63,7 +63,7 @@ class _Statement(NamedTuple):
     true: bool
 
 
-def answer(prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = ()) -> Answer:
+def answer(prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = ()) -> SimulatedAnswer:
     """Write one answer.
 
     Args:
@@ -78,7 +78,7 @@ def answer(prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = 
         response = _write(prompt, plan, statements, draws)
         if response not in taken:
             break
-    return Answer(response, _qualities(prompt, plan, statements, response))
+    return SimulatedAnswer(response, _qualities(prompt, plan, statements, response))
 
 
 def _make_plan(prompt: Prompt, skill: float, draws: Draws) -> _Plan:

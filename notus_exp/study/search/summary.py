@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
-from notus_exp.study.search.checks import STANDALONE
 from notus_exp.study.search.goals import bounds
+from notus_exp.study.search.same_search import STANDALONE
 from notus_exp.study.search.space import Space, read_space
 from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, storage_url
 from notus_exp.study.search.trials import EXPIRED, MEASURED, REASON, REPEATS, RUNS, STATE

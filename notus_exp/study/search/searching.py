@@ -21,10 +21,10 @@ from notus_exp.reporting.console import shorten
 from notus_exp.run.pipeline import Run
 from notus_exp.study.definition import quoted
 from notus_exp.study.jobs import Ended, Jobs
-from notus_exp.study.search.checks import STANDALONE, check_same, check_space, standalone, trial_overrides
 from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
 from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler
+from notus_exp.study.search.same_search import STANDALONE, check_same, check_space, standalone, trial_overrides
 from notus_exp.study.search.space import Label, Space, read_space
 from notus_exp.study.search.storage import STORAGE_FILE, explained, open_storage, shown, storage_url, take_password
 from notus_exp.study.search.summary import best_trials
