@@ -12,7 +12,7 @@ from scipy import stats
 from notus_exp.config.loading import conf_dir
 from notus_exp.config.schema import Device, Hardware, Launch, Precision, PreferencesEvaluation
 from notus_exp.disk.events import EventWriter, read
-from notus_exp.disk.files import COMPLETIONS, LIKELIHOODS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
+from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, LIKELIHOODS, METRICS, SAMPLES
 from notus_exp.errors import UserError
 from notus_exp.evaluation import measuring as stage
 from notus_exp.evaluation.preferences.agreement import PUBLISHED_REPAIR, agree, estimates, left_out
@@ -284,9 +284,9 @@ def test_the_stage_writes_metrics_and_the_table_by_prompt(tmp_path: Path):
     assert facts["preferences/accuracy/average"] == 1.0
     assert facts["difference/preferences/accuracy/average"] == 0.5
     assert facts["labellings"] == ["critique", "critique_repaired", "average", "help", "latent", "agreed"]
-    assert pl.read_parquet(out / PREFERENCES)["prompt_id"].to_list() == [PID]
+    assert pl.read_parquet(out / BY_PROMPT.format("preferences"))["prompt_id"].to_list() == [PID]
     assert json.loads((out / SAMPLES).read_text()) == []
-    assert not (out / VERIFIABLE).exists()
+    assert not (out / BY_PROMPT.format("verifiable")).exists()
     assert [event.metrics["progress"] for event in read(tmp_path / "followed")] == [1.0]
     json.dumps(facts, allow_nan=False)
 

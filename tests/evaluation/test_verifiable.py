@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from notus_exp.config.schema import Device, Hardware, Launch, Precision, Simulated, VerifiableEvaluation
 from notus_exp.disk.events import EventWriter
-from notus_exp.disk.files import DIVERGENCE, GENERATIONS, METRICS, PREFERENCES, SAMPLES, VERIFIABLE
+from notus_exp.disk.files import BY_PROMPT, DIVERGENCE, GENERATIONS, METRICS, SAMPLES
 from notus_exp.errors import UserError
 from notus_exp.evaluation import measuring as stage
 from notus_exp.evaluation.verifiable.checked import estimates, left_out, measure, pair, samples
@@ -299,7 +299,7 @@ def test_the_stage_needs_only_what_its_slice_asks_for(tmp_path: Path):
     assert metrics["verifiable/strict"]["value"] == 1.0
     assert facts["difference/verifiable/strict"] == 1.0
     assert facts["base_degenerate_short"] == 1
-    assert pl.read_parquet(out / VERIFIABLE)["base/strict"].to_list() == [False, False]
+    assert pl.read_parquet(out / BY_PROMPT.format("verifiable"))["base/strict"].to_list() == [False, False]
     assert len(json.loads((out / SAMPLES).read_text())) == 2
-    assert not (out / PREFERENCES).exists()
+    assert not (out / BY_PROMPT.format("preferences")).exists()
     json.dumps(facts, allow_nan=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.disk.files import EVENTS, GENERATIONS, IFEVAL, PAIRS, RUN_JSON, SAMPLES
+from notus_exp.disk.files import BY_PROMPT, EVENTS, GENERATIONS, PAIRS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.study.report import write_report
 from support.pages import Page
@@ -191,7 +191,7 @@ class StudyFolder:
         checked = {"prompt_id": prompt_id("asked"), "instructions": names, "strict": policy}
         checked |= {"instructions/base": names, "strict/base": base}
         folder = self.stage(arm, seed, "evaluation", f"eval{self._place(arm)}{seed}")
-        pl.DataFrame([checked]).write_parquet(folder / IFEVAL)
+        pl.DataFrame([checked]).write_parquet(folder / BY_PROMPT.format("ifeval"))
 
     def samples(self, arm: str, seed: int, response: str) -> None:
         """Let a run's evaluation have kept one sample."""

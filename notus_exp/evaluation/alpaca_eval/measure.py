@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.config.schema import Judge
-from notus_exp.disk.files import ALPACA_EVAL, GENERATIONS, VERDICT_CACHE
+from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.alpaca_eval import length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
 from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdicts
@@ -75,7 +75,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         counts = {"inconsistent": combined.inconsistent, "draws": combined.draws, "failed": combined.failed}
         facts |= {f"alpaca_eval_{side}_{name}": count for name, count in counts.items()}
     both = tables[""].join(tables["base/"].select("prompt_id", "preference"), on="prompt_id", suffix="/base")
-    both.select("prompt_id", "preference", "preference/base").write_parquet(out / ALPACA_EVAL)
+    both.select("prompt_id", "preference", "preference/base").write_parquet(out / BY_PROMPT.format("alpaca_eval"))
     samples = _samples(tables)
     if note:
         return Part({}, facts, samples, [note])
@@ -93,7 +93,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Place) -> pl.DataFrame:
     """Return points and length of each prompt."""
-    verdicts = pl.read_parquet(place("evaluation", ALPACA_EVAL))
+    verdicts = pl.read_parquet(place("evaluation", BY_PROMPT.format("alpaca_eval")))
     table = verdicts.select("prompt_id")
     for prefix, suffix, node in (("", "", ""), (BASE, "/base", "_base")):
         scored = win_rates.points(verdicts[f"preference{suffix}"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.disk.files import GENERATIONS, IFEVAL
+from notus_exp.disk.files import BY_PROMPT, GENERATIONS
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.evaluation.entrance import BASE, Part, Place
 from notus_exp.evaluation.ifeval import checking
@@ -45,13 +45,13 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         asked = [prompt for prompt in prompts if prompt_id(prompt.text) in responses]
         sides[prefix] = checking.measure(asked, responses)
         facts |= {f"{prefix}ifeval_{count}": number for count, number in checking.left_out(sides[prefix]).items()}
-    sides[""].join(sides["base/"], on="prompt_id", suffix="/base").write_parquet(out / IFEVAL)
+    sides[""].join(sides["base/"], on="prompt_id", suffix="/base").write_parquet(out / BY_PROMPT.format("ifeval"))
     return Part(checking.estimates(sides[""], sides["base/"]), facts)
 
 
 def by_prompt(place: Place) -> pl.DataFrame:
     """Return what each prompt's answer follows."""
-    checked = pl.read_parquet(place("evaluation", IFEVAL))
+    checked = pl.read_parquet(place("evaluation", BY_PROMPT.format("ifeval")))
     table = checked.select("prompt_id")
     for prefix, suffix in (("", ""), (BASE, "/base")):
         for mode in ("strict", "loose"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.config.schema import Judge
-from notus_exp.disk.files import GENERATIONS, MT_BENCH, VERDICT_CACHE
+from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdicts
 from notus_exp.evaluation.entrance import BASE, Part, Place
 from notus_exp.evaluation.mt_bench import ratings
@@ -80,7 +80,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         rated[prefix] = verdicts[prefix].select("turn", question_id="prompt_id", score="value")
     keys = ["question_id", "turn"]
     both = asked[""].join(rated[""], on=keys, how="left").join(rated["base/"], on=keys, how="left", suffix="/base")
-    both.rename({"question_id": "prompt_id"}).write_parquet(out / MT_BENCH)
+    both.rename({"question_id": "prompt_id"}).write_parquet(out / BY_PROMPT.format("mt_bench"))
     if note:
         return Part({}, facts, [], [note])
     by_side = {side: ratings.measure(rated[prefix], asked[prefix]) for prefix, side in SIDES.items()}
@@ -90,7 +90,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Place) -> pl.DataFrame:
     """Return each question's mean over its turns; none where a turn has no rating: turns differ in difficulty."""
-    rated = pl.read_parquet(place("evaluation", MT_BENCH))
+    rated = pl.read_parquet(place("evaluation", BY_PROMPT.format("mt_bench")))
     table = rated.select(pl.col("prompt_id").unique(maintain_order=True))
     for prefix, column in (("", "score"), (BASE, "score/base")):
         rows = rated.select("prompt_id", "turn", "category", score=pl.col(column))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from notus_exp.disk.files import COMPLETIONS, LIKELIHOODS, PREFERENCES
+from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, LIKELIHOODS
 from notus_exp.evaluation.entrance import Part, Place
 from notus_exp.evaluation.preferences.agreement import agree, estimates, left_out
 from notus_exp.evaluation.preferences.spec import CRITIQUE_REPAIRED
@@ -38,7 +38,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         aspects=settings.aspects,
         beta=settings.beta,
     )
-    agreement.records.write_parquet(out / PREFERENCES)
+    agreement.records.write_parquet(out / BY_PROMPT.format("preferences"))
     facts = {"labellings": agreement.labellings, **left_out(agreement)}
     notes = [] if CRITIQUE_REPAIRED in agreement.labellings else [_UNREPAIRED]
     return Part(estimates(agreement), facts, notes=notes)
@@ -46,7 +46,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Place) -> pl.DataFrame:
     """Return the mean of each measure over the prompt's records."""
-    records = pl.read_parquet(place("evaluation", PREFERENCES)).drop("row", "completions")
+    records = pl.read_parquet(place("evaluation", BY_PROMPT.format("preferences"))).drop("row", "completions")
     return records.group_by("prompt_id").agg(pl.all().mean()).sort("prompt_id")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.config.schema import EvaluationSplit
-from notus_exp.disk.files import COMPLETIONS, DIVERGENCE, GENERATIONS, VERIFIABLE
+from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, DIVERGENCE, GENERATIONS
 from notus_exp.evaluation.entrance import Part, Place
 from notus_exp.evaluation.verifiable import checked as measured
 from notus_exp.feedback.simulated import constraint_prompts, constraints
@@ -61,13 +61,13 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     policy, base = (pl.read_parquet(inputs[name] / GENERATIONS) for name in names)
     divergence = pl.read_parquet(inputs["likelihoods"] / DIVERGENCE) if settings.verifiable.kl_prompts else None
     answers = measured.pair(measured.measure(policy, divergence), measured.measure(base))
-    answers.write_parquet(out / VERIFIABLE)
+    answers.write_parquet(out / BY_PROMPT.format("verifiable"))
     return Part(measured.estimates(answers), measured.left_out(answers), measured.samples(policy, base))
 
 
 def by_prompt(place: Place) -> pl.DataFrame:
     """Return the measures of each prompt."""
-    answers = pl.read_parquet(place("evaluation", VERIFIABLE))
+    answers = pl.read_parquet(place("evaluation", BY_PROMPT.format("verifiable")))
     numbers = [name for name, kind in answers.schema.items() if kind == pl.Boolean or kind.is_numeric()]
     return answers.select("prompt_id", *numbers)
 

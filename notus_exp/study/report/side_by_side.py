@@ -11,7 +11,7 @@ import polars as pl
 
 from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.curation.plots import shorten
-from notus_exp.disk.files import GENERATIONS, IFEVAL, SAMPLES
+from notus_exp.disk.files import BY_PROMPT, GENERATIONS, SAMPLES
 from notus_exp.disk.hashing import uniform
 from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.feedback.simulated.constraints import follows, from_json
@@ -73,7 +73,9 @@ def _followed(constraints: str, response: str) -> Followed:
 
 def _checked(material: Material, run: Mapping[str, Any], side: str) -> dict[str, Followed]:
     """Return prompt id -> IFEval's instructions and whether the answer of a side ("" or "/base") follows them."""
-    table = material.table(run, "evaluation", IFEVAL, ["prompt_id", f"instructions{side}", f"strict{side}"])
+    table = material.table(
+        run, "evaluation", BY_PROMPT.format("ifeval"), ["prompt_id", f"instructions{side}", f"strict{side}"]
+    )
     rows = [] if table is None else table.drop_nulls().iter_rows()
     return {prompt: list(zip(instructions, strict_ones, strict=True)) for prompt, instructions, strict_ones in rows}
 
