@@ -245,7 +245,7 @@ def test_bfloat16_trains_full_weights_in_float32(artifacts, tmp_path):
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from notus_exp import events
+from notus_exp.disk import events
 from notus_exp.config.schema import Hardware
 from notus_exp.stages.settings import PolicySettings, from_json
 from notus_exp.stages.context import Context
