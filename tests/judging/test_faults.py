@@ -364,7 +364,7 @@ SCRIPT = """
     import sys
     sys.path.insert(0, "tests")
     from pathlib import Path
-    from judges import judge, pair
+    from support.judges import judge, pair
     from notus_exp.judging.judge import compare
     compare([pair(n) for n in range(60)], judge(name="openai", base_url=sys.argv[1], concurrency=4), Path(sys.argv[2]))
 """
