@@ -1,20 +1,54 @@
-"""Ranges and options of settings: fields of the schema carry them, `check` enforces them."""
+"""What fields of the schema carry: ranges and options, which `check` enforces, and whether a setting enters keys."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import field, fields, is_dataclass
+from dataclasses import Field, field, fields, is_dataclass
 from typing import Any
 
 from notus_exp.errors import UserError, did_you_mean
 
 
 def bounded(
-    *, above: float | None = None, least: float | None = None, most: float | None = None, below: float | None = None
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    in_key: bool = True,
 ) -> Any:
-    """A dataclass field whose number, or each number of whose list, must lie in a range (`check` enforces it)."""
-    return field(metadata={"above": above, "least": least, "most": most, "below": below})
+    """A dataclass field whose number, or each number of whose list, must lie in a range (`check` enforces it).
+
+    `in_key` is that of `unbounded`.
+    """
+    return field(metadata={"above": above, "least": least, "most": most, "below": below, **_mark(in_key)})
+
+
+def one_of(*options: str, in_key: bool = True) -> Any:
+    """A dataclass field whose string, or each string of whose list, must be one of the options.
+
+    `in_key` is that of `unbounded`.
+    """
+    return field(metadata={"options": options, **_mark(in_key)})
+
+
+def unbounded(*, in_key: bool = True) -> Any:
+    """A dataclass field of any value.
+
+    `in_key=False` leaves the setting out of the key of its group, because it moves no result (how something is
+    reached, run or paid) or because a digest or a setting of its own stands for it.
+    """
+    return field(metadata=_mark(in_key))
+
+
+def enters_key(spec: Field[Any]) -> bool:
+    """Say whether a setting is part of the key of its group."""
+    return bool(spec.metadata.get("in_key", True))
+
+
+def _mark(in_key: bool) -> dict[str, bool]:
+    return {} if in_key else {"in_key": False}
 
 
 def check(node: Any, path: str = "") -> None:
@@ -54,8 +88,3 @@ def _broken_bounds(value: Any, bounds: Any) -> Iterator[str]:
         yield f"at most {bounds['most']}"
     if bounds["below"] is not None and not value < bounds["below"]:
         yield f"below {bounds['below']}"
-
-
-def one_of(*options: str) -> Any:
-    """A dataclass field whose string, or each string of whose list, must be one of the options."""
-    return field(metadata={"options": options})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
+from notus_exp.config.ranges import enters_key
 from notus_exp.config.schema import (
     DPO,
     Evaluation,
@@ -148,14 +150,26 @@ T = TypeVar("T")
 
 def to_json(value: Any) -> Any:
     """Return a dataclass as plain JSON: enum members by name."""
+    return _plain(value, lambda _: True)
+
+
+def keyed(value: Any) -> Any:
+    """Return what of a dataclass enters a key, as plain JSON: `to_json` without the fields that are `in_key=False`.
+
+    Dataclasses within it leave theirs out too; see `ranges.unbounded`.
+    """
+    return _plain(value, enters_key)
+
+
+def _plain(value: Any, wanted: Callable[[Field[Any]], bool]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return to_json({spec.name: getattr(value, spec.name) for spec in fields(value)})
+        return {spec.name: _plain(getattr(value, spec.name), wanted) for spec in fields(value) if wanted(spec)}
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
+        return {str(key): _plain(item, wanted) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
+        return [_plain(item, wanted) for item in value]
     return value
 
 
