@@ -22,8 +22,8 @@ from pathlib import Path
 
 from notus_exp.config.schema import Judge
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.judging.judge import compare
-from notus_exp.judging.verdicts import Comparison
+from notus_exp.judging.judge import prefer
+from notus_exp.judging.verdicts import AnswerPair
 
 MOST_RATIO = 1.2
 
@@ -90,10 +90,10 @@ def judge_at(url: str, concurrency: int) -> Judge:
 def measure(url: str, verdicts: int, concurrency: int) -> float:
     """Return the seconds that so many verdicts take with an empty cache."""
     texts = [f"Instruction number {number}: say something about it." for number in range(verdicts // 2)]
-    pairs = [Comparison(prompt_id(text), text, "One answer. " * 50, "Another answer. " * 50) for text in texts]
+    pairs = [AnswerPair(prompt_id(text), text, "One answer. " * 50, "Another answer. " * 50) for text in texts]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        judged = compare(pairs, judge_at(url, concurrency), Path(folder) / "replies.sqlite")
+        judged = prefer(pairs, judge_at(url, concurrency), Path(folder) / "replies.sqlite")
         seconds = time.perf_counter() - start
     assert judged.facts["asked"] == len(judged.verdicts) == verdicts
     assert judged.facts["failed"] == 0

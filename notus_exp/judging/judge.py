@@ -26,7 +26,7 @@ from notus_exp.judging.templates import (
 from notus_exp.judging.verdicts import (
     MODEL_FIRST,
     REFERENCE_FIRST,
-    Comparison,
+    AnswerPair,
     Grading,
     OnSpent,
     Progress,
@@ -63,8 +63,8 @@ class Setting(NamedTuple):
     on_spent: OnSpent | None = None
 
 
-def compare(
-    comparisons: Sequence[Comparison],
+def prefer(
+    comparisons: Sequence[AnswerPair],
     judge: Judge,
     cache_path: Path,
     on_progress: Progress | None = None,
@@ -87,11 +87,11 @@ def compare(
     Raises:
         UserError: See `asking.ask_all`, `templates`, `replay` and `reward_model`.
     """
-    by_name: dict[str, Callable[[Sequence[Comparison], Setting], Judged]] = {
-        "openai": _compare_by_chat,
-        "mock": _compare_by_chat,
-        "replay": _compare_by_replay,
-        "reward_model": _compare_by_reward,
+    by_name: dict[str, Callable[[Sequence[AnswerPair], Setting], Judged]] = {
+        "openai": _prefer_by_chat,
+        "mock": _prefer_by_chat,
+        "replay": _prefer_by_replay,
+        "reward_model": _prefer_by_reward,
     }
     setting = Setting(judge, cache_path, on_progress, hardware, spent=spent, on_spent=on_spent)
     judged = by_name[judge.name](comparisons, setting)
@@ -109,7 +109,7 @@ def grade(
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
 ) -> Judged:
-    """Rate answers one by one; arguments and errors as for `compare`.
+    """Rate answers one by one; arguments and errors as for `prefer`.
 
     Args:
         gradings: What is rated, n of them.
@@ -153,7 +153,7 @@ def _contradict(one: Verdict, other: Verdict) -> bool:
     return one.value is not None and other.value is not None and (one.value - DRAW) * (other.value - DRAW) < 0
 
 
-def orders(comparison: Comparison, both: bool) -> tuple[str, ...]:
+def orders(comparison: AnswerPair, both: bool) -> tuple[str, ...]:
     """Return the orders to show a pair in: both, or one that a hash of the prompt decides."""
     if both:
         return (REFERENCE_FIRST, MODEL_FIRST)
@@ -166,7 +166,7 @@ def _counts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------- chat models
-def _compare_by_chat(comparisons: Sequence[Comparison], setting: Setting) -> Judged:
+def _prefer_by_chat(comparisons: Sequence[AnswerPair], setting: Setting) -> Judged:
     judge = setting.judge
     template = load_comparison_template(judge.parser, Path(judge.template) if judge.template else None)
     prompted = [
@@ -250,18 +250,18 @@ def _mirrored(parsed: Parsed) -> Parsed:
 
 
 # --------------------------------------------------------------------------------------------------------- other judges
-def _compare_by_replay(comparisons: Sequence[Comparison], setting: Setting) -> Judged:
-    return Judged(replay.compare(comparisons, setting.judge.path), {})
+def _prefer_by_replay(comparisons: Sequence[AnswerPair], setting: Setting) -> Judged:
+    return Judged(replay.prefer(comparisons, setting.judge.path), {})
 
 
 def _grade_by_replay(gradings: Sequence[Grading], setting: Setting) -> Judged:
     return Judged(replay.grade(gradings, setting.judge.path, setting.judge.model), {})
 
 
-def _compare_by_reward(comparisons: Sequence[Comparison], setting: Setting) -> Judged:
+def _prefer_by_reward(comparisons: Sequence[AnswerPair], setting: Setting) -> Judged:
     from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
 
-    return Judged(reward_model.compare(comparisons, setting.judge, setting.hardware, setting.on_progress), {})
+    return Judged(reward_model.prefer(comparisons, setting.judge, setting.hardware, setting.on_progress), {})
 
 
 def _grade_by_reward(gradings: Sequence[Grading], setting: Setting) -> Judged:

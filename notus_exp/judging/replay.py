@@ -10,14 +10,14 @@ from typing import Any
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
-from notus_exp.judging.verdicts import Comparison, Grading, Verdict
+from notus_exp.judging.verdicts import AnswerPair, Grading, Verdict
 
 QUESTIONS = "question.jsonl"
 
 Row = dict[str, Any]
 
 
-def compare(comparisons: Sequence[Comparison], path: str | None) -> list[Verdict]:
+def prefer(comparisons: Sequence[AnswerPair], path: str | None) -> list[Verdict]:
     """Look up comparisons in an AlpacaEval annotations.json, by instruction, output_2 and, where it has one, output_1.
 
     Preference 1 = output_1 wins, 2 = output_2 wins, 0 or 1.5 = a draw, null = failed.
@@ -62,7 +62,7 @@ def grade(gradings: Sequence[Grading], path: str | None, model: str) -> list[Ver
     ]
 
 
-def _stored_preference(comparison: Comparison, rows: dict[Hashable, Row]) -> Verdict:
+def _stored_preference(comparison: AnswerPair, rows: dict[Hashable, Row]) -> Verdict:
     _, instruction, reference, model = comparison
     row = rows.get((instruction, reference, model)) or rows.get((instruction, None, model))
     if row is None:

@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from notus_exp.chat.messages import Messages
 from notus_exp.config.schema import Hardware, Judge
 from notus_exp.errors import UserError
-from notus_exp.judging.verdicts import Comparison, Grading, Progress, Verdict
+from notus_exp.judging.verdicts import AnswerPair, Grading, Progress, Verdict
 from notus_exp.models.pretrained import pick_device
 
 
@@ -34,8 +34,8 @@ class _Loaded(NamedTuple):
     snapshot: str
 
 
-def compare(
-    comparisons: Sequence[Comparison], judge: Judge, hardware: Hardware | None, on_progress: Progress | None
+def prefer(
+    comparisons: Sequence[AnswerPair], judge: Judge, hardware: Hardware | None, on_progress: Progress | None
 ) -> list[Verdict]:
     """Return one verdict a comparison, without an order.
 
@@ -65,7 +65,7 @@ def compare(
 def grade(
     gradings: Sequence[Grading], judge: Judge, hardware: Hardware | None, on_progress: Progress | None
 ) -> list[Verdict]:
-    """Return the score of each conversation up to the rated turn, on the reward model's own scale; see `compare`."""
+    """Return the score of each conversation up to the rated turn, on the reward model's own scale; see `prefer`."""
     chats = [_chat(*(text for turn in zip(g.questions, g.answers, strict=True) for text in turn)) for g in gradings]
     loaded = _load(judge, hardware)
     scores = _score_all(chats, loaded, judge, hardware, on_progress)

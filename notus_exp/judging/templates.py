@@ -15,7 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from notus_exp.chat.messages import Messages
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError
-from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Comparison, Grading
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, AnswerPair, Grading
 
 FOLDER = Path(__file__).parent / "templates"
 PAIRWISE = {
@@ -127,7 +127,7 @@ def load_grading_templates(path: Path | None = None) -> GradingTemplates:
     return GradingTemplates("", {key: _checked(path, named, *wanted) for key, wanted in FASTCHAT_NAMES.items()})
 
 
-def comparison_messages(comparison: Comparison, order: str, template: ComparisonTemplate) -> Messages:
+def comparison_messages(comparison: AnswerPair, order: str, template: ComparisonTemplate) -> Messages:
     """Return the request that shows both answers in an order.
 
     Args:

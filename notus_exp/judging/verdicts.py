@@ -13,7 +13,7 @@ REFERENCE_FIRST, MODEL_FIRST = "reference_first", "model_first"
 """The two orders that a pair of answers can be shown in; "" where a judge sees no order."""
 
 
-class Comparison(NamedTuple):
+class AnswerPair(NamedTuple):
     """Two answers to one instruction, not yet in an order.
 
     Attributes:

@@ -19,7 +19,7 @@ from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import NO_KEY, OpenAIChat, backoff, read_body
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
-from notus_exp.judging.judge import compare
+from notus_exp.judging.judge import prefer
 from notus_exp.judging.templates import comparison_messages, load_comparison_template
 from support.fault_server import FAULTS, SNAPSHOT, FaultServer, token
 from support.judges import judge, pair
@@ -108,14 +108,14 @@ def test_malformed_successes_count_as_money_and_the_budget_holds(quick, tmp_path
     # An answer costs 101 USD; a malformed one is held at (bytes of the messages + 16) USD.
     prices = {"input_price": 1e6, "output_price": 1e6, "both_orders": False}
     with FaultServer(lambda prompt, nth: ["malformed", "told", "ok"][nth]) as server:
-        judged = compare([pair(1)], at(server, **prices), tmp_path / "a.sqlite")
+        judged = prefer([pair(1)], at(server, **prices), tmp_path / "a.sqlite")
         [most] = {len(json.dumps(body["messages"]).encode()) + 16 for _, _, body, _ in server.requests}
         assert (judged.facts["discarded"], judged.facts["cost"]) == (2, 202.0)
         assert (judged.facts["cost_unknown_requests"], judged.facts["cost_reserved"]) == (1, most)
         server.plan = lambda prompt, nth: "malformed"
         server.requests.clear()
         with pytest.raises(UserError, match=rf"up to {3 * most} by requests .* \(3\);"):
-            compare([pair(1)], at(server, budget=3.9 * most, **prices), tmp_path / "b.sqlite")
+            prefer([pair(1)], at(server, budget=3.9 * most, **prices), tmp_path / "b.sqlite")
         assert len(server.requests) == 3
 
 
@@ -139,7 +139,7 @@ def test_a_server_that_tells_no_usage_costs_an_unknown_amount(tmp_path):
     with FaultServer() as server:
         server.usage = None
         settings = at(server, input_price=1e6, output_price=1e6)
-        judged = compare([pair(1)], settings, tmp_path / "a.sqlite", on_spent=lambda *numbers: told.append(numbers))
+        judged = prefer([pair(1)], settings, tmp_path / "a.sqlite", on_spent=lambda *numbers: told.append(numbers))
     assert (judged.facts["cost"], judged.facts["cost_unknown_requests"]) == (0.0, 2)
     assert judged.facts["cost_reserved"] == sum(usd for usd, _ in told) > 0
 
@@ -162,7 +162,7 @@ def test_no_verdict_is_lost_or_invented_in_a_random_mix_of_faults(quick, tmp_pat
         return draw.choices(["ok", "empty", *FAULTS], [6, 1, *[0.15 if f == "timeout" else 1 for f in FAULTS]])[0]
 
     with FaultServer(plan) as server:
-        judged = compare(pairs, at(server, timeout=0.4), tmp_path / "replies.sqlite")
+        judged = prefer(pairs, at(server, timeout=0.4), tmp_path / "replies.sqlite")
         check_against(server, pairs, judged.verdicts)
         assert server.most <= 8, "no more at once than judge.concurrency"
     empty = sum(not text for text in server.said.values())
@@ -177,17 +177,17 @@ def test_a_second_run_asks_only_for_what_is_missing(quick, tmp_path):
     lost = {prompt_of(pairs[number], "model_first") for number in (3, 7, 11)}
     with FaultServer(lambda prompt, nth: "500" if prompt in lost else "ok") as server:
         with pytest.raises(UserError, match=r"3 of 40 requests got no valid answer; the first: status 500") as error:
-            compare(pairs, at(server, max_retries=1), cache)
+            prefer(pairs, at(server, max_retries=1), cache)
         assert "asks only for the rest" in error.value.hint
         assert len(server.said) == 37
         server.plan = lambda prompt, nth: "ok"
         server.requests.clear()
-        judged = compare(pairs, at(server), cache)
+        judged = prefer(pairs, at(server), cache)
         assert sorted(prompt for _, prompt, _, _ in server.requests) == sorted(lost)
         check_against(server, pairs, judged.verdicts)
         assert (judged.facts["from_cache"], judged.facts["asked"]) == (37, 3)
         server.requests.clear()
-        again = compare(pairs, at(server, offline=True, base_url="http://127.0.0.1:9/v1"), cache)
+        again = prefer(pairs, at(server, offline=True, base_url="http://127.0.0.1:9/v1"), cache)
         assert again.verdicts == judged.verdicts
         assert not server.requests
 
@@ -195,7 +195,7 @@ def test_a_second_run_asks_only_for_what_is_missing(quick, tmp_path):
 def test_an_empty_answer_is_a_failed_verdict_that_is_not_asked_for_again(tmp_path):
     with FaultServer(lambda prompt, nth: "empty") as server:
         for _ in range(2):
-            judged = compare([pair(1)], at(server), tmp_path / "replies.sqlite")
+            judged = prefer([pair(1)], at(server), tmp_path / "replies.sqlite")
             assert [(v.value, v.raw, v.reason) for v in judged.verdicts] == [(None, "", "the reply is empty")] * 2
         assert len(server.requests) == 2
 
@@ -218,7 +218,7 @@ def test_backoff_grows_to_a_limit_and_is_never_the_same_for_all():
 def test_a_refused_key_stops_at_once_and_names_the_variable_only(quick, tmp_path, status):
     with FaultServer(lambda prompt, nth: status) as server:
         with pytest.raises(UserError) as error:
-            compare([pair(number) for number in range(50)], at(server), tmp_path / "replies.sqlite")
+            prefer([pair(number) for number in range(50)], at(server), tmp_path / "replies.sqlite")
         assert len(server.requests) <= 8, "only what was under way"
     assert "NOTUS_TEST_KEY" in str(error.value)
     assert KEY not in "".join(traceback.format_exception(error.value))
@@ -226,7 +226,7 @@ def test_a_refused_key_stops_at_once_and_names_the_variable_only(quick, tmp_path
 
 def test_an_unknown_model_stops_at_once_and_is_named(quick, tmp_path):
     with FaultServer(lambda prompt, nth: "404") as server, pytest.raises(UserError, match="no model 'judge'") as error:
-        compare([pair(1)], at(server), tmp_path / "replies.sqlite")
+        prefer([pair(1)], at(server), tmp_path / "replies.sqlite")
     assert KEY not in "".join(traceback.format_exception(error.value))
 
 
@@ -254,7 +254,7 @@ def test_the_key_is_in_no_exception_log_cache_or_fact(quick, tmp_path, caplog):
     shown = []
     with FaultServer(lambda prompt, nth: FAULTS[nth] if nth < len(FAULTS) else "ok") as server:
         settings = at(server, timeout=0.5, max_retries=len(FAULTS) + 6)
-        judged = compare(pairs, settings, cache, lambda *numbers, **more: shown.append((numbers, more)))
+        judged = prefer(pairs, settings, cache, lambda *numbers, **more: shown.append((numbers, more)))
         assert {authorization for *_, authorization in server.requests} == {f"Bearer {KEY}"}
         server.plan = lambda prompt, nth: "ok"
         backend = chat(server)
@@ -274,9 +274,9 @@ def test_the_key_is_in_no_exception_log_cache_or_fact(quick, tmp_path, caplog):
 
 def test_only_the_log_prob_parser_asks_for_log_probs(tmp_path):
     with FaultServer() as server:
-        compare([pair(1)], at(server, both_orders=False), tmp_path / "a.sqlite")
+        prefer([pair(1)], at(server, both_orders=False), tmp_path / "a.sqlite")
         server.top_logprobs = [("m", -0.5), ("M", -1.5)]
-        judged = compare([pair(1)], at(server, parser="logprobs", seed=7, top_logprobs=3), tmp_path / "a.sqlite")
+        judged = prefer([pair(1)], at(server, parser="logprobs", seed=7, top_logprobs=3), tmp_path / "a.sqlite")
         plain, asked = server.requests[0][2], server.requests[-1][2]
     assert {"logprobs", "top_logprobs", "seed"}.isdisjoint(plain)
     assert (plain["temperature"], plain["max_tokens"]) == (0.0, 16)
@@ -289,17 +289,17 @@ def test_a_judge_that_answers_as_another_snapshot_is_an_error_and_is_not_kept(tm
     cache = tmp_path / "replies.sqlite"
     with FaultServer() as server:
         with pytest.raises(UserError, match=f"judge.snapshot=judge-2025, but the endpoint answers as '{SNAPSHOT}'"):
-            compare([pair(1)], at(server, snapshot="judge-2025"), cache)
-        judged = compare([pair(1)], at(server, snapshot=SNAPSHOT), cache)
+            prefer([pair(1)], at(server, snapshot="judge-2025"), cache)
+        judged = prefer([pair(1)], at(server, snapshot=SNAPSHOT), cache)
         assert judged.facts["snapshots"] == {SNAPSHOT: 2}
         assert judged.facts["from_cache"] == 0
 
 
 def test_a_snapshot_that_changes_meanwhile_is_a_fact(tmp_path):
     with FaultServer() as server:
-        compare([pair(1)], at(server), tmp_path / "a.sqlite")
+        prefer([pair(1)], at(server), tmp_path / "a.sqlite")
         server.snapshot = "judge-2026-02-02"
-        judged = compare([pair(1), pair(2)], at(server), tmp_path / "a.sqlite")
+        judged = prefer([pair(1), pair(2)], at(server), tmp_path / "a.sqlite")
     assert judged.facts["snapshots"] == {SNAPSHOT: 2, "judge-2026-02-02": 2}
 
 
@@ -333,8 +333,8 @@ def test_a_usage_that_tells_no_number_leaves_the_answer_valid_and_the_tokens_unk
 
 def test_a_lone_surrogate_becomes_the_replacement_character_and_the_reply_is_kept(tmp_path):
     with FaultServer(answer=lambda prompt: "m \ud83d") as server:
-        judged = compare([pair(1)], at(server, both_orders=False, max_retries=0), tmp_path / "a.sqlite")
-        again = compare([pair(1)], at(server, both_orders=False, offline=True), tmp_path / "a.sqlite")
+        judged = prefer([pair(1)], at(server, both_orders=False, max_retries=0), tmp_path / "a.sqlite")
+        again = prefer([pair(1)], at(server, both_orders=False, offline=True), tmp_path / "a.sqlite")
     assert [v.raw for v in judged.verdicts] == [v.raw for v in again.verdicts] == ["m \N{REPLACEMENT CHARACTER}"]
     assert read_body(body_of("\N{GRINNING FACE}")).text == "\N{GRINNING FACE}", "a whole pair stays"
 
@@ -348,7 +348,7 @@ def test_a_key_that_a_server_repeats_is_struck_out_before_it_is_kept(tmp_path):
     with FaultServer(answer=lambda prompt: f"m, says {KEY}!") as server:
         server.snapshot, server.top_logprobs = f"judge for {KEY}", [(KEY, -0.5), ("m", -1.5)]
         reply = ask(chat(server, top_logprobs=2))
-        judged = compare([pair(1)], at(server, parser="logprobs"), tmp_path / "a.sqlite")
+        judged = prefer([pair(1)], at(server, parser="logprobs"), tmp_path / "a.sqlite")
     assert reply[:3] == ("m, says ***!", [("***", -0.5), ("m", -1.5)], "judge for ***")
     assert KEY not in repr(judged)
     assert KEY.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -365,8 +365,8 @@ SCRIPT = """
     sys.path.insert(0, "tests")
     from pathlib import Path
     from support.judges import judge, pair
-    from notus_exp.judging.judge import compare
-    compare([pair(n) for n in range(60)], judge(name="openai", base_url=sys.argv[1], concurrency=4), Path(sys.argv[2]))
+    from notus_exp.judging.judge import prefer
+    prefer([pair(n) for n in range(60)], judge(name="openai", base_url=sys.argv[1], concurrency=4), Path(sys.argv[2]))
 """
 
 
@@ -396,14 +396,14 @@ def test_killed_in_the_middle_nothing_that_was_answered_is_asked_again(tmp_path,
         assert len(found) >= len(answered) - 4, "only what was on the wire may be asked again"
         assert all(answered[prompt] == text for prompt, text in found.items())
         server.requests.clear()
-        judged = compare(pairs, settings, cache)
+        judged = prefer(pairs, settings, cache)
         assert sorted(prompt for _, prompt, _, _ in server.requests) == sorted(set(keys.values()) - set(found))
         check_against(server, pairs, judged.verdicts)
 
 
 def test_what_is_sent_is_what_the_cache_key_says(tmp_path):
     with FaultServer() as server:
-        compare([pair(1)], at(server, both_orders=False), tmp_path / "a.sqlite")
+        prefer([pair(1)], at(server, both_orders=False), tmp_path / "a.sqlite")
         body = server.requests[0][2]
     assert json.dumps(body["messages"]) in {
         json.dumps([{"role": "user", "content": prompt_of(pair(1), order)}])

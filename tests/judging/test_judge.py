@@ -14,8 +14,8 @@ from notus_exp.config.ranges import check
 from notus_exp.config.schema import Judge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
-from notus_exp.judging.judge import compare, comparison_facts, grade, orders
-from notus_exp.judging.verdicts import VERDICTS_SCHEMA, Comparison, Verdict
+from notus_exp.judging.judge import comparison_facts, grade, orders, prefer
+from notus_exp.judging.verdicts import VERDICTS_SCHEMA, AnswerPair, Verdict
 from support.judges import DEFAULTS, grading, judge, pair
 from support.places import REPLAY, ROOT
 
@@ -34,8 +34,8 @@ def both(first, second, prompt="p"):
 @pytest.mark.parametrize("parser", ["ranking", "logprobs", "letters"])
 def test_the_mock_judge_is_read_by_every_parser_and_always_says_the_same(tmp_path, parser):
     pairs = [pair(number) for number in range(200)]
-    one = compare(pairs, judge(parser=parser), tmp_path / "a.sqlite")
-    other = compare(pairs, judge(parser=parser), tmp_path / "b.sqlite")
+    one = prefer(pairs, judge(parser=parser), tmp_path / "a.sqlite")
+    other = prefer(pairs, judge(parser=parser), tmp_path / "b.sqlite")
     assert one == other
     assert (one.facts["verdicts"], one.facts["failed"]) == (400, 0)
     wins = sum(v.value > 1.5 for v in one.verdicts)
@@ -46,7 +46,7 @@ def test_the_mock_judge_is_read_by_every_parser_and_always_says_the_same(tmp_pat
 
 def test_comparing_and_rating_start_from_what_was_spent_and_tell_what_they_spend(tmp_path):
     settings = judge(input_price=3.0, output_price=9.0, budget=2.0)
-    for number, (judging, what) in enumerate(((compare, pair(1)), (grade, grading(1)))):
+    for number, (judging, what) in enumerate(((prefer, pair(1)), (grade, grading(1)))):
         told = []
         judged = judging([what], settings, tmp_path / f"{number}.sqlite", on_spent=lambda *n, told=told: told.append(n))
         assert sum(usd for usd, _ in told) == pytest.approx(judged.facts["cost"])
@@ -59,7 +59,7 @@ def test_the_mocks_replies_to_one_parser_are_not_read_by_another(tmp_path):
     template = tmp_path / "pair.j2"
     template.write_text("{{ instruction }} {{ first }} {{ second }}")
     for parser in ("ranking", "letters"):
-        judged = compare([pair(1)], judge(parser=parser, template=str(template)), tmp_path / "a.sqlite")
+        judged = prefer([pair(1)], judge(parser=parser, template=str(template)), tmp_path / "a.sqlite")
         assert (judged.facts["failed"], judged.facts["from_cache"]) == (0, 0)
 
 
@@ -75,18 +75,18 @@ def test_the_mock_judge_rates_with_every_rating(tmp_path):
 
 
 def test_costs_of_verdicts_add_up_to_what_is_spent(tmp_path):
-    judged = compare([pair(n) for n in range(5)], judge(input_price=3.0, output_price=9.0), tmp_path / "a.sqlite")
+    judged = prefer([pair(n) for n in range(5)], judge(input_price=3.0, output_price=9.0), tmp_path / "a.sqlite")
     assert sum(v.cost for v in judged.verdicts) == pytest.approx(judged.facts["cost"])
     assert judged.facts["cost"] == pytest.approx(
         (judged.facts["prompt_tokens"] * 3 + judged.facts["completion_tokens"] * 9) / 1e6
     )
-    assert compare([pair(0)], judge(), tmp_path / "a.sqlite").verdicts[0].cost is None
+    assert prefer([pair(0)], judge(), tmp_path / "a.sqlite").verdicts[0].cost is None
 
 
 def test_verdicts_fit_their_schema(tmp_path):
     import polars as pl
 
-    judged = compare([pair(1)], judge(), tmp_path / "a.sqlite")
+    judged = prefer([pair(1)], judge(), tmp_path / "a.sqlite")
     table = pl.DataFrame(judged.verdicts, schema=VERDICTS_SCHEMA, orient="row")
     assert table["order"].to_list() == ["reference_first", "model_first"]
     assert list(VERDICTS_SCHEMA) == list(Verdict._fields)
@@ -137,7 +137,7 @@ def row(number, preference, **changes):
 def test_stored_preferences_are_found_by_their_texts(tmp_path):
     rows = [row(1, 2.0), row(2, 0), row(3, 1.5), row(4, 1.25), row(5, None), row(6, 3), row(7, 2.0, output_2="other")]
     rows += [{name: text for name, text in row(8, 1).items() if name != "output_1"}, row(9, True)]
-    judged = compare([pair(n) for n in range(1, 11)], stored(tmp_path / "a.json", *rows), tmp_path / "unused")
+    judged = prefer([pair(n) for n in range(1, 11)], stored(tmp_path / "a.json", *rows), tmp_path / "unused")
     assert [v.value for v in judged.verdicts] == [2, 1.5, 1.5, 1.25, None, None, None, 1, None, None]
     reasons = [v.reason for v in judged.verdicts if v.value is None]
     assert reasons == ["the stored preference is None", "the stored preference is 3",
@@ -157,7 +157,7 @@ def test_stored_preferences_are_found_by_their_texts(tmp_path):
 
 def test_two_stored_verdicts_on_the_same_outputs_are_refused(tmp_path):
     with pytest.raises(UserError, match="two verdicts on the same answer"):
-        compare([pair(1)], stored(tmp_path / "a.json", row(1, 2.0), row(1, 2.0)), tmp_path / "unused")
+        prefer([pair(1)], stored(tmp_path / "a.json", row(1, 2.0), row(1, 2.0)), tmp_path / "unused")
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,13 @@ def test_a_malformed_annotations_file_says_what_is_wrong(tmp_path, text, message
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        compare([pair(1)], judge(name="replay", path=str(path)), tmp_path / "unused")
+        prefer([pair(1)], judge(name="replay", path=str(path)), tmp_path / "unused")
 
 
 @pytest.mark.parametrize(("path", "message"), [(None, "needs judge.path"), ("absent.json", "is no file")])
 def test_replay_without_a_file_is_an_error(tmp_path, path, message):
     with pytest.raises(UserError, match=message):
-        compare([pair(1)], judge(name="replay", path=path), tmp_path / "unused")
+        prefer([pair(1)], judge(name="replay", path=path), tmp_path / "unused")
 
 
 def judgments(folder, *rows, questions=True):
@@ -223,8 +223,8 @@ def test_double_judgments_and_unknown_models_are_refused(tmp_path):
 def test_the_published_alpaca_eval_verdicts_are_replayed():
     path = REPLAY / "alpaca_eval/notus-7b-v1.annotations.json"
     rows = json.loads(path.read_text(encoding="utf-8"))
-    pairs = [Comparison(prompt_id(r["instruction"]), r["instruction"], r["output_1"], r["output_2"]) for r in rows]
-    judged = compare(pairs, judge(name="replay", path=str(path)), Path("unused"))
+    pairs = [AnswerPair(prompt_id(r["instruction"]), r["instruction"], r["output_1"], r["output_2"]) for r in rows]
+    judged = prefer(pairs, judge(name="replay", path=str(path)), Path("unused"))
     # as expected.json has them: 735 wins, 69 losses, 1 failure
     assert Counter(v.value for v in judged.verdicts) == {2.0: 735, 1.0: 69, None: 1}
     assert (judged.facts["verdicts"], judged.facts["failed"]) == (805, 1)

@@ -7,8 +7,8 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from notus_exp.errors import UserError
-from notus_exp.judging.judge import compare, grade
-from notus_exp.judging.verdicts import Comparison
+from notus_exp.judging.judge import grade, prefer
+from notus_exp.judging.verdicts import AnswerPair
 from notus_exp.models.pretrained import load_tokenizer
 from support.judges import grading, judge, pair
 
@@ -53,11 +53,11 @@ def score_alone(folder, tokenizer, *texts):
 @pytest.mark.parametrize("size", [1, 3, 64])
 def test_a_preference_is_one_plus_the_bradley_terry_probability(reward_folder, tiny_tokenizer, cpu, tmp_path, size):
     pairs = [
-        Comparison(p.prompt_id, p.instruction, p.reference, p.model * (i + 1))
+        AnswerPair(p.prompt_id, p.instruction, p.reference, p.model * (i + 1))
         for i, p in enumerate(map(pair, range(5)))
     ]
     hardware = dataclasses.replace(cpu, scoring_batch_size=size)
-    judged = compare(pairs, reward(reward_folder), tmp_path / "unused", hardware=hardware)
+    judged = prefer(pairs, reward(reward_folder), tmp_path / "unused", hardware=hardware)
     for p, verdict in zip(pairs, judged.verdicts, strict=True):
         model = score_alone(reward_folder, tiny_tokenizer, p.instruction, p.model)
         reference = score_alone(reward_folder, tiny_tokenizer, p.instruction, p.reference)
@@ -69,17 +69,17 @@ def test_a_preference_is_one_plus_the_bradley_terry_probability(reward_folder, t
 
 
 def test_swapping_the_answers_mirrors_the_preference(reward_folder, tmp_path):
-    one, two = pair(1), Comparison(pair(1).prompt_id, "Question 1?", "model 1", "reference 1")
-    first, second = compare([one, two], reward(reward_folder), tmp_path).verdicts
+    one, two = pair(1), AnswerPair(pair(1).prompt_id, "Question 1?", "model 1", "reference 1")
+    first, second = prefer([one, two], reward(reward_folder), tmp_path).verdicts
     assert first.value + second.value == pytest.approx(3)
-    same = Comparison("0" * 16, "Question 1?", "model 1", "model 1")
-    assert compare([same], reward(reward_folder), tmp_path).verdicts[0].value == 1.5
+    same = AnswerPair("0" * 16, "Question 1?", "model 1", "model 1")
+    assert prefer([same], reward(reward_folder), tmp_path).verdicts[0].value == 1.5
 
 
 def test_each_answer_is_scored_once(reward_folder, tmp_path):
     shown = []
     one = pair(1)
-    compare([one, one, one], reward(reward_folder), tmp_path, lambda done, total: shown.append((done, total)))
+    prefer([one, one, one], reward(reward_folder), tmp_path, lambda done, total: shown.append((done, total)))
     assert shown == [(1, 2), (2, 2)]
 
 
@@ -94,8 +94,8 @@ def test_a_grading_is_the_score_of_the_whole_conversation(reward_folder, tiny_to
 
 
 def test_a_conversation_that_is_too_long_gets_no_verdict(reward_folder, tmp_path):
-    long = Comparison("0" * 16, "Question?", "short", "long " * 200)
-    [verdict] = compare([long], reward(reward_folder, max_length=100), tmp_path).verdicts
+    long = AnswerPair("0" * 16, "Question?", "short", "long " * 200)
+    [verdict] = prefer([long], reward(reward_folder, max_length=100), tmp_path).verdicts
     assert verdict.value is None
     assert verdict.reason.startswith("model: ")
     assert "judge.max_length=100" in verdict.reason
@@ -105,18 +105,18 @@ def test_a_conversation_that_is_too_long_gets_no_verdict(reward_folder, tmp_path
 def test_a_model_without_a_pad_token_scores_one_by_one(tiny_model_folder, reward_folder, tmp_path, cpu):
     folder = save(tmp_path / "no_pad", tiny_model_folder, outputs=1, pad=False)
     pairs = [pair(1), pair(22)]
-    with_pad = compare(pairs, reward(reward_folder), tmp_path, hardware=cpu)
-    without = compare(pairs, reward(folder), tmp_path, hardware=dataclasses.replace(cpu, scoring_batch_size=8))
+    with_pad = prefer(pairs, reward(reward_folder), tmp_path, hardware=cpu)
+    without = prefer(pairs, reward(folder), tmp_path, hardware=dataclasses.replace(cpu, scoring_batch_size=8))
     assert [v.value for v in without.verdicts] == pytest.approx([v.value for v in with_pad.verdicts], abs=1e-6)
 
 
 def test_what_is_no_reward_model_is_refused(tiny_model_folder, tmp_path):
     with pytest.raises(UserError, match=r"is no reward model: it lacks the weights .*score"):
-        compare([pair(1)], reward(tiny_model_folder), tmp_path)
+        prefer([pair(1)], reward(tiny_model_folder), tmp_path)
     with pytest.raises(UserError, match="has 3 outputs"):
-        compare([pair(1)], reward(save(tmp_path / "three", tiny_model_folder, outputs=3)), tmp_path)
+        prefer([pair(1)], reward(save(tmp_path / "three", tiny_model_folder, outputs=3)), tmp_path)
     with pytest.raises(UserError, match="cannot be loaded"):
-        compare([pair(1)], reward(tmp_path / "absent"), tmp_path)
+        prefer([pair(1)], reward(tmp_path / "absent"), tmp_path)
 
 
 def test_pickled_weights_are_refused(reward_folder, tmp_path):
@@ -127,4 +127,4 @@ def test_pickled_weights_are_refused(reward_folder, tmp_path):
             (folder / path.name).write_bytes(path.read_bytes())
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
-        compare([pair(1)], reward(folder), tmp_path)
+        prefer([pair(1)], reward(folder), tmp_path)

@@ -12,7 +12,7 @@ from notus_exp.judging.templates import (
     load_comparison_template,
     load_grading_templates,
 )
-from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Comparison, Grading
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, AnswerPair, Grading
 from support.judges import grading, pair
 from support.places import REPLAY
 
@@ -50,7 +50,7 @@ TEXT = st.text(alphabet="{}%#<>&[]x \\'\"\n", min_size=1, max_size=20).filter(la
 @settings(deadline=None)  # the first one compiles the template
 @given(TEXT, TEXT, TEXT)
 def test_braces_and_marks_in_texts_arrive_as_they_are(question, one, other):
-    comparison = Comparison("0" * 16, question, one, other)
+    comparison = AnswerPair("0" * 16, question, one, other)
     shown = content(comparison_messages(comparison, REFERENCE_FIRST, load_comparison_template("letters")))
     assert f"=== Request ===\n{question}\n=== End" in shown
     assert f"=== Answer A ===\n{one}\n=== End" in shown

@@ -2,7 +2,7 @@
 
 from notus_exp.config.schema import Judge
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.judging.verdicts import Comparison, Grading
+from notus_exp.judging.verdicts import AnswerPair, Grading
 
 DEFAULTS = {
     "name": "mock",
@@ -38,7 +38,7 @@ def judge(**changes):
 
 def pair(number):
     instruction = f"Question {number}?"
-    return Comparison(prompt_id(instruction), instruction, f"reference {number}", f"model {number}")
+    return AnswerPair(prompt_id(instruction), instruction, f"reference {number}", f"model {number}")
 
 
 def grading(number, turn=1, references=False):

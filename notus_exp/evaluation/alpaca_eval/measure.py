@@ -16,8 +16,8 @@ from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdi
 from notus_exp.evaluation.entrance import BASE, Part, Place
 from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
-from notus_exp.judging.judge import Judged, compare
-from notus_exp.judging.verdicts import Comparison
+from notus_exp.judging.judge import Judged, prefer
+from notus_exp.judging.verdicts import AnswerPair
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings
 
@@ -38,12 +38,12 @@ def judge(generations: Path, judge: Judge, context: Context) -> Judged:
     prompts = read_alpaca_prompts(Path(context.sources["alpaca_eval.prompts"][0]))
     references = {prompt.prompt_id: prompt.reference for prompt in prompts}
     answers = read_conversations(generations)
-    comparisons = [
-        Comparison(identity, turns[0]["instruction"], references[identity], turns[0]["response"])
+    pairs = [
+        AnswerPair(identity, turns[0]["instruction"], references[identity], turns[0]["response"])
         for identity, turns in answers.items()
     ]
-    return compare(
-        comparisons,
+    return prefer(
+        pairs,
         judge,
         context.cache / VERDICT_CACHE,
         context.events.progress,
