@@ -20,7 +20,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from notus_exp.config.schema import Judge
+from notus_exp.config.schema import OpenAIJudge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.judging.judge import prefer
 from notus_exp.judging.verdicts import AnswerPair
@@ -58,8 +58,8 @@ def serve(latency: float) -> None:
     asyncio.run(run())
 
 
-def judge_at(url: str, concurrency: int) -> Judge:
-    return Judge(
+def judge_at(url: str, concurrency: int) -> OpenAIJudge:
+    return OpenAIJudge(
         name="openai",
         model="benchmark",
         snapshot=None,
@@ -81,9 +81,6 @@ def judge_at(url: str, concurrency: int) -> Judge:
         input_price=None,
         output_price=None,
         budget=None,
-        path=None,
-        revision="main",
-        max_length=512,
     )
 
 

@@ -15,15 +15,6 @@ from notus_exp.errors import UserError
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
-_CHAT = ("model", "snapshot", "parser", "template", "both_orders", "temperature", "max_tokens", "seed", "concurrency",
-         "requests_per_minute", "max_failure_rate", "offline", "input_price", "output_price", "budget")  # fmt: skip
-JUDGE_READS = {
-    "openai": (*_CHAT, "top_logprobs", "base_url", "api_key_env", "timeout", "max_retries"),
-    "mock": _CHAT,
-    "replay": ("path", "model", "max_failure_rate"),
-    "reward_model": ("model", "revision", "max_length", "max_failure_rate"),
-}
-"""Settings that each judge reads."""
 CODE_KEY = "_target_"
 """The key by which a config of Hydra names code to import."""
 CONFIG_DIR = ("--config-dir", "-cd")
@@ -70,14 +61,13 @@ def names_study(arguments: Sequence[str]) -> bool:
     }
 
 
-def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool, judge: str) -> None:
+def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool) -> None:
     """Refuse overrides that would do nothing.
 
     Args:
         overrides: Those of the task, as given.
         evaluations: The chosen evaluations.
         lora: Whether an adapter is trained.
-        judge: Who judges.
 
     Raises:
         UserError: Naming the key and what works instead.
@@ -92,11 +82,6 @@ def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: 
         if section and section.group(1) not in evaluations:
             wanted = ",".join([*evaluations, section.group(1)])
             raise UserError(f"{key} is set, but {section.group(0)} is not chosen", f"add it: 'evaluation=[{wanted}]'")
-        setting = key.removeprefix("judge.")
-        if key.startswith("judge.") and setting not in JUDGE_READS[judge]:
-            raise UserError(
-                f"{key} is set, but judge={judge} does not read it", f"it reads {', '.join(JUDGE_READS[judge])}"
-            )
         if key.startswith("dpo.lora.") and key != "dpo.lora.r" and not lora:
             raise UserError(f"{key} is set, but dpo.lora.r=0 trains all weights", "use dpo=lora, or set dpo.lora.r")
 

@@ -56,6 +56,8 @@ def register() -> None:
         store.store(name=f"{name}_schema", node=node)
     for name, kind in schema.GENERATION_SCHEMAS.items():
         store.store(name=f"{name}_generation_schema", node=kind)
+    for name, judge in schema.JUDGE_SCHEMAS.items():
+        store.store(name=f"{name}_judge_schema", node=judge)
     store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
     os.environ[SWEEPS] = str(sweeps_dir())
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
@@ -100,7 +102,8 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
     known = {spec.name for spec in fields(kind)}
     for key in map(str, node):
         if key not in known:
-            raise UserError(f"unknown key '{path}{key}'", did_you_mean(f"{path}{key}", [f"{path}{k}" for k in known]))
+            nearest = did_you_mean(f"{path}{key}", [f"{path}{k}" for k in known])
+            raise _unread(f"{path}{key}", kind) or UserError(f"unknown key '{path}{key}'", nearest)
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
             reject_unknown_keys(child, f"{path}{key}.")
@@ -210,20 +213,33 @@ def _check_hardware(config: schema.Config) -> None:
 
 
 def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:
-    """Return every key that a command line can set, dotted, over all kinds of data."""
+    """Return every key that a command line can set, dotted, over all options of each group."""
     keys: list[str] = []
-    alternatives: dict[Any, list[Any]] = {
-        schema.Data: list(schema.DATA_SCHEMAS.values()),
-        schema.Generation: list(schema.GENERATION_SCHEMAS.values()),
-    }
     hints = get_type_hints(kind)
     for spec in fields(kind):
         keys.append(f"{path}{spec.name}")
         inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
-        kinds = alternatives.get(hints[spec.name], inner)
-        for child in kinds:
+        options = schema.ALTERNATIVES.get(f"{path}{spec.name}")
+        for child in options.values() if options else inner:
             keys += known_keys(child, f"{path}{spec.name}.")
     return sorted(set(keys))
+
+
+def _unread(key: str | None, kind: Any) -> UserError | None:
+    """Return what says that a setting belongs to other options of its group; None where it belongs to none.
+
+    Args:
+        key: The whole key.
+        kind: The dataclass that does not have it.
+    """
+    group, setting = f"{key}.".split(".")[:2]
+    options = schema.ALTERNATIVES.get(group, {})
+    read = {option: [spec.name for spec in fields(other) if spec.name != "name"] for option, other in options.items()}
+    chosen = next((option for option, other in options.items() if other is kind), None)
+    if chosen is None or not any(setting in settings for settings in read.values()):
+        return None
+    hint = f"it reads {', '.join(read[chosen])}" if read[chosen] else "it reads no settings"
+    return UserError(f"{key} is set, but {group}={chosen} does not read it", hint)
 
 
 def explain(error: Exception) -> UserError:
@@ -250,8 +266,11 @@ def explain(error: Exception) -> UserError:
             "look for a misspelt key, such as study.arm for study.arms; the comments in conf/ name all keys",
         )
     overlay = re.search(r"In '([\w/]+)': \w+ raised while composing config:\s*(.*)", text)
+    cause = error.__cause__ or error.__context__  # Hydra chains most of its errors, not those of overlays
     if overlay:
-        return UserError(f"{overlay.group(1)} does not fit the other choices: {overlay.group(2)}".rstrip(": "))
+        unread = _unread(cause.full_key, cause.object_type) if isinstance(cause, OmegaConfBaseException) else None
+        reason, hint = (unread.message, unread.hint) if unread else (overlay.group(2), "")
+        return UserError(f"{overlay.group(1)} does not fit the other choices: {reason}".rstrip(": "), hint)
     unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
     if unknown:
         group, option = unknown.groups()
@@ -260,10 +279,11 @@ def explain(error: Exception) -> UserError:
     key = re.search(
         r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]-]+)", text
     )
-    cause = error.__cause__
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         if "is not in struct" in str(cause) or "not in '" in str(cause):
-            name = key.group(1) if key else str(cause.key)
+            name = cause.full_key or (key.group(1) if key else str(cause.key))
+            if unread := _unread(name, cause.object_type):
+                return unread
             for mapping in (*MAPPINGS, *DOTTED_MAPPINGS):
                 if name == mapping or name.startswith(f"{mapping}."):
                     entry = f"'+{mapping}={{NAME:VALUE}}'" if mapping in DOTTED_MAPPINGS else f"+{mapping}.NAME=VALUE"

@@ -1,17 +1,19 @@
 """The configuration as dataclasses: one per group, with its types, ranges and cross-field checks.
 
 Values live in conf/ (each key with a comment); this file says what is allowed. A field without a default is given by
-its YAML file. `bounded` attaches a range that `check` enforces. Nothing here imports a heavy library.
+its YAML file. `bounded` attaches a range that `check` enforces, `in_key=False` says that no key holds the setting (see
+notus_exp/config/ranges.py). Nothing here imports a heavy library.
 """
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
-from notus_exp.config.ranges import bounded, one_of
+from notus_exp.config.ranges import bounded, one_of, unbounded
 from notus_exp.config.study_settings import Study
 
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
@@ -352,34 +354,69 @@ class EndpointGeneration(Generation):
 
 @dataclass
 class Judge:
-    """Who compares or rates answers, and how it is asked; see notus_exp/judging/.
+    """Who compares or rates answers: what every judge has; see notus_exp/judging/."""
 
-    Where requests go, how many at once and what they may cost is part of no key.
-    """
-
-    name: str = one_of("openai", "reward_model", "replay", "mock")
+    name: str
     model: str
+    max_failure_rate: float = bounded(least=0, most=1, in_key=False)
+
+
+@dataclass
+class ChatJudge(Judge):
+    """A judge that is asked in words and answers in words: what it is asked, how often, and what that may cost."""
+
     snapshot: Optional[str]
     parser: str = one_of("ranking", "logprobs", "letters")
-    template: Optional[str]
+    template: Optional[str] = unbounded(in_key=False)
     both_orders: bool
     temperature: float = bounded(least=0)
     max_tokens: int = bounded(least=1)
     seed: Optional[int] = bounded(least=0)
+    concurrency: int = bounded(least=1, most=1_000, in_key=False)
+    requests_per_minute: Optional[float] = bounded(above=0, in_key=False)
+    offline: bool = unbounded(in_key=False)
+    input_price: Optional[float] = bounded(least=0, in_key=False)
+    output_price: Optional[float] = bounded(least=0, in_key=False)
+    budget: Optional[float] = bounded(above=0, in_key=False)
+
+
+@dataclass
+class OpenAIJudge(ChatJudge):
+    """A chat model behind an OpenAI-compatible endpoint."""
+
     top_logprobs: int = bounded(least=2, most=20)
-    max_failure_rate: float = bounded(least=0, most=1)
-    base_url: Optional[str]
-    api_key_env: str
-    concurrency: int = bounded(least=1, most=1_000)
-    requests_per_minute: Optional[float] = bounded(above=0)
-    timeout: float = bounded(above=0)
-    max_retries: int = bounded(least=0, most=100)
-    offline: bool
-    input_price: Optional[float] = bounded(least=0)
-    output_price: Optional[float] = bounded(least=0)
-    budget: Optional[float] = bounded(above=0)
-    path: Optional[str]
-    revision: str
+    base_url: Optional[str] = unbounded(in_key=False)
+    api_key_env: str = unbounded(in_key=False)
+    timeout: float = bounded(above=0, in_key=False)
+    max_retries: int = bounded(least=0, most=100, in_key=False)
+
+
+@dataclass
+class MockJudge(ChatJudge):
+    """Verdicts by a hash of the prompt, which mean nothing."""
+
+
+@dataclass
+class ReplayJudge(Judge):
+    """Verdicts stored in a file, `path`.
+
+    `model` is the model whose answers were rated: MT-Bench's file holds the judgments of many, and only those of this
+    one are read. AlpacaEval's annotations.json holds the verdicts on one model, and `model` is not looked at. In the
+    files that an evaluation writes it is the annotator's name, as any judge's `model` is, where it is given.
+    """
+
+    path: str = unbounded(in_key=False)
+
+
+@dataclass
+class RewardModelJudge(Judge):
+    """A local sequence-classification model with one output: `model` is its folder or its id on the hub.
+
+    A digest of its weights stands for `model` and `revision` in keys.
+    """
+
+    model: str = unbounded(in_key=False)
+    revision: str = unbounded(in_key=False)
     max_length: int = bounded(least=8)
 
 
@@ -427,3 +464,15 @@ DATA_SCHEMAS: dict[str, type[Data]] = {
     "pairs": Pairs,
     "simulated": Simulated,
 }
+JUDGE_SCHEMAS: dict[str, type[Judge]] = {
+    "openai": OpenAIJudge,
+    "reward_model": RewardModelJudge,
+    "replay": ReplayJudge,
+    "mock": MockJudge,
+}
+ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {
+    "data": DATA_SCHEMAS,
+    "generation": GENERATION_SCHEMAS,
+    "judge": JUDGE_SCHEMAS,
+}
+"""Group -> option -> what it reads, of the groups whose options read different settings."""

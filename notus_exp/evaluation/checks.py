@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.schema import Config, EndpointGeneration, EvaluationSplit, Stage
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import chosen, held_out, judged
@@ -44,7 +45,7 @@ def _check_evaluation_split(config: Config) -> None:
 
 def _check_answers(config: Config) -> None:
     """Check who answers and who judges, where an evaluation asks for it."""
-    evaluation, judge = config.evaluation, config.judge
+    evaluation = config.evaluation
     endpoint = isinstance(config.generation, EndpointGeneration)
     if endpoint and evaluation.verifiable and evaluation.verifiable.kl_prompts:
         raise UserError(
@@ -54,19 +55,5 @@ def _check_answers(config: Config) -> None:
         )
     if evaluation.lm_eval and not evaluation.lm_eval.tasks:
         raise UserError("evaluation.lm_eval.tasks is empty", "name tasks, such as evaluation.lm_eval.tasks=[hellaswag]")
-    wanting = judged(evaluation)
-    if not wanting:
-        return
-    if (judge.input_price is None) != (judge.output_price is None):
-        raise UserError("judge.input_price and judge.output_price go together", "give both, in USD per million tokens")
-    if judge.name in ("openai", "reward_model") and not judge.model:
-        raise UserError(
-            f"judge.model must be given: evaluation={wanting[0].name} needs a judge", "add judge.model=NAME"
-        )
-    if judge.name == "replay" and not judge.path:
-        raise UserError("judge.path must be given for judge=replay", "add judge.path=FILE")
-    if judge.budget is not None and (judge.input_price is None or judge.output_price is None):
-        raise UserError(
-            f"judge.budget={judge.budget:g} cannot be kept without prices",
-            "add judge.input_price=USD and judge.output_price=USD, per million tokens",
-        )
+    if wanting := judged(evaluation):
+        check_judge(config.judge, wanting[0].name)

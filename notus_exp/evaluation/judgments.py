@@ -42,5 +42,6 @@ def run(settings: JudgmentsSettings, inputs: dict[str, Path], out: Path, context
 def _located(context: Context) -> Judge:
     """Return the judge with the local paths of its files."""
     assert context.judge is not None, "the pipeline gives every worker the judge"
-    template, path = (context.sources.get(f"judge.{name}") for name in ("template", "path"))
-    return replace(context.judge, template=template[0] if template else None, path=path[0] if path else None)
+    own = {key: paths[0] for key, paths in context.sources.items() if key.startswith("judge.")}
+    files: dict[str, Any] = {key.removeprefix("judge."): path for key, path in own.items()}
+    return replace(context.judge, **files)

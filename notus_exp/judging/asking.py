@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiolimiter import AsyncLimiter
 
 from notus_exp.chat.messages import ChatBackend, Messages, Reply, Unanswered
-from notus_exp.config.schema import Judge
+from notus_exp.config.schema import ChatJudge
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.spending import Spending, forecast
@@ -37,7 +37,7 @@ class Answered(NamedTuple):
 
 async def ask_all(
     prompts: Sequence[Messages],
-    judge: Judge,
+    judge: ChatJudge,
     backend: ChatBackend,
     cache: ReplyCache,
     on_progress: Progress | None = None,
@@ -114,7 +114,7 @@ class _Asking:
     def __init__(
         self,
         missing: dict[str, Messages],
-        judge: Judge,
+        judge: ChatJudge,
         backend: ChatBackend,
         cache: ReplyCache,
         report: _Report,

@@ -9,12 +9,12 @@ from pathlib import Path
 from threading import Lock
 
 from notus_exp.chat.messages import Messages, Reply
-from notus_exp.config.schema import Judge
+from notus_exp.config.schema import ChatJudge, MockJudge
 from notus_exp.disk.database import Database
 from notus_exp.disk.hashing import digest
 
 
-def reply_key(judge: Judge, messages: Messages, top_logprobs: int | None) -> str:
+def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) -> str:
     """Return the sha256 (hex) that names a reply: of everything that it depends on.
 
     Template and ordered answers are in the messages. The endpoint's address is not part of it.
@@ -26,7 +26,7 @@ def reply_key(judge: Judge, messages: Messages, top_logprobs: int | None) -> str
         top_logprobs: How many log-probs are asked for; None for none.
     """
     decoding = [judge.temperature, judge.max_tokens, judge.seed, top_logprobs]
-    written_for = [judge.parser] if judge.name == "mock" else []
+    written_for = [judge.parser] if isinstance(judge, MockJudge) else []
     return digest([judge.name, judge.model, judge.snapshot, decoding, messages, *written_for])
 
 

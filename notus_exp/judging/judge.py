@@ -1,16 +1,17 @@
-"""Comparing and rating answers: one function for each, whoever the judge is."""
+"""Preferring and rating answers: one function for each, whoever the judge is."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from notus_exp.chat.messages import ChatBackend, Reply
 from notus_exp.chat.openai_chat import OpenAIChat
-from notus_exp.config.schema import Hardware, Judge
+from notus_exp.config.schema import ChatJudge, Hardware, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
@@ -41,8 +42,8 @@ class Judged(NamedTuple):
     """Verdicts in the order of what was judged, and facts for the manifest.
 
     Attributes:
-        verdicts: One a request: of a comparison in both orders there are two, next to each other.
-        facts: verdicts, failed; of chat models also what `asking.Answered` has; of comparisons also draws,
+        verdicts: One a request: of a pair in both orders there are two, next to each other.
+        facts: verdicts, failed; of chat models also what `asking.Answered` has; of pairs also draws,
             inconsistent (pairs whose two orders name different winners) and first_shown_preferred (share of the
             verdicts with an order and a winner in which the answer shown first wins; None where there is none).
     """
@@ -52,9 +53,8 @@ class Judged(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """How a judging runs, whatever is judged."""
+    """How a judging runs, whatever is judged and whoever judges."""
 
-    judge: Judge
     cache_path: Path
     on_progress: Progress | None
     hardware: Hardware | None
@@ -64,7 +64,7 @@ class Setting(NamedTuple):
 
 
 def prefer(
-    comparisons: Sequence[AnswerPair],
+    pairs: Sequence[AnswerPair],
     judge: Judge,
     cache_path: Path,
     on_progress: Progress | None = None,
@@ -76,7 +76,7 @@ def prefer(
     """Judge pairs of answers.
 
     Args:
-        comparisons: The pairs, n of them.
+        pairs: What is judged, n of them.
         judge: Who judges.
         cache_path: The sqlite file with the replies of chat models.
         on_progress: Told (done, total, numbers); see `asking.ask_all`.
@@ -87,14 +87,14 @@ def prefer(
     Raises:
         UserError: See `asking.ask_all`, `templates`, `replay` and `reward_model`.
     """
-    by_name: dict[str, Callable[[Sequence[AnswerPair], Setting], Judged]] = {
+    by_name: dict[str, Callable[[Sequence[AnswerPair], Any, Setting], Judged]] = {
         "openai": _prefer_by_chat,
         "mock": _prefer_by_chat,
         "replay": _prefer_by_replay,
         "reward_model": _prefer_by_reward,
     }
-    setting = Setting(judge, cache_path, on_progress, hardware, spent=spent, on_spent=on_spent)
-    judged = by_name[judge.name](comparisons, setting)
+    setting = Setting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent)
+    judged = by_name[judge.name](pairs, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | comparison_facts(judged.verdicts) | judged.facts)
 
 
@@ -121,14 +121,14 @@ def grade(
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Called after each request that may have been paid for.
     """
-    by_name: dict[str, Callable[[Sequence[Grading], Setting], Judged]] = {
+    by_name: dict[str, Callable[[Sequence[Grading], Any, Setting], Judged]] = {
         "openai": _grade_by_chat,
         "mock": _grade_by_chat,
         "replay": _grade_by_replay,
         "reward_model": _grade_by_reward,
     }
-    setting = Setting(judge, cache_path, on_progress, hardware, prompts, spent, on_spent)
-    judged = by_name[judge.name](gradings, setting)
+    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent)
+    judged = by_name[judge.name](gradings, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | judged.facts)
 
 
@@ -153,11 +153,11 @@ def _contradict(one: Verdict, other: Verdict) -> bool:
     return one.value is not None and other.value is not None and (one.value - DRAW) * (other.value - DRAW) < 0
 
 
-def orders(comparison: AnswerPair, both: bool) -> tuple[str, ...]:
+def orders(pair: AnswerPair, both: bool) -> tuple[str, ...]:
     """Return the orders to show a pair in: both, or one that a hash of the prompt decides."""
     if both:
         return (REFERENCE_FIRST, MODEL_FIRST)
-    [draw] = uniform([comparison.prompt_id], 0, "judge order")
+    [draw] = uniform([pair.prompt_id], 0, "judge order")
     return (REFERENCE_FIRST,) if draw < 0.5 else (MODEL_FIRST,)
 
 
@@ -166,54 +166,61 @@ def _counts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------- chat models
-def _prefer_by_chat(comparisons: Sequence[AnswerPair], setting: Setting) -> Judged:
-    judge = setting.judge
+def _prefer_by_chat(pairs: Sequence[AnswerPair], judge: ChatJudge, setting: Setting) -> Judged:
     template = load_comparison_template(judge.parser, Path(judge.template) if judge.template else None)
     prompted = [
-        Prompted(comparison.prompt_id, 1, order, comparison_messages(comparison, order, template))
-        for comparison in comparisons
-        for order in orders(comparison, judge.both_orders)
+        Prompted(pair.prompt_id, 1, order, comparison_messages(pair, order, template))
+        for pair in pairs
+        for order in orders(pair, judge.both_orders)
     ]
-    return _chat(prompted, setting, judge.parser)
+    return _chat(prompted, judge, setting, judge.parser)
 
 
-def _grade_by_chat(gradings: Sequence[Grading], setting: Setting) -> Judged:
+def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: Setting) -> Judged:
     templates = load_grading_templates(setting.prompts)
     prompted = [
         Prompted(grading.prompt_id, grading.turn, "", grading_messages(grading, templates)) for grading in gradings
     ]
-    return _chat(prompted, setting, mock.RATING)
+    return _chat(prompted, judge, setting, mock.RATING)
 
 
-def _chat(prompted: Sequence[Prompted], setting: Setting, parser: str) -> Judged:
-    judge = setting.judge
+def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, parser: str) -> Judged:
     with ReplyCache(setting.cache_path) as cache:
-        answered = asyncio.run(_ask(prompted, setting, cache, parser))
+        answered = asyncio.run(_ask(prompted, judge, setting, cache, parser))
     verdicts = [
         _verdict(request, reply, judge, parser) for request, reply in zip(prompted, answered.replies, strict=True)
     ]
     return Judged(verdicts, answered.facts)
 
 
-async def _ask(prompted: Sequence[Prompted], setting: Setting, cache: ReplyCache, parser: str) -> Answered:
-    judge = setting.judge
-    top_logprobs = judge.top_logprobs if parser == "logprobs" else None
+class ChatModel(NamedTuple):
+    """Who answers, and how many log-probs of first tokens it is asked for; None for none."""
 
-    async def ask(backend: ChatBackend) -> Answered:
+    backend: AbstractAsyncContextManager[ChatBackend]
+    top_logprobs: int | None
+
+
+async def _ask(
+    prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, cache: ReplyCache, parser: str
+) -> Answered:
+    by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": _openai, "mock": _mock}
+    model = by_name[judge.name](judge, parser)
+    async with model.backend as backend:
         return await ask_all(
             [request.messages for request in prompted],
             judge,
             backend,
             cache,
             setting.on_progress,
-            top_logprobs=top_logprobs,
+            top_logprobs=model.top_logprobs,
             spent=setting.spent,
             on_spent=setting.on_spent,
         )
 
-    if judge.name == "mock":
-        return await ask(mock.MockChat(parser))
-    async with OpenAIChat(
+
+def _openai(judge: OpenAIJudge, parser: str) -> ChatModel:
+    top_logprobs = judge.top_logprobs if parser == "logprobs" else None
+    backend = OpenAIChat(
         judge.model,
         base_url=judge.base_url,
         api_key_env=judge.api_key_env,
@@ -223,11 +230,15 @@ async def _ask(prompted: Sequence[Prompted], setting: Setting, cache: ReplyCache
         temperature=judge.temperature,
         seed=judge.seed,
         top_logprobs=top_logprobs,
-    ) as backend:
-        return await ask(backend)
+    )
+    return ChatModel(backend, top_logprobs)
 
 
-def _verdict(request: Prompted, reply: Reply, judge: Judge, parser: str) -> Verdict:
+def _mock(judge: MockJudge, parser: str) -> ChatModel:
+    return ChatModel(nullcontext(mock.MockChat(parser)), mock.TOP_LOGPROBS if parser == "logprobs" else None)
+
+
+def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> Verdict:
     parsed = parse_grading(reply) if parser == mock.RATING else parse_comparison(reply, parser)
     value, reason = _mirrored(parsed) if request.order == MODEL_FIRST else parsed
     return Verdict(
@@ -250,21 +261,21 @@ def _mirrored(parsed: Parsed) -> Parsed:
 
 
 # --------------------------------------------------------------------------------------------------------- other judges
-def _prefer_by_replay(comparisons: Sequence[AnswerPair], setting: Setting) -> Judged:
-    return Judged(replay.prefer(comparisons, setting.judge.path), {})
+def _prefer_by_replay(pairs: Sequence[AnswerPair], judge: ReplayJudge, setting: Setting) -> Judged:
+    return Judged(replay.prefer(pairs, judge), {})
 
 
-def _grade_by_replay(gradings: Sequence[Grading], setting: Setting) -> Judged:
-    return Judged(replay.grade(gradings, setting.judge.path, setting.judge.model), {})
+def _grade_by_replay(gradings: Sequence[Grading], judge: ReplayJudge, setting: Setting) -> Judged:
+    return Judged(replay.grade(gradings, judge), {})
 
 
-def _prefer_by_reward(comparisons: Sequence[AnswerPair], setting: Setting) -> Judged:
+def _prefer_by_reward(pairs: Sequence[AnswerPair], judge: RewardModelJudge, setting: Setting) -> Judged:
     from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
 
-    return Judged(reward_model.prefer(comparisons, setting.judge, setting.hardware, setting.on_progress), {})
+    return Judged(reward_model.prefer(pairs, judge, setting.hardware, setting.on_progress), {})
 
 
-def _grade_by_reward(gradings: Sequence[Grading], setting: Setting) -> Judged:
+def _grade_by_reward(gradings: Sequence[Grading], judge: RewardModelJudge, setting: Setting) -> Judged:
     from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
 
-    return Judged(reward_model.grade(gradings, setting.judge, setting.hardware, setting.on_progress), {})
+    return Judged(reward_model.grade(gradings, judge, setting.hardware, setting.on_progress), {})

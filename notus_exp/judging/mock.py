@@ -11,6 +11,8 @@ from notus_exp.judging.spending import CHARACTERS_PER_TOKEN
 
 SNAPSHOT = "mock"
 RATING = "rating"
+TOP_LOGPROBS = 5
+"""In the keys of its replies with log-probs; it gives those of the two tokens alone."""
 DRAWS = 0.1
 """Share of draws, where the parser knows them."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from notus_exp.config.schema import ReplayJudge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
@@ -17,24 +18,24 @@ QUESTIONS = "question.jsonl"
 Row = dict[str, Any]
 
 
-def prefer(comparisons: Sequence[AnswerPair], path: str | None) -> list[Verdict]:
-    """Look up comparisons in an AlpacaEval annotations.json, by instruction, output_2 and, where it has one, output_1.
+def prefer(pairs: Sequence[AnswerPair], judge: ReplayJudge) -> list[Verdict]:
+    """Look up pairs in an AlpacaEval annotations.json, by instruction, output_2 and, where it has one, output_1.
 
     Preference 1 = output_1 wins, 2 = output_2 wins, 0 or 1.5 = a draw, null = failed.
 
     Args:
-        comparisons: What is looked up.
-        path: The file, a JSON list.
+        pairs: What is looked up.
+        judge: Its file, a JSON list.
 
     Raises:
-        UserError: No path, no such file, a malformed one, or one with two verdicts on the same outputs.
+        UserError: No such file, a malformed one, or one with two verdicts on the same outputs.
     """
-    file = _file(path)
+    file = _file(judge)
     rows = _indexed(file, _json_list(file), lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
-    return [_stored_preference(comparison, rows) for comparison in comparisons]
+    return [_stored_preference(pair, rows) for pair in pairs]
 
 
-def grade(gradings: Sequence[Grading], path: str | None, model: str) -> list[Verdict]:
+def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
     """Look up the ratings of one model in a judgment file of FastChat's layout, by question and turn.
 
     The file names questions by number. Beside it or in the folder above, where FastChat has it, question.jsonl tells
@@ -43,13 +44,12 @@ def grade(gradings: Sequence[Grading], path: str | None, model: str) -> list[Ver
 
     Args:
         gradings: What is looked up.
-        path: The file, a JSON object a line.
-        model: Whose judgments are read: a value of the column `model`.
+        judge: Its file, a JSON object a line, and the model whose judgments are read: a value of the column `model`.
 
     Raises:
-        UserError: No path, no such file, a malformed one, no judgment of the model, or two of the same turn.
+        UserError: No such file, a malformed one, no judgment of the model, or two of the same turn.
     """
-    file = _file(path)
+    file, model = _file(judge), judge.model
     rows = list(_json_lines(file))
     models = {str(row.get("model")) for row in rows}
     if model not in models:
@@ -62,15 +62,14 @@ def grade(gradings: Sequence[Grading], path: str | None, model: str) -> list[Ver
     ]
 
 
-def _stored_preference(comparison: AnswerPair, rows: dict[Hashable, Row]) -> Verdict:
-    _, instruction, reference, model = comparison
+def _stored_preference(pair: AnswerPair, rows: dict[Hashable, Row]) -> Verdict:
+    _, instruction, reference, model = pair
     row = rows.get((instruction, reference, model)) or rows.get((instruction, None, model))
     if row is None:
-        return _verdict(comparison.prompt_id, 1, None, "no stored verdict on these outputs")
+        return _verdict(pair.prompt_id, 1, None, "no stored verdict on these outputs")
     value = _between(1.5 if row.get("preference") == 0 else row.get("preference"), 1, 2)
-    return _verdict(
-        comparison.prompt_id, 1, value, "" if value else f"the stored preference is {row.get('preference')}", row
-    )
+    reason = "" if value else f"the stored preference is {row.get('preference')}"
+    return _verdict(pair.prompt_id, 1, value, reason, row)
 
 
 def _stored_rating(grading: Grading, question: str, rows: dict[Hashable, Row]) -> Verdict:
@@ -97,12 +96,10 @@ def _between(value: Any, least: float, most: float) -> float | None:
     return float(value) if inside else None
 
 
-def _file(path: str | None) -> Path:
-    if path is None:
-        raise UserError("judge=replay needs judge.path", "give the file of stored verdicts: judge.path=FILE")
-    file = Path(path)
+def _file(judge: ReplayJudge) -> Path:
+    file = Path(judge.path)
     if not file.is_file():
-        raise UserError(f"judge.path={path} is no file", "give AlpacaEval's annotations.json or MT-Bench's .jsonl")
+        raise UserError(f"judge.path={file} is no file", "give AlpacaEval's annotations.json or MT-Bench's .jsonl")
     return file
 
 

@@ -13,7 +13,7 @@ from scipy.special import expit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from notus_exp.chat.messages import Messages
-from notus_exp.config.schema import Hardware, Judge
+from notus_exp.config.schema import Hardware, RewardModelJudge
 from notus_exp.errors import UserError
 from notus_exp.judging.verdicts import AnswerPair, Grading, Progress, Verdict
 from notus_exp.models.pretrained import pick_device
@@ -35,9 +35,9 @@ class _Loaded(NamedTuple):
 
 
 def prefer(
-    comparisons: Sequence[AnswerPair], judge: Judge, hardware: Hardware | None, on_progress: Progress | None
+    pairs: Sequence[AnswerPair], judge: RewardModelJudge, hardware: Hardware | None, on_progress: Progress | None
 ) -> list[Verdict]:
-    """Return one verdict a comparison, without an order.
+    """Return one verdict a pair, without an order.
 
         preference = 1 + sigmoid(r(model) - r(reference))
 
@@ -45,7 +45,7 @@ def prefer(
     that rewards are trained with. `raw` holds both scores as JSON.
 
     Args:
-        comparisons: The pairs; an answer that occurs several times is scored once.
+        pairs: What is judged; an answer that occurs several times is scored once.
         judge: model (a folder or hub id), revision, max_length.
         hardware: Device and batch size; None for the CPU and one conversation at a time.
         on_progress: Told (conversations scored, of how many).
@@ -53,17 +53,17 @@ def prefer(
     Raises:
         UserError: The model cannot be loaded, or is no reward model.
     """
-    chats = [(_chat(c.instruction, c.reference), _chat(c.instruction, c.model)) for c in comparisons]
+    chats = [_chat(pair.instruction, answer) for pair in pairs for answer in (pair.reference, pair.model)]
     loaded = _load(judge, hardware)
-    scores = _score_all([chat for pair in chats for chat in pair], loaded, judge, hardware, on_progress)
+    scores = _score_all(chats, loaded, judge, hardware, on_progress)
     return [
-        _preference(comparison.prompt_id, reference, model, loaded.snapshot)
-        for comparison, reference, model in zip(comparisons, scores[::2], scores[1::2], strict=True)
+        _preference(pair.prompt_id, reference, model, loaded.snapshot)
+        for pair, reference, model in zip(pairs, scores[::2], scores[1::2], strict=True)
     ]
 
 
 def grade(
-    gradings: Sequence[Grading], judge: Judge, hardware: Hardware | None, on_progress: Progress | None
+    gradings: Sequence[Grading], judge: RewardModelJudge, hardware: Hardware | None, on_progress: Progress | None
 ) -> list[Verdict]:
     """Return the score of each conversation up to the rated turn, on the reward model's own scale; see `prefer`."""
     chats = [_chat(*(text for turn in zip(g.questions, g.answers, strict=True) for text in turn)) for g in gradings]
@@ -90,7 +90,7 @@ def _chat(*texts: str) -> Messages:
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def _load(judge: Judge, hardware: Hardware | None) -> _Loaded:
+def _load(judge: RewardModelJudge, hardware: Hardware | None) -> _Loaded:
     place = judge.model if not Path(judge.model).is_dir() else str(Path(judge.model))
     options = {"revision": judge.revision, "trust_remote_code": False}
     try:
@@ -121,7 +121,11 @@ def _load(judge: Judge, hardware: Hardware | None) -> _Loaded:
 
 
 def _score_all(
-    chats: Sequence[Messages], loaded: _Loaded, judge: Judge, hardware: Hardware | None, on_progress: Progress | None
+    chats: Sequence[Messages],
+    loaded: _Loaded,
+    judge: RewardModelJudge,
+    hardware: Hardware | None,
+    on_progress: Progress | None,
 ) -> list[Score]:
     """Return the score of each conversation; equal ones are scored once, and like lengths together."""
     encoded = [tuple(_token_ids(chat, loaded.tokenizer)) for chat in chats]

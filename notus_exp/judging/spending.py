@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from notus_exp.chat.messages import Messages
-from notus_exp.config.schema import Judge
-from notus_exp.errors import UserError
+from notus_exp.config.schema import ChatJudge
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text, roughly: for the estimate alone."""
@@ -24,14 +23,14 @@ class Forecast(NamedTuple):
     cost: float | None
 
 
-def cost_of(judge: Judge, prompt_tokens: int, completion_tokens: int) -> float | None:
+def cost_of(judge: ChatJudge, prompt_tokens: int, completion_tokens: int) -> float | None:
     """Return what so many tokens cost in USD; None where the config has no prices."""
     if judge.input_price is None or judge.output_price is None:
         return None
     return (prompt_tokens * judge.input_price + completion_tokens * judge.output_price) / PER_PRICE
 
 
-def forecast(judge: Judge, requests: Iterable[Messages]) -> Forecast:
+def forecast(judge: ChatJudge, requests: Iterable[Messages]) -> Forecast:
     """Estimate what requests will use: a token for four characters read, `max_tokens` written by each."""
     lengths = [sum(len(message["content"]) for message in messages) for messages in requests]
     read = sum(-(-length // CHARACTERS_PER_TOKEN) for length in lengths)
@@ -47,29 +46,16 @@ class Spending:
     endpoint charges for an answer that was lost on its way, before a repetition succeeded, is not in here.
 
     Args:
-        judge: Prices and budget.
+        judge: Prices and budget, as `judge_checks.check_judge` lets them pass.
         before: USD of the budget that are spent already.
 
     Attributes:
         prompt_tokens: Tokens read by requests that told them.
         completion_tokens: Tokens written by them.
         unknown: Requests that may have cost something and did not tell how many tokens.
-
-    Raises:
-        UserError: A budget without prices, or one price without the other.
     """
 
-    def __init__(self, judge: Judge, before: float = 0.0) -> None:
-        if judge.budget is not None and (judge.input_price is None or judge.output_price is None):
-            raise UserError(
-                f"judge.budget={judge.budget:g} needs prices to be kept",
-                "set judge.input_price and judge.output_price (USD per million tokens), or judge.budget=null",
-            )
-        if (judge.input_price is None) != (judge.output_price is None):
-            raise UserError(
-                f"judge.input_price={judge.input_price} and judge.output_price={judge.output_price}: one is missing",
-                "set both (0 for what is free), or neither",
-            )
+    def __init__(self, judge: ChatJudge, before: float = 0.0) -> None:
         self._judge, self._before = judge, before
         self._reserved = 0.0
         self._pending = 0

@@ -127,18 +127,18 @@ def load_grading_templates(path: Path | None = None) -> GradingTemplates:
     return GradingTemplates("", {key: _checked(path, named, *wanted) for key, wanted in FASTCHAT_NAMES.items()})
 
 
-def comparison_messages(comparison: AnswerPair, order: str, template: ComparisonTemplate) -> Messages:
+def comparison_messages(pair: AnswerPair, order: str, template: ComparisonTemplate) -> Messages:
     """Return the request that shows both answers in an order.
 
     Args:
-        comparison: The two answers.
+        pair: The two answers.
         order: `REFERENCE_FIRST` or `MODEL_FIRST`.
         template: How they are shown.
     """
-    answers = {REFERENCE_FIRST: comparison.reference, MODEL_FIRST: comparison.model}
+    answers = {REFERENCE_FIRST: pair.reference, MODEL_FIRST: pair.model}
     first = answers.pop(order)
     [second] = answers.values()
-    text = _compiled(template.source).render(instruction=comparison.instruction, first=first, second=second)
+    text = _compiled(template.source).render(instruction=pair.instruction, first=first, second=second)
     return [{"role": "user", "content": text}]
 
 

@@ -62,10 +62,10 @@ class Verdict(NamedTuple):
     """A judge's verdict on one request.
 
     Attributes:
-        prompt_id: Of the comparison or grading.
-        turn: Turn that was rated, from 1; 1 for a comparison.
+        prompt_id: Of the pair or grading.
+        turn: Turn that was rated, from 1; 1 for a pair.
         order: `REFERENCE_FIRST`, `MODEL_FIRST`, or "" where there was none.
-        value: Of a comparison the preference in [1, 2], 2 = the model wins, whatever the order shown; of a grading
+        value: Of a pair the preference in [1, 2], 2 = the model wins, whatever the order shown; of a grading
             the rating; None where the verdict failed.
         reason: Why it failed, "" where it did not.
         raw: What the judge said.

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import GENERATION_SCHEMAS, Generation, Hardware, Judge, Stage
+from notus_exp.config.schema import GENERATION_SCHEMAS, JUDGE_SCHEMAS, Generation, Hardware, Judge, Stage
 from notus_exp.disk.artifacts import ArtifactStore, Manifest, write_json
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS
@@ -76,7 +76,7 @@ class Job:
             hardware=from_json(Hardware, content["hardware"]),
             sources=content["sources"],
             generation=from_json(GENERATION_SCHEMAS[content["generation"]["name"]], content["generation"]),
-            judge=from_json(Judge, content["judge"]),
+            judge=from_json(JUDGE_SCHEMAS[content["judge"]["name"]], content["judge"]),
             ledger=Path(content["ledger"]),
         )
 

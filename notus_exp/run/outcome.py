@@ -76,5 +76,5 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
     configuration.check_choices(config, choices)
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
-    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, judge=config.judge.name)
+    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0)
     return config, choices

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from notus_exp.config.schema import Config, Launch, Stage
+from notus_exp.config.schema import Config, Launch, OpenAIJudge, Stage
 from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER
@@ -112,11 +112,12 @@ class Run:
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
         judge = self.config.judge
+        if not isinstance(judge, OpenAIJudge) or judge.base_url is not None or judge.offline:
+            return
         missing = any(
             node.stage is Stage.judgments and self.store.find(node.stage.name, node.key) is None for node in self.nodes
         )
-        hosted = judge.name == "openai" and judge.base_url is None and not judge.offline
-        if missing and hosted and not os.environ.get(judge.api_key_env):
+        if missing and not os.environ.get(judge.api_key_env):
             raise UserError(
                 f"judge=openai needs a key, and the environment variable {judge.api_key_env} is not set",
                 "set it, name another with judge.api_key_env, or give an endpoint of your own with judge.base_url",

@@ -10,6 +10,7 @@ from notus_exp.config.schema import Config, EndpointGeneration, FileData, Stage
 from notus_exp.disk.artifacts import make_key
 from notus_exp.evaluation.catalogue import CATALOGUE, answering, judged
 from notus_exp.evaluation.description import EvaluationSpec
+from notus_exp.run import old_keys
 from notus_exp.stages.settings import (
     BaseModelSettings,
     BenchmarksSettings,
@@ -21,6 +22,7 @@ from notus_exp.stages.settings import (
     PairsSettings,
     PolicySettings,
     ReferenceSettings,
+    keyed,
     to_json,
 )
 
@@ -55,13 +57,6 @@ STAGES = {
     Stage.judgments: StageInfo("notus_exp.evaluation.judgments", 1, True, False, JudgmentsSettings),
     Stage.evaluation: StageInfo("notus_exp.evaluation.measuring", 3, False, False, EvaluationSettings),
 }
-JUDGE_MEANS = frozenset(
-    [
-        *("base_url", "api_key_env", "template", "path", "concurrency", "requests_per_minute", "timeout"),
-        *("max_retries", "max_failure_rate", "offline", "input_price", "output_price", "budget"),
-    ]
-)
-"""Settings of a judge that move no verdict: how it is reached and paid, and files, which have digests."""
 VERSIONED = ("torch", "transformers", "trl")
 
 
@@ -221,9 +216,7 @@ def _benchmarks(config: Config, sources: Sources, system: str | None, precision:
 
 def _judgments(name: str, config: Config, sources: Sources) -> list[Row]:
     """Return the judgments of the base model's and of the policy's answers to one evaluation."""
-    judge = {key: value for key, value in to_json(config.judge).items() if key not in JUDGE_MEANS}
-    if config.judge.name == "reward_model":
-        judge = {key: value for key, value in judge.items() if key not in ("model", "revision")}  # its digest stands
+    judge = keyed(config.judge) | old_keys.JUDGE.get(config.judge.name, {})
     digests = {key: value for key, value in sources.evaluation_digests.items() if key.split(".")[0] in (name, "judge")}
     settings = JudgmentsSettings(name, judge, digests)
     return [

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from notus_exp.config.schema import Config, Stage
+from notus_exp.config.schema import ChatJudge, Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore, Manifest, write_json
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
@@ -40,6 +40,8 @@ class RunRecord:
     def __init__(self, config: Config, choices: dict[str, str], run: str, folder: Path, store: ArtifactStore) -> None:
         self._store = store
         self._path = folder / RUN_JSON
+        judge = config.judge
+        self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
         self._attempt: dict[str, Any] = {"started": _now(), "finished": None, "status": "running", "error": None}
         self._attempt |= {"made": [], "device_seconds": 0.0}
@@ -148,9 +150,8 @@ class RunRecord:
 
     def _count_judging(self) -> None:
         """Take over what judges cost in all attempts of this run; USD are null where no prices are known."""
-        ledger, judge = Ledger(self._path.with_name(LEDGER)), self._content["config"]["judge"]
-        priced = judge["input_price"] is not None and judge["output_price"] is not None
-        self._content["costs"] |= {"judge_tokens": ledger.tokens, "judge_usd": ledger.usd if priced else None}
+        ledger = Ledger(self._path.with_name(LEDGER))
+        self._content["costs"] |= {"judge_tokens": ledger.tokens, "judge_usd": ledger.usd if self._priced else None}
 
     def _read(self, node: Node, name: str) -> Any:
         path = self._store.path(node.stage.name, node.key) / name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.config.schema import Config, FileData, Judge, Stage
+from notus_exp.config.schema import ChatJudge, Config, FileData, Judge, ReplayJudge, RewardModelJudge, Stage
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -64,15 +64,10 @@ def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str],
                 if place is not None:
                     places[f"{spec.name}.{setting}"] = (f"evaluation.{spec.name}.{setting}", place)
         if judged(config.evaluation):
-            judge = config.judge
-            places |= {
-                f"judge.{setting}": (f"judge.{setting}", getattr(judge, setting))
-                for setting in ("template", "path")
-                if getattr(judge, setting) is not None
-            }
+            places |= {key: (key, place) for key, place in _judge_files(config.judge).items()}
     folders = {f"{spec.name}.{setting}" for spec in chosen(config.evaluation) for setting in spec.folders}
     digests, found = dict[str, str](), dict[str, list[str]]()
-    if places and judged(config.evaluation) and config.judge.name == "reward_model":
+    if places and judged(config.evaluation) and isinstance(config.judge, RewardModelJudge):
         digests["judge.model"] = _reward_model(config.judge, only_shown)
     for name, (key, place) in places.items():
         if name in folders:
@@ -100,13 +95,22 @@ def _check_files(config: Config, files: dict[str, Path]) -> None:
         own = {setting: files[f"{spec.name}.{setting}"] for setting in spec.files if f"{spec.name}.{setting}" in files}
         if own:
             entrance(spec.name).check_files(own)
-    if "judge.template" in files:
+    if isinstance(config.judge, ChatJudge) and "judge.template" in files:
         from notus_exp.judging.templates import load_comparison_template  # Jinja2: not for every plan
 
         load_comparison_template(config.judge.parser, files["judge.template"])
 
 
-def _reward_model(judge: Judge, only_shown: bool) -> str:
+def _judge_files(judge: Judge) -> dict[str, str]:
+    """Return the files that a judge reads, by key."""
+    if isinstance(judge, ReplayJudge):
+        return {"judge.path": judge.path}
+    if isinstance(judge, ChatJudge) and judge.template is not None:
+        return {"judge.template": judge.template}
+    return {}
+
+
+def _reward_model(judge: RewardModelJudge, only_shown: bool) -> str:
     """Return what stands for a reward model in keys: the digest of its folder, or its commit on the hub."""
     folder = Path(judge.model).expanduser()
     if folder.is_dir():

@@ -15,9 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import JUDGE_READS
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import Config, Stage
+from notus_exp.config.schema import ChatJudge, Config, Stage
 from notus_exp.config.study_settings import Study
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
@@ -186,8 +185,8 @@ def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
 
 
 def _check_costs(settings: Study, config: Config) -> None:
-    paid = "input_price" in JUDGE_READS[config.judge.name]
-    if settings.max_cost is not None and judged(config.evaluation) and paid and config.judge.input_price is None:
+    unpriced = isinstance(config.judge, ChatJudge) and config.judge.input_price is None
+    if settings.max_cost is not None and judged(config.evaluation) and unpriced:
         raise UserError(
             f"study.max_cost={settings.max_cost:g} cannot be kept without prices",
             "add judge.input_price=USD and judge.output_price=USD, per million tokens",

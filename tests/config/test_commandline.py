@@ -67,16 +67,13 @@ def test_a_folder_of_plain_options_passes(tmp_path: Path) -> None:
         ("evaluation.verifiable.prompts=3", "evaluation.verifiable is not chosen"),
         ("++evaluation.verifiable.name=verifiable", "choose with 'evaluation="),
         ("dpo.lora.alpha=3", "dpo.lora.r=0 trains all weights"),
-        ("judge.both_orders=true", "judge.both_orders is set, but judge=replay does not read it"),
     ],
 )
 def test_an_override_that_would_do_nothing_is_refused(override: str, words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
-        check_overrides(["seed=1", override], ["preferences"], lora=False, judge="replay")
+        check_overrides(["seed=1", override], ["preferences"], lora=False)
 
 
 def test_overrides_of_what_is_chosen_pass() -> None:
-    check_overrides(
-        ["dpo.lora.alpha=3", "evaluation.preferences.max_prompts=3"], ["preferences"], lora=True, judge="mock"
-    )
-    check_overrides(["dpo.lora.r=0"], [], lora=False, judge="replay")
+    check_overrides(["dpo.lora.alpha=3", "evaluation.preferences.max_prompts=3"], ["preferences"], lora=True)
+    check_overrides(["dpo.lora.r=0"], [], lora=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from notus_exp.config import loading as configuration
@@ -144,6 +146,25 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["~dpo.beta"], "cannot be taken away"),
         (["evaluation=[alpaca_eval]"], "judge.model must be given: evaluation=alpaca_eval needs a judge"),
         (["evaluation=[mt_bench]", "judge=replay"], "judge.path must be given"),
+        (["judge=replay", "judge.path=null"], "judge.path.*not Optional"),
+        (["evaluation=[mt_bench]", "judge=replay", "judge.path=''"], "judge.path must be given"),
+        (
+            ["judge=replay", "judge.path=x", "judge.both_orders=true"],
+            "^judge.both_orders is set, but judge=replay does not read it\n  it reads model, max_failure_rate, path$",
+        ),
+        (
+            ["judge=replay", "judge.path=x", "+judge.temperature=0"],
+            "^judge.temperature is set, but judge=replay does not read it\n  it reads model, max_failure_rate, path$",
+        ),
+        (["judge=reward_model", "++judge.parser=letters"], "judge.parser is set, but judge=reward_model does not read"),
+        (["judge=mock", "judge={top_logprobs: 3}"], "^judge.top_logprobs is set, but judge=mock does not read it"),
+        (["judge=mock", "++judge={path: x}"], "^judge.path is set, but judge=mock does not read it"),
+        (["judge=replay", "judge.temprature=1"], "unknown key 'judge.temprature'.*did you mean 'judge.temperature'"),
+        (["++judge={modle: x}"], "unknown key 'judge.modle'.*did you mean 'judge.model'"),
+        (["data=pairs", "data.skills={}"], "^data.skills is set, but data=pairs does not read it\n  it reads aspects,"),
+        (["data=pairs", "++data.skills={a: 1}"], "^data.skills is set, but data=pairs does not read it"),
+        (["data=rated", "data.rating_noise=0"], "^data.rating_noise is set, but data=rated does not read it"),
+        (["generation.base_url=x"], "generation.base_url is set, but generation=transformers does not read it"),
         (["evaluation=[mt_bench]", "judge.model=x", "judge.budget=3"], "judge.budget=3 cannot be kept without prices"),
         (["generation=openai", *(f"generation.{setting}" for setting in ENDPOINT)], "kl_prompts=16 needs token ids"),
         (["generation=openai"], "generation.base_url must be given"),
@@ -179,9 +200,23 @@ def test_a_groups_name_is_its_option() -> None:
         configuration.check_choices(config, {"selection": "average"})
 
 
-def test_known_keys_cover_every_kind_of_data() -> None:
+def test_known_keys_cover_every_option_of_a_group() -> None:
     keys = configuration.known_keys()
     assert {"dpo.lora.r", "data.path", "data.skills", "data.prompt_column", "seed"} <= set(keys)
+    assert {"generation.base_url", "judge.path", "judge.max_length", "judge.budget", "judge.base_url"} <= set(keys)
+
+
+def test_an_overlay_that_sets_what_the_chosen_option_does_not_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\njudge: {temperature: 1}\n", encoding="utf-8")
+    path = f"hydra.searchpath=[file://{tmp_path}]"
+    assert composed(path, "experiment=mine", "judge=mock").judge == replace(composed("judge=mock").judge, temperature=1)
+    with pytest.raises(ConfigCompositionException) as error:
+        composed(path, "experiment=mine", "judge=replay", "judge.path=x")
+    assert str(configuration.explain(error.value)) == (
+        "experiment/mine does not fit the other choices: judge.temperature is set, but judge=replay does not read it"
+        "\n  it reads model, max_failure_rate, path"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--help"]])

@@ -22,7 +22,7 @@ from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.judge import prefer
 from notus_exp.judging.templates import comparison_messages, load_comparison_template
 from support.fault_server import FAULTS, SNAPSHOT, FaultServer, token
-from support.judges import judge, pair
+from support.judges import openai_judge, pair
 from support.places import ROOT
 
 KEY = "sk-top-secret-0123456789"
@@ -44,7 +44,7 @@ def key(monkeypatch):
 
 
 def at(server, **changes):
-    return judge(**({"name": "openai", "base_url": server.url} | changes))
+    return openai_judge(**({"base_url": server.url} | changes))
 
 
 def chat(server, **changes):
@@ -364,9 +364,9 @@ SCRIPT = """
     import sys
     sys.path.insert(0, "tests")
     from pathlib import Path
-    from support.judges import judge, pair
+    from support.judges import openai_judge, pair
     from notus_exp.judging.judge import prefer
-    prefer([pair(n) for n in range(60)], judge(name="openai", base_url=sys.argv[1], concurrency=4), Path(sys.argv[2]))
+    prefer([pair(n) for n in range(60)], openai_judge(base_url=sys.argv[1], concurrency=4), Path(sys.argv[2]))
 """
 
 

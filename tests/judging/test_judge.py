@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import Judge
-from notus_exp.disk.hashing import prompt_id
+from notus_exp.config.schema import JUDGE_SCHEMAS
+from notus_exp.disk.hashing import digest, prompt_id
 from notus_exp.errors import UserError
+from notus_exp.judging.cache import ReplyCache
 from notus_exp.judging.judge import comparison_facts, grade, orders, prefer
+from notus_exp.judging.templates import comparison_messages, load_comparison_template
 from notus_exp.judging.verdicts import VERDICTS_SCHEMA, AnswerPair, Verdict
-from support.judges import DEFAULTS, grading, judge, pair
+from support.judges import grading, mock_judge, pair, replay_judge
 from support.places import REPLAY, ROOT
 
 needs_data = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
@@ -34,8 +36,8 @@ def both(first, second, prompt="p"):
 @pytest.mark.parametrize("parser", ["ranking", "logprobs", "letters"])
 def test_the_mock_judge_is_read_by_every_parser_and_always_says_the_same(tmp_path, parser):
     pairs = [pair(number) for number in range(200)]
-    one = prefer(pairs, judge(parser=parser), tmp_path / "a.sqlite")
-    other = prefer(pairs, judge(parser=parser), tmp_path / "b.sqlite")
+    one = prefer(pairs, mock_judge(parser=parser), tmp_path / "a.sqlite")
+    other = prefer(pairs, mock_judge(parser=parser), tmp_path / "b.sqlite")
     assert one == other
     assert (one.facts["verdicts"], one.facts["failed"]) == (400, 0)
     wins = sum(v.value > 1.5 for v in one.verdicts)
@@ -45,7 +47,7 @@ def test_the_mock_judge_is_read_by_every_parser_and_always_says_the_same(tmp_pat
 
 
 def test_comparing_and_rating_start_from_what_was_spent_and_tell_what_they_spend(tmp_path):
-    settings = judge(input_price=3.0, output_price=9.0, budget=2.0)
+    settings = mock_judge(input_price=3.0, output_price=9.0, budget=2.0)
     for number, (judging, what) in enumerate(((prefer, pair(1)), (grade, grading(1)))):
         told = []
         judged = judging([what], settings, tmp_path / f"{number}.sqlite", on_spent=lambda *n, told=told: told.append(n))
@@ -59,34 +61,44 @@ def test_the_mocks_replies_to_one_parser_are_not_read_by_another(tmp_path):
     template = tmp_path / "pair.j2"
     template.write_text("{{ instruction }} {{ first }} {{ second }}")
     for parser in ("ranking", "letters"):
-        judged = prefer([pair(1)], judge(parser=parser, template=str(template)), tmp_path / "a.sqlite")
+        judged = prefer([pair(1)], mock_judge(parser=parser, template=str(template)), tmp_path / "a.sqlite")
         assert (judged.facts["failed"], judged.facts["from_cache"]) == (0, 0)
+
+
+def test_the_mocks_replies_with_log_probs_keep_their_keys(tmp_path):
+    prefer([pair(1)], mock_judge(parser="logprobs"), tmp_path / "a.sqlite")
+    template = load_comparison_template("logprobs")
+    messages = [comparison_messages(pair(1), order, template) for order in orders(pair(1), True)]
+    decoding = [0.0, 16, None, 5]
+    keys = {digest(["mock", "judge", None, decoding, one, "logprobs"]) for one in messages}
+    with ReplyCache(tmp_path / "a.sqlite") as cache:
+        assert set(cache.get_many(keys)) == keys
 
 
 def test_the_mock_judge_rates_with_every_rating(tmp_path):
     gradings = [grading(number, turn) for number in range(100) for turn in (1, 2)]
-    judged = grade(gradings, judge(), tmp_path / "a.sqlite")
+    judged = grade(gradings, mock_judge(), tmp_path / "a.sqlite")
     assert [(v.prompt_id, v.turn, v.order) for v in judged.verdicts] == [(g.prompt_id, g.turn, "") for g in gradings]
     assert {v.value for v in judged.verdicts} == set(range(1, 11))
     assert judged.facts["failed"] == 0
-    again = grade(gradings, judge(offline=True), tmp_path / "a.sqlite")
+    again = grade(gradings, mock_judge(offline=True), tmp_path / "a.sqlite")
     assert again.verdicts == judged.verdicts
     assert again.facts["from_cache"] == 200
 
 
 def test_costs_of_verdicts_add_up_to_what_is_spent(tmp_path):
-    judged = prefer([pair(n) for n in range(5)], judge(input_price=3.0, output_price=9.0), tmp_path / "a.sqlite")
+    judged = prefer([pair(n) for n in range(5)], mock_judge(input_price=3.0, output_price=9.0), tmp_path / "a.sqlite")
     assert sum(v.cost for v in judged.verdicts) == pytest.approx(judged.facts["cost"])
     assert judged.facts["cost"] == pytest.approx(
         (judged.facts["prompt_tokens"] * 3 + judged.facts["completion_tokens"] * 9) / 1e6
     )
-    assert prefer([pair(0)], judge(), tmp_path / "a.sqlite").verdicts[0].cost is None
+    assert prefer([pair(0)], mock_judge(), tmp_path / "a.sqlite").verdicts[0].cost is None
 
 
 def test_verdicts_fit_their_schema(tmp_path):
     import polars as pl
 
-    judged = prefer([pair(1)], judge(), tmp_path / "a.sqlite")
+    judged = prefer([pair(1)], mock_judge(), tmp_path / "a.sqlite")
     table = pl.DataFrame(judged.verdicts, schema=VERDICTS_SCHEMA, orient="row")
     assert table["order"].to_list() == ["reference_first", "model_first"]
     assert list(VERDICTS_SCHEMA) == list(Verdict._fields)
@@ -125,7 +137,7 @@ def test_without_a_winner_nobody_is_preferred():
 # -------------------------------------------------------------------------------------------------------------- replay
 def stored(path, *rows):
     path.write_text(json.dumps(list(rows)))
-    return judge(name="replay", path=str(path))
+    return replay_judge(path)
 
 
 def row(number, preference, **changes):
@@ -168,13 +180,13 @@ def test_a_malformed_annotations_file_says_what_is_wrong(tmp_path, text, message
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        prefer([pair(1)], judge(name="replay", path=str(path)), tmp_path / "unused")
+        prefer([pair(1)], replay_judge(path), tmp_path / "unused")
 
 
-@pytest.mark.parametrize(("path", "message"), [(None, "needs judge.path"), ("absent.json", "is no file")])
-def test_replay_without_a_file_is_an_error(tmp_path, path, message):
-    with pytest.raises(UserError, match=message):
-        prefer([pair(1)], judge(name="replay", path=path), tmp_path / "unused")
+@pytest.mark.parametrize("path", ["", "absent.json"])
+def test_replay_without_a_file_is_an_error(tmp_path, path):
+    with pytest.raises(UserError, match="is no file"):
+        prefer([pair(1)], replay_judge(path), tmp_path / "unused")
 
 
 def judgments(folder, *rows, questions=True):
@@ -183,7 +195,7 @@ def judgments(folder, *rows, questions=True):
         known = [{"question_id": 80 + n, "turns": [f"Question {n}.1?", f"Question {n}.2?"]} for n in range(1, 4)]
         (folder / "question.jsonl").write_text("".join(json.dumps(question) + "\n" for question in known))
     (folder / "single.jsonl").write_text("".join(json.dumps(judgment) + "\n" for judgment in rows))
-    return judge(name="replay", model="mine", path=str(folder / "single.jsonl"))
+    return replay_judge(folder / "single.jsonl", model="mine")
 
 
 def rated(number, turn, score, model="mine"):
@@ -224,7 +236,7 @@ def test_the_published_alpaca_eval_verdicts_are_replayed():
     path = REPLAY / "alpaca_eval/notus-7b-v1.annotations.json"
     rows = json.loads(path.read_text(encoding="utf-8"))
     pairs = [AnswerPair(prompt_id(r["instruction"]), r["instruction"], r["output_1"], r["output_2"]) for r in rows]
-    judged = prefer(pairs, judge(name="replay", path=str(path)), Path("unused"))
+    judged = prefer(pairs, replay_judge(path), Path("unused"))
     # as expected.json has them: 735 wins, 69 losses, 1 failure
     assert Counter(v.value for v in judged.verdicts) == {2.0: 735, 1.0: 69, None: 1}
     assert (judged.facts["verdicts"], judged.facts["failed"]) == (805, 1)
@@ -241,7 +253,7 @@ def test_the_published_mt_bench_judgments_are_replayed_and_the_double_judged_mod
         for q in questions
         for turn in (1, 2)
     ]
-    settings = judge(name="replay", path=str(folder / "alvarobartt_single.jsonl"), model="mistral-orpo-mix")
+    settings = replay_judge(folder / "alvarobartt_single.jsonl", model="mistral-orpo-mix")
     judged = grade(gradings, settings, Path("unused"))
     stored = {
         (r["question_id"], r["turn"]): r["score"]
@@ -259,15 +271,16 @@ def test_the_published_mt_bench_judgments_are_replayed_and_the_double_judged_mod
 @pytest.mark.parametrize("path", sorted((ROOT / "conf/judge").glob("*.yaml")), ids=lambda path: path.stem)
 def test_each_option_sets_every_key_to_an_allowed_value(path):
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    names = {field.name for field in dataclasses.fields(Judge)}
-    assert set(values) == names == set(DEFAULTS)
+    schema = JUDGE_SCHEMAS[path.stem]
+    assert values.pop("defaults") == [f"/{path.stem}_judge_schema@_here_", "_self_"]
+    assert set(values) == {field.name for field in dataclasses.fields(schema)}
     assert values["name"] == path.stem
     chosen = {name: "x" if value == "???" else value for name, value in values.items()}
-    check(Judge(**chosen), "judge.")
+    check(schema(**chosen), "judge.")
 
 
 def test_there_is_an_option_for_each_judge():
-    assert {path.stem for path in (ROOT / "conf/judge").glob("*.yaml")} == {"openai", "reward_model", "replay", "mock"}
+    assert {path.stem for path in (ROOT / "conf/judge").glob("*.yaml")} == set(JUDGE_SCHEMAS)
 
 
 def test_comparing_imports_no_torch():

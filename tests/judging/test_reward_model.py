@@ -10,7 +10,7 @@ from notus_exp.errors import UserError
 from notus_exp.judging.judge import grade, prefer
 from notus_exp.judging.verdicts import AnswerPair
 from notus_exp.models.pretrained import load_tokenizer
-from support.judges import grading, judge, pair
+from support.judges import grading, pair, reward_judge
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,6 @@ def save(folder, tokenizer_folder, outputs, pad=True):
     return folder
 
 
-def reward(folder, **changes):
-    return judge(name="reward_model", model=str(folder), both_orders=False, **changes)
-
-
 def score_alone(folder, tokenizer, *texts):
     """The model's output for one conversation, without padding, by hand."""
     model = LlamaForSequenceClassification.from_pretrained(folder).eval()
@@ -57,7 +53,7 @@ def test_a_preference_is_one_plus_the_bradley_terry_probability(reward_folder, t
         for i, p in enumerate(map(pair, range(5)))
     ]
     hardware = dataclasses.replace(cpu, scoring_batch_size=size)
-    judged = prefer(pairs, reward(reward_folder), tmp_path / "unused", hardware=hardware)
+    judged = prefer(pairs, reward_judge(reward_folder), tmp_path / "unused", hardware=hardware)
     for p, verdict in zip(pairs, judged.verdicts, strict=True):
         model = score_alone(reward_folder, tiny_tokenizer, p.instruction, p.model)
         reference = score_alone(reward_folder, tiny_tokenizer, p.instruction, p.reference)
@@ -70,21 +66,21 @@ def test_a_preference_is_one_plus_the_bradley_terry_probability(reward_folder, t
 
 def test_swapping_the_answers_mirrors_the_preference(reward_folder, tmp_path):
     one, two = pair(1), AnswerPair(pair(1).prompt_id, "Question 1?", "model 1", "reference 1")
-    first, second = prefer([one, two], reward(reward_folder), tmp_path).verdicts
+    first, second = prefer([one, two], reward_judge(reward_folder), tmp_path).verdicts
     assert first.value + second.value == pytest.approx(3)
     same = AnswerPair("0" * 16, "Question 1?", "model 1", "model 1")
-    assert prefer([same], reward(reward_folder), tmp_path).verdicts[0].value == 1.5
+    assert prefer([same], reward_judge(reward_folder), tmp_path).verdicts[0].value == 1.5
 
 
 def test_each_answer_is_scored_once(reward_folder, tmp_path):
     shown = []
     one = pair(1)
-    prefer([one, one, one], reward(reward_folder), tmp_path, lambda done, total: shown.append((done, total)))
+    prefer([one, one, one], reward_judge(reward_folder), tmp_path, lambda done, total: shown.append((done, total)))
     assert shown == [(1, 2), (2, 2)]
 
 
 def test_a_grading_is_the_score_of_the_whole_conversation(reward_folder, tiny_tokenizer, tmp_path):
-    judged = grade([grading(1), grading(1, 2)], reward(reward_folder), tmp_path)
+    judged = grade([grading(1), grading(1, 2)], reward_judge(reward_folder), tmp_path)
     expected = [
         score_alone(reward_folder, tiny_tokenizer, "Question 1.1?", "answer 1.1"),
         score_alone(reward_folder, tiny_tokenizer, "Question 1.1?", "answer 1.1", "Question 1.2?", "answer 1.2"),
@@ -95,7 +91,7 @@ def test_a_grading_is_the_score_of_the_whole_conversation(reward_folder, tiny_to
 
 def test_a_conversation_that_is_too_long_gets_no_verdict(reward_folder, tmp_path):
     long = AnswerPair("0" * 16, "Question?", "short", "long " * 200)
-    [verdict] = prefer([long], reward(reward_folder, max_length=100), tmp_path).verdicts
+    [verdict] = prefer([long], reward_judge(reward_folder, max_length=100), tmp_path).verdicts
     assert verdict.value is None
     assert verdict.reason.startswith("model: ")
     assert "judge.max_length=100" in verdict.reason
@@ -105,18 +101,18 @@ def test_a_conversation_that_is_too_long_gets_no_verdict(reward_folder, tmp_path
 def test_a_model_without_a_pad_token_scores_one_by_one(tiny_model_folder, reward_folder, tmp_path, cpu):
     folder = save(tmp_path / "no_pad", tiny_model_folder, outputs=1, pad=False)
     pairs = [pair(1), pair(22)]
-    with_pad = prefer(pairs, reward(reward_folder), tmp_path, hardware=cpu)
-    without = prefer(pairs, reward(folder), tmp_path, hardware=dataclasses.replace(cpu, scoring_batch_size=8))
+    with_pad = prefer(pairs, reward_judge(reward_folder), tmp_path, hardware=cpu)
+    without = prefer(pairs, reward_judge(folder), tmp_path, hardware=dataclasses.replace(cpu, scoring_batch_size=8))
     assert [v.value for v in without.verdicts] == pytest.approx([v.value for v in with_pad.verdicts], abs=1e-6)
 
 
 def test_what_is_no_reward_model_is_refused(tiny_model_folder, tmp_path):
     with pytest.raises(UserError, match=r"is no reward model: it lacks the weights .*score"):
-        prefer([pair(1)], reward(tiny_model_folder), tmp_path)
+        prefer([pair(1)], reward_judge(tiny_model_folder), tmp_path)
     with pytest.raises(UserError, match="has 3 outputs"):
-        prefer([pair(1)], reward(save(tmp_path / "three", tiny_model_folder, outputs=3)), tmp_path)
+        prefer([pair(1)], reward_judge(save(tmp_path / "three", tiny_model_folder, outputs=3)), tmp_path)
     with pytest.raises(UserError, match="cannot be loaded"):
-        prefer([pair(1)], reward(tmp_path / "absent"), tmp_path)
+        prefer([pair(1)], reward_judge(tmp_path / "absent"), tmp_path)
 
 
 def test_pickled_weights_are_refused(reward_folder, tmp_path):
@@ -127,4 +123,4 @@ def test_pickled_weights_are_refused(reward_folder, tmp_path):
             (folder / path.name).write_bytes(path.read_bytes())
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
-        prefer([pair(1)], reward(folder), tmp_path)
+        prefer([pair(1)], reward_judge(folder), tmp_path)

@@ -1,12 +1,11 @@
 """Judges and pairs for the tests of judging."""
 
-from notus_exp.config.schema import Judge
+from notus_exp.config.schema import MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.judging.verdicts import AnswerPair, Grading
 
-DEFAULTS = {
-    "name": "mock",
-    "model": "judge",
+JUDGE = {"model": "judge", "max_failure_rate": 0.05}
+CHAT = JUDGE | {
     "snapshot": None,
     "parser": "ranking",
     "template": None,
@@ -14,26 +13,37 @@ DEFAULTS = {
     "temperature": 0.0,
     "max_tokens": 16,
     "seed": None,
-    "top_logprobs": 5,
-    "max_failure_rate": 0.05,
-    "base_url": None,
-    "api_key_env": "NOTUS_TEST_KEY",
     "concurrency": 8,
     "requests_per_minute": None,
-    "timeout": 5.0,
-    "max_retries": 6,
     "offline": False,
     "input_price": None,
     "output_price": None,
     "budget": None,
-    "path": None,
-    "revision": "main",
-    "max_length": 512,
+}
+ENDPOINT = {
+    "top_logprobs": 5,
+    "base_url": None,
+    "api_key_env": "NOTUS_TEST_KEY",
+    "timeout": 5.0,
+    "max_retries": 6,
 }
 
 
-def judge(**changes):
-    return Judge(**(DEFAULTS | changes))
+def mock_judge(**changes):
+    return MockJudge(**({"name": "mock"} | CHAT | changes))
+
+
+def openai_judge(**changes):
+    return OpenAIJudge(**({"name": "openai"} | CHAT | ENDPOINT | changes))
+
+
+def replay_judge(path, **changes):
+    return ReplayJudge(**({"name": "replay", "path": str(path)} | JUDGE | changes))
+
+
+def reward_judge(folder, **changes):
+    given = {"name": "reward_model", "revision": "main", "max_length": 512} | JUDGE | {"model": str(folder)}
+    return RewardModelJudge(**(given | changes))
 
 
 def pair(number):
