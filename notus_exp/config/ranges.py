@@ -9,6 +9,9 @@ from typing import Any
 
 from notus_exp.errors import UserError, did_you_mean
 
+ALWAYS = object()
+"""Says of a setting that it has been there from the beginning."""
+
 
 def bounded(
     *,
@@ -17,38 +20,58 @@ def bounded(
     most: float | None = None,
     below: float | None = None,
     in_key: bool = True,
+    since: Any = ALWAYS,
 ) -> Any:
     """A dataclass field whose number, or each number of whose list, must lie in a range (`check` enforces it).
 
-    `in_key` is that of `unbounded`.
+    `in_key` and `since` are those of `unbounded`.
     """
-    return field(metadata={"above": above, "least": least, "most": most, "below": below, **_mark(in_key)})
+    return field(metadata={"above": above, "least": least, "most": most, "below": below, **_marks(in_key, since)})
 
 
-def one_of(*options: str, in_key: bool = True) -> Any:
+def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS) -> Any:
     """A dataclass field whose string, or each string of whose list, must be one of the options.
 
-    `in_key` is that of `unbounded`.
+    `in_key` and `since` are those of `unbounded`.
     """
-    return field(metadata={"options": options, **_mark(in_key)})
+    return field(metadata={"options": options, **_marks(in_key, since)})
 
 
-def unbounded(*, in_key: bool = True) -> Any:
+def unbounded(*, in_key: bool = True, since: Any = ALWAYS, unless: str | None = None, **given: Any) -> Any:
     """A dataclass field of any value.
 
-    `in_key=False` leaves the setting out of the key of its group, because it moves no result (how something is
-    reached, run or paid) or because a digest or a setting of its own stands for it.
+    Args:
+        in_key: False leaves the setting out of the key of its group, because it moves no result (how something is
+            reached, run or paid) or because a digest or a setting of its own stands for it.
+        since: Of a setting that came later: the value under which results are as they were without it. While it holds
+            this value it is left out of keys, so that what users made before is still found.
+        unless: Name of a setting beside it which, where it is given, stands for this one.
+        given: `default` or `default_factory` of the field.
     """
-    return field(metadata=_mark(in_key))
+    return field(metadata={**_marks(in_key, since), **({"unless": unless} if unless else {})}, **given)
 
 
-def enters_key(spec: Field[Any]) -> bool:
-    """Say whether a setting is part of the key of its group."""
-    return bool(spec.metadata.get("in_key", True))
+def enters_key(spec: Field[Any], owner: Any) -> bool:
+    """Say whether a setting is part of the key of its group.
+
+    Args:
+        spec: The field.
+        owner: The dataclass that has it, with its values.
+    """
+    if not spec.metadata.get("in_key", True):
+        return False
+    if "since" in spec.metadata and getattr(owner, spec.name) == spec.metadata["since"]:
+        return False
+    return not ("unless" in spec.metadata and getattr(owner, spec.metadata["unless"]))
 
 
-def _mark(in_key: bool) -> dict[str, bool]:
-    return {} if in_key else {"in_key": False}
+def left_out_as(spec: Field[Any]) -> Any:
+    """Return the value of a setting that is not in the content of a key: that of `since`, else None."""
+    return spec.metadata.get("since")
+
+
+def _marks(in_key: bool, since: Any) -> dict[str, Any]:
+    return ({} if in_key else {"in_key": False}) | ({} if since is ALWAYS else {"since": since})
 
 
 def check(node: Any, path: str = "") -> None:

@@ -52,10 +52,10 @@ class Data:
 class FileData(Data):
     """Feedback read from local files or from a dataset on the hub: exactly one of `path` and `hub_id`."""
 
-    path: Optional[str]
-    hub_id: Optional[str]
-    hub_split: str
-    revision: str
+    path: Optional[str] = unbounded(in_key=False)  # a digest of the files stands for it, and the commit for `revision`
+    hub_id: Optional[str] = unbounded(unless="path")
+    hub_split: str = unbounded(unless="path")
+    revision: str = unbounded(in_key=False)
 
 
 @dataclass
@@ -141,7 +141,7 @@ class Rejected:
 class Contamination:
     """Prompts that overlap with benchmark prompts."""
 
-    files: list[str]
+    files: list[str] = unbounded(in_key=False)  # their digests stand for them
     field: Optional[str]
     ngram: int = bounded(least=1)
     max_overlap: float = bounded(least=0, most=1)
@@ -179,12 +179,12 @@ class Split:
 class Model:
     """The base model, which is also the reference."""
 
-    name: str
+    name: str = unbounded(in_key=False)  # the evaluation's own setting: its files say it
     kind: str = one_of("gguf_wheel", "hub", "local", "tiny_random")
     hub_id: Optional[str]
-    revision: str
-    path: Optional[str]
-    system_prompt: Optional[str]
+    revision: str = unbounded(in_key=False)  # a digest stands for the weights, wherever they are
+    path: Optional[str] = unbounded(in_key=False)
+    system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
 
 
 @dataclass
@@ -228,18 +228,18 @@ class DPO:
 class Hardware:
     """How a recipe is run: never part of what it computes."""
 
-    name: str
-    device: Device
-    micro_batch_size: int = bounded(least=1)
-    scoring_batch_size: int = bounded(least=1)
-    generation_batch_size: int = bounded(least=1)
-    attention: str = one_of(*ATTENTION)
-    activation_checkpointing: bool
-    precisions: list[Precision]
-    launch: Launch
-    processes: int = bounded(least=1)
-    zero_stage: Optional[int] = bounded(least=0, most=3)
-    offload: bool
+    name: str = unbounded(in_key=False)
+    device: Device = unbounded(in_key=False)
+    micro_batch_size: int = bounded(least=1, in_key=False)
+    scoring_batch_size: int = bounded(least=1, in_key=False)
+    generation_batch_size: int = bounded(least=1, in_key=False)
+    attention: str = one_of(*ATTENTION, in_key=False)
+    activation_checkpointing: bool = unbounded(in_key=False)
+    precisions: list[Precision] = unbounded(in_key=False)
+    launch: Launch = unbounded(in_key=False)
+    processes: int = bounded(least=1, in_key=False)
+    zero_stage: Optional[int] = bounded(least=0, most=3, in_key=False)
+    offload: bool = unbounded(in_key=False)
 
 
 # ---------------------------------------------------------------------------------------------------------- evaluation
@@ -277,10 +277,10 @@ class Answering:
 class AlpacaEvalEvaluation(Answering):
     """Answers against reference answers, judged in both orders."""
 
-    prompts: str
+    prompts: str = unbounded(in_key=False)
     max_prompts: Optional[int] = bounded(least=2)
-    difficulty: Optional[str]
-    leaderboard: Optional[str]
+    difficulty: Optional[str] = unbounded(in_key=False)
+    leaderboard: Optional[str] = unbounded(in_key=False)
     resamples: int = bounded(least=100)
 
 
@@ -288,9 +288,9 @@ class AlpacaEvalEvaluation(Answering):
 class MTBenchEvaluation(Answering):
     """Two turns, each graded by a judge."""
 
-    questions: str
-    references: Optional[str]
-    judge_prompts: Optional[str]
+    questions: str = unbounded(in_key=False)
+    references: Optional[str] = unbounded(in_key=False)
+    judge_prompts: Optional[str] = unbounded(in_key=False)
     max_prompts: Optional[int] = bounded(least=2)
     temperatures: dict[str, float] = bounded(least=0)
 
@@ -299,7 +299,7 @@ class MTBenchEvaluation(Answering):
 class IFEvalEvaluation(Answering):
     """Instructions that IFEval's own checkers verify."""
 
-    prompts: str
+    prompts: str = unbounded(in_key=False)
     max_prompts: Optional[int] = bounded(least=2)
     exclude: list[int]
 
@@ -310,7 +310,7 @@ class LMEvalEvaluation:
 
     name: str
     tasks: list[str]
-    include_path: Optional[str]
+    include_path: Optional[str] = unbounded(in_key=False)
     num_fewshot: Optional[int] = bounded(least=0)
     limit: Optional[int] = bounded(least=1)
     chat_template: bool
@@ -336,20 +336,20 @@ class Evaluation:
 class Generation:
     """Who answers the prompts: the models themselves in this run's process."""
 
-    name: str
+    name: str = unbounded(in_key=False)
 
 
 @dataclass
 class EndpointGeneration(Generation):
     """An OpenAI-compatible endpoint that serves base model and policy."""
 
-    base_url: str
-    api_key_env: str
+    base_url: str = unbounded(in_key=False)
+    api_key_env: str = unbounded(in_key=False)
     base_model: str
     policy_model: str
-    concurrency: int = bounded(least=1)
-    timeout: float = bounded(above=0)
-    max_retries: int = bounded(least=0)
+    concurrency: int = bounded(least=1, in_key=False)
+    timeout: float = bounded(above=0, in_key=False)
+    max_retries: int = bounded(least=0, in_key=False)
 
 
 @dataclass
@@ -424,13 +424,13 @@ class RewardModelJudge(Judge):
 class Tracking:
     """Where metrics are sent while a run goes on; never part of what it computes."""
 
-    name: str = one_of("wandb", "none")
-    project: str
-    entity: Optional[str]
-    group: Optional[str]
-    tags: list[str]
-    mode: str = one_of("auto", "online", "offline")
-    artifacts: list[str] = one_of("pairs", "model")
+    name: str = one_of("wandb", "none", in_key=False)
+    project: str = unbounded(in_key=False)
+    entity: Optional[str] = unbounded(in_key=False)
+    group: Optional[str] = unbounded(in_key=False)
+    tags: list[str] = unbounded(in_key=False)
+    mode: str = one_of("auto", "online", "offline", in_key=False)
+    artifacts: list[str] = one_of("pairs", "model", in_key=False)
 
 
 @dataclass
@@ -438,8 +438,8 @@ class Config:
     """The whole configuration of one run."""
 
     seed: int = bounded(least=0, most=2**32 - 1)
-    until: Stage
-    output_dir: str
+    until: Stage = unbounded(in_key=False)
+    output_dir: str = unbounded(in_key=False)
     split: Split
     evaluation_split: EvaluationSplit
     data: Data
@@ -453,7 +453,7 @@ class Config:
     generation: Generation
     judge: Judge
     tracking: Tracking
-    study: Study
+    study: Study = unbounded(in_key=False)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 

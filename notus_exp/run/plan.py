@@ -6,9 +6,9 @@ import importlib.metadata
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from notus_exp.config.schema import Config, EndpointGeneration, FileData, Stage
+from notus_exp.config.schema import Config, EndpointGeneration, Stage
 from notus_exp.disk.artifacts import make_key
-from notus_exp.evaluation.catalogue import CATALOGUE, answering, judged
+from notus_exp.evaluation.catalogue import answering, judged
 from notus_exp.evaluation.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.stages.settings import (
@@ -23,7 +23,6 @@ from notus_exp.stages.settings import (
     PolicySettings,
     ReferenceSettings,
     keyed,
-    to_json,
 )
 
 
@@ -112,7 +111,7 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
     base = {"base_model": "base_model"}
     system, precision = config.model.system_prompt, config.dpo.precision.name
     rows: list[Row] = [
-        ("feedback", Stage.feedback, FeedbackSettings(_without_place(config), sources.data_digest), {}),
+        ("feedback", Stage.feedback, FeedbackSettings(keyed(config.data), sources.data_digest), {}),
         ("pairs", Stage.pairs, _pairs_settings(config, sources), {"feedback": "feedback"}),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
@@ -238,15 +237,6 @@ def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings
     )
 
 
-def _without_place(config: Config) -> dict[str, Any]:
-    """Return the data group without what the digest stands for: a file's place, or a hub's branch."""
-    data: dict[str, Any] = to_json(config.data)
-    if isinstance(config.data, FileData):
-        dropped = ("path", "hub_id", "hub_split", "revision") if config.data.path else ("path", "revision")
-        return {key: value for key, value in data.items() if key not in dropped}
-    return data
-
-
 def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
     return PairsSettings(
         aspects=config.data.aspects,
@@ -262,18 +252,7 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
 
 def _node(name: str, stage: Stage, settings: Any, inputs: dict[str, Node]) -> Node:
     info = STAGES[stage]
-    content = to_json(settings)
-    if stage is Stage.pairs:
-        content["filters"]["contamination"].pop("files")  # their digests stand for them
-    if stage is Stage.evaluation:
-        for spec in CATALOGUE.values():
-            for place in spec.files:
-                (content[spec.name] or {}).pop(place, None)
-    if stage is Stage.benchmarks:
-        content["lm_eval"].pop("include_path")
-    if stage is Stage.base_model:
-        for place in ("name", "path", "revision", "system_prompt"):
-            content["model"].pop(place)  # the digest stands for where it is; the system turn enters where it is used
+    content = keyed(settings)
     versions = {lib: importlib.metadata.version(lib) for lib in VERSIONED} if info.worker else {}
     keys = {use: node.key for use, node in sorted(inputs.items())}
     key = make_key(stage.name, info.version, content, keys, versions)

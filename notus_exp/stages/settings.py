@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
-from notus_exp.config.ranges import enters_key
+from notus_exp.config.ranges import enters_key, left_out_as
 from notus_exp.config.schema import (
     DPO,
     Evaluation,
@@ -150,20 +150,20 @@ T = TypeVar("T")
 
 def to_json(value: Any) -> Any:
     """Return a dataclass as plain JSON: enum members by name."""
-    return _plain(value, lambda _: True)
+    return _plain(value, lambda spec, owner: True)
 
 
 def keyed(value: Any) -> Any:
-    """Return what of a dataclass enters a key, as plain JSON: `to_json` without the fields that are `in_key=False`.
+    """Return what of a dataclass enters a key, as plain JSON: `to_json` without the fields that are marked to stay out.
 
-    Dataclasses within it leave theirs out too; see `ranges.unbounded`.
+    Dataclasses within it leave theirs out too; see `ranges.unbounded` for the marks.
     """
     return _plain(value, enters_key)
 
 
-def _plain(value: Any, wanted: Callable[[Field[Any]], bool]) -> Any:
+def _plain(value: Any, wanted: Callable[[Field[Any], Any], bool]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {spec.name: _plain(getattr(value, spec.name), wanted) for spec in fields(value) if wanted(spec)}
+        return {spec.name: _plain(getattr(value, spec.name), wanted) for spec in fields(value) if wanted(spec, value)}
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, dict):
@@ -174,9 +174,17 @@ def _plain(value: Any, wanted: Callable[[Field[Any]], bool]) -> Any:
 
 
 def from_json(kind: type[T], content: dict[str, Any]) -> T:
-    """Return the dataclass that `to_json` turned into `content`; a key left out becomes null, or an empty list."""
+    """Return the dataclass that `to_json` or `keyed` turned into `content`.
+
+    A setting left out becomes what its mark `since` says, else null, or an empty list.
+    """
     hints = get_type_hints(kind)
-    return kind(**{name: _revive(hint, content.get(name)) for name, hint in hints.items()})
+    return kind(**{spec.name: _value(spec, hints[spec.name], content) for spec in fields(kind)})  # type: ignore[arg-type]
+
+
+def _value(spec: Field[Any], hint: Any, content: dict[str, Any]) -> Any:
+    left_out = left_out_as(spec) if spec.name not in content else None
+    return left_out if left_out is not None else _revive(hint, content.get(spec.name))
 
 
 def _revive(hint: Any, value: Any) -> Any:
