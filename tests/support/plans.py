@@ -1,0 +1,29 @@
+"""Plans without anything on the disk: sources whose digests are words."""
+
+from __future__ import annotations
+
+from notus_exp.config.schema import Config, FileData
+from notus_exp.evaluation.catalogue import chosen, judged
+from notus_exp.run.plan import Sources
+
+
+def fixed_sources(config: Config) -> Sources:
+    """Return sources whose digests are words: what a run reads does not matter here."""
+    files = {
+        f"{spec.name}.{setting}": f"{spec.name}-{setting}"
+        for spec in chosen(config.evaluation)
+        for setting in spec.files
+        if getattr(getattr(config.evaluation, spec.name), setting) is not None
+    }
+    if judged(config.evaluation):
+        files |= {
+            f"judge.{name}": f"judge-{name}" for name in ("template", "path") if getattr(config.judge, name, None)
+        }
+        files |= {"judge.model": "judge-model"} if config.judge.name == "reward_model" else {}
+    return Sources(
+        "data-digest" if isinstance(config.data, FileData) else None,
+        ["contamination"] * len(config.filters.contamination.files),
+        None if config.model.kind == "tiny_random" else "model-digest",
+        files,
+        {},
+    )
