@@ -17,6 +17,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import schema
 from notus_exp.config.dpo_checks import check_dpo
+from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.ranges import check
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
@@ -138,7 +139,7 @@ def check_together(config: schema.Config) -> None:
     """
     _check_curation(config)
     check_dpo(config.dpo)
-    _check_hardware(config)
+    check_hardware(config.hardware, config.dpo)
     if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
         raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
     if isinstance(config.data, schema.Simulated):
@@ -188,28 +189,6 @@ def _check_curation(config: schema.Config) -> None:
     limits = config.filters
     if limits.max_chars is not None and limits.max_chars < limits.min_chars:
         raise UserError(f"filters.max_chars={limits.max_chars} is below filters.min_chars={limits.min_chars}")
-
-
-def _check_hardware(config: schema.Config) -> None:
-    hardware, dpo = config.hardware, config.dpo
-    if dpo.precision not in hardware.precisions:
-        raise UserError(
-            f"dpo.precision={dpo.precision.name} is not available on hardware={hardware.name}",
-            f"it computes in {', '.join(p.name for p in hardware.precisions)}",
-        )
-    if hardware.zero_stage is not None and hardware.launch is not schema.Launch.accelerate:
-        raise UserError(f"hardware.zero_stage={hardware.zero_stage} needs hardware.launch=accelerate")
-    if hardware.offload and hardware.zero_stage is None:
-        raise UserError("hardware.offload=true does nothing without DeepSpeed", "set hardware.zero_stage too")
-    if hardware.processes > 1 and hardware.launch is not schema.Launch.accelerate:
-        raise UserError(f"hardware.processes={hardware.processes} needs hardware.launch=accelerate")
-    per_pass = min(hardware.micro_batch_size, dpo.global_batch_size) * hardware.processes
-    if dpo.global_batch_size % per_pass:
-        raise UserError(
-            f"dpo.global_batch_size={dpo.global_batch_size} does not divide by hardware.micro_batch_size="
-            f"{hardware.micro_batch_size} x hardware.processes={hardware.processes}",
-            "change one of them: the global batch is part of the recipe, the others are not",
-        )
 
 
 def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from notus_exp.config.batches import plan_batches
 from notus_exp.config.schema import Config, Launch, OpenAIJudge, Stage
 from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
@@ -63,12 +64,11 @@ class Run:
             rows.append(display.StageRow(node.name, state, manifest.seconds if manifest else None, path))
         out.print(display.stages_table(rows))
         hardware, dpo = self.config.hardware, self.config.dpo
-        micro = min(hardware.micro_batch_size, dpo.global_batch_size)
-        accumulation = dpo.global_batch_size // (micro * hardware.processes)
+        batches = plan_batches(dpo, hardware)
         out.print(
             f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "
-            f"global batch {dpo.global_batch_size} = {micro} pairs x {accumulation} accumulation x "
-            f"{hardware.processes} processes",
+            f"global batch {dpo.global_batch_size} = {batches.micro} pairs x {batches.accumulation} accumulation x "
+            f"{batches.processes} processes",
             highlight=False,
             soft_wrap=True,
         )

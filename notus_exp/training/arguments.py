@@ -9,24 +9,14 @@ from typing import Any, NamedTuple
 from peft import LoraConfig
 from trl import DPOConfig
 
+from notus_exp.config.batches import plan_batches
 from notus_exp.config.schema import DPO, Hardware, Lora
 from notus_exp.errors import UserError
-
-BATCH_LOSSES = frozenset({"aot", "aot_unpaired"})
-"""Losses that sort the pairs of one forward pass, so that its size is part of the loss."""
 
 # transformers renamed the option and warns about the old name; its older versions know only that.
 _CHECKPOINTING = next(
     name for name in ("activation_checkpointing", "gradient_checkpointing") if name in DPOConfig.__dataclass_fields__
 )
-
-
-class BatchPlan(NamedTuple):
-    """How a global batch is spread: `micro` pairs x `accumulation` passes x `processes`."""
-
-    micro: int
-    accumulation: int
-    processes: int
 
 
 class StepPlan(NamedTuple):
@@ -35,40 +25,6 @@ class StepPlan(NamedTuple):
     total: int
     per_epoch: int
     warmup: int
-
-
-def plan_batches(dpo: DPO, hardware: Hardware) -> BatchPlan:
-    """Spread a global batch over processes and forward passes.
-
-    A micro-batch larger than a process's share becomes that share.
-
-    Raises:
-        UserError: The global batch does not divide by the processes, or a process's share by the micro-batch; or a
-            loss sorts the pairs of a whole batch and the batch is spread over several passes.
-    """
-    batch, processes = dpo.global_batch_size, hardware.processes
-    if batch % processes:
-        raise UserError(
-            f"dpo.global_batch_size={batch} does not divide by hardware.processes={processes}",
-            "change hardware.processes; the global batch belongs to the recipe",
-        )
-    share = batch // processes
-    micro = min(hardware.micro_batch_size, share)
-    if share % micro:
-        raise UserError(
-            f"dpo.global_batch_size={batch} over hardware.processes={processes} is {share} pairs each, which do not "
-            f"divide by hardware.micro_batch_size={hardware.micro_batch_size}",
-            f"set hardware.micro_batch_size={_divisor_below(share, micro)}",
-        )
-    plan = BatchPlan(micro, share // micro, processes)
-    sorting = sorted(BATCH_LOSSES.intersection(dpo.loss_type))
-    if sorting and micro != batch:
-        raise UserError(
-            f"dpo.loss_type={sorting[0]} sorts the pairs of a whole batch, but dpo.global_batch_size={batch} is spread "
-            f"over passes of {micro} pairs: the result would depend on the hardware",
-            f"set hardware.micro_batch_size={batch} and hardware.processes=1, or lower dpo.global_batch_size",
-        )
-    return plan
 
 
 def plan_steps(dpo: DPO, pairs: int) -> StepPlan:
@@ -186,7 +142,3 @@ def lora_config(lora: Lora) -> LoraConfig | None:
         target_modules=list(lora.target_modules),
         task_type="CAUSAL_LM",
     )
-
-
-def _divisor_below(share: int, micro: int) -> int:
-    return next(size for size in range(micro, 0, -1) if share % size == 0)

@@ -3,13 +3,11 @@
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.schema import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
 from notus_exp.errors import UserError
-from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_batches, plan_steps
+from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
 from support.recipes import LORA, machine, recipe
 
 
@@ -79,34 +77,6 @@ def test_trl_takes_the_arguments_as_they_are(tmp_path):
 def test_without_validation_pairs_or_evaluations_nothing_is_evaluated():
     assert arguments(recipe(), validation_pairs=0)["eval_strategy"] == "no"
     assert arguments(recipe(evaluations=0))["eval_strategy"] == "no"
-
-
-# -------------------------------------------------------------------------------------------------------------- batches
-@given(st.integers(1, 16), st.integers(1, 8), st.integers(1, 64))
-def test_a_plan_multiplies_to_the_global_batch(processes, per_process, micro):
-    batch = processes * per_process
-    try:
-        plan = plan_batches(recipe(global_batch_size=batch), machine(processes=processes, micro_batch_size=micro))
-    except UserError:
-        assert per_process % micro
-        assert micro < per_process
-    else:
-        assert plan.micro * plan.accumulation * plan.processes == batch
-        assert plan.micro <= micro
-
-
-def test_a_batch_that_does_not_divide_is_an_error_that_names_both():
-    with pytest.raises(UserError, match=r"dpo\.global_batch_size=10.*hardware\.micro_batch_size=4") as caught:
-        plan_batches(recipe(global_batch_size=10), machine(micro_batch_size=4))
-    assert caught.value.hint == "set hardware.micro_batch_size=2"
-    with pytest.raises(UserError, match=r"dpo\.global_batch_size=10.*hardware\.processes=4"):
-        plan_batches(recipe(global_batch_size=10), machine(processes=4))
-
-
-def test_a_loss_that_sorts_a_batch_must_see_all_of_it():
-    assert plan_batches(recipe(loss_type=["aot"], global_batch_size=4), machine(micro_batch_size=8)).accumulation == 1
-    with pytest.raises(UserError, match="aot sorts"):
-        plan_batches(recipe(loss_type=["aot"], global_batch_size=8), machine(micro_batch_size=4))
 
 
 # ---------------------------------------------------------------------------------------------------------------- steps
