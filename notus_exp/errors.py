@@ -26,6 +26,25 @@ class UserError(Exception):
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
 
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of an error's text that has words in it, or its type's name where there is none.
+
+    Never raises, whatever a library's error makes of being turned into text.
+    """
+    try:
+        text = str(error)
+    except Exception:  # an error may fail at telling what it is about
+        text = ""
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if line), "" if isinstance(error, str) else type(error).__name__)
+
+
+def named_line(error: BaseException) -> str:
+    """Return an error that nobody expected in one line: its type and the first line of its text, if it has one."""
+    name, line = type(error).__name__, first_line(error)
+    return line if line == name else f"{name}: {line}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"did you mean 'x'?"`` for the nearest known word, else the list of known ones where it is short."""
     known = sorted(known)

@@ -170,7 +170,7 @@ class OpenAIChat:
                 f"set {self._api_key_env} to a key that may use the model {self._parameters['model']!r}",
             )
         key = self._client.api_key
-        said = _first_line(error.response.text if key == NO_KEY else error.response.text.replace(key, "***"))
+        said = _on_one_line(error.response.text if key == NO_KEY else error.response.text.replace(key, "***"))
         if status == HTTPStatus.NOT_FOUND:
             return UserError(
                 f"{where} has no model {self._parameters['model']!r}, or no such address: {said}",
@@ -268,5 +268,5 @@ def _key(variable: str, base_url: str | None) -> str:
     return key or NO_KEY
 
 
-def _first_line(text: str) -> str:
+def _on_one_line(text: str) -> str:
     return " ".join(text.split())[:SHOWN_CHARACTERS]

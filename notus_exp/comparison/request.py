@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.disk.outputs import NOT_STARTED, outputs, read_run, runs_of
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, first_line
 
 FINISHED = "finished"
 
@@ -104,7 +104,7 @@ def _failed(folder: Path, by_seed: dict[int, dict[str, Any]], expected: list[int
         run = by_seed.get(seed, {"status": NOT_STARTED})
         if run["status"] == FINISHED:
             continue
-        first = next(iter((run.get("error") or "").splitlines()), "")
+        first = first_line(run.get("error") or "")
         reason = first.replace(str(outputs(folder)), outputs(folder).name)
         found[seed] = (
             reason if run["status"] == "failed" and reason else f"{run['status']}{': ' * bool(reason)}{reason}"

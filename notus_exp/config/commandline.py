@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
@@ -101,7 +101,7 @@ def _check_folder(folder: Path) -> None:
         try:
             content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+            raise UserError(f"{path} cannot be read as YAML: {first_line(error)}") from error
         placed = re.search(r"@package\s+hydra\b", path.read_text(encoding="utf-8"))
         if placed or any(_touches_hydra(word) for word in _words(content)):
             raise UserError(f"{path} sets Hydra's own configuration or names code", f"leave out hydra and {CODE_KEY}")

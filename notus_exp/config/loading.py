@@ -20,7 +20,7 @@ from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.ranges import check
 from notus_exp.config.simulated_checks import check_simulated
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, first_line
 from notus_exp.machine.cuda import cuda_devices
 
 MAX_TAG = 64
@@ -268,7 +268,6 @@ def explain(error: Exception) -> UserError:
                     entry = f"'+{mapping}={{NAME:VALUE}}'" if mapping in DOTTED_MAPPINGS else f"+{mapping}.NAME=VALUE"
                     return UserError(f"unknown entry of {mapping}", f"add one with {entry}")
             return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
-        first = str(cause).splitlines()[0]
-        return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first}")
-    first = text.splitlines()[0] if text else type(error).__name__
+        return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first_line(cause)}")
+    first = first_line(error)
     return UserError(f"{key.group(1)}: {first}" if key and key.group(1) not in first else first)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 FIELDS = ("prompt", "instruction", "question", "text")
 """Where a benchmark's prompt is looked for when no field is named, in this order."""
@@ -43,7 +43,7 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
     try:
         prompts = [text for record in readers[suffix](path) for text in _texts(record, field, path)]
     except (ValueError, RecursionError, pl.exceptions.PolarsError, OSError) as error:
-        message = f"filters.contamination.files: {path} cannot be read: {error}"
+        message = f"filters.contamination.files: {path} cannot be read: {first_line(error)}"
         raise UserError(message, "mend or leave out the file") from error
     if not prompts:
         raise UserError(f"filters.contamination.files: {path} holds no prompt", "leave the file out")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 HUB = re.compile(r"hf://(?P<kind>datasets|spaces|models)/(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/(?P<path>.+)")
 """A file on the hub: hf://datasets/OWNER/NAME@REVISION/PATH, as the hub's own file system writes it."""
@@ -43,9 +43,8 @@ def locate(place: str, key: str) -> Path:
     try:
         return Path(hf_hub_download(repo, found["path"], repo_type=kind, revision=commit))
     except Exception as error:  # each release of the hub's client has its own errors: refused, no such file
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{key}: {place} cannot be downloaded: {first}", f"give a local copy with {key}=FILE"
+            f"{key}: {place} cannot be downloaded: {first_line(error)}", f"give a local copy with {key}=FILE"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, first_line
 from notus_exp.feedback.data_files import FORMATS, file_format
 from notus_exp.feedback.records import Malformed, read_files
 
@@ -83,8 +83,7 @@ def read_csv(path: Path, what: str) -> pl.DataFrame:
     try:
         return pl.read_csv(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as problem:
-        reason = str(problem).strip().splitlines() or [type(problem).__name__]
-        raise UserError(f"{what}: '{path}' is not CSV: {reason[0]}", "write the file again") from problem
+        raise UserError(f"{what}: '{path}' is not CSV: {first_line(problem)}", "write the file again") from problem
 
 
 def one_of(table: pl.DataFrame, names: Sequence[str], path: Path, what: str) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.alpaca_eval.win_rates import points
 from notus_exp.evaluation.published_files import read_csv
 from notus_exp.external.verdict_columns import (
@@ -79,7 +79,7 @@ def read_table(path: Path) -> pl.DataFrame:
         try:
             table = pl.read_parquet(path)
         except pl.exceptions.PolarsError as error:
-            raise UserError(f"verdicts: '{path}' is not parquet: {str(error).splitlines()[0]}") from error
+            raise UserError(f"verdicts: '{path}' is not parquet: {first_line(error)}") from error
     elif path.suffix == ".csv":
         table = read_csv(path, "verdicts")
         check_header(path)

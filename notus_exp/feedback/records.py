@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.feedback.data_files import file_format
 
 BATCH = 1000
@@ -103,9 +103,8 @@ def read_hub(hub_id: str, split: str, commit: str, report: Report) -> Iterator[R
     try:
         dataset = datasets.load_dataset(hub_id, split=split, revision=commit)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as problem:
-        reason = str(problem).strip().splitlines() or [type(problem).__name__]
         raise UserError(
-            f"dataset {hub_id} (data.hub_split={split}, commit {commit}) cannot be loaded: {reason[0]}",
+            f"dataset {hub_id} (data.hub_split={split}, commit {commit}) cannot be loaded: {first_line(problem)}",
             "check data.hub_id and data.hub_split and the network, or read a local copy with data.path=FILE",
         ) from problem
     name = f"{hub_id}/{split}"
@@ -146,8 +145,9 @@ def _items(file: Path) -> Iterator[_Item]:
     try:
         yield from readers[kind](file)
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as problem:
-        reason = str(problem).strip().splitlines() or [type(problem).__name__]
-        raise UserError(f"data.path: '{file}' cannot be read: {reason[0]}", "write the file again") from problem
+        raise UserError(
+            f"data.path: '{file}' cannot be read: {first_line(problem)}", "write the file again"
+        ) from problem
 
 
 def _json_lines(file: Path) -> Iterator[_Item]:

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from notus_exp.chat.messages import Messages
 from notus_exp.config.schema import Hardware, RewardModelJudge
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.judging.verdicts import AnswerPair, Grading, Progress, Verdict
 from notus_exp.models.pretrained import pick_device
 
@@ -101,7 +101,7 @@ def _load(judge: RewardModelJudge, hardware: Hardware | None) -> _Loaded:
         )
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
-            f"judge.model={judge.model} cannot be loaded: {_first_line(error)}",
+            f"judge.model={judge.model} cannot be loaded: {first_line(error)}",
             "give a folder or hub id with safetensors weights and a tokenizer, and judge.revision",
         ) from error
     if loading["missing_keys"]:  # they would be drawn at random, and the scores with them
@@ -162,7 +162,3 @@ def _rewards(batch: Sequence[Sequence[int]], loaded: _Loaded) -> list[float]:
     mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in batch], device=loaded.device)
     rewards: list[float] = loaded.model(input_ids=input_ids, attention_mask=mask).logits[:, 0].double().tolist()
     return rewards
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from notus_exp.disk import files
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.models import pretrained as models
 from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
 from notus_exp.stages.context import Context
@@ -96,7 +96,7 @@ def _from_hub(settings: BaseModelSettings, folder: Path, context: Context) -> st
             ignore_patterns=["*/*", *UNUSED_FILES],  # some repositories keep exports to other formats in folders
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"model.hub_id={name} cannot be downloaded: {str(error).splitlines()[0]}", remedy) from error
+        raise UserError(f"model.hub_id={name} cannot be downloaded: {first_line(error)}", remedy) from error
     source = Path(snapshot)
     for path in _hub_files(source, name):
         _link_or_copy(path.resolve(), folder / path.name)  # the hub's cache holds links to files named by their content
@@ -156,7 +156,7 @@ def _facts(folder: Path) -> dict[str, Any]:
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
-            f"model: not a causal language model that transformers knows: {str(error).splitlines()[0]}",
+            f"model: not a causal language model that transformers knows: {first_line(error)}",
             "models that bring their own code are not loaded; choose one of a built-in architecture",
         ) from error
     return {

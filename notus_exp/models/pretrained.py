@@ -20,9 +20,12 @@ from transformers import (
 
 from notus_exp.config.schema import Device, Hardware
 from notus_exp.disk import files
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+MOST_CHARACTERS = 200
+"""Of what a library says in an error, so much is repeated at most."""
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -109,7 +112,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
-            f"model: no tokenizer can be loaded from {folder.name!r}: {_first_line(error)}",
+            f"model: no tokenizer can be loaded from {folder.name!r}: {first_line(error)[:MOST_CHARACTERS]}",
             "give a folder or hub id with tokenizer.json (or a SentencePiece tokenizer.model)",
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -204,8 +207,9 @@ def load_model(
             local_files_only=True,
         )
     except (OSError, ValueError, ImportError) as error:
+        said = first_line(error)[:MOST_CHARACTERS]
         raise UserError(
-            f"model: {base.name!r} cannot be loaded with hardware.attention={hardware.attention}: {_first_line(error)}",
+            f"model: {base.name!r} cannot be loaded with hardware.attention={hardware.attention}: {said}",
             "a model needs config.json, safetensors weights and an architecture that transformers knows",
         ) from error
     if adapter is not None:
@@ -257,7 +261,3 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -38,7 +38,7 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        print(f"error: {error.strerror or first_line(error)}: {error.filename}", file=sys.stderr)
         return 2
     # here and not above, so that --help answers at once
     from notus_exp.reporting.console import make_console

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides
 from notus_exp.config.schema import Config
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
 
 HIDDEN_GROUPS = ("hydra/", "study")
@@ -48,12 +48,11 @@ def disk_errors(output_dir: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or f"below output_dir={output_dir}"
-        raise UserError(f"{error.strerror or error}: {where}", DISK_HINT) from error
+        raise UserError(f"{error.strerror or first_line(error)}: {where}", DISK_HINT) from error
     except Exception as error:
         # Polars has no error of its own for a full disk.
         if type(error).__module__.startswith("polars") and "IO error" in str(error):
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{reason}: below output_dir={output_dir}", DISK_HINT) from error
+            raise UserError(f"{first_line(error)}: below output_dir={output_dir}", DISK_HINT) from error
         raise
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, named_line
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import Node
 from notus_exp.stages.context import Context
@@ -40,8 +40,7 @@ def main(arguments: list[str]) -> int:
         return 2
     except BaseException as error:
         traceback.print_exc()
-        first = (str(error).splitlines() or [""])[0]
-        write_json(path.with_name(WORKER_ERROR), {"message": f"{type(error).__name__}: {first}", "hint": ""})
+        write_json(path.with_name(WORKER_ERROR), {"message": named_line(error), "hint": ""})
         return 1
     return 0
 

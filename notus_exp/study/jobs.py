@@ -17,6 +17,7 @@ from rich.console import Console
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config
+from notus_exp.errors import named_line
 from notus_exp.run import outcome
 from notus_exp.run.pipeline import Run
 from notus_exp.study import launchers
@@ -104,7 +105,7 @@ def _ended(job: JobReturn) -> Ended:
         outcome: Any = job.return_value
     except Exception as error:  # whatever a run or its launcher died of is one failed run
         traceback.print_exception(error)
-        return Ended("failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+        return Ended("failed", named_line(error))
     if outcome.error:
         return Ended("failed", str(outcome.error))
     return Ended("pruned", outcome.pruned) if outcome.pruned else Ended("finished", None)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from notus_exp.config.schema import Stage
 from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.run.pipeline import Run
 from notus_exp.study.forecast import Forecast, in_words
 from notus_exp.study.jobs import Ended, Jobs
@@ -189,15 +189,14 @@ def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ende
     try:
         return jobs.launch([one.overrides for one in now])
     except Exception as error:
-        lines = str(error).splitlines() or [""]
-        reason = f"the launcher failed: {type(error).__name__}: {lines[0]}"
+        reason = f"the launcher failed: {named_line(error)}"
     while any(_taken(one.run) for one in now):  # it does not wait for the others
         time.sleep(POLL_SECONDS)
     records = [read_run(folder, one.run.id) for one in now]
     return [
         Ended("finished", None)
         if record["status"] == "finished"
-        else Ended("failed", str(record.get("error") or reason).splitlines()[0])
+        else Ended("failed", first_line(str(record.get("error") or reason)))
         for record in records
     ]
 

@@ -13,7 +13,7 @@ from notus_exp.config.schema import Device, Stage
 from notus_exp.disk.artifacts import locked
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.hashing import digest
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, named_line
 from notus_exp.machine.cuda import cuda_devices
 from notus_exp.run import display
 from notus_exp.run import worker as workers
@@ -95,5 +95,5 @@ def _attempt(make: Callable[[Job], object], job: Job, console: Console) -> None:
     try:
         make(job)
     except Exception as error:  # an unexpected one is met again, with its traceback, by the run that needs this
-        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        what = str(error) if isinstance(error, UserError) else named_line(error)
         console.print(f"{what}\n  the runs that need this will fail, the others go on", markup=False, highlight=False)

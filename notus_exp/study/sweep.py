@@ -20,7 +20,7 @@ from notus_exp.config.schema import ChatJudge, Config, Stage
 from notus_exp.config.study_settings import Study
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, shorten
@@ -216,7 +216,7 @@ def _raise_failures(study: Mapping[str, Any], planned: Sequence[Planned], folder
         record = read_run(folder, one.run.id)
         reason = study["unplanned"].get(one.arm, {}).get(str(one.seed)) or record.get("error")
         if record["status"] != "finished" and reason:
-            failed[f"{one.arm}, seed {one.seed}"] = str(reason).splitlines()[0]
+            failed[f"{one.arm}, seed {one.seed}"] = first_line(str(reason))
     lost = [arm for arm in study["arms"] if not study["arms"][arm]["runs"]]
     failed |= {arm: next(iter(study["unplanned"][arm].values())) for arm in lost if study["unplanned"].get(arm)}
     if failed:

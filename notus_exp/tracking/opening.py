@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.schema import Tracking
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 INIT_SECONDS = 30.0
 """How long W&B's server has to answer before the run goes on without it."""
@@ -49,7 +49,7 @@ def open_run(tracking: Tracking, label: Label, folder: Path, warn: Callable[[str
     try:
         return _init(tracking, label, folder, mode)
     except _refusals() as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         if tracking.mode != "auto" or mode != "online":
             hint = "mend it, or use tracking.mode=offline or tracking=none"
             raise UserError(f"W&B cannot open the run: {reason}", hint) from error
@@ -65,11 +65,11 @@ def conclude(run: Any, tell: Callable[[], None], warn: Callable[[str], None], *,
     try:
         tell()
     except _refusals(OSError) as error:
-        warn(f"W&B did not take all of the run's results ({_first_line(error)}); they are in its folder")
+        warn(f"W&B did not take all of the run's results ({first_line(error)}); they are in its folder")
     try:
         run.finish(exit_code=1 if failed else 0)
     except _refusals(OSError) as error:
-        warn(f"W&B could not close the run ({_first_line(error)})")
+        warn(f"W&B could not close the run ({first_line(error)})")
 
 
 def wandb_mode(mode: str) -> Any:
@@ -86,11 +86,6 @@ def _refusals(*more: type[Exception]) -> tuple[type[Exception], ...]:
     from wandb.errors import Error
 
     return Error, ValueError, *more
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type's name."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def fit(text: str, length: int) -> str:

@@ -13,7 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from notus_exp.disk import files
 from notus_exp.disk.artifacts import write_json
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, first_line
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BenchmarksSettings
@@ -62,9 +62,8 @@ def run(settings: BenchmarksSettings, inputs: dict[str, Path], out: Path, contex
     except SecurityError as error:
         raise UserError(f"evaluation=lm_eval: a task's template reaches for code: {error}") from error
     except (OSError, ConnectionError) as error:
-        first = (str(error).splitlines() or [""])[0]
         hint = "go online once (the hub's cache is kept), or give task files with local data (lm_eval.include_path)"
-        raise UserError(f"evaluation=lm_eval: the data of a task cannot be had: {first}", hint) from error
+        raise UserError(f"evaluation=lm_eval: the data of a task cannot be had: {first_line(error)}", hint) from error
     context.events.progress(1, 1)
     content = {"results": _results(found), "questions": _questions(found.get("samples", {}))}
     write_json(out / files.BENCHMARKS, content)
@@ -107,7 +106,7 @@ def _refuse_code(folder: Path) -> None:
         try:
             events = list(yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+            raise UserError(f"{path} cannot be read as YAML: {first_line(error)}") from error
         tags = [event.tag for event in events if getattr(event, "tag", None)]
         values = [event.value for event in events if isinstance(event, yaml.ScalarEvent)]
         if any(not tag.startswith(YAML_TAGS) for tag in tags):

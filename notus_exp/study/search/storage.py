@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 
 STORAGE_FILE = "optuna.db"
 ENVIRONMENT = "NOTUS_EXP_STORAGE"
@@ -98,7 +98,7 @@ def explained(url: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "schema" not in str(error):
             raise
         cause = error.__cause__ if isinstance(error, StorageInternalError | ImportError) and error.__cause__ else error
-        first = (str(cause).splitlines() or [type(cause).__name__])[0]
+        first = first_line(cause)
         password = _parse(url).password
         first = str(without_credentials(first.replace(str(password), "***") if password else first))
         raise UserError(

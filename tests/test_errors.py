@@ -1,0 +1,171 @@
+"""Errors of libraries in one line, also those that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import polars as pl
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from sqlalchemy.exc import SQLAlchemyError
+
+from notus_exp.config import commandline, loading
+from notus_exp.curation import contamination
+from notus_exp.errors import UserError, first_line, named_line
+from notus_exp.evaluation import hub_files, published_files
+from notus_exp.external import verdict_files
+from notus_exp.feedback import records
+from notus_exp.models import base_model, pretrained
+from notus_exp.run.outcome import disk_errors
+from notus_exp.study import jobs
+from notus_exp.study.search import storage
+from notus_exp.tracking import opening
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class NumberError(Exception):
+    def __str__(self) -> str:
+        return 7  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError("\n  \n\t two \nthree"), "two"),
+        (ValueError("windows\r\nlines"), "windows"),
+        (ValueError(), "ValueError"),
+        (ValueError(" \n "), "ValueError"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (MuteError("words"), "MuteError"),
+        (NumberError(), "NumberError"),
+        (UserError("message", "hint"), "message"),
+        ("a text\nof two lines", "a text"),
+        ("", ""),
+    ],
+)
+def test_an_error_in_one_line_is_its_first_words_or_its_type(error: BaseException | str, line: str) -> None:
+    assert first_line(error) == line
+
+
+@given(st.text())
+def test_the_first_line_is_one_line_of_any_text(text: str) -> None:
+    line = first_line(ValueError(text))
+    assert line
+    assert line.splitlines() == [line]
+    assert line in text or line == "ValueError"
+
+
+def test_an_unexpected_error_is_told_with_its_type_once() -> None:
+    assert named_line(ValueError("one\ntwo")) == "ValueError: one"
+    assert named_line(ValueError()) == "ValueError"
+
+
+def _outcome(error: Exception) -> str:
+    job = JobReturn()
+    job.status, job._return_value = JobStatus.FAILED, error
+    return str(jobs._ended(job).reason)
+
+
+def _storage(error: Exception) -> None:
+    with storage.explained("sqlite:///search.db"):
+        raise error
+
+
+def _disk(error: Exception) -> None:
+    with disk_errors("outputs"):
+        raise error
+
+
+def _base_model(error: Exception) -> None:
+    class Settings:
+        class model:  # noqa: N801
+            hub_id = "a/b"
+
+        model_digest = "commit"
+
+    base_model._from_hub(Settings, Path("out"), None)  # type: ignore[arg-type]
+
+
+Provoke = Callable[[Exception], Any]
+FILE = Path(__file__)
+SILENT: dict[str, tuple[Exception, tuple[Any, str] | None, Provoke]] = {
+    "a published csv": (
+        pl.exceptions.ComputeError(""), (pl, "read_csv"), lambda _: published_files.read_csv(FILE, "x")
+    ),
+    "verdicts as parquet": (
+        pl.exceptions.ComputeError(""),
+        (pl, "read_parquet"),
+        lambda _: verdict_files.read_table(FILE.with_suffix(".parquet")),
+    ),
+    "a benchmark's prompts": (
+        OSError(), (contamination, "_text_lines"), lambda _: contamination.read_prompts(FILE.with_suffix(".txt"), None)
+    ),
+    "a hub's dataset": (
+        OSError(),
+        (datasets, "load_dataset"),
+        lambda _: list(records.read_hub("a/b", "train", "commit", lambda share: None)),
+    ),
+    "a file of feedback": (OSError(), (records, "_json_lines"), lambda _: list(records._items(Path("data.jsonl")))),
+    "a hub's file": (
+        RuntimeError(), (huggingface_hub, "hf_hub_download"), lambda _: hub_files.locate("hf://datasets/a/b/c", "key")
+    ),
+    "a hub's model": (OSError(), (huggingface_hub, "snapshot_download"), _base_model),
+    "a tokenizer": (
+        OSError(), (pretrained.AutoTokenizer, "from_pretrained"), lambda _: pretrained.load_tokenizer(FILE)
+    ),
+    "a folder of configs": (OSError(), (OmegaConf, "load"), lambda _: commandline._check_folder(FILE.parent)),
+    "a search's storage": (SQLAlchemyError(""), None, _storage),
+    "a full disk": (OSError(), None, _disk),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", SILENT)
+def test_a_library_that_says_nothing_is_still_told_of(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    error, patched, provoke = SILENT[place]
+
+    def silent(*_: Any, **__: Any) -> Any:
+        raise error
+
+    if patched:
+        monkeypatch.setattr(*patched, silent)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    monkeypatch.setattr(Path, "rglob", lambda *_: [FILE.with_suffix(".yaml")])
+    monkeypatch.setattr(hub_files, "hub_commit", lambda *_: "commit")
+    with pytest.raises(UserError) as caught:
+        provoke(error)
+    assert type(error).__name__ in caught.value.message
+
+
+def test_a_failed_job_and_a_silent_config_error_have_a_reason() -> None:
+    assert _outcome(ValueError()) == "ValueError"
+    assert loading.explain(OmegaConfBaseException()).message == "OmegaConfBaseException"
+    assert loading.explain(ValueError("\n")).message == "ValueError"
+
+
+def test_tracking_that_fails_without_a_word_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Run:
+        def finish(self, exit_code: int) -> None:
+            raise ValueError
+
+    def tell() -> None:
+        raise ValueError
+
+    said: list[str] = []
+    opening.conclude(Run(), tell, said.append, failed=False)
+    assert len(said) == 2
+    assert all("ValueError" in line for line in said)
