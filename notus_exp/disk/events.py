@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from notus_exp.disk.json_lines import append_line, keep_lines, read_lines, write_lines
 
 PROGRESS = "progress"
 """Metric that moves a stage's progress bar: the work done, as a share in [0, 1]. Not sent to the tracker."""
@@ -34,59 +35,49 @@ class EventWriter:
         self.stage = stage
         self._kept = kept
         self._followed = followed
+        keep_lines(kept)
 
     def emit(self, step: int, metrics: dict[str, float]) -> None:
         """Write an event with metrics that are worth keeping. `step` counts what the stage counts."""
-        line = _line(Event(time.time(), self.stage, step, metrics))
-        _append(self._kept, line)
+        event = Event(time.time(), self.stage, step, metrics)
+        _append(self._kept, event)
         if self._followed:
-            _append(self._followed, line)
+            _append(self._followed, event)
 
     def progress(self, done: int, total: int, **shown: float) -> None:
         """Move the progress bar to `done` of `total`; `shown` are numbers displayed beside it."""
         if self._followed:
             share = done / total if total else 1.0
-            _append(self._followed, _line(Event(time.time(), self.stage, done, {PROGRESS: share, **shown})))
+            _append(self._followed, Event(time.time(), self.stage, done, {PROGRESS: share, **shown}))
 
     def mark(self, name: str) -> None:
         """Tell the parent where the stage is; not kept."""
         if self._followed:
-            _append(self._followed, _line(Event(time.time(), self.stage, 0, {name: 1.0})))
+            _append(self._followed, Event(time.time(), self.stage, 0, {name: 1.0}))
 
     def forget_after(self, step: int) -> None:
         """Drop kept events later than `step`, which a stage resumed there writes again; replay the earlier ones."""
         kept = [event for event in read(self._kept) if event.step <= step]
-        self._kept.write_text("".join(_line(event) for event in kept), encoding="utf-8")
+        write_lines(self._kept, (event._asdict() for event in kept))
         if self._followed:
             replay(self._kept, self._followed)
 
 
 def read(path: Path) -> Iterator[Event]:
-    """Yield the complete events of a file; a half-written last line (after a kill) is left out."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            if line.endswith("\n"):
-                yield parse(line)
+    """Return the complete events of a file, one by one; a half-written last line (after a kill) is left out."""
+    return map(parse, read_lines(path))
 
 
 def replay(kept: Path, followed: Path) -> None:
     """Append the kept events of an artifact to the stream that the parent follows."""
     for event in read(kept):
-        _append(followed, _line(event))
+        _append(followed, event)
 
 
-def parse(line: str) -> Event:
-    """Parse one complete line of the stream."""
-    record: dict[str, Any] = json.loads(line)
+def parse(record: dict[str, Any]) -> Event:
+    """Return the event that a line of the stream holds."""
     return Event(record["time"], record["stage"], record["step"], record["metrics"])
 
 
-def _line(event: Event) -> str:
-    return json.dumps(event._asdict(), allow_nan=True) + "\n"
-
-
-def _append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(line)
+def _append(path: Path, event: Event) -> None:
+    append_line(path, event._asdict(), sync=False)  # an event that a power cut takes is no loss

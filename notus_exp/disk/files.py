@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 COMPLETIONS = "completions.parquet"
 QUARANTINE = "quarantine.jsonl"
 PAIRS = "pairs.parquet"
@@ -33,11 +29,3 @@ JOB = "job.json"
 WORKER_ERROR = "error.json"
 WORKER_RESULT = "made.json"
 WORKER_LOG = "worker.log"
-
-
-def append_line(path: Path, content: object) -> None:
-    """Append a JSON line and see it onto the disk."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(content) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import polars as pl
 
 from notus_exp.config.schema import DATA_SCHEMAS, Data, Simulated
 from notus_exp.disk import files
+from notus_exp.disk.json_lines import write_lines
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import binarised as pairs
 from notus_exp.feedback import rated, ultrafeedback
@@ -89,8 +89,7 @@ def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
     malformed, most = parsed.malformed, spec.max_bad_rows
     if not malformed:
         return
-    # ASCII, because a malformed row may hold what UTF-8 cannot
-    path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in malformed), encoding="ascii")
+    write_lines(path, (row._asdict() for row in malformed))  # in ASCII: a malformed row may hold what UTF-8 cannot
     if len(malformed) > most:
         first = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in malformed[:SHOWN])
         rows = "1 malformed row" if len(malformed) == 1 else f"{len(malformed)} malformed rows"

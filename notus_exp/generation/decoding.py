@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +15,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from notus_exp.disk.files import append_line
 from notus_exp.disk.hashing import uniform
+from notus_exp.disk.json_lines import append_line, keep_lines, read_lines
 from notus_exp.models.encoding import Limits, encode
 from notus_exp.models.pretrained import autocast
 from notus_exp.stages.context import Context
@@ -66,16 +65,12 @@ def read_finished(path: Path, batches: list[list[EncodedQuestion]]) -> list[dict
     Returns:
         For the first so many of `batches`: prompt id -> generated token ids.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     finished: list[dict[str, list[int]]] = []
-    for line, batch in zip(lines, batches, strict=False):
-        if not line.endswith("\n"):
-            break
-        answers: dict[str, list[int]] = json.loads(line)
+    for answers, batch in zip(read_lines(path), batches, strict=False):
         if list(answers) != [prompt.prompt_id for prompt in batch]:
             break
         finished.append(answers)
-    path.write_text("".join(lines[: len(finished)]), encoding="utf-8")
+    keep_lines(path, len(finished))
     return finished
 
 

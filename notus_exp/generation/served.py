@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.config.schema import EndpointGeneration
 from notus_exp.disk import files
-from notus_exp.disk.files import append_line
+from notus_exp.disk.json_lines import append_line, keep_lines, read_lines
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.stages.context import Context
@@ -30,6 +29,7 @@ def served_answers(settings: GenerationsSettings, out: Path, context: Context) -
 
     def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
         path = out / files.ANSWERS.format(turn)
+        keep_lines(path)
         known = _read(path)
         missing = [one for one in conversations if one.question.prompt_id not in known]
         context.events.progress(len(conversations) - len(missing), len(conversations))
@@ -100,9 +100,5 @@ async def _ask_all(
 
 
 def _read(path: Path) -> dict[str, list]:  # type: ignore[type-arg]
-    """Return prompt id -> fields of its answer; a half-written last line is left out and cut off."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):
-        path.write_text("".join(whole), encoding="utf-8")
-    return {prompt_id: fields for line in whole for prompt_id, fields in json.loads(line).items()}
+    """Return prompt id -> fields of its answer."""
+    return {prompt_id: fields for answers in read_lines(path) for prompt_id, fields in answers.items()}

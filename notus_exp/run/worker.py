@@ -15,6 +15,7 @@ from notus_exp.config.schema import Device, Hardware, Precision
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, parse
 from notus_exp.disk.files import JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
+from notus_exp.disk.json_lines import take_lines
 from notus_exp.errors import UserError
 from notus_exp.machine import devices
 from notus_exp.reporting.console import shorten
@@ -132,16 +133,10 @@ def following(path: Path, consumers: list[Callable[[Event], None]]) -> Iterator[
     stop = threading.Event()
 
     def follow() -> None:
-        with path.open(encoding="utf-8") as stream:
-            line = ""
+        with path.open("rb") as stream:
             while True:
                 stopping = stop.is_set()  # read once more after the last event was written
-                for part in iter(stream.readline, ""):
-                    line += part
-                    if not line.endswith("\n"):
-                        continue
-                    event = parse(line)
-                    line = ""
+                for event in map(parse, take_lines(stream)):
                     for consume in consumers:
                         consume(event)
                 if stopping:
