@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
-from notus_exp.reporting.tables import Report, Table, number, p_value, span
+from notus_exp.reporting.tables import Report, Table, number, p_value, span, with_span
 
 _DIGITS_OF_DIFFERENCE = {2: 2, 3: 4}
 """Digits of a value -> digits of a difference in the table of contrasts: of small values one more."""
@@ -38,16 +37,11 @@ def _metrics(comparison: Mapping[str, Any]) -> Table:
     sides = {BASE_MODEL: comparison["base"]["metrics"]} if comparison["base"]["metrics"] else {}
     sides |= {row["arm"]: row["metrics"] for row in comparison["arms"]}
     names = list(dict.fromkeys(name for metrics in sides.values() for name in metrics))
-    rows = [[name, *(_cell(metrics.get(name), name) for metrics in sides.values())] for name in names]
+    rows = []
+    for name in names:
+        digits = metric_of(name).digits
+        rows.append([name, *(with_span(metrics.get(name), digits) for metrics in sides.values())])
     return Table("Metrics: mean [95 % interval over prompts and seeds]", ["", *sides], rows)
-
-
-def _cell(estimate: Mapping[str, Any] | None, metric: str) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "-"
-    digits = metric_of(metric).digits
-    ends = _span(estimate, digits)
-    return number(estimate["value"], digits) + ("" if ends == "-" else f" [{ends}]")
 
 
 def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> Table:
@@ -57,20 +51,12 @@ def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> 
         [
             row["arm"],
             number(row["value"], digits),
-            _span(row, digits),
+            span(row["low"], row["high"], digits),
             *(str(row[name]) for name in ("prompts", "seeds", "left_out")),
-            *(p_value(_nan(row[name])) for name in ("p", "holm", "benjamini_hochberg")),
+            *(p_value(row[name]) for name in ("p", "holm", "benjamini_hochberg")),
             row["verdict"],
         ]
         for row in primary
     ]
     columns = ["", "difference", "95 %", "prompts", "seeds", "left out", "p", "Holm", "Benjamini-Hochberg", "verdict"]
     return Table(f"{study['metric']}, minus {study['baseline']}", columns, rows)
-
-
-def _span(row: Mapping[str, Any], digits: int) -> str:
-    return span(_nan(row["low"]), _nan(row["high"]), digits)
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,11 +14,19 @@ from rich.text import Text
 
 
 class Table(NamedTuple):
-    """A title, the column names and the cells, all text; the first column is left-aligned, numbers are to the right."""
+    """What a reader sees at a glance; all of it is text.
+
+    Attributes:
+        title: Words above it.
+        columns: Their names.
+        rows: Their cells.
+        left: Names of the columns of words beside the first; the others hold numbers, which end at the right.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    left: Collection[str] = ()
 
 
 @dataclass
@@ -45,10 +53,21 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return
     for table in report.tables:
-        console.print(_rich(table))
+        print_table(table, console)
         console.print()
     for sentence in report.sentences:
         console.print(Text(sentence))
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; a cell that the terminal is too narrow for goes on in a further line, and loses nothing."""
+    drawn = RichTable(title=Text(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, column in enumerate(table.columns):
+        words = place == 0 or column in table.left
+        drawn.add_column(Text(column), justify="left" if words else "right", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    console.print(drawn)
 
 
 def plain(value: Any) -> Any:
@@ -64,25 +83,35 @@ def plain(value: Any) -> Any:
     return value
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """Return a number with some digits after the point; "-" for None and NaN."""
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+def number(value: float | None, digits: int | None = 2, *, sign: bool = False) -> str:
+    """Return a number as text; "-" for None and NaN.
+
+    Args:
+        value: What is shown; one that rounds to 0 has no sign.
+        digits: After the point; None for three significant ones, or all before the point.
+        sign: Mark what is above 0 with a plus.
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    shape = f".{digits}f" if digits is not None else ".0f" if 1000 <= abs(value) < 1e9 else ".3g"
+    mark = "+" if sign and float(f"{value:{shape}}") else ""
+    return f"{value:{mark}z{shape}}"
 
 
-def span(low: float, high: float, digits: int = 2) -> str:
+def span(low: float | None, high: float | None, digits: int | None = 2, *, sign: bool = False) -> str:
     """Return an interval as text; "-" where it is not known."""
-    return "-" if math.isnan(low) or math.isnan(high) else f"{low:.{digits}f} to {high:.{digits}f}"
+    ends = [number(end, digits, sign=sign) for end in (low, high)]
+    return "-" if "-" in ends else " to ".join(ends)
 
 
-def p_value(p: float) -> str:
-    """Return a p with four digits, small ones as a power of ten."""
-    return "-" if math.isnan(p) else f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"
+def with_span(estimate: Mapping[str, Any] | None, digits: int = 2, *, sign: bool = False) -> str:
+    """Return `value, low, high` as "value [low to high]", without an interval that is not known; "-" for none."""
+    if estimate is None:
+        return "-"
+    ends = span(estimate["low"], estimate["high"], digits, sign=sign)
+    return number(estimate["value"], digits, sign=sign) + ("" if ends == "-" else f" [{ends}]")
 
 
-def _rich(table: Table) -> RichTable:
-    drawn = RichTable(title=Text(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, column in enumerate(table.columns):
-        drawn.add_column(Text(column), justify="left" if index == 0 else "right")
-    for row in table.rows:
-        drawn.add_row(*map(Text, row))
-    return drawn
+def p_value(p: float | None) -> str:
+    """Return a p with four digits, small ones as a power of ten; "-" where there is none."""
+    return "-" if p is None or math.isnan(p) else f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"

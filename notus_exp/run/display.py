@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.evaluation.metrics import headlines
+from notus_exp.reporting.tables import Table, number, with_span
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
 LINE_EVERY = 20.0
@@ -93,40 +93,27 @@ class StageRow(NamedTuple):
 
 def stages_table(rows: list[StageRow]) -> Table:
     """Return a table of the run's stages."""
-    table = Table(title="Stages", title_justify="left", box=None, pad_edge=False)
-    for column in ("stage", "state", "seconds", "where"):
-        table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(row.name, row.state, "" if row.seconds is None else f"{row.seconds:.1f}", row.path)
-    return table
+    cells = [[row.name, row.state, "" if row.seconds is None else number(row.seconds, 1), row.path] for row in rows]
+    return Table("Stages", ["stage", "state", "seconds", "where"], cells, left=("state", "where"))
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
-    table = Table(title="Metrics: mean [95 % interval]", title_justify="left", box=None, pad_edge=False)
-    for column in ("metric", "base", "policy", "paired difference", "n", ""):
-        table.add_column(column, justify="left" if column in ("metric", "") else "right", no_wrap=True)
+    rows = []
     for name in headlines(metrics):
         difference = metrics.get(f"difference/{name}")
-        table.add_row(
-            name,
-            _cell(metrics.get(f"base/{name}")),
-            _cell(metrics[name]),
-            _cell(difference, sign=True),
-            str(metrics[name]["n"]),
-            _verdict(difference),
+        rows.append(
+            [
+                name,
+                with_span(metrics.get(f"base/{name}")),
+                with_span(metrics[name]),
+                with_span(difference, sign=True),
+                str(metrics[name]["n"]),
+                _verdict(difference),
+            ]
         )
-    return table
-
-
-def _cell(estimate: dict[str, Any] | None, sign: bool = False) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "-"
-    plus = "+" if sign else ""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if low is None or high is None:
-        return f"{value:{plus}.2f}"
-    return f"{value:{plus}.2f} [{low:{plus}.2f}, {high:{plus}.2f}]"
+    columns = ["metric", "base", "policy", "paired difference", "n", ""]
+    return Table("Metrics: mean [95 % interval]", columns, rows, left=("",))
 
 
 def _verdict(difference: dict[str, Any] | None) -> str:

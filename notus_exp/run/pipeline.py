@@ -16,6 +16,7 @@ from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import shorten
+from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import MARKS, Job, execute
@@ -62,7 +63,7 @@ class Run:
             state = "reuse" if manifest else "continue" if started else "run"
             path = shorten(self.store.path(node.stage.name, node.key))
             rows.append(display.StageRow(node.name, state, manifest.seconds if manifest else None, path))
-        out.print(display.stages_table(rows))
+        print_table(display.stages_table(rows), out)
         hardware, dpo = self.config.hardware, self.config.dpo
         batches = plan_batches(dpo, hardware)
         out.print(
@@ -184,11 +185,11 @@ class Run:
         for name, stage in record.stages().items():
             state = "reused" if stage["reused"] else "made"
             rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
-        self.console.print(display.stages_table(rows))
+        print_table(display.stages_table(rows), self.console)
         for note in record.notes():
             self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         if record.metrics():
-            self.console.print(display.metrics_table(record.metrics()))
+            print_table(display.metrics_table(record.metrics()), self.console)
 
 
 def _ending(status: str, record: RunRecord) -> Ending:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.table import Table
 
 from notus_exp.config.schema import Stage
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
+from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.pipeline import Run
 from notus_exp.study.forecast import Forecast, in_words
 from notus_exp.study.jobs import Ended, Jobs
@@ -113,27 +113,23 @@ def missing(planned: Sequence[Planned], folder: Path) -> list[Planned]:
 def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
     """Print what is to be done: each arm's runs, the stages that are made or reused, and the time that may take."""
     left = {one.run.id for one in missing(planned, folder)}
-    table = Table(title="Runs", title_justify="left", box=None, pad_edge=False)
-    for column in ("arm", "seeds", "finished", "to run"):
-        table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
+    arms = []
     for arm in dict.fromkeys(one.arm for one in planned):
         own = [one for one in planned if one.arm == arm]
         to_run = sum(one.run.id in left for one in own)
-        table.add_row(arm, ",".join(str(one.seed) for one in own), str(len(own) - to_run), str(to_run))
-    out.print(table)
+        arms.append([arm, ",".join(str(one.seed) for one in own), str(len(own) - to_run), str(to_run)])
+    print_table(Table("Runs", ["arm", "seeds", "finished", "to run"], arms), out)
     distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
     wanted = [node for node, run in distinct.values() if not run.store.find(node.stage.name, node.key)]
     forecast = Forecast(planned[0].run.store.root)
-    stages = Table(title="Stages of all runs", title_justify="left", box=None, pad_edge=False)
-    for column in ("stage", "needed", "distinct", "to make", "expected"):
-        stages.add_column(column, justify="left" if column == "stage" else "right")
     needed = Counter(node.stage for one in planned for node in one.run.nodes)
+    stages = []
     for stage in sorted(needed, key=lambda one: one.value):
         to_make = [node for node in wanted if node.stage is stage]
         different = sum(node.stage is stage for node, _ in distinct.values())
         time_taken = in_words(forecast, to_make) if to_make and forecast.seconds(to_make[0]) is not None else ""
-        stages.add_row(stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken)
-    out.print(stages)
+        stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken])
+    print_table(Table("Stages of all runs", ["stage", "needed", "distinct", "to make", "expected"], stages), out)
     out.print(f"expected, one run after the other: {in_words(forecast, wanted)}", highlight=False)
 
 

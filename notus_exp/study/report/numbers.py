@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from notus_exp.evaluation.metrics import headlines, metric_of
-from notus_exp.reporting.tables import p_value
+from notus_exp.reporting import tables
 
 NONE = "–"
 """Where there is no number."""
@@ -23,9 +23,7 @@ def number(value: float | None, digits: int | None = None, *, sign: bool = False
     """Return a number with some digits after the point, or with three significant ones; "–" for none."""
     if value is None or not math.isfinite(value):
         return NONE
-    shape = f".{digits}f" if digits is not None else ".0f" if 1000 <= abs(value) < 1e9 else ".3g"
-    mark = "+" if sign and float(f"{value:{shape}}") else ""
-    return f"{value:{mark}z{shape}}".replace("-", "−")
+    return tables.number(value, digits, sign=sign).replace("-", "−")
 
 
 def value_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
@@ -47,7 +45,7 @@ def span_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
 
 def p_of(p: float | None) -> str:
     """Return a p with four digits, small ones as a power of ten; "–" for none."""
-    return NONE if p is None else p_value(p).replace("-", "−")
+    return NONE if p is None else tables.p_value(p).replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:

@@ -1,0 +1,72 @@
+"""Tables and the numbers in them, as a terminal shows them."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from notus_exp.reporting.tables import Table, number, p_value, print_table, span, with_span
+from notus_exp.run.display import StageRow, metrics_table, stages_table
+
+
+def printed(table: Table, width: int = 100) -> list[str]:
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=width))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "sign", "text"),
+    [
+        (0.126, 2, False, "0.13"),
+        (0.126, 2, True, "+0.13"),
+        (-0.126, 2, True, "-0.13"),
+        (0.001, 2, True, "0.00"),
+        (-0.001, 2, False, "0.00"),
+        (None, 2, True, "-"),
+        (math.nan, None, False, "-"),
+        (math.inf, 4, False, "inf"),
+        (1234.56, None, False, "1235"),
+        (0.0001234, None, True, "+0.000123"),
+    ],
+)
+def test_a_number_has_its_digits_and_a_sign_where_it_has_one(value, digits, sign, text):
+    assert number(value, digits, sign=sign) == text
+
+
+def test_an_interval_that_is_not_known_is_a_dash_and_leaves_its_value_alone():
+    assert span(0.1, 0.25) == "0.10 to 0.25"
+    assert span(None, 0.2) == span(0.1, math.nan) == "-"
+    assert with_span({"value": 0.5, "low": 0.4, "high": 0.6}) == "0.50 [0.40 to 0.60]"
+    assert with_span({"value": 0.1, "low": -0.1, "high": 0.3}, 1, sign=True) == "+0.1 [-0.1 to +0.3]"
+    assert with_span({"value": 0.5, "low": None, "high": None}) == "0.50"
+    assert with_span({"value": None, "low": None, "high": None}) == with_span(None) == "-"
+    assert (p_value(None), p_value(math.nan), p_value(0.25), p_value(1e-7)) == ("-", "-", "0.2500", "1.0e-07")
+
+
+def test_words_stand_left_and_numbers_right():
+    lines = printed(Table("Title", ["name", "n", "why"], [["a", "1", "x"], ["long", "1000", "yy"]], left=("why",)))
+    assert lines == ["Title", "name     n  why", "a        1  x", "long  1000  yy"]
+
+
+def test_a_cell_is_text_and_nothing_of_it_is_lost_where_it_does_not_fit():
+    path = "/outputs/" + "x" * 60 + "[bold]" + "y" * 30
+    lines = printed(stages_table([StageRow("policy", "run", 12.34, path), StageRow("[red]", "run", None, "p")]), 50)
+    assert lines[0] == "Stages"
+    assert lines[1].split() == ["stage", "state", "seconds", "where"]
+    assert "".join(line[22:].strip() for line in lines[2:-1]) == path
+    assert lines[-1].split() == ["[red]", "run", "p"]
+
+
+def test_a_runs_metrics_stand_beside_their_difference():
+    def estimate(value: float, half: float) -> dict[str, float]:
+        return {"value": value, "low": value - half, "high": value + half, "n": 40}
+
+    name = "preferences/accuracy/average"
+    metrics = {name: estimate(0.6, 0.1), f"base/{name}": estimate(0.5, 0.1), f"difference/{name}": estimate(0.1, 0.05)}
+    assert printed(metrics_table(metrics), 160)[-1].split("  ") == [
+        name, "0.50 [0.40 to 0.60]", "0.60 [0.50 to 0.70]", "+0.10 [+0.05 to +0.15]", "40", "higher"
+    ]  # fmt: skip
