@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 import polars as pl
+from matplotlib.figure import Figure
 
-from notus_exp.curation import plots
+from notus_exp.curation import pictures
 from notus_exp.curation.pairs import Curated
 from notus_exp.curation.strategies import LATENT, Comparison, agreement, compare, truth
 from notus_exp.disk.hashing import uniform
+from notus_exp.reporting.figures import inline, style
+from notus_exp.reporting.texts import cut
 from notus_exp.stages.settings import PairsSettings
 
 SAMPLES = 10
@@ -89,23 +92,8 @@ def summarise(
 def render(summary: Summary) -> str:
     """Return the report as one HTML page: no scripts, no requests, every text from the data escaped."""
     numbers = summary.numbers
-    figures = {
-        "agreement": plots.agreement_plot(numbers["agreement"]["strategies"], numbers["agreement"]["same_chosen"]),
-        "margins": plots.histogram(summary.margins, "Margin of the pairs", "chosen minus rejected score, score points"),
-        "lengths": plots.histogram(
-            summary.differences, "Length difference of the pairs", "chosen minus rejected, characters", plots.REJECTED
-        ),
-        "models": plots.shares_plot(
-            _most(numbers["models"], ("chosen_share", "rejected_share")),
-            "Who wrote them",
-            {"chosen_share": "chosen", "rejected_share": "rejected"},
-        ),
-        "sources": plots.shares_plot(
-            _most(numbers["sources"], ("share",)), "Where the prompts are from", {"share": "pairs"}
-        ),
-    }
-    if numbers["truth"]:
-        figures["truth"] = plots.truth_plot(numbers["truth"])
+    with style():
+        figures = {name: inline(figure, name, words) for name, (figure, words) in _figures(summary).items()}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -116,6 +104,41 @@ def render(summary: Summary) -> str:
     return environment.get_template("curation.html.j2").render(
         numbers=numbers, counts=numbers["counts"], figures=figures, samples=summary.samples
     )
+
+
+def _figures(summary: Summary) -> dict[str, tuple[Figure, str]]:
+    """Return each plot with what it shows in words."""
+    numbers = summary.numbers
+    strategies, models = numbers["agreement"], _most(numbers["models"], ("chosen_share", "rejected_share"))
+    length_axis = "chosen minus rejected, characters"
+    figures = {
+        "agreement": (
+            pictures.agreement_plot(strategies["strategies"], strategies["same_chosen"]),
+            "Matrix of how often two strategies choose the same response",
+        ),
+        "margins": (
+            pictures.histogram(summary.margins, "Margin of the pairs", "chosen minus rejected score, score points"),
+            "Histogram of the margins",
+        ),
+        "lengths": (
+            pictures.histogram(summary.differences, "Length difference of the pairs", length_axis, pictures.REJECTED),
+            "Histogram of chosen minus rejected length",
+        ),
+        "models": (
+            pictures.shares_plot(models, "Who wrote them", {"chosen_share": "chosen", "rejected_share": "rejected"}),
+            "Share of each model among chosen and rejected responses",
+        ),
+        "sources": (
+            pictures.shares_plot(
+                _most(numbers["sources"], ("share",)), "Where the prompts are from", {"share": "pairs"}
+            ),
+            "Share of each source among the pairs",
+        ),
+    }
+    if numbers["truth"]:
+        words = "Share of prompts with a truly best or better chosen response, per strategy"
+        figures["truth"] = (pictures.truth_plot(numbers["truth"]), words)
+    return figures
 
 
 def _model_shares(pairs: pl.DataFrame) -> list[dict[str, Any]]:
@@ -164,13 +187,13 @@ def _sample(comparison: Comparison, choice: dict[str, Any]) -> dict[str, Any]:
     return {
         "row": first["row"],
         "source": first["source"],
-        "prompt": plots.shorten(first["instruction"], PROMPT_CHARS),
+        "prompt": cut(first["instruction"], PROMPT_CHARS),
         "responses": [
             {
                 "chosen_by": labels,
                 "model": rows[place]["model"],
                 "completion": rows[place]["completion"],
-                "text": plots.shorten(rows[place]["response"], RESPONSE_CHARS),
+                "text": cut(rows[place]["response"], RESPONSE_CHARS),
                 "scores": {label: by_place[place][f"score_{number}"] for number, label in enumerate(comparison.labels)},
                 "latent": rows[place].get(LATENT),
             }

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from notus_exp.config.schema import Tracking
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, first_line
+from notus_exp.reporting.texts import cut
 
 INIT_SECONDS = 30.0
 """How long W&B's server has to answer before the run goes on without it."""
@@ -88,11 +89,6 @@ def _refusals(*more: type[Exception]) -> tuple[type[Exception], ...]:
     return Error, ValueError, *more
 
 
-def fit(text: str, length: int) -> str:
-    """Return a text, cut to a length with an ellipsis where it is longer."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
     """Call `wandb.init` so that nothing comes from an earlier run of this process, and no secret goes out.
 
@@ -117,10 +113,10 @@ def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
             resume="never",
             project=tracking.project,
             entity=tracking.entity,
-            group=label.group and fit(label.group, NAME_LENGTH),
+            group=label.group and cut(label.group, NAME_LENGTH),
             job_type=label.job_type,
-            name=fit(label.name, NAME_LENGTH),
-            tags=list(dict.fromkeys(fit(tag, TAG_LENGTH) for tag in label.tags)),
+            name=cut(label.name, NAME_LENGTH),
+            tags=list(dict.fromkeys(cut(tag, TAG_LENGTH) for tag in label.tags)),
             config=without_credentials(label.config),
             dir=str(folder),
             mode=mode,

@@ -8,7 +8,8 @@ from typing import Any
 
 from notus_exp.config.schema import Tracking
 from notus_exp.disk.events import Event
-from notus_exp.tracking.opening import NAME_LENGTH, Label, conclude, fit, open_run
+from notus_exp.reporting.texts import cut
+from notus_exp.tracking.opening import NAME_LENGTH, Label, conclude, open_run
 from notus_exp.tracking.products import log_products
 from notus_exp.tracking.tracker import FINISHED, Ending, Membership, NoTracker, Tracker
 from notus_exp.tracking.wandb_tables import table
@@ -97,4 +98,4 @@ def open_tracker(
 def arm_name(member: Membership) -> str:
     """Return the name of an arm's run; a long arm is cut so that the seed stays."""
     seed = f"-s{member.seed}"
-    return fit(member.arm, NAME_LENGTH - len(seed)) + seed
+    return cut(member.arm, NAME_LENGTH - len(seed)) + seed

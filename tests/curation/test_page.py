@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import COMPLETIONS, CURATION_HTML, CURATION_JSON, PAIRS
 from notus_exp.stages.context import Context
 from support.curation_tables import ASPECTS, completion, prompt, settings, table
+from support.pages import Page
 
 EVIL = "<script>alert(1)</script> $x^2$ & {{ 7 * 7 }}"
 HARDWARE = Hardware("cpu", Device.cpu, 1, 1, 1, "eager", False, [], Launch.plain, 1, None, False)
@@ -84,27 +84,19 @@ def test_large_feedback_is_compared_on_a_fixed_sample(monkeypatch: pytest.Monkey
     assert comparison.choices.height == 2
 
 
-class Page(HTMLParser):
-    """Collects the tags and what they load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.loads: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
-
-
 def test_the_page_stands_alone_and_escapes_the_data() -> None:
     frame = disagreeing()
     html = render(summarise(frame, settings(), curate(frame, settings())))
-    page = Page()
-    page.feed(html)
-    assert not {"script", "link", "iframe"} & set(page.tags)
-    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
-    assert len(page.loads) == 6
+    page = Page(html)
+    assert page.wrong == []
+    assert not {"script", "link", "iframe", "img", "object", "image"} & set(page.tags)
+    loads = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "xlink:href")]
+    assert all(load.startswith("#") for load in loads), "a part of the same plot"
+    assert not [one for one in page.attributes if re.search(r"https?:|//", one[2])]
+    assert len(page.ids) == len(set(page.ids))
+    assert {load.removeprefix("#") for load in loads} <= set(page.ids)
+    assert len([one for one in page.attributes if one[:2] == ("svg", "aria-label") and one[2]]) == 6
+    assert page.tags.count("svg") == 6
     assert "{{ 7" not in html.replace(EVIL.replace("<", "&lt;").replace(">", "&gt;").replace("&", "&amp;"), "")
     assert "width=device-width" in html
 

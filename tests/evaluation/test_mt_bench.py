@@ -126,9 +126,11 @@ def test_the_radar_plot_is_a_picture_and_the_same_each_time(kind, head):
     ratings = {"m": measure(judged((1, 1, 8), (2, 1, 4)), EXPECTED)}
     picture = radar(ratings, kind)
     assert picture.startswith(head)
+    assert radar(ratings, kind) == picture
     if kind == "svg":
         assert b"<!-- coding -->" in picture
         assert b"<!-- m -->" in picture
+        assert b"<dc:date>" not in picture
 
 
 def test_a_radar_plot_needs_categories():

@@ -9,7 +9,6 @@ no defined score: it is refused.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -206,26 +205,29 @@ def radar(ratings: Mapping[str, Mapping[str, Rating]], kind: Literal["svg", "png
     Raises:
         UserError: There are no categories.
     """
-    from matplotlib.figure import Figure  # most of a second, which only the plot needs
+    # most of a second, which only the plot needs
+    from matplotlib.figure import Figure
+
+    from notus_exp.reporting.figures import style, to_bytes
+    from notus_exp.reporting.texts import label
 
     prefix = "category/"
     names = list(dict.fromkeys(name for rated in ratings.values() for name in rated if name.startswith(prefix)))
     if not names:
         raise UserError("there are no categories to draw", "give the questions with their categories")
-    figure = Figure(figsize=(6.4, 5.6))
-    axes: Any = figure.add_subplot(projection="polar")
     angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
-    for model, rated in ratings.items():
-        means = [rated[name].estimate.value if name in rated else np.nan for name in names]
-        axes.plot([*angles, angles[0]], [*means, means[0]], marker="o", markersize=3, label=model)
-    axes.set_xticks(angles, [name.removeprefix(prefix) for name in names])
-    axes.set_ylim(0, SCALE[1])
-    axes.set_title("MT-Bench: mean rating by category")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.05, 1.05), fontsize=8)
-    stream = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {}
-    figure.savefig(stream, format=kind, bbox_inches="tight", metadata=metadata)
-    return stream.getvalue()
+    with style():
+        figure = Figure(figsize=(6.4, 5.6))
+        axes: Any = figure.add_subplot(projection="polar")
+        for model, rated in ratings.items():
+            means = [rated[name].estimate.value if name in rated else np.nan for name in names]
+            axes.plot([*angles, angles[0]], [*means, means[0]], marker="o", markersize=3, label=label(model))
+        axes.set_xticks(angles, [label(name.removeprefix(prefix)) for name in names])
+        axes.tick_params(axis="x", pad=8)
+        axes.set_ylim(0, SCALE[1])
+        axes.set_title("MT-Bench: mean rating by category")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.05, 1.05), fontsize=8)
+        return to_bytes(figure, kind)
 
 
 def _expected_rows(judgments: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,9 @@ import jinja2
 from markupsafe import Markup
 
 from notus_exp.disk.outputs import read_study, runs_of
+from notus_exp.reporting.figures import INK, style
 from notus_exp.reporting.tables import plain
+from notus_exp.reporting.texts import visible
 from notus_exp.study.report.differences import bradley_terry, contrasts, effects
 from notus_exp.study.report.every_arm import matrix, metrics
 from notus_exp.study.report.flips import flips
@@ -21,7 +23,6 @@ from notus_exp.study.report.palette import looks
 from notus_exp.study.report.quality import cost, length
 from notus_exp.study.report.searched import search
 from notus_exp.study.report.side_by_side import answers
-from notus_exp.study.report.svg import INK, style, visible
 
 Gatherer = Callable[[Material], Section]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from notus_exp.comparison.words import HIGHER, LOWER
+from notus_exp.reporting.figures import GREY, inline
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import p_of, shown_first, span_of, value_of, with_unit
-from notus_exp.study.report.palette import GREY, Look
+from notus_exp.study.report.palette import Look
 from notus_exp.study.report.plots import Row, forest
-from notus_exp.study.report.svg import inline
 
 
 def contrasts(material: Material) -> Section:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from notus_exp.curation.plots import shorten
 from notus_exp.curation.strategies import share
 from notus_exp.disk.files import PAIRS
 from notus_exp.disk.hashing import uniform
+from notus_exp.reporting.texts import cut
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import span_of, value_of
 
@@ -134,8 +134,8 @@ def _examples(
         wanted = pl.scan_parquet(path).join(keys.lazy(), on=_KEY, how="semi")
         sides.append(wanted.select(*_KEY, *texts).unique(_KEY, keep="first").collect())
     both = keys.join(sides[0], on=_KEY, maintain_order="left").join(sides[1], on=_KEY, maintain_order="left")
-    cut = {
+    longest = {
         "prompt": PROMPT_CHARS,
         **dict.fromkeys(("chosen", "rejected", "chosen_right", "rejected_right"), RESPONSE_CHARS),
     }
-    return [{name: shorten(row[name], most) for name, most in cut.items()} for row in both.iter_rows(named=True)]
+    return [{name: cut(row[name], most) for name, most in longest.items()} for row in both.iter_rows(named=True)]

@@ -9,11 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from notus_exp.study.report.palette import GREY, Look
-from notus_exp.study.report.svg import INK, label
-
-WIDTH = 6.2
-"""Inches of every plot: on a phone its letters are then still of reading size."""
+from notus_exp.reporting.figures import GREY, INK, WIDTH
+from notus_exp.reporting.texts import label
+from notus_exp.study.report.palette import Look
 
 
 class Row(NamedTuple):

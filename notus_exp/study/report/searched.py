@@ -10,12 +10,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from notus_exp.reporting.figures import COLOURS, INK, WIDTH, inline
+from notus_exp.reporting.texts import label
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import number, with_unit
-from notus_exp.study.report.plots import WIDTH, bars, legend, plain_log
-from notus_exp.study.report.svg import INK, inline, label
+from notus_exp.study.report.plots import bars, legend, plain_log
 
-POINT, BEST, OUTSIDE = "#0072b2", "#d55e00", "#cc79a7"
+POINT, BEST, OUTSIDE = COLOURS[0], COLOURS[1], COLOURS[3]
 """Colours of a trial, of the best ones, and of those that break a constraint."""
 WIDE = 20.0
 """A parameter whose tried values span a larger factor is drawn on a logarithmic axis."""

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 
 from notus_exp.comparison.words import BASE_MODEL
-from notus_exp.curation.plots import shorten
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, SAMPLES
 from notus_exp.disk.hashing import uniform
 from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.feedback.simulated.constraints import follows, from_json
+from notus_exp.reporting.texts import cut
 from notus_exp.study.report.material import Material, Section
 
 EVALUATIONS = [name for name, spec in CATALOGUE.items() if spec.answers]
@@ -103,11 +103,11 @@ def _prompt(models: list[tuple[str, list[dict[str, Any]]]]) -> dict[str, Any]:
     """Return one prompt: its turns, its constraints, and each model's answers with what they follow."""
     turns = models[0][1]
     return {
-        "turns": [shorten(turn["instruction"], PROMPT_CHARS) for turn in turns],
+        "turns": [cut(turn["instruction"], PROMPT_CHARS) for turn in turns],
         "answers": [
             {
                 "model": model,
-                "responses": [shorten(turn["response"], RESPONSE_CHARS) for turn in rows],
+                "responses": [cut(turn["response"], RESPONSE_CHARS) for turn in rows],
                 "followed": rows[0]["followed"],
             }
             for model, rows in models

@@ -1,23 +1,38 @@
-"""From a Matplotlib figure to SVG within a page: no addresses, no style sheet, words for those who cannot see it."""
+"""How every plot is drawn and written: one style, SVG within a page, or a picture file.
+
+SVG within a page has no addresses and no style sheet, and words for those who cannot see it.
+"""
 
 from __future__ import annotations
 
 import io
 import re
-import unicodedata
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+
+from notus_exp.reporting.texts import visible
 
 INK = "#1b1c1d"
 """Drawn as the colour of the page's text, so that a plot can be read on light and on dark."""
+
+GREY = "#8a8f98"
+"""Of what stands in the background."""
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Those of Okabe and Ito (2008, "Color Universal Design"), which the colour-blind tell apart, without black and yellow:
+one of these cannot be seen on dark and the other not on light."""
+
+WIDTH = 6.2
+"""Inches of every plot: on a phone its letters are then still of reading size."""
 
 _STYLE: Any = {
     "svg.fonttype": "none",  # letters stay letters: small files, the page's font, searchable
@@ -28,6 +43,7 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
     "legend.frameon": False,
     "legend.fontsize": 9.0,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
@@ -40,7 +56,7 @@ _FONT = re.compile(r"font-family: [^;]*;? ?")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Give the figures made within the block the report's style, and no other figure."""
+    """Give the figures made within the block this style, and no other figure."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the browser has the letters that Matplotlib's font lacks
         yield
@@ -73,27 +89,20 @@ def inline(figure: Figure, name: str, words: str) -> Markup:
     return Markup(ET.tostring(root, encoding="unicode", short_empty_elements=False))
 
 
-def visible(text: str) -> str:
-    """Return a text in which control characters, which neither XML nor HTML may hold, are drawn as signs."""
-    return "".join(_sign(letter) for letter in text)
+def to_bytes(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
+    """Return a figure as a picture file that stands alone, the same bytes for the same figure.
 
+    In an SVG file the letters are outlines: who opens it need not have a font.
 
-def label(text: str, most: int = 30) -> str:
-    """Return a name for a plot: on one line, of at most `most` characters, its end kept where it is cut."""
-    line = visible(" ".join(text.split()))
-    if len(line) <= most:
-        return line
-    head = most * 2 // 3
-    return f"{line[:head]}…{line[head + 1 - most :]}"
-
-
-def _sign(letter: str) -> str:
-    code = ord(letter)
-    if code < 0x20 and letter not in "\n\t":
-        return chr(0x2400 + code)
-    return (
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" else letter
-    )
+    Args:
+        figure: Made within `style`.
+        kind: Format of the picture.
+    """
+    stream = io.BytesIO()
+    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    with matplotlib.rc_context({**_STYLE, "svg.fonttype": "path"}):
+        figure.savefig(stream, format=kind, bbox_inches="tight", metadata=metadata)
+    return stream.getvalue()
 
 
 def _local(name: object) -> str:
