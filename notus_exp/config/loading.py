@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import schema
+from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.ranges import check
@@ -137,7 +138,7 @@ def check_together(config: schema.Config) -> None:
     Raises:
         UserError: Naming the keys and the remedy.
     """
-    _check_curation(config)
+    check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)
     if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
@@ -150,45 +151,6 @@ def check_together(config: schema.Config) -> None:
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
-
-
-def _check_curation(config: schema.Config) -> None:
-    aspects, selection, split = config.data.aspects, config.selection, config.split
-    if selection.name in ("average", "per_aspect", "weighted") and not aspects:
-        raise UserError(
-            f"selection={selection.name} needs aspect ratings, but data={config.data.name} has none (data.aspects=[])",
-            "use selection=critique",
-        )
-    wanted = {"per_aspect": [selection.aspect or "null"], "weighted": list(selection.weights)}.get(selection.name, [])
-    for aspect in wanted:
-        if aspect not in aspects:
-            raise UserError(f"selection={selection.name} asks for '{aspect}'", did_you_mean(aspect, aspects))
-    if selection.aspect is not None and selection.name != "per_aspect":
-        raise UserError(f"selection.aspect={selection.aspect} is read by selection=per_aspect alone")
-    if selection.weights and selection.name != "weighted":
-        raise UserError(f"selection.weights={selection.weights} is read by selection=weighted alone")
-    weights = selection.weights.values()
-    if selection.name == "weighted" and (any(w < 0 for w in weights) or sum(weights) <= 0):
-        raise UserError(f"selection.weights={selection.weights} must be at least 0, and one of them above 0")
-    for name in config.filters.valid_under:
-        if name not in ("critique", "average", *aspects):
-            hint = did_you_mean(name, ["critique", "average", *aspects])
-            raise UserError(f"filters.valid_under asks for '{name}'", hint)
-    if config.rejected.name == "random" and config.rejected.ties is not schema.TopTies.hash:
-        raise UserError(
-            f"rejected.ties={config.rejected.ties.name} does nothing: rejected=random draws among all the worse",
-            "use rejected=lowest or second_best, or leave rejected.ties out",
-        )
-    contamination = config.filters.contamination
-    if contamination.field is not None and all(Path(name).suffix.lower() == ".txt" for name in contamination.files):
-        raise UserError(f"filters.contamination.field={contamination.field} needs a file with fields to look into")
-    if config.repair.low_mean > config.repair.high_mean:
-        raise UserError(f"repair.low_mean={config.repair.low_mean} exceeds repair.high_mean={config.repair.high_mean}")
-    if split.validation + split.test >= 1:
-        raise UserError(f"split.validation={split.validation} and split.test={split.test} leave nothing to train on")
-    limits = config.filters
-    if limits.max_chars is not None and limits.max_chars < limits.min_chars:
-        raise UserError(f"filters.max_chars={limits.max_chars} is below filters.min_chars={limits.min_chars}")
 
 
 def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:

@@ -25,5 +25,3 @@ def check_simulated(spec: Simulated) -> None:
     for aspect in spec.aspects:
         if aspect not in SIMULATED_ASPECTS:
             raise UserError(f"data.aspects: '{aspect}' is not simulated", did_you_mean(aspect, SIMULATED_ASPECTS))
-    if len({*spec.aspects}) < len(spec.aspects):
-        raise UserError(f"data.aspects names one twice: {spec.aspects}", "name each aspect once")

@@ -1,4 +1,7 @@
-"""Selection strategies: each is an expression that gives every completion a score; the highest is chosen."""
+"""Selection strategies: each is an expression that gives every completion a score; the highest is chosen.
+
+That the data has the ratings which a strategy scores by is checked with the config (`curation_checks`).
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,7 @@ DECIMALS = 9
 
 
 def labellings(aspects: Sequence[str]) -> list[str]:
-    """Return the names of the scorings that data with these aspects can be labelled by.
-
-    Raises:
-        UserError: If an aspect has the name of another labelling.
-    """
-    for name in (CRITIQUE, AVERAGE):
-        if name in aspects:
-            raise UserError(
-                f"data.aspects has an aspect named '{name}'", f"'{name}' is a strategy's name: rename the column"
-            )
+    """Return the names of the scorings that data with these aspects can be labelled by."""
     return [CRITIQUE, AVERAGE, *aspects]
 
 
@@ -37,13 +31,7 @@ def labelling_expr(name: str, aspects: Sequence[str]) -> pl.Expr:
         name: `critique` (the overall score as the table has it), `average` (mean of the non-null ratings of
             `aspects`) or one of the aspects.
         aspects: The aspects with a rating column.
-
-    Raises:
-        UserError: For any other name.
     """
-    known = labellings(aspects)
-    if name not in known:
-        raise UserError(f"'{name}' is no way to score this feedback", f"known: {', '.join(known)}")
     if name == CRITIQUE:
         score = pl.col(OVERALL)
     elif name == AVERAGE:
@@ -63,12 +51,12 @@ def score_expr(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
         aspects: The aspects with a rating column.
 
     Raises:
-        UserError: For an unknown strategy, aspect or weight, or data without the ratings that the strategy needs.
+        UserError: For an unknown strategy.
     """
     strategies: dict[str, Callable[[Selection, Sequence[str]], pl.Expr]] = {
         "critique": lambda selection, aspects: labelling_expr(CRITIQUE, aspects),
-        "average": _average,
-        "per_aspect": _per_aspect,
+        "average": lambda selection, aspects: labelling_expr(AVERAGE, aspects),
+        "per_aspect": lambda selection, aspects: labelling_expr(selection.aspect or "", aspects),
         "weighted": _weighted,
     }
     if selection.name not in strategies:
@@ -94,48 +82,9 @@ def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str]) -> pl.Da
     return completions.select("prompt_id", "row", "completion", *columns)
 
 
-def _average(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
-    _need_ratings(selection, aspects)
-    return labelling_expr(AVERAGE, aspects)
-
-
-def _per_aspect(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
-    _need_ratings(selection, aspects)
-    if selection.aspect is None or selection.aspect not in aspects:
-        raise UserError(
-            f"selection.aspect is '{selection.aspect}', which the feedback has no rating for",
-            did_you_mean(selection.aspect or "", aspects),
-        )
-    return labelling_expr(selection.aspect, aspects)
-
-
 def _weighted(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
-    _need_ratings(selection, aspects)
-    _check_weights(selection.weights, aspects)
     used = {aspect: weight for aspect, weight in selection.weights.items() if weight > 0}
     ratings = {aspect: labelling_expr(aspect, aspects) for aspect in used}
     total = pl.sum_horizontal([ratings[aspect] * weight for aspect, weight in used.items()])
     weights = pl.sum_horizontal([ratings[aspect].is_not_null() * pl.lit(weight) for aspect, weight in used.items()])
     return pl.when(weights > 0).then((total / weights).round(DECIMALS))
-
-
-def _check_weights(weights: dict[str, float], aspects: Sequence[str]) -> None:
-    for aspect, weight in weights.items():
-        if not 0 <= weight < float("inf"):
-            raise UserError(
-                f"selection.weights.{aspect}={weight} is out of range", "a weight is a number of at least 0"
-            )
-        if weight > 0 and aspect not in aspects:
-            raise UserError(
-                f"selection.weights names '{aspect}', which the feedback has no rating for",
-                f"ratings: {', '.join(aspects)}; leave the key out with '~selection.weights.{aspect}'",
-            )
-    if not any(weight > 0 for weight in weights.values()):
-        raise UserError("selection.weights has no weight above 0", f"set one of: {', '.join(aspects)}")
-
-
-def _need_ratings(selection: Selection, aspects: Sequence[str]) -> None:
-    if not aspects:
-        raise UserError(
-            f"selection={selection.name} needs aspect ratings, and this data has none", "use selection=critique"
-        )

@@ -9,7 +9,6 @@ import polars as pl
 
 from notus_exp.config.schema import Split
 from notus_exp.disk.hashing import uniform
-from notus_exp.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -27,9 +26,6 @@ def assign(prompt_ids: Iterable[str], split: Split) -> pl.Series:
 
     Returns:
         String series `split` of shape (n,), aligned with the ids.
-
-    Raises:
-        UserError: If the shares leave nothing to train on.
     """
     names = _by_draw(prompt_ids, split)
     if not (names == "train").any():
@@ -45,11 +41,6 @@ def moved_to_train(prompt_ids: Iterable[str], split: Split) -> int:
 
 def _by_draw(prompt_ids: Iterable[str], split: Split) -> np.ndarray:
     held_out = split.test + split.validation
-    if held_out >= 1:
-        raise UserError(
-            f"split.validation={split.validation} and split.test={split.test} leave nothing to train on",
-            "their sum must be below 1",
-        )
     draws = uniform(prompt_ids, split.seed, "split")
     return np.select([draws < split.test, draws < held_out], ["test", "validation"], default="train")
 

@@ -59,14 +59,7 @@ class Parsed(NamedTuple):
 
 
 def schema(aspects: Sequence[str]) -> dict[str, pl.DataType]:
-    """Return the table's columns in order with their types (without `latent_quality`).
-
-    Raises:
-        UserError: An aspect is named twice.
-    """
-    twice = sorted({aspect for aspect in aspects if list(aspects).count(aspect) > 1})
-    if twice:
-        raise UserError(f"data.aspects names '{twice[0]}' twice", "name each aspect once")
+    """Return the table's columns in order with their types (without `latent_quality`)."""
     columns: dict[str, pl.DataType] = {"prompt_id": pl.String(), "row": pl.Int64(), "source": pl.String()}
     columns |= {"instruction": pl.String(), "completion": pl.Int64()}
     columns |= {name: pl.String() for name in ("model", "principle", "system_prompt", "response")}

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from notus_exp.config.curation_checks import check_filters
 from notus_exp.config.schema import Contamination, PairChoice, Split, TopTies
 from notus_exp.curation.contamination import overlap, read_prompts
 from notus_exp.curation.counts import check_counts, flat
 from notus_exp.curation.pairs import curate
 from notus_exp.disk.hashing import prompt_id, uniform
 from notus_exp.errors import UserError
-from support.curation_tables import completion, prompt, settings, table, texts
+from support.curation_tables import ASPECTS, completion, prompt, settings, table, texts
 
 GOOD = (completion("good answer", 5, 5, overall=9), completion("bad answer", 1, 1, overall=2))
 
@@ -118,8 +119,8 @@ def test_valid_under_keeps_the_prompts_of_which_every_strategy_makes_a_pair() ->
         kept[name] = curated.pairs["prompt_id"].to_list()
         assert curated.counts["prompts_dropped"]["not_valid_under"] > 0
     assert kept["average"] == kept["critique"] == [prompt_id("both")]
-    with pytest.raises(UserError, match="known: critique, average, helpfulness"):
-        curate(frame, settings(valid_under=["truth"]))
+    with pytest.raises(UserError, match="known: average, critique, helpfulness"):
+        check_filters(settings(valid_under=["truth"]).filters, ASPECTS)
 
 
 def test_max_pairs_caps_the_training_split_alone() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from notus_exp.config.curation_checks import check_aspects, check_repair, check_selection
 from notus_exp.config.schema import Ambiguous, Repair, Selection, TopTies
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.repair import repair_scores
@@ -76,6 +77,7 @@ def test_equal_weighted_means_tie_although_their_sums_differ_in_the_last_bit() -
 )
 def test_a_strategy_that_the_data_cannot_serve_is_an_error(chosen: Selection, aspects: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
+        check_selection(chosen, aspects)
         scores(chosen, aspects)
 
 
@@ -89,7 +91,9 @@ def test_an_aspect_without_a_column_is_an_error_that_names_the_known_ones() -> N
 def test_labellings_are_critique_average_and_each_aspect() -> None:
     assert labellings(ASPECTS) == ["critique", "average", "helpfulness", "honesty"]
     with pytest.raises(UserError, match="rename the column"):
-        labellings(["average"])
+        check_aspects(["average"])
+    with pytest.raises(UserError, match="'honesty' twice"):
+        check_aspects(["honesty", "helpfulness", "honesty"])
 
 
 def test_labelling_scores_has_a_column_per_labelling_and_keeps_the_tables_order() -> None:
@@ -159,7 +163,7 @@ def test_repair_never_touches_another_score(rows: list[tuple[Any, int, int]]) ->
 
 def test_repair_thresholds_in_the_wrong_order_are_an_error() -> None:
     with pytest.raises(UserError, match=r"repair\.low_mean=5 is above"):
-        repair_scores(TENS, ASPECTS, Repair("openbmb", 5, 4, Ambiguous.drop))
+        check_repair(Repair("openbmb", 5, 4, Ambiguous.drop))
     with pytest.raises(UserError, match="did you mean 'openbmb'"):
         repair_scores(TENS, ASPECTS, Repair("openbm", 2, 4, Ambiguous.drop))
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from notus_exp.config.curation_checks import check_split
 from notus_exp.config.schema import Split
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.split import assign, held_out_prompts
@@ -64,4 +65,4 @@ def test_held_out_prompts_are_those_of_the_split_in_the_order_of_their_draw(part
 
 def test_a_split_without_training_share_is_an_error() -> None:
     with pytest.raises(UserError, match="leave nothing to train on"):
-        assign(IDS, Split(0, 0.5, 0.5))
+        check_split(Split(0, 0.5, 0.5))

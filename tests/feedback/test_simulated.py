@@ -360,7 +360,6 @@ def test_more_prompts_than_there_are_is_an_error_that_names_the_setting(monkeypa
         ({"skills": {"a": 0.5, "b": 1.5}}, "data.skills.b=1.5"),
         ({"skills": {"a": float("nan"), "b": 0.5}}, "data.skills.a=nan"),
         ({"aspects": ["honesty", "helpfullness"]}, "did you mean 'helpfulness'?"),
-        ({"aspects": ["honesty", "honesty"]}, "names one twice"),
     ],
 )
 def test_a_contradictory_spec_is_refused(changes, part):

@@ -87,11 +87,6 @@ def test_check_refuses_what_breaks_the_contract():
             check(wrong, ["a"])
 
 
-def test_an_aspect_named_twice_is_an_error():
-    with pytest.raises(UserError, match="'honesty' twice"):
-        table_schema(["honesty", "helpfulness", "honesty"])
-
-
 def test_a_missing_column_names_the_key_the_nearest_column_and_those_found():
     with pytest.raises(UserError, match=r"data\.prompt_column='promt'") as error:
         check_columns({"promt": "data.prompt_column", "response": "data.response_column"}, {"prompt", "response"})

@@ -1,0 +1,147 @@
+"""Whether the settings of curation go together: checked here, once, and relied on by the code that curates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from notus_exp.config.schema import Config, Filters, Rejected, Repair, Selection, Split, TopTies
+from notus_exp.errors import UserError, did_you_mean
+
+_OF_ALL_DATA = ("critique", "average")
+"""Ways to score a completion that are no aspect of the data."""
+_BY_RATINGS = ("average", "per_aspect", "weighted")
+"""Strategies that score by the ratings."""
+
+
+def check_curation(config: Config) -> None:
+    """Check the settings that decide the pairs; ranges and options are already checked (`ranges.check`).
+
+    Raises:
+        UserError: Naming the keys and the remedy.
+    """
+    aspects = config.data.aspects
+    check_aspects(aspects)
+    check_selection(config.selection, aspects)
+    check_rejected(config.rejected)
+    check_repair(config.repair)
+    check_filters(config.filters, aspects)
+    check_split(config.split)
+
+
+def check_aspects(aspects: Sequence[str]) -> None:
+    """Check that each aspect is named once, and none is called as another way to score.
+
+    Raises:
+        UserError: Naming the aspect.
+    """
+    twice = sorted({aspect for aspect in aspects if list(aspects).count(aspect) > 1})
+    if twice:
+        raise UserError(f"data.aspects names '{twice[0]}' twice", "name each aspect once")
+    for name in _OF_ALL_DATA:
+        if name in aspects:
+            raise UserError(
+                f"data.aspects has an aspect named '{name}'", f"'{name}' is a strategy's name: rename the column"
+            )
+
+
+def check_selection(selection: Selection, aspects: Sequence[str]) -> None:
+    """Check that the data has the ratings that a strategy scores by, and that each setting is read.
+
+    Args:
+        selection: The strategy.
+        aspects: The aspects that the data rates.
+
+    Raises:
+        UserError: Naming the key, its value and the aspects there are.
+    """
+    name = selection.name
+    if name in _BY_RATINGS and not aspects:
+        raise UserError(
+            f"selection={name} needs aspect ratings, and this data has none (data.aspects=[])", "use selection=critique"
+        )
+    if name == "per_aspect" and selection.aspect not in aspects:
+        asked = selection.aspect or "null"
+        hint = did_you_mean(asked, aspects)
+        raise UserError(f"selection.aspect is '{asked}', which the feedback has no rating for", hint)
+    if name != "per_aspect" and selection.aspect is not None:
+        raise UserError(f"selection.aspect={selection.aspect} is read by selection=per_aspect alone")
+    if name == "weighted":
+        _check_weights(selection.weights, aspects)
+    elif selection.weights:
+        raise UserError(f"selection.weights={selection.weights} is read by selection=weighted alone")
+
+
+def check_rejected(rejected: Rejected) -> None:
+    """Check that a policy for ties is read.
+
+    Raises:
+        UserError: It is not.
+    """
+    if rejected.name == "random" and rejected.ties is not TopTies.hash:
+        raise UserError(
+            f"rejected.ties={rejected.ties.name} does nothing: rejected=random draws among all the worse",
+            "use rejected=lowest or second_best, or leave rejected.ties out",
+        )
+
+
+def check_repair(repair: Repair) -> None:
+    """Check the order of the thresholds.
+
+    Raises:
+        UserError: They are in the wrong order.
+    """
+    if repair.low_mean > repair.high_mean:
+        raise UserError(
+            f"repair.low_mean={repair.low_mean} is above repair.high_mean={repair.high_mean}",
+            "a score cannot be contradicted and supported at once; lower low_mean or raise high_mean",
+        )
+
+
+def check_filters(filters: Filters, aspects: Sequence[str]) -> None:
+    """Check the strategies that filters ask for, and settings that contradict each other.
+
+    Args:
+        filters: The rules.
+        aspects: The aspects that the data rates.
+
+    Raises:
+        UserError: Naming the key, its value and the remedy.
+    """
+    known = [*_OF_ALL_DATA, *aspects]
+    for name in filters.valid_under:
+        if name not in known:
+            raise UserError(f"filters.valid_under asks for '{name}'", did_you_mean(name, known))
+    contamination = filters.contamination
+    if contamination.field is not None and all(Path(name).suffix.lower() == ".txt" for name in contamination.files):
+        raise UserError(f"filters.contamination.field={contamination.field} needs a file with fields to look into")
+    if filters.max_chars is not None and filters.max_chars < filters.min_chars:
+        raise UserError(f"filters.max_chars={filters.max_chars} is below filters.min_chars={filters.min_chars}")
+
+
+def check_split(split: Split) -> None:
+    """Check that something is left to train on.
+
+    Raises:
+        UserError: The held-out shares add up to 1 or more.
+    """
+    if split.validation + split.test >= 1:
+        raise UserError(
+            f"split.validation={split.validation} and split.test={split.test} leave nothing to train on",
+            "their sum must be below 1",
+        )
+
+
+def _check_weights(weights: dict[str, float], aspects: Sequence[str]) -> None:
+    for aspect, weight in weights.items():
+        if aspect not in aspects:
+            raise UserError(
+                f"selection.weights names '{aspect}', which the feedback has no rating for",
+                f"ratings: {', '.join(aspects)}; leave the key out with '~selection.weights.{aspect}'",
+            )
+        if not 0 <= weight < float("inf"):
+            raise UserError(
+                f"selection.weights.{aspect}={weight} is out of range", "a weight is a number of at least 0"
+            )
+    if not any(weight > 0 for weight in weights.values()):
+        raise UserError("selection.weights has no weight above 0", f"set one of: {', '.join(aspects)}")
