@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.contracts.run import RunEstimate
 from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.evaluation.metrics import headlines
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
@@ -101,7 +103,7 @@ def stages_table(rows: list[StageRow]) -> Table:
     return table
 
 
-def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
+def metrics_table(metrics: dict[str, RunEstimate]) -> Table:
     """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
     table = Table(title="Metrics: mean [95 % interval]", title_justify="left", box=None, pad_edge=False)
     for column in ("metric", "base", "policy", "paired difference", "n", ""):
@@ -119,7 +121,7 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def _cell(estimate: dict[str, Any] | None, sign: bool = False) -> str:
+def _cell(estimate: MeasuredValue | None, sign: bool = False) -> str:
     if estimate is None or estimate["value"] is None:
         return "-"
     plus = "+" if sign else ""
@@ -129,8 +131,8 @@ def _cell(estimate: dict[str, Any] | None, sign: bool = False) -> str:
     return f"{value:{plus}.2f} [{low:{plus}.2f}, {high:{plus}.2f}]"
 
 
-def _verdict(difference: dict[str, Any] | None) -> str:
-    if difference is None or difference["low"] is None:
+def _verdict(difference: MeasuredValue | None) -> str:
+    if difference is None or difference["low"] is None or difference["high"] is None:
         return ""
     if difference["low"] > 0:
         return "higher"
