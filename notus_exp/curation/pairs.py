@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from notus_exp.config.schema import PairChoice
+from notus_exp.contracts.curation import CurationCounts
 from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
@@ -25,7 +26,7 @@ class Curated(NamedTuple):
     """The pairs (columns in docs/architecture.md, sorted by row) and the counts that add up (see counts.py)."""
 
     pairs: pl.DataFrame
-    counts: dict[str, Any]
+    counts: CurationCounts
 
 
 class Attempt(NamedTuple):

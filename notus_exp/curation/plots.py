@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from notus_exp.contracts.curation import StrategyTruth
 
 CHOSEN = "#2b6ca3"
 REJECTED = "#c9772b"
@@ -52,7 +54,7 @@ def histogram(values: np.ndarray, title: str, label: str, color: str = CHOSEN) -
     return _uri(figure)
 
 
-def shares_plot(rows: Sequence[dict[str, Any]], title: str, series: dict[str, str]) -> str:
+def shares_plot(rows: Sequence[Mapping[str, Any]], title: str, series: dict[str, str]) -> str:
     """Draw horizontal bars of shares.
 
     Args:
@@ -75,17 +77,20 @@ def shares_plot(rows: Sequence[dict[str, Any]], title: str, series: dict[str, st
     return _uri(figure)
 
 
-def truth_plot(truth: dict[str, dict[str, dict[str, Any]]]) -> str:
+def truth_plot(truth: Mapping[str, StrategyTruth]) -> str:
     """Draw, per strategy, how often the choice is truly right, with intervals."""
     figure = Figure(figsize=(6.4, 1.6 + 0.42 * len(truth)))
     axes = figure.subplots()
-    measures = {"best": "chosen is the truly best", "better": "chosen is truly better than rejected"}
-    for number, ((key, label), color) in enumerate(zip(measures.items(), (CHOSEN, REJECTED), strict=True)):
-        found = [(place, row[key]) for place, row in enumerate(truth.values()) if row[key]["n"]]
-        values = np.array([100 * row["value"] for _, row in found])
-        below = np.maximum(values - [100 * row["low"] for _, row in found], 0)  # rounding can leave -1e-15
-        above = np.maximum([100 * row["high"] for _, row in found] - values, 0)
-        places = [place + 0.2 * number - 0.1 for place, _ in found]
+    measures = {
+        "chosen is the truly best": [one["best"] for one in truth.values()],
+        "chosen is truly better than rejected": [one["better"] for one in truth.values()],
+    }
+    for number, ((label, shares), color) in enumerate(zip(measures.items(), (CHOSEN, REJECTED), strict=True)):
+        found = {place: share for place, share in enumerate(shares) if share["n"]}
+        parts = [(share["value"], share["low"], share["high"]) for share in found.values()]
+        values, low, high = 100 * np.array(parts, dtype=float).reshape(-1, 3).T
+        below, above = np.maximum(values - low, 0), np.maximum(high - values, 0)  # rounding can leave -1e-15
+        places = [place + 0.2 * number - 0.1 for place in found]
         axes.errorbar(values, places, xerr=[below, above], fmt="o", color=color, label=label, capsize=3)
     axes.set_yticks(range(len(truth)), list(truth))
     axes.set_ylim(len(truth) - 0.5, -0.5)
