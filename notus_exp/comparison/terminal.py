@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.comparison import ComparisonFile, ContrastRow
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
@@ -17,7 +17,7 @@ _DIGITS_OF_DIFFERENCE = {2: 2, 3: 4}
 """Digits of a value -> digits of a difference in the table of contrasts: of small values one more."""
 
 
-def study_report(comparison: dict[str, Any], out: Path) -> Report:
+def study_report(comparison: ComparisonFile, out: Path) -> Report:
     """Return what is printed of a comparison.
 
     Args:
@@ -31,10 +31,10 @@ def study_report(comparison: dict[str, Any], out: Path) -> Report:
     if beside := len(contrasts) - len(primary):
         sentences.append(f"{beside} exploratory contrasts are in {COMPARISON_CSV}")
     files = ", ".join(shorten(out.absolute() / name) for name in (COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML))
-    return Report(comparison, tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
+    return Report(dict(comparison), tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
 
 
-def _metrics(comparison: Mapping[str, Any]) -> Table:
+def _metrics(comparison: ComparisonFile) -> Table:
     sides = {BASE_MODEL: comparison["base"]["metrics"]} if comparison["base"]["metrics"] else {}
     sides |= {row["arm"]: row["metrics"] for row in comparison["arms"]}
     names = list(dict.fromkeys(name for metrics in sides.values() for name in metrics))
@@ -42,7 +42,7 @@ def _metrics(comparison: Mapping[str, Any]) -> Table:
     return Table("Metrics: mean [95 % interval over prompts and seeds]", ["", *sides], rows)
 
 
-def _cell(estimate: Mapping[str, Any] | None, metric: str) -> str:
+def _cell(estimate: MeasuredValue | None, metric: str) -> str:
     if estimate is None or estimate["value"] is None:
         return "-"
     digits = metric_of(metric).digits
@@ -50,7 +50,7 @@ def _cell(estimate: Mapping[str, Any] | None, metric: str) -> str:
     return number(estimate["value"], digits) + ("" if ends == "-" else f" [{ends}]")
 
 
-def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> Table:
+def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
     study = comparison["study"]
     digits = _DIGITS_OF_DIFFERENCE[metric_of(study["metric"]).digits]
     rows = [
@@ -68,7 +68,7 @@ def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> 
     return Table(f"{study['metric']}, minus {study['baseline']}", columns, rows)
 
 
-def _span(row: Mapping[str, Any], digits: int) -> str:
+def _span(row: MeasuredValue, digits: int) -> str:
     return span(_nan(row["low"]), _nan(row["high"]), digits)
 
 
