@@ -34,7 +34,7 @@ import polars as pl
 from sweep_data import ROOT, Material, Sizes, environment, options, prepare
 from sweep_work import Timed, framework_work, import_seconds, join, script_work, worker_imports
 
-from notus_exp.contracts.run import read_run_file
+from notus_exp.contracts.run_file import read_run_file
 
 SELECTIONS, BETAS, SEED = ("critique", "average"), ("0.05", "0.1", "0.3"), 0
 ARMS = [(selection, beta) for selection in SELECTIONS for beta in BETAS]

@@ -34,7 +34,7 @@ from notus_exp.comparison.per_prompt import Array, seed_table
 from notus_exp.comparison.words import ALIKE, HIGHER, LOWER, verdict_of
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config, Simulated
-from notus_exp.contracts.comparison import ComparisonFile, read_comparison
+from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.scores import AVERAGE, CRITIQUE

@@ -17,9 +17,9 @@ from notus_exp.comparison.exploration import factor_effects, strengths, trained_
 from notus_exp.comparison.per_prompt import run_values
 from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import BASE_MODEL, ONE_SEED, kept, study_words
-from notus_exp.contracts.comparison import ComparedArm, ComparedStudy, ComparisonFile, ContrastRow, EstimateRow
+from notus_exp.contracts.comparison_file import ComparedArm, ComparedStudy, ComparisonFile, ContrastRow, EstimateRow
 from notus_exp.contracts.format import FORMAT
-from notus_exp.contracts.run import RunEstimate
+from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import headlines, metric_of

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 import polars as pl
 
-from notus_exp.contracts.comparison import EvaluationWay
+from notus_exp.contracts.comparison_file import EvaluationWay
 from notus_exp.contracts.manifest import read_manifest
-from notus_exp.contracts.run import RunFile
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
 from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError

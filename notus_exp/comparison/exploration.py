@@ -5,7 +5,7 @@ from __future__ import annotations
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.contrasts import estimate_of
 from notus_exp.comparison.request import Request
-from notus_exp.contracts.comparison import EffectRow, LabellingMatrix, StrengthRow, StrengthsTable
+from notus_exp.contracts.comparison_file import EffectRow, LabellingMatrix, StrengthRow, StrengthsTable
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.errors import UserError
 from notus_exp.inference.bradley_terry import bradley_terry

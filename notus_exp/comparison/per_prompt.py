@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from notus_exp.contracts.run import RunFile
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance, in_reading_order

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from notus_exp.contracts.run import RunFile, RunsBySeed
-from notus_exp.contracts.study import StudyFile
+from notus_exp.contracts.run_file import RunFile, RunsBySeed
+from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
 from notus_exp.errors import UserError, did_you_mean
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from notus_exp.comparison.words import BASE_MODEL
-from notus_exp.contracts.comparison import ComparisonFile, ContrastRow
+from notus_exp.contracts.comparison_file import ComparisonFile, ContrastRow
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of

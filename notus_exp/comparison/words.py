@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from notus_exp.contracts.comparison import ComparedStudy, ContrastRow
+from notus_exp.contracts.comparison_file import ComparedStudy, ContrastRow
 from notus_exp.evaluation.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
 from notus_exp.inference.crossed import CrossedEstimate

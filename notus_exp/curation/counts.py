@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 import polars as pl
 
-from notus_exp.contracts.curation import CurationCounts
+from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.filters import PROMPT_RULES
 from notus_exp.curation.rejection import PAIR_RULES
 from notus_exp.curation.split import SPLITS

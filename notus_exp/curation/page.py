@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import polars as pl
 
-from notus_exp.contracts.curation import CurationFile, ModelShare, SourceShare
+from notus_exp.contracts.curation_file import CurationFile, ModelShare, SourceShare
 from notus_exp.contracts.format import FORMAT
 from notus_exp.curation import plots
 from notus_exp.curation.pairs import Curated

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from notus_exp.contracts.curation import StrategyTruth
+from notus_exp.contracts.curation_file import StrategyTruth
 
 CHOSEN = "#2b6ca3"
 REJECTED = "#c9772b"

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from notus_exp.config.schema import Repair
-from notus_exp.contracts.curation import StrategyTruth, TruthShare
+from notus_exp.contracts.curation_file import StrategyTruth, TruthShare
 from notus_exp.curation.columns import needed
 from notus_exp.curation.filters import apply_filters
 from notus_exp.curation.pairs import attempt_pairs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.contracts.format import DamagedFileError
-from notus_exp.contracts.run import RunFile, RunsBySeed, read_run_file
-from notus_exp.contracts.study import StudyFile, read_study_file
+from notus_exp.contracts.run_file import RunFile, RunsBySeed, read_run_file
+from notus_exp.contracts.study_file import StudyFile, read_study_file
 from notus_exp.disk.files import RUN_JSON
 from notus_exp.errors import UserError
 

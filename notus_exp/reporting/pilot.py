@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from scipy import stats
 
-from notus_exp.contracts.comparison import ContrastRow, not_a_comparison, read_comparison
+from notus_exp.contracts.comparison_file import ContrastRow, not_a_comparison, read_comparison
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE

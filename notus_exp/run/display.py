@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.contracts.run import RunEstimate
+from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.evaluation.metrics import headlines
 from notus_exp.run.execution import FINISHED, STARTED, WAITING

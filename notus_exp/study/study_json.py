@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from notus_exp.contracts.format import FORMAT, DamagedFileError, refuse_newer
-from notus_exp.contracts.study import StudyFile, read_study_file
+from notus_exp.contracts.study_file import StudyFile, read_study_file
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run

@@ -18,7 +18,7 @@ from notus_exp.config.commandline import JUDGE_READS
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.study_settings import Study
-from notus_exp.contracts.study import StudyFile
+from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from notus_exp.comparison.per_prompt import run_values, seed_table
 from notus_exp.config.loading import chosen_evaluations
 from notus_exp.config.study_settings import Study
-from notus_exp.contracts.run import RunFile
-from notus_exp.contracts.study import TuningEntry
+from notus_exp.contracts.run_file import RunFile
+from notus_exp.contracts.study_file import TuningEntry
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import held_out

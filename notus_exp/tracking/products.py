@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from notus_exp.contracts.curation import read_curation
-from notus_exp.contracts.run import StageRecord
+from notus_exp.contracts.curation_file import read_curation
+from notus_exp.contracts.run_file import StageRecord
 from notus_exp.disk.files import CURATION_HTML, CURATION_JSON, MODEL, PAIRS
 
 PAIRS_STAGE, MODEL_STAGE = "pairs", "policy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from notus_exp.contracts.run import RunEstimate, StageRecord
+from notus_exp.contracts.run_file import RunEstimate, StageRecord
 from notus_exp.disk.events import Event
 
 FINISHED = "finished"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import Tracking
-from notus_exp.contracts.comparison import ComparisonFile
-from notus_exp.contracts.study import StudyFile
+from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.study_file import StudyFile
 from notus_exp.tracking.opening import Label, conclude, open_run
 from notus_exp.tracking.wandb_tables import table
 

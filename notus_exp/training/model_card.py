@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from notus_exp.contracts.curation import read_curation
+from notus_exp.contracts.curation_file import read_curation
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk import files
 from notus_exp.models.pretrained import ADAPTER_CONFIG

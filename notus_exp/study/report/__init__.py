@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from notus_exp.contracts.comparison import ComparisonFile
+from notus_exp.contracts.comparison_file import ComparisonFile
 from notus_exp.disk.outputs import read_study, runs_of
 from notus_exp.reporting.tables import plain
 from notus_exp.study.report.differences import bradley_terry, contrasts, effects

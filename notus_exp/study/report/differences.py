@@ -7,7 +7,7 @@ from typing import TypedDict
 from markupsafe import Markup
 
 from notus_exp.comparison.words import HIGHER, LOWER
-from notus_exp.contracts.comparison import ContrastRow, EffectRow, StrengthRow
+from notus_exp.contracts.comparison_file import ContrastRow, EffectRow, StrengthRow
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, p_of, shown, shown_first, span_of, value_of, with_unit

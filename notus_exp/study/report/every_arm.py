@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from notus_exp.contracts.comparison import EstimateRow
+from notus_exp.contracts.comparison_file import EstimateRow
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.evaluation.description import MAXIMIZE, MINIMIZE
 from notus_exp.evaluation.metrics import metric_of

@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 import polars as pl
 
-from notus_exp.contracts.run import RunFile
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.curation.plots import shorten
 from notus_exp.curation.strategies import share
 from notus_exp.disk.files import PAIRS

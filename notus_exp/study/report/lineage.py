@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from notus_exp.contracts.run import RunFile
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, duration, shown
 from notus_exp.study.report.quality import spent

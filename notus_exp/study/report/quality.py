@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypedDict
 
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.contracts.run import RunEstimate, RunFile
+from notus_exp.contracts.run_file import RunEstimate, RunFile
 from notus_exp.disk.outputs import read_run
 from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.study.report.material import Material, Section

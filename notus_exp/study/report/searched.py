@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from notus_exp.contracts.study import SearchSummary, TrialRecord
+from notus_exp.contracts.study_file import SearchSummary, TrialRecord
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import number, with_unit
 from notus_exp.study.report.plots import WIDTH, bars, legend, plain_log

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from notus_exp.comparison.words import BASE_MODEL
-from notus_exp.contracts.run import RunFile
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.curation.plots import shorten
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, SAMPLES
 from notus_exp.disk.hashing import uniform

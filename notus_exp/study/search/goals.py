@@ -11,7 +11,7 @@ import numpy as np
 
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.study_settings import Search
-from notus_exp.contracts.run import RunFile
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.outputs import artifact, read_run

@@ -13,7 +13,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from notus_exp.contracts.study import SearchRecord, SearchSummary, StudyFile, TrialRecord
+from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
 from notus_exp.study.search.goals import bounds
