@@ -88,10 +88,10 @@ class StudyFile(TypedDict):
     baseline: str | None
     margin: float | None
     seeds: list[int]
-    factors: dict[str, list[str]] | None
+    factors: NotRequired[dict[str, list[str]] | None]
     arms: dict[str, ArmRecord]
-    tuning: dict[str, list[TuningEntry]] | None
-    unplanned: dict[str, dict[str, str]]
+    tuning: NotRequired[dict[str, list[TuningEntry]] | None]
+    unplanned: NotRequired[dict[str, dict[str, str]]]
     search: NotRequired[SearchRecord]
 
 

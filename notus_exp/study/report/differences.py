@@ -98,7 +98,9 @@ def effects(material: Material) -> Section:
     rows = material.comparison["effects"]
     if not rows:
         note = (
-            "The grid has no effects to show: not all of its runs can be compared." if material.study["factors"] else ""
+            "The grid has no effects to show: not all of its runs can be compared."
+            if material.study.get("factors")
+            else ""
         )
         return Section("effects", "Main effects and interactions", None, note)
     drawn = [Row(effect_name(row), row, _effect_look(row), _clear(row)) for row in rows]
@@ -204,7 +206,7 @@ def _effect_look(row: EffectRow) -> Look:
 
 def _grid(material: Material) -> GridTable | None:
     """Return the primary metric by the levels of a grid of two factors."""
-    factors = material.study["factors"] or {}
+    factors = material.study.get("factors") or {}
     if len(factors) != 2:
         return None
     (down, downs), (across, acrosses) = factors.items()

@@ -133,7 +133,7 @@ def _surroundings(material: Material) -> list[Surroundings]:
 def _tuning(material: Material) -> list[TuningTable]:
     """Return, for each tuned arm, what was tried, how it did and what was chosen."""
     tables: list[TuningTable] = []
-    for arm, tried in (material.study["tuning"] or {}).items():
+    for arm, tried in (material.study.get("tuning") or {}).items():
         chosen = material.study["arms"][arm]["tuned"] if arm in material.study["arms"] else {}
         keys = list(dict.fromkeys(key for one in tried for key in one["values"]))
         rows: list[ShownCandidate] = [

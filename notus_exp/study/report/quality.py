@@ -156,7 +156,7 @@ def _costed(material: Material, arm: str) -> list[RunFile]:
 
 def _cost(material: Material, arm: str) -> ArmCost:
     runs = _costed(material, arm)
-    tried = (material.study["tuning"] or {}).get(arm) or []
+    tried = (material.study.get("tuning") or {}).get(arm) or []
     records = [read_run(material.folder, name) for one in tried for name in one["runs"].values()]
     return ArmCost(
         arm,

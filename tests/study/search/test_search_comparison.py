@@ -1,9 +1,13 @@
 """The comparison of a search: what it says of its values, and of the prompts that its trials were measured on."""
 
+import json
+
 import pytest
 
+from notus_exp.compare import main
 from notus_exp.disk.outputs import read_study
 from notus_exp.study.search import search_comparison as searches
+from support.searches import search
 from support.study_folders import ACCURACY, write_run, write_study
 
 
@@ -33,3 +37,14 @@ def test_a_search_on_test_prompts_leaves_none_to_confirm_it_on(tmp_path, searche
     comparison = searches.search_comparison(folder, read_study(folder))
     assert comparison["study"]["evaluation_split"] == split
     assert len(comparison["warnings"]) == warnings
+
+
+def test_the_command_compare_says_what_a_search_is_worth(tmp_path, capsys):
+    folder = tmp_path / "outputs/studies/mine"
+    search(folder)
+    assert main([str(folder)]) == 0
+    assert "This study is a search" in " ".join(capsys.readouterr().out.split())
+    comparison = json.loads((folder / "comparison.json").read_text())
+    assert (comparison["study"]["kind"], comparison["arms"]) == ("search", [])
+    assert (folder / "comparison.csv").exists()
+    assert "By trial" in (folder / "report.html").read_text() or "best so far" in (folder / "report.html").read_text()
