@@ -128,7 +128,7 @@ def export(completions: pl.DataFrame, path: Path) -> Path:
     """Write completions in UltraFeedback's layout, one row a prompt, shuffled as the framework would; return the path.
 
     Args:
-        completions: The completions table of docs/architecture.md, in which no prompt occurs twice.
+        completions: The completions table, in which no prompt occurs twice.
         path: The file.
     """
     split = Split(0, 0.1, 0.1)
