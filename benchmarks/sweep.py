@@ -34,6 +34,8 @@ import polars as pl
 from sweep_data import ROOT, Material, Sizes, environment, options, prepare
 from sweep_work import Timed, framework_work, import_seconds, join, script_work, worker_imports
 
+from notus_exp.contracts.run_file import read_run_file
+
 SELECTIONS, BETAS, SEED = ("critique", "average"), ("0.05", "0.1", "0.3"), 0
 ARMS = [(selection, beta) for selection in SELECTIONS for beta in BETAS]
 ALONE = ("average", "0.1")
@@ -140,7 +142,7 @@ def run_framework(what: list[str], material: Material, sizes: Sizes, model: str,
 
 def run_result(outputs: Path, path: Path) -> dict[str, Any]:
     """Return what a script's result holds, of one run of the framework."""
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_run_file(path)
     assert record["status"] == "finished", record["error"]
     facts = {name: stage["facts"] for name, stage in record["stages"].items()}
     place = outputs / "artifacts" / Path(record["stages"]["likelihoods"]["path"]).name

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from notus_exp.config.schema import Split
+from notus_exp.contracts.run_file import read_run_file
 from notus_exp.curation.split import assign
+from notus_exp.disk.files import RUN_JSON
 from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.simulated import constraint_prompts
 from notus_exp.feedback.simulated.constraints import to_json
@@ -93,7 +95,7 @@ def prepare(folder: Path, sizes: Sizes, model: str) -> Material:
     run = run_framework(
         [*options(sizes, model, export(completions, exported)), "until=base_model", f"output_dir={made}"]
     )
-    config = json.loads((run / "run.json").read_text(encoding="utf-8"))["config"]
+    config = read_run_file(run / RUN_JSON)["config"]
     seen = completions["prompt_id"].unique().to_list()
     questions = constraint_prompts(sizes.questions, config["evaluation"]["verifiable"]["seed"], seen)
     rows = [{"instruction": one.instruction, "constraints": to_json(one.constraints)} for one in questions]
@@ -126,7 +128,7 @@ def export(completions: pl.DataFrame, path: Path) -> Path:
     """Write completions in UltraFeedback's layout, one row a prompt, shuffled as the framework would; return the path.
 
     Args:
-        completions: The completions table of docs/architecture.md, in which no prompt occurs twice.
+        completions: The completions table, in which no prompt occurs twice.
         path: The file.
     """
     split = Split(0, 0.1, 0.1)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notus_exp.contracts.manifest import read_manifest
+
 _IMPORT = re.compile(r"import time:\s+(\d+) \|")
 
 
@@ -70,14 +72,14 @@ def framework_work(outputs: Path) -> dict[str, float]:
     seconds: dict[str, float] = {}
     tokens: dict[str, int] = {"reference": 0, "base": 0}
     for path in outputs.glob("artifacts/*/manifest.json"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        stage = manifest["stage"]
+        manifest = read_manifest(path)
+        stage = manifest.stage
         if stage == "base_model":
             continue  # made before
-        name = f"{stage} base" if stage == "generations" and "policy" not in manifest["inputs"] else stage
-        seconds[name] = seconds.get(name, 0.0) + manifest["seconds"]
+        name = f"{stage} base" if stage == "generations" and "policy" not in manifest.inputs else stage
+        seconds[name] = seconds.get(name, 0.0) + manifest.seconds
         if stage == "reference":
-            tokens["base" if manifest["slice"]["preferences"] else "reference"] += manifest["facts"]["tokens"]
+            tokens["base" if manifest.settings["preferences"] else "reference"] += manifest.facts["tokens"]
     for stage, imports in worker_imports(outputs).items():
         seconds[stage] -= imports
     share = tokens["base"] / sum(tokens.values())

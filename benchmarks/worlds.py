@@ -17,7 +17,6 @@ is 1 where a verdict does not follow the truth.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -35,6 +34,8 @@ from notus_exp.comparison.per_prompt import Array, seed_table
 from notus_exp.comparison.words import ALIKE, HIGHER, LOWER, verdict_of
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config, Simulated
+from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.scores import AVERAGE, CRITIQUE
 from notus_exp.disk.outputs import COMPARISON_JSON
@@ -203,11 +204,11 @@ def model(world: World, output_dir: Path, overrides: Sequence[str] = ()) -> Find
     command = [sys.executable, "-m", "notus_exp", f"study={world.study}", f"output_dir={output_dir}", *overrides]
     # a tiny model gains nothing from threads
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    comparison = json.loads((output_dir / "studies" / world.study / COMPARISON_JSON).read_text(encoding="utf-8"))
-    return read_comparison(world, comparison)
+    comparison = read_comparison(output_dir / "studies" / world.study / COMPARISON_JSON)
+    return finding_of(world, comparison)
 
 
-def read_comparison(world: World, comparison: Mapping[str, Any]) -> Finding:
+def finding_of(world: World, comparison: ComparisonFile) -> Finding:
     """Return what a study's comparison.json says of the average against the critique in its primary metric."""
     metric = comparison["study"]["metric"]
     rows = {arm["arm"]: arm["metrics"][metric] for arm in comparison["arms"]}
@@ -224,7 +225,7 @@ def read_comparison(world: World, comparison: Mapping[str, Any]) -> Finding:
     )
 
 
-def _measured(row: Mapping[str, Any]) -> Measured:
+def _measured(row: MeasuredValue) -> Measured:
     return Measured(row["value"], row["low"], row["high"])
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from notus_exp.comparison.aligned import Measured
-from notus_exp.comparison.compatibility import TEST, Protocol, check_tuning, common_protocol
+from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
 from notus_exp.comparison.per_prompt import run_values
-from notus_exp.comparison.request import Asked, ask, searched_runs, tuning_runs
+from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import BASE_MODEL, ONE_SEED, kept, study_words
+from notus_exp.contracts.comparison_file import ComparedArm, ComparedStudy, ComparisonFile, ContrastRow, EstimateRow
+from notus_exp.contracts.format import FORMAT
+from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import headlines, metric_of
@@ -25,7 +28,7 @@ from notus_exp.evaluation.metrics import headlines, metric_of
 class _Parts(NamedTuple):
     """What the sections of a comparison are made from."""
 
-    asked: Asked
+    asked: Request
     measured: Measured
     protocol: Protocol
     metrics: list[str]
@@ -34,7 +37,7 @@ class _Parts(NamedTuple):
 
 def analyse(
     folder: Path, *, baseline: str | None = None, metric: str | None = None, margin: float | None = None
-) -> dict[str, Any]:
+) -> ComparisonFile:
     """Return the comparison of a study's arms, as JSON's types with null for what the data cannot tell.
 
     Args:
@@ -46,10 +49,7 @@ def analyse(
     Raises:
         UserError: The folder is no study, an arm or metric is unknown, or the runs may not be compared.
     """
-    study = read_study(folder)
-    if study["kind"] == "search":
-        return _search(folder, study)
-    parts = _parts(folder, ask(folder, study, baseline=baseline, metric=metric, margin=margin))
+    parts = _parts(folder, ask(folder, read_study(folder), baseline=baseline, metric=metric, margin=margin))
     contrasts = _contrasts(parts)
     of_primary = [row for row in contrasts if row["metric"] == parts.asked.metric]
     about = _about(parts)
@@ -57,7 +57,8 @@ def analyse(
     missing = sum(len(reasons) for reasons in parts.asked.failed.values())
     effects, unfit = factor_effects(parts.asked, parts.measured)
     labelled = None if "preferences" in parts.protocol.apart else trained_by_evaluated(parts.measured)
-    comparison = {
+    comparison: ComparisonFile = {
+        "format": FORMAT,
         "study": about,
         "protocol": {
             "feedback": parts.protocol.feedback,
@@ -73,10 +74,10 @@ def analyse(
         "verdict": study_words(about, of_primary, seeds=seeds, missing=missing),
         "warnings": [*_warnings(parts, seeds), *unfit],
     }
-    return _plain(comparison)  # type: ignore[no-any-return]
+    return cast(ComparisonFile, _plain(comparison))
 
 
-def _parts(folder: Path, asked: Asked) -> _Parts:
+def _parts(folder: Path, asked: Request) -> _Parts:
     finished = {(arm, seed): run for arm, by_seed in asked.runs.items() for seed, run in by_seed.items()}
     protocol = common_protocol(folder, finished, asked.metric)
     check_tuning(folder, tuning_runs(asked.study), asked.metric, protocol.evaluation_split)
@@ -96,7 +97,7 @@ def _parts(folder: Path, asked: Asked) -> _Parts:
     return _Parts(asked, measured, protocol, metrics, known_by_run)
 
 
-def _about(parts: _Parts) -> dict[str, Any]:
+def _about(parts: _Parts) -> ComparedStudy:
     asked = parts.asked
     return {
         "name": asked.study["name"],
@@ -110,10 +111,10 @@ def _about(parts: _Parts) -> dict[str, Any]:
     }
 
 
-def _arm(parts: _Parts, arm: str) -> dict[str, Any]:
+def _arm(parts: _Parts, arm: str) -> ComparedArm:
     asked = parts.asked
     spec = asked.study["arms"][arm]
-    metrics = {}
+    metrics: dict[str, EstimateRow] = {}
     for name in parts.metrics:
         table = parts.measured.table(name, arm, parts.measured.seeds(name, arm))
         metrics[name] = estimate_json(estimate_of(table, span=metric_of(name).span))
@@ -125,38 +126,45 @@ def _arm(parts: _Parts, arm: str) -> dict[str, Any]:
         "levels": spec["levels"],
         "tuned": spec["tuned"],
         "seeds": list(asked.runs[arm]),
-        "failed": asked.failed[arm],
+        "failed": {str(seed): reason for seed, reason in asked.failed[arm].items()},
         "runs": spec["runs"],
         "metrics": metrics,
     }
 
 
-def _by_run(estimates: list[dict[str, Any]]) -> dict[str, Any]:
+def _by_run(estimates: list[RunEstimate]) -> EstimateRow:
     """Return the mean over seeds of a metric without values by prompt, which tells no interval over prompts."""
     known = [estimate["value"] for estimate in estimates if estimate["value"] is not None]
-    nothing = {"low": None, "high": None, "prompts": 0, "seeds": len(known), "left_out": 0}
-    components = dict.fromkeys(("prompt", "seed", "residual"))
-    return {"value": fmean(known) if known else None, **nothing, "components": components}
+    return {
+        "value": fmean(known) if known else None,
+        "low": None,
+        "high": None,
+        "prompts": 0,
+        "seeds": len(known),
+        "left_out": 0,
+        "components": {"prompt": None, "seed": None, "residual": None},
+    }
 
 
-def _base(parts: _Parts) -> dict[str, Any]:
+def _base(parts: _Parts) -> dict[str, EstimateRow]:
     """Return the untuned model's estimates; none where the arms start from different ones."""
     if len(_base_models(parts)) > 1:
         return {}
-    found = {}
+    found: dict[str, EstimateRow] = {}
     for name in parts.metrics:
         table, constant = parts.measured.base(name)[0], metric_of(name).by_construction
         if table.size:
             found[name] = estimate_json(estimate_of(table, span=metric_of(name).span))
-            found[name] |= {} if constant is None else dict.fromkeys(("value", "low", "high"), constant)
+            if constant is not None:
+                found[name] |= {"value": constant, "low": constant, "high": constant}
     return found
 
 
-def _contrasts(parts: _Parts) -> list[dict[str, Any]]:
+def _contrasts(parts: _Parts) -> list[ContrastRow]:
     """Return the primary family and after it the exploratory contrasts, metric by metric."""
     asked = parts.asked
     others = [arm for arm in asked.runs if arm != asked.baseline]
-    rows: list[dict[str, Any]] = []
+    rows: list[ContrastRow] = []
     for name in parts.metrics:
         family = [_of_arms(parts, name, arm) for arm in others]
         if name == asked.metric:
@@ -223,41 +231,6 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
 def _base_models(parts: _Parts) -> set[str]:
     runs = (run for by_seed in parts.asked.runs.values() for run in by_seed.values())
     return {run["stages"]["base_model"]["key"] for run in runs if "base_model" in run["stages"]}
-
-
-def _search(folder: Path, study: dict[str, Any]) -> dict[str, Any]:
-    """Return the comparison of a search, which has no arms: what its trials found must be confirmed."""
-    splits = searched_runs(folder)
-    said = (
-        "This study is a search: its trials were picked by the values shown, so the best of them looks better than it"
-        " is. Compare it with a baseline as an arm of a study of its own, with new seeds, on test prompts."
-    )
-    warnings = []
-    if TEST in splits:
-        warnings.append(
-            "trials were measured on test prompts: no unseen prompts are left to confirm the best of them on"
-        )
-    return {
-        "study": {
-            "name": study["name"],
-            "kind": "search",
-            "metric": study.get("metric"),
-            "baseline": None,
-            "margin": None,
-            "seeds": study.get("seeds", []),
-            "evaluation_split": splits[0] if len(splits) == 1 else None,
-            "chosen_afterwards": [],
-        },
-        "protocol": {"feedback": None, "evaluations": {}, "judge": None},
-        "arms": [],
-        "base": {"metrics": {}},
-        "contrasts": [],
-        "effects": [],
-        "bradley_terry": None,
-        "trained_by_evaluated": None,
-        "verdict": said,
-        "warnings": warnings,
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 import polars as pl
 
+from notus_exp.contracts.comparison_file import EvaluationWay
+from notus_exp.contracts.manifest import read_manifest
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
 from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, held_out
 from notus_exp.run.plan import VERSIONED
 
-Runs = Mapping[tuple[str, int], dict[str, Any]]
+Runs = Mapping[tuple[str, int], RunFile]
 """(arm, seed) -> content of run.json, of finished runs."""
 
 VALIDATION, TEST = "validation", "test"
@@ -31,6 +34,17 @@ _REMEDY = "compare runs that were evaluated alike: put the key into no arm, and 
 _MISSING = object()
 _ANSWERED_FIRST = sorted(CATALOGUE.values(), key=lambda spec: not spec.answers)
 """The order in which a comparison tells how its evaluations were done."""
+
+Ways = dict[str, EvaluationWay]
+"""Evaluation -> how a run did it."""
+
+
+class _Whole(TypedDict):
+    """What must be alike whatever the metric, of one run."""
+
+    feedback: str
+    split: Any
+    evaluation_split: str
 
 
 class Protocol(NamedTuple):
@@ -47,7 +61,7 @@ class Protocol(NamedTuple):
 
     feedback: str | None
     evaluation_split: str | None
-    evaluations: dict[str, Any]
+    evaluations: Ways
     judge: dict[str, Any] | None
     apart: dict[str, str]
     warnings: list[str]
@@ -109,7 +123,7 @@ def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, e
             )
 
 
-def _refuse_other_data(runs: Runs) -> dict[str, Any]:
+def _refuse_other_data(runs: Runs) -> _Whole:
     """Return what must be alike whatever the metric, of the first run and so of all."""
     whole = {name: _whole(run) for name, run in runs.items()}
     settings = {name: {"data": run["config"].get("data")} for name, run in runs.items()}
@@ -123,8 +137,7 @@ def _refuse_other_data(runs: Runs) -> dict[str, Any]:
     return first
 
 
-def _whole(run: dict[str, Any]) -> dict[str, Any]:
-    """Return what must be alike whatever the metric."""
+def _whole(run: RunFile) -> _Whole:
     return {
         "feedback": run["stages"]["feedback"]["key"],
         "split": run["config"]["split"],
@@ -132,23 +145,23 @@ def _whole(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _split_of(run: dict[str, Any]) -> str:
+def _split_of(run: RunFile) -> str:
     return str(run["config"].get("evaluation_split", TEST))  # runs from before the setting asked test prompts
 
 
-def _evaluations(folder: Path, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _evaluations(folder: Path, run: RunFile) -> Ways:
     """Return evaluation -> all that decides what its values mean, from the settings that the stages were given."""
     settings = _settings(folder, run, "evaluation")
-    found: dict[str, dict[str, Any]] = {}
+    found: Ways = {}
     for spec in _ANSWERED_FIRST:
         name = spec.name
         if settings.get(name) is None:
             continue
-        way: dict[str, Any] = {
+        way: EvaluationWay = {
             "settings": settings[name],
             "files": {key: digest for key, digest in settings.get("files", {}).items() if key.startswith(f"{name}.")},
         }
-        way |= {word: _settings(folder, run, node) for word, node in spec.measured_from.items()}
+        way |= cast(EvaluationWay, {word: _settings(folder, run, of) for word, of in spec.measured_from.items()})
         if spec.judged:
             way["judge"] = _judge(folder, run, name)
         if spec.labelled:
@@ -158,13 +171,13 @@ def _evaluations(folder: Path, run: dict[str, Any]) -> dict[str, dict[str, Any]]
     return found
 
 
-def _settings(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
+def _settings(folder: Path, run: RunFile, node: str) -> dict[str, Any]:
     """Return the settings that a stage was given, without those of the arm."""
     if node not in run["stages"]:
         return {}
     path = artifact(folder, run, node) / MANIFEST
     try:
-        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["slice"]
+        settings = read_manifest(path).settings
     except FileNotFoundError as error:
         raise UserError(
             f"run {run['run_id']} is finished, but its artifact {path.parent.name} is gone",
@@ -173,7 +186,7 @@ def _settings(folder: Path, run: dict[str, Any], node: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in _ARMS_OWN}
 
 
-def _judge(folder: Path, run: dict[str, Any], evaluation: str) -> dict[str, Any]:
+def _judge(folder: Path, run: RunFile, evaluation: str) -> dict[str, Any]:
     """Return the judge's settings, its files and the snapshots that it named itself, for base and policy together."""
     settings = _settings(folder, run, f"judgments_{evaluation}")
     snapshots: set[str] = set()
@@ -184,7 +197,7 @@ def _judge(folder: Path, run: dict[str, Any], evaluation: str) -> dict[str, Any]
     return {**settings.get("judge", {}), "files": settings.get("files", {}), "snapshots": sorted(snapshots)}
 
 
-def _apart(ways: Mapping[tuple[str, int], dict[str, Any]], metric: str) -> Iterator[tuple[str, str]]:
+def _apart(ways: Mapping[tuple[str, int], Ways], metric: str) -> Iterator[tuple[str, str]]:
     """Name the evaluations that differ between runs and why; refuse where it is the primary metric's."""
     for name in (spec.name for spec in _ANSWERED_FIRST):
         having = {run: {name: found[name]} for run, found in ways.items() if name in found}
@@ -232,7 +245,7 @@ def _named(run: tuple[str, int]) -> str:
     return f"arm '{run[0]}', seed {run[1]}"
 
 
-def _many_snapshots(evaluations: Mapping[str, Any]) -> list[str]:
+def _many_snapshots(evaluations: Ways) -> list[str]:
     return [
         f"{name} was judged by several snapshots of the judge in every run: {', '.join(way['judge']['snapshots'])}"
         for name, way in evaluations.items()

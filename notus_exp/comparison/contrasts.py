@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from notus_exp.comparison.per_prompt import Array
 from notus_exp.comparison.words import contrast_words, verdict_of
+from notus_exp.contracts.comparison_file import ContrastRow, EquivalenceRow, EstimateRow
 from notus_exp.evaluation.description import Metric, Span
 from notus_exp.inference.crossed import Components, CrossedEstimate, crossed_mean
 from notus_exp.inference.multiplicity import Adjusted, adjust
@@ -70,25 +71,33 @@ def estimate_of(table: Array, *, span: Span | None = None) -> CrossedEstimate:
     return crossed_mean(table, span=span)
 
 
-def estimate_json(estimate: CrossedEstimate) -> dict[str, Any]:
+def estimate_json(estimate: CrossedEstimate) -> EstimateRow:
     """Return what comparison.json says of a mean."""
-    known = ("value", "low", "high", "prompts", "seeds", "left_out")
-    return {**{name: getattr(estimate, name) for name in known}, "components": estimate.components._asdict()}
+    prompt, seed, residual = estimate.components
+    return {
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "prompts": estimate.prompts,
+        "seeds": estimate.seeds,
+        "left_out": estimate.left_out,
+        "components": {"prompt": prompt, "seed": seed, "residual": residual},
+    }
 
 
-def family_json(family: Sequence[Contrast], metric: Metric) -> list[dict[str, Any]]:
+def family_json(family: Sequence[Contrast], metric: Metric) -> list[ContrastRow]:
     """Return the rows of the contrasts that were asked for beforehand, corrected for being several."""
     adjusted = adjust([found.estimate.p for found in family])
     counted = sum(not math.isnan(found.estimate.p) for found in family)
     return [_row(found, metric, both, counted) for found, both in zip(family, adjusted, strict=True)]
 
 
-def exploratory_json(found: Contrast, metric: Metric) -> dict[str, Any]:
+def exploratory_json(found: Contrast, metric: Metric) -> ContrastRow:
     """Return the row of a contrast that nobody asked for beforehand."""
     return _row(found, metric, None, 1)
 
 
-def _row(found: Contrast, metric: Metric, adjusted: Adjusted | None, family: int) -> dict[str, Any]:
+def _row(found: Contrast, metric: Metric, adjusted: Adjusted | None, family: int) -> ContrastRow:
     estimate = found.estimate
     words = contrast_words(estimate, found.tests, metric=metric, adjusted=adjusted, family=family)
     return {
@@ -103,8 +112,12 @@ def _row(found: Contrast, metric: Metric, adjusted: Adjusted | None, family: int
         "holm": adjusted.holm if adjusted else None,
         "benjamini_hochberg": adjusted.benjamini_hochberg if adjusted else None,
         "verdict": verdict_of(estimate, adjusted),
-        "equivalence": found.tests[0]._asdict() if found.tests else None,
-        "bootstrap": found.bootstrap._asdict() if found.bootstrap else None,
+        "equivalence": _equivalence_row(found.tests[0]) if found.tests else None,
+        "bootstrap": {"low": found.bootstrap.low, "high": found.bootstrap.high} if found.bootstrap else None,
         "permutation": found.permutation,
         "words": words if adjusted else f"{words}; exploratory",
     }
+
+
+def _equivalence_row(test: Equivalence) -> EquivalenceRow:
+    return {"margin": test.margin, "p": test.p, "equivalent": test.equivalent}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.contrasts import estimate_of
-from notus_exp.comparison.request import Asked
+from notus_exp.comparison.request import Request
+from notus_exp.contracts.comparison_file import EffectRow, LabellingMatrix, StrengthRow, StrengthsTable
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.errors import UserError
 from notus_exp.inference.bradley_terry import bradley_terry
-from notus_exp.inference.factorial import effects
+from notus_exp.inference.factorial import Effect, effects
 
 _LABELLED = "preferences/accuracy/"
 
 
-def factor_effects(asked: Asked, measured: Measured) -> tuple[list[dict[str, Any]], list[str]]:
+def factor_effects(asked: Request, measured: Measured) -> tuple[list[EffectRow], list[str]]:
     """Return the main effects and interactions of a grid in the primary metric, or why there are none."""
     if asked.study["kind"] != "grid" or not measured.metrics():
         return [], []
@@ -27,21 +27,29 @@ def factor_effects(asked: Asked, measured: Measured) -> tuple[list[dict[str, Any
         found = effects(tables, levels, levels[asked.baseline])
     except UserError as error:
         return [], [f"no main effects and interactions: {error.message}"]
-    shown = ("value", "low", "high", "p", "degrees", "prompts", "seeds", "left_out")
-    return [
-        {
-            "metric": asked.metric,
-            "kind": effect.kind,
-            "factors": list(effect.factors),
-            "levels": list(effect.levels),
-            "reference": list(effect.reference),
-            **{name: getattr(effect.estimate, name) for name in shown},
-        }
-        for effect in found
-    ], []
+    return [_effect_row(asked.metric, effect) for effect in found], []
 
 
-def strengths(asked: Asked, measured: Measured) -> dict[str, Any] | None:
+def _effect_row(metric: str, effect: Effect) -> EffectRow:
+    estimate = effect.estimate
+    return {
+        "metric": metric,
+        "kind": effect.kind,
+        "factors": list(effect.factors),
+        "levels": list(effect.levels),
+        "reference": list(effect.reference),
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p,
+        "degrees": estimate.degrees,
+        "prompts": estimate.prompts,
+        "seeds": estimate.seeds,
+        "left_out": estimate.left_out,
+    }
+
+
+def strengths(asked: Request, measured: Measured) -> StrengthsTable | None:
     """Return Bradley-Terry strengths of the arms; without strengths where they cannot be fitted, with the reason."""
     if len(asked.runs) < 2 or not measured.metrics():
         return None
@@ -55,12 +63,13 @@ def strengths(asked: Asked, measured: Measured) -> dict[str, Any] | None:
     except UserError as error:
         ties = sum(one == 0.5 for one in score)
         return {"metric": asked.metric, "strengths": [], "games": len(score), "ties": ties, "note": error.message}
-    shown = ("name", "value", "low", "high")
-    rows = [{name: getattr(strength, name) for name in shown} for strength in found.strengths]
+    rows: list[StrengthRow] = [
+        {"name": one.name, "value": one.value, "low": one.low, "high": one.high} for one in found.strengths
+    ]
     return {"metric": asked.metric, "strengths": rows, "games": found.games, "ties": found.ties, "note": note}
 
 
-def _games(asked: Asked, measured: Measured) -> tuple[list[str], list[str], list[float], list[str]]:
+def _games(asked: Request, measured: Measured) -> tuple[list[str], list[str], list[float], list[str]]:
     """Return who played whom, the first's score and the prompt, of each pair of arms, common seed and prompt."""
     metric = asked.metric
     first: list[str] = []
@@ -81,16 +90,16 @@ def _games(asked: Asked, measured: Measured) -> tuple[list[str], list[str], list
     return first, second, score, clusters
 
 
-def trained_by_evaluated(measured: Measured) -> dict[str, Any] | None:
+def trained_by_evaluated(measured: Measured) -> LabellingMatrix | None:
     """Return the accuracy of each arm's implicit reward under each labelling."""
     columns = [name for name in measured.metrics() if name.startswith(_LABELLED)]
     if not columns:
         return None
-    cells = []
+    cells: list[list[MeasuredValue]] = []
     for arm in measured.runs:
         tables = [measured.table(name, arm, measured.seeds(name, arm)) for name in columns]
         found = [estimate_of(table, span=(0.0, 1.0)) for table in tables]
-        cells.append([{name: getattr(cell, name) for name in ("value", "low", "high")} for cell in found])
+        cells.append([{"value": cell.value, "low": cell.low, "high": cell.high} for cell in found])
     return {
         "rows": list(measured.runs),
         "columns": [name.removeprefix(_LABELLED) for name in columns],

@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance, in_reading_order
@@ -65,7 +66,7 @@ class RunValues(NamedTuple):
         return dict(zip(table["prompt_id"], table[name].fill_null(math.nan), strict=True))
 
 
-def run_values(folder: Path, run: dict[str, Any]) -> RunValues:
+def run_values(folder: Path, run: RunFile) -> RunValues:
     """Read the values by prompt of a finished run, of the metrics that its run.json reports.
 
     A metric that the run refused to report, such as a score on too many failed verdicts, is not there.
@@ -95,7 +96,7 @@ def run_values(folder: Path, run: dict[str, Any]) -> RunValues:
     return RunValues(tables)
 
 
-def metrics_by_prompt(folder: Path, run: dict[str, Any]) -> list[str]:
+def metrics_by_prompt(folder: Path, run: RunFile) -> list[str]:
     """Return the metrics of a finished run that have a value by prompt: those that can be compared in pairs."""
     return run_values(folder, run).metrics()
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from notus_exp.disk.outputs import NOT_STARTED, outputs, read_run, runs_of
+from notus_exp.contracts.run_file import RunFile, RunsBySeed
+from notus_exp.contracts.study_file import StudyFile
+from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
 from notus_exp.errors import UserError, did_you_mean, first_line
 
 FINISHED = "finished"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A study and what is asked of it.
 
     Attributes:
@@ -27,8 +28,8 @@ class Asked:
         afterwards: Which of metric, baseline and margin differ from what the study named before its runs.
     """
 
-    study: dict[str, Any]
-    runs: dict[str, dict[int, dict[str, Any]]]
+    study: StudyFile
+    runs: RunsBySeed
     failed: dict[str, dict[int, str]]
     metric: str
     baseline: str
@@ -36,20 +37,17 @@ class Asked:
     afterwards: list[str]
 
 
-def ask(
-    folder: Path, study: dict[str, Any], *, baseline: str | None, metric: str | None, margin: float | None
-) -> Asked:
+def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | None, margin: float | None) -> Request:
     """Settle what is compared; None takes what the study names.
 
     Raises:
         UserError: The arm or metric is unknown.
     """
-    arms, named = study["arms"], {name: study[name] for name in ("baseline", "metric", "margin")}
+    arms = study["arms"]
     if not arms:
         raise UserError(f"study '{study['name']}' has no arms", "give its command again: it plans them")
-    given: dict[str, Any] = {"baseline": baseline, "metric": metric, "margin": margin}
-    chosen = {name: named[name] if value is None else value for name, value in given.items()}
-    base = chosen["baseline"] or next(iter(arms))
+    primary = study["metric"] if metric is None else metric
+    base = (study["baseline"] if baseline is None else baseline) or next(iter(arms))
     if base not in arms:
         raise UserError(f"study '{study['name']}' has no arm '{base}'", did_you_mean(base, arms))
     all_runs = runs_of(folder, study)
@@ -57,19 +55,24 @@ def ask(
         arm: {seed: run for seed, run in by_seed.items() if run["status"] == FINISHED}
         for arm, by_seed in all_runs.items()
     }
-    _check_metric(runs, chosen["metric"])
-    return Asked(
+    _check_metric(runs, primary)
+    changed = {
+        "baseline": baseline not in (None, study["baseline"]),
+        "metric": metric not in (None, study["metric"]),
+        "margin": margin not in (None, study["margin"]),
+    }
+    return Request(
         study=study,
         runs=runs,
         failed={arm: _failed(folder, by_seed, study["seeds"]) for arm, by_seed in all_runs.items()},
-        metric=chosen["metric"],
+        metric=primary,
         baseline=base,
-        margin=chosen["margin"],
-        afterwards=[name for name, value in given.items() if value is not None and value != named[name]],
+        margin=study["margin"] if margin is None else margin,
+        afterwards=[name for name, moved in changed.items() if moved],
     )
 
 
-def tuning_runs(study: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def tuning_runs(study: StudyFile) -> Iterator[tuple[str, str]]:
     """Yield the arm and the run's id of each run that tuned it."""
     for arm, tried in (study.get("tuning") or {}).items():
         for one in tried:
@@ -77,16 +80,7 @@ def tuning_runs(study: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield arm, run
 
 
-def searched_runs(folder: Path) -> list[str]:
-    """Return whose prompts the runs of a search were measured on: test, validation, both or none."""
-    from notus_exp.study.search.summary import summary  # type: ignore[import-untyped,unused-ignore]  # imports Optuna
-
-    ids = {run for trial in summary(folder)["trials"] for run in trial["runs"].values()}
-    runs = [read_run(folder, run) for run in sorted(ids)]
-    return sorted({run["config"].get("evaluation_split", "test") for run in runs if "config" in run})
-
-
-def _check_metric(runs: dict[str, dict[int, dict[str, Any]]], metric: str) -> None:
+def _check_metric(runs: RunsBySeed, metric: str) -> None:
     """Refuse a metric that no finished run reports; a run that refused to report it has a note that says why."""
     finished = [run for by_seed in runs.values() for run in by_seed.values()]
     known = {name for run in finished for name in run["metrics"] if not name.startswith(("base/", "difference/"))}
@@ -97,7 +91,7 @@ def _check_metric(runs: dict[str, dict[int, dict[str, Any]]], metric: str) -> No
     raise UserError(f"no run of this study has the metric '{metric}'", why or did_you_mean(metric, known))
 
 
-def _failed(folder: Path, by_seed: dict[int, dict[str, Any]], expected: list[int]) -> dict[int, str]:
+def _failed(folder: Path, by_seed: dict[int, RunFile], expected: list[int]) -> dict[int, str]:
     """Return why a seed has no result, in one line that is the same wherever the outputs lie."""
     found = {}
     for seed in sorted({*by_seed, *expected}):

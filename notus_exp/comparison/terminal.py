@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.comparison_file import ComparisonFile, ContrastRow
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
@@ -16,7 +15,7 @@ _DIGITS_OF_DIFFERENCE = {2: 2, 3: 4}
 """Digits of a value -> digits of a difference in the table of contrasts: of small values one more."""
 
 
-def study_report(comparison: dict[str, Any], out: Path) -> Report:
+def study_report(comparison: ComparisonFile, out: Path) -> Report:
     """Return what is printed of a comparison.
 
     Args:
@@ -30,10 +29,10 @@ def study_report(comparison: dict[str, Any], out: Path) -> Report:
     if beside := len(contrasts) - len(primary):
         sentences.append(f"{beside} exploratory contrasts are in {COMPARISON_CSV}")
     files = ", ".join(shorten(out.absolute() / name) for name in (COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML))
-    return Report(comparison, tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
+    return Report(dict(comparison), tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
 
 
-def _metrics(comparison: Mapping[str, Any]) -> Table:
+def _metrics(comparison: ComparisonFile) -> Table:
     sides = {BASE_MODEL: comparison["base"]["metrics"]} if comparison["base"]["metrics"] else {}
     sides |= {row["arm"]: row["metrics"] for row in comparison["arms"]}
     names = list(dict.fromkeys(name for metrics in sides.values() for name in metrics))
@@ -44,7 +43,7 @@ def _metrics(comparison: Mapping[str, Any]) -> Table:
     return Table("Metrics: mean [95 % interval over prompts and seeds]", ["", *sides], rows)
 
 
-def _contrasts(comparison: Mapping[str, Any], primary: list[dict[str, Any]]) -> Table:
+def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
     study = comparison["study"]
     digits = _DIGITS_OF_DIFFERENCE[metric_of(study["metric"]).digits]
     rows = [

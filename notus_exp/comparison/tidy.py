@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import polars as pl
 
 from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.comparison_file import ComparisonFile, ContrastRow, EffectRow, EstimateRow
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "table": pl.String,
@@ -25,8 +25,11 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 """Columns of comparison.csv; empty where a row has no such number."""
 
+Cells = dict[str, object]
+"""Column -> cell, and what comparison.json has beside."""
 
-def tidy(comparison: Mapping[str, Any]) -> pl.DataFrame:
+
+def tidy(comparison: ComparisonFile) -> pl.DataFrame:
     """Return the estimates of arms and base model (table "arm"), the contrasts and a grid's effects.
 
     Of an effect, `arm` holds its levels and `reference` those that it is measured against, as factor=level.
@@ -39,27 +42,29 @@ def tidy(comparison: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(whole, schema=SCHEMA)
 
 
-def _arms(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _arms(comparison: ComparisonFile) -> Iterator[Cells]:
     primary = comparison["study"]["metric"]
-    for one in [*comparison["arms"], {"arm": BASE_MODEL, **comparison["base"]}]:
-        for metric, estimate in one["metrics"].items():
-            row = {"table": "arm", "arm": one["arm"], "metric": metric, "primary": metric == primary}
+    sides = {one["arm"]: one["metrics"] for one in comparison["arms"]} | {BASE_MODEL: comparison["base"]["metrics"]}
+    for arm, metrics in sides.items():
+        for metric, estimate in metrics.items():
+            row = {"table": "arm", "arm": arm, "metric": metric, "primary": metric == primary}
             yield {**row, **estimate, **_variances(estimate)}
 
 
-def _contrast(row: Mapping[str, Any]) -> dict[str, Any]:
-    test = row["equivalence"] or {}
-    tested = {"equivalence_margin": test.get("margin"), "equivalence_p": test.get("p")}
-    return {"table": "contrast", **row, **_variances(row), **tested, "equivalent": test.get("equivalent")}
+def _contrast(row: ContrastRow) -> Cells:
+    test = row["equivalence"]
+    tested = {f"equivalence_{name}": test[name] for name in ("margin", "p")} if test else {}
+    equivalent = test["equivalent"] if test else None
+    return {"table": "contrast", **row, **_variances(row), **tested, "equivalent": equivalent}
 
 
-def _effect(row: Mapping[str, Any]) -> dict[str, Any]:
+def _effect(row: EffectRow) -> Cells:
     arm, reference = (
-        ", ".join(f"{factor}={level}" for factor, level in zip(row["factors"], row[side], strict=True))
-        for side in ("levels", "reference")
+        ", ".join(f"{factor}={level}" for factor, level in zip(row["factors"], side, strict=True))
+        for side in (row["levels"], row["reference"])
     )
     return {"table": "effect", **row, "arm": arm, "reference": reference, "primary": False}
 
 
-def _variances(estimate: Mapping[str, Any]) -> dict[str, Any]:
+def _variances(estimate: EstimateRow) -> Cells:
     return {f"variance_{name}": variance for name, variance in estimate["components"].items()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from notus_exp.contracts.comparison_file import ComparedStudy, ContrastRow
 from notus_exp.evaluation.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
 from notus_exp.inference.crossed import CrossedEstimate
@@ -78,9 +78,7 @@ def p_words(p: float) -> str:
     return "unknown" if math.isnan(p) else "below 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-def study_words(
-    study: Mapping[str, Any], contrasts: Sequence[Mapping[str, Any]], *, seeds: Sequence[int], missing: int
-) -> str:
+def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds: Sequence[int], missing: int) -> str:
     """Return the verdict on a study: one paragraph.
 
     Args:
@@ -97,7 +95,7 @@ def study_words(
     if beside:
         each = ", ".join(f"'{row['arm']}' {row['verdict']}" for row in beside)
         said.append(f"Against the untuned base model (exploratory): {each}")
-    if any(row["verdict"] == ALIKE and not (row["equivalence"] or {}).get("equivalent") for row in family):
+    if any(row["verdict"] == ALIKE and not (row["equivalence"] and row["equivalence"]["equivalent"]) for row in family):
         said.append("Not distinguishable does not mean equal: it means that these prompts and seeds do not tell")
     fewest = min([*seeds, *(row["seeds"] for row in family if row["seeds"])])
     if fewest == 1:
@@ -115,7 +113,7 @@ def study_words(
     return ". ".join(said) + "."
 
 
-def _family_words(study: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> str:
+def _family_words(study: ComparedStudy, family: Sequence[ContrastRow]) -> str:
     metric, baseline = study["metric"], study["baseline"]
     if not family:
         return f"'{baseline}' is the only arm, so there is no contrast in {metric}"

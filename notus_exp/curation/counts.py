@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import polars as pl
 
+from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.filters import PROMPT_RULES
 from notus_exp.curation.rejection import PAIR_RULES
 from notus_exp.curation.split import SPLITS
@@ -47,22 +48,15 @@ class Counted(NamedTuple):
     moved_to_train: int
 
 
-def count(counted: Counted, repair: dict[str, int]) -> dict[str, Any]:
-    """Return the counts, checked.
-
-    Keys: `prompts_in`, `pairs_out`, `prompts_dropped` (rule -> prompts), `completions_in`, `completions_in_pairs`,
-    `completions_not_taken` (left over in a prompt that gave a pair), `completions_dropped` (rule -> completions;
-    `prompt_dropped` are those of a prompt that gave no pair), `ties_top` and `ties_rejected` (pairs that a tie policy
-    decided, and the prompts that it dropped), `repair`, `split` (pairs in each), `moved_to_train` (prompts that
-    are in train only because otherwise none would be).
-    """
+def count(counted: Counted, repair: dict[str, int]) -> CurationCounts:
+    """Return the counts, checked."""
     prompts = counted.prompts
     pairs = prompts.filter(pl.col("rule").is_null())
     reached = prompts.filter(pl.col("rule").is_null() | pl.col("rule").is_in(["tie_at_the_top", "tie_of_rejected"]))
     in_pairs = 2 * pairs.height
     beside_pairs = int(counted.scored.is_in(pairs["group"].implode()).sum())
     elsewhere = counted.completions - beside_pairs - sum(counted.dropped.values())
-    counts: dict[str, Any] = {
+    counts: CurationCounts = {
         "prompts_in": prompts.height,
         "pairs_out": pairs.height,
         "prompts_dropped": {rule: int((prompts["rule"] == rule).sum()) for rule in RULES},
@@ -80,7 +74,7 @@ def count(counted: Counted, repair: dict[str, int]) -> dict[str, Any]:
     return counts
 
 
-def check_counts(counts: dict[str, Any]) -> None:
+def check_counts(counts: CurationCounts) -> None:
     """Check that prompts, completions, splits and repaired scores are all accounted for.
 
     Raises:
@@ -107,10 +101,10 @@ def check_counts(counts: dict[str, Any]) -> None:
         raise RuntimeError(f"curation's counts do not add up: {wrong or negative}")
 
 
-def flat(counts: dict[str, Any]) -> dict[str, int]:
+def flat(counts: CurationCounts) -> dict[str, int]:
     """Return the counts as one level: `prompts_dropped/contaminated` and so on."""
     result: dict[str, int] = {}
-    for name, value in counts.items():
+    for name, value in cast(dict[str, int | dict[str, int]], counts).items():
         if isinstance(value, dict):
             result |= {f"{name}/{key}": number for key, number in value.items()}
         else:
@@ -118,7 +112,7 @@ def flat(counts: dict[str, Any]) -> dict[str, int]:
     return result
 
 
-def explain_no_pairs(counts: dict[str, Any]) -> tuple[str, str]:
+def explain_no_pairs(counts: CurationCounts) -> tuple[str, str]:
     """Return the message and the remedy for a curation that left no pair: which rule took how many prompts."""
     taken = {rule: number for rule, number in counts["prompts_dropped"].items() if number}
     listed = ", ".join(f"{rule} took {number}" for rule, number in taken.items())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jinja2
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from notus_exp.contracts.curation_file import CurationFile, ModelShare, SourceShare
+from notus_exp.contracts.format import FORMAT
 from notus_exp.curation import pictures
 from notus_exp.curation.pairs import Curated
-from notus_exp.curation.strategies import LATENT, Comparison, agreement, compare, truth
+from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
 from notus_exp.disk.hashing import uniform
 from notus_exp.reporting.figures import inline, style
 from notus_exp.reporting.texts import cut
@@ -38,7 +40,7 @@ class Summary(NamedTuple):
         samples: Prompts on which strategies disagree.
     """
 
-    numbers: dict[str, Any]
+    numbers: CurationFile
     margins: np.ndarray
     differences: np.ndarray
     samples: list[dict[str, Any]]
@@ -62,9 +64,10 @@ def summarise(
     )
     differences = (lengths["chosen"] - lengths["rejected"]).to_numpy()
     margins = pairs["margin"].to_numpy()
-    comparison = compare(completions, spec, contamination)
+    comparison = compare_strategies(completions, spec, contamination)
     shares, common = agreement(comparison)
-    numbers = {
+    numbers: CurationFile = {
+        "format": FORMAT,
         "settings": _plain(asdict(spec)),
         "counts": curated.counts,
         "models": _model_shares(pairs),
@@ -86,7 +89,7 @@ def summarise(
         },
         "truth": truth(comparison),
     }
-    return Summary(_rounded(numbers), margins, differences, _samples(comparison))
+    return Summary(cast(CurationFile, _rounded(numbers)), margins, differences, _samples(comparison))
 
 
 def render(summary: Summary) -> str:
@@ -141,21 +144,21 @@ def _figures(summary: Summary) -> dict[str, tuple[Figure, str]]:
     return figures
 
 
-def _model_shares(pairs: pl.DataFrame) -> list[dict[str, Any]]:
+def _model_shares(pairs: pl.DataFrame) -> list[ModelShare]:
     """Return per model how many chosen and rejected responses are its own, the most chosen first."""
     parts = [
         pairs.group_by(name=f"{role}_model").agg(pl.len().cast(pl.Int64).alias(role)) for role in ("chosen", "rejected")
     ]
     table = parts[0].join(parts[1], on="name", how="full", coalesce=True).fill_null(0)
     table = table.with_columns((pl.col(role) / pairs.height).alias(f"{role}_share") for role in ("chosen", "rejected"))
-    return table.sort([-pl.col("chosen"), "name"]).to_dicts()
+    return cast(list[ModelShare], table.sort([-pl.col("chosen"), "name"]).to_dicts())
 
 
-def _source_shares(pairs: pl.DataFrame) -> list[dict[str, Any]]:
+def _source_shares(pairs: pl.DataFrame) -> list[SourceShare]:
     """Return per source how many pairs are from it, the largest first (a pair's two responses share their source)."""
     table = pairs.group_by(name="source").agg(pairs=pl.len().cast(pl.Int64))
     table = table.with_columns(share=pl.col("pairs") / pairs.height)
-    return table.sort([-pl.col("pairs"), "name"]).to_dicts()
+    return cast(list[SourceShare], table.sort([-pl.col("pairs"), "name"]).to_dicts())
 
 
 def _distribution(values: np.ndarray) -> dict[str, float]:
@@ -164,7 +167,7 @@ def _distribution(values: np.ndarray) -> dict[str, float]:
     return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else 0.0, **cuts}
 
 
-def _samples(comparison: Comparison) -> list[dict[str, Any]]:
+def _samples(comparison: StrategyComparison) -> list[dict[str, Any]]:
     """Return ten prompts whose chosen text differs between strategies, picked by a hash of the prompt id."""
     numbers = range(len(comparison.labels))
     keys = [f"key_{number}" for number in numbers]
@@ -174,7 +177,7 @@ def _samples(comparison: Comparison) -> list[dict[str, Any]]:
     return [_sample(comparison, row) for row in differing[order.tolist()].iter_rows(named=True)]
 
 
-def _sample(comparison: Comparison, choice: dict[str, Any]) -> dict[str, Any]:
+def _sample(comparison: StrategyComparison, choice: dict[str, Any]) -> dict[str, Any]:
     """Return one prompt with each response that some strategy chooses, by whom, and its score under each."""
     chosen: dict[int, list[str]] = {}
     for number, label in enumerate(comparison.labels):
@@ -202,7 +205,7 @@ def _sample(comparison: Comparison, choice: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _most(rows: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+def _most(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Sequence[Mapping[str, Any]]:
     """Return the first `MOST_BARS` rows and, where there are more, the sum of the rest as one."""
     if len(rows) <= MOST_BARS:
         return rows

@@ -1,13 +1,29 @@
-"""Curation: the completions table and its settings in, preference pairs and a count per rule out."""
+"""Curation: the completions table and its settings in, preference pairs and a count per rule out.
+
+pairs.parquet of the artifact `pairs` has one row a pair, sorted by row, columns in this order:
+
+    prompt_id, row, source              as in the completions table (feedback/table.py)
+    split                               train, validation or test
+    prompt, chosen, rejected            lists of structs {role, content}, TRL's conversational format; the prompt is the
+                                        user's message, after a system message where the data has one as part of a
+                                        conversation
+    chosen_score, rejected_score        the strategy's, in score points (Float64)
+    margin                              chosen minus rejected score
+    chosen_model, rejected_model        who wrote them, "" where unknown
+    chosen_completion, rejected_completion   their indices within the record
+
+Its columns stand in the order of `PAIR_COLUMNS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from notus_exp.config.schema import PairChoice
+from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
@@ -22,10 +38,10 @@ from notus_exp.stages.settings import PairsSettings
 
 
 class Curated(NamedTuple):
-    """The pairs (columns in docs/architecture.md, sorted by row) and the counts that add up (see counts.py)."""
+    """The pairs and the counts that add up (see counts.py)."""
 
     pairs: pl.DataFrame
-    counts: dict[str, Any]
+    counts: CurationCounts
 
 
 class Attempt(NamedTuple):
@@ -50,7 +66,7 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
     the smallest draw of `split.seed`, or the largest margin) and the split of a table without any training prompt.
 
     Args:
-        completions: The completions table of docs/architecture.md. `latent_*` and unknown columns are not read.
+        completions: The completions table. `latent_*` and unknown columns are not read.
         spec: The settings; `contamination_digests` is not used here, the texts come in `contamination`.
         contamination: Benchmark prompts to keep out.
 

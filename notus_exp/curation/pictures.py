@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from notus_exp.contracts.curation_file import StrategyTruth
 from notus_exp.reporting.figures import COLOURS, GREY, WIDTH
 from notus_exp.reporting.texts import label
 
@@ -55,7 +56,7 @@ def histogram(values: np.ndarray, title: str, axis: str, colour: str = CHOSEN) -
     return figure
 
 
-def shares_plot(rows: Sequence[dict[str, Any]], title: str, series: dict[str, str]) -> Figure:
+def shares_plot(rows: Sequence[Mapping[str, Any]], title: str, series: dict[str, str]) -> Figure:
     """Draw horizontal bars of shares.
 
     Args:
@@ -79,16 +80,19 @@ def shares_plot(rows: Sequence[dict[str, Any]], title: str, series: dict[str, st
     return figure
 
 
-def truth_plot(truth: dict[str, dict[str, dict[str, Any]]]) -> Figure:
+def truth_plot(truth: Mapping[str, StrategyTruth]) -> Figure:
     """Draw, per strategy, how often the choice is truly right, with intervals."""
     figure = Figure(figsize=(WIDTH, 1.6 + 0.42 * len(truth)))
     axes = figure.subplots()
-    measures = {"best": "chosen is the truly best", "better": "chosen is truly better than rejected"}
-    for number, ((key, words), colour) in enumerate(zip(measures.items(), (CHOSEN, REJECTED), strict=True)):
-        found = [(place, row[key]) for place, row in enumerate(truth.values()) if row[key]["n"]]
-        values = np.array([100 * row["value"] for _, row in found])
-        below = np.maximum(values - [100 * row["low"] for _, row in found], 0)  # rounding can leave -1e-15
-        above = np.maximum([100 * row["high"] for _, row in found] - values, 0)
+    measures = {
+        "chosen is the truly best": [one["best"] for one in truth.values()],
+        "chosen is truly better than rejected": [one["better"] for one in truth.values()],
+    }
+    for number, ((words, shares), colour) in enumerate(zip(measures.items(), (CHOSEN, REJECTED), strict=True)):
+        found = [(place, share) for place, share in enumerate(shares) if share["n"]]
+        parts = [(share["value"], share["low"], share["high"]) for _, share in found]
+        values, low, high = 100 * np.array(parts, dtype=float).reshape(-1, 3).T
+        below, above = np.maximum(values - low, 0), np.maximum(high - values, 0)  # rounding can leave -1e-15
         places = [place + 0.2 * number - 0.1 for place, _ in found]
         axes.errorbar(values, places, xerr=[below, above], fmt="o", color=colour, label=words, capsize=3)
     axes.set_yticks(range(len(truth)), [label(name) for name in truth])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from notus_exp.config.schema import Repair
+from notus_exp.contracts.curation_file import StrategyTruth, TruthShare
 from notus_exp.curation.columns import needed
 from notus_exp.curation.filters import apply_filters
 from notus_exp.curation.pairs import attempt_pairs
@@ -33,7 +35,7 @@ class Strategy(NamedTuple):
     own: bool
 
 
-class Comparison(NamedTuple):
+class StrategyComparison(NamedTuple):
     """What the strategies choose on the compared prompts.
 
     Attributes:
@@ -72,7 +74,7 @@ def strategies(completions: pl.DataFrame, spec: PairsSettings) -> list[Strategy]
     return [way for way in found if not completions.select(way.score.is_null().all()).item()]
 
 
-def compare(completions: pl.DataFrame, spec: PairsSettings, benchmark: Sequence[str]) -> Comparison:
+def compare_strategies(completions: pl.DataFrame, spec: PairsSettings, benchmark: Sequence[str]) -> StrategyComparison:
     """Let every strategy choose, under the run's filters on prompts and completions, ties and rejection.
 
     Rules on the size of things are left out (`min_margin`, whose unit differs between strategies, `valid_under` and
@@ -97,10 +99,10 @@ def compare(completions: pl.DataFrame, spec: PairsSettings, benchmark: Sequence[
         repaired = repair_scores(candidates.completions, spec.aspects, way.repair).completions
         scores = scores.with_columns(repaired.select(way.score.alias(f"score_{number}")).to_series())
     labels = [way.label for way in ways]
-    return Comparison(table, labels, next((way.label for way in ways if way.own), ""), choices, scores, sampled)
+    return StrategyComparison(table, labels, next((way.label for way in ways if way.own), ""), choices, scores, sampled)
 
 
-def agreement(comparison: Comparison) -> tuple[list[list[float | None]], list[list[int]]]:
+def agreement(comparison: StrategyComparison) -> tuple[list[list[float | None]], list[list[int]]]:
     """Return how often two strategies choose the same text, and on how many prompts (those where both make a pair).
 
     Returns:
@@ -117,7 +119,7 @@ def agreement(comparison: Comparison) -> tuple[list[list[float | None]], list[li
     return shares, numbers
 
 
-def truth(comparison: Comparison) -> dict[str, dict[str, dict[str, Any]]]:
+def truth(comparison: StrategyComparison) -> dict[str, StrategyTruth]:
     """Return per strategy how often its choice is right on data whose true quality is known, else an empty dict.
 
     `best`: the chosen response has the highest latent quality of the prompt's remaining completions. `better`: it has a
@@ -130,7 +132,7 @@ def truth(comparison: Comparison) -> dict[str, dict[str, dict[str, Any]]]:
     highest = comparison.scores.with_columns(latent=latent.gather(comparison.scores["at"]))
     highest = highest.group_by("group").agg(highest=pl.col("latent").max())
     choices = comparison.choices.join(highest, on="group", how="left", maintain_order="left")
-    found = {}
+    found: dict[str, StrategyTruth] = {}
     for number, label in enumerate(comparison.labels):
         made = choices.filter(pl.col(f"chosen_{number}").is_not_null())
         chosen, rejected = (latent.gather(made[f"{role}_{number}"]) for role in ("chosen", "rejected"))
@@ -141,10 +143,11 @@ def truth(comparison: Comparison) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def share(successes: int, number: int) -> dict[str, Any]:
-    """Return a share with its 95 % Wilson interval (Wilson 1927): `value, low, high, n`; None where n is 0."""
-    estimate = share_estimate(successes, number)._asdict()
-    return {name: None if value != value else value for name, value in estimate.items()}  # only NaN differs from itself
+def share(successes: int, number: int) -> TruthShare:
+    """Return a share with its 95 % Wilson interval (Wilson 1927); None where it is a share of nothing."""
+    estimate = share_estimate(successes, number)
+    value, low, high = (None if math.isnan(one) else one for one in (estimate.value, estimate.low, estimate.high))
+    return {"value": value, "low": low, "high": high, "n": estimate.n}
 
 
 def _own_label(spec: PairsSettings) -> str:

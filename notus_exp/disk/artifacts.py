@@ -8,40 +8,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
 from notus_exp.disk.files import EVENTS, MANIFEST
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError
-
-
-@dataclass
-class Manifest:
-    """What an artifact is, what it was made from and what that cost.
-
-    Attributes:
-        stage: Name of the stage.
-        key: Full sha256 of stage, version, settings and input keys.
-        settings: The settings that the stage was given.
-        inputs: Input node name -> key.
-        versions: Library versions that the key includes.
-        facts: Counts that the stage returned.
-        seconds: Wall time that making it took, over all attempts of the process that finished it.
-        files: Relative path -> size in bytes, to notice damage.
-    """
-
-    stage: str
-    key: str
-    settings: dict[str, Any]
-    inputs: dict[str, str]
-    versions: dict[str, str]
-    facts: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    files: dict[str, int] = field(default_factory=dict)
 
 
 def make_key(
@@ -73,16 +48,13 @@ class ArtifactStore:
         """Return the manifest of a complete artifact, else None.
 
         Raises:
-            UserError: If the artifact was damaged after it was published.
+            UserError: If the artifact was damaged after it was published, or was made by a newer version.
         """
         folder = self.path(stage, key)
         try:
-            content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            manifest = Manifest(settings=content.pop("slice"), **content)
+            manifest = read_manifest(folder / MANIFEST)
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, TypeError, KeyError) as error:
-            raise UserError(f"{folder / MANIFEST} cannot be read", f"delete {folder} and run again") from error
         for name, size in manifest.files.items():
             if not (folder / name).exists() or (folder / name).stat().st_size != size:
                 raise UserError(f"{folder / name} is missing or was changed", f"delete {folder} and run again")
@@ -126,8 +98,7 @@ class ArtifactStore:
                 for path in sorted(partial.rglob("*"))
                 if path.is_file() and path.name != MANIFEST
             }
-            content = asdict(manifest)
-            write_json(partial / MANIFEST, {"slice": content.pop("settings"), **content})
+            write_json(partial / MANIFEST, manifest_file(manifest))
             partial.rename(final)
             _sync(self.root)
             return manifest, True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.run_file import RunFile, RunsBySeed, read_run_file
+from notus_exp.contracts.study_file import StudyFile, read_study_file
 from notus_exp.disk.files import RUN_JSON
 from notus_exp.errors import UserError
 
@@ -14,52 +15,57 @@ COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.cs
 NOT_STARTED = "not started"
 
 
-def read_study(folder: Path) -> dict[str, Any]:
+def read_study(folder: Path) -> StudyFile:
     """Return the content of study.json.
 
     Raises:
-        UserError: The folder is not a study, or its file is no JSON.
+        UserError: The folder is not a study, or its file is damaged or of a newer version.
     """
     path = folder / STUDY_JSON
     if not path.is_file():
         raise UserError(
             f"{folder} is not a study: it has no {STUDY_JSON}", "give a study's folder, such as outputs/studies/mine"
         )
-    return _read(path)
+    return read_study_file(path)
 
 
-def runs_of(folder: Path, study: dict[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
+def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:
     """Return arm -> seed -> content of run.json, seeds in order.
 
     Of a run that has none only `status` is known, and the `error` where it failed before it could begin.
 
     Raises:
-        UserError: A run.json is no JSON.
+        NewerFormatError: A run.json is of a newer version.
     """
     unplanned = study.get("unplanned") or {}
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    found: RunsBySeed = {}
     for arm, spec in study["arms"].items():
         runs = {int(seed): read_run(folder, run) for seed, run in spec["runs"].items()}
         for seed, reason in unplanned.get(arm, {}).items():
             # one that was killed could not say so: its own record still calls it running
-            if runs.get(int(seed), {}).get("status", NOT_STARTED) in (NOT_STARTED, "running"):
+            status = runs[int(seed)]["status"] if int(seed) in runs else NOT_STARTED
+            if status in (NOT_STARTED, "running"):
                 runs[int(seed)] = {"status": "failed", "error": reason}
         found[arm] = dict(sorted(runs.items()))
     return found
 
 
-def read_run(folder: Path, run: str) -> dict[str, Any]:
-    """Return the content of a run's run.json; only a `status` where there is none, and an `error` if it is damaged."""
+def read_run(folder: Path, run: str) -> RunFile:
+    """Return the content of a run's run.json; only a `status` where there is none, and an `error` if it is damaged.
+
+    Raises:
+        NewerFormatError: It is of a newer version.
+    """
     path = outputs(folder) / "runs" / run / RUN_JSON
     if not path.is_file():
         return {"status": NOT_STARTED}
     try:
-        return _read(path)
-    except UserError:  # the run's next attempt writes it anew
+        return read_run_file(path)
+    except DamagedFileError:  # the run's next attempt writes it anew
         return {"status": "failed", "error": f"{RUN_JSON} is damaged; the study's command writes it again"}
 
 
-def artifact(folder: Path, run: dict[str, Any], node: str) -> Path:
+def artifact(folder: Path, run: RunFile, node: str) -> Path:
     """Return the folder of an artifact of a run, wherever the outputs were moved to."""
     return outputs(folder) / "artifacts" / Path(run["stages"][node]["path"]).name
 
@@ -67,11 +73,3 @@ def artifact(folder: Path, run: dict[str, Any], node: str) -> Path:
 def outputs(folder: Path) -> Path:
     """Return the folder that holds studies, runs and artifacts."""
     return folder.absolute().parent.parent
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} cannot be read: {error}", "the same command writes it again") from error
-    return content

@@ -1,4 +1,18 @@
-"""The stage `evaluation`: metrics of base and policy from their answers and likelihoods."""
+"""The stage `evaluation`: metrics of base and policy from their answers and likelihoods.
+
+Its artifact holds
+
+    metrics.json     name -> value, low, high (of the 95 % interval), n; null where the data cannot tell. `base/...` is
+                     the base model's, `difference/...` the paired difference of policy and base model
+    samples.json     answers of base and policy to some prompts; empty where nothing was generated
+    preferences.parquet                        one row a prompt and raw row (preferences/agreement.py has the columns)
+    verifiable.parquet, ifeval.parquet         one row a prompt (verifiable/checked.py, ifeval/checking.py)
+    alpaca_eval.parquet, mt_bench.parquet      one row a prompt, or a prompt and turn (alpaca_eval/measure.py,
+                                               mt_bench/measure.py)
+    alpaca_eval/, mt_bench.svg                 what these benchmarks' own tools read; a drawing by category
+
+of the evaluations that were asked for, the tables so that two runs can be compared paired by prompt.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +30,6 @@ from notus_exp.stages.settings import EvaluationSettings
 
 def run(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write the metrics and the tables by prompt of the evaluations that the settings ask for.
-
-    Writes `metrics.json` (name -> value, low, high, n; null where the data cannot tell), `samples.json` (answers of
-    base and policy; empty where nothing was generated), and of those asked for `preferences.parquet`,
-    `verifiable.parquet`, `ifeval.parquet` (see the modules of these names for the columns), `alpaca_eval/` and
-    `mt_bench.svg`.
 
     Args:
         settings: Null for an evaluation that was not chosen.

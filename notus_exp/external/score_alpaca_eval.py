@@ -27,7 +27,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
 )
 from notus_exp.evaluation.alpaca_eval.win_rates import DRAW_POINTS, estimates, measure, points
 from notus_exp.external.paired_report import Unit, describe
-from notus_exp.inference.paired import compare, mcnemar
+from notus_exp.inference.paired import mcnemar, paired_comparison
 from notus_exp.reporting.tables import Report, Table, number, span
 
 _CSV = ".csv:"
@@ -181,7 +181,7 @@ def _add_paired(found: Report, a: Preferences, b: Preferences, options: Options)
     x, y = (both[name].cast(pl.Float64).to_list() for name in ("points", "points_b"))
     part = describe(
         (a.name, b.name),
-        compare(x, y),
+        paired_comparison(x, y),
         margins=options.margins,
         effect=options.effect,
         unit=Unit("points", "prompts"),

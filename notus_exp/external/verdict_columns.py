@@ -19,7 +19,7 @@ _NAME_OF_AN_ID = re.compile(r"(.*[\W_])?(id|idx|index|no|nr|row|unnamed)([\W_]*\
 """The empty name is that of the row numbers that data frames write."""
 
 
-class Asked(NamedTuple):
+class WantedColumns(NamedTuple):
     """Columns that the command line names; None and empty where it does not.
 
     Attributes:
@@ -102,7 +102,7 @@ def holds_numbers(column: pl.Series) -> bool:
     return column.dtype.is_numeric() or column.dtype == pl.Boolean or column.null_count() == column.len()
 
 
-def prompt_column(table: pl.DataFrame, asked: Asked, path: Path) -> str | None:
+def prompt_column(table: pl.DataFrame, asked: WantedColumns, path: Path) -> str | None:
     """Return the column that names the prompts; None where there is none.
 
     Raises:
@@ -116,14 +116,14 @@ def prompt_column(table: pl.DataFrame, asked: Asked, path: Path) -> str | None:
     return name
 
 
-def model_columns(table: pl.DataFrame, asked: Asked) -> list[str]:
+def model_columns(table: pl.DataFrame, asked: WantedColumns) -> list[str]:
     """Return the columns of a wide table that are models, in the table's order: those asked for, else all others."""
     if asked.models:
         return [name for name in table.columns if name in asked.models]
     return [name for name in table.columns if name not in (*PROMPT_COLUMNS, asked.clusters, asked.prompt)]
 
 
-def check_models(table: pl.DataFrame, asked: Asked, key: str | None, path: Path) -> None:
+def check_models(table: pl.DataFrame, asked: WantedColumns, key: str | None, path: Path) -> None:
     """Refuse models of a wide table that are not there, hold no numbers, or look like the number of a row.
 
     Args:

@@ -12,7 +12,7 @@ from notus_exp.evaluation.alpaca_eval.win_rates import points
 from notus_exp.evaluation.published_files import read_csv
 from notus_exp.external.verdict_columns import (
     PROMPT_COLUMNS,
-    Asked,
+    WantedColumns,
     check_column,
     check_filled,
     check_header,
@@ -90,7 +90,7 @@ def read_table(path: Path) -> pl.DataFrame:
     return table
 
 
-def kind_of(table: pl.DataFrame, path: Path, asked: Asked) -> str:
+def kind_of(table: pl.DataFrame, path: Path, asked: WantedColumns) -> str:
     """Tell the kind of a table from its columns and those that were asked for.
 
     Raises:
@@ -115,7 +115,7 @@ def kind_of(table: pl.DataFrame, path: Path, asked: Asked) -> str:
 
 
 def values_of(
-    table: pl.DataFrame, kind: str, path: Path, asked: Asked, *, alpaca_eval: bool, scale: float | None
+    table: pl.DataFrame, kind: str, path: Path, asked: WantedColumns, *, alpaca_eval: bool, scale: float | None
 ) -> Values:
     """Return the values of a wide or long table.
 
@@ -157,7 +157,7 @@ def values_of(
     return Values(long, models, notes)
 
 
-def games_of(table: pl.DataFrame, path: Path, asked: Asked) -> Games:
+def games_of(table: pl.DataFrame, path: Path, asked: WantedColumns) -> Games:
     """Return the verdicts of a head-to-head table; an empty winner is a missing verdict, left out and counted.
 
     Args:
@@ -203,7 +203,7 @@ def games_of(table: pl.DataFrame, path: Path, asked: Asked) -> Games:
     )
 
 
-def _wide_to_long(table: pl.DataFrame, path: Path, asked: Asked, key: str | None) -> pl.DataFrame:
+def _wide_to_long(table: pl.DataFrame, path: Path, asked: WantedColumns, key: str | None) -> pl.DataFrame:
     check_models(table, asked, key, path)
     models = model_columns(table, asked)
     named = table.select(
@@ -217,7 +217,7 @@ def _wide_to_long(table: pl.DataFrame, path: Path, asked: Asked, key: str | None
     )
 
 
-def _long(table: pl.DataFrame, path: Path, asked: Asked, key: str | None) -> pl.DataFrame:
+def _long(table: pl.DataFrame, path: Path, asked: WantedColumns, key: str | None) -> pl.DataFrame:
     for name in _LONG_COLUMNS:
         check_column(table, name, path)
     if key is None:
@@ -238,5 +238,5 @@ def _long(table: pl.DataFrame, path: Path, asked: Asked, key: str | None) -> pl.
     )
 
 
-def _cluster(asked: Asked) -> pl.Expr:
+def _cluster(asked: WantedColumns) -> pl.Expr:
     return pl.lit(None, pl.String) if asked.clusters is None else pl.col(asked.clusters).cast(pl.String)

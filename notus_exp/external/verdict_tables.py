@@ -20,7 +20,7 @@ from notus_exp.comparison.per_prompt import Array, seed_table
 from notus_exp.comparison.words import UNKNOWN, p_words
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.description import Metric
-from notus_exp.external.verdict_columns import Asked
+from notus_exp.external.verdict_columns import WantedColumns
 from notus_exp.external.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
 from notus_exp.inference.estimates import CONFIDENCE
@@ -44,9 +44,9 @@ class Options:
     models: Sequence[str] = field(default_factory=tuple)
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> WantedColumns:
         """Return the columns that it names."""
-        return Asked(self.clusters, self.prompt_column, self.models)
+        return WantedColumns(self.clusters, self.prompt_column, self.models)
 
 
 def report(path: Path, options: Options) -> Report:

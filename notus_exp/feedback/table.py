@@ -1,4 +1,25 @@
-"""The completions table: its schema, the parsing of single values, and building it from parsed records."""
+"""The completions table: its schema, the parsing of single values, and building it from parsed records.
+
+completions.parquet of the artifact `feedback` has one row a completion, ordered by (row, completion), columns in this
+order:
+
+    prompt_id           String   first 16 hex digits of the sha256 of the instruction (UTF-8)
+    row                 Int64    number of the raw record in its source, from 0: with `completion` it traces a pair back
+    source              String   dataset that the prompt is from, "" where unknown
+    instruction         String   the user's message
+    completion          Int64    index within the record, from 0
+    model               String   who wrote it, "" where unknown
+    principle           String   what the writer was told, in a word, "" where unknown; `conversation` where the data
+                                 itself was a conversation with a system turn: only then does that enter the prompt
+    system_prompt       String   what the writer was told, "" where unknown
+    response            String   the text
+    rating_<aspect>     Float64  one an aspect of the config, null where it was not given
+    overall_score       Float64  null where missing
+    critique            String   "" where missing
+    latent_quality      Float64  simulated data only; curation never reads it
+
+Beside it lies quarantine.jsonl where there were malformed records: file, number of line or record, reason, raw text.
+"""
 
 from __future__ import annotations
 

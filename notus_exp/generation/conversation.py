@@ -1,4 +1,18 @@
-"""A question, the model's answers turn by turn, and the table that holds them."""
+"""A question, the model's answers turn by turn, and the table that holds them.
+
+generations.parquet of an artifact `generations` has one row a turn:
+
+    prompt_id       String       first 16 hex digits of the sha256 of the first turn's instruction
+    turn            Int64        from 1
+    category        String       the evaluation's own grouping, or ""
+    instruction     String       the user's message
+    constraints     String       what a program can check in the answer, as JSON
+    response        String       the answer
+    tokens          Int64        generated tokens without an end token
+    truncated       Boolean      it was cut at the limit of tokens
+    prompt_ids      List(Int64)  tokens of the templated conversation before it; empty where an endpoint answered
+    response_ids    List(Int64)  the generated tokens, with the end token where there is one; likewise empty
+"""
 
 from __future__ import annotations
 

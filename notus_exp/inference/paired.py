@@ -83,7 +83,7 @@ class PromptsNeeded(NamedTuple):
     t: int
 
 
-def compare(a: Values, b: Values, *, clusters: Sequence[Any] | None = None) -> PairedComparison:
+def paired_comparison(a: Values, b: Values, *, clusters: Sequence[Any] | None = None) -> PairedComparison:
     """Compare two models prompt by prompt.
 
     Args:

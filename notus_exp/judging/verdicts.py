@@ -1,4 +1,10 @@
-"""What is judged, what a judge says, and the verdict that is made of it."""
+"""What is judged, what a judge says, and the verdict that is made of it.
+
+judgments.parquet of an artifact `judgments` has one row a request, a `Verdict`. Below the stage is
+cache/verdicts.sqlite: raw replies keyed by judge, snapshot, decoding and messages, parsed anew whenever they are read.
+A reply without a verdict is a failed verdict, kept and never guessed; a request that got no valid reply after all
+retries leaves the stage unfinished, and the same command asks only for what is missing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,15 @@
-"""Stage `likelihoods`: the policy's log-probs of scored completions, and its divergence on its own answers."""
+"""Stage `likelihoods`: the policy's log-probs of scored completions, and its divergence on its own answers.
+
+likelihoods.parquet has one row a completion of `reference_scored`:
+
+    prompt_id, row, completion    as in the completions table (feedback/table.py)
+    logp                          the policy's log-prob of the completion after its prompt, in nats (Float64)
+    ref_logp                      the base model's
+    tokens                        tokens of the completion, after cutting
+
+and divergence.parquet one row an answer of the policy: `prompt_id`, `kl` (nats, summed over the answer's tokens) and
+`tokens` (of the answer).
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,15 @@
 The store below the stage (`store.py`) keeps them by base model, precision and token ids: another strategy, beta,
 loss or seed finds what an earlier run computed. A run has two nodes of this stage: `reference`, which the policy is
 trained with, and `reference_scored`, which is the same for all policies of a study. `fill` computes together what
-several nodes miss.
+several nodes miss, in batches that this union alone fixes; the time is the first node's, and a log-prob that several
+nodes need counts as `computed` at the first of them and as `found` at the others.
+
+reference.parquet has one row for each (prompt_id, row, completion):
+
+    prompt_id, row, completion    as in the completions table (feedback/table.py)
+    prompt_ids, completion_ids    token ids, after cutting (List(Int64))
+    ref_logp                      log-prob of the completion after its prompt, in nats (Float64)
+    use                           train, validation or test
 """
 
 from __future__ import annotations

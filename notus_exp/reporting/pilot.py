@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from scipy import stats
 
+from notus_exp.contracts.comparison_file import ContrastRow, not_a_comparison, read_comparison
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
@@ -51,7 +51,7 @@ def read_pilot(
         reference: Only contrasts with this reference.
 
     Raises:
-        UserError: There is no comparison, it is unreadable, or it has no such contrast.
+        UserError: There is no comparison, it is unreadable or of a newer version, or it has no such contrast.
     """
     contrasts = _read(folder)
     chosen = [one for one in contrasts if (one["primary"] if metric is None else one["metric"] == metric)]
@@ -60,7 +60,8 @@ def read_pilot(
             f"the study {folder} has no contrast of the metric '{metric}'",
             did_you_mean(metric, {str(one["metric"]) for one in contrasts}),
         )
-    for key, wanted in (("arm", arm), ("reference", reference)):
+    sides: list[tuple[Literal["arm", "reference"], str | None]] = [("arm", arm), ("reference", reference)]
+    for key, wanted in sides:
         known = {str(one[key]) for one in chosen}
         if wanted is not None and wanted not in known:
             raise UserError(f"the study {folder} has no contrast with {key} '{wanted}'", did_you_mean(wanted, known))
@@ -74,7 +75,7 @@ def family_size(folder: Path) -> int:
     """Return how many primary contrasts a study has, the family whose p values Holm corrects; at least 1.
 
     Raises:
-        UserError: There is no comparison, or it is unreadable.
+        UserError: There is no comparison, or it is unreadable or of a newer version.
     """
     return max(1, sum(bool(one["primary"]) for one in _read(folder)))
 
@@ -126,25 +127,23 @@ def seed_bound(pilot: Pilot, given: Components) -> SeedBound | None:
     return SeedBound((expected - measured.residual) / pilot.prompts, pilot.seeds)
 
 
-def _read(folder: Path) -> list[dict[str, Any]]:
+def _read(folder: Path) -> list[ContrastRow]:
     path = folder / COMPARISON
     if not path.is_file():
         raise UserError(
             f"the pilot {folder} has no {COMPARISON}",
             f"python -m notus_exp.compare {folder} writes it, or name another",
         )
+    contrasts = read_comparison(path)["contrasts"]
     try:
-        contrasts: list[dict[str, Any]] = json.loads(path.read_text())["contrasts"]
         for one in contrasts:
             _pilot(one), one["primary"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {folder} writes it anew"
-        ) from error
+        raise not_a_comparison(path, error) from error
     return contrasts
 
 
-def _pilot(one: dict[str, Any]) -> Pilot:
-    variances = (one["components"][name] for name in Components._fields)
+def _pilot(one: ContrastRow) -> Pilot:
+    variances = (one["components"][name] for name in ("prompt", "seed", "residual"))
     known = Components(*(math.nan if value is None else float(value) for value in variances))
     return Pilot(one["metric"], one["arm"], one["reference"], int(one["prompts"]), int(one["seeds"]), known)

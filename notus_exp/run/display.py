@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.evaluation.metrics import headlines
 from notus_exp.reporting.tables import Table, number, with_span
@@ -97,7 +99,7 @@ def stages_table(rows: list[StageRow]) -> Table:
     return Table("Stages", ["stage", "state", "seconds", "where"], cells, left=("state", "where"))
 
 
-def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
+def metrics_table(metrics: dict[str, RunEstimate]) -> Table:
     """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
     rows = []
     for name in headlines(metrics):
@@ -116,8 +118,8 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     return Table("Metrics: mean [95 % interval]", columns, rows, left=("",))
 
 
-def _verdict(difference: dict[str, Any] | None) -> str:
-    if difference is None or difference["low"] is None:
+def _verdict(difference: MeasuredValue | None) -> str:
+    if difference is None or difference["low"] is None or difference["high"] is None:
         return ""
     if difference["low"] > 0:
         return "higher"

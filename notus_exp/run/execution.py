@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import GENERATION_SCHEMAS, JUDGE_SCHEMAS, Generation, Hardware, Judge, Stage
-from notus_exp.disk.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.contracts.manifest import Manifest
+from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.ledger import Ledger

@@ -13,7 +13,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from notus_exp.config.schema import ChatJudge, Config, Stage
-from notus_exp.disk.artifacts import ArtifactStore, Manifest, write_json
+from notus_exp.contracts.format import FORMAT, DamagedFileError
+from notus_exp.contracts.manifest import Manifest
+from notus_exp.contracts.run_file import AttemptRecord, RunEstimate, RunFile, StageRecord, read_run_file
+from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
@@ -35,6 +38,9 @@ class RunRecord:
     """Collects what happens in a run and keeps run.json up to date with it.
 
     `attempts` lists how often the run was started, the last being this one: what each made and what that cost.
+
+    Raises:
+        NewerFormatError: An earlier run.json of the same run is of a newer version; it stays as it is.
     """
 
     def __init__(self, config: Config, choices: dict[str, str], run: str, folder: Path, store: ArtifactStore) -> None:
@@ -43,9 +49,16 @@ class RunRecord:
         judge = config.judge
         self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
-        self._attempt: dict[str, Any] = {"started": _now(), "finished": None, "status": "running", "error": None}
-        self._attempt |= {"made": [], "device_seconds": 0.0}
-        self._content: dict[str, Any] = {
+        self._attempt: AttemptRecord = {
+            "started": _now(),
+            "finished": None,
+            "status": "running",
+            "error": None,
+            "made": [],
+            "device_seconds": 0.0,
+        }
+        self._content: RunFile = {
+            "format": FORMAT,
             "run_id": run,
             "status": "running",
             "command": without_credentials(sys.argv[1:]),
@@ -97,26 +110,25 @@ class RunRecord:
         if node.stage is Stage.judgments:
             self._count_judging()
         if node.stage is Stage.evaluation:
-            self._content["metrics"] = self._read(node, METRICS)
+            metrics: dict[str, RunEstimate] = self._read(node, METRICS)
+            self._content["metrics"] = metrics
         write_json(self._path, self._content)
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
         self._count_judging()
-        ended = {"status": status, "finished": _now(), "error": error}
-        self._content |= ended
-        self._attempt |= ended
+        now = _now()
+        self._content |= {"status": status, "finished": now, "error": error}
+        self._attempt |= {"status": status, "finished": now, "error": error}
         write_json(self._path, self._content)
 
-    def stages(self) -> dict[str, dict[str, Any]]:
+    def stages(self) -> dict[str, StageRecord]:
         """Return the recorded stages by node name."""
-        stages: dict[str, dict[str, Any]] = self._content["stages"]
-        return stages
+        return self._content["stages"]
 
-    def metrics(self) -> dict[str, dict[str, Any]]:
+    def metrics(self) -> dict[str, RunEstimate]:
         """Return the metrics, empty before the evaluation."""
-        metrics: dict[str, dict[str, Any]] = self._content["metrics"]
-        return metrics
+        return self._content["metrics"]
 
     def notes(self) -> list[str]:
         """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
@@ -158,11 +170,11 @@ class RunRecord:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _earlier_attempts(path: Path) -> list[dict[str, Any]]:
+def _earlier_attempts(path: Path) -> list[AttemptRecord]:
     """Return the attempts that an earlier run.json of the same run tells of; one that was killed is called so."""
     try:
-        attempts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")).get("attempts", [])
-    except (FileNotFoundError, json.JSONDecodeError):
+        attempts = read_run_file(path).get("attempts", [])
+    except (FileNotFoundError, DamagedFileError):
         return []
     return [attempt | {"status": "killed"} if attempt["status"] == "running" else attempt for attempt in attempts]
 

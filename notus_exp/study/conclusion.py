@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
+from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.format import refuse_newer
 from notus_exp.disk.artifacts import write_json
-from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
+from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML, read_study
 
 
 def write_outcome(
@@ -18,23 +19,34 @@ def write_outcome(
     baseline: str | None = None,
     metric: str | None = None,
     margin: float | None = None,
-) -> dict[str, Any]:
-    """Compare a study's arms and write the three files; return the comparison.
+) -> ComparisonFile:
+    """Compare a study's arms, or say what a search's trials are worth, and write the three files.
 
     Args:
         folder: outputs/studies/<name>.
         out: Folder for the files, made where it is missing; None: the study's.
-        baseline: As in `analysis.analyse`.
+        baseline: As in `analysis.analyse`; a search has none.
         metric: As in `analysis.analyse`.
         margin: As in `analysis.analyse`.
 
+    Returns:
+        The comparison.
+
     Raises:
         UserError: As `analysis.analyse`; nothing is written then.
+        NewerFormatError: There is a comparison.json of a newer version, which would be written over.
     """
     from notus_exp.study.report import write_report  # imports matplotlib and Jinja2
 
-    comparison = analyse(folder, baseline=baseline, metric=metric, margin=margin)
     place = out or folder
+    refuse_newer(place / COMPARISON_JSON)
+    study = read_study(folder)
+    if study["kind"] == "search":
+        from notus_exp.study.search.search_comparison import search_comparison  # imports Optuna
+
+        comparison = search_comparison(folder, study)
+    else:
+        comparison = analyse(folder, baseline=baseline, metric=metric, margin=margin)
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / COMPARISON_JSON, comparison)
     tidy(comparison).write_csv(place / COMPARISON_CSV)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk.files import MANIFEST
+from notus_exp.errors import UserError
 from notus_exp.run.plan import Node
 
 RECENT = 50
@@ -24,16 +25,16 @@ class Forecast:
 
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
-        self._manifests: dict[str, list[dict[str, Any]]] = {}
+        self._manifests: dict[str, list[Manifest]] = {}
 
     def seconds(self, node: Node) -> float | None:
         """Return the median over recent artifacts of the node's stage and base model; None where there are none."""
         stage = node.stage.name
         if stage not in self._manifests:
             paths = sorted(self._artifacts.glob(f"{stage}-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-            self._manifests[stage] = [json.loads(path.read_text(encoding="utf-8")) for path in paths[-RECENT:]]
+            self._manifests[stage] = _readable(paths[-RECENT:])
         base = node.inputs.get("base_model")
-        alike = [one["seconds"] for one in self._manifests[stage] if one["inputs"].get("base_model") == base]
+        alike = [one.seconds for one in self._manifests[stage] if one.inputs.get("base_model") == base]
         return median(alike) if alike else None
 
 
@@ -48,3 +49,12 @@ def in_words(forecast: Forecast, wanted: Sequence[Node]) -> str:
         return "not known before a first run with this model"
     told = f"about {sum(known) / 60:.0f} min" if sum(known) >= 90 else f"about {sum(known):.0f} s"
     return told + (f", and what {', '.join(unknown)} takes, not made here before" if unknown else "")
+
+
+def _readable(paths: Iterable[Path]) -> list[Manifest]:
+    """Return the manifests that can be read: whoever needs one of the others says what is wrong with it."""
+    found = []
+    for path in paths:
+        with suppress(UserError):
+            found.append(read_manifest(path))
+    return found

@@ -70,8 +70,8 @@ class Budget:
 
     def spent(self, ids: Iterable[str]) -> float:
         """Return what the judges of these runs have cost, in USD."""
-        costs = [read_run(self.folder, one).get("costs", {}).get("judge_usd") for one in {*ids}]
-        return sum(cost or 0.0 for cost in costs)
+        runs = [read_run(self.folder, one) for one in {*ids}]
+        return sum(run["costs"].get("judge_usd") or 0.0 for run in runs if "costs" in run)
 
     def exhausted(self, ids: Iterable[str]) -> str | None:
         """Return in words why no further run may start, else None."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from notus_exp.contracts.format import FORMAT, DamagedFileError, refuse_newer
+from notus_exp.contracts.study_file import StudyFile, read_study_file
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.disk.outputs import STUDY_JSON, read_run, read_study
+from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
 from notus_exp.study.definition import Definition, results
 from notus_exp.study.planned import Planned
@@ -17,11 +18,12 @@ from notus_exp.study.planned import Planned
 _ANOTHER_NAME = "give another study.name=NAME"
 
 
-def describe(definition: Definition) -> dict[str, Any]:
+def describe(definition: Definition) -> StudyFile:
     """Return what study.json says of a study before any of its runs."""
     settings = definition.settings
     common = [override for override in definition.common if not override.lstrip("+").startswith("study.")]
     return {
+        "format": FORMAT,
         "name": definition.name,
         "kind": definition.kind,
         "command": without_credentials(sys.argv[1:]),
@@ -46,10 +48,11 @@ def check_same(definition: Definition, folder: Path) -> None:
 
     Raises:
         UserError: Naming what the study has that this command would replace.
+        NewerFormatError: Its study.json, comparison.json or a run.json is of a newer version.
     """
-    try:
-        before = read_study(folder)
-    except UserError:
+    refuse_newer(folder / COMPARISON_JSON)
+    before = _before(folder)
+    if before is None:
         return
     if before["kind"] != definition.kind and "search" in (before["kind"], definition.kind):
         raise UserError(f"the study '{definition.name}' exists and is of kind {before['kind']}", _ANOTHER_NAME)
@@ -71,22 +74,20 @@ def check_same(definition: Definition, folder: Path) -> None:
 
 def replaced(planned: Sequence[Planned], folder: Path) -> int:
     """Count finished runs of the same arms and seeds in the study that are of other content: data, code, libraries."""
-    try:
-        before = read_study(folder)["arms"]
-    except UserError:
-        return 0
-    known = {(arm, int(seed)): run for arm, spec in before.items() for seed, run in spec["runs"].items()}
+    before = _before(folder)
+    arms = before["arms"] if before else {}
+    known = {(arm, int(seed)): run for arm, spec in arms.items() for seed, run in spec["runs"].items()}
     changed = [known[one.arm, one.seed] for one in planned if known.get((one.arm, one.seed), one.run.id) != one.run.id]
     return sum(read_run(folder, run)["status"] == "finished" for run in changed)
 
 
-def note_runs(study: dict[str, Any], planned: Sequence[Planned]) -> None:
+def note_runs(study: StudyFile, planned: Sequence[Planned]) -> None:
     """Write down which run belongs to each arm and seed."""
     for one in planned:
         study["arms"][one.arm]["runs"][str(one.seed)] = one.run.id
 
 
-def note_failures(study: dict[str, Any], planned: Sequence[Planned], reasons: Mapping[str, str], folder: Path) -> None:
+def note_failures(study: StudyFile, planned: Sequence[Planned], reasons: Mapping[str, str], folder: Path) -> None:
     """Keep the reasons of runs that left no record of their own, such as one whose launcher died.
 
     Args:
@@ -101,7 +102,15 @@ def note_failures(study: dict[str, Any], planned: Sequence[Planned], reasons: Ma
             study["unplanned"].setdefault(one.arm, {})[str(one.seed)] = reasons[one.run.id]
 
 
-def write(folder: Path, study: Mapping[str, Any]) -> None:
+def write(folder: Path, study: StudyFile) -> None:
     """Write study.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / STUDY_JSON, dict(study))
+    write_json(folder / STUDY_JSON, study)
+
+
+def _before(folder: Path) -> StudyFile | None:
+    """Return what an earlier command left of the study; None where there is nothing, or nothing that can be read."""
+    try:
+        return read_study_file(folder / STUDY_JSON)
+    except (FileNotFoundError, DamagedFileError):
+        return None

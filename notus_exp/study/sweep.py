@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +17,7 @@ from notus_exp.config import loading as configuration
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ChatJudge, Config, Stage
 from notus_exp.config.study_settings import Study
+from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line
@@ -142,13 +142,14 @@ def _launch(
     )
 
 
-def _tuned(study: dict[str, Any], overrides: Mapping[str, Sequence[str]], settings: Study) -> dict[str, list[str]]:
+def _tuned(study: StudyFile, overrides: Mapping[str, Sequence[str]], settings: Study) -> dict[str, list[str]]:
     """Return the arms' overrides with what tuning chose; an arm of which nothing could be measured drops out."""
-    chosen = tuning.best(settings, study["tuning"])
+    tried = study["tuning"] or {}
+    chosen = tuning.best(settings, tried)
     complete = {}
     for arm, given in overrides.items():
         if arm not in chosen:
-            reasons = {str(entry["reason"]) for entry in study["tuning"][arm]}
+            reasons = {str(entry["reason"]) for entry in tried[arm]}
             failure = f"tuning measured none of its candidates: {'; '.join(sorted(reasons))}"
             study["unplanned"][arm] = {str(seed): failure for seed in settings.seeds}
             continue
@@ -194,7 +195,7 @@ def _check_costs(settings: Study, config: Config) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------- end
-def _conclude(study: dict[str, Any], config: Config, folder: Path, console: Console) -> None:
+def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) -> None:
     """Compare what finished, show it and track it."""
     from notus_exp.comparison.terminal import study_report
     from notus_exp.study.conclusion import write_outcome
@@ -210,7 +211,7 @@ def _conclude(study: dict[str, Any], config: Config, folder: Path, console: Cons
     track_study(config.tracking, study, comparison, folder, console.print)
 
 
-def _raise_failures(study: Mapping[str, Any], planned: Sequence[Planned], folder: Path) -> None:
+def _raise_failures(study: StudyFile, planned: Sequence[Planned], folder: Path) -> None:
     failed = {}
     for one in planned:
         record = read_run(folder, one.run.id)
@@ -237,16 +238,15 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
     settings = definition.settings
     budget = Budget(settings.max_hours, settings.max_cost, folder)
     search = settings.search
-    study = record.describe(definition) | {
-        "search": {
-            "storage_file": None if search.storage else "optuna.db",
-            "storage": without_credentials(search.storage) if search.storage else None,
-            "objectives": search.objectives,
-            "constraints": search.constraints,
-            "parameters": search.parameters,
-            "sampler": search.sampler,
-            "pruner": search.pruner,
-        }
+    study = record.describe(definition)
+    study["search"] = {
+        "storage_file": None if search.storage else "optuna.db",
+        "storage": without_credentials(search.storage) if search.storage else None,
+        "objectives": search.objectives,
+        "constraints": search.constraints,
+        "parameters": search.parameters,
+        "sampler": search.sampler,
+        "pruner": search.pruner,
     }
     if not only_shown:
         record.write(folder, study)

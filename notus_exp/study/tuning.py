@@ -6,11 +6,13 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from notus_exp.comparison.per_prompt import run_values, seed_table
 from notus_exp.config.loading import chosen_evaluations
 from notus_exp.config.study_settings import Study
+from notus_exp.contracts.run_file import RunFile
+from notus_exp.contracts.study_file import TuningEntry
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import held_out
@@ -72,27 +74,33 @@ def _held_out(jobs: Jobs, overrides: Sequence[str]) -> list[str]:
     return [*others, f"evaluation=[{','.join(kept)}]"]
 
 
-def outcome(folder: Path, settings: Study, tried: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
-    """Return how each candidate did, by arm, as study.json keeps it: values, runs, value, low, high, reason.
+def outcome(folder: Path, settings: Study, tried: Sequence[Candidate]) -> dict[str, list[TuningEntry]]:
+    """Return how each candidate did, by arm, as study.json keeps it.
 
     The value is the mean over prompts and the tuning's seeds; the interval covers both.
     """
     metric = settings.tuning.metric or settings.metric
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[TuningEntry]] = {}
     for one in tried:
+        entry: TuningEntry = {
+            "values": one.values,
+            "runs": {str(planned.seed): planned.run.id for planned in one.runs},
+            "value": None,
+            "low": None,
+            "high": None,
+            "reason": None,
+        }
         runs = [read_run(folder, planned.run.id) for planned in one.runs]
-        entry: dict[str, Any] = {"values": one.values, "runs": {str(p.seed): p.run.id for p in one.runs}}
-        entry |= {"value": None, "low": None, "high": None, "reason": None}
         broken = [run for run in runs if run["status"] != "finished"]
         if broken:
             entry["reason"] = broken[0].get("error") or broken[0]["status"]
         else:
-            entry |= _estimate(folder, runs, metric)
+            _measure(entry, folder, runs, metric)
         found.setdefault(one.arm, []).append(entry)
     return found
 
 
-def best(settings: Study, tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, str]]:
+def best(settings: Study, tried: Mapping[str, Sequence[TuningEntry]]) -> dict[str, dict[str, str]]:
     """Return arm -> the values that did best; the first of equals.
 
     An arm none of whose candidates has a value has no entry.
@@ -100,24 +108,26 @@ def best(settings: Study, tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> d
     sign = 1 if settings.tuning.direction == "maximize" else -1
     chosen = {}
     for arm, entries in tried.items():
-        measured = [entry for entry in entries if entry["value"] is not None]
+        measured = [(entry["value"], entry["values"]) for entry in entries if entry["value"] is not None]
         if measured:
-            chosen[arm] = dict(max(measured, key=lambda entry: sign * entry["value"])["values"])
+            chosen[arm] = dict(max(measured, key=lambda entry: sign * entry[0])[1])
     return chosen
 
 
-def _estimate(folder: Path, runs: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
-    """Return value and interval of a metric over the prompts and seeds of these runs."""
-    measured = [run_values(folder, dict(run)) for run in runs]
+def _measure(entry: TuningEntry, folder: Path, runs: Sequence[RunFile], metric: str) -> None:
+    """Give an entry value and interval of a metric over the prompts and seeds of these runs, or why it has none."""
+    measured = [run_values(folder, run) for run in runs]
     if not all(metric in one.metrics() for one in measured):
-        return {"reason": f"{metric} was not reported"}
+        entry["reason"] = f"{metric} was not reported"
+        return
     columns = [one.column(metric) for one in measured]
     prompts = sorted({prompt for column in columns for prompt in column})
     estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(metric).span)
     if math.isnan(estimate.value):
-        return {"reason": f"{metric} has no value"}
-    ends = {name: None if math.isnan(end) else end for name, end in (("low", estimate.low), ("high", estimate.high))}
-    return {"value": estimate.value, **ends}
+        entry["reason"] = f"{metric} has no value"
+        return
+    low, high = (None if math.isnan(end) else end for end in (estimate.low, estimate.high))
+    entry |= {"value": estimate.value, "low": low, "high": high}
 
 
 def check_tunable(settings: Study, tried: Sequence[Candidate]) -> None:

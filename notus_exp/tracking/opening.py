@@ -61,11 +61,12 @@ def open_run(tracking: Tracking, label: Label, folder: Path, warn: Callable[[str
 def conclude(run: Any, tell: Callable[[], None], warn: Callable[[str], None], *, failed: bool) -> None:
     """Tell a W&B run its last things and close it: with exit code 0, or 1 where it failed.
 
-    What is on the disk does not depend on W&B any more, so that its refusals are warned of.
+    What is on the disk does not depend on W&B any more, so that its refusals, and files that it is not to be given, are
+    warned of.
     """
     try:
         tell()
-    except _refusals(OSError) as error:
+    except _refusals(OSError, UserError) as error:
         warn(f"W&B did not take all of the run's results ({first_line(error)}); they are in its folder")
     try:
         run.finish(exit_code=1 if failed else 0)

@@ -13,26 +13,27 @@ read where they lie when the run is sent, so an offline run's artifacts must sti
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from notus_exp.contracts.curation_file import read_curation
+from notus_exp.contracts.run_file import StageRecord
 from notus_exp.disk.files import CURATION_HTML, CURATION_JSON, MODEL, PAIRS
 
 PAIRS_STAGE, MODEL_STAGE = "pairs", "policy"
 
 
-def log_products(run: Any, stages: Mapping[str, Mapping[str, Any]], wanted: Iterable[str]) -> None:
+def log_products(run: Any, stages: Mapping[str, StageRecord], wanted: Iterable[str]) -> None:
     """Log the wanted of a run's products that its stages made or reused.
 
     Args:
         run: An open W&B run.
-        stages: As in run.json: node name -> key, path, inputs.
+        stages: As in run.json, by node name.
         wanted: Any of `pairs` and `model`.
 
     Raises:
-        ValueError, OSError: A file cannot be read.
+        UserError, ValueError, OSError: A file cannot be read.
     """
     if "pairs" in wanted and PAIRS_STAGE in stages:
         pairs = run.log_artifact(_pairs(stages[PAIRS_STAGE]))
@@ -42,21 +43,21 @@ def log_products(run: Any, stages: Mapping[str, Mapping[str, Any]], wanted: Iter
         run.log_artifact(_model(stages[MODEL_STAGE], stages[PAIRS_STAGE]))
 
 
-def _pairs(stage: Mapping[str, Any]) -> Any:
+def _pairs(stage: StageRecord) -> Any:
     folder = Path(stage["path"])
-    curation = json.loads((folder / CURATION_JSON).read_text(encoding="utf-8"))
+    curation = read_curation(folder / CURATION_JSON)
     files = [folder / name for name in (PAIRS, CURATION_JSON, CURATION_HTML)]
     return _artifact(folder, "pairs", {**_lineage(stage), "curation": curation}, files, folder)
 
 
-def _model(stage: Mapping[str, Any], pairs: Mapping[str, Any]) -> Any:
+def _model(stage: StageRecord, pairs: StageRecord) -> Any:
     """Return the policy: all its weights, or an adapter over the base model that `inputs` names."""
     folder = Path(stage["path"])
     files = [path for path in sorted((folder / MODEL).rglob("*")) if path.is_file()]
     return _artifact(folder, "model", {**_lineage(stage), "pairs": Path(pairs["path"]).name}, files, folder / MODEL)
 
 
-def _lineage(stage: Mapping[str, Any]) -> dict[str, Any]:
+def _lineage(stage: StageRecord) -> dict[str, Any]:
     return {"key": stage["key"], "inputs": dict(stage["inputs"])}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from notus_exp.contracts.run_file import RunEstimate, StageRecord
 from notus_exp.disk.events import Event
 
 FINISHED = "finished"
@@ -24,15 +25,15 @@ class Ending(NamedTuple):
 
     Attributes:
         status: As in run.json: finished, failed, interrupted or pruned.
-        metrics: Name -> value, low, high, n; empty where the evaluation was not reached.
+        metrics: As in run.json; empty where the evaluation was not reached.
         samples: Sample answers, one dict a prompt.
-        stages: As in run.json: node name -> key, path, inputs.
+        stages: As in run.json, by node name.
     """
 
     status: str
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, RunEstimate]
     samples: Sequence[Mapping[str, Any]]
-    stages: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, StageRecord]
 
 
 class Tracker(Protocol):

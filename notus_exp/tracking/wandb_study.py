@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import Tracking
+from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.study_file import StudyFile
 from notus_exp.tracking.opening import Label, conclude, open_run
 from notus_exp.tracking.wandb_tables import table
 
@@ -22,8 +24,8 @@ ARM = ("arm", "metric", "value", "low", "high", "prompts", "seeds")
 
 def track_study(
     tracking: Tracking,
-    study: dict[str, Any],
-    comparison: dict[str, Any],
+    study: StudyFile,
+    comparison: ComparisonFile,
     folder: Path,
     warn: Callable[[str], None],
 ) -> None:
@@ -46,12 +48,12 @@ def track_study(
     if tracking.name == "none":
         return
     name = study["name"]
-    label = Label(name, tracking.group or name, JOB_TYPE, [f"study={name}", *tracking.tags], study)
+    label = Label(name, tracking.group or name, JOB_TYPE, [f"study={name}", *tracking.tags], dict(study))
     run = open_run(tracking, label, folder, warn)
     conclude(run, lambda: _tell(run, comparison, folder / REPORT), warn, failed=False)
 
 
-def _tell(run: Any, comparison: Mapping[str, Any], report: Path) -> None:
+def _tell(run: Any, comparison: ComparisonFile, report: Path) -> None:
     import wandb
 
     run.summary["verdict"] = comparison["verdict"]
@@ -60,15 +62,15 @@ def _tell(run: Any, comparison: Mapping[str, Any], report: Path) -> None:
         if contrast["primary"]:
             name = f"contrast/{contrast['arm']} vs {contrast['reference']}"
             run.summary[name] = contrast["value"]
-            for part in IN_SUMMARY:
-                run.summary[f"{name}/{part}"] = contrast[part]
+            for part, value in zip(IN_SUMMARY, _cells(contrast, IN_SUMMARY), strict=True):
+                run.summary[f"{name}/{part}"] = value
     shown: dict[str, Any] = {}
     if comparison["contrasts"]:
-        rows = [[contrast[column] for column in CONTRAST] for contrast in comparison["contrasts"]]
+        rows = [_cells(contrast, CONTRAST) for contrast in comparison["contrasts"]]
         shown["contrasts"] = table(list(CONTRAST), rows)
     measured = {arm["arm"]: arm["metrics"] for arm in comparison["arms"]} | {BASE: comparison["base"]["metrics"]}
     rows = [
-        [arm, metric, *(estimate[part] for part in ARM[2:])]
+        [arm, metric, *_cells(estimate, ARM[2:])]
         for arm, metrics in measured.items()
         for metric, estimate in metrics.items()
     ]
@@ -79,3 +81,7 @@ def _tell(run: Any, comparison: Mapping[str, Any], report: Path) -> None:
         shown["report"] = wandb.Html(report.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)
     if shown:
         run.log(shown)
+
+
+def _cells(row: Mapping[str, object], columns: Sequence[str]) -> list[object]:
+    return [row[column] for column in columns]

@@ -10,6 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from notus_exp.contracts.curation_file import read_curation
+from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk import files
 from notus_exp.models.pretrained import ADAPTER_CONFIG
 from notus_exp.stages.settings import PolicySettings, to_json
@@ -69,7 +71,8 @@ def lineage(inputs: dict[str, Path]) -> dict[str, list[str]]:
         folder = waiting.pop(0)
         if folder.name in found:
             continue
-        uses = _manifest(folder).get("inputs", {})
+        manifest = _manifest(folder)
+        uses = manifest.inputs if manifest else {}
         parents = [folder.parent / f"{name}-{key[:16]}" for name, key in sorted(uses.items())]
         found[folder.name] = [parent.name for parent in parents]
         waiting += parents
@@ -89,21 +92,23 @@ def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _base_name(folder: Path) -> str:
     """Return the base model's hub id where it has one, else its artifact's name."""
-    model = _manifest(folder).get("slice", {}).get("model", {})
-    return model.get("hub_id") or folder.name
+    manifest = _manifest(folder)
+    hub_id = manifest.settings.get("model", {}).get("hub_id") if manifest else None
+    return hub_id or folder.name
 
 
 def _curation(pairs: Path) -> dict[str, Any]:
     """Return the settings and counts of the curation; its plots' numbers stay in its own report."""
     path = pairs / files.CURATION_JSON
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return flatten({section: content[section] for section in ("settings", "counts") if section in content})
+    if not path.exists():
+        return {}
+    content = read_curation(path)
+    return flatten({"settings": content.get("settings", {}), "counts": dict(content.get("counts", {}))})
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> Manifest | None:
     path = folder / files.MANIFEST
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return content
+    return read_manifest(path) if path.exists() else None
 
 
 def _versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ import sys
 import polars as pl
 import pytest
 
+from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.split import held_out_prompts
 from notus_exp.disk.hashing import prompt_id
@@ -154,8 +155,8 @@ def test_a_stages_time_is_free_of_its_workers_imports_and_log_probs_are_shared_o
     for number, (stage, seconds, settings, facts, inputs) in enumerate(made):
         folder = tmp_path / "artifacts" / f"{stage}-{number}"
         folder.mkdir(parents=True)
-        manifest = {"stage": stage, "seconds": seconds, "slice": settings, "facts": facts, "inputs": inputs}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        manifest = Manifest(stage, str(number), settings, inputs, {}, facts, seconds)
+        (folder / "manifest.json").write_text(json.dumps(manifest_file(manifest)))
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     (run / "job.json").write_text(json.dumps({"nodes": [{"stage": "reference"}, {"stage": "policy"}]}))

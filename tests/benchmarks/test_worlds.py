@@ -131,7 +131,7 @@ def test_a_studys_comparison_is_read_in_its_primary_metric():
             {"primary": False, "arm": "average", "equivalence": None, **row, "verdict": "lower"},
         ],
     }
-    found = worlds.read_comparison(AVERAGE, comparison)
+    found = worlds.finding_of(AVERAGE, comparison)
     assert (found.measure, found.verdict, found.equivalent, found.follows) == ("m", "higher", False, True)
     assert (found.critique, found.average) == ((0.6, 0.5, 0.7), (0.7, 0.6, 0.8))
     assert found.difference == (0.1, 0.05, 0.15)

@@ -1,8 +1,6 @@
 import json
 import math
 import re
-import sys
-import types
 
 import numpy as np
 import polars as pl
@@ -19,7 +17,7 @@ from notus_exp.evaluation.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence
-from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write_run, write_study
+from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write_study
 
 SEEDS = [0, 1, 2]
 
@@ -336,38 +334,6 @@ def test_the_tidy_table_has_the_same_numbers(comparison):
     assert row["variance_seed"] == wanted["components"]["seed"]
     assert (row["equivalence_margin"], row["equivalent"]) == (0.05, wanted["equivalence"]["equivalent"])
     assert table.filter(table="arm")["arm"].to_list() == ["critique", "average", "same", "base model"]
-
-
-@pytest.fixture
-def searched(monkeypatch):
-    """Stand in for the summary of a search, whose trials have these runs."""
-
-    def stand_in(*runs):
-        name = "notus_exp.study.search"
-        summary = types.ModuleType(f"{name}.summary")
-        summary.summary = lambda folder: {"trials": [{"runs": {"0": run}} for run in runs]}
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-        monkeypatch.setitem(sys.modules, f"{name}.summary", summary)
-
-    return stand_in
-
-
-def test_a_search_has_no_arms_and_says_what_its_values_are_worth(tmp_path, searched):
-    folder = write_study(tmp_path, {}, kind="search", metric=None)
-    searched("gone")
-    comparison = analyse(folder)
-    assert (comparison["arms"], comparison["contrasts"], comparison["warnings"]) == ([], [], [])
-    assert "This study is a search" in comparison["verdict"]
-
-
-@pytest.mark.parametrize(("split", "warnings"), [("test", 1), ("validation", 0)])
-def test_a_search_on_test_prompts_leaves_none_to_confirm_it_on(tmp_path, searched, split, warnings):
-    folder = write_study(tmp_path, {}, kind="search", metric=None)
-    write_run(folder.parent.parent, "trial-0", {ACCURACY: [0.5, 0.6]}, base={}, split=split)
-    searched("trial-0", "gone")
-    comparison = analyse(folder)
-    assert comparison["study"]["evaluation_split"] == split
-    assert len(comparison["warnings"]) == warnings
 
 
 def test_words_of_what_holm_takes_back():

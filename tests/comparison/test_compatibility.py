@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from notus_exp.comparison.analysis import analyse
+from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.errors import UserError
 from support.study_folders import ACCURACY, STRICT, crossed, edit, manifest, run_json, write, write_run, write_study
 
@@ -117,9 +118,9 @@ def judged(study):
             for node in ("generations_alpaca_eval", "judgments_alpaca_eval"):
                 for side in ("", "_base"):
                     folder = artifacts / f"{node}{side}-{run}"
-                    write(
-                        folder / "manifest.json", {"slice": {"judge": {"name": "openai", "model": "gpt"}, "files": {}}}
-                    )
+                    settings = {"judge": {"name": "openai", "model": "gpt"}, "files": {}}
+                    made = Manifest(node.partition("_")[0], f"{node}{side}", settings, {}, {})
+                    write(folder / "manifest.json", manifest_file(made))
                     names = snapshots.get(run, ["v1"]) if not side else ["v1"]
                     pl.DataFrame({"prompt_id": prompts, "response": ["a"] * 4}).write_parquet(
                         folder / "generations.parquet"

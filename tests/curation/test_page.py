@@ -15,7 +15,7 @@ from notus_exp.curation import strategies as compare_module
 from notus_exp.curation.make_pairs import run
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
-from notus_exp.curation.strategies import agreement, compare, share, truth
+from notus_exp.curation.strategies import agreement, compare_strategies, share, truth
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import COMPLETIONS, CURATION_HTML, CURATION_JSON, PAIRS
 from notus_exp.stages.context import Context
@@ -39,7 +39,7 @@ def disagreeing(latent: bool = True) -> pl.DataFrame:
 
 
 def test_agreement_counts_the_same_chosen_text_on_common_prompts() -> None:
-    comparison = compare(disagreeing(), settings(), ())
+    comparison = compare_strategies(disagreeing(), settings(), ())
     assert comparison.labels == ["critique", "critique, repair openbmb", "average", *ASPECTS]
     shares, numbers = agreement(comparison)
     assert shares[0][2] == shares[2][0] == 0.5
@@ -49,11 +49,11 @@ def test_agreement_counts_the_same_chosen_text_on_common_prompts() -> None:
 
 
 def test_truth_says_how_often_the_choice_is_right() -> None:
-    found = truth(compare(disagreeing(), settings(), ()))
+    found = truth(compare_strategies(disagreeing(), settings(), ()))
     assert found["average"]["best"]["value"] == 0.75  # right twice, wrong on "differ", equal on "repaired"
     assert found["average"]["better"]["value"] == 0.5
     assert found["critique"]["best"]["value"] == 1.0
-    assert truth(compare(disagreeing(latent=False), settings(), ())) == {}
+    assert truth(compare_strategies(disagreeing(latent=False), settings(), ())) == {}
 
 
 def test_a_share_has_a_wilson_interval() -> None:
@@ -67,18 +67,18 @@ def test_a_share_has_a_wilson_interval() -> None:
 def test_strategies_without_any_score_are_left_out_and_the_runs_own_is_marked() -> None:
     no_overall = disagreeing().with_columns(overall_score=pl.lit(None, pl.Float64))
     weighted = settings("weighted", weights={"honesty": 1.0})
-    comparison = compare(no_overall, weighted, ())
+    comparison = compare_strategies(no_overall, weighted, ())
     assert comparison.labels == ["average", *ASPECTS, "weighted"]
     assert comparison.own == "weighted"
-    assert compare(disagreeing(), settings("critique", repair="drop"), ()).own == "critique, repair drop"
-    plain = compare(disagreeing(), settings("critique", aspects=[]), ())
+    assert compare_strategies(disagreeing(), settings("critique", repair="drop"), ()).own == "critique, repair drop"
+    plain = compare_strategies(disagreeing(), settings("critique", aspects=[]), ())
     assert (plain.labels, plain.own) == (["critique"], "critique")
 
 
 def test_large_feedback_is_compared_on_a_fixed_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare_module, "MOST_PROMPTS", 2)
-    comparison = compare(disagreeing(), settings(), ())
-    shuffled = compare(disagreeing().sample(fraction=1, shuffle=True, seed=1), settings(), ())
+    comparison = compare_strategies(disagreeing(), settings(), ())
+    shuffled = compare_strategies(disagreeing().sample(fraction=1, shuffle=True, seed=1), settings(), ())
     assert comparison.sampled
     assert comparison.choices["prompt_id"].to_list() == shuffled.choices["prompt_id"].to_list()
     assert comparison.choices.height == 2

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from notus_exp.disk.artifacts import ArtifactStore, Manifest, make_key
+from notus_exp.contracts.manifest import Manifest
+from notus_exp.disk.artifacts import ArtifactStore, make_key
 from notus_exp.disk.files import MANIFEST
 from notus_exp.errors import UserError
 
@@ -87,7 +88,8 @@ def test_two_processes_make_an_artifact_once(tmp_path: Path) -> None:
     code = f"""
 import json, sys, time
 from pathlib import Path
-from notus_exp.disk.artifacts import ArtifactStore, Manifest
+from notus_exp.contracts.manifest import Manifest
+from notus_exp.disk.artifacts import ArtifactStore
 def make(out):
     time.sleep(0.5)
     return {{"made": 1}}

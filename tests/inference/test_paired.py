@@ -12,7 +12,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from notus_exp.inference.estimates import standard_error
-from notus_exp.inference.paired import Equivalence, compare, equivalence, in_words, mcnemar, prompts_needed
+from notus_exp.inference.paired import Equivalence, equivalence, in_words, mcnemar, paired_comparison, prompts_needed
 from support.places import REPLAY
 
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
@@ -45,7 +45,7 @@ def within(found, margin):
 
 
 def test_difference_error_and_t_test_by_hand():
-    found = compare(A, B)
+    found = paired_comparison(A, B)
     error = math.sqrt(53 / 24 / 5 / 6)  # sd(ddof=1) / sqrt(6)
     assert found.n == found.units == 6
     assert found.difference == pytest.approx(5 / 12)
@@ -56,12 +56,12 @@ def test_difference_error_and_t_test_by_hand():
 
 
 def test_a_prompt_without_a_value_on_one_side_is_left_out_and_counted():
-    found = compare([*A, None, 1.0, math.nan], [*B, 1.0, None, math.nan])
-    assert found == compare(A, B)._replace(left_out=3)
+    found = paired_comparison([*A, None, 1.0, math.nan], [*B, 1.0, None, math.nan])
+    assert found == paired_comparison(A, B)._replace(left_out=3)
 
 
 def test_nothing_in_common_is_nan_and_said():
-    found = compare([1.0, None], [None, 1.0])
+    found = paired_comparison([1.0, None], [None, 1.0])
     assert (found.n, found.left_out) == (0, 2)
     assert math.isnan(found.difference)
     assert math.isnan(found.p_t)
@@ -69,7 +69,7 @@ def test_nothing_in_common_is_nan_and_said():
 
 
 def test_the_same_difference_everywhere_claims_no_certainty():
-    found = compare([1.0, 1.0, 0.0], [1.0, 1.0, 0.0])
+    found = paired_comparison([1.0, 1.0, 0.0], [1.0, 1.0, 0.0])
     assert found.difference == 0
     assert all(math.isnan(number) for number in (found.standard_error, *found.interval_t, found.p_t))
     assert not within(found, 3).equivalent
@@ -81,7 +81,7 @@ def test_the_same_difference_everywhere_claims_no_certainty():
 def test_p_and_interval_equal_scipys_paired_t_test(a, seed):
     b = np.random.default_rng(seed).uniform(0, 100, len(a))
     if np.ptp(np.asarray(a) - b) > 1e-3:
-        found, wanted = compare(a, b), stats.ttest_rel(a, b)
+        found, wanted = paired_comparison(a, b), stats.ttest_rel(a, b)
         interval = wanted.confidence_interval(0.95)
         assert found.p_t == pytest.approx(wanted.pvalue, rel=1e-9, abs=1e-12)
         assert found.interval_t == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-9)
@@ -91,7 +91,7 @@ def test_p_and_interval_equal_scipys_paired_t_test(a, seed):
 def test_exchanging_the_sides_changes_only_the_signs(a, seed):
     b = np.random.default_rng(seed).uniform(0, 100, len(a))
     if np.ptp(np.asarray(a) - b) > 1e-3:
-        one, other = compare(a, b), compare(b, a)
+        one, other = paired_comparison(a, b), paired_comparison(b, a)
         assert other.difference == pytest.approx(-one.difference)
         assert other.p_t == pytest.approx(one.p_t)
         assert within(other, 5).p == pytest.approx(within(one, 5).p)
@@ -103,7 +103,7 @@ def test_equivalence_equals_statsmodels_two_one_sided_tests(a, seed, margin):
     b = np.random.default_rng(seed).uniform(0, 100, len(a))
     if np.ptp(np.asarray(a) - b) > 1e-3:
         wanted = ttost_paired(np.asarray(a), b, -margin, margin)[0]
-        assert within(compare(a, b), margin).p == pytest.approx(wanted, rel=1e-7, abs=1e-12)
+        assert within(paired_comparison(a, b), margin).p == pytest.approx(wanted, rel=1e-7, abs=1e-12)
 
 
 def test_a_draw_is_neither_won_nor_lost():
@@ -126,7 +126,7 @@ def test_mcnemar_equals_statsmodels_exact_test(a_only, b_only):
 
 @pytest.mark.parametrize("effect", [0.05, 0.3, 2.0])
 def test_the_counted_prompts_reach_the_power_and_one_fewer_does_not(effect):
-    found = compare(A, B)
+    found = paired_comparison(A, B)
     needed = prompts_needed(found, effect)
     size = effect / (found.standard_error * math.sqrt(6))
     assert TTestPower().power(size, needed.t, 0.05) >= 0.8
@@ -135,21 +135,21 @@ def test_the_counted_prompts_reach_the_power_and_one_fewer_does_not(effect):
 
 
 def test_an_effect_far_beyond_the_spread_needs_two_prompts():
-    assert prompts_needed(compare(A, B), 1000).t == 2
+    assert prompts_needed(paired_comparison(A, B), 1000).t == 2
 
 
 def test_clustered_error_by_hand():
     # differences 1, 3, 2, 0, 4, mean 2; residual sums: a 0, b -2, c 2: sqrt(8) / 5, t at 3 - 1 degrees
-    found = compare([1, 3, 2, 0, 4], [0] * 5, clusters=["a", "a", "b", "b", "c"])
+    found = paired_comparison([1, 3, 2, 0, 4], [0] * 5, clusters=["a", "a", "b", "b", "c"])
     assert (found.n, found.units) == (5, 3)
     assert found.standard_error == pytest.approx(math.sqrt(8) / 5)
     assert found.p_t == pytest.approx(2 * stats.t.sf(2 / (math.sqrt(8) / 5), 2))
 
 
 def test_two_turns_that_agree_are_worth_one_question():
-    doubled = compare(A * 2, B * 2, clusters=list("abcdef") * 2)
+    doubled = paired_comparison(A * 2, B * 2, clusters=list("abcdef") * 2)
     assert doubled.units == 6
-    assert doubled.standard_error == pytest.approx(compare(A, B).standard_error * math.sqrt(5 / 6))
+    assert doubled.standard_error == pytest.approx(paired_comparison(A, B).standard_error * math.sqrt(5 / 6))
 
 
 def test_error_of_one_cluster_or_equal_values_is_unknown():
@@ -159,7 +159,7 @@ def test_error_of_one_cluster_or_equal_values_is_unknown():
 
 
 def test_words_name_the_margins_that_hold_and_those_that_do_not():
-    found = compare(A, B)
+    found = paired_comparison(A, B)
     low, high = found.interval_t
     measured = f"not distinguishable (+0.42 points, 95 % {low:.2f} to {high:.2f})"
     both = [Equivalence(3, 0.01, True), Equivalence(2, 0.2, False)]
@@ -171,7 +171,7 @@ def test_words_name_the_margins_that_hold_and_those_that_do_not():
 @pytest.mark.parametrize("pair", PAIRS)
 def test_published_alpaca_eval_pairs(expected, pair):
     wanted, (a, b) = expected[f"paired/{pair}"], map(published, pair.split("__"))
-    found, discordant = compare(a, b), mcnemar(a, b, draw=50)
+    found, discordant = paired_comparison(a, b), mcnemar(a, b, draw=50)
     got = {
         "n": found.n,
         "diff_pts": found.difference,
@@ -192,7 +192,7 @@ def test_published_alpaca_eval_pairs(expected, pair):
 @replay
 def test_notus_and_zephyr_are_equivalent_within_3_points_but_not_2(expected):
     wanted = expected["paired/notus-7b-v1__zephyr-7b-beta"]
-    found = compare(published("notus-7b-v1"), published("zephyr-7b-beta"))
+    found = paired_comparison(published("notus-7b-v1"), published("zephyr-7b-beta"))
     tests = [within(found, 3), within(found, 2)]
     assert round(tests[0].p, 4) == wanted["tost_p_at_3_points"]
     needed = prompts_needed(found, 2)
@@ -208,8 +208,8 @@ def test_mt_bench_pair_clustered_by_question(expected):
     table = pl.read_ndjson(REPLAY / "mt_bench/alvarobartt_single.jsonl").sort("question_id", "turn")
     a, b = (table.filter(model=f"mistral-orpo-{name}")["score"].cast(pl.Float64).to_list() for name in ("trl", "mix"))
     questions = table.filter(model="mistral-orpo-trl")["question_id"].to_list()
-    assert compare(a, b).standard_error == pytest.approx(wanted["se_naive"], abs=1e-9)
-    found = compare(a, b, clusters=questions)
+    assert paired_comparison(a, b).standard_error == pytest.approx(wanted["se_naive"], abs=1e-9)
+    found = paired_comparison(a, b, clusters=questions)
     assert (found.n, found.units) == (wanted["n"], 80)
     assert found.difference == pytest.approx(wanted["diff"], abs=1e-9)
     assert found.standard_error == pytest.approx(wanted["se_cluster_question"], abs=1e-9)

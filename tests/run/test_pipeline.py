@@ -58,6 +58,31 @@ def test_the_same_command_reuses_everything(finished: tuple[Path, dict[str, Any]
     assert any('"train/loss"' in line for line in lines), "a reused stage's events are replayed"
 
 
+def test_artifacts_from_before_there_was_a_format_are_reused_and_a_newer_record_stays(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0] / "outputs", tmp_path / "outputs")
+    path = tmp_path / "outputs/runs" / finished[1]["run_id"] / "run.json"
+    manifests = list(tmp_path.glob("outputs/artifacts/*/manifest.json"))
+    assert len(manifests) > len(NODES)
+    for file in [*tmp_path.glob("outputs/artifacts/*/curation.json"), *manifests, path]:
+        content = json.loads(file.read_text())
+        assert content.pop("format") == 1
+        curation = file.with_name("curation.json")
+        if file.name == "manifest.json" and curation.exists():
+            content["files"]["curation.json"] = curation.stat().st_size
+        file.write_text(json.dumps(content))
+    again = record(run(tmp_path, *SMOKE))
+    assert all(stage["reused"] for stage in again["stages"].values())
+    assert len(again["attempts"]) > 1
+    path.write_text(json.dumps(again | {"format": 7}))
+    before = path.read_bytes()
+    done = run(tmp_path, *SMOKE, code=2)
+    assert f"{path} has format 7, and this version of notus-exp reads up to 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert path.read_bytes() == before
+
+
 def test_what_training_and_scoring_need_is_computed_together_and_counted_once(
     finished: tuple[Path, dict[str, Any]],
 ) -> None:

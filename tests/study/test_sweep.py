@@ -217,6 +217,21 @@ def test_a_damaged_record_is_written_again(copied: Path) -> None:
     assert bytes_of(study, "comparison.json") == before
 
 
+@pytest.mark.parametrize("name", ["study.json", "comparison.json"])
+def test_a_study_of_a_newer_version_is_refused_before_anything_is_made(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "outputs/studies/mine" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"format": 7}')
+    with pytest.raises(UserError, match="has format 7, and this version of notus-exp reads up to 1"):
+        check_only(*ARMS, "seed=0")
+    assert path.read_text() == '{"format": 7}'
+    assert not (tmp_path / "outputs/runs").exists()
+    assert [one.name for one in path.parent.iterdir()] == [name]
+
+
 def test_an_output_folder_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     done = run(tmp_path, *ARMS, "seed=0", "output_dir=taken/below", code=2)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk.hashing import prompt_id
 
 ACCURACY, STRICT, TOKENS = "preferences/accuracy/average", "verifiable/strict", "verifiable/tokens"
@@ -91,7 +92,7 @@ def write_run(
         place = f"/elsewhere/outputs/artifacts/{name}"
         stages[node] = {"key": name, "path": place, "reused": False, "seconds": 1.0, "seconds_when_made": 1.0}
         stages[node] |= {"facts": {"labellings": ["average", "critique"]} if node == "evaluation" else {}}
-        write(outputs / "artifacts" / name / "manifest.json", {"stage": stage, "key": name, "slice": settings})
+        write(outputs / "artifacts" / name / "manifest.json", manifest_file(Manifest(stage, name, settings, {}, {})))
     _write_tables(outputs / "artifacts" / f"evaluation-evaluation-{run}", values, base)
     content = {
         "run_id": run,

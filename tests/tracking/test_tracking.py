@@ -234,6 +234,18 @@ def test_no_secret_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert not [secret for secret in secrets if secret.encode() in path.read_bytes()], path
 
 
+def test_a_newer_curation_is_warned_of_by_name_and_the_run_is_closed(tmp_path: Path) -> None:
+    made = stages(tmp_path)
+    path = Path(made["pairs"]["path"]) / CURATION_JSON
+    path.write_text(json.dumps({"format": 7, "counts": {}}))
+    warnings: list[str] = []
+    tracker = open_tracker(TRACKING, "run-id", [], CONFIG, tmp_path, warnings.append)
+    tracker.finish(DONE._replace(stages=made))
+    assert len(warnings) == 1
+    assert f"{path} has format 7" in warnings[0]
+    assert read_runs(tmp_path)[0].exit_code == 0
+
+
 def test_a_missing_file_is_warned_of_and_the_run_is_closed(tmp_path: Path) -> None:
     lines = stages(tmp_path / "artifacts")
     (tmp_path / "artifacts" / "pairs-0011223344556677" / PAIRS).unlink()

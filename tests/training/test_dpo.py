@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 from notus_exp.config.schema import LOSSES, Precision
+from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
 from notus_exp.stages.context import Context
@@ -83,8 +84,8 @@ def artifacts(tiny_model_folder, tmp_path_factory):
     (inputs["pairs"] / files.CURATION_JSON).write_text(
         json.dumps({"counts": {"dropped": {"ties": 5}}, "margins": {"mean": 1.5}})
     )
-    manifest = {"inputs": {"feedback": "f" * 64}}
-    (inputs["pairs"] / files.MANIFEST).write_text(json.dumps(manifest))
+    manifest = Manifest("pairs", "0" * 64, {}, {"feedback": "f" * 64}, {})
+    (inputs["pairs"] / files.MANIFEST).write_text(json.dumps(manifest_file(manifest)))
     return inputs
 
 

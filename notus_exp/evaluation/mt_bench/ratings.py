@@ -20,7 +20,7 @@ import polars as pl
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.published_files import read_objects, require
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, standard_error
-from notus_exp.inference.paired import PairedComparison, compare
+from notus_exp.inference.paired import PairedComparison, paired_comparison
 
 FAILED = -1
 """Published for a judgment without a rating."""
@@ -192,7 +192,7 @@ def paired(judgments: pl.DataFrame, model_a: str, model_b: str) -> PairedCompari
         if model not in known:
             raise UserError(f"no judgments of the model '{model}'", did_you_mean(model, known))
     both = _both(*(judgments.filter(pl.col("model") == model) for model in (model_a, model_b)))
-    return compare(both["score"].to_list(), both["score_b"].to_list(), clusters=both["question_id"].to_list())
+    return paired_comparison(both["score"].to_list(), both["score_b"].to_list(), clusters=both["question_id"].to_list())
 
 
 def radar(ratings: Mapping[str, Mapping[str, Rating]], kind: Literal["svg", "png"] = "svg") -> bytes:

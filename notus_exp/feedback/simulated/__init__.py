@@ -54,7 +54,7 @@ class World(NamedTuple):
 
 
 def simulate(spec: Simulated) -> pl.DataFrame:
-    """Return the completions table of a simulated world (docs/architecture.md), with `latent_quality`.
+    """Return the completions table of a simulated world (feedback/table.py), with `latent_quality`.
 
     `latent_quality` is the mean of the four true qualities, whichever aspects are rated.
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from notus_exp.contracts.comparison_file import ComparisonFile
 from notus_exp.disk.outputs import read_study, runs_of
 from notus_exp.reporting.figures import INK, style
 from notus_exp.reporting.tables import plain
@@ -41,14 +41,14 @@ _OF_ARMS: tuple[Gatherer, ...] = (
 """The sections that tell of arms, in the page's order; a search has none."""
 
 
-def write_report(folder: Path, comparison: dict[str, Any], out: Path) -> None:
+def write_report(folder: Path, comparison: ComparisonFile, out: Path) -> None:
     """Write a study's report as one HTML page: no scripts, no requests, every text from the data escaped.
 
     What the study does not have (an evaluation, a finished run, events) leaves its section out, or the section says so.
 
     Args:
         folder: outputs/studies/<name>, with study.json; the runs and artifacts are found beside it.
-        comparison: What `study.analysis.analyse` made of it: comparison.json.
+        comparison: comparison.json.
         out: The file to write, report.html.
 
     Raises:

@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
+from notus_exp.contracts.comparison_file import EstimateRow
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.evaluation.description import MAXIMIZE, MINIMIZE
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import shown_first, span_of, value_of
+from notus_exp.study.report.numbers import ShownValue, shown, shown_first
 
 _SHADE = 0.45
 """Opacity behind the highest cell of a column."""
 
+ByArm = Mapping[str, Mapping[str, EstimateRow]]
+"""Arm -> metric -> estimate."""
+
+
+class ArmsTable(TypedDict):
+    """A row an arm, a column a metric.
+
+    Attributes:
+        columns: Metrics and what is said of each: unit, meaning, and which way is better.
+        rows: Arms and their values, None where one was not measured.
+    """
+
+    columns: list[tuple[str, str]]
+    rows: list[tuple[str, list[ShownValue | None]]]
+
+
+class MatrixCell(ShownValue):
+    """An accuracy.
+
+    Attributes:
+        best: Whether it is the highest of its column, and not all are alike.
+        shade: Opacity behind it.
+    """
+
+    best: bool
+    shade: str
+
 
 def metrics(material: Material) -> Section:
-    """Return the section of all metrics by arm: the shown_first open, the others folded by what they measure."""
+    """Return the section of all metrics by arm: the headlines open, the others folded by what they measure."""
     by_arm = material.metrics()
     names = list(dict.fromkeys(name for found in by_arm.values() for name in found))
     if not names:
@@ -38,7 +67,7 @@ def metrics(material: Material) -> Section:
 
 def matrix(material: Material) -> Section:
     """Return the section of the accuracy by training arm and evaluation labelling."""
-    found = material.comparison.get("trained_by_evaluated")
+    found = material.comparison["trained_by_evaluated"]
     if not found or not found["columns"]:
         return Section(
             "matrix", "Trained on, evaluated on", None, "The evaluation on labelled pairs was not part of this study."
@@ -52,31 +81,24 @@ def matrix(material: Material) -> Section:
     return Section("matrix", "Trained on, evaluated on", {"columns": found["columns"], "rows": rows})
 
 
-def _table(by_arm: Mapping[str, Mapping[str, Any]], names: list[str]) -> dict[str, Any]:
-    rows = [(arm, [_cell(found.get(name)) for name in names]) for arm, found in by_arm.items()]
+def _table(by_arm: ByArm, names: list[str]) -> ArmsTable:
+    rows = [(arm, [shown(found[name]) if name in found else None for name in names]) for arm, found in by_arm.items()]
     return {"columns": [(name, _about(name)) for name in names], "rows": rows}
 
 
-def _cell(estimate: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {"text": value_of(estimate), "span": span_of(estimate), "prompts": estimate.get("prompts")}
-
-
-def _matrix_cell(cell: Mapping[str, Any] | None, column: list[float]) -> dict[str, Any] | None:
-    shown = _cell(cell)
-    if cell is None or shown is None:
+def _matrix_cell(cell: MeasuredValue | None, column: list[float]) -> MatrixCell | None:
+    if cell is None:
         return None
     if cell["value"] is None:
-        return {**shown, "best": False, "shade": "0"}
+        return {**shown(cell), "best": False, "shade": "0"}
     low, high = min(column), max(column)
     place = (cell["value"] - low) / (high - low) if high > low else 0.0
-    return {**shown, "best": high > low and cell["value"] == high, "shade": f"{_SHADE * place:.2f}"}
+    return {**shown(cell), "best": high > low and cell["value"] == high, "shade": f"{_SHADE * place:.2f}"}
 
 
-def _left_out(by_arm: Mapping[str, Mapping[str, Any]], metric: str) -> list[tuple[str, int]]:
+def _left_out(by_arm: ByArm, metric: str) -> list[tuple[str, int]]:
     """Return the arms whose primary metric had to leave prompts out, and how many."""
-    found = [(arm, metrics[metric].get("left_out") or 0) for arm, metrics in by_arm.items() if metric in metrics]
+    found = [(arm, metrics[metric]["left_out"]) for arm, metrics in by_arm.items() if metric in metrics]
     return [(arm, count) for arm, count in found if count]
 
 

@@ -5,13 +5,62 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import duration, span_of, value_of
+from notus_exp.study.report.numbers import ShownValue, duration, shown
 from notus_exp.study.report.quality import spent
 
 _TITLE = "Lineage: how to reproduce each number"
+
+
+class ShownStage(TypedDict):
+    """A stage of a run: its key, whether it was reused, and what making it took."""
+
+    name: str
+    key: str
+    reused: bool
+    seconds: str
+
+
+class ShownRun(TypedDict):
+    """A run: how to reproduce it, how it ended and what it is made of; None for what is not known."""
+
+    arm: str
+    seed: int
+    command: str
+    run_id: str | None
+    status: str
+    reason: str | None
+    stages: list[ShownStage]
+    seconds: str | None
+
+
+class Surroundings(TypedDict):
+    """What some runs were made with, and which."""
+
+    git_commit: str | None
+    hardware: dict[str, str | int]
+    versions: dict[str, str | None]
+    runs: list[str]
+
+
+class ShownCandidate(ShownValue):
+    """What tuning tried: the values of the keys, how it did, and why it has no value."""
+
+    values: list[str]
+    reason: str | None
+    chosen: bool
+    runs: dict[str, str]
+
+
+class TuningTable(TypedDict):
+    """What tuning tried for an arm, over the keys that it varied."""
+
+    arm: str
+    keys: list[str]
+    tried: list[ShownCandidate]
 
 
 def lineage(material: Material) -> Section:
@@ -36,13 +85,21 @@ def command(material: Material, arm: str, seed: int | str) -> str:
     spec = material.study["arms"][arm]
     overrides = list(spec["overrides"])
     given = {override.partition("=")[0].lstrip("+~") for override in overrides}
-    tuned = [f"{key}={value}" for key, value in (spec.get("tuned") or {}).items() if key not in given]
+    tuned = [f"{key}={value}" for key, value in spec["tuned"].items() if key not in given]
     alone = ["--run"] if "study" in given else []  # study=NAME would otherwise start the whole study
     return shlex.join(["python", "-m", "notus_exp", *alone, *overrides, *tuned, f"seed={seed}"])
 
 
-def _run(material: Material, arm: str, seed: int, run: Mapping[str, Any]) -> dict[str, Any]:
-    stages = run.get("stages", {})
+def _run(material: Material, arm: str, seed: int, run: RunFile) -> ShownRun:
+    stages: list[ShownStage] = [
+        {
+            "name": name,
+            "key": stage["key"],
+            "reused": stage["reused"],
+            "seconds": duration(stage["seconds_when_made"]),
+        }
+        for name, stage in run.get("stages", {}).items()
+    ]
     return {
         "arm": arm,
         "seed": seed,
@@ -50,59 +107,47 @@ def _run(material: Material, arm: str, seed: int, run: Mapping[str, Any]) -> dic
         "run_id": run.get("run_id") or material.study["arms"][arm]["runs"].get(str(seed)),
         "status": run["status"],
         "reason": run.get("error"),
-        "stages": [
-            {
-                "name": name,
-                "key": stage["key"],
-                "reused": stage["reused"],
-                "seconds": duration(stage["seconds_when_made"]),
-            }
-            for name, stage in stages.items()
-        ],
+        "stages": stages,
         "seconds": duration(spent(run)) if "costs" in run else None,
     }
 
 
-def _surroundings(material: Material) -> list[dict[str, Any]]:
+def _surroundings(material: Material) -> list[Surroundings]:
     """Return each set of versions, commit and hardware once, with the runs that had it."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Surroundings] = {}
     for arm, by_seed in material.runs.items():
         for seed, run in sorted(by_seed.items()):
             if "versions" not in run:
                 continue
-            here = {
+            here: Surroundings = {
                 "git_commit": run.get("git_commit"),
                 "hardware": run.get("hardware") or {},
                 "versions": run["versions"],
+                "runs": [],
             }
-            entry = found.setdefault(json.dumps(here, sort_keys=True, default=str), {**here, "runs": []})
+            entry = found.setdefault(json.dumps(here, sort_keys=True, default=str), here)
             entry["runs"].append(f"{arm}, seed {seed}")
     return list(found.values())
 
 
-def _tuning(material: Material) -> list[dict[str, Any]]:
+def _tuning(material: Material) -> list[TuningTable]:
     """Return, for each tuned arm, what was tried, how it did and what was chosen."""
-    rows = []
+    tables: list[TuningTable] = []
     for arm, tried in (material.study.get("tuning") or {}).items():
-        chosen = material.study["arms"].get(arm, {}).get("tuned") or {}
+        chosen = material.study["arms"][arm]["tuned"] if arm in material.study["arms"] else {}
         keys = list(dict.fromkeys(key for one in tried for key in one["values"]))
-        shown = [
+        rows: list[ShownCandidate] = [
             {
                 "values": [one["values"].get(key, "") for key in keys],
-                "text": value_of(_ends(one)),
-                "span": span_of(_ends(one)),
-                "reason": one.get("reason"),
+                **shown(one),
+                "reason": one["reason"],
                 "chosen": one["values"] == chosen,
                 "runs": one["runs"],
             }
             for one in tried
         ]
-        rows.append({"arm": arm, "keys": keys, "tried": shown})
-    return rows
-
-
-def _ends(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": one["value"], "low": one.get("low"), "high": one.get("high")}
+        tables.append({"arm": arm, "keys": keys, "tried": rows})
+    return tables
 
 
 def _protocol(material: Material) -> list[tuple[str, str]]:
@@ -116,5 +161,5 @@ def _protocol(material: Material) -> list[tuple[str, str]]:
         else:
             found.append((path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
-    walk(material.comparison.get("protocol") or {}, "")
+    walk(material.comparison["protocol"], "")
     return [row for row in found if row[0]]

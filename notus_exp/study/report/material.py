@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +9,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.comparison_file import ComparisonFile, EstimateRow
+from notus_exp.contracts.run_file import RunFile, RunsBySeed
+from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.study.report.palette import Look
-
-Estimate = Mapping[str, Any]
-"""`value, low, high` and more, null where the data cannot tell."""
 
 
 class Section(NamedTuple):
@@ -46,9 +45,9 @@ class Material:
     """
 
     folder: Path
-    study: dict[str, Any]
-    comparison: dict[str, Any]
-    runs: dict[str, dict[int, dict[str, Any]]]
+    study: StudyFile
+    comparison: ComparisonFile
+    runs: RunsBySeed
     looks: dict[str, Look]
 
     @property
@@ -61,20 +60,24 @@ class Material:
         """Return the primary metric."""
         return str(self.comparison["study"]["metric"])
 
-    def metrics(self) -> dict[str, dict[str, Estimate]]:
+    def metrics(self) -> dict[str, dict[str, EstimateRow]]:
         """Return arm -> metric -> estimate, the base model last where it was measured."""
         found = {row["arm"]: row["metrics"] for row in self.comparison["arms"]}
-        base = (self.comparison.get("base") or {}).get("metrics")
+        base = self.comparison["base"]["metrics"]
         return {**found, BASE_MODEL: base} if base else found
 
-    def place(self, run: Mapping[str, Any], node: str, file: str) -> Path | None:
+    def run(self, arm: str, seed: int) -> RunFile | None:
+        """Return the run of an arm with a seed, None where it has none."""
+        return self.runs.get(arm, {}).get(seed)
+
+    def place(self, run: RunFile | None, node: str, file: str) -> Path | None:
         """Return a file of a run's artifact, None where the run did not get so far or the artifact is gone."""
-        if node not in run.get("stages", {}):
+        if run is None or node not in run.get("stages", {}):
             return None
-        path = artifact(self.folder, dict(run), node) / file
+        path = artifact(self.folder, run, node) / file
         return path if path.is_file() else None
 
-    def table(self, run: Mapping[str, Any], node: str, file: str, columns: list[str]) -> pl.DataFrame | None:
+    def table(self, run: RunFile | None, node: str, file: str, columns: list[str]) -> pl.DataFrame | None:
         """Return columns of a parquet file of a run's artifact, None where there is no such file."""
         path = self.place(run, node, file)
         return None if path is None else pl.read_parquet(path, columns=columns)

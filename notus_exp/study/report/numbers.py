@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.reporting import tables
 
 NONE = "–"
 """Where there is no number."""
+
+
+class ShownValue(TypedDict):
+    """A value and its interval as texts."""
+
+    text: str
+    span: str
 
 
 def with_unit(metric: str) -> str:
@@ -26,7 +33,7 @@ def number(value: float | None, digits: int | None = None, *, sign: bool = False
     return tables.number(value, digits, sign=sign).replace("-", "−")
 
 
-def value_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
+def value_of(estimate: MeasuredValue, *, sign: bool = False) -> str:
     """Return the value of `value, low, high` with the digits that its interval can tell.
 
     These are three significant ones of the interval's half width, where they go beyond three after the point two.
@@ -34,13 +41,18 @@ def value_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
     return number(estimate["value"], _digits(estimate), sign=sign)
 
 
-def span_of(estimate: Mapping[str, Any], *, sign: bool = False) -> str:
+def span_of(estimate: MeasuredValue, *, sign: bool = False) -> str:
     """Return the interval of `value, low, high` with the digits of its value; "–" where it is not known."""
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
         return "no interval"
     digits = _digits(estimate)
     return f"{number(low, digits, sign=sign)} to {number(high, digits, sign=sign)}"
+
+
+def shown(estimate: MeasuredValue, *, sign: bool = False) -> ShownValue:
+    """Return the texts of a value and its interval."""
+    return {"text": value_of(estimate, sign=sign), "span": span_of(estimate, sign=sign)}
 
 
 def p_of(p: float | None) -> str:
@@ -58,7 +70,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def _digits(estimate: Mapping[str, Any]) -> int | None:
+def _digits(estimate: MeasuredValue) -> int | None:
     low, high = estimate["low"], estimate["high"]
     half = (high - low) / 2 if low is not None and high is not None else 0.0
     if not half > 0 or not math.isfinite(half):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import GREY, INK, WIDTH
 from notus_exp.reporting.texts import label
 from notus_exp.study.report.palette import Look
@@ -19,14 +20,14 @@ class Row(NamedTuple):
 
     Attributes:
         name: Words above its left end.
-        estimate: `value, low, high`.
+        estimate: In the unit of the axis.
         look: Colour and marker.
         filled: A full marker: of what differs.
         remark: Words above its right end.
     """
 
     name: str
-    estimate: Mapping[str, Any]
+    estimate: MeasuredValue
     look: Look
     filled: bool = True
     remark: str = ""
@@ -62,7 +63,7 @@ def forest(rows: Sequence[Row], axis: str, *, zero: bool = True, band: float | N
     return figure
 
 
-def error_bars(axes: Axes, estimate: Mapping[str, Any], place: float, look: Look, *, filled: bool = True) -> None:
+def error_bars(axes: Axes, estimate: MeasuredValue, place: float, look: Look, *, filled: bool = True) -> None:
     """Draw one value with its horizontal interval; nothing where there is no value."""
     if estimate["value"] is None:
         return
@@ -76,26 +77,32 @@ class Point(NamedTuple):
     """An arm in the plane: its two estimates, and each seed's (x, y)."""
 
     name: str
-    x: Mapping[str, Any]
-    y: Mapping[str, Any]
+    x: MeasuredValue
+    y: MeasuredValue
     seeds: Sequence[tuple[float, float]]
     look: Look
 
 
 def plane(points: Sequence[Point], x_axis: str, y_axis: str, *, log: bool = False) -> Figure:
-    """Draw arms as one quantity against another: a marker with both intervals, and a small dot a seed."""
+    """Draw arms as one quantity against another: a marker with both intervals, and a small dot a seed.
+
+    Of an arm without both values there are only the seeds.
+    """
     figure = Figure(figsize=(WIDTH, 4.2))
     axes = figure.subplots()
     for point in points:
-        for x, y in point.seeds:
-            axes.plot(x, y, ".", color=point.look.colour, markersize=6, alpha=0.6)
-        for x_part, y_part in (("low high", "value value"), ("value value", "low high")):
-            xs, ys = ([one[part] for part in parts.split()] for one, parts in ((point.x, x_part), (point.y, y_part)))
-            if None not in (*xs, *ys):
-                axes.plot(xs, ys, color=point.look.colour, linewidth=1.2, alpha=0.8)
+        for at in point.seeds:
+            axes.plot(*at, ".", color=point.look.colour, markersize=6, alpha=0.6)
+        x, y = point.x["value"], point.y["value"]
+        if x is None or y is None:
+            continue
+        if point.x["low"] is not None and point.x["high"] is not None:
+            axes.plot([point.x["low"], point.x["high"]], [y, y], color=point.look.colour, linewidth=1.2, alpha=0.8)
+        if point.y["low"] is not None and point.y["high"] is not None:
+            axes.plot([x, x], [point.y["low"], point.y["high"]], color=point.look.colour, linewidth=1.2, alpha=0.8)
         axes.plot(
-            point.x["value"],
-            point.y["value"],
+            x,
+            y,
             point.look.marker,
             color=point.look.colour,
             markersize=8,

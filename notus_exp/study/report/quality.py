@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import NamedTuple, TypedDict
 
+from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.contracts.run_file import RunEstimate, RunFile
 from notus_exp.disk.outputs import read_run
 from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.reporting.figures import inline
@@ -22,6 +24,41 @@ LENGTHS = [
 """Metrics that tell how long answers are; the first that there is, of the primary metric's own answers if it can be."""
 
 
+class ArmCost(NamedTuple):
+    """What the runs of an arm cost.
+
+    Attributes:
+        arm: Its name; "all" for all of them together.
+        runs: Runs with a record of their costs.
+        spent: Device seconds.
+        whole: Device seconds, had nothing been reused.
+        tuning: Device seconds of the runs that tuned it; None where none did.
+        tokens: Tokens that judges read and wrote.
+        usd: What judges cost; None where no prices are known.
+    """
+
+    arm: str
+    runs: int
+    spent: float
+    whole: float
+    tuning: float | None
+    tokens: int
+    usd: float | None
+
+
+class CostTexts(TypedDict):
+    """The costs of an arm as texts."""
+
+    arm: str
+    runs: int
+    spent: str
+    whole: str
+    saved: str
+    tuning: str
+    tokens: str
+    usd: str
+
+
 def length(material: Material) -> Section:
     """Return the section of the primary metric against the length of the answers."""
     by_arm = material.metrics()
@@ -37,7 +74,7 @@ def length(material: Material) -> Section:
             arm, found[name], found[metric], list(_seeds(material.runs.get(arm, {}), name, metric)), material.looks[arm]
         )
         for arm, found in by_arm.items()
-        if _known(found, name) and _known(found, metric)
+        if _value(found, name) is not None and _value(found, metric) is not None
     ]
     if not points:
         note = f"No arm has both {metric} and {name}."
@@ -63,22 +100,10 @@ def length(material: Material) -> Section:
 
 def cost(material: Material) -> Section:
     """Return the section of what the runs cost, and would have cost had nothing been reused."""
-    rows = [_cost_row(material, arm) for arm in material.arms]
-    rows = [row for row in rows if row["runs"]]
+    rows = [row for arm in material.arms if (row := _cost(material, arm)).runs]
     if not rows:
         return Section("cost", "Quality per cost", None, "No run has a record of its costs.")
-    by_arm = material.metrics()
-    points = [
-        Point(
-            row["arm"],
-            {"value": sum(one["whole"] for one in row["each"]) / len(row["each"]), "low": None, "high": None},
-            by_arm[row["arm"]][material.metric],
-            [(one["whole"], one["y"]) for one in row["each"] if one["y"] is not None and one["whole"] > 0],
-            material.looks[row["arm"]],
-        )
-        for row in rows
-        if row["each"] and row["whole"] > 0 and _known(by_arm[row["arm"]], material.metric)
-    ]
+    points = [point for row in rows if row.whole > 0 and (point := _point(material, row.arm))]
     figure = None
     if points:
         words = f"{material.metric} against device seconds a run: " + "; ".join(
@@ -86,27 +111,26 @@ def cost(material: Material) -> Section:
         )
         axis = "device time of one run, had nothing been reused (seconds)"
         figure = inline(plane(points, axis, with_unit(material.metric)), "cost", words)
-    total = {key: sum(row[key] for row in rows) for key in ("spent", "whole", "tokens")}
-    usd = _sum(row["usd"] for row in rows)
+    total = ArmCost(
+        "all",
+        sum(row.runs for row in rows),
+        sum(row.spent for row in rows),
+        sum(row.whole for row in rows),
+        _sum(row.tuning for row in rows),
+        sum(row.tokens for row in rows),
+        _sum(row.usd for row in rows),
+    )
     content = {
         "figure": figure,
         "rows": [_cost_texts(row) for row in rows],
-        "total": _cost_texts(
-            {
-                "arm": "all",
-                "runs": sum(row["runs"] for row in rows),
-                "usd": usd,
-                "tuning": _sum(row["tuning"] for row in rows),
-                **total,
-            }
-        ),
-        "tuned": any(row["tuning"] is not None for row in rows),
-        "judged": any(row["tokens"] for row in rows),
+        "total": _cost_texts(total),
+        "tuned": any(row.tuning is not None for row in rows),
+        "judged": any(row.tokens for row in rows),
     }
     return Section("cost", "Quality per cost", content)
 
 
-def spent(run: Mapping[str, Any]) -> float:
+def spent(run: RunFile) -> float:
     """Return the device seconds that a run took over all its attempts (its own costs are those of the last one)."""
     attempts = run.get("attempts") or []
     if attempts:
@@ -114,39 +138,52 @@ def spent(run: Mapping[str, Any]) -> float:
     return float(run["costs"]["device_seconds"])
 
 
-def _seeds(runs: Mapping[int, Mapping[str, Any]], x: str, y: str) -> Iterable[tuple[float, float]]:
+def _seeds(runs: Mapping[int, RunFile], x: str, y: str) -> Iterable[tuple[float, float]]:
     for _, run in sorted(runs.items()):
         found = run.get("metrics", {})
-        if _known(found, x) and _known(found, y):
-            yield found[x]["value"], found[y]["value"]
+        at = _value(found, x), _value(found, y)
+        if at[0] is not None and at[1] is not None:
+            yield at[0], at[1]
 
 
-def _known(found: Mapping[str, Any], name: str) -> bool:
-    return name in found and found[name]["value"] is not None
+def _value(found: Mapping[str, MeasuredValue] | Mapping[str, RunEstimate], name: str) -> float | None:
+    return found[name]["value"] if name in found else None
 
 
-def _cost_row(material: Material, arm: str) -> dict[str, Any]:
-    runs = [run for _, run in sorted(material.runs.get(arm, {}).items()) if "costs" in run]
-    each = [
-        {
-            "whole": float(run["costs"]["device_seconds_if_nothing_were_reused"]),
-            "y": (run.get("metrics", {}).get(material.metric) or {}).get("value"),
-        }
-        for run in runs
-        if run["status"] == "finished"  # what others had cost when they ended is not the price of a run
-    ]
+def _costed(material: Material, arm: str) -> list[RunFile]:
+    return [run for _, run in sorted(material.runs.get(arm, {}).items()) if "costs" in run]
+
+
+def _cost(material: Material, arm: str) -> ArmCost:
+    runs = _costed(material, arm)
     tried = (material.study.get("tuning") or {}).get(arm) or []
     records = [read_run(material.folder, name) for one in tried for name in one["runs"].values()]
-    return {
-        "arm": arm,
-        "runs": len(runs),
-        "each": each,
-        "spent": sum(spent(run) for run in runs),
-        "whole": sum(float(run["costs"]["device_seconds_if_nothing_were_reused"]) for run in runs),
-        "tokens": sum(run["costs"].get("judge_tokens") or 0 for run in runs),
-        "usd": _sum(run["costs"].get("judge_usd") for run in runs),
-        "tuning": sum(spent(run) for run in records if "costs" in run) if tried else None,
-    }
+    return ArmCost(
+        arm,
+        len(runs),
+        spent=sum(spent(run) for run in runs),
+        whole=sum(_whole(run) for run in runs),
+        tuning=sum(spent(run) for run in records if "costs" in run) if tried else None,
+        tokens=sum(run["costs"].get("judge_tokens") or 0 for run in runs),
+        usd=_sum(run["costs"].get("judge_usd") for run in runs),
+    )
+
+
+def _point(material: Material, arm: str) -> Point | None:
+    """Return an arm's quality against the price of a run; None where it has no quality or no finished run."""
+    metrics = material.metrics()[arm]
+    # what others had cost when they ended is not the price of a run
+    finished = [run for run in _costed(material, arm) if run["status"] == "finished"]
+    if not finished or _value(metrics, material.metric) is None:
+        return None
+    each = [(_whole(run), _value(run.get("metrics", {}), material.metric)) for run in finished]
+    price: MeasuredValue = {"value": sum(whole for whole, _ in each) / len(each), "low": None, "high": None}
+    seeds = [(whole, value) for whole, value in each if value is not None and whole > 0]
+    return Point(arm, price, metrics[material.metric], seeds, material.looks[arm])
+
+
+def _whole(run: RunFile) -> float:
+    return float(run["costs"]["device_seconds_if_nothing_were_reused"])
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
@@ -155,14 +192,14 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _cost_texts(row: Mapping[str, Any]) -> dict[str, Any]:
+def _cost_texts(row: ArmCost) -> CostTexts:
     return {
-        "arm": row["arm"],
-        "runs": row["runs"],
-        "spent": duration(row["spent"]),
-        "whole": duration(row["whole"]),
-        "saved": f"{100 * (1 - row['spent'] / row['whole']):.0f} %" if row["whole"] > 0 else NONE,
-        "tuning": duration(row["tuning"]),
-        "tokens": f"{row['tokens']:,}",
-        "usd": NONE if row["usd"] is None else number(row["usd"]),
+        "arm": row.arm,
+        "runs": row.runs,
+        "spent": duration(row.spent),
+        "whole": duration(row.whole),
+        "saved": f"{100 * (1 - row.spent / row.whole):.0f} %" if row.whole > 0 else NONE,
+        "tuning": duration(row.tuning),
+        "tokens": f"{row.tokens:,}",
+        "usd": number(row.usd),
     }

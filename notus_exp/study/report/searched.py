@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from notus_exp.contracts.study_file import SearchSummary, TrialRecord
 from notus_exp.reporting.figures import COLOURS, INK, WIDTH, inline
 from notus_exp.reporting.texts import label
 from notus_exp.study.report.material import Material, Section
@@ -23,6 +24,20 @@ WIDE = 20.0
 _TITLE = "The search"
 
 
+class ShownTrial(TypedDict):
+    """A trial of the table: as `TrialRecord`, its numbers as texts; `best` and `notes` are remarks."""
+
+    number: int
+    state: str
+    params: dict[str, str]
+    values: dict[str, str]
+    constraints: dict[str, str]
+    seeds: int
+    runs: dict[str, str]
+    best: bool
+    notes: str
+
+
 def search(material: Material) -> Section:
     """Return the section of a search; left out for other studies."""
     if material.study["kind"] != "search":
@@ -32,7 +47,7 @@ def search(material: Material) -> Section:
     return from_summary(summary(material.folder))
 
 
-def from_summary(found: Mapping[str, Any]) -> Section:
+def from_summary(found: SearchSummary) -> Section:
     """Return the section of what `study.search.summary.summary` tells."""
     trials = found["trials"]
     if not trials:
@@ -61,34 +76,46 @@ def from_summary(found: Mapping[str, Any]) -> Section:
     return Section("search", _TITLE, content)
 
 
-def _shown(trial: Mapping[str, Any], best: set[int]) -> dict[str, Any]:
-    texts = {
-        part: {name: _text(value) for name, value in trial[part].items()}
-        for part in ("params", "values", "constraints")
-    }
+def _shown(trial: TrialRecord, best: set[int]) -> ShownTrial:
     notes = [trial["reason"]] if trial["reason"] else []
     if trial["feasible"] is False:
         notes.append("breaks a constraint")
     if trial["repeats"] is not None:
         notes.append(f"the same parameters as trial {trial['repeats']}")
-    return {**trial, **texts, "best": trial["number"] in best, "notes": "; ".join(notes)}
+    return {
+        "number": trial["number"],
+        "state": trial["state"],
+        "params": _texts(trial["params"]),
+        "values": _texts(trial["values"]),
+        "constraints": _texts(trial["constraints"]),
+        "seeds": trial["seeds"],
+        "runs": trial["runs"],
+        "best": trial["number"] in best,
+        "notes": "; ".join(notes),
+    }
 
 
-def _text(value: Any) -> str:
-    return number(value) if value is None or isinstance(value, float) else str(value)
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {
+        name: number(value) if value is None or isinstance(value, float) else str(value)
+        for name, value in values.items()
+    }
 
 
-def _valued(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> list[Mapping[str, Any]]:
+def _valued(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
     return [trial for trial in trials if all(trial["values"].get(name) is not None for name in objectives)]
 
 
-def _colour(trial: Mapping[str, Any], best: set[int]) -> str:
+def _values(trials: Sequence[TrialRecord], objective: str) -> list[float]:
+    """Return the values of trials that all have one."""
+    return [value for trial in trials if (value := trial["values"][objective]) is not None]
+
+
+def _colour(trial: TrialRecord, best: set[int]) -> str:
     return BEST if trial["number"] in best else OUTSIDE if trial["feasible"] is False else POINT
 
 
-def _dots(
-    axes: Any, trials: Sequence[Mapping[str, Any]], xs: Sequence[Any], ys: Sequence[float], best: set[int]
-) -> None:
+def _dots(axes: Any, trials: Sequence[TrialRecord], xs: Sequence[Any], ys: Sequence[float], best: set[int]) -> None:
     """Draw trials, each kind with a colour and a marker, named once."""
     kinds = {BEST: ("best", "*", 11.0), OUTSIDE: ("breaks a constraint", "x", 6.0), POINT: ("trial", "o", 5.0)}
     for colour, (name, marker, size) in kinds.items():
@@ -98,7 +125,7 @@ def _dots(
             axes.plot(*own, marker, color=colour, markersize=size, linestyle="none", label=name)
 
 
-def _histories(found: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], best: set[int]) -> list[Markup]:
+def _histories(found: SearchSummary, trials: Sequence[TrialRecord], best: set[int]) -> list[Markup]:
     figures = []
     for place, (name, direction) in enumerate(found["objectives"].items()):
         shown = _valued(trials, [name])
@@ -106,13 +133,14 @@ def _histories(found: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], be
             continue
         figure = Figure(figsize=(WIDTH, 3.2))
         axes = figure.subplots()
-        numbers, values = [trial["number"] for trial in shown], [trial["values"][name] for trial in shown]
-        _dots(axes, shown, numbers, values, best)
-        good = [(trial["number"], trial["values"][name]) for trial in shown if trial["feasible"] is not False]
+        _dots(axes, shown, [trial["number"] for trial in shown], _values(shown, name), best)
+        good = [trial for trial in shown if trial["feasible"] is not False]
         if good and len(found["objectives"]) == 1:
             running = np.maximum if direction == "maximize" else np.minimum
-            steps = running.accumulate([value for _, value in good])
-            axes.step([at for at, _ in good], steps, where="post", color=INK, linewidth=1, label="best so far")
+            steps = running.accumulate(_values(good, name))
+            axes.step(
+                [trial["number"] for trial in good], steps, where="post", color=INK, linewidth=1, label="best so far"
+            )
         axes.set_xlabel("trial")
         axes.set_ylabel(with_unit(name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -123,7 +151,7 @@ def _histories(found: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], be
 
 
 def _by_parameter(
-    trials: Sequence[Mapping[str, Any]], param: str, objectives: Sequence[str], best: set[int], name: str
+    trials: Sequence[TrialRecord], param: str, objectives: Sequence[str], best: set[int], name: str
 ) -> Markup | None:
     """Draw the objectives against a parameter, over the trials that have it and are complete."""
     shown = [trial for trial in _valued(trials, objectives) if param in trial["params"]]
@@ -136,7 +164,7 @@ def _by_parameter(
     options = sorted({str(value) for value in tried})
     places = tried if numeric else [options.index(str(value)) for value in tried]
     for axes, objective in zip(panels, objectives, strict=True):
-        _dots(axes, shown, places, [trial["values"][objective] for trial in shown], best)
+        _dots(axes, shown, places, _values(shown, objective), best)
         axes.set_ylabel(label(objective))
         axes.grid(alpha=0.25)
     last = panels[-1]
@@ -149,14 +177,13 @@ def _by_parameter(
     return inline(figure, name, f"{', '.join(objectives)} by {param}")
 
 
-def _front(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str], best: set[int]) -> Markup:
+def _front(trials: Sequence[TrialRecord], objectives: Sequence[str], best: set[int]) -> Markup:
     """Draw two objectives against each other; the best trials are those that no other beats in both."""
     shown = _valued(trials, objectives)
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots()
     first, second = objectives
-    xs, ys = ([trial["values"][name] for trial in shown] for name in (first, second))
-    _dots(axes, shown, xs, ys, best)
+    _dots(axes, shown, _values(shown, first), _values(shown, second), best)
     axes.set_xlabel(with_unit(first))
     axes.set_ylabel(with_unit(second))
     axes.grid(alpha=0.25)
@@ -164,7 +191,7 @@ def _front(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str], best:
     return inline(figure, "front", f"{second} against {first} of every complete trial")
 
 
-def _importances(found: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+def _importances(found: SearchSummary) -> list[tuple[str, Markup]]:
     drawn = []
     for place, (objective, shares) in enumerate(found["importances"].items()):
         if shares:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
 
 from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, SAMPLES
 from notus_exp.disk.hashing import uniform
 from notus_exp.evaluation.catalogue import CATALOGUE
@@ -27,8 +28,33 @@ _TITLE = "Answers side by side"
 
 Followed = list[tuple[str, bool]]
 """Names of constraints, and whether an answer meets them."""
-Answers = dict[str, list[dict[str, Any]]]
-"""Prompt id -> its turns: `instruction, response, followed`."""
+
+
+class AnsweredTurn(TypedDict):
+    """One turn: what was asked, what was answered, and what of the prompt that follows."""
+
+    instruction: str
+    response: str
+    followed: Followed
+
+
+class ShownAnswer(TypedDict):
+    """What a model answers to a prompt, turn by turn, cut to what a page can show."""
+
+    model: str
+    responses: list[str]
+    followed: Followed
+
+
+class ShownPrompt(TypedDict):
+    """A prompt's turns, and each model's answers to them."""
+
+    turns: list[str]
+    answers: list[ShownAnswer]
+
+
+Answers = dict[str, list[AnsweredTurn]]
+"""Prompt id -> its turns."""
 
 
 def answers(material: Material) -> Section:
@@ -49,7 +75,7 @@ def answers(material: Material) -> Section:
 def _generated(material: Material, evaluation: str, seed: int) -> dict[str, Answers]:
     found: dict[str, Answers] = {}
     for arm in material.arms:
-        run = material.runs.get(arm, {}).get(seed, {})
+        run = material.run(arm, seed)
         for model, node in ((BASE_MODEL, f"generations_{evaluation}_base"), (arm, f"generations_{evaluation}")):
             table = None if model in found else material.table(run, node, GENERATIONS, _COLUMNS)
             if table is not None:
@@ -62,7 +88,8 @@ def _by_prompt(table: pl.DataFrame, checked: Mapping[str, Followed]) -> Answers:
     found: Answers = {}
     for row in table.sort("turn", maintain_order=True).iter_rows(named=True):
         followed = checked.get(row["prompt_id"]) or _followed(row["constraints"], row["response"])
-        found.setdefault(row["prompt_id"], []).append({**row, "followed": followed})
+        turn: AnsweredTurn = {"instruction": row["instruction"], "response": row["response"], "followed": followed}
+        found.setdefault(row["prompt_id"], []).append(turn)
     return found
 
 
@@ -71,7 +98,7 @@ def _followed(constraints: str, response: str) -> Followed:
     return [(constraint.kind, follows(constraint, response)) for constraint in from_json(constraints)]
 
 
-def _checked(material: Material, run: Mapping[str, Any], side: str) -> dict[str, Followed]:
+def _checked(material: Material, run: RunFile | None, side: str) -> dict[str, Followed]:
     """Return prompt id -> IFEval's instructions and whether the answer of a side ("" or "/base") follows them."""
     table = material.table(
         run, "evaluation", BY_PROMPT.format("ifeval"), ["prompt_id", f"instructions{side}", f"strict{side}"]
@@ -84,22 +111,23 @@ def _sampled(material: Material, seed: int) -> dict[str, Answers]:
     """Return the answers that evaluations kept as samples, where the generations are gone."""
     found: dict[str, Answers] = {}
     for arm in material.arms:
-        path = material.place(material.runs.get(arm, {}).get(seed, {}), "evaluation", SAMPLES)
+        path = material.place(material.run(arm, seed), "evaluation", SAMPLES)
         for sample in json.loads(path.read_text(encoding="utf-8")) if path else []:
             for model, key in ((BASE_MODEL, "base"), (arm, "policy")):
-                turn = {"instruction": sample["instruction"], "followed": [], "response": sample[key] or ""}
+                instruction, response = sample["instruction"], sample[key] or ""
+                turn: AnsweredTurn = {"instruction": instruction, "response": response, "followed": []}
                 found.setdefault(model, {})[sample["prompt_id"]] = [turn]
     return found
 
 
-def _content(by_model: Mapping[str, Answers], evaluation: str, seed: int | None) -> dict[str, Any]:
+def _content(by_model: Mapping[str, Answers], evaluation: str, seed: int | None) -> dict[str, object]:
     common = sorted(set.intersection(*(set(found) for found in by_model.values())))
     order = np.argsort(uniform(common, 0, "samples"), kind="stable")[:PROMPTS]
     prompts = [_prompt([(model, found[common[place]]) for model, found in by_model.items()]) for place in order]
     return {"evaluation": evaluation, "seed": seed, "prompts": prompts, "common": len(common)}
 
 
-def _prompt(models: list[tuple[str, list[dict[str, Any]]]]) -> dict[str, Any]:
+def _prompt(models: list[tuple[str, list[AnsweredTurn]]]) -> ShownPrompt:
     """Return one prompt: its turns, its constraints, and each model's answers with what they follow."""
     turns = models[0][1]
     return {

@@ -11,6 +11,7 @@ import numpy as np
 
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.study_settings import Search
+from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.outputs import artifact, read_run
@@ -155,11 +156,11 @@ def measure(folder: Path, runs: Sequence[str], metrics: Sequence[str]) -> Measur
     return Measured({metric: float(np.mean(found)) for metric, found in values.items()}, None)
 
 
-def _value(folder: Path, run: Mapping[str, Any], metric: str) -> float | None:
+def _value(folder: Path, run: RunFile, metric: str) -> float | None:
     if metric not in training_metrics():
         found = run["metrics"].get(metric)
         return None if found is None else found["value"]
     name = metric.removeprefix(f"{POLICY}/")
-    events = read(artifact(folder, dict(run), POLICY) / EVENTS)
+    events = read(artifact(folder, run, POLICY) / EVENTS)
     reported = [event.metrics[name] for event in events if event.stage == POLICY and name in event.metrics]
     return reported[-1] if reported else None

@@ -9,9 +9,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import psutil
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -26,17 +25,35 @@ CLOCK_SECONDS = 2.0
 _NAMESPACE = Path("/proc/self/ns/pid")
 
 
-def new_lease(seconds: float) -> dict[str, Any]:
+class TrialLease(TypedDict):
+    """Who works on a trial, and until when.
+
+    Attributes:
+        host: The machine, and the container where processes are numbered by themselves.
+        pid: The process.
+        started: When that began, in seconds since the epoch: a pid may be given to another one.
+        expires: When the lease is over, likewise.
+    """
+
+    host: str
+    pid: int
+    started: float
+    expires: float
+
+
+def new_lease(seconds: float) -> TrialLease:
     """Return a lease of this process, from now on.
 
     Args:
         seconds: How long it holds unless it is renewed.
     """
     pid = os.getpid()
-    return {"host": _host(), "pid": pid, "started": _started(pid), "expires": time.time() + seconds}
+    started = _started(pid)
+    assert started is not None  # it is this process
+    return {"host": _host(), "pid": pid, "started": started, "expires": time.time() + seconds}
 
 
-def is_dead(lease: Mapping[str, Any] | None, now: float) -> bool:
+def is_dead(lease: TrialLease | None, now: float) -> bool:
     """Say whether nobody works on a trial any more: its lease is over, or its process is known to be gone.
 
     Args:

@@ -8,12 +8,12 @@ import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
 from notus_exp.study.search.goals import bounds
@@ -29,8 +29,8 @@ FRESH_SEEDS = 3
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    """Return trials, best ones, importances and the command that tests the best ones, as JSON-like content.
+def summary(folder: Path) -> SearchSummary:
+    """Return trials, best ones, importances and the command that tests the best ones.
 
     Args:
         folder: The study's, with its study.json.
@@ -62,7 +62,7 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     return best if len(study.directions) > 1 else best[:1]
 
 
-def _load(folder: Path, content: Mapping[str, Any]) -> optuna.Study | None:
+def _load(folder: Path, content: StudyFile) -> optuna.Study | None:
     """Return Optuna's study, None where it has not begun."""
     search = content["search"]
     storage = search.get("storage")
@@ -80,7 +80,7 @@ def _load(folder: Path, content: Mapping[str, Any]) -> optuna.Study | None:
             return None
 
 
-def _trial(trial: FrozenTrial, search: Mapping[str, Any]) -> dict[str, Any]:
+def _trial(trial: FrozenTrial, search: SearchRecord) -> TrialRecord:
     attributes = trial.user_attrs
     measured = attributes.get(MEASURED, {})
     complete = trial.state is TrialState.COMPLETE
@@ -134,7 +134,7 @@ def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
     return len({str(trial.params[name]) for trial in trials if name in trial.params}) > 1
 
 
-def _command(known: optuna.Study, content: Mapping[str, Any], best: Sequence[FrozenTrial]) -> str | None:
+def _command(known: optuna.Study, content: StudyFile, best: Sequence[FrozenTrial]) -> str | None:
     """Return the command of a study of the best trials on test prompts, with seeds that the search has not seen."""
     base = known.user_attrs.get(STANDALONE)
     if not best or base is None:

@@ -1,0 +1,311 @@
+"""comparison.json: what the arms of a study reached, how far they are apart, and how sure that is.
+
+Numbers have twelve significant digits; null stands for what the data cannot tell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.measured import MeasuredValue
+
+
+class VarianceComponents(TypedDict):
+    """Variances of a value, in the squared unit of the metric; None where prompts or seeds are too few to tell.
+
+    Attributes:
+        prompt: Between prompts.
+        seed: Between seeds.
+        residual: What is left.
+    """
+
+    prompt: float | None
+    seed: float | None
+    residual: float | None
+
+
+class EstimateRow(MeasuredValue):
+    """A mean over prompts and seeds; its interval covers both.
+
+    Attributes:
+        prompts: Prompts that it is a mean over; 0 where the metric is known by run only.
+        seeds: Seeds likewise.
+        left_out: Prompts that lack a value somewhere.
+        components: Where its variance is from.
+    """
+
+    prompts: int
+    seeds: int
+    left_out: int
+    components: VarianceComponents
+
+
+class EquivalenceRow(TypedDict):
+    """A test of equivalence.
+
+    Attributes:
+        margin: Difference that would not matter, in the metric's unit.
+        p: Of the two one-sided tests.
+        equivalent: Whether the difference is shown to be within the margin.
+    """
+
+    margin: float
+    p: float | None
+    equivalent: bool
+
+
+class SeedInterval(TypedDict):
+    """A 95 % interval over seeds alone, in the metric's unit."""
+
+    low: float
+    high: float
+
+
+class ContrastRow(EstimateRow):
+    """One model minus another in one metric, paired by prompt and seed.
+
+    Attributes:
+        metric: Which metric.
+        primary: Whether it was asked for before the runs; the others are exploratory.
+        arm: Whose values
+        reference: minus whose: an arm's or the `base model`'s.
+        standard_error: In the metric's unit.
+        degrees: Of freedom of the t distribution.
+        p: Alone.
+        holm: p by Holm among the primary contrasts; None where it is exploratory.
+        benjamini_hochberg: Likewise.
+        verdict: `higher`, `lower`, `not distinguishable` or `cannot tell`.
+        equivalence: None where no margin was named.
+        bootstrap: From 10 seeds on.
+        permutation: p over seeds alone, from 6 seeds on.
+        words: All this in words.
+    """
+
+    metric: str
+    primary: bool
+    arm: str
+    reference: str
+    standard_error: float | None
+    degrees: float | None
+    p: float | None
+    holm: float | None
+    benjamini_hochberg: float | None
+    verdict: str
+    equivalence: EquivalenceRow | None
+    bootstrap: SeedInterval | None
+    permutation: float | None
+    words: str
+
+
+class EffectRow(MeasuredValue):
+    """A main effect or an interaction of a grid, in the primary metric.
+
+    Attributes:
+        metric: The primary metric.
+        kind: `main` or `interaction`.
+        factors: The setting, or both of them.
+        levels: Their values
+        reference: minus these ones.
+        p: Alone; it is exploratory.
+        degrees: Of freedom.
+        prompts: Prompts that it is a mean over.
+        seeds: Seeds likewise.
+        left_out: Prompts that lack a value somewhere.
+    """
+
+    metric: str
+    kind: str
+    factors: list[str]
+    levels: list[str]
+    reference: list[str]
+    p: float | None
+    degrees: float | None
+    prompts: int
+    seeds: int
+    left_out: int
+
+
+class StrengthRow(MeasuredValue):
+    """The Bradley-Terry strength of an arm, in logits; the baseline's is 0."""
+
+    name: str
+
+
+class StrengthsTable(TypedDict):
+    """Strengths of the arms.
+
+    Attributes:
+        metric: The higher value of it wins a game.
+        strengths: Empty where they could not be fitted.
+        games: How many there were: one a prompt, seed and two arms.
+        ties: How many of them were equal.
+        note: What a game is, or why there are no strengths.
+    """
+
+    metric: str
+    strengths: list[StrengthRow]
+    games: int
+    ties: int
+    note: str
+
+
+class LabellingMatrix(TypedDict):
+    """Accuracy of each arm's implicit reward under each labelling, as shares.
+
+    Attributes:
+        rows: The arms, which were trained on a labelling.
+        columns: The labellings that they are evaluated on.
+        cells: A row an arm, in the order of the columns.
+    """
+
+    rows: list[str]
+    columns: list[str]
+    cells: list[list[MeasuredValue]]
+
+
+class EvaluationWay(TypedDict):
+    """All that decides what the values of an evaluation mean; alike in all runs that are compared.
+
+    Attributes:
+        settings: The evaluation's own.
+        files: Setting -> sha256 of the file that it names.
+        answers: Settings by which its prompts are answered.
+        judge: Settings of its judge.
+        scored: Settings by which the pairs of `preferences` are scored.
+        aspects: Aspects that those may be labelled by.
+        labellings: Labellings that the data had.
+        questions: Settings of the academic benchmarks.
+    """
+
+    settings: dict[str, Any]
+    files: dict[str, str]
+    answers: NotRequired[dict[str, Any]]
+    judge: NotRequired[dict[str, Any]]
+    scored: NotRequired[dict[str, Any]]
+    aspects: NotRequired[list[str]]
+    labellings: NotRequired[list[str] | None]
+    questions: NotRequired[dict[str, Any]]
+
+
+class CommonProtocol(TypedDict):
+    """What all runs have in common.
+
+    Attributes:
+        feedback: Key of the feedback that they curate and are scored on; None where no run is finished.
+        evaluations: Evaluation -> how it was done.
+        judge: The judge's settings, the digests of its `files` and the `snapshots` that it named itself; None where
+            nothing was judged.
+    """
+
+    feedback: str | None
+    evaluations: dict[str, EvaluationWay]
+    judge: dict[str, Any] | None
+
+
+class ComparedStudy(TypedDict):
+    """What was compared.
+
+    Attributes:
+        name: The study's name.
+        kind: `arms`, `grid` or `search`.
+        metric: The primary metric.
+        baseline: The arm that the others are compared with; None in a search.
+        margin: Difference that would not matter, in the metric's unit; None where none was named.
+        seeds: Those that the study asked for.
+        evaluation_split: Whose prompts were scored: `test` or `validation`; None where that is not known.
+        chosen_afterwards: Which of metric, baseline and margin are not those that the study named before its runs.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    baseline: str | None
+    margin: float | None
+    seeds: list[int]
+    evaluation_split: str | None
+    chosen_afterwards: list[str]
+
+
+class ComparedArm(TypedDict):
+    """What an arm reached.
+
+    Attributes:
+        arm: Its name.
+        overrides: As in study.json, as are `levels`, `tuned` and `runs`.
+        levels: Setting -> value.
+        tuned: Setting -> value.
+        seeds: Those of which a run is finished.
+        failed: Seed -> why there is no result.
+        runs: Seed -> run id.
+        metrics: Metric -> mean, in its unit.
+    """
+
+    arm: str
+    overrides: list[str]
+    levels: dict[str, str]
+    tuned: dict[str, str]
+    seeds: list[int]
+    failed: dict[str, str]
+    runs: dict[str, str]
+    metrics: dict[str, EstimateRow]
+
+
+class ComparedBase(TypedDict):
+    """What the untuned model reached: metric -> mean; empty where the arms start from different ones."""
+
+    metrics: dict[str, EstimateRow]
+
+
+class ComparisonFile(TypedDict):
+    """The file.
+
+    Attributes:
+        format: Version of this file.
+        study: What was compared.
+        protocol: What all runs have in common.
+        arms: In the study's order; none of a search.
+        base: The untuned model.
+        contrasts: Metric by metric, the primary one first.
+        effects: Of a grid.
+        bradley_terry: None where there are not two arms with results.
+        trained_by_evaluated: None where pairs were not scored, or in different ways.
+        verdict: What it all shows, a paragraph.
+        warnings: What a reader must know.
+    """
+
+    format: int
+    study: ComparedStudy
+    protocol: CommonProtocol
+    arms: list[ComparedArm]
+    base: ComparedBase
+    contrasts: list[ContrastRow]
+    effects: list[EffectRow]
+    bradley_terry: StrengthsTable | None
+    trained_by_evaluated: LabellingMatrix | None
+    verdict: str
+    warnings: list[str]
+
+
+def read_comparison(path: Path) -> ComparisonFile:
+    """Return the content of a study's comparison.json.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFileError: It cannot be read as a comparison.
+        NewerFormatError: It is of a newer version.
+    """
+    try:
+        content = read_object(path)
+        check_kinds(content, {"contrasts": list}, required=("contrasts",))
+    except ValueError as error:
+        raise not_a_comparison(path, error) from error
+    return cast(ComparisonFile, content)
+
+
+def not_a_comparison(path: Path, error: Exception) -> DamagedFileError:
+    """Return the error of a comparison.json that cannot be read."""
+    return DamagedFileError(
+        f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {path.parent} writes it anew"
+    )

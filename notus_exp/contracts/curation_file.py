@@ -1,0 +1,174 @@
+"""curation.json: how the pairs of a run were made, what each rule took, and what they are like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.measured import MeasuredValue
+
+
+class CurationCounts(TypedDict):
+    """Counts that add up: every prompt and completion is either in a pair or charged to exactly one rule.
+
+    Attributes:
+        prompts_in: Prompts of the feedback.
+        pairs_out: Pairs that were made, one a prompt.
+        prompts_dropped: Rule -> prompts that it took.
+        completions_in: Completions of the feedback.
+        completions_in_pairs: Completions that are in a pair.
+        completions_not_taken: Completions left over in a prompt that gave a pair.
+        completions_dropped: Rule -> completions that it took; `prompt_dropped` are those of a prompt without a pair.
+        ties_top: Pairs, and prompts dropped, in which a tie policy decided which completion is chosen.
+        ties_rejected: Likewise, which one is rejected.
+        repair: What became of the overall scores of 10.
+        split: Split -> pairs in it.
+        moved_to_train: Prompts that are in train only because otherwise none would be.
+    """
+
+    prompts_in: int
+    pairs_out: int
+    prompts_dropped: dict[str, int]
+    completions_in: int
+    completions_in_pairs: int
+    completions_not_taken: int
+    completions_dropped: dict[str, int]
+    ties_top: int
+    ties_rejected: int
+    repair: dict[str, int]
+    split: dict[str, int]
+    moved_to_train: int
+
+
+class ModelShare(TypedDict):
+    """How many responses of the pairs a model wrote.
+
+    Attributes:
+        name: The model, "" where unknown.
+        chosen: Chosen responses of its own.
+        rejected: Rejected ones.
+        chosen_share: Of all pairs.
+        rejected_share: Of all pairs.
+    """
+
+    name: str
+    chosen: int
+    rejected: int
+    chosen_share: float
+    rejected_share: float
+
+
+class SourceShare(TypedDict):
+    """How many pairs are from a source.
+
+    Attributes:
+        name: The source, "" where unknown.
+        pairs: Pairs from it.
+        share: Of all pairs.
+    """
+
+    name: str
+    pairs: int
+    share: float
+
+
+class PairLengths(TypedDict):
+    """Lengths of the responses, in characters, each as mean, standard deviation and quantiles by name.
+
+    Attributes:
+        chosen: Of the chosen ones.
+        rejected: Of the rejected ones.
+        chosen_minus_rejected: Of the differences.
+        chosen_longer: Share of pairs whose chosen response is the longer one.
+    """
+
+    chosen: dict[str, float]
+    rejected: dict[str, float]
+    chosen_minus_rejected: dict[str, float]
+    chosen_longer: float
+
+
+class StrategyAgreement(TypedDict):
+    """How often strategies choose the same text.
+
+    Attributes:
+        strategies: Their names.
+        own: The run's own.
+        prompts: Prompts that they are compared on.
+        sampled: Whether these are a sample of all.
+        same_chosen: A row and a column a strategy: share of the prompts of which both make a pair; None where there is
+            none.
+        common_prompts: Of how many prompts both do.
+    """
+
+    strategies: list[str]
+    own: str
+    prompts: int
+    sampled: bool
+    same_chosen: list[list[float | None]]
+    common_prompts: list[list[int]]
+
+
+class TruthShare(MeasuredValue):
+    """A share with its Wilson interval; all None where `n` is 0.
+
+    Attributes:
+        n: Prompts of which the strategy makes a pair.
+    """
+
+    n: int
+
+
+class StrategyTruth(TypedDict):
+    """How often a strategy's choice is right where the true quality is known.
+
+    Attributes:
+        best: The chosen response is the truly best one.
+        better: It is truly better than the rejected one.
+    """
+
+    best: TruthShare
+    better: TruthShare
+
+
+class CurationFile(TypedDict):
+    """The file; numbers have six decimals.
+
+    Attributes:
+        format: Version of this file.
+        settings: Those of the stage.
+        counts: What each rule took.
+        models: The most chosen first.
+        sources: The largest first.
+        margins: Chosen minus rejected score, in score points: mean, standard deviation and quantiles by name.
+        lengths: Of the responses.
+        agreement: Of the strategies that the feedback admits.
+        truth: Strategy -> how often it is right; empty where the true quality is not known.
+    """
+
+    format: int
+    settings: dict[str, Any]
+    counts: CurationCounts
+    models: list[ModelShare]
+    sources: list[SourceShare]
+    margins: dict[str, float]
+    lengths: PairLengths
+    agreement: StrategyAgreement
+    truth: dict[str, StrategyTruth]
+
+
+def read_curation(path: Path) -> CurationFile:
+    """Return the content of a curation.json.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFileError: It cannot be read.
+        NewerFormatError: It is of a newer version.
+    """
+    try:
+        content = read_object(path)
+        check_kinds(content, {"settings": dict, "counts": dict})
+    except ValueError as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error
+    return cast(CurationFile, content)

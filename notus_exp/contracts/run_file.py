@@ -1,0 +1,144 @@
+"""run.json: what a run was, what it reused and made, what it cost and what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Required, TypedDict, cast
+
+from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.measured import MeasuredValue
+
+
+class RunEstimate(MeasuredValue):
+    """A metric of one run.
+
+    Attributes:
+        n: Prompts, pairs or whatever the metric counts, that it is a mean of.
+    """
+
+    n: int
+
+
+class StageRecord(TypedDict):
+    """A stage's node of a run that is finished.
+
+    Attributes:
+        key: Full key of its artifact.
+        path: The artifact's folder, as it was when the run made or found it.
+        reused: Whether this attempt found it.
+        seconds: Wall time that this attempt took for it; 0 where it was reused.
+        seconds_when_made: Wall time that making it took, whoever did.
+        inputs: Input node name -> key.
+        facts: What the stage counted, as in its manifest.
+    """
+
+    key: str
+    path: str
+    reused: bool
+    seconds: float
+    seconds_when_made: float
+    inputs: dict[str, str]
+    facts: dict[str, Any]
+
+
+class AttemptRecord(TypedDict):
+    """One start of a run.
+
+    Attributes:
+        started: When, in ISO 8601, UTC.
+        finished: When it ended; None where it goes on, or was killed.
+        status: `running`, `finished`, `failed`, `interrupted`, `pruned`, or `killed`, which a later attempt finds out.
+        error: Why it did not finish.
+        made: Nodes that it made itself.
+        device_seconds: Wall time of the worker's stages among them.
+    """
+
+    started: str
+    finished: str | None
+    status: str
+    error: str | None
+    made: list[str]
+    device_seconds: float
+
+
+class RunCosts(TypedDict):
+    """What a run cost.
+
+    Attributes:
+        device_seconds: Wall time of the worker's stages, of the last attempt.
+        device_seconds_if_nothing_were_reused: The same, had it made all of them.
+        judge_tokens: Tokens that judges read and wrote, over all attempts.
+        judge_usd: USD that they cost, over all attempts; None where no prices are known.
+    """
+
+    device_seconds: float
+    device_seconds_if_nothing_were_reused: float
+    judge_tokens: int
+    judge_usd: float | None
+
+
+class RunFile(TypedDict, total=False):
+    """The file. Of a run that has not begun readers know the `status` alone, and perhaps the `error`.
+
+    Attributes:
+        format: Version of this file.
+        run_id: The run's name, and its folder's; it ends in a hash of all that moves the result.
+        status: `running`, `finished`, `failed`, `interrupted` or `pruned`; of the last attempt.
+        command: The arguments that it was started with, without credentials.
+        choices: Group -> option.
+        config: The whole config, nested, without credentials.
+        seed: Of training and curation.
+        started: Of the last attempt, in ISO 8601, UTC.
+        finished: When that ended; None where it goes on, or was killed.
+        error: Why it did not finish.
+        attempts: Every start, the last being this one.
+        stages: Node name -> what there is of it, in the order in which they were finished.
+        metrics: Metric -> estimate, in its own unit; `base/...` is the base model's, `difference/...` the paired
+            difference of policy and base model. Empty before the evaluation.
+        costs: What it cost.
+        versions: Library -> version, None where it is not installed.
+        hardware: The profile's name and what the machine is.
+        git_commit: Of the checkout that the code ran from, with `-dirty` after uncommitted changes; None outside one.
+    """
+
+    format: int
+    run_id: str
+    status: Required[str]
+    command: list[str]
+    choices: dict[str, str]
+    config: dict[str, Any]
+    seed: int
+    started: str
+    finished: str | None
+    error: str | None
+    attempts: list[AttemptRecord]
+    stages: dict[str, StageRecord]
+    metrics: dict[str, RunEstimate]
+    costs: RunCosts
+    versions: dict[str, str | None]
+    hardware: dict[str, str | int]
+    git_commit: str | None
+
+
+RunsBySeed = dict[str, dict[int, RunFile]]
+"""Arm -> seed -> run.json."""
+
+_KINDS = {"status": str, "attempts": list, **dict.fromkeys(("config", "stages", "metrics", "costs", "versions"), dict)}
+
+
+def read_run_file(path: Path) -> RunFile:
+    """Return the content of a run.json.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFileError: It cannot be read; the run's next attempt writes it anew.
+        NewerFormatError: It is of a newer version.
+    """
+    try:
+        content = read_object(path)
+        check_kinds(content, _KINDS, required=("status",))
+        for attempt in content.get("attempts", []):
+            check_kinds(attempt, {"status": str}, required=("status",))
+    except ValueError as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
+    return cast(RunFile, content)

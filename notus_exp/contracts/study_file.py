@@ -1,0 +1,162 @@
+"""study.json: what a study consists of and which runs belong to it; and what a search's storage tells of its trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.measured import MeasuredValue
+
+
+class ArmRecord(TypedDict):
+    """An arm as the study planned it.
+
+    Attributes:
+        overrides: All of its runs' overrides, but for the seed and what tuning chose.
+        levels: Setting -> value, where it is a cell of a grid.
+        tuned: Setting -> value that tuning chose; empty where nothing was tuned.
+        runs: Seed -> run id.
+    """
+
+    overrides: list[str]
+    levels: dict[str, str]
+    tuned: dict[str, str]
+    runs: dict[str, str]
+
+
+class TuningEntry(MeasuredValue):
+    """A candidate that was tried for an arm: the mean over validation prompts and the tuning's seeds, if it has one.
+
+    Attributes:
+        values: Setting -> value.
+        runs: Seed -> run id.
+        reason: Why it has no value, else None.
+    """
+
+    values: dict[str, str]
+    runs: dict[str, str]
+    reason: str | None
+
+
+class SearchRecord(TypedDict):
+    """What a search is; its trials are in its storage.
+
+    Attributes:
+        storage_file: Name of the storage's file in the study's folder; None where `storage` is a database elsewhere.
+        storage: URL of that database, without credentials; None for a file.
+        objectives: Metric -> minimize or maximize.
+        constraints: Metric -> least and/or most, in its unit.
+        parameters: Setting -> what is tried for it.
+        sampler: Name of the sampler.
+        pruner: Name of the pruner, or `none`.
+    """
+
+    storage_file: str | None
+    storage: NotRequired[str | None]
+    objectives: dict[str, str]
+    constraints: dict[str, Any]
+    parameters: dict[str, Any]
+    sampler: NotRequired[str]
+    pruner: NotRequired[str]
+
+
+class StudyFile(TypedDict):
+    """The file. Nothing of it is state: how a run stands is in that run's run.json.
+
+    Attributes:
+        format: Version of this file.
+        name: The study's name, and its folder's.
+        kind: `arms`, `grid` or `search`.
+        command: The arguments that it was started with, without credentials.
+        metric: The primary metric.
+        baseline: The arm that the others are compared with; None in a search.
+        margin: Difference that would not matter, in the metric's unit; None where none was named.
+        seeds: Of every arm.
+        factors: Setting -> values of a grid, else None.
+        arms: Name -> arm, in order; none in a search.
+        tuning: Arm -> candidates that were tried for it; None where nothing was tuned.
+        unplanned: Arm -> seed -> why a run left no record of its own.
+        search: Of a search alone.
+    """
+
+    format: NotRequired[int]
+    name: str
+    kind: str
+    command: NotRequired[list[str]]
+    metric: str
+    baseline: str | None
+    margin: float | None
+    seeds: list[int]
+    factors: NotRequired[dict[str, list[str]] | None]
+    arms: dict[str, ArmRecord]
+    tuning: NotRequired[dict[str, list[TuningEntry]] | None]
+    unplanned: NotRequired[dict[str, dict[str, str]]]
+    search: NotRequired[SearchRecord]
+
+
+class TrialRecord(TypedDict):
+    """A trial of a search, as its storage has it.
+
+    Attributes:
+        number: Its number, from 0.
+        state: `running`, `complete`, `pruned`, `failed` or `expired`.
+        params: Setting -> value.
+        values: Objective -> mean over the seeds, in the metric's unit; None before the trial is complete.
+        constraints: Constrained metric -> likewise; those that were measured.
+        feasible: Whether it keeps all constraints; None where it is not complete, or there are none.
+        reason: Why it has no values, else None.
+        seeds: How many seeds its values are a mean of.
+        runs: Seed -> run id.
+        repeats: Number of the lost trial whose parameters it has again, else None.
+    """
+
+    number: int
+    state: str
+    params: dict[str, Any]
+    values: dict[str, float | None]
+    constraints: dict[str, float]
+    feasible: bool | None
+    reason: str | None
+    seeds: int
+    runs: dict[str, str]
+    repeats: int | None
+
+
+class SearchSummary(TypedDict):
+    """What a search found.
+
+    Attributes:
+        objectives: Metric -> minimize or maximize.
+        trials: All that were asked, by number.
+        best: Numbers of the best trials; with several objectives of those that none beats in all.
+        importances: Objective -> setting -> share of the variation explained.
+        importances_note: How they were found, or why there are none.
+        command: What tests the best trials on test prompts; None where there are none yet.
+    """
+
+    objectives: dict[str, str]
+    trials: list[TrialRecord]
+    best: list[int]
+    importances: dict[str, dict[str, float]]
+    importances_note: str | None
+    command: str | None
+
+
+_KINDS = {"name": str, "kind": str, "arms": dict}
+
+
+def read_study_file(path: Path) -> StudyFile:
+    """Return the content of a study.json.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DamagedFileError: It cannot be read.
+        NewerFormatError: It is of a newer version.
+    """
+    try:
+        content = read_object(path)
+        check_kinds(content, _KINDS, required=_KINDS)
+    except ValueError as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
+    return cast(StudyFile, content)

@@ -1,0 +1,285 @@
+"""The five JSON files that others read: their format, what is refused by name, what counts as damage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notus_exp.compare import main as compare
+from notus_exp.contracts.comparison_file import read_comparison
+from notus_exp.contracts.curation_file import read_curation
+from notus_exp.contracts.format import FORMAT, DamagedFileError, NewerFormatError, refuse_newer
+from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
+from notus_exp.contracts.run_file import read_run_file
+from notus_exp.contracts.study_file import read_study_file
+from notus_exp.disk.artifacts import ArtifactStore, write_json
+from notus_exp.disk.files import MANIFEST, RUN_JSON
+from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
+from notus_exp.errors import UserError
+from notus_exp.power import main as power
+from notus_exp.reporting.pilot import read_pilot
+from notus_exp.run.record import RunRecord
+from notus_exp.study.conclusion import write_outcome
+from notus_exp.study.definition import Arm, Definition
+from notus_exp.study.study_json import check_same, replaced
+from support.configs import composed
+from support.study_folders import ACCURACY, crossed, edit, manifest, run_json, write_study
+
+KEY = "ab" * 32
+MADE = Manifest("pairs", KEY, {"seed": 1}, {"feedback": "f"}, {"torch": "2"}, {"rows": 3}, 1.5, {"data.txt": 7})
+Reader = Callable[[Path], Any]
+READERS: list[tuple[Reader, dict[str, Any]]] = [
+    (read_manifest, {name: value for name, value in manifest_file(MADE).items() if name != "format"}),
+    (read_curation, {"settings": {}, "counts": {"pairs_out": 1}}),
+    (read_run_file, {"status": "finished", "attempts": [{"status": "finished"}]}),
+    (read_study_file, {"name": "mine", "kind": "arms", "arms": {}}),
+    (read_comparison, {"contrasts": []}),
+]
+each_file = pytest.mark.parametrize(("read", "content"), READERS, ids=lambda one: getattr(one, "__name__", ""))
+REFUSED = "has format 7, and this version of notus-exp reads up to 1"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    arms = {
+        arm: {seed: {ACCURACY: row} for seed, row in crossed(9, [0, 1], arm=place).items()}
+        for place, arm in enumerate(("critique", "average"))
+    }
+    return write_study(tmp_path, arms)
+
+
+def newer(path: Path) -> bytes:
+    """Give a file a later version; return its bytes."""
+    edit(path, lambda content: content.update(format=7))
+    return path.read_bytes()
+
+
+def definition(*arms: str) -> Definition:
+    return Definition(composed("study.name=planted").study, "arms", [], [Arm(arm, []) for arm in arms], None)
+
+
+# -------------------------------------------------------------------------------------------------------------- readers
+@each_file
+def test_a_file_without_a_format_is_of_version_1(read: Reader, content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, content)
+    before = read(path)
+    write_json(path, {"format": FORMAT, **content})
+    after = read(path)
+    assert before == after if isinstance(after, Manifest) else {"format": FORMAT, **before} == after
+
+
+@each_file
+@pytest.mark.parametrize("version", [FORMAT + 1, 7, 0, -1, "2", None, True, [1]])
+def test_another_version_is_refused_by_name_and_not_called_damaged(
+    read: Reader, content: dict[str, Any], version: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"format": version, **content})
+    with pytest.raises(NewerFormatError) as error:
+        read(path)
+    words = f"{path} has format {json.dumps(version)}, and this version of notus-exp reads up to {FORMAT}"
+    assert error.value.message == words
+    assert error.value.hint == "update notus-exp"
+
+
+@each_file
+@pytest.mark.parametrize("text", [b"", b"{half", b"[1]", b'"text"', b"3", b"null", b'{"name": "\xff"}'])
+def test_damage_is_one_clear_error_that_names_the_file(
+    read: Reader, content: dict[str, Any], text: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(text)
+    with pytest.raises(DamagedFileError) as error:
+        read(path)
+    assert str(path) in error.value.message
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "said"),
+    [
+        (read_run_file, {"status": "finished", "attempts": None}, "'attempts' is of type NoneType, not list"),
+        (read_run_file, {"status": "finished", "attempts": [{}]}, "no 'status'"),
+        (read_run_file, {"status": "finished", "stages": []}, "'stages' is of type list, not dict"),
+        (read_run_file, {}, "no 'status'"),
+        (read_study_file, {"name": "mine", "kind": "arms"}, "no 'arms'"),
+        (read_study_file, {"name": "mine", "kind": "arms", "arms": []}, "'arms' is of type list, not dict"),
+        (read_comparison, {}, "no 'contrasts'"),
+        (read_curation, {"counts": 3}, "'counts' is of type int, not dict"),
+    ],
+)
+def test_what_readers_rely_on_is_checked(read: Reader, content: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, content)
+    with pytest.raises(DamagedFileError, match=said):
+        read(path)
+
+
+@pytest.mark.parametrize("change", [{"files": None}, {"unknown": 1}, {"slice": []}, {"inputs": "x"}])
+def test_a_manifest_of_other_content_is_damaged(change: dict[str, Any], tmp_path: Path) -> None:
+    write_json(tmp_path / MANIFEST, manifest_file(MADE) | change)
+    with pytest.raises(DamagedFileError, match="cannot be read"):
+        read_manifest(tmp_path / MANIFEST)
+
+
+def test_what_is_missing_or_damaged_may_be_written_and_what_is_newer_may_not(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    refuse_newer(path)
+    path.write_text("{half")
+    refuse_newer(path)
+    write_json(path, {"format": 7})
+    with pytest.raises(NewerFormatError, match=REFUSED):
+        refuse_newer(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ manifests
+def test_a_manifest_comes_back_whole_and_calls_its_settings_slice_on_the_disk(tmp_path: Path) -> None:
+    write_json(tmp_path / MANIFEST, manifest_file(MADE))
+    assert read_manifest(tmp_path / MANIFEST) == MADE
+    content = json.loads((tmp_path / MANIFEST).read_text())
+    assert list(content)[:2] == ["format", "slice"]
+    assert content["slice"] == MADE.settings
+    assert "settings" not in content
+
+
+def built(store: ArtifactStore) -> Path:
+    wanted = Manifest("pairs", KEY, {"seed": 1}, {}, {})
+    store.build(wanted, lambda out: {"bytes": (out / "data.txt").write_text("content")}, resumable=False)
+    return store.path("pairs", KEY)
+
+
+def never(out: Path) -> dict[str, Any]:
+    raise AssertionError(f"{out} is made although the artifact is there")
+
+
+def test_an_artifact_from_before_there_was_a_format_is_reused(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    folder = built(store)
+    edit(folder / MANIFEST, lambda content: content.pop("format"))
+    manifest, made = store.build(Manifest("pairs", KEY, {"seed": 1}, {}, {}), never, resumable=False)
+    assert not made
+    assert (manifest.settings, manifest.facts) == ({"seed": 1}, {"bytes": 7})
+
+
+def test_an_artifact_of_a_newer_version_is_neither_used_nor_made_anew(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    path = built(store) / MANIFEST
+    before = newer(path)
+    with pytest.raises(NewerFormatError, match=REFUSED):
+        store.find("pairs", KEY)
+    with pytest.raises(NewerFormatError, match=REFUSED):
+        store.build(Manifest("pairs", KEY, {"seed": 1}, {}, {}), never, resumable=False)
+    assert path.read_bytes() == before
+
+
+# ----------------------------------------------------------------------------------------------------------------- runs
+def record(folder: Path) -> RunRecord:
+    return RunRecord(composed("experiment=smoke"), {}, "run", folder, ArtifactStore(folder))
+
+
+def test_a_newer_record_of_a_run_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / RUN_JSON
+    write_json(path, {"format": 7, "state": "of another kind"})
+    before = path.read_bytes()
+    with pytest.raises(NewerFormatError, match=REFUSED):
+        record(tmp_path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [RUN_JSON]
+
+
+@pytest.mark.parametrize(
+    "text", [b"{half", b"[]", b'{"status": "failed", "attempts": null}', b'{"status": "\xff"}', b'{"attempts": [3]}']
+)
+def test_a_damaged_record_of_a_run_is_written_anew(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / RUN_JSON
+    path.write_bytes(text)
+    record(tmp_path)
+    content = json.loads(path.read_text())
+    assert next(iter(content)) == "format"
+    assert content["format"] == FORMAT
+    assert [attempt["status"] for attempt in content["attempts"]] == ["running"]
+
+
+def test_attempts_from_before_there_was_a_format_are_kept(tmp_path: Path) -> None:
+    write_json(tmp_path / RUN_JSON, {"status": "running", "attempts": [{"status": "running", "made": ["pairs"]}]})
+    record(tmp_path)
+    first, _ = json.loads((tmp_path / RUN_JSON).read_text())["attempts"]
+    assert first == {"status": "killed", "made": ["pairs"]}
+
+
+@pytest.mark.parametrize("text", [b"{half", b"[]", b'{"status": "finished", "attempts": null}', b"\xff"])
+def test_a_damaged_run_of_a_study_has_failed(study: Path, text: bytes) -> None:
+    run_json(study, "average-s1").write_bytes(text)
+    found = read_run(study, "average-s1")
+    assert found == {"status": "failed", "error": "run.json is damaged; the study's command writes it again"}
+
+
+# -------------------------------------------------------------------------------------------------------------- studies
+def test_a_newer_study_is_refused_by_all_that_would_write_over_it(study: Path) -> None:
+    before = newer(study / STUDY_JSON)
+    for refused in (lambda: check_same(definition("critique"), study), lambda: replaced([], study)):
+        with pytest.raises(NewerFormatError, match=REFUSED):
+            refused()
+    assert (study / STUDY_JSON).read_bytes() == before
+
+
+def test_a_newer_comparison_or_run_ends_a_study_before_it_begins(study: Path) -> None:
+    write_json(study / COMPARISON_JSON, {"format": 7})
+    with pytest.raises(NewerFormatError, match=REFUSED):
+        check_same(definition("critique"), study)
+    (study / COMPARISON_JSON).unlink()
+    newer(run_json(study, "critique-s0"))
+    with pytest.raises(NewerFormatError, match=REFUSED):
+        check_same(definition("critique"), study)
+
+
+def test_a_damaged_study_may_be_begun_anew(study: Path) -> None:
+    for text in ("{half", "[]"):
+        (study / STUDY_JSON).write_text(text)
+        check_same(definition("critique"), study)
+        assert replaced([], study) == 0
+
+
+@pytest.mark.parametrize("of", ["study", "run", "manifest", "comparison"])
+def test_the_command_compare_refuses_what_is_newer_and_leaves_it(
+    study: Path, of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare([str(study)]) == 0
+    written = (study / COMPARISON_JSON).read_bytes()
+    path = {
+        "study": study / STUDY_JSON,
+        "run": run_json(study, "average-s0"),
+        "manifest": manifest(study, "average-s0", "evaluation"),
+        "comparison": study / COMPARISON_JSON,
+    }[of]
+    before = newer(path)
+    capsys.readouterr()
+    assert compare([str(study)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path} {REFUSED}" in said
+    assert "update notus-exp" in said
+    assert "Traceback" not in said
+    assert path.read_bytes() == before
+    assert of == "comparison" or (study / COMPARISON_JSON).read_bytes() == written
+
+
+def test_a_comparison_says_its_format(study: Path) -> None:
+    comparison = write_outcome(study)
+    assert comparison["format"] == FORMAT
+    assert read_comparison(study / COMPARISON_JSON) == comparison
+
+
+def test_a_pilot_of_a_newer_version_is_refused(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_outcome(study)
+    edit(study / COMPARISON_JSON, lambda content: content.pop("format"))
+    assert [one.arm for one in read_pilot(study)] == ["average"], "without a format it is of version 1"
+    newer(study / COMPARISON_JSON)
+    with pytest.raises(UserError, match=REFUSED):
+        read_pilot(study)
+    assert power(["--pilot", str(study)]) == 2
+    assert REFUSED in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""The comparison of a search: what it says of its values, and of the prompts that its trials were measured on."""
+
+import json
+
+import pytest
+
+from notus_exp.compare import main
+from notus_exp.disk.outputs import read_study
+from notus_exp.study.search import search_comparison as searches
+from support.searches import search
+from support.study_folders import ACCURACY, write_run, write_study
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """Stand in for the summary of a search, whose trials have these runs."""
+
+    def stand_in(*runs):
+        monkeypatch.setattr(searches, "summary", lambda folder: {"trials": [{"runs": {"0": run}} for run in runs]})
+
+    return stand_in
+
+
+def test_a_search_has_no_arms_and_says_what_its_values_are_worth(tmp_path, searched):
+    folder = write_study(tmp_path, {}, kind="search", metric=None)
+    searched("gone")
+    comparison = searches.search_comparison(folder, read_study(folder))
+    assert (comparison["arms"], comparison["contrasts"], comparison["warnings"]) == ([], [], [])
+    assert "This study is a search" in comparison["verdict"]
+
+
+@pytest.mark.parametrize(("split", "warnings"), [("test", 1), ("validation", 0)])
+def test_a_search_on_test_prompts_leaves_none_to_confirm_it_on(tmp_path, searched, split, warnings):
+    folder = write_study(tmp_path, {}, kind="search", metric=None)
+    write_run(folder.parent.parent, "trial-0", {ACCURACY: [0.5, 0.6]}, base={}, split=split)
+    searched("trial-0", "gone")
+    comparison = searches.search_comparison(folder, read_study(folder))
+    assert comparison["study"]["evaluation_split"] == split
+    assert len(comparison["warnings"]) == warnings
+
+
+def test_the_command_compare_says_what_a_search_is_worth(tmp_path, capsys):
+    folder = tmp_path / "outputs/studies/mine"
+    search(folder)
+    assert main([str(folder)]) == 0
+    assert "This study is a search" in " ".join(capsys.readouterr().out.split())
+    comparison = json.loads((folder / "comparison.json").read_text())
+    assert (comparison["study"]["kind"], comparison["arms"]) == ("search", [])
+    assert (folder / "comparison.csv").exists()
+    assert "best so far" in (folder / "report.html").read_text()
