@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
 
 _OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clusters", "prompt_column", "models")
-"""Options that only a study has, and only a table of verdicts."""
+"""VerdictOptions that only a study has, and only a table of verdicts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,11 +44,11 @@ def _of_study(options: argparse.Namespace) -> Report:
 
 
 def _of_verdicts(options: argparse.Namespace) -> Report:
-    from notus_exp.external.verdict_tables import Options, report
+    from notus_exp.external.verdict_tables import VerdictOptions, report
 
     return report(
         options.verdicts,
-        Options(
+        VerdictOptions(
             kind=options.kind,
             baseline=options.baseline,
             margins=tuple(options.margin or ()),

@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _report(options: argparse.Namespace) -> Report:
-    from notus_exp.reporting.planning import Question, report
+    from notus_exp.reporting.planning import PowerQuestion, report
 
-    question = Question(options.effect, options.prompts, options.seeds, options.power, _family(options))
+    question = PowerQuestion(options.effect, options.prompts, options.seeds, options.power, _family(options))
     return report(_sources(options), question)
 
 

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _alpaca_eval(options: argparse.Namespace) -> Report:
-    from notus_exp.external.score_alpaca_eval import Options, report
+    from notus_exp.external.score_alpaca_eval import AlpacaEvalOptions, report
 
     if options.a is None and options.lc_weights is None:
         raise UserError("score alpaca_eval needs a file of preferences", "give annotations.json, or FILE.csv:COLUMN")
@@ -39,7 +39,7 @@ def _alpaca_eval(options: argparse.Namespace) -> Report:
     return report(
         options.a,
         options.b,
-        Options(
+        AlpacaEvalOptions(
             options.margin,
             options.effect,
             options.leaderboard,

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from notus_exp.compare import main
-from notus_exp.external.verdict_tables import Options, by_cluster
+from notus_exp.external.verdict_tables import VerdictOptions, by_cluster
 from notus_exp.external.verdict_tables import report as verdicts_report
 from notus_exp.inference.estimates import mean_estimate
 from support.places import REPLAY
@@ -285,7 +285,7 @@ def test_what_a_contrast_leaves_out_is_said(compare, table):
     path = table(**dict(zip(("model", "prompt", "seed", "value"), map(list, zip(*cells, strict=True)), strict=True)))
     row = against(json.loads(compare("--verdicts", path, "--json")[1]), "y")
     assert (row["prompts"], row["seeds"], row["left_out"]) == (3, 2, 1)
-    report = verdicts_report(path, Options())
+    report = verdicts_report(path, VerdictOptions())
     shown = report.tables[1]
     assert dict(zip(shown.columns, shown.rows[0], strict=True)).items() >= {"seeds": "2", "left out": "1"}.items()
     assert "y against x leaves out seeds that they do not share: 2 of x" in report.sentences

@@ -34,7 +34,7 @@ _CSV = ".csv:"
 
 
 @dataclass(frozen=True)
-class Options:
+class AlpacaEvalOptions:
     """What the command line asks for; files as given, None where not."""
 
     margins: Sequence[float]
@@ -46,7 +46,7 @@ class Options:
     model: str | None = None
 
 
-def report(a: str | None, b: str | None, options: Options) -> Report:
+def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
     """Score one model's stored preferences, or two and their paired difference.
 
     Args:
@@ -79,7 +79,7 @@ def _read(spec: str, prompts: Path | None) -> Preferences:
     return read_annotations(Path(spec))
 
 
-def _one(side: Preferences, options: Options) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
+def _one(side: Preferences, options: AlpacaEvalOptions) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
     """Return a model's figures, its column of the table and its sentences."""
     score, interval = measure(side.table), estimates(side.table)["alpaca_eval/win_rate"]
     data: dict[str, Any] = {"name": side.name, **score._asdict(), "interval": [interval.low, interval.high]}
@@ -111,7 +111,7 @@ def _one(side: Preferences, options: Options) -> tuple[dict[str, Any], list[tupl
     return data, rows, sentences
 
 
-def _controlled(side: Preferences, options: Options) -> LengthControlled | None:
+def _controlled(side: Preferences, options: AlpacaEvalOptions) -> LengthControlled | None:
     if options.difficulty is None or ("model" not in side.table.columns and options.weights is not None):
         return None
     if "model" not in side.table.columns:
@@ -158,7 +158,7 @@ def _table(sides: Sequence[Preferences], columns: Sequence[Sequence[tuple[str, s
     )
 
 
-def _add_published(found: Report, options: Options) -> None:
+def _add_published(found: Report, options: AlpacaEvalOptions) -> None:
     if options.model is None or options.difficulty is None or options.weights is None:
         raise UserError(
             "--lc-weights needs the model's name and the difficulties", "add --model NAME --difficulty FILE"
@@ -169,7 +169,7 @@ def _add_published(found: Report, options: Options) -> None:
     found.sentences.append(f"{options.model}: length-controlled win rate by published weights {rate:.7f} %")
 
 
-def _add_paired(found: Report, a: Preferences, b: Preferences, options: Options) -> None:
+def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEvalOptions) -> None:
     left, right = (side.table.select("prompt_id", points=points(side.table["preference"])) for side in (a, b))
     both = left.join(right, on="prompt_id", how="full", coalesce=True, suffix="_b", maintain_order="left_right")
     if left.join(right, on="prompt_id", how="semi").is_empty():

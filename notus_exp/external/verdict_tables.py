@@ -31,7 +31,7 @@ _PERCENT = (0.0, 100.0)
 
 
 @dataclass(frozen=True)
-class Options:
+class VerdictOptions:
     """What the command line asks for; None and empty where it does not."""
 
     kind: str | None = None
@@ -49,7 +49,7 @@ class Options:
         return WantedColumns(self.clusters, self.prompt_column, self.models)
 
 
-def report(path: Path, options: Options) -> Report:
+def report(path: Path, options: VerdictOptions) -> Report:
     """Compare the models of a file.
 
     Args:
@@ -151,7 +151,7 @@ def _clusters(table: pl.DataFrame, prompts: Sequence[str]) -> list[str]:
     return [by_prompt[prompt] for prompt in prompts]
 
 
-def _of_values(values: Values, kind: str, options: Options) -> Report:
+def _of_values(values: Values, kind: str, options: VerdictOptions) -> Report:
     models = _Models(values, options.clusters is not None)
     baseline = _baseline(options.baseline, values.models)
     limits = _PERCENT if options.alpaca_eval else None
@@ -182,7 +182,7 @@ def _of_values(values: Values, kind: str, options: Options) -> Report:
     return Report(data, tables, [*sentences, *notes])
 
 
-def _notes(models: _Models, baseline: str, options: Options) -> list[str]:
+def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]:
     notes = []
     if len(models.models) == 1:
         notes.append(f"{baseline} is the only model, so there is nothing to compare it with")
@@ -240,7 +240,7 @@ def _contrasts_table(rows: Sequence[dict[str, Any]], family: Sequence[Contrast],
     return Table(f"Minus {baseline}", [*columns, *(f"within {margin:g}" for margin in margins)], shown)
 
 
-def _of_games(games: Games, options: Options) -> Report:
+def _of_games(games: Games, options: VerdictOptions) -> Report:
     names = sorted({*games.first, *games.second})
     baseline = _baseline(options.baseline, names)
     found = bradley_terry(games.first, games.second, games.score, reference=baseline, clusters=games.clusters)

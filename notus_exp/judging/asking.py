@@ -15,7 +15,7 @@ from notus_exp.config.schema import ChatJudge
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.spending import Spending, forecast
-from notus_exp.judging.verdicts import OnSpent, Progress
+from notus_exp.judging.verdicts import OnProgress, OnSpent
 
 PROGRESS_SECONDS = 0.5
 AGAIN = "what was answered is kept: the same command asks only for the rest"
@@ -40,7 +40,7 @@ async def ask_all(
     judge: ChatJudge,
     backend: ChatBackend,
     cache: ReplyCache,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     *,
     top_logprobs: int | None = None,
     spent: float = 0.0,
@@ -92,7 +92,7 @@ async def ask_all(
 class _Report:
     """Calls `on_progress` at most twice a second, and at the end."""
 
-    def __init__(self, on_progress: Progress | None, total: int, done: int) -> None:
+    def __init__(self, on_progress: OnProgress | None, total: int, done: int) -> None:
         self._on_progress, self._total, self.done = on_progress, total, done
         self._told = 0.0
 

@@ -16,7 +16,7 @@ from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
 from notus_exp.judging.cache import ReplyCache
-from notus_exp.judging.parsing import Parsed, parse_comparison, parse_grading
+from notus_exp.judging.parsing import ParsedVerdict, parse_comparison, parse_grading
 from notus_exp.judging.spending import cost_of
 from notus_exp.judging.templates import (
     comparison_messages,
@@ -29,8 +29,8 @@ from notus_exp.judging.verdicts import (
     REFERENCE_FIRST,
     AnswerPair,
     Grading,
+    OnProgress,
     OnSpent,
-    Progress,
     Prompted,
     Verdict,
 )
@@ -56,7 +56,7 @@ class Setting(NamedTuple):
     """How a judging runs, whatever is judged and whoever judges."""
 
     cache_path: Path
-    on_progress: Progress | None
+    on_progress: OnProgress | None
     hardware: Hardware | None
     prompts: Path | None = None
     spent: float = 0.0
@@ -67,7 +67,7 @@ def prefer(
     pairs: Sequence[AnswerPair],
     judge: Judge,
     cache_path: Path,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     *,
     hardware: Hardware | None = None,
     spent: float = 0.0,
@@ -102,7 +102,7 @@ def grade(
     gradings: Sequence[Grading],
     judge: Judge,
     cache_path: Path,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     *,
     hardware: Hardware | None = None,
     prompts: Path | None = None,
@@ -255,9 +255,9 @@ def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> 
     )
 
 
-def _mirrored(parsed: Parsed) -> Parsed:
+def _mirrored(parsed: ParsedVerdict) -> ParsedVerdict:
     """Turn "the answer shown first" into the model: 1 and 2 change places."""
-    return parsed if parsed.value is None else Parsed(3 - parsed.value)
+    return parsed if parsed.value is None else ParsedVerdict(3 - parsed.value)
 
 
 # --------------------------------------------------------------------------------------------------------- other judges

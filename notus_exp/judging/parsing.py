@@ -21,14 +21,14 @@ _RATINGS = (re.compile(rf"\[\[{_NUMBER}\]\]"), re.compile(rf"\[{_NUMBER}\]"))
 LEAST_RATING, BEST_RATING = 1.0, 10.0
 
 
-class Parsed(NamedTuple):
+class ParsedVerdict(NamedTuple):
     """A verdict's value, or None with the reason."""
 
     value: float | None
     reason: str = ""
 
 
-def parse_comparison(reply: Reply, parser: str) -> Parsed:
+def parse_comparison(reply: Reply, parser: str) -> ParsedVerdict:
     """Return which answer wins, by its place: 1 = the one shown first, 2 = the one shown second, 1.5 = a draw.
 
     Args:
@@ -42,12 +42,12 @@ def parse_comparison(reply: Reply, parser: str) -> Parsed:
     return _explain(read(reply.text), reply)
 
 
-def parse_grading(reply: Reply) -> Parsed:
+def parse_grading(reply: Reply) -> ParsedVerdict:
     """Return the rating that a judge's answer holds; see `parse_rating`."""
     return _explain(parse_rating(reply.text), reply)
 
 
-def parse_logprobs(top: list[tuple[str, float]] | None) -> Parsed:
+def parse_logprobs(top: list[tuple[str, float]] | None) -> ParsedVerdict:
     """Return the expected place of the winner, from the log-probs of the two tokens.
 
         preference = 2 - p(m) / (p(m) + p(M))
@@ -59,16 +59,16 @@ def parse_logprobs(top: list[tuple[str, float]] | None) -> Parsed:
         top: The likeliest first tokens with their log-probs (nats), in any order.
     """
     if not top:
-        return Parsed(None, "the reply has no log-probs")
+        return ParsedVerdict(None, "the reply has no log-probs")
     logprobs = dict(top)
     if FIRST not in logprobs and SECOND not in logprobs:
-        return Parsed(None, f"neither {FIRST} nor {SECOND} is among the likeliest tokens")
+        return ParsedVerdict(None, f"neither {FIRST} nor {SECOND} is among the likeliest tokens")
     least = min(logprobs.values())
     share = float(expit(logprobs.get(FIRST, least) - logprobs.get(SECOND, least)))
-    return Parsed(None, "the log-probs are no numbers") if math.isnan(share) else Parsed(2 - share)
+    return ParsedVerdict(None, "the log-probs are no numbers") if math.isnan(share) else ParsedVerdict(2 - share)
 
 
-def parse_rating(text: str) -> Parsed:
+def parse_rating(text: str) -> ParsedVerdict:
     """Return the number in double square brackets, else in single ones, from 1 to 10.
 
     FastChat's order of search; but where a text holds different numbers in such brackets FastChat takes the first,
@@ -77,37 +77,41 @@ def parse_rating(text: str) -> Parsed:
     for pattern in _RATINGS:
         found = {float(number) for number in pattern.findall(text)}
         if len(found) > 1:
-            return Parsed(None, f"several ratings: {', '.join(f'{number:g}' for number in sorted(found))}")
+            return ParsedVerdict(None, f"several ratings: {', '.join(f'{number:g}' for number in sorted(found))}")
         if found:
             return _in_range(found.pop())
-    return Parsed(None, "no rating in square brackets")
+    return ParsedVerdict(None, "no rating in square brackets")
 
 
-def _in_range(rating: float) -> Parsed:
+def _in_range(rating: float) -> ParsedVerdict:
     if LEAST_RATING <= rating <= BEST_RATING:
-        return Parsed(rating)
-    return Parsed(None, f"the rating {rating:g} is not between {LEAST_RATING:g} and {BEST_RATING:g}")
+        return ParsedVerdict(rating)
+    return ParsedVerdict(None, f"the rating {rating:g} is not between {LEAST_RATING:g} and {BEST_RATING:g}")
 
 
-def _parse_token(text: str) -> Parsed:
+def _parse_token(text: str) -> ParsedVerdict:
     """Only the token itself counts: in a sentence an "m" may be anything, such as a unit or the end of "I'm"."""
     match = _TOKEN.fullmatch(text)
     if match is None:
-        return Parsed(None, f"the reply is not the one token {FIRST} or {SECOND}")
-    return Parsed(1.0 if match[1] == FIRST else 2.0)
+        return ParsedVerdict(None, f"the reply is not the one token {FIRST} or {SECOND}")
+    return ParsedVerdict(1.0 if match[1] == FIRST else 2.0)
 
 
-def _parse_letters(text: str) -> Parsed:
+def _parse_letters(text: str) -> ParsedVerdict:
     found = set(_LETTER.findall(text))
     if len(found) > 1:
-        return Parsed(None, f"several verdicts: {', '.join(sorted(found))}")
-    return Parsed(_LETTERS[found.pop()]) if found else Parsed(None, "none of [[A]], [[B]], [[C]] in the reply")
+        return ParsedVerdict(None, f"several verdicts: {', '.join(sorted(found))}")
+    return (
+        ParsedVerdict(_LETTERS[found.pop()])
+        if found
+        else ParsedVerdict(None, "none of [[A]], [[B]], [[C]] in the reply")
+    )
 
 
-def _explain(parsed: Parsed, reply: Reply) -> Parsed:
+def _explain(parsed: ParsedVerdict, reply: Reply) -> ParsedVerdict:
     """Add to a failure what explains it: an empty reply, or one cut at the token limit."""
     if parsed.value is not None:
         return parsed
     if not reply.text.strip():
-        return Parsed(None, "the reply is empty")
-    return Parsed(None, f"{parsed.reason} (cut at max_tokens)") if reply.finish_reason == "length" else parsed
+        return ParsedVerdict(None, "the reply is empty")
+    return ParsedVerdict(None, f"{parsed.reason} (cut at max_tokens)") if reply.finish_reason == "length" else parsed

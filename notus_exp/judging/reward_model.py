@@ -15,11 +15,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from notus_exp.chat.messages import Messages
 from notus_exp.config.schema import Hardware, RewardModelJudge
 from notus_exp.errors import UserError, first_line
-from notus_exp.judging.verdicts import AnswerPair, Grading, Progress, Verdict
+from notus_exp.judging.verdicts import AnswerPair, Grading, OnProgress, Verdict
 from notus_exp.models.pretrained import pick_device
 
 
-class Score(NamedTuple):
+class Reward(NamedTuple):
     """A reward, or None with the reason; and the tokens of the conversation."""
 
     value: float | None
@@ -35,7 +35,7 @@ class _Loaded(NamedTuple):
 
 
 def prefer(
-    pairs: Sequence[AnswerPair], judge: RewardModelJudge, hardware: Hardware | None, on_progress: Progress | None
+    pairs: Sequence[AnswerPair], judge: RewardModelJudge, hardware: Hardware | None, on_progress: OnProgress | None
 ) -> list[Verdict]:
     """Return one verdict a pair, without an order.
 
@@ -63,7 +63,7 @@ def prefer(
 
 
 def grade(
-    gradings: Sequence[Grading], judge: RewardModelJudge, hardware: Hardware | None, on_progress: Progress | None
+    gradings: Sequence[Grading], judge: RewardModelJudge, hardware: Hardware | None, on_progress: OnProgress | None
 ) -> list[Verdict]:
     """Return the score of each conversation up to the rated turn, on the reward model's own scale; see `prefer`."""
     chats = [_chat(*(text for turn in zip(g.questions, g.answers, strict=True) for text in turn)) for g in gradings]
@@ -75,7 +75,7 @@ def grade(
     ]
 
 
-def _preference(prompt: str, reference: Score, model: Score, snapshot: str) -> Verdict:
+def _preference(prompt: str, reference: Reward, model: Reward, snapshot: str) -> Verdict:
     raw = json.dumps({"model": model.value, "reference": reference.value})
     tokens = reference.tokens + model.tokens
     if model.value is None or reference.value is None:
@@ -125,14 +125,14 @@ def _score_all(
     loaded: _Loaded,
     judge: RewardModelJudge,
     hardware: Hardware | None,
-    on_progress: Progress | None,
-) -> list[Score]:
+    on_progress: OnProgress | None,
+) -> list[Reward]:
     """Return the score of each conversation; equal ones are scored once, and like lengths together."""
     encoded = [tuple(_token_ids(chat, loaded.tokenizer)) for chat in chats]
-    scores: dict[tuple[int, ...], Score] = {}
+    scores: dict[tuple[int, ...], Reward] = {}
     for ids in set(encoded):
         if len(ids) > judge.max_length:
-            scores[ids] = Score(None, f"{len(ids)} tokens, and judge.max_length={judge.max_length}", len(ids))
+            scores[ids] = Reward(None, f"{len(ids)} tokens, and judge.max_length={judge.max_length}", len(ids))
     waiting = sorted(set(encoded) - set(scores), key=lambda ids: (len(ids), ids))
     # Where the end of a padded row cannot be told, rows go one by one.
     size = hardware.scoring_batch_size if hardware and loaded.model.config.pad_token_id is not None else 1
@@ -140,7 +140,7 @@ def _score_all(
         batch = waiting[start : start + size]
         for ids, value in zip(batch, _rewards(batch, loaded), strict=True):
             finite = math.isfinite(value)
-            scores[ids] = Score(value if finite else None, "" if finite else "the score is not finite", len(ids))
+            scores[ids] = Reward(value if finite else None, "" if finite else "the score is not finite", len(ids))
         if on_progress:
             on_progress(min(start + size, len(waiting)), len(waiting))
     return [scores[ids] for ids in encoded]

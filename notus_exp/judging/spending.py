@@ -15,7 +15,7 @@ PER_PRICE = 1_000_000
 """Prices are in USD per so many tokens."""
 
 
-class Forecast(NamedTuple):
+class UsageForecast(NamedTuple):
     """What requests may use: tokens read and, at most, written, and USD (None without prices)."""
 
     prompt_tokens: int
@@ -30,12 +30,12 @@ def cost_of(judge: ChatJudge, prompt_tokens: int, completion_tokens: int) -> flo
     return (prompt_tokens * judge.input_price + completion_tokens * judge.output_price) / PER_PRICE
 
 
-def forecast(judge: ChatJudge, requests: Iterable[Messages]) -> Forecast:
+def forecast(judge: ChatJudge, requests: Iterable[Messages]) -> UsageForecast:
     """Estimate what requests will use: a token for four characters read, `max_tokens` written by each."""
     lengths = [sum(len(message["content"]) for message in messages) for messages in requests]
     read = sum(-(-length // CHARACTERS_PER_TOKEN) for length in lengths)
     written = len(lengths) * judge.max_tokens
-    return Forecast(read, written, cost_of(judge, read, written))
+    return UsageForecast(read, written, cost_of(judge, read, written))
 
 
 class Spending:

@@ -113,7 +113,7 @@ OnSpent = Callable[[float, int], None]
 """Told what a request counts against the budget (USD) and its tokens, read and written; 0 tokens where nobody knows."""
 
 
-class Progress(Protocol):
+class OnProgress(Protocol):
     """Told how far a judging is: requests done, of how many, and numbers to show beside them."""
 
     def __call__(self, done: int, total: int, **shown: float) -> None:

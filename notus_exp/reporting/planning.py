@@ -41,7 +41,7 @@ class Source(NamedTuple):
         return None if self.bound is None else self.variances._replace(seed=self.bound.variance)
 
 
-class Question(NamedTuple):
+class PowerQuestion(NamedTuple):
     """What is planned.
 
     Attributes:
@@ -69,7 +69,7 @@ class Question(NamedTuple):
         return MOST_FALSE * (1 - self.confidence)
 
 
-def report(sources: Mapping[str, Source], question: Question) -> Report:
+def report(sources: Mapping[str, Source], question: PowerQuestion) -> Report:
     """Answer the question for each contrast, given by its name; a pilot's also at the upper bound of its seed variance.
 
     Raises:
@@ -100,7 +100,7 @@ def report(sources: Mapping[str, Source], question: Question) -> Report:
     return found
 
 
-def _method(answers: Mapping[str, dict[str, Any]], question: Question) -> str:
+def _method(answers: Mapping[str, dict[str, Any]], question: PowerQuestion) -> str:
     """Say which test it is, at which level, and how exact the figures are."""
     level = (1 - CONFIDENCE) / question.contrasts
     family = ""
@@ -122,7 +122,7 @@ def _method(answers: Mapping[str, dict[str, Any]], question: Question) -> str:
     )
 
 
-def _both(source: Source, question: Question) -> dict[str, Any]:
+def _both(source: Source, question: PowerQuestion) -> dict[str, Any]:
     """Return the answers at the measured variances and, under seed_bound, those at the upper bound of the seeds'.
 
     One seed is no answer where at the bound it has more false positives than the report lets pass.
@@ -138,7 +138,7 @@ def _both(source: Source, question: Question) -> dict[str, Any]:
     return answer | {"seed_bound": _answers(worst, question)}
 
 
-def _answers(variances: Components, question: Question) -> dict[str, Any]:
+def _answers(variances: Components, question: PowerQuestion) -> dict[str, Any]:
     effect, confidence = question.effect, question.confidence
     designs = []
     for prompts in question.prompts:
@@ -167,7 +167,7 @@ def _answers(variances: Components, question: Question) -> dict[str, Any]:
     }
 
 
-def _describe(name: str, answer: dict[str, Any], question: Question, found: Report) -> None:
+def _describe(name: str, answer: dict[str, Any], question: PowerQuestion, found: Report) -> None:
     effect, percent = question.effect, f"{100 * question.power:g} % power"
 
     def add(title: str, key: str, shown: Callable[[Any], str]) -> None:

@@ -16,8 +16,8 @@ from notus_exp.config.schema import Stage
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.reporting.tables import Table, print_table
+from notus_exp.run.forecast import Forecast, in_words
 from notus_exp.run.pipeline import Run
-from notus_exp.study.forecast import Forecast, in_words
 from notus_exp.study.jobs import Ended, Jobs
 from notus_exp.study.prepare import prepare
 

@@ -9,11 +9,10 @@ from markupsafe import Markup
 from notus_exp.comparison.words import HIGHER, LOWER
 from notus_exp.contracts.comparison_file import ContrastRow, EffectRow, StrengthRow
 from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.reporting.charts import ForestRow, Look, forest
 from notus_exp.reporting.figures import GREY, inline
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, p_of, shown, shown_first, span_of, value_of, with_unit
-from notus_exp.study.report.palette import Look
-from notus_exp.study.report.plots import Row, forest
 
 
 class ShownContrast(ContrastRow, ShownValue):
@@ -103,7 +102,7 @@ def effects(material: Material) -> Section:
             else ""
         )
         return Section("effects", "Main effects and interactions", None, note)
-    drawn = [Row(effect_name(row), row, _effect_look(row), _clear(row)) for row in rows]
+    drawn = [ForestRow(effect_name(row), row, _effect_look(row), _clear(row)) for row in rows]
     axis = f"difference in {with_unit(material.metric)}"
     words = "Effects of the grid: " + "; ".join(f"{row.name} {value_of(row.estimate, sign=True)}" for row in drawn)
     content = {
@@ -124,7 +123,7 @@ def bradley_terry(material: Material) -> Section:
     if not strengths:
         return Section("bradley_terry", "Head to head", None, found["note"])
     grey = Look(GREY, "o", "-")
-    rows = [Row(one["name"], one, material.looks.get(one["name"], grey)) for one in strengths]
+    rows = [ForestRow(one["name"], one, material.looks.get(one["name"], grey)) for one in strengths]
     words = "Strengths: " + "; ".join(f"{one['name']} {value_of(one, sign=True)}" for one in strengths)
     figure = inline(forest(rows, "strength (logits; the reference is 0)"), "strengths", words)
     content = {**found, "figure": figure, "rows": [_strength_texts(one) for one in strengths]}
@@ -152,7 +151,7 @@ def _figure(material: Material, rows: list[ContrastRow], name: str) -> Markup:
             remark += f", Holm p {p_of(row['holm'])}" if row["holm"] is not None else ""
         else:
             look, remark = look._replace(colour=GREY), f"{remark} (exploratory)"
-        drawn.append(Row(contrast_name(row), row, look, row["verdict"] in (HIGHER, LOWER), remark))
+        drawn.append(ForestRow(contrast_name(row), row, look, row["verdict"] in (HIGHER, LOWER), remark))
     metric = rows[0]["metric"]
     margins = [row["equivalence"]["margin"] for row in rows if row["primary"] and row["equivalence"]]
     axis = f"difference in {with_unit(metric)}"

@@ -11,9 +11,9 @@ import numpy as np
 
 from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS
+from notus_exp.reporting.charts import Curve, curves, thinned
 from notus_exp.reporting.figures import inline
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.plots import Curve, curves, thinned
 
 MOST_POINTS = 120
 """Points of a curve at most: of longer ones, neighbours are averaged."""

@@ -6,21 +6,13 @@ The marker changes with the colour, so that neither has to be told by its colour
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.reporting.charts import Look
 from notus_exp.reporting.figures import COLOURS, INK
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "h")
 _LINES = ("-", "--", ":", "-.")
-
-
-class Look(NamedTuple):
-    """Colour (hex), Matplotlib's marker and its line style."""
-
-    colour: str
-    marker: str
-    line: str
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:

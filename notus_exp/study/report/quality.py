@@ -9,10 +9,10 @@ from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.run_file import RunEstimate, RunFile
 from notus_exp.disk.outputs import read_run
 from notus_exp.evaluation.catalogue import CATALOGUE
+from notus_exp.reporting.charts import Point, plane
 from notus_exp.reporting.figures import inline
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import NONE, duration, number, span_of, value_of, with_unit
-from notus_exp.study.report.plots import Point, plane
 
 LENGTHS = [
     f"{spec.name}/{metric.name}"

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from notus_exp.contracts.study_file import SearchSummary, TrialRecord
+from notus_exp.reporting.charts import bars, legend, plain_log
 from notus_exp.reporting.figures import COLOURS, INK, WIDTH, inline
 from notus_exp.reporting.texts import label
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import number, with_unit
-from notus_exp.study.report.plots import bars, legend, plain_log
 
 POINT, BEST, OUTSIDE = COLOURS[0], COLOURS[1], COLOURS[3]
 """Colours of a trial, of the best ones, and of those that break a constraint."""

@@ -41,7 +41,7 @@ class Bound(NamedTuple):
         return self.value - measured if self.side == "least" else measured - self.value
 
 
-class Measured(NamedTuple):
+class SeedMeans(NamedTuple):
     """Metrics of one trial, each the mean over its seeds.
 
     Attributes:
@@ -134,7 +134,7 @@ def check_measurable(search: Search, config: Config) -> None:
         raise UserError("split.validation=0 leaves no validation pairs to watch", "give it a share, such as 0.1")
 
 
-def measure(folder: Path, runs: Sequence[str], metrics: Sequence[str]) -> Measured:
+def measure(folder: Path, runs: Sequence[str], metrics: Sequence[str]) -> SeedMeans:
     """Return each metric's mean over a trial's finished runs.
 
     Args:
@@ -146,14 +146,14 @@ def measure(folder: Path, runs: Sequence[str], metrics: Sequence[str]) -> Measur
     for run_id in runs:
         run = read_run(folder, run_id)
         if run["status"] != "finished":
-            return Measured({}, f"run {run_id} is {run['status']}")
+            return SeedMeans({}, f"run {run_id} is {run['status']}")
         for metric in metrics:
             value = _value(folder, run, metric)
             if value is None or not math.isfinite(value):
                 what = "not reported" if value is None else f"{value}, not a finite number"
-                return Measured({}, f"{metric} of run {run_id} is {what}")
+                return SeedMeans({}, f"{metric} of run {run_id} is {what}")
             values[metric].append(value)
-    return Measured({metric: float(np.mean(found)) for metric, found in values.items()}, None)
+    return SeedMeans({metric: float(np.mean(found)) for metric, found in values.items()}, None)
 
 
 def _value(folder: Path, run: RunFile, metric: str) -> float | None:

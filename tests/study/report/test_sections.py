@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notus_exp.disk.outputs import runs_of
+from notus_exp.reporting.charts import thinned
 from notus_exp.reporting.texts import label, visible
 from notus_exp.study.report.flips import counts
 from notus_exp.study.report.learning import mean_curve, read_log
@@ -19,7 +20,6 @@ from notus_exp.study.report.lineage import command
 from notus_exp.study.report.material import Material
 from notus_exp.study.report.numbers import duration, number, p_of, span_of, value_of
 from notus_exp.study.report.palette import looks
-from notus_exp.study.report.plots import thinned
 from support.report_folders import SEEDS, StudyFolder, comparison, full, written
 
 

@@ -12,10 +12,17 @@ from matplotlib.figure import Figure
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import GREY, INK, WIDTH
 from notus_exp.reporting.texts import label
-from notus_exp.study.report.palette import Look
 
 
-class Row(NamedTuple):
+class Look(NamedTuple):
+    """Colour (hex), Matplotlib's marker and its line style."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+class ForestRow(NamedTuple):
     """One line of a forest plot.
 
     Attributes:
@@ -33,7 +40,7 @@ class Row(NamedTuple):
     remark: str = ""
 
 
-def forest(rows: Sequence[Row], axis: str, *, zero: bool = True, band: float | None = None) -> Figure:
+def forest(rows: Sequence[ForestRow], axis: str, *, zero: bool = True, band: float | None = None) -> Figure:
     """Draw estimates with their intervals below one another.
 
     Args:
