@@ -8,7 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import jinja2
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
@@ -20,6 +19,7 @@ from notus_exp.curation.pairs import Curated
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
 from notus_exp.disk.hashing import uniform
 from notus_exp.reporting.figures import inline, style
+from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.texts import cut
 from notus_exp.stages.settings import PairsSettings
 
@@ -97,14 +97,8 @@ def render(summary: Summary) -> str:
     numbers = summary.numbers
     with style():
         figures = {name: inline(figure, name, words) for name, (figure, words) in _figures(summary).items()}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("curation.html.j2").render(
+    templates = page_templates(Path(__file__).parent / "templates")
+    return templates.get_template("curation.html.j2").render(
         numbers=numbers, counts=numbers["counts"], figures=figures, samples=summary.samples
     )
 

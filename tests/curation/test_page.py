@@ -108,6 +108,13 @@ def test_data_in_the_samples_is_shown_escaped() -> None:
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
 
 
+def test_control_characters_of_the_data_are_drawn_as_signs() -> None:
+    frame = table(prompt("bell \x07", completion("good \x00", 5, 5, overall=1), completion("bad", 1, 1, overall=2)))
+    page = render(summarise(frame, settings(), curate(frame, settings())))
+    assert "\x07" not in page
+    assert "bell \N{SYMBOL FOR BELL}" in page
+
+
 def test_samples_are_prompts_on_which_strategies_disagree() -> None:
     frame = disagreeing()
     samples = summarise(frame, settings(), curate(frame, settings())).samples

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
 from notus_exp.contracts.comparison_file import ComparisonFile
 from notus_exp.disk.outputs import read_study, runs_of
 from notus_exp.reporting.figures import INK, style
+from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.tables import plain
-from notus_exp.reporting.texts import visible
 from notus_exp.study.report.differences import bradley_terry, contrasts, effects
 from notus_exp.study.report.every_arm import matrix, metrics
 from notus_exp.study.report.flips import flips
@@ -68,17 +65,10 @@ def write_report(folder: Path, comparison: ComparisonFile, out: Path) -> None:
 
 def render(material: Material, sections: list[Section]) -> str:
     """Return the page of these sections."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
+    templates = page_templates(Path(__file__).parent / "templates")
     colours = {name: "currentColor" if look.colour == INK else look.colour for name, look in material.looks.items()}
     statuses = [run["status"] for by_seed in material.runs.values() for run in by_seed.values()]
-    return environment.get_template("report.html.j2").render(
+    return templates.get_template("report.html.j2").render(
         study=material.comparison["study"],
         comparison=material.comparison,
         sections=sections,
