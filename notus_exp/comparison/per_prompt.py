@@ -28,6 +28,7 @@ from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance, in_reading_order
 from notus_exp.evaluation.entrance import BASE
+from notus_exp.evaluation.metrics import metric_of
 
 Array = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ class RunValues(NamedTuple):
         table = self.tables.get(metric.partition("/")[0])
         if table is None or name not in table.columns:
             return {}
-        if metric.startswith("lm_eval/") or any(f"/{part}/" in metric for part in ("kind", "category")):
+        if metric_of(metric).of_some_prompts:
             table = table.drop_nulls(name)
         return dict(zip(table["prompt_id"], table[name].fill_null(math.nan), strict=True))
 

@@ -31,6 +31,7 @@ class Metric(NamedTuple):
         by_construction: The value that any base model has on every prompt, where it is not measured.
         digits: After the point, of a value with its interval.
         needs: Setting of the evaluation without which the metric is not measured.
+        of_some_prompts: The metric is about some of the prompts only (those of a kind, a category or a task).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Metric(NamedTuple):
     by_construction: float | None = None
     digits: int = 3
     needs: str | None = None
+    of_some_prompts: bool = False
 
     @property
     def is_family(self) -> bool:

@@ -20,6 +20,6 @@ SPEC = EvaluationSpec(
         # No span: by prompt they are counts over the mean number of instructions of a prompt.
         Metric("inst_strict", meaning=_FOLLOWED, headline=True),
         Metric("inst_loose", meaning=_FOLLOWED, headline=True),
-        Metric("kind/", meaning=_FOLLOWED),
+        Metric("kind/", meaning=_FOLLOWED, of_some_prompts=True),
     ),
 )

@@ -9,5 +9,7 @@ SPEC = EvaluationSpec(
     files=("include_path",),
     folders=("include_path",),
     measured_from={"questions": "benchmarks"},
-    metrics=(Metric("", headline=True, direction=None),),  # units and directions are the tasks' own
+    metrics=(
+        Metric("", headline=True, direction=None, of_some_prompts=True),
+    ),  # units and directions are the tasks' own
 )

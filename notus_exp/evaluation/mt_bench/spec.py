@@ -21,6 +21,6 @@ SPEC = EvaluationSpec(
         _RATING._replace(name="turn_1", headline=True),
         _RATING._replace(name="turn_2", headline=True),
         Metric("coverage", meaning="share of judgments", headline=True),
-        _RATING._replace(name="category/"),
+        _RATING._replace(name="category/", of_some_prompts=True),
     ),
 )

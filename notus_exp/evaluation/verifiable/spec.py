@@ -32,7 +32,7 @@ SPEC = EvaluationSpec(
     metrics=(
         Metric("strict", meaning="share of prompts", span=SHARE, headline=True),
         Metric("share", meaning="share of constraints", span=SHARE),
-        Metric("kind/", meaning="share of prompts", span=SHARE),
+        Metric("kind/", meaning="share of prompts", span=SHARE, of_some_prompts=True),
         Metric("words", "words", direction=None, digits=2),
         Metric("characters", "characters", direction=None, digits=2),
         Metric("tokens", "tokens", direction=None, digits=2, headline=True),
