@@ -20,12 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from notus_exp.config import commandline, loading
 from notus_exp.curation import contamination
 from notus_exp.errors import UserError, first_line, named_line
-from notus_exp.evaluation import hub_files, published_files
+from notus_exp.evaluation import hub_files
+from notus_exp.evaluation.kit import published_files
 from notus_exp.external import verdict_files
 from notus_exp.feedback import records
 from notus_exp.models import base_model, pretrained
 from notus_exp.run.outcome import disk_errors
-from notus_exp.study import jobs
+from notus_exp.study.launching import jobs
 from notus_exp.study.search import storage
 from notus_exp.tracking import opening
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from notus_exp.comparison.per_prompt import Array
 from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.contracts.comparison_file import ContrastRow, EquivalenceRow, EstimateRow
-from notus_exp.evaluation.description import Metric, Span
+from notus_exp.evaluation.kit.description import Metric, Span
 from notus_exp.inference.crossed import Components, CrossedEstimate, crossed_mean
 from notus_exp.inference.multiplicity import Adjusted, adjust
 from notus_exp.inference.paired import Equivalence, Interval, equivalence

@@ -27,7 +27,7 @@ from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance, in_reading_order
-from notus_exp.evaluation.entrance import BASE
+from notus_exp.evaluation.kit.entrance import BASE
 from notus_exp.evaluation.metrics import metric_of
 
 Array = NDArray[np.float64]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from notus_exp.contracts.comparison_file import ComparedStudy, ContrastRow
-from notus_exp.evaluation.description import Metric
+from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
 from notus_exp.inference.crossed import CrossedEstimate
 from notus_exp.inference.estimates import CONFIDENCE

@@ -7,9 +7,9 @@ from typing import cast
 
 from notus_exp.config.schema import Evaluation
 from notus_exp.evaluation.alpaca_eval.spec import SPEC as ALPACA_EVAL
-from notus_exp.evaluation.description import EvaluationSpec
-from notus_exp.evaluation.entrance import Entrance
 from notus_exp.evaluation.ifeval.spec import SPEC as IFEVAL
+from notus_exp.evaluation.kit.description import EvaluationSpec
+from notus_exp.evaluation.kit.entrance import Entrance
 from notus_exp.evaluation.lm_eval.spec import SPEC as LM_EVAL
 from notus_exp.evaluation.mt_bench.spec import SPEC as MT_BENCH
 from notus_exp.evaluation.preferences.spec import SPEC as PREFERENCES

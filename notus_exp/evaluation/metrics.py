@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from notus_exp.config.schema import Config
 from notus_exp.evaluation.catalogue import CATALOGUE, chosen, in_reading_order
-from notus_exp.evaluation.description import EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
 UNDESCRIBED = Metric("", direction=None)
 """Stands for a metric that no evaluation names, such as one of a run made by another version."""

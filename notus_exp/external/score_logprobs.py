@@ -10,7 +10,7 @@ import polars as pl
 
 from notus_exp.errors import UserError
 from notus_exp.evaluation.alpaca_eval.win_rates import measure
-from notus_exp.evaluation.published_files import read_objects, require
+from notus_exp.evaluation.kit.published_files import read_objects, require
 from notus_exp.judging.parsing import parse_logprobs
 from notus_exp.reporting.tables import Report, Table, number
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.alpaca_eval.win_rates import points
-from notus_exp.evaluation.published_files import read_csv
+from notus_exp.evaluation.kit.published_files import read_csv
 from notus_exp.external.verdict_columns import (
     PROMPT_COLUMNS,
     WantedColumns,

@@ -19,7 +19,7 @@ from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, es
 from notus_exp.comparison.per_prompt import Array, seed_table
 from notus_exp.comparison.words import UNKNOWN, p_words
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.evaluation.description import Metric
+from notus_exp.evaluation.kit.description import Metric
 from notus_exp.external.verdict_columns import WantedColumns
 from notus_exp.external.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry

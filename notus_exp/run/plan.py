@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from notus_exp.config.schema import Config, EndpointGeneration, Stage
 from notus_exp.disk.artifacts import make_key
 from notus_exp.evaluation.catalogue import answering, judged
-from notus_exp.evaluation.description import EvaluationSpec
+from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.stages.settings import (
     BaseModelSettings,

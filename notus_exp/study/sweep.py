@@ -26,12 +26,12 @@ from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.tables import show as show_report
 from notus_exp.run.outcome import disk_errors
-from notus_exp.study import planned as plans
-from notus_exp.study import study_json as record
-from notus_exp.study import tuning
-from notus_exp.study.definition import Arm, Definition, define, quoted
-from notus_exp.study.jobs import Jobs
-from notus_exp.study.planned import Budget, Launched, Planned
+from notus_exp.study.launching import planned as plans
+from notus_exp.study.launching import study_json as record
+from notus_exp.study.launching import tuning
+from notus_exp.study.launching.definition import Arm, Definition, define, quoted
+from notus_exp.study.launching.jobs import Jobs
+from notus_exp.study.launching.planned import Budget, Launched, Planned
 
 
 def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, arguments: Sequence[str]) -> None:

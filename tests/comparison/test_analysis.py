@@ -13,7 +13,7 @@ from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.comparison.words import ONE_SEED, contrast_words, verdict_of
 from notus_exp.errors import UserError
-from notus_exp.evaluation.description import Metric
+from notus_exp.evaluation.kit.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence

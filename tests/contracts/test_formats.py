@@ -24,8 +24,8 @@ from notus_exp.power import main as power
 from notus_exp.reporting.pilot import read_pilot
 from notus_exp.run.record import RunRecord
 from notus_exp.study.conclusion import write_outcome
-from notus_exp.study.definition import Arm, Definition
-from notus_exp.study.study_json import check_same, replaced
+from notus_exp.study.launching.definition import Arm, Definition
+from notus_exp.study.launching.study_json import check_same, replaced
 from support.configs import composed
 from support.study_folders import ACCURACY, crossed, edit, manifest, run_json, write_study
 

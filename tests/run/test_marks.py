@@ -174,7 +174,7 @@ def add_evaluation(root: Path) -> None:
     folder.mkdir()
     (folder / "__init__.py").write_text('"""Counts."""\n')
     (folder / "spec.py").write_text(
-        "from notus_exp.evaluation.description import EvaluationSpec, Metric\n"
+        "from notus_exp.evaluation.kit.description import EvaluationSpec, Metric\n"
         'SPEC = EvaluationSpec(name="counting", held_out=True, metrics=(Metric("records", "records"),))\n'
     )
     (folder / "measure.py").write_text(COUNTING)
@@ -192,7 +192,7 @@ def add_evaluation(root: Path) -> None:
 COUNTING = '''"""Counts the records of the feedback, and by prompt."""
 import polars as pl
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS
-from notus_exp.evaluation.entrance import Part
+from notus_exp.evaluation.kit.entrance import Part
 from notus_exp.inference.estimates import mean_estimate
 
 def measure(settings, inputs, out, context):

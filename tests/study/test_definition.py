@@ -20,7 +20,7 @@ from notus_exp.config.ranges import check
 from notus_exp.config.study_settings import Study
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import is_known, known_metrics
-from notus_exp.study.definition import Definition, define, quoted, results, written
+from notus_exp.study.launching.definition import Definition, define, quoted, results, written
 
 PARSER = OverridesParser.create()
 

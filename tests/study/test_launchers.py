@@ -14,7 +14,7 @@ import pytest
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from notus_exp.study.launchers import settle
+from notus_exp.study.launching.launchers import settle
 from support.study_runs import ARMS, alive, read, run, run_of, runs, start, wait_for
 
 PACKAGE = "hydra_plugins.hydra_{}_launcher"

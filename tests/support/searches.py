@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from notus_exp.config.study_settings import Study
 from notus_exp.disk.hashing import digest
-from notus_exp.study.jobs import Ended
+from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.search.searching import run_search
 from notus_exp.study.search.storage import open_storage, storage_url
 from support.configs import composed

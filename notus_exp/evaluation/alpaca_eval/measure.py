@@ -12,8 +12,8 @@ from notus_exp.config.schema import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.alpaca_eval import length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
-from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdicts
-from notus_exp.evaluation.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
+from notus_exp.evaluation.kit.entrance import BASE, Part, Place
 from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
 from notus_exp.judging.judge import Judged, prefer

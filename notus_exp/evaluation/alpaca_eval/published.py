@@ -14,7 +14,7 @@ from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.alpaca_eval.length_control import Weights
 from notus_exp.evaluation.alpaca_eval.win_rates import Score
-from notus_exp.evaluation.published_files import one_of, read_csv, read_objects, require
+from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, require
 from notus_exp.inference.estimates import Estimate
 
 LENGTH_CONTROLLED = "length_controlled_winrate"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
-from notus_exp.evaluation.published_files import read_objects, refuse_twice, require
+from notus_exp.evaluation.kit.published_files import read_objects, refuse_twice, require
 
 
 class AlpacaPrompt(NamedTuple):

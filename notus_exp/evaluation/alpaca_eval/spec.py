@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.evaluation.description import PERCENT, EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import PERCENT, EvaluationSpec, Metric
 
 _RATE = Metric("", "points", meaning="% of prompts won", digits=2)
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.evaluation.entrance import BASE, Part, Place
 from notus_exp.evaluation.ifeval import checking
+from notus_exp.evaluation.kit.entrance import BASE, Part, Place
 from notus_exp.generation.conversation import Question
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings

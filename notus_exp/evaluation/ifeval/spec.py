@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.evaluation.description import SHARE, EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import SHARE, EvaluationSpec, Metric
 
 _FOLLOWED = "share followed"
 

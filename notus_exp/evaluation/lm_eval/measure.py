@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.disk.files import BENCHMARKS
-from notus_exp.evaluation.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.entrance import BASE, Part, Place
 from notus_exp.evaluation.lm_eval.results import estimates, is_mean
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.evaluation.description import EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
 SPEC = EvaluationSpec(
     name="lm_eval",

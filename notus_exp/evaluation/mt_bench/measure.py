@@ -9,8 +9,8 @@ import polars as pl
 
 from notus_exp.config.schema import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
-from notus_exp.evaluation.both_sides import SIDES, failures, node_of, read_verdicts
-from notus_exp.evaluation.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
+from notus_exp.evaluation.kit.entrance import BASE, Part, Place
 from notus_exp.evaluation.mt_bench import ratings
 from notus_exp.evaluation.mt_bench.questions import read_turns_questions, read_turns_references
 from notus_exp.generation.conversation import Question, read_conversations

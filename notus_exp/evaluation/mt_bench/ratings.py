@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.evaluation.published_files import read_objects, require
+from notus_exp.evaluation.kit.published_files import read_objects, require
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, standard_error
 from notus_exp.inference.paired import PairedComparison, paired_comparison
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.evaluation.description import EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
 # No span: a rating off the scale stays in the mean, as in published scores.
 _RATING = Metric("", "points", meaning="rating, 1 to 10", digits=2)

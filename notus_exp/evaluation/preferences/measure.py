@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, LIKELIHOODS
-from notus_exp.evaluation.entrance import Part, Place
+from notus_exp.evaluation.kit.entrance import Part, Place
 from notus_exp.evaluation.preferences.agreement import agree, estimates, left_out
 from notus_exp.evaluation.preferences.spec import CRITIQUE_REPAIRED
 from notus_exp.stages.context import Context

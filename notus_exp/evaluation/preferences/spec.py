@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from notus_exp.config.schema import Config, Data, Rated, Simulated
-from notus_exp.evaluation.description import SHARE, EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import SHARE, EvaluationSpec, Metric
 
 LATENT = "latent"
 """Labelling by the true quality of simulated completions."""

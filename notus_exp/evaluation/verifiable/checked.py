@@ -24,7 +24,7 @@ from __future__ import annotations
 import polars as pl
 
 from notus_exp.disk.hashing import uniform
-from notus_exp.evaluation.description import Metric
+from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.verifiable.degeneration import degeneration, longest_repeat, repetition
 from notus_exp.evaluation.verifiable.spec import SPEC
 from notus_exp.feedback.simulated.constraints import Constraint, follows, from_json, words

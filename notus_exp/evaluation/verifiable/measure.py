@@ -9,7 +9,7 @@ import polars as pl
 
 from notus_exp.config.schema import EvaluationSplit
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, DIVERGENCE, GENERATIONS
-from notus_exp.evaluation.entrance import Part, Place
+from notus_exp.evaluation.kit.entrance import Part, Place
 from notus_exp.evaluation.verifiable import checked as measured
 from notus_exp.feedback.simulated import constraint_prompts, constraints
 from notus_exp.feedback.simulated.draws import VALIDATION_SEED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from notus_exp.config.schema import Config, EvaluationSplit
-from notus_exp.evaluation.description import MINIMIZE, SHARE, EvaluationSpec, Metric
+from notus_exp.evaluation.kit.description import MINIMIZE, SHARE, EvaluationSpec, Metric
 
 _ENOUGH = 100
 """Prompts after which every kind of constraint has come first in some prompt for certain."""

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from notus_exp.contracts.comparison_file import EstimateRow
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.evaluation.description import MAXIMIZE, MINIMIZE
+from notus_exp.evaluation.kit.description import MAXIMIZE, MINIMIZE
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, shown, shown_first

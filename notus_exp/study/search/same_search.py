@@ -12,8 +12,8 @@ from notus_exp.config.study_settings import Search, Study
 from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
 from notus_exp.stages.settings import to_json
-from notus_exp.study.definition import written
-from notus_exp.study.jobs import Jobs
+from notus_exp.study.launching.definition import written
+from notus_exp.study.launching.jobs import Jobs
 from notus_exp.study.search.goals import check_measurable
 from notus_exp.study.search.space import Label, Space
 

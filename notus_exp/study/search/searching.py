@@ -19,8 +19,8 @@ from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import shorten
 from notus_exp.run.pipeline import Run
-from notus_exp.study.definition import quoted
-from notus_exp.study.jobs import Ended, Jobs
+from notus_exp.study.launching.definition import quoted
+from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
 from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.study.definition import FIXED, quoted, written
+from notus_exp.study.launching.definition import FIXED, quoted, written
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

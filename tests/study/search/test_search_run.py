@@ -12,7 +12,7 @@ from optuna.storages import _CachedStorage
 from optuna.trial import TrialState
 
 from notus_exp.errors import UserError
-from notus_exp.study.jobs import Ended
+from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.search.summary import summary
 from notus_exp.study.search.trials import EXPIRED, REPEATS, STATE, counts
 from support.configs import composed

@@ -12,8 +12,8 @@ from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
-from notus_exp.study.definition import Definition, results
-from notus_exp.study.planned import Planned
+from notus_exp.study.launching.definition import Definition, results
+from notus_exp.study.launching.planned import Planned
 
 _ANOTHER_NAME = "give another study.name=NAME"
 

@@ -20,7 +20,7 @@ from notus_exp.config.schema import Config
 from notus_exp.errors import named_line
 from notus_exp.run import outcome
 from notus_exp.run.pipeline import Run
-from notus_exp.study import launchers
+from notus_exp.study.launching import launchers
 
 
 class Ended(NamedTuple):

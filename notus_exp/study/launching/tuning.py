@@ -18,9 +18,9 @@ from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import held_out
 from notus_exp.evaluation.metrics import known_metrics, metric_of
 from notus_exp.inference.crossed import crossed_mean
-from notus_exp.study.definition import key_of, written
-from notus_exp.study.jobs import Jobs
-from notus_exp.study.planned import Planned, plan_arm
+from notus_exp.study.launching.definition import key_of, written
+from notus_exp.study.launching.jobs import Jobs
+from notus_exp.study.launching.planned import Planned, plan_arm
 
 VALIDATION = "evaluation_split=validation"
 

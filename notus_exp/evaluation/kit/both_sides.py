@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.disk.files import JUDGMENTS
-from notus_exp.evaluation.entrance import BASE
+from notus_exp.evaluation.kit.entrance import BASE
 
 SIDES = {"": "policy", BASE: "base"}
 """Prefix of a side's metrics -> the name of its files."""

@@ -18,8 +18,8 @@ from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, in_words
 from notus_exp.run.pipeline import Run
-from notus_exp.study.jobs import Ended, Jobs
-from notus_exp.study.prepare import prepare
+from notus_exp.study.launching.jobs import Ended, Jobs
+from notus_exp.study.launching.prepare import prepare
 
 POLL_SECONDS = 0.5
 """How often a process looks whether another one has let go of a run."""

@@ -1,0 +1,1 @@
+"""What every evaluation is made with: its description, its entrance, both sides' verdicts, published files."""
