@@ -30,17 +30,17 @@ import numpy as np
 import polars as pl
 from hydra import compose, initialize_config_dir
 
-from notus_exp.comparison.per_prompt import Array, seed_table
-from notus_exp.comparison.words import ALIKE, HIGHER, LOWER, verdict_of
+from notus_exp.comparison.per_prompt import seed_table
+from notus_exp.comparison.words import verdict_of
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config, Simulated
-from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
+from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, ComparisonFile, read_comparison
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.scores import AVERAGE, CRITIQUE
 from notus_exp.disk.outputs import COMPARISON_JSON
 from notus_exp.feedback.simulated import simulate
-from notus_exp.inference.crossed import contrast, crossed_mean
+from notus_exp.inference.crossed import Array, contrast, crossed_mean
 from notus_exp.inference.multiplicity import adjust
 from notus_exp.inference.paired import equivalence
 from notus_exp.stages.settings import PairsSettings

@@ -44,6 +44,10 @@ def test_no_two_types_have_one_name() -> None:
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(path.relative_to(PACKAGE))
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.Call):
+                names = [one.id for one in node.targets if isinstance(one, ast.Name)]
+                for name in (one for one in names if one[0].isupper() and not one.isupper()):
+                    places[name].append(path.relative_to(PACKAGE))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from notus_exp.comparison.per_prompt import Array, RunValues, seed_table
+from notus_exp.comparison.per_prompt import RunValues, seed_table
+from notus_exp.inference.crossed import Array
 
 
 class _Aligned(NamedTuple):

@@ -16,8 +16,15 @@ from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, es
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
 from notus_exp.comparison.per_prompt import run_values
 from notus_exp.comparison.request import Request, ask, tuning_runs
-from notus_exp.comparison.words import BASE_MODEL, ONE_SEED, kept, study_words
-from notus_exp.contracts.comparison_file import ComparedArm, ComparedStudy, ComparisonFile, ContrastRow, EstimateRow
+from notus_exp.comparison.words import ONE_SEED, kept, study_words
+from notus_exp.contracts.comparison_file import (
+    BASE_MODEL,
+    ComparedArm,
+    ComparedStudy,
+    ComparisonFile,
+    ContrastRow,
+    EstimateRow,
+)
 from notus_exp.contracts.format import FORMAT
 from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.outputs import read_study

@@ -162,6 +162,8 @@ def _evaluations(folder: Path, run: RunFile) -> Ways:
             "files": {key: digest for key, digest in settings.get("files", {}).items() if key.startswith(f"{name}.")},
         }
         way |= cast(EvaluationWay, {word: _settings(folder, run, of) for word, of in spec.measured_from.items()})
+        if version := settings.get("versions", {}).get(name):
+            way["version"] = version
         if spec.judged:
             way["judge"] = _judge(folder, run, name)
         if spec.labelled:

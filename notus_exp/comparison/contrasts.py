@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from notus_exp.comparison.per_prompt import Array
 from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.contracts.comparison_file import ContrastRow, EquivalenceRow, EstimateRow
 from notus_exp.evaluation.kit.description import Metric, Span
-from notus_exp.inference.crossed import Components, CrossedEstimate, crossed_mean
+from notus_exp.inference.crossed import Array, Components, CrossedEstimate, crossed_mean
 from notus_exp.inference.multiplicity import Adjusted, adjust
 from notus_exp.inference.paired import Equivalence, Interval, equivalence
 from notus_exp.inference.seeds import bootstrap_over_seeds, permutation_over_seeds

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import artifact
@@ -29,8 +28,7 @@ from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance, in_reading_order
 from notus_exp.evaluation.kit.entrance import BASE
 from notus_exp.evaluation.metrics import metric_of
-
-Array = NDArray[np.float64]
+from notus_exp.inference.crossed import Array
 
 
 class RunValues(NamedTuple):

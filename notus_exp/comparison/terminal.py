@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.comparison.words import BASE_MODEL
-from notus_exp.contracts.comparison_file import ComparisonFile, ContrastRow
+from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
 from notus_exp.reporting.tables import Report, Table, number, p_value, span, with_span
-
-_DIGITS_OF_DIFFERENCE = {2: 2, 3: 4}
-"""Digits of a value -> digits of a difference in the table of contrasts: of small values one more."""
 
 
 def study_report(comparison: ComparisonFile, out: Path) -> Report:
@@ -45,7 +41,7 @@ def _metrics(comparison: ComparisonFile) -> Table:
 
 def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
     study = comparison["study"]
-    digits = _DIGITS_OF_DIFFERENCE[metric_of(study["metric"]).digits]
+    digits = metric_of(study["metric"]).digits_of_difference
     rows = [
         [
             row["arm"],

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from notus_exp.comparison.words import BASE_MODEL
-from notus_exp.contracts.comparison_file import ComparisonFile, ContrastRow, EffectRow, EstimateRow
+from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow, EffectRow, EstimateRow
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "table": pl.String,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from notus_exp.contracts.comparison_file import ComparedStudy, ContrastRow
+from notus_exp.contracts.comparison_file import ALIKE, BASE_MODEL, HIGHER, LOWER, UNKNOWN, ComparedStudy, ContrastRow
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
 from notus_exp.inference.crossed import CrossedEstimate
@@ -13,10 +13,6 @@ from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence
 
-HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
-"""What can be said of a contrast."""
-BASE_MODEL = "base model"
-"""Name of the untuned model among the references of contrasts."""
 ONE_SEED = (
     "With one seed, seed variance is not covered: the intervals hold for this training seed alone, and another seed may"
     " turn the result"

@@ -87,9 +87,17 @@ def load(composed: DictConfig) -> schema.Config:
     except OmegaConfBaseException as error:
         raise explain(error) from error
     assert isinstance(config, schema.Config)
+    _check_option_names(config)
     check(config)
     check_together(config)
     return config
+
+
+def _check_option_names(config: schema.Config) -> None:
+    for group, options in schema.ALTERNATIVES.items():
+        name = getattr(config, group).name
+        if name not in options:
+            raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
 
 def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
@@ -138,13 +146,13 @@ def check_together(config: schema.Config) -> None:
     Raises:
         UserError: Naming the keys and the remedy.
     """
+    if isinstance(config.data, schema.Simulated):
+        check_simulated(config.data)
     check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)
     if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
         raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
-    if isinstance(config.data, schema.Simulated):
-        check_simulated(config.data)
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")

@@ -37,6 +37,17 @@ def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS) -> Any:
     return field(metadata={"options": options, **_marks(in_key, since)})
 
 
+def named_file() -> Any:
+    """A dataclass field that names a file, or null: the digest of its content enters keys in its place."""
+    return field(metadata={"in_key": False, "file": True})
+
+
+def files_of(node: Any) -> dict[str, str]:
+    """Return name -> place of the files that a dataclass names by fields of `named_file`, where they are given."""
+    named = [spec.name for spec in fields(node) if spec.metadata.get("file")]
+    return {name: getattr(node, name) for name in named if getattr(node, name) is not None}
+
+
 def unbounded(*, in_key: bool = True, since: Any = ALWAYS, unless: str | None = None, **given: Any) -> Any:
     """A dataclass field of any value.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
-from notus_exp.config.ranges import bounded, one_of, unbounded
+from notus_exp.config.ranges import bounded, named_file, one_of, unbounded
 from notus_exp.config.study_settings import Study
 
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
@@ -367,7 +367,7 @@ class ChatJudge(Judge):
 
     snapshot: Optional[str]
     parser: str = one_of("ranking", "logprobs", "letters")
-    template: Optional[str] = unbounded(in_key=False)
+    template: Optional[str] = named_file()
     both_orders: bool
     temperature: float = bounded(least=0)
     max_tokens: int = bounded(least=1)
@@ -405,7 +405,7 @@ class ReplayJudge(Judge):
     files that an evaluation writes it is the annotator's name, as any judge's `model` is, where it is given.
     """
 
-    path: str = unbounded(in_key=False)
+    path: str = named_file()
 
 
 @dataclass

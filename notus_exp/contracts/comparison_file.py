@@ -11,6 +11,13 @@ from typing import Any, NotRequired, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
+HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
+"""What can be said of a contrast."""
+
+
+BASE_MODEL = "base model"
+"""Name of the untuned model among the references of contrasts."""
+
 
 class VarianceComponents(TypedDict):
     """Variances of a value, in the squared unit of the metric; None where prompts or seeds are too few to tell.
@@ -177,6 +184,7 @@ class EvaluationWay(TypedDict):
         aspects: Aspects that those may be labelled by.
         labellings: Labellings that the data had.
         questions: Settings of the academic benchmarks.
+        version: Of the evaluation, where it is not the first.
     """
 
     settings: dict[str, Any]
@@ -187,6 +195,7 @@ class EvaluationWay(TypedDict):
     aspects: NotRequired[list[str]]
     labellings: NotRequired[list[str] | None]
     questions: NotRequired[dict[str, Any]]
+    version: NotRequired[int]
 
 
 class CommonProtocol(TypedDict):

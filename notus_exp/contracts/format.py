@@ -30,7 +30,10 @@ def read_object(path: Path) -> dict[str, Any]:
         ValueError: It is damaged: not UTF-8, not JSON, or not an object.
         NewerFormatError: It is of a version that this package does not know.
     """
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     check_kinds(content, {})
     found = content.get("format", 1)
     if isinstance(found, bool) or found not in range(1, FORMAT + 1):

@@ -22,7 +22,7 @@ PLACES = {
 CHOSEN_SEED = 0
 """A tie at the top is drawn with this fixed seed: the chosen response must not move with the run's seed."""
 
-SLICE = 2048
+ROWS_AT_ONCE = 2048
 """Texts hashed at a time: Python copies of all of them would double the memory, and small batches reuse theirs."""
 
 
@@ -119,7 +119,7 @@ def _draws(texts: pl.DataFrame, at: pl.Series, seed: int, salt: str) -> pl.Serie
     change with its version.
     """
     keys: list[str] = []
-    for part in at.to_frame().iter_slices(SLICE):
+    for part in at.to_frame().iter_slices(ROWS_AT_ONCE):
         rows = texts.select(pl.all().gather(part.to_series()))
         keys += [
             xxh3_64_hexdigest(text.encode(), seed=int(prompt, 16))

@@ -1,1 +1,1 @@
-"""Evaluations of base and tuned policy on the same prompts, one file per evaluation."""
+"""Evaluations: the catalogue, a folder for each, and the stages that answer, judge and measure."""

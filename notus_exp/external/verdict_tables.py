@@ -16,13 +16,15 @@ import numpy as np
 import polars as pl
 
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, family_json
-from notus_exp.comparison.per_prompt import Array, seed_table
-from notus_exp.comparison.words import UNKNOWN, p_words
+from notus_exp.comparison.per_prompt import seed_table
+from notus_exp.comparison.words import p_words
+from notus_exp.contracts.comparison_file import UNKNOWN
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.external.verdict_columns import WantedColumns
 from notus_exp.external.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
+from notus_exp.inference.crossed import Array
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import adjust
 from notus_exp.reporting.tables import Report, Table, number, p_value, span
@@ -85,7 +87,7 @@ def by_cluster(table: Array, clusters: Sequence[str]) -> Array:
         m + G / N (S_c - n_c m)
 
     The mean over clusters is then the mean over prompts, and the error of independent clusters is that of
-    `statistics.mean_estimate` with clusters (Liang and Zeger 1986).
+    `estimates.mean_estimate` with clusters (Liang and Zeger 1986).
 
     Args:
         table: Shape (K, N), no value missing.

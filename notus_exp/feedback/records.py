@@ -19,7 +19,7 @@ from notus_exp.feedback.data_files import file_format
 BATCH = 1000
 """Records between two reports of progress, and rows decoded at once from a parquet file or a hub dataset."""
 
-Report = Callable[[float], None]
+OnShareRead = Callable[[float], None]
 """Is told the share of the data that was read, in [0, 1]."""
 
 
@@ -72,7 +72,7 @@ class _Item(NamedTuple):
     reason: str = ""
 
 
-def read_files(files: Sequence[Path], report: Report) -> Iterator[Record | Malformed]:
+def read_files(files: Sequence[Path], report: OnShareRead) -> Iterator[Record | Malformed]:
     """Yield the records of local files in the given order (see `sources.resolve_files`).
 
     Blank lines are skipped. A line that is not a JSON object, and a list element that is not an object, is `Malformed`.
@@ -90,7 +90,7 @@ def read_files(files: Sequence[Path], report: Report) -> Iterator[Record | Malfo
         done += size
 
 
-def read_hub(hub_id: str, split: str, commit: str, report: Report) -> Iterator[Record | Malformed]:
+def read_hub(hub_id: str, split: str, commit: str, report: OnShareRead) -> Iterator[Record | Malformed]:
     """Yield the records of a hub dataset's split at a commit, through the library `datasets`, which caches it.
 
     No code of the repository is run: datasets that are a loading script are refused by the library.
@@ -115,7 +115,7 @@ def read_hub(hub_id: str, split: str, commit: str, report: Report) -> Iterator[R
         yield _judged(item, row, name)
 
 
-def _reported(items: Iterator[_Item], report: Report, before: float = 0.0, weight: float = 1.0) -> Iterator[_Item]:
+def _reported(items: Iterator[_Item], report: OnShareRead, before: float = 0.0, weight: float = 1.0) -> Iterator[_Item]:
     """Pass items on, reporting now and then how far they are: `before`, and their own share times `weight`."""
     for number, item in enumerate(items):
         if number % BATCH == 0:

@@ -163,7 +163,7 @@ SQUARES_VANISH = 1e-100
 def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> CrossedEstimate:
     """Return the mean of a table with an interval for new prompts and new seeds.
 
-    With one seed it equals `statistics.mean_estimate` over prompts, and seed variance is not covered: say so beside it.
+    With one seed it equals `estimates.mean_estimate` over prompts, and seed variance is not covered: say so beside it.
     Values that are all alike and one prompt alone have the interval of `mean_estimate`: NaN ends, unless `span` tells
     more.
 

@@ -15,7 +15,7 @@ from notus_exp.judging.verdicts import AnswerPair, Grading, Verdict
 
 QUESTIONS = "question.jsonl"
 
-Row = dict[str, Any]
+StoredVerdict = dict[str, Any]
 
 
 def prefer(pairs: Sequence[AnswerPair], judge: ReplayJudge) -> list[Verdict]:
@@ -62,7 +62,7 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
     ]
 
 
-def _stored_preference(pair: AnswerPair, rows: dict[Hashable, Row]) -> Verdict:
+def _stored_preference(pair: AnswerPair, rows: dict[Hashable, StoredVerdict]) -> Verdict:
     _, instruction, reference, model = pair
     row = rows.get((instruction, reference, model)) or rows.get((instruction, None, model))
     if row is None:
@@ -72,7 +72,7 @@ def _stored_preference(pair: AnswerPair, rows: dict[Hashable, Row]) -> Verdict:
     return _verdict(pair.prompt_id, 1, value, reason, row)
 
 
-def _stored_rating(grading: Grading, question: str, rows: dict[Hashable, Row]) -> Verdict:
+def _stored_rating(grading: Grading, question: str, rows: dict[Hashable, StoredVerdict]) -> Verdict:
     row = rows.get((question, grading.turn))
     if row is None:
         return _verdict(grading.prompt_id, grading.turn, None, f"no stored judgment of question {question}")
@@ -82,7 +82,7 @@ def _stored_rating(grading: Grading, question: str, rows: dict[Hashable, Row]) -
     )
 
 
-def _verdict(prompt: str, turn: int, value: float | None, reason: str, row: Row | None = None) -> Verdict:
+def _verdict(prompt: str, turn: int, value: float | None, reason: str, row: StoredVerdict | None = None) -> Verdict:
     row = row or {}
     judge = row.get("annotator") or (row.get("judge") or [""])[0]
     raw = row.get("judgment") or row.get("raw_completion") or ""
@@ -103,7 +103,7 @@ def _file(judge: ReplayJudge) -> Path:
     return file
 
 
-def _json_list(file: Path) -> list[Row]:
+def _json_list(file: Path) -> list[StoredVerdict]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -113,7 +113,7 @@ def _json_list(file: Path) -> list[Row]:
     return rows
 
 
-def _json_lines(file: Path) -> Iterable[Row]:
+def _json_lines(file: Path) -> Iterable[StoredVerdict]:
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
@@ -126,9 +126,11 @@ def _json_lines(file: Path) -> Iterable[Row]:
         yield row
 
 
-def _indexed(file: Path, rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, Row]:
+def _indexed(
+    file: Path, rows: Iterable[StoredVerdict], key: Callable[[StoredVerdict], Hashable]
+) -> dict[Hashable, StoredVerdict]:
     """Return the rows by key, each of which must be there once: of two, nobody can say which one holds."""
-    found: dict[Hashable, Row] = {}
+    found: dict[Hashable, StoredVerdict] = {}
     for number, row in enumerate(rows, 1):
         try:
             name = key(row)

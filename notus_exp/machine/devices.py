@@ -28,7 +28,7 @@ GATE = "gate"
 """Lock under which devices are taken, so that of two takers one gets all that it needs."""
 
 
-class Device(NamedTuple):
+class CudaDevice(NamedTuple):
     """A CUDA device: its id in CUDA_VISIBLE_DEVICES, and a name that it has in every process."""
 
     id: str
@@ -54,7 +54,7 @@ class Lease(NamedTuple):
 NO_LEASE = Lease([], [])
 
 
-def visible_devices() -> list[Device]:
+def visible_devices() -> list[CudaDevice]:
     """Return the devices that this process may use: those in CUDA_VISIBLE_DEVICES, else all by index.
 
     A device is called by its UUID, which is the same whatever each process is shown as its device 0; by its id where
@@ -62,13 +62,13 @@ def visible_devices() -> list[Device]:
     """
     uuids, given = cuda_uuids(), os.environ.get(VISIBLE)
     ids = [str(index) for index in range(len(uuids))] if given is None else [one.strip() for one in given.split(",")]
-    return [Device(one, uuid or one.replace("/", "_")) for one, uuid in zip(ids, uuids, strict=False)]
+    return [CudaDevice(one, uuid or one.replace("/", "_")) for one, uuid in zip(ids, uuids, strict=False)]
 
 
 @contextmanager
 def leased(
     number: int,
-    visible: Sequence[Device],
+    visible: Sequence[CudaDevice],
     on_wait: Callable[[], None],
     *,
     folder: Path | None = None,
@@ -128,7 +128,7 @@ def _too_few(number: int, visible: int) -> UserError:
     )
 
 
-def _take(number: int, visible: Sequence[Device], folder: Path) -> Lease | None:
+def _take(number: int, visible: Sequence[CudaDevice], folder: Path) -> Lease | None:
     """Lock as many devices as are needed, or none."""
     gate = _open(folder / GATE)
     try:

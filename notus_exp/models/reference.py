@@ -126,7 +126,7 @@ def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context:
     moves no bit. Each base model and precision is one pass over its own union.
 
     Args:
-        requests: Slice and inputs of each node, as `run` takes them.
+        requests: Settings and inputs of each node, as `run` takes them.
         context: Device, batch size, the store's folder, and where progress is shown.
 
     Returns:

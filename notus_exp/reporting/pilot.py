@@ -9,11 +9,10 @@ from typing import Literal, NamedTuple
 from scipy import stats
 
 from notus_exp.contracts.comparison_file import ContrastRow, not_a_comparison, read_comparison
+from notus_exp.disk.outputs import COMPARISON_JSON
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
-
-COMPARISON = "comparison.json"
 
 
 class Pilot(NamedTuple):
@@ -128,10 +127,10 @@ def seed_bound(pilot: Pilot, given: Components) -> SeedBound | None:
 
 
 def _read(folder: Path) -> list[ContrastRow]:
-    path = folder / COMPARISON
+    path = folder / COMPARISON_JSON
     if not path.is_file():
         raise UserError(
-            f"the pilot {folder} has no {COMPARISON}",
+            f"the pilot {folder} has no {COMPARISON_JSON}",
             f"python -m notus_exp.compare {folder} writes it, or name another",
         )
     contrasts = read_comparison(path)["contrasts"]

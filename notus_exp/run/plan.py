@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.schema import Config, EndpointGeneration, Stage
 from notus_exp.disk.artifacts import make_key
-from notus_exp.evaluation.catalogue import answering, judged
+from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.stages.settings import (
@@ -102,15 +102,15 @@ def make_plan(config: Config, sources: Sources) -> list[Node]:
     return list(nodes.values())
 
 
-Row = tuple[str, Stage, Any, dict[str, str]]
+NodeRow = tuple[str, Stage, Any, dict[str, str]]
 """Node name, stage, settings, input name -> node name."""
 
 
-def _wanted(config: Config, sources: Sources) -> list[Row]:
+def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     """List the nodes in the order of the stages."""
     base = {"base_model": "base_model"}
     system, precision = config.model.system_prompt, config.dpo.precision.name
-    rows: list[Row] = [
+    rows: list[NodeRow] = [
         ("feedback", Stage.feedback, FeedbackSettings(keyed(config.data), sources.data_digest), {}),
         ("pairs", Stage.pairs, _pairs_settings(config, sources), {"feedback": "feedback"}),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
@@ -133,7 +133,7 @@ def _wanted(config: Config, sources: Sources) -> list[Row]:
     ]
 
 
-def _references(config: Config) -> list[Row]:
+def _references(config: Config) -> list[NodeRow]:
     """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
     dpo, preferences = config.dpo, config.evaluation.preferences
     common = ReferenceSettings(
@@ -146,27 +146,27 @@ def _references(config: Config) -> list[Row]:
     )
     uses = {"feedback": "feedback", "base_model": "base_model"}
     trained = replace(common, max_validation_pairs=dpo.max_validation_pairs)
-    rows: list[Row] = [("reference", Stage.reference, trained, {**uses, "pairs": "pairs"})]
+    rows: list[NodeRow] = [("reference", Stage.reference, trained, {**uses, "pairs": "pairs"})]
     if preferences:
         scored = replace(common, preferences=preferences, scored_split=config.evaluation_split.name)
         rows.append(("reference_scored", Stage.reference, scored, uses))
     return rows
 
 
-def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list[Row]:
+def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list[NodeRow]:
     """Return the answers of the base model and of the policy to the prompts of one evaluation."""
     asked, generation = getattr(config.evaluation, spec.name), config.generation
     endpoint = generation if isinstance(generation, EndpointGeneration) else None
-    chosen: dict[str, Any] = {key: getattr(asked, key) for key in spec.chosen_by}
+    asked_for: dict[str, Any] = {key: getattr(asked, key) for key in spec.chosen_by}
     if spec.prompts_file:
-        chosen["prompts"] = sources.evaluation_digests[f"{spec.name}.{spec.prompts_file}"]
+        asked_for["prompts"] = sources.evaluation_digests[f"{spec.name}.{spec.prompts_file}"]
     else:
-        chosen["split"] = config.evaluation_split.name
+        asked_for["split"] = config.evaluation_split.name
 
     def row(model: str | None) -> Any:
         return GenerationsSettings(
             evaluation=spec.name,
-            chosen=chosen,
+            chosen=asked_for,
             seed=asked.seed,
             max_new_tokens=asked.max_new_tokens,
             temperature=asked.temperature,
@@ -178,18 +178,14 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
 
     uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
     stage = Stage.generations
+    base, policy = (endpoint.base_model, endpoint.policy_model) if endpoint else (None, None)
     return [
-        (f"generations_{spec.name}_base", stage, row(endpoint.base_model if endpoint else None), uses),
-        (
-            f"generations_{spec.name}",
-            stage,
-            row(endpoint.policy_model if endpoint else None),
-            {**uses, "policy": "policy"},
-        ),
+        (f"generations_{spec.name}_base", stage, row(base), uses),
+        (f"generations_{spec.name}", stage, row(policy), {**uses, "policy": "policy"}),
     ]
 
 
-def _likelihoods(config: Config) -> list[Row]:
+def _likelihoods(config: Config) -> list[NodeRow]:
     preferences, verifiable = config.evaluation.preferences, config.evaluation.verifiable
     kl_prompts = verifiable.kl_prompts if verifiable else 0
     if not preferences and not kl_prompts:
@@ -201,7 +197,7 @@ def _likelihoods(config: Config) -> list[Row]:
     return [("likelihoods", Stage.likelihoods, settings, uses)]
 
 
-def _benchmarks(config: Config, sources: Sources, system: str | None, precision: str) -> list[Row]:
+def _benchmarks(config: Config, sources: Sources, system: str | None, precision: str) -> list[NodeRow]:
     lm_eval = config.evaluation.lm_eval
     if lm_eval is None:
         return []
@@ -213,9 +209,9 @@ def _benchmarks(config: Config, sources: Sources, system: str | None, precision:
     ]
 
 
-def _judgments(name: str, config: Config, sources: Sources) -> list[Row]:
+def _judgments(name: str, config: Config, sources: Sources) -> list[NodeRow]:
     """Return the judgments of the base model's and of the policy's answers to one evaluation."""
-    judge = keyed(config.judge) | old_keys.JUDGE.get(config.judge.name, {})
+    judge = old_keys.JUDGE.get(config.judge.name, {}) | keyed(config.judge)
     digests = {key: value for key, value in sources.evaluation_digests.items() if key.split(".")[0] in (name, "judge")}
     settings = JudgmentsSettings(name, judge, digests)
     return [
@@ -234,6 +230,7 @@ def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings
         max_failure_rate=judge.max_failure_rate if judge else 0.0,
         judge=(judge.model or judge.name) if judge else "",
         model=config.model.name,
+        versions={spec.name: spec.version for spec in chosen(config.evaluation) if spec.version > 1},
     )
 
 

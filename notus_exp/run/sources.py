@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.config.schema import ChatJudge, Config, FileData, Judge, ReplayJudge, RewardModelJudge, Stage
+from notus_exp.config.ranges import files_of
+from notus_exp.config.schema import ChatJudge, Config, FileData, RewardModelJudge, Stage
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -64,7 +65,7 @@ def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str],
                 if place is not None:
                     places[f"{spec.name}.{setting}"] = (f"evaluation.{spec.name}.{setting}", place)
         if judged(config.evaluation):
-            places |= {key: (key, place) for key, place in _judge_files(config.judge).items()}
+            places |= {f"judge.{name}": (f"judge.{name}", place) for name, place in files_of(config.judge).items()}
     folders = {f"{spec.name}.{setting}" for spec in chosen(config.evaluation) for setting in spec.folders}
     digests, found = dict[str, str](), dict[str, list[str]]()
     if places and judged(config.evaluation) and isinstance(config.judge, RewardModelJudge):
@@ -99,15 +100,6 @@ def _check_files(config: Config, files: dict[str, Path]) -> None:
         from notus_exp.judging.templates import load_comparison_template  # Jinja2: not for every plan
 
         load_comparison_template(config.judge.parser, files["judge.template"])
-
-
-def _judge_files(judge: Judge) -> dict[str, str]:
-    """Return the files that a judge reads, by key."""
-    if isinstance(judge, ReplayJudge):
-        return {"judge.path": judge.path}
-    if isinstance(judge, ChatJudge) and judge.template is not None:
-        return {"judge.template": judge.template}
-    return {}
 
 
 def _reward_model(judge: RewardModelJudge, only_shown: bool) -> str:

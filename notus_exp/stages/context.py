@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,3 @@ class Context:
     def paying(self) -> dict[str, Any]:
         """Return what the run's judgings share: USD spent so far, and where to write down what follows."""
         return {"spent": self.ledger.usd, "on_spent": self.ledger.add} if self.ledger else {}
-
-
-StageFunction = Callable[[Any, dict[str, Path], Path, Context], dict[str, Any]]
-"""(settings, inputs by node name, output folder, context) -> facts for the manifest."""

@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
-from notus_exp.config.ranges import enters_key, left_out_as
+from notus_exp.config.ranges import enters_key, left_out_as, unbounded
 from notus_exp.config.schema import (
     DPO,
     Evaluation,
@@ -134,7 +134,8 @@ class EvaluationSettings(Evaluation):
 
     `aspects` are the labellings beside the average and the critique. Null is an evaluation that was not chosen. `files`
     are digests of what evaluations read, by setting; `max_failure_rate` is the share of failed verdicts above which
-    no score is reported, `judge` the judge's name in files and tables.
+    no score is reported, `judge` the judge's name in files and tables. `versions` are those of the chosen evaluations,
+    where they are not the first.
     """
 
     aspects: list[str]
@@ -143,6 +144,7 @@ class EvaluationSettings(Evaluation):
     max_failure_rate: float
     judge: str
     model: str
+    versions: dict[str, int] = unbounded(since={}, default_factory=dict)
 
 
 T = TypeVar("T")

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import Tracking
-from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile
 from notus_exp.contracts.study_file import StudyFile
+from notus_exp.disk.outputs import REPORT_HTML
 from notus_exp.tracking.opening import Label, conclude, open_run
 from notus_exp.tracking.wandb_tables import table
 
 JOB_TYPE = "study"
-REPORT = "report.html"
-BASE = "base model"
 CONTRAST = ("metric", "primary", "arm", "reference", "value", "low", "high", "p", "holm", "benjamini_hochberg",
             "prompts", "seeds", "verdict", "words")  # fmt: skip
 """Columns of the table of contrasts, as in comparison.json."""
@@ -50,7 +49,7 @@ def track_study(
     name = study["name"]
     label = Label(name, tracking.group or name, JOB_TYPE, [f"study={name}", *tracking.tags], dict(study))
     run = open_run(tracking, label, folder, warn)
-    conclude(run, lambda: _tell(run, comparison, folder / REPORT), warn, failed=False)
+    conclude(run, lambda: _tell(run, comparison, folder / REPORT_HTML), warn, failed=False)
 
 
 def _tell(run: Any, comparison: ComparisonFile, report: Path) -> None:
@@ -68,7 +67,7 @@ def _tell(run: Any, comparison: ComparisonFile, report: Path) -> None:
     if comparison["contrasts"]:
         rows = [_cells(contrast, CONTRAST) for contrast in comparison["contrasts"]]
         shown["contrasts"] = table(list(CONTRAST), rows)
-    measured = {arm["arm"]: arm["metrics"] for arm in comparison["arms"]} | {BASE: comparison["base"]["metrics"]}
+    measured = {arm["arm"]: arm["metrics"] for arm in comparison["arms"]} | {BASE_MODEL: comparison["base"]["metrics"]}
     rows = [
         [arm, metric, *_cells(estimate, ARM[2:])]
         for arm, metrics in measured.items()

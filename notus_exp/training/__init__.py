@@ -1,1 +1,1 @@
-"""Base models, tokenisation, reference log-probs and DPO training: what runs in a worker process."""
+"""Training a policy with DPO."""

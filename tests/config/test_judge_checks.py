@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notus_exp.config.judge_checks import check_judge
+from notus_exp.config.loading import conf_dir
 from notus_exp.config.schema import ChatJudge, Judge
 from notus_exp.errors import UserError
 from support.judges import mock_judge, openai_judge, replay_judge, reward_judge
+from support.pipelines import run
 
 
 @pytest.mark.parametrize("make", [mock_judge, openai_judge])
@@ -49,3 +52,12 @@ def test_a_complete_judge_passes(judge: Judge) -> None:
 def test_a_judge_needs_what_it_asks_or_reads(judge: ChatJudge, words: str) -> None:
     with pytest.raises(UserError, match=words):
         check_judge(judge, "mt_bench")
+
+
+def test_an_option_that_no_schema_knows_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "judge").mkdir()
+    mock = (conf_dir() / "judge/mock.yaml").read_text(encoding="utf-8")
+    (tmp_path / "judge/mymock.yaml").write_text(mock.replace("name: mock", "name: mymock"), encoding="utf-8")
+    done = run(tmp_path, "--config-dir", ".", "experiment=smoke", "judge=mymock", "until=config", code=2)
+    assert "judge.name=mymock is not an option" in done.stderr
+    assert "did you mean 'mock'?" in done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from notus_exp.disk.files import EVENTS, METRICS
+from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.metrics import headlines, is_known, known_metrics, metric_of, named_headlines
 from notus_exp.evaluation.preferences.spec import expected_labellings
 from notus_exp.training.measures import training_metrics
@@ -111,3 +112,8 @@ def test_headlines_come_in_reading_order_and_open_families_last_known() -> None:
     assert headlines(names, open_families=False) == ["preferences/accuracy/average", "verifiable/strict"]
     assert named_headlines()[:2] == ["preferences/accuracy/average", "preferences/accuracy/critique"]
     assert metric_of("other/x").unit == metric_of("other/x").label == ""
+
+
+@pytest.mark.parametrize(("digits", "shown"), [(0, 0), (1, 1), (2, 2), (3, 4), (5, 6)])
+def test_a_difference_of_small_values_has_a_digit_more(digits: int, shown: int) -> None:
+    assert Metric("any", digits=digits).digits_of_difference == shown

@@ -20,18 +20,18 @@ import pytest
 from notus_exp.errors import UserError
 from notus_exp.machine import cuda as hardware
 from notus_exp.machine import devices
-from notus_exp.machine.devices import Device, leased, visible_devices
+from notus_exp.machine.devices import CudaDevice, leased, visible_devices
 from notus_exp.run.worker import run_worker
 from support.places import ROOT
 
-FOUR = [Device(str(index), f"uuid-{index}") for index in range(4)]
+FOUR = [CudaDevice(str(index), f"uuid-{index}") for index in range(4)]
 
 HOLD = """
 import sys
 from pathlib import Path
-from notus_exp.machine.devices import Device, leased
+from notus_exp.machine.devices import CudaDevice, leased
 folder, number, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-visible = [Device(str(index), f"uuid-{index}") for index in range(count)]
+visible = [CudaDevice(str(index), f"uuid-{index}") for index in range(count)]
 with leased(number, visible, lambda: print("waiting", flush=True), folder=folder, poll_seconds=0.05) as lease:
     print(",".join(lease.devices), flush=True)
     sys.stdin.readline()
@@ -39,17 +39,17 @@ with leased(number, visible, lambda: print("waiting", flush=True), folder=folder
 WITH_WORKER = """
 import subprocess, sys
 from pathlib import Path
-from notus_exp.machine.devices import Device, leased
-with leased(1, [Device("0", "uuid-0")], lambda: None, folder=Path(sys.argv[1])) as lease:
+from notus_exp.machine.devices import CudaDevice, leased
+with leased(1, [CudaDevice("0", "uuid-0")], lambda: None, folder=Path(sys.argv[1])) as lease:
     print(subprocess.Popen(["sleep", "60"], pass_fds=lease.descriptors, stdout=subprocess.DEVNULL).pid, flush=True)
     sys.stdin.readline()
 """
 CONTEND = """
 import random, sys, time
 from pathlib import Path
-from notus_exp.machine.devices import Device, leased
+from notus_exp.machine.devices import CudaDevice, leased
 folder, number, marks = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-visible = [Device(str(index), f"uuid-{index}") for index in range(3)]
+visible = [CudaDevice(str(index), f"uuid-{index}") for index in range(3)]
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(40):
@@ -99,7 +99,7 @@ def test_devices_are_given_back_after_an_error(tmp_path: Path) -> None:
 
 
 def test_a_device_is_the_same_whatever_a_process_calls_it(tmp_path: Path) -> None:
-    shown_second = [Device("0", "uuid-1")]
+    shown_second = [CudaDevice("0", "uuid-1")]
     with leased(1, shown_second, never, folder=tmp_path), leased(2, FOUR, never, folder=tmp_path) as lease:
         assert lease.devices == ["0", "2"]
 

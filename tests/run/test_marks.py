@@ -15,8 +15,10 @@ from typing import Any, Optional
 
 import pytest
 
-from notus_exp.config.ranges import bounded, unbounded
-from notus_exp.config.schema import Config, Evaluation, PreferencesEvaluation, Selection, TopTies
+from notus_exp.config.ranges import bounded, files_of, named_file, unbounded
+from notus_exp.config.schema import JUDGE_SCHEMAS, Config, Evaluation, Judge, PreferencesEvaluation, Selection, TopTies
+from notus_exp.evaluation.catalogue import CATALOGUE
+from notus_exp.run import old_keys
 from notus_exp.run.plan import make_plan
 from notus_exp.stages.settings import from_json, keyed, to_json
 from support.configs import composed
@@ -142,6 +144,34 @@ def test_a_later_evaluation_enters_a_key_only_where_it_is_chosen() -> None:
     assert set(keyed(Evaluation())) == {spec.name for spec in fields(Evaluation)}, "those of today stay as null"
     chosen = LaterEvaluation(newcomer=PreferencesEvaluation("newcomer", 3))
     assert keyed(chosen)["newcomer"] == {"name": "newcomer", "max_prompts": 3}
+
+
+def test_what_a_judge_reads_from_a_file_stands_in_its_key_by_the_files_content() -> None:
+    @dataclass
+    class Lexical(Judge):
+        words_file: Optional[str] = named_file()
+        accent: str = unbounded(since="none")
+
+    judge = Lexical("lexical", "", 0.05, words_file="words.txt", accent="none")
+    assert files_of(judge) == {"words_file": "words.txt"}
+    assert files_of(replace(judge, words_file=None)) == {}
+    assert "words_file" not in keyed(judge)
+
+
+@pytest.mark.parametrize("name", old_keys.JUDGE)
+def test_what_entered_old_keys_is_nothing_that_the_judge_reads(name: str) -> None:
+    read = {spec.name for spec in fields(JUDGE_SCHEMAS[name])}
+    assert not read & old_keys.JUDGE[name].keys(), "an old constant must not stand for a setting"
+
+
+def test_another_version_of_an_evaluation_is_measured_anew_and_moves_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = composed(*COMPOSED["simulated, openai"])
+    before = {node.name: node.key for node in make_plan(config, fixed_sources(config))}
+    monkeypatch.setitem(CATALOGUE, "ifeval", CATALOGUE["ifeval"]._replace(version=2))
+    after = {node.name: node.key for node in make_plan(config, fixed_sources(config))}
+    assert {name for name in before if before[name] != after[name]} == {"evaluation"}
 
 
 def edit(path: Path, old: str, new: str) -> None:

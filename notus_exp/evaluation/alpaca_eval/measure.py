@@ -13,7 +13,7 @@ from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.alpaca_eval import length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
 from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
-from notus_exp.evaluation.kit.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
 from notus_exp.judging.judge import Judged, prefer
@@ -91,7 +91,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     return Part(metrics, {**facts, **place}, samples, [*notes, *words])
 
 
-def by_prompt(place: Place) -> pl.DataFrame:
+def by_prompt(place: Locate) -> pl.DataFrame:
     """Return points and length of each prompt."""
     verdicts = pl.read_parquet(place("evaluation", BY_PROMPT.format("alpaca_eval")))
     table = verdicts.select("prompt_id")

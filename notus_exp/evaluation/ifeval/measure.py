@@ -11,7 +11,7 @@ import polars as pl
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.evaluation.ifeval import checking
-from notus_exp.evaluation.kit.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.generation.conversation import Question
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings
@@ -49,7 +49,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     return Part(checking.estimates(sides[""], sides["base/"]), facts)
 
 
-def by_prompt(place: Place) -> pl.DataFrame:
+def by_prompt(place: Locate) -> pl.DataFrame:
     """Return what each prompt's answer follows."""
     checked = pl.read_parquet(place("evaluation", BY_PROMPT.format("ifeval")))
     table = checked.select("prompt_id")

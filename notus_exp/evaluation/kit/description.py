@@ -63,6 +63,11 @@ class Metric(NamedTuple):
         return self.span[0] - high, self.span[1] - low
 
     @property
+    def digits_of_difference(self) -> int:
+        """How many digits a table of differences shows: of small values one more."""
+        return self.digits if self.digits <= 2 else self.digits + 1
+
+    @property
     def label(self) -> str:
         """Unit and meaning, as an axis or the head of a column says them."""
         return f"{self.unit} ({self.meaning})" if self.unit and self.meaning else self.unit or self.meaning
@@ -76,6 +81,7 @@ class EvaluationSpec(NamedTuple):
     Attributes:
         name: The option's, the folder's, and what its metrics begin with.
         metrics: In the order in which they are shown.
+        version: Raised where what it reports changes, a new metric too: what was measured before is then measured anew.
         leads: Metrics that the manifest of the stage `evaluation` names, base, policy and difference.
         held_out: It has validation prompts beside the test prompts; else its prompts are fixed.
         answers: Base and policy answer its prompts.
@@ -92,6 +98,7 @@ class EvaluationSpec(NamedTuple):
 
     name: str
     metrics: tuple[Metric, ...]
+    version: int = 1
     leads: tuple[str, ...] = ()
     held_out: bool = False
     answers: bool = False

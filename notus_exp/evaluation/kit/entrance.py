@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the catalogue, which every plan reads, names these types an
 BASE = "base/"
 """Prefix of the untuned model's metrics and columns."""
 
-Place = Callable[[str, str], Path]
+Locate = Callable[[str, str], Path]
 """(node of a run, file of its artifact) -> where that file is."""
 
 
@@ -46,7 +46,7 @@ class Entrance(Protocol):
         """Measure policy and base; tables by prompt go into the folder. Called by the stage `evaluation`."""
         ...
 
-    def by_prompt(self, place: Place) -> pl.DataFrame:
+    def by_prompt(self, place: Locate) -> pl.DataFrame:
         """Return `prompt_id` (unique) and a column for each metric, without the evaluation's name, and after `base/`.
 
         What is no mean over prompts has no column. Null and NaN are missing.

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.disk.files import BENCHMARKS
-from notus_exp.evaluation.kit.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.evaluation.lm_eval.results import estimates, is_mean
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings
@@ -29,7 +29,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     return Part(estimates(policy, base), {})
 
 
-def by_prompt(place: Place) -> pl.DataFrame:
+def by_prompt(place: Locate) -> pl.DataFrame:
     """Return the questions of the metrics that are plain means over questions."""
     columns: dict[str, dict[str, float]] = {}
     for prefix, node in (("", "benchmarks"), (BASE, "benchmarks_base")):

@@ -10,7 +10,7 @@ import polars as pl
 from notus_exp.config.schema import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
-from notus_exp.evaluation.kit.entrance import BASE, Part, Place
+from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.evaluation.mt_bench import ratings
 from notus_exp.evaluation.mt_bench.questions import read_turns_questions, read_turns_references
 from notus_exp.generation.conversation import Question, read_conversations
@@ -88,7 +88,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     return Part(ratings.estimates(rated[""], asked[""], rated["base/"]), facts)
 
 
-def by_prompt(place: Place) -> pl.DataFrame:
+def by_prompt(place: Locate) -> pl.DataFrame:
     """Return each question's mean over its turns; none where a turn has no rating: turns differ in difficulty."""
     rated = pl.read_parquet(place("evaluation", BY_PROMPT.format("mt_bench")))
     table = rated.select(pl.col("prompt_id").unique(maintain_order=True))

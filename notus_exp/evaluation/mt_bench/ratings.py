@@ -38,7 +38,7 @@ class Rating(NamedTuple):
 
     Attributes:
         estimate: Mean over the judgments with a t interval clustered by question; `n` counts questions.
-        standard_error: Clustered by question, as published (`statistics.standard_error`).
+        standard_error: Clustered by question, as published (`estimates.standard_error`).
         judged: Judgments with a rating.
         failed: Judgments without one (-1 or null).
         off_scale: Ratings outside [1, 10], which are in the mean.

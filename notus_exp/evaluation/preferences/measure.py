@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, LIKELIHOODS
-from notus_exp.evaluation.kit.entrance import Part, Place
+from notus_exp.evaluation.kit.entrance import Locate, Part
 from notus_exp.evaluation.preferences.agreement import agree, estimates, left_out
 from notus_exp.evaluation.preferences.spec import CRITIQUE_REPAIRED
 from notus_exp.stages.context import Context
@@ -44,7 +44,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     return Part(estimates(agreement), facts, notes=notes)
 
 
-def by_prompt(place: Place) -> pl.DataFrame:
+def by_prompt(place: Locate) -> pl.DataFrame:
     """Return the mean of each measure over the prompt's records."""
     records = pl.read_parquet(place("evaluation", BY_PROMPT.format("preferences"))).drop("row", "completions")
     return records.group_by("prompt_id").agg(pl.all().mean()).sort("prompt_id")

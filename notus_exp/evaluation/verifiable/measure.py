@@ -9,7 +9,7 @@ import polars as pl
 
 from notus_exp.config.schema import EvaluationSplit
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, DIVERGENCE, GENERATIONS
-from notus_exp.evaluation.kit.entrance import Part, Place
+from notus_exp.evaluation.kit.entrance import Locate, Part
 from notus_exp.evaluation.verifiable import checked as measured
 from notus_exp.feedback.simulated import constraint_prompts, constraints
 from notus_exp.feedback.simulated.draws import VALIDATION_SEED
@@ -65,7 +65,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     return Part(measured.estimates(answers), measured.left_out(answers), measured.samples(policy, base))
 
 
-def by_prompt(place: Place) -> pl.DataFrame:
+def by_prompt(place: Locate) -> pl.DataFrame:
     """Return the measures of each prompt."""
     answers = pl.read_parquet(place("evaluation", BY_PROMPT.format("verifiable")))
     numbers = [name for name, kind in answers.schema.items() if kind == pl.Boolean or kind.is_numeric()]

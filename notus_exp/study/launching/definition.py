@@ -12,9 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from notus_exp.comparison.words import BASE_MODEL
 from notus_exp.config.commandline import check_arguments
 from notus_exp.config.study_settings import Study
+from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError, did_you_mean
 

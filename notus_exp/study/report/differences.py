@@ -6,8 +6,7 @@ from typing import TypedDict
 
 from markupsafe import Markup
 
-from notus_exp.comparison.words import HIGHER, LOWER
-from notus_exp.contracts.comparison_file import ContrastRow, EffectRow, StrengthRow
+from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.charts import ForestRow, Look, forest
 from notus_exp.reporting.figures import GREY, inline

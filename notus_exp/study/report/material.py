@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.comparison.words import BASE_MODEL
-from notus_exp.contracts.comparison_file import ComparisonFile, EstimateRow
+from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, EstimateRow
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import artifact

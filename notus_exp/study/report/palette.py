@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.reporting.charts import Look
 from notus_exp.reporting.figures import COLOURS, INK
 

@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 import polars as pl
 
-from notus_exp.comparison.words import BASE_MODEL
+from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, SAMPLES
 from notus_exp.disk.hashing import uniform
@@ -26,7 +26,7 @@ PROMPT_CHARS, RESPONSE_CHARS = 800, 1200
 _COLUMNS = ["prompt_id", "turn", "instruction", "constraints", "response"]
 _TITLE = "Answers side by side"
 
-Followed = list[tuple[str, bool]]
+ChecksPassed = list[tuple[str, bool]]
 """Names of constraints, and whether an answer meets them."""
 
 
@@ -35,7 +35,7 @@ class AnsweredTurn(TypedDict):
 
     instruction: str
     response: str
-    followed: Followed
+    followed: ChecksPassed
 
 
 class ShownAnswer(TypedDict):
@@ -43,7 +43,7 @@ class ShownAnswer(TypedDict):
 
     model: str
     responses: list[str]
-    followed: Followed
+    followed: ChecksPassed
 
 
 class ShownPrompt(TypedDict):
@@ -84,7 +84,7 @@ def _generated(material: Material, evaluation: str, seed: int) -> dict[str, Answ
     return found
 
 
-def _by_prompt(table: pl.DataFrame, checked: Mapping[str, Followed]) -> Answers:
+def _by_prompt(table: pl.DataFrame, checked: Mapping[str, ChecksPassed]) -> Answers:
     found: Answers = {}
     for row in table.sort("turn", maintain_order=True).iter_rows(named=True):
         followed = checked.get(row["prompt_id"]) or _followed(row["constraints"], row["response"])
@@ -93,12 +93,12 @@ def _by_prompt(table: pl.DataFrame, checked: Mapping[str, Followed]) -> Answers:
     return found
 
 
-def _followed(constraints: str, response: str) -> Followed:
+def _followed(constraints: str, response: str) -> ChecksPassed:
     """Return each constraint of a prompt and whether the answer meets it; nothing where it has none."""
     return [(constraint.kind, follows(constraint, response)) for constraint in from_json(constraints)]
 
 
-def _checked(material: Material, run: RunFile | None, side: str) -> dict[str, Followed]:
+def _checked(material: Material, run: RunFile | None, side: str) -> dict[str, ChecksPassed]:
     """Return prompt id -> IFEval's instructions and whether the answer of a side ("" or "/base") follows them."""
     table = material.table(
         run, "evaluation", BY_PROMPT.format("ifeval"), ["prompt_id", f"instructions{side}", f"strict{side}"]
