@@ -12,7 +12,7 @@ from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.events import PROGRESS, Event
-from notus_exp.evaluation.metrics import headlines, metric_of
+from notus_exp.evaluation.metrics import headlines
 from notus_exp.reporting.tables import Table, number, with_span
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
@@ -104,13 +104,13 @@ def metrics_table(metrics: dict[str, RunEstimate]) -> Table:
     """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
     rows = []
     for name in headlines(metrics):
-        difference, digits = metrics.get(f"difference/{name}"), metric_of(name).digits
+        difference = metrics.get(f"difference/{name}")
         rows.append(
             [
                 name,
-                with_span(metrics.get(f"base/{name}"), digits),
-                with_span(metrics[name], digits),
-                with_span(difference, digits, sign=True),
+                with_span(metrics.get(f"base/{name}")),
+                with_span(metrics[name]),
+                with_span(difference, sign=True),
                 str(metrics[name]["n"]),
                 _verdict(difference),
             ]
