@@ -19,13 +19,13 @@ from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import ONE_SEED, kept, study_words
 from notus_exp.contracts.comparison_file import (
     BASE_MODEL,
+    FORMAT,
     ComparedArm,
     ComparedStudy,
     ComparisonFile,
     ContrastRow,
     EstimateRow,
 )
-from notus_exp.contracts.format import FORMAT
 from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError

@@ -11,6 +11,9 @@ from typing import Any, NotRequired, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
+FORMAT = 1
+"""The version of comparison.json that is written, and the newest that is read."""
+
 HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
 """What can be said of a contrast."""
 
@@ -306,7 +309,7 @@ def read_comparison(path: Path) -> ComparisonFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path)
+        content = read_object(path, FORMAT)
         check_kinds(content, {"contrasts": list}, required=("contrasts",))
     except ValueError as error:
         raise not_a_comparison(path, error) from error

@@ -8,6 +8,9 @@ from typing import Any, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
+FORMAT = 1
+"""The version of curation.json that is written, and the newest that is read."""
+
 
 class CurationCounts(TypedDict):
     """Counts that add up: every prompt and completion is either in a pair or charged to exactly one rule.
@@ -167,7 +170,7 @@ def read_curation(path: Path) -> CurationFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path)
+        content = read_object(path, FORMAT)
         check_kinds(content, {"settings": dict, "counts": dict})
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error

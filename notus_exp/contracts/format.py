@@ -10,9 +10,6 @@ from typing import Any
 
 from notus_exp.errors import UserError
 
-FORMAT = 1
-"""What this version of the package writes, and the newest that it reads; a file without `format` is of version 1."""
-
 
 class DamagedFileError(UserError):
     """A file that cannot be read for what it is: something cut it off or changed it."""
@@ -22,8 +19,12 @@ class NewerFormatError(UserError):
     """A file that only a newer notus-exp can read: it is not damaged, so it is neither called so nor written over."""
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, newest: int) -> dict[str, Any]:
     """Return the content of a JSON file, once it is known to be of a version that can be read.
+
+    Args:
+        path: The file; without `format` it is of version 1.
+        newest: The newest version of this contract that this package reads.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -36,9 +37,9 @@ def read_object(path: Path) -> dict[str, Any]:
         raise ValueError("it is nested too deeply") from None
     check_kinds(content, {})
     found = content.get("format", 1)
-    if isinstance(found, bool) or found not in range(1, FORMAT + 1):
+    if isinstance(found, bool) or found not in range(1, newest + 1):
         raise NewerFormatError(
-            f"{path} has format {json.dumps(found)}, and this version of notus-exp reads up to {FORMAT}",
+            f"{path} has format {json.dumps(found)}, and this version of notus-exp reads up to {newest}",
             "update notus-exp",
         )
     return content
@@ -65,11 +66,11 @@ def check_kinds(content: Any, kinds: Mapping[str, type], *, required: Iterable[s
             raise ValueError(f"its '{key}' is of type {type(content[key]).__name__}, not {kind.__name__}")
 
 
-def refuse_newer(path: Path) -> None:
+def refuse_newer(path: Path, newest: int) -> None:
     """Refuse to write over a file of a newer version; one that is missing or damaged may be written anew.
 
     Raises:
         NewerFormatError: Naming the file.
     """
     with suppress(FileNotFoundError, ValueError):
-        read_object(path)
+        read_object(path, newest)

@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from notus_exp.contracts.format import FORMAT, DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+
+FORMAT = 1
+"""The version of manifest.json that is written, and the newest that is read."""
 
 
 @dataclass
@@ -71,7 +74,7 @@ def read_manifest(path: Path) -> Manifest:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path)
+        content = read_object(path, FORMAT)
         content.pop("format", None)
         manifest = Manifest(settings=content.pop("slice"), **content)
         check_kinds(vars(manifest), dict.fromkeys(_OBJECTS, dict))

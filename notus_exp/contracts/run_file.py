@@ -8,6 +8,9 @@ from typing import Any, Required, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
+FORMAT = 1
+"""The version of run.json that is written, and the newest that is read."""
+
 
 class RunEstimate(MeasuredValue):
     """A metric of one run.
@@ -135,8 +138,10 @@ def read_run_file(path: Path) -> RunFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path)
+        content = read_object(path, FORMAT)
         check_kinds(content, _KINDS, required=("status",))
+        if content["status"] == "finished":
+            check_kinds(content, _KINDS, required=("config", "stages", "metrics"))
         for attempt in content.get("attempts", []):
             check_kinds(attempt, {"status": str}, required=("status",))
     except ValueError as error:

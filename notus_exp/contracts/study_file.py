@@ -8,6 +8,9 @@ from typing import Any, NotRequired, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
+FORMAT = 1
+"""The version of study.json that is written, and the newest that is read."""
+
 
 class ArmRecord(TypedDict):
     """An arm as the study planned it.
@@ -143,7 +146,8 @@ class SearchSummary(TypedDict):
     command: str | None
 
 
-_KINDS = {"name": str, "kind": str, "arms": dict}
+_KINDS = {"name": str, "kind": str, "metric": str, "seeds": list, "arms": dict}
+_ARM_KINDS = {"overrides": list, "runs": dict}
 
 
 def read_study_file(path: Path) -> StudyFile:
@@ -155,8 +159,10 @@ def read_study_file(path: Path) -> StudyFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path)
+        content = read_object(path, FORMAT)
         check_kinds(content, _KINDS, required=_KINDS)
+        for arm in content["arms"].values():
+            check_kinds(arm, _ARM_KINDS, required=_ARM_KINDS)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
     return cast(StudyFile, content)

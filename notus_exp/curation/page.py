@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from notus_exp.contracts.curation_file import CurationFile, ModelShare, SourceShare
-from notus_exp.contracts.format import FORMAT
+from notus_exp.contracts.curation_file import FORMAT, CurationFile, ModelShare, SourceShare
 from notus_exp.curation import pictures
 from notus_exp.curation.pairs import Curated
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth

@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from notus_exp.config.schema import ChatJudge, Config, Stage
-from notus_exp.contracts.format import FORMAT, DamagedFileError
+from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.contracts.run_file import AttemptRecord, RunEstimate, RunFile, StageRecord, read_run_file
+from notus_exp.contracts.run_file import FORMAT, AttemptRecord, RunEstimate, RunFile, StageRecord, read_run_file
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
-from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
 from notus_exp.contracts.format import refuse_newer
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML, read_study
@@ -39,7 +39,7 @@ def write_outcome(
     from notus_exp.study.report import write_report  # imports matplotlib and Jinja2
 
     place = out or folder
-    refuse_newer(place / COMPARISON_JSON)
+    refuse_newer(place / COMPARISON_JSON, FORMAT)
     study = read_study(folder)
     if study["kind"] == "search":
         from notus_exp.study.search.search_comparison import search_comparison  # imports Optuna

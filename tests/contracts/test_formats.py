@@ -12,9 +12,9 @@ import pytest
 from notus_exp.compare import main as compare
 from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.contracts.curation_file import read_curation
-from notus_exp.contracts.format import FORMAT, DamagedFileError, NewerFormatError, refuse_newer
+from notus_exp.contracts.format import DamagedFileError, NewerFormatError, refuse_newer
 from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
-from notus_exp.contracts.run_file import read_run_file
+from notus_exp.contracts.run_file import FORMAT, read_run_file
 from notus_exp.contracts.study_file import read_study_file
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.files import MANIFEST, RUN_JSON
@@ -35,8 +35,8 @@ Reader = Callable[[Path], Any]
 READERS: list[tuple[Reader, dict[str, Any]]] = [
     (read_manifest, {name: value for name, value in manifest_file(MADE).items() if name != "format"}),
     (read_curation, {"settings": {}, "counts": {"pairs_out": 1}}),
-    (read_run_file, {"status": "finished", "attempts": [{"status": "finished"}]}),
-    (read_study_file, {"name": "mine", "kind": "arms", "arms": {}}),
+    (read_run_file, {"status": "running", "attempts": [{"status": "running"}]}),
+    (read_study_file, {"name": "mine", "kind": "arms", "metric": "m", "seeds": [0], "arms": {}}),
     (read_comparison, {"contrasts": []}),
 ]
 each_file = pytest.mark.parametrize(("read", "content"), READERS, ids=lambda one: getattr(one, "__name__", ""))
@@ -87,8 +87,11 @@ def test_another_version_is_refused_by_name_and_not_called_damaged(
     assert error.value.hint == "update notus-exp"
 
 
+STUDY = {"name": "mine", "kind": "arms", "metric": "m", "seeds": [0]}
+
+
 @each_file
-@pytest.mark.parametrize("text", [b"", b"{half", b"[1]", b'"text"', b"3", b"null", b'{"name": "\xff"}'])
+@pytest.mark.parametrize("text", [b"", b"{half", b"[" * 100_000, b"[1]", b'"text"', b"3", b"null", b'{"name": "\xff"}'])
 def test_damage_is_one_clear_error_that_names_the_file(
     read: Reader, content: dict[str, Any], text: bytes, tmp_path: Path
 ) -> None:
@@ -103,12 +106,15 @@ def test_damage_is_one_clear_error_that_names_the_file(
 @pytest.mark.parametrize(
     ("read", "content", "said"),
     [
-        (read_run_file, {"status": "finished", "attempts": None}, "'attempts' is of type NoneType, not list"),
-        (read_run_file, {"status": "finished", "attempts": [{}]}, "no 'status'"),
-        (read_run_file, {"status": "finished", "stages": []}, "'stages' is of type list, not dict"),
+        (read_run_file, {"status": "failed", "attempts": None}, "'attempts' is of type NoneType, not list"),
+        (read_run_file, {"status": "failed", "attempts": [{}]}, "no 'status'"),
+        (read_run_file, {"status": "failed", "stages": []}, "'stages' is of type list, not dict"),
         (read_run_file, {}, "no 'status'"),
-        (read_study_file, {"name": "mine", "kind": "arms"}, "no 'arms'"),
-        (read_study_file, {"name": "mine", "kind": "arms", "arms": []}, "'arms' is of type list, not dict"),
+        (read_run_file, {"status": "finished", "config": {}, "stages": {}}, "no 'metrics'"),
+        (read_study_file, {"name": "mine", "kind": "arms", "metric": "m", "seeds": [0]}, "no 'arms'"),
+        (read_study_file, {**STUDY, "arms": []}, "'arms' is of type list, not dict"),
+        (read_study_file, {**STUDY, "arms": {"a": 3}}, "of type int where an object belongs"),
+        (read_study_file, {**STUDY, "arms": {"a": {"overrides": []}}}, "no 'runs'"),
         (read_comparison, {}, "no 'contrasts'"),
         (read_curation, {"counts": 3}, "'counts' is of type int, not dict"),
     ],
@@ -129,12 +135,12 @@ def test_a_manifest_of_other_content_is_damaged(change: dict[str, Any], tmp_path
 
 def test_what_is_missing_or_damaged_may_be_written_and_what_is_newer_may_not(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
-    refuse_newer(path)
+    refuse_newer(path, FORMAT)
     path.write_text("{half")
-    refuse_newer(path)
+    refuse_newer(path, FORMAT)
     write_json(path, {"format": 7})
     with pytest.raises(NewerFormatError, match=REFUSED):
-        refuse_newer(path)
+        refuse_newer(path, FORMAT)
 
 
 # ------------------------------------------------------------------------------------------------------------ manifests

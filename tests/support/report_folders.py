@@ -303,7 +303,7 @@ def _run(run_id: str, seed: int) -> dict[str, Any]:
         "hardware": {"profile": "cpu"},
         "git_commit": "abc123",
     }
-    state = {"status": "finished", "error": None, "attempts": attempts, "stages": {}}
+    state = {"status": "finished", "error": None, "attempts": attempts, "stages": {}, "config": {}}
     return {"run_id": run_id, "seed": seed, **state, "metrics": metrics, "costs": costs, **surroundings}
 
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from notus_exp.contracts.format import FORMAT, DamagedFileError, refuse_newer
-from notus_exp.contracts.study_file import StudyFile, read_study_file
+from notus_exp.contracts.comparison_file import FORMAT as COMPARISON_FORMAT
+from notus_exp.contracts.format import DamagedFileError, refuse_newer
+from notus_exp.contracts.study_file import FORMAT, StudyFile, read_study_file
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
@@ -50,7 +51,7 @@ def check_same(definition: Definition, folder: Path) -> None:
         UserError: Naming what the study has that this command would replace.
         NewerFormatError: Its study.json, comparison.json or a run.json is of a newer version.
     """
-    refuse_newer(folder / COMPARISON_JSON)
+    refuse_newer(folder / COMPARISON_JSON, COMPARISON_FORMAT)
     before = _before(folder)
     if before is None:
         return

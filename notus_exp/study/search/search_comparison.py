@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.comparison.compatibility import TEST
-from notus_exp.contracts.comparison_file import ComparisonFile
-from notus_exp.contracts.format import FORMAT
+from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import read_run
 from notus_exp.study.search.summary import summary
