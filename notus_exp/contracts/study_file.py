@@ -146,7 +146,7 @@ class SearchSummary(TypedDict):
     command: str | None
 
 
-_KINDS = {"name": str, "kind": str, "metric": str, "seeds": list, "arms": dict}
+_KINDS = {"name": str, "kind": str, "arms": dict}
 _ARM_KINDS = {"overrides": list, "runs": dict}
 
 
@@ -162,7 +162,7 @@ def read_study_file(path: Path) -> StudyFile:
         content = read_object(path, FORMAT)
         check_kinds(content, _KINDS, required=_KINDS)
         for arm in content["arms"].values():
-            check_kinds(arm, _ARM_KINDS, required=_ARM_KINDS)
+            check_kinds(arm, _ARM_KINDS)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
     return cast(StudyFile, content)
