@@ -75,8 +75,8 @@ def wait_for(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
 
 
 def training(root: Path) -> bool:
-    """Say whether a policy is being trained."""
-    return any(read(path) for path in root.glob("outputs/artifacts/policy-*.partial/events.jsonl"))
+    """Say whether a policy is being made: from its folder's first moment, since the training takes but seconds."""
+    return any(root.glob("outputs/artifacts/policy-*.partial"))
 
 
 def trials_of(root: Path) -> list[dict[str, Any]]:
