@@ -31,18 +31,42 @@ def read_object(path: Path, newest: int) -> dict[str, Any]:
         ValueError: It is damaged: not UTF-8, not JSON, or not an object.
         NewerFormatError: It is of a version that this package does not know.
     """
+    content = parse_object(path)
+    check_version(path, content.get("format", 1), newest)
+    return content
+
+
+def parse_object(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged: not UTF-8, not JSON, or not an object.
+    """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     check_kinds(content, {})
-    found = content.get("format", 1)
+    return content
+
+
+def check_version(path: Path, found: object, newest: int) -> None:
+    """Refuse a version that this package does not know.
+
+    Args:
+        path: The file that says so.
+        found: Its `format`.
+        newest: The newest version that this package reads.
+
+    Raises:
+        NewerFormatError: Naming the file and both versions.
+    """
     if isinstance(found, bool) or found not in range(1, newest + 1):
         raise NewerFormatError(
             f"{path} has format {json.dumps(found)}, and this version of notus-exp reads up to {newest}",
             "update notus-exp",
         )
-    return content
 
 
 def check_kinds(content: Any, kinds: Mapping[str, type], *, required: Iterable[str] = ()) -> None:

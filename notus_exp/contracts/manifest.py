@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.format import DamagedFileError, check_kinds, check_version, parse_object
 
-FORMAT = 1
-"""The version of manifest.json that is written, and the newest that is read."""
+FORMAT = 2
+"""The version of manifest.json that is written, and the newest that is read. Version 1 had no hashes and no seal."""
 
 
 @dataclass
@@ -24,7 +26,12 @@ class Manifest:
         versions: Library versions that the key includes.
         facts: Counts that the stage returned.
         seconds: Wall time that making it took, over all attempts of the process that finished it.
-        files: Relative path -> size in bytes, to notice damage.
+        files: Relative path -> size in bytes.
+        hashes: Relative path -> xxh3-128 (hex) of the content; empty where a manifest of version 1 was not checked yet.
+        hashed: When the hashes of a manifest of version 1 were added, in ISO 8601, UTC: damage done before cannot be
+            seen. None where they were taken when the artifact was made.
+        contents: Input node name -> what stood for the input's content (`disk.artifacts.content_of`) when this was made
+            from it.
     """
 
     stage: str
@@ -35,6 +42,9 @@ class Manifest:
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     files: dict[str, int] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    hashed: str | None = None
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 class ManifestFile(TypedDict):
@@ -43,6 +53,7 @@ class ManifestFile(TypedDict):
     Attributes:
         format: Version of this file.
         slice: The settings that the stage was given.
+        seal: sha256 of all the rest, by which a change of the file itself is noticed; in every version from 2 on.
     """
 
     format: int
@@ -54,15 +65,22 @@ class ManifestFile(TypedDict):
     facts: dict[str, Any]
     seconds: float
     files: dict[str, int]
+    hashes: dict[str, str]
+    hashed: str | None
+    contents: dict[str, str]
+    seal: str
 
 
-_OBJECTS = ("settings", "inputs", "versions", "facts", "files")
+_OBJECTS = ("settings", "inputs", "versions", "facts", "files", "hashes", "contents")
+_LATER = ("hashes", "hashed", "contents", "seal")
+"""What version 1 did not have."""
 
 
 def manifest_file(manifest: Manifest) -> ManifestFile:
     """Return a manifest as the file holds it."""
     content = asdict(manifest)
-    return cast(ManifestFile, {"format": FORMAT, "slice": content.pop("settings"), **content})
+    content = json.loads(json.dumps({"format": FORMAT, "slice": content.pop("settings"), **content}))
+    return cast(ManifestFile, {**content, "seal": _seal(content)})
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -70,14 +88,28 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: There is none, so the artifact is not complete.
-        DamagedFileError: It cannot be read.
+        DamagedFileError: It cannot be read, or is not as it was written.
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path, FORMAT)
+        content = parse_object(path)
+        version = content.get("format", 1)
+        if version == 1 and not isinstance(version, bool):
+            if later := sorted(content.keys() & {*_LATER}):
+                raise ValueError(f"it has '{later[0]}', which version 1 has not")
+        else:
+            seal = content.pop("seal", None)
+            if seal != _seal(content):  # before the version: what a damaged file says of itself is not believed
+                raise ValueError("it is not what was written")
+            check_version(path, version, FORMAT)
         content.pop("format", None)
         manifest = Manifest(settings=content.pop("slice"), **content)
         check_kinds(vars(manifest), dict.fromkeys(_OBJECTS, dict))
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedFileError(f"{path} cannot be read", f"delete {path.parent} and run again") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = error if isinstance(error, ValueError) else "it is not a manifest"
+        raise DamagedFileError(f"{path} cannot be read: {reason}", "the run that needs it makes it anew") from error
     return manifest
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,22 +1,51 @@
-"""Artifacts: folders named by a key, complete when their manifest exists, published by one atomic rename."""
+"""Artifacts: folders named by a key, complete when their manifest exists, published by one atomic rename.
+
+What lies in one is what was written: the manifest has a hash of each file. Looking at an artifact compares sizes,
+checking it compares contents; what a check found is noted, so that a file is read once on each machine and not again
+while its inode, size and times stay as they were.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
-from notus_exp.disk.files import EVENTS, MANIFEST
-from notus_exp.disk.hashing import digest
-from notus_exp.errors import UserError
+from notus_exp.disk.files import EVENTS, FOR_PEOPLE, MANIFEST
+from notus_exp.disk.hashing import canonical, content_hash, digest
+
+PARTIAL = ".partial"
+"""Ending of the folder in which an artifact is being made."""
+SET_ASIDE = ".set-aside"
+"""Ending of the folder of an artifact that was found damaged, or made from other bytes, and is made anew."""
+CHECKED = ".checked"
+"""Folder of the notes about files that were checked, one folder a machine."""
+
+
+class Look(NamedTuple):
+    """What there is of an artifact.
+
+    Attributes:
+        manifest: Of an artifact that is complete and, as far as it was looked at, undamaged; else None.
+        damage: What is wrong with one that is there, in one line; else None.
+    """
+
+    manifest: Manifest | None
+    damage: str | None
+
+
+ABSENT = Look(None, None)
 
 
 def make_key(
@@ -26,8 +55,28 @@ def make_key(
     return digest({"stage": stage, "version": version, "slice": settings, "inputs": inputs, "versions": versions})
 
 
+def folder_name(stage: str, key: str) -> str:
+    """Return the name of an artifact's folder."""
+    return f"{stage}-{key[:16]}"
+
+
+def content_of(manifest: Manifest) -> str | None:
+    """Return what stands for the content that other stages read of an artifact; None where it was not hashed yet."""
+    if not manifest.hashes:
+        return None
+    read = {
+        name: value
+        for name, value in manifest.hashes.items()
+        if not any(PurePosixPath(name).match(pattern) for pattern in FOR_PEOPLE)
+    }
+    return digest(read)[:32]
+
+
 class ArtifactStore:
     """The folder of all artifacts of one output folder; safe under several processes.
+
+    Where a method is given a manifest `wanted`, that is what is asked for: stage, key, settings, inputs and versions.
+    A manifest on the disk that says otherwise is not believed, whatever its folder is called.
 
     Args:
         root: `outputs/artifacts`; made when the first artifact is.
@@ -38,27 +87,97 @@ class ArtifactStore:
 
     def path(self, stage: str, key: str) -> Path:
         """Return the folder of an artifact, whether or not it exists."""
-        return self.root / f"{stage}-{key[:16]}"
+        return self.root / folder_name(stage, key)
 
     def partial(self, stage: str, key: str) -> Path:
         """Return the folder in which an artifact is being made."""
-        return self.root / f"{stage}-{key[:16]}.partial"
+        return self.root / (folder_name(stage, key) + PARTIAL)
 
-    def find(self, stage: str, key: str) -> Manifest | None:
-        """Return the manifest of a complete artifact, else None.
+    def find(self, wanted: Manifest) -> Manifest | None:
+        """Return the manifest of an artifact that is there, by the sizes of its files; None where it is to be made.
 
         Raises:
-            UserError: If the artifact was damaged after it was published, or was made by a newer version.
+            NewerFormatError: It was made by a newer version.
         """
-        folder = self.path(stage, key)
+        return self.look(wanted).manifest
+
+    def look(self, wanted: Manifest) -> Look:
+        """Compare an artifact's manifest with what is asked for, and its files' sizes with the manifest.
+
+        Raises:
+            NewerFormatError: It was made by a newer version.
+        """
+        folder = self.path(wanted.stage, wanted.key)
         try:
             manifest = read_manifest(folder / MANIFEST)
         except FileNotFoundError:
-            return None
-        for name, size in manifest.files.items():
-            if not (folder / name).exists() or (folder / name).stat().st_size != size:
-                raise UserError(f"{folder / name} is missing or was changed", f"delete {folder} and run again")
-        return manifest
+            return Look(None, f"{folder} has no {MANIFEST}") if folder.is_dir() else ABSENT
+        except DamagedFileError as error:
+            return Look(None, error.message)
+        except OSError as error:
+            return Look(None, f"{folder / MANIFEST} cannot be read: {error.strerror}")
+        for what in ("stage", "key", "settings", "inputs", "versions"):
+            if canonical(getattr(manifest, what)) != canonical(getattr(wanted, what)):
+                return Look(None, f"{folder / MANIFEST} is of another artifact: its {what} is not what is asked for")
+        damage = next(filter(None, (_other_size(folder / name, size) for name, size in manifest.files.items())), None)
+        return Look(None, damage) if damage else Look(manifest, None)
+
+    def check(self, wanted: Manifest) -> Look:
+        """Look at an artifact and compare its files' contents with their hashes, where that was not done before.
+
+        To a manifest of version 1, which has none, they are added, with the time.
+
+        Raises:
+            NewerFormatError: It was made by a newer version.
+        """
+        manifest, damage = self.look(wanted)
+        if manifest is None:
+            return Look(None, damage)
+        return self.check_files(manifest)
+
+    def check_files(self, manifest: Manifest, *, again: bool = False) -> Look:
+        """Compare the contents of an artifact's files with their hashes; see `check`.
+
+        Args:
+            manifest: Of an artifact that was looked at.
+            again: Whether files that were checked before are read again.
+        """
+        folder = self.path(manifest.stage, manifest.key)
+        before = {} if again else self._checked(manifest)
+        checked: dict[str, list[int | str]] = {}
+        for name in manifest.files:
+            path = folder / name
+            try:
+                state = _state(path)
+                known = before.get(name, [])
+                found = str(known[-1]) if known[:-1] == state else content_hash(path)
+            except OSError as error:
+                return Look(None, f"{path} cannot be read: {error.strerror}")
+            if manifest.hashes and found != manifest.hashes.get(name):
+                return Look(None, f"{path} is not what was written: its content was changed")
+            checked[name] = [*state, found]
+        with suppress(OSError):  # where nothing may be written, nothing is noted: a check costs time again, no more
+            if not manifest.hashes:
+                manifest.hashes = {name: str(known[-1]) for name, known in checked.items()}
+                manifest.hashed = _now()
+                write_json(folder / MANIFEST, manifest_file(manifest))
+            if checked != before:
+                self._note(manifest, checked)
+        return Look(manifest, None)
+
+    def note_contents(self, manifest: Manifest, contents: dict[str, str]) -> None:
+        """Add to a manifest of version 1 what its inputs' contents are at the time when its own is first hashed."""
+        manifest.contents = contents
+        with suppress(OSError):
+            write_json(self.path(manifest.stage, manifest.key) / MANIFEST, manifest_file(manifest))
+
+    def set_aside(self, wanted: Manifest) -> Path:
+        """Move an artifact out of the way, so that it is made anew; return where it lies now.
+
+        One that was set aside before is removed. Where another process has done it, nothing is moved.
+        """
+        with locked(self._lock(wanted), lambda: None):
+            return self._move(self.path(wanted.stage, wanted.key))
 
     def build(
         self,
@@ -71,7 +190,7 @@ class ArtifactStore:
         """Return the artifact's manifest, making the artifact if no other process does or did.
 
         Args:
-            manifest: What is to be made; its facts, seconds and files are filled in.
+            manifest: What is to be made; its facts, seconds, files and hashes are filled in.
             make: Writes the files into the folder that it is given and returns the facts.
             resumable: Whether `make` continues what a killed attempt left in the folder; else it is given an empty one.
             on_wait: Called once if another process holds the lock.
@@ -81,8 +200,8 @@ class ArtifactStore:
         """
         stage, key = manifest.stage, manifest.key
         self.root.mkdir(parents=True, exist_ok=True)
-        with locked(self.root / f"{stage}-{key[:16]}.lock", on_wait):
-            found = self.find(stage, key)
+        with locked(self._lock(manifest), on_wait):
+            found = self.find(manifest)
             if found:
                 return found, False
             partial, final = self.partial(stage, key), self.path(stage, key)
@@ -93,15 +212,61 @@ class ArtifactStore:
             manifest.facts = make(partial)
             manifest.seconds = round(time.monotonic() - start, 3)
             (partial / EVENTS).touch()
-            manifest.files = {
-                str(path.relative_to(partial)): path.stat().st_size
-                for path in sorted(partial.rglob("*"))
-                if path.is_file() and path.name != MANIFEST
-            }
+            (partial / MANIFEST).unlink(missing_ok=True)
+            files = {str(path.relative_to(partial)): path for path in sorted(partial.rglob("*")) if path.is_file()}
+            manifest.files = {name: path.stat().st_size for name, path in files.items()}
+            manifest.hashes = {name: content_hash(path) for name, path in files.items()}
             write_json(partial / MANIFEST, manifest_file(manifest))
+            self._move(final)  # what is there and not found is damaged
             partial.rename(final)
             _sync(self.root)
+            self._note(manifest, {name: [*_state(final / name), manifest.hashes[name]] for name in files})
             return manifest, True
+
+    def _move(self, folder: Path) -> Path:
+        aside = self.root / (folder.name + SET_ASIDE)
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+        return aside
+
+    def _lock(self, manifest: Manifest) -> Path:
+        return self.root / f"{folder_name(manifest.stage, manifest.key)}.lock"
+
+    def _notes(self, manifest: Manifest) -> Path:
+        machine = self.root / CHECKED / (platform.node() or "machine")
+        return machine / f"{folder_name(manifest.stage, manifest.key)}.json"
+
+    def _checked(self, manifest: Manifest) -> dict[str, list[int | str]]:
+        """Return, by file, its state when it was checked on this machine, and its hash; none if notes are unusable."""
+        try:
+            notes = json.loads(self._notes(manifest).read_bytes())
+            return {str(name): list(known) for name, known in notes.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return {}
+
+    def _note(self, manifest: Manifest, checked: dict[str, list[int | str]]) -> None:
+        path = self._notes(manifest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, checked)
+
+
+def _state(path: Path) -> list[int | str]:
+    """Return what tells that a file is the one that was checked: inode, size, and times of content and of inode."""
+    stat = path.stat()
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _other_size(path: Path, size: int) -> str | None:
+    try:
+        found = path.stat().st_size
+    except OSError:
+        return f"{path} is missing"
+    return None if found == size else f"{path} has {found} bytes, not the {size} that were written"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: Path, value: Any) -> None:

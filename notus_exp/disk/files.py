@@ -29,3 +29,6 @@ JOB = "job.json"
 WORKER_ERROR = "error.json"
 WORKER_RESULT = "made.json"
 WORKER_LOG = "worker.log"
+
+FOR_PEOPLE = (EVENTS, CURATION_HTML, "README.md", "*.svg")
+"""Patterns of the files in artifacts that no stage reads: other bytes in one move nothing that is made from it."""

@@ -26,6 +26,11 @@ def make_console(stream: TextIO) -> Console:
     return _Console(file=stream, width=None if stream.isatty() else LOG_WIDTH)
 
 
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: nothing in it is markup, and it is not broken."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def shorten(path: Path) -> str:
     """Return a path relative to the working directory where it lies below it."""
     try:

@@ -15,11 +15,12 @@ from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER
 from notus_exp.errors import UserError
-from notus_exp.reporting.console import shorten
+from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import MARKS, Job, execute
+from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.record import RunRecord, run_id
@@ -48,6 +49,7 @@ class Run:
         self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
         self.sources = resolve(config)
         self.nodes = make_plan(config, self.sources)
+        self.by_key = {node.key: node for node in self.nodes}
         output = Path(config.output_dir).absolute()
         self.store = ArtifactStore(output / "artifacts")
         self.cache = output / "cache"
@@ -58,7 +60,9 @@ class Run:
         """Print which stages would be reused and which run, and how; make nothing."""
         rows = []
         for node in self.nodes:
-            manifest = self.store.find(node.stage.name, node.key)
+            manifest, damage = examine(node, self.store, self.by_key, read=False)
+            if damage:
+                say(out, f"{damage}: {node.name} will be made anew")
             started = STAGES[node.stage].resumable and self.store.partial(node.stage.name, node.key).exists()
             state = "reuse" if manifest else "continue" if started else "run"
             path = shorten(self.store.path(node.stage.name, node.key))
@@ -115,9 +119,7 @@ class Run:
         judge = self.config.judge
         if not isinstance(judge, OpenAIJudge) or judge.base_url is not None or judge.offline:
             return
-        missing = any(
-            node.stage is Stage.judgments and self.store.find(node.stage.name, node.key) is None for node in self.nodes
-        )
+        missing = any(node.stage is Stage.judgments and self.store.find(node.wanted) is None for node in self.nodes)
         if missing and not os.environ.get(judge.api_key_env):
             raise UserError(
                 f"judge=openai needs a key, and the environment variable {judge.api_key_env} is not set",
@@ -135,18 +137,18 @@ class Run:
         events.write_text("", encoding="utf-8")
         with following(events, [screen.show, _without_marks(tracker), self.monitor.take]), screen:
             for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
-                missing = []
-                for node in group:
-                    manifest = self.store.find(node.stage.name, node.key)
-                    if manifest is None:
-                        missing.append(node)
-                        continue
-                    replay(self.store.path(node.stage.name, node.key) / EVENTS, events)
-                    screen.reused(node.name, manifest.seconds)
-                    record.add(node, manifest, reused=True)
                 make = self._make_in_worker if in_worker else self._make_here
-                if missing:
-                    make(self.job(missing), record)
+                waiting = list(group)
+                while waiting:
+                    found = ready(waiting, self.store, self.by_key, lambda line: say(self.console, line))
+                    for node in waiting:
+                        if manifest := found.usable.get(node.name):
+                            replay(self.store.path(node.stage.name, node.key) / EVENTS, events)
+                            screen.reused(node.name, manifest.seconds)
+                            record.add(node, manifest, reused=True)
+                    if found.missing:
+                        make(self.job(found.missing), record)
+                    waiting = found.undecided
 
     def job(self, nodes: list[Node]) -> Job:
         """Return a job that makes some of the run's nodes."""
@@ -176,7 +178,7 @@ class Run:
         finally:
             made = workers.made(self.folder)
             for node in job.nodes:
-                manifest = self.store.find(node.stage.name, node.key)
+                manifest = self.store.find(node.wanted)
                 if manifest:
                     record.add(node, manifest, reused=not made.get(node.name, True))
 

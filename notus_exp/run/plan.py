@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from notus_exp.config.schema import Config, EndpointGeneration, Stage
+from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import make_key
 from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
@@ -80,6 +81,15 @@ class Node:
     versions: dict[str, str]
     key: str
     uses: dict[str, str]
+
+    @property
+    def wanted(self) -> Manifest:
+        """What the manifest of its artifact must say."""
+        return Manifest(self.stage.name, self.key, self.settings, self.inputs, self.versions)
+
+    def reads(self, other: Node) -> bool:
+        """Say whether another node's artifact is one of its inputs."""
+        return other.key in self.inputs.values()
 
 
 class Sources(NamedTuple):

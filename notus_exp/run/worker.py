@@ -72,7 +72,7 @@ def _lease(hardware: Hardware, say: Callable[[str], None]) -> AbstractContextMan
 
 def _failure(code: int, job: Job, folder: Path) -> UserError:
     store = ArtifactStore(job.artifacts)
-    unfinished = [node.name for node in job.nodes if store.find(node.stage.name, node.key) is None]
+    unfinished = [node.name for node in job.nodes if store.find(node.wanted) is None]
     where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
     log = shorten(folder / WORKER_LOG)
     path = folder / WORKER_ERROR

@@ -56,7 +56,7 @@ def fill_once(job: Job) -> Callable[[Context], None]:
     store = ArtifactStore(job.artifacts)
 
     def prepare(context: Context) -> None:
-        missing = {node.key: node for node in waiting if store.find(node.stage.name, node.key) is None}
+        missing = {node.key: node for node in waiting if store.find(node.wanted) is None}
         waiting.clear()
         if len(missing) > 1:
             from notus_exp.models.reference import fill  # imports torch: only where it is needed

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import ArtifactStore, make_key
+from notus_exp.contracts.manifest import Manifest, read_manifest
+from notus_exp.disk import artifacts
+from notus_exp.disk.artifacts import ArtifactStore, content_of, make_key
 from notus_exp.disk.files import MANIFEST
+from notus_exp.disk.hashing import content_hash
 from notus_exp.errors import UserError
 
 KEY = "ab" * 32
@@ -59,7 +65,7 @@ def test_a_failed_build_publishes_nothing_and_leaves_the_next_one_an_empty_folde
 
     with pytest.raises(UserError):
         store.build(wanted(), fail, resumable=False)
-    assert store.find("pairs", KEY) is None
+    assert store.find(wanted()) is None
     manifest, _ = store.build(wanted(), make, resumable=False)
     assert "half.txt" not in manifest.files
 
@@ -72,16 +78,142 @@ def test_a_resumable_build_gets_what_the_last_attempt_left(tmp_path: Path) -> No
     assert set(manifest.files) == {"checkpoint", "data.txt", "events.jsonl"}
 
 
-def test_damage_after_publishing_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def change(path: Path) -> None:
+    """Change a file as a disk that rots does: same size, same time."""
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "data.txt").write_text("cut"), r"data\.txt has 3 bytes, not the 7 that were written"),
+        (lambda folder: (folder / "data.txt").unlink(), r"data\.txt is missing"),
+        (lambda folder: change(folder / "data.txt"), r"data\.txt is not what was written: its content was changed"),
+        (lambda folder: (folder / MANIFEST).write_text("{half"), "cannot be read"),
+        (lambda folder: (folder / MANIFEST).write_bytes(b"\xff"), "cannot be read"),
+        (lambda folder: (folder / MANIFEST).unlink(), "has no manifest"),
+        (lambda folder: change(folder / MANIFEST), "cannot be read"),
+    ],
+)
+def test_damage_is_named_in_one_line_and_the_artifact_made_anew(
+    damage: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
     store = ArtifactStore(tmp_path)
     store.build(wanted(), make, resumable=False)
     folder = store.path("pairs", KEY)
-    (folder / "data.txt").write_text("cut")
-    with pytest.raises(UserError, match=r"data\.txt is missing or was changed"):
-        store.find("pairs", KEY)
-    (folder / MANIFEST).write_text("{half")
-    with pytest.raises(UserError, match="cannot be read"):
-        store.find("pairs", KEY)
+    damage(folder)
+    manifest, told = store.check(wanted())
+    assert manifest is None
+    assert told is not None
+    assert re.search(said, told)
+    assert "\n" not in told
+    aside = store.set_aside(wanted())
+    assert aside.is_dir()
+    _, made = store.build(wanted(), make, resumable=False)
+    assert made
+    assert (folder / "data.txt").read_text() == "content"
+    assert store.check(wanted()).manifest is not None
+
+
+def test_only_contents_are_read_when_they_are_needed(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    store.build(wanted(), make, resumable=False)
+    change(store.path("pairs", KEY) / "data.txt")
+    assert store.find(wanted()) is not None  # a plan looks at sizes
+    assert store.check(wanted()).manifest is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"stage": "policy"}, {"settings": {"seed": 2}}, {"inputs": {"feedback": "g"}}, {"versions": {"torch": "3"}}],
+)
+def test_a_manifest_that_lies_where_another_belongs_is_not_believed(other: dict[str, Any], tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    store.build(replace(wanted(), **other), make, resumable=False)
+    asked = wanted()
+    store.path(other.get("stage", "pairs"), KEY).rename(store.path("pairs", KEY))
+    assert store.find(asked) is None
+    assert "is of another artifact" in str(store.look(asked).damage)
+    _, made = store.build(asked, make, resumable=False)
+    assert made
+
+
+def test_the_key_is_compared_whole_not_as_far_as_the_folder_names_it(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    store.build(replace(wanted(), key=KEY[:16] + "0" * 48), make, resumable=False)
+    assert "its key is not what is asked for" in str(store.look(wanted()).damage)
+
+
+def test_a_file_is_read_once_and_again_only_after_something_touched_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return content_hash(path)
+
+    monkeypatch.setattr(artifacts, "content_hash", counted)
+    store = ArtifactStore(tmp_path)
+    store.build(wanted(), make, resumable=False)
+    assert read == ["data.txt", "events.jsonl"]  # while it is written
+    read.clear()
+    assert store.check(wanted()).manifest is not None
+    assert read == []
+    os.utime(store.path("pairs", KEY) / "data.txt")
+    assert store.check(wanted()).manifest is not None
+    assert read == ["data.txt"]
+    read.clear()
+    for notes in (tmp_path / artifacts.CHECKED).rglob("*.json"):
+        notes.write_text("[[")
+    assert store.check(wanted()).manifest is not None
+    assert read == ["data.txt", "events.jsonl"]
+    read.clear()
+    monkeypatch.setattr(artifacts.platform, "node", lambda: "another")
+    assert store.check(wanted()).manifest is not None
+    assert read == ["data.txt", "events.jsonl"]
+
+
+def test_a_manifest_with_sizes_alone_gets_hashes_at_the_first_check_and_says_since_when(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    store.build(wanted(), make, resumable=False)
+    path = store.path("pairs", KEY) / MANIFEST
+    old = json.loads(path.read_text())
+    for name in ("format", "hashes", "hashed", "contents", "seal"):
+        del old[name]
+    path.write_text(json.dumps(old))
+    assert store.find(wanted()) is not None
+    assert json.loads(path.read_text()) == old  # looking writes nothing
+    checked = store.check(wanted()).manifest
+    assert checked is not None
+    assert read_manifest(path) == checked
+    assert checked.hashes["data.txt"] == content_hash(path.parent / "data.txt")
+    assert checked.hashed is not None
+    change(path.parent / "data.txt")
+    assert store.check(wanted()).manifest is None
+
+
+def test_what_is_read_by_people_alone_does_not_stand_for_the_content(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+
+    def make_with(word: str, page: str) -> str | None:
+        def make(out: Path) -> dict[str, Any]:
+            (out / "model").mkdir()
+            (out / "model" / "README.md").write_text(page)
+            (out / "plot.svg").write_text(page)
+            (out / "data.txt").write_text(word)
+            return {}
+
+        manifest, _ = store.build(wanted(), make, resumable=False)
+        store.set_aside(wanted())
+        return content_of(manifest)
+
+    assert make_with("content", "page") == make_with("content", "another page")
+    assert make_with("content", "page") != make_with("another", "page")
 
 
 def test_two_processes_make_an_artifact_once(tmp_path: Path) -> None:

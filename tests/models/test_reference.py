@@ -456,7 +456,7 @@ def test_a_killed_fill_goes_on_with_the_batches_that_it_had(requests, tmp_path, 
 @pytest.mark.parametrize("made", [0, 1, 2])
 def test_a_worker_fills_for_the_nodes_that_are_not_made_yet(requests, tmp_path, context, made, monkeypatch):
     (tmp_path / "artifacts").mkdir()
-    monkeypatch.setattr(ArtifactStore, "find", lambda self, stage, key: "made" if int(key) < made else None)
+    monkeypatch.setattr(ArtifactStore, "find", lambda self, wanted: "made" if int(wanted.key) < made else None)
     monkeypatch.setattr(ArtifactStore, "path", lambda self, stage, key: Path(key))
     nodes = [
         Node(

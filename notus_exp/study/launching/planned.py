@@ -17,6 +17,7 @@ from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, in_words
+from notus_exp.run.intact import examine
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.launching.prepare import prepare
@@ -99,20 +100,27 @@ def plan_arm(jobs: Jobs, arm: str, seeds: Sequence[int], overrides: Sequence[str
     return planned
 
 
-def missing(planned: Sequence[Planned], folder: Path) -> list[Planned]:
-    """Return the runs that have not finished, or whose last artifact is no longer there."""
+def missing(planned: Sequence[Planned], folder: Path, *, read: bool = True) -> list[Planned]:
+    """Return the runs that have not finished, whose last artifact is no longer there, or of which one is damaged.
+
+    Args:
+        planned: The runs.
+        folder: The study's.
+        read: Whether artifacts that were not checked before are read, or sizes are enough.
+    """
 
     def finished(one: Planned) -> bool:
-        last = one.run.nodes[-1]
-        there = one.run.store.find(last.stage.name, last.key) is not None
-        return there and read_run(folder, one.run.id)["status"] == "finished"
+        if read_run(folder, one.run.id)["status"] != "finished":
+            return False
+        looks = [examine(node, one.run.store, one.run.by_key, read=read) for node in one.run.nodes]
+        return looks[-1].manifest is not None and not any(look.damage for look in looks)
 
     return [one for one in planned if not finished(one)]
 
 
 def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
     """Print what is to be done: each arm's runs, the stages that are made or reused, and the time that may take."""
-    left = {one.run.id for one in missing(planned, folder)}
+    left = {one.run.id for one in missing(planned, folder, read=False)}
     arms = []
     for arm in dict.fromkeys(one.arm for one in planned):
         own = [one for one in planned if one.arm == arm]
@@ -120,7 +128,7 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
         arms.append([arm, ",".join(str(one.seed) for one in own), str(len(own) - to_run), str(to_run)])
     print_table(Table("Runs", ["arm", "seeds", "finished", "to run"], arms), out)
     distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
-    wanted = [node for node, run in distinct.values() if not run.store.find(node.stage.name, node.key)]
+    wanted = [node for node, run in distinct.values() if not run.store.find(node.wanted)]
     forecast = Forecast(planned[0].run.store.root)
     needed = Counter(node.stage for one in planned for node in one.run.nodes)
     stages = []

@@ -15,9 +15,11 @@ from notus_exp.disk.files import EVENTS
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError, named_line
 from notus_exp.machine.cuda import cuda_devices
+from notus_exp.reporting.console import say
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job, execute
+from notus_exp.run.intact import ready
 from notus_exp.run.pipeline import Run
 from notus_exp.run.plan import Node
 from notus_exp.stages.settings import to_json
@@ -48,14 +50,14 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
 
 
 def _curate(runs: Sequence[Run], folder: Path, console: Console) -> None:
-    for run, nodes in _missing(runs, CURATED):
+    for run, nodes in _missing(runs, CURATED, console):
         for node in nodes:
             if _inputs_exist(run, node, []):
                 _attempt(lambda job: execute(job.nodes[0], job), _job(run, [node], folder), console)
 
 
 def _score(runs: Sequence[Run], folder: Path, console: Console) -> None:
-    for run, nodes in _missing(runs, SCORED):
+    for run, nodes in _missing(runs, SCORED, console):
         if run.config.hardware.device is Device.cuda and not cuda_devices():
             console.print("no CUDA device here: each run computes the reference log-probs that it misses")
             continue
@@ -66,25 +68,25 @@ def _score(runs: Sequence[Run], folder: Path, console: Console) -> None:
             _attempt(make, _job(run, nodes, folder), console)
 
 
-def _missing(runs: Sequence[Run], stages: Iterable[Stage]) -> list[tuple[Run, list[Node]]]:
-    """Return the distinct nodes of these stages that have no artifact, in groups that one job can make."""
+def _missing(runs: Sequence[Run], stages: Iterable[Stage], console: Console) -> list[tuple[Run, list[Node]]]:
+    """Return the distinct nodes of these stages that have no usable artifact, in groups that one job can make."""
     wanted = {*stages}
     seen: set[str] = set()
     groups: dict[str, tuple[Run, list[Node]]] = {}
     for run in runs:
         means = digest([to_json(run.config.hardware), run.sources.files])
-        for node in run.nodes:
-            if node.stage in wanted and node.key not in seen and not run.store.find(node.stage.name, node.key):
-                seen.add(node.key)
-                group = groups.setdefault(means, (run, []))
-                group[1].append(replace(node, name=f"{node.name} {node.key[:6]}"))
+        nodes = [node for node in run.nodes if node.stage in wanted and node.key not in seen]
+        seen |= {node.key for node in nodes}
+        for node in ready(nodes, run.store, run.by_key, lambda line: say(console, line)).missing:
+            group = groups.setdefault(means, (run, []))
+            group[1].append(replace(node, name=f"{node.name} {node.key[:6]}"))
     return list(groups.values())
 
 
 def _inputs_exist(run: Run, node: Node, beside: Sequence[Node]) -> bool:
     """Say whether a node's inputs are there, or are made beside it."""
     made = {one.key for one in beside}
-    return all(key in made or run.store.find(node.uses[use], key) for use, key in node.inputs.items())
+    return all(key in made or run.store.find(run.by_key[key].wanted) for key in node.inputs.values())
 
 
 def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
