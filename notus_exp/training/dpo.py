@@ -225,11 +225,13 @@ def _cost(device: torch.device) -> dict[str, Any]:
 def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts: dict[str, Any]) -> None:
     model = out / files.MODEL
     adapter = model / ADAPTER_CONFIG
-    if adapter.exists():  # PEFT notes the place on this machine; the artifact's name is the same on all
+    if adapter.exists():  # PEFT notes the place on this machine, and a set in whatever order: neither is the adapter's
         content = json.loads(adapter.read_text(encoding="utf-8"))
         content["base_model_name_or_path"] = inputs["base_model"].name
+        if isinstance(content["target_modules"], list):
+            content["target_modules"].sort()
         adapter.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    write_card(model, settings, inputs, facts)
+    write_card(model, settings, inputs, {name: value for name, value in facts.items() if name not in files.MEASURED})
     keep_only(out / CHECKPOINTS, None)  # removes each one's marker first: a kill in between leaves none to trust
     shutil.rmtree(out / CHECKPOINTS)
     shutil.rmtree(out / DATASET)

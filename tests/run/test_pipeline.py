@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from notus_exp.disk.files import EVENTS, METRICS, PAIRS
+from support.alike import differences
 from support.pipelines import ENVIRONMENT, command, place, record, run
 from support.places import ROOT
 
@@ -139,6 +140,8 @@ def test_killed_in_every_stage_and_started_again_it_ends_the_same(
     assert pairs[0].equals(pairs[1])
     metrics = [json.loads((place(one, "evaluation") / METRICS).read_text()) for one in (undisturbed, content)]
     assert metrics[0] == metrics[1]
+    names = [Path(stage["path"]).name for stage in content["stages"].values()]
+    assert differences(finished[0] / "outputs", tmp_path / "outputs", names) == []
 
 
 def _kill_in(folder: Path, stage: str) -> None:

@@ -372,7 +372,9 @@ def test_a_trained_adapter_has_a_card_and_no_pickle_nor_local_path(artifacts, tm
     names = {p.name for p in (tmp_path / files.MODEL).iterdir()}
     assert {"README.md", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
-    assert json.loads((tmp_path / files.MODEL / "adapter_config.json").read_text())["base_model_name_or_path"] == (
-        artifacts["base_model"].name
-    )
-    assert artifacts["reference"].name in (tmp_path / files.MODEL / "README.md").read_text()
+    config = json.loads((tmp_path / files.MODEL / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == artifacts["base_model"].name
+    assert config["target_modules"] == sorted(config["target_modules"])
+    card = (tmp_path / files.MODEL / "README.md").read_text()
+    assert artifacts["reference"].name in card
+    assert not [name for name in files.MEASURED if f"| {name} |" in card], "a repeated run has the same card"
