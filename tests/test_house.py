@@ -10,8 +10,8 @@ from support.places import ROOT
 
 PACKAGE = ROOT / "notus_exp"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
-DOORS = {"__main__", "compare", "power", "score", "task", "errors"}
-LIKE_DOORS = {"power"}
+DOORS = {"__main__", "artifacts", "compare", "power", "score", "task", "errors"}
+LIKE_DOORS = {"artifacts", "power"}
 """Rooms called as the door that opens them."""
 OF_EACH_EVALUATION = {"spec", "measure", "questions"}
 """Files that an evaluation's folder has, as every other one's."""

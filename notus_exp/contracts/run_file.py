@@ -95,6 +95,7 @@ class RunFile(TypedDict, total=False):
         finished: When that ended; None where it goes on, or was killed.
         error: Why it did not finish.
         attempts: Every start, the last being this one.
+        artifacts: Names of the folders of everything that the run's plan consists of, made already or not.
         stages: Node name -> what there is of it, in the order in which they were finished.
         metrics: Metric -> estimate, in its own unit; `base/...` is the base model's, `difference/...` the paired
             difference of policy and base model. Empty before the evaluation.
@@ -115,6 +116,7 @@ class RunFile(TypedDict, total=False):
     finished: str | None
     error: str | None
     attempts: list[AttemptRecord]
+    artifacts: list[str]
     stages: dict[str, StageRecord]
     metrics: dict[str, RunEstimate]
     costs: RunCosts
@@ -126,7 +128,12 @@ class RunFile(TypedDict, total=False):
 RunsBySeed = dict[str, dict[int, RunFile]]
 """Arm -> seed -> run.json."""
 
-_KINDS = {"status": str, "attempts": list, **dict.fromkeys(("config", "stages", "metrics", "costs", "versions"), dict)}
+_KINDS = {
+    "status": str,
+    "attempts": list,
+    "artifacts": list,
+    **dict.fromkeys(("config", "stages", "metrics", "costs", "versions"), dict),
+}
 
 
 def read_run_file(path: Path) -> RunFile:

@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -31,9 +31,12 @@ SET_ASIDE = ".set-aside"
 """Ending of the folder of an artifact that was found damaged, or made from other bytes, and is made anew."""
 CHECKED = ".checked"
 """Folder of the notes about files that were checked, one folder a machine."""
+IN_USE = ".in-use"
+"""Folder in which each process that uses artifacts names them, under a lock that the kernel frees when it dies."""
+PRUNING = "pruning.lock"
 
 
-class Look(NamedTuple):
+class Found(NamedTuple):
     """What there is of an artifact.
 
     Attributes:
@@ -45,7 +48,7 @@ class Look(NamedTuple):
     damage: str | None
 
 
-ABSENT = Look(None, None)
+ABSENT = Found(None, None)
 
 
 def make_key(
@@ -101,7 +104,7 @@ class ArtifactStore:
         """
         return self.look(wanted).manifest
 
-    def look(self, wanted: Manifest) -> Look:
+    def look(self, wanted: Manifest) -> Found:
         """Compare an artifact's manifest with what is asked for, and its files' sizes with the manifest.
 
         Raises:
@@ -111,18 +114,18 @@ class ArtifactStore:
         try:
             manifest = read_manifest(folder / MANIFEST)
         except FileNotFoundError:
-            return Look(None, f"{folder} has no {MANIFEST}") if folder.is_dir() else ABSENT
+            return Found(None, f"{folder} has no {MANIFEST}") if folder.is_dir() else ABSENT
         except DamagedFileError as error:
-            return Look(None, error.message)
+            return Found(None, error.message)
         except OSError as error:
-            return Look(None, f"{folder / MANIFEST} cannot be read: {error.strerror}")
+            return Found(None, f"{folder / MANIFEST} cannot be read: {error.strerror}")
         for what in ("stage", "key", "settings", "inputs", "versions"):
             if canonical(getattr(manifest, what)) != canonical(getattr(wanted, what)):
-                return Look(None, f"{folder / MANIFEST} is of another artifact: its {what} is not what is asked for")
+                return Found(None, f"{folder / MANIFEST} is of another artifact: its {what} is not what is asked for")
         damage = next(filter(None, (_other_size(folder / name, size) for name, size in manifest.files.items())), None)
-        return Look(None, damage) if damage else Look(manifest, None)
+        return Found(None, damage) if damage else Found(manifest, None)
 
-    def check(self, wanted: Manifest) -> Look:
+    def check(self, wanted: Manifest) -> Found:
         """Look at an artifact and compare its files' contents with their hashes, where that was not done before.
 
         To a manifest of version 1, which has none, they are added, with the time.
@@ -132,10 +135,10 @@ class ArtifactStore:
         """
         manifest, damage = self.look(wanted)
         if manifest is None:
-            return Look(None, damage)
+            return Found(None, damage)
         return self.check_files(manifest)
 
-    def check_files(self, manifest: Manifest, *, again: bool = False) -> Look:
+    def check_files(self, manifest: Manifest, *, again: bool = False) -> Found:
         """Compare the contents of an artifact's files with their hashes; see `check`.
 
         Args:
@@ -152,9 +155,9 @@ class ArtifactStore:
                 known = before.get(name, [])
                 found = str(known[-1]) if known[:-1] == state else content_hash(path)
             except OSError as error:
-                return Look(None, f"{path} cannot be read: {error.strerror}")
+                return Found(None, f"{path} cannot be read: {error.strerror}")
             if manifest.hashes and found != manifest.hashes.get(name):
-                return Look(None, f"{path} is not what was written: its content was changed")
+                return Found(None, f"{path} is not what was written: its content was changed")
             checked[name] = [*state, found]
         with suppress(OSError):  # where nothing may be written, nothing is noted: a check costs time again, no more
             if not manifest.hashes:
@@ -163,7 +166,7 @@ class ArtifactStore:
                 write_json(folder / MANIFEST, manifest_file(manifest))
             if checked != before:
                 self._note(manifest, checked)
-        return Look(manifest, None)
+        return Found(manifest, None)
 
     def note_contents(self, manifest: Manifest, contents: dict[str, str]) -> None:
         """Add to a manifest of version 1 what its inputs' contents are at the time when its own is first hashed."""
@@ -222,6 +225,56 @@ class ArtifactStore:
             _sync(self.root)
             self._note(manifest, {name: [*_state(final / name), manifest.hashes[name]] for name in files})
             return manifest, True
+
+    @contextmanager
+    def using(self, names: Iterable[str]) -> Iterator[None]:
+        """Tell whoever prunes, until the block ends or this process dies, that artifacts are in use.
+
+        Args:
+            names: Of their folders, whether or not they are there.
+        """
+        folder = self.root / IN_USE
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{platform.node()}-{os.getpid()}-{time.monotonic_ns()}.json"
+        lock = FileLock(path.with_suffix(".lock"))
+        with FileLock(folder / PRUNING):  # not while artifacts are being removed
+            lock.acquire()
+            write_json(path, sorted({*names}))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()
+            path.with_suffix(".lock").unlink(missing_ok=True)
+
+    def in_use(self) -> set[str]:
+        """Return the names that processes are using now, and forget those of processes that died."""
+        found: set[str] = set()
+        for path in (self.root / IN_USE).glob("*.json"):
+            lock = FileLock(path.with_suffix(".lock"))
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                with suppress(FileNotFoundError):  # it ended just now
+                    found |= {*json.loads(path.read_text(encoding="utf-8"))}
+                continue
+            path.unlink(missing_ok=True)
+            lock.release()
+            path.with_suffix(".lock").unlink(missing_ok=True)
+        return found
+
+    @contextmanager
+    def pruning(self) -> Iterator[None]:
+        """Keep every process from starting to use artifacts until the block ends."""
+        (self.root / IN_USE).mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / IN_USE / PRUNING):
+            yield
+
+    def forget(self, name: str) -> None:
+        """Remove a folder of this store, and what was noted about its files."""
+        shutil.rmtree(self.root / name)
+        for notes in (self.root / CHECKED).glob(f"*/{name}.json"):
+            notes.unlink(missing_ok=True)
 
     def _move(self, folder: Path) -> Path:
         aside = self.root / (folder.name + SET_ASIDE)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import ArtifactStore, Look, content_of
+from notus_exp.disk.artifacts import ArtifactStore, Found, content_of
 from notus_exp.run.plan import Node
 
 
@@ -25,7 +25,7 @@ class Sorted(NamedTuple):
     undecided: list[Node]
 
 
-def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read: bool) -> Look:
+def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read: bool) -> Found:
     """Tell whether a node's artifact can be used as it lies there.
 
     It cannot where a file of it is not what was written, nor where an input was made anew since and came out with
@@ -50,7 +50,7 @@ def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read
     if not other:
         return found
     folder = store.path(node.stage.name, node.key)
-    return Look(None, f"{folder} was made from another content of {', '.join(other)} than lies there now")
+    return Found(None, f"{folder} was made from another content of {', '.join(other)} than lies there now")
 
 
 def ready(nodes: Sequence[Node], store: ArtifactStore, known: Mapping[str, Node], say: Callable[[str], None]) -> Sorted:

@@ -100,11 +100,12 @@ class Run:
         self._require_key()
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
-            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store)
+            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes)
             tracker: Tracker = NoTracker()
             try:
                 tracker = self._open_tracker(record)
-                self._make_all(record, tracker, display.Display(self.console))
+                with self.store.using(node.folder for node in self.nodes):
+                    self._make_all(record, tracker, display.Display(self.console))
             except BaseException as error:
                 status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
                 record.finish(status, str(error) or type(error).__name__)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.schema import Config, EndpointGeneration, Stage
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import make_key
+from notus_exp.disk.artifacts import folder_name, make_key
 from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
@@ -86,6 +86,11 @@ class Node:
     def wanted(self) -> Manifest:
         """What the manifest of its artifact must say."""
         return Manifest(self.stage.name, self.key, self.settings, self.inputs, self.versions)
+
+    @property
+    def folder(self) -> str:
+        """Name of its artifact's folder."""
+        return folder_name(self.stage.name, self.key)
 
     def reads(self, other: Node) -> bool:
         """Say whether another node's artifact is one of its inputs."""

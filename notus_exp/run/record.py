@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,15 @@ class RunRecord:
         NewerFormatError: An earlier run.json of the same run is of a newer version; it stays as it is.
     """
 
-    def __init__(self, config: Config, choices: dict[str, str], run: str, folder: Path, store: ArtifactStore) -> None:
+    def __init__(
+        self,
+        config: Config,
+        choices: dict[str, str],
+        run: str,
+        folder: Path,
+        store: ArtifactStore,
+        nodes: Sequence[Node] = (),
+    ) -> None:
         self._store = store
         self._path = folder / RUN_JSON
         judge = config.judge
@@ -69,6 +78,7 @@ class RunRecord:
             "finished": None,
             "error": None,
             "attempts": [*_earlier_attempts(self._path), self._attempt],
+            "artifacts": [node.folder for node in nodes],
             "stages": {},
             "metrics": {},
             "costs": {

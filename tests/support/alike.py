@@ -9,7 +9,7 @@ from typing import Any
 
 from notus_exp.disk.files import EVENTS, MANIFEST, MEASURED, UNEQUAL
 
-NOT_RESULTS = (".lock", ".partial", ".set-aside", ".checked")
+NOT_RESULTS = (".lock", ".partial", ".set-aside", ".checked", ".in-use")
 
 
 def differences(one: Path, other: Path, only: Collection[str] = ()) -> list[str]:

@@ -150,7 +150,7 @@ def launch(
     stop: Callable[[], str | None],
     console: Console,
 ) -> Launched:
-    """Run what is missing, shared stages first, and tell how that went.
+    """Run what is missing, shared stages first, and tell how that went; meanwhile nothing of it is pruned.
 
     Args:
         jobs: Composes and launches.
@@ -160,6 +160,20 @@ def launch(
         stop: Says between batches why no further run may start, else None.
         console: Where progress is shown.
     """
+    if not planned:
+        return Launched({}, None)
+    with planned[0].run.store.using(node.folder for one in planned for node in one.run.nodes):
+        return _launch(jobs, planned, folder, batch, stop, console)
+
+
+def _launch(
+    jobs: Jobs,
+    planned: Sequence[Planned],
+    folder: Path,
+    batch: int | None,
+    stop: Callable[[], str | None],
+    console: Console,
+) -> Launched:
     left = missing(planned, folder)
     if len(left) > 1 and not stop():
         prepare([one.run for one in left], folder, console)

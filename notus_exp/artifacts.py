@@ -1,0 +1,122 @@
+"""The command `python -m notus_exp.artifacts`: what lies below an output folder, whether it is intact, what can go.
+
+    python -m notus_exp.artifacts list
+    python -m notus_exp.artifacts verify
+    python -m notus_exp.artifacts prune          # shows what would go; prune --yes removes it
+
+The exit code is 1 where `verify` finds damage, and 2 after an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notus_exp.reporting.commands import Parser, answer
+
+if TYPE_CHECKING:
+    from notus_exp.disk.inventory import Entry
+    from notus_exp.reporting.tables import Report, Table
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    damaged: list[str] = []
+    reports = {"list": _list, "verify": lambda given: _verify(given, damaged), "prune": _prune}
+    code = answer(lambda: reports[options.command](options), as_json=options.json)
+    return code or (1 if damaged else 0)
+
+
+# Imports stand inside the functions, so that --help answers at once.
+def _list(options: argparse.Namespace) -> Report:
+    from notus_exp.disk.inventory import entries, removable
+    from notus_exp.reporting.tables import Report
+
+    found = entries(options.output_dir)
+    free = removable(found)
+    sentences = [f"{len(found)} artifacts, {_size(sum(entry.size for entry in found))}"]
+    if free:
+        total = _size(sum(entry.size for entry in free))
+        sentences.append(f"no run refers to {len(free)} of them, {total}: prune removes those")
+    return Report({"artifacts": found}, [_table("Artifacts", found)], sentences)
+
+
+def _verify(options: argparse.Namespace, damaged: list[str]) -> Report:
+    from notus_exp.disk.inventory import verify
+    from notus_exp.reporting.tables import Report, Table
+
+    found = verify(options.output_dir)
+    damaged += [one.name for one in found if one.damage]
+    since = [one for one in found if one.since]
+    rows = [
+        [one.name, _size(one.size), one.damage or ("intact" if not one.since else f"as it was at {one.since}")]
+        for one in found
+    ]
+    sentences = [f"{len(found)} artifacts read whole: {len(found) - len(damaged)} intact, {len(damaged)} damaged"]
+    if since:
+        sentences.append(f"{len(since)} were made without hashes: damage before the time shown cannot be seen")
+    for one in found:
+        if one.damage:
+            who = f"the command of {one.runs[0]}" if one.runs else "a run that needs it"
+            sentences.append(f"{one.name}: {who} makes it anew")
+    return Report({"artifacts": found}, [Table("Contents", ["artifact", "size", "state"], rows, ("state",))], sentences)
+
+
+def _prune(options: argparse.Namespace) -> Report:
+    from notus_exp.disk.inventory import entries, prune, removable
+    from notus_exp.reporting.tables import Report
+
+    found = prune(options.output_dir) if options.yes else removable(entries(options.output_dir))
+    total = f"{len(found)} artifacts, {_size(sum(entry.size for entry in found))}"
+    sentence = f"removed: {total}" if options.yes else f"would be removed: {total}; nothing was. Add --yes to do it"
+    if not found:
+        sentence = "nothing to remove: runs refer to everything that is there"
+    title = "Removed" if options.yes else "No run refers to"
+    data = {"removed": found if options.yes else [], "removable": [] if options.yes else found}
+    return Report(data, [_table(title, found)] if found else [], [sentence])
+
+
+def _table(title: str, found: Sequence[Entry]) -> Table:
+    from notus_exp.disk.inventory import age_in_words
+    from notus_exp.reporting.tables import Table
+
+    rows = [[entry.name, entry.state, _size(entry.size), age_in_words(entry.modified), _runs(entry)] for entry in found]
+    return Table(title, ["artifact", "state", "size", "age", "used by"], rows, ("state", "used by"))
+
+
+def _runs(entry: Entry) -> str:
+    named = entry.runs[0] if entry.runs else ""
+    more = f" and {len(entry.runs) - 1} more" if len(entry.runs) > 1 else ""
+    return f"{named}{more}" or ("a run in progress" if entry.used else "none")
+
+
+def _size(count: float) -> str:
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.3g} {_UNITS[unit]}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m notus_exp.artifacts", description="What lies below an output folder.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = Parser(add_help=False)
+    common.add_argument(
+        "output_dir", type=Path, nargs="?", default=Path("outputs"), metavar="FOLDER", help="default: outputs"
+    )
+    common.add_argument("--json", action="store_true", help="print one JSON object")
+    commands.add_parser("list", parents=[common], help="sizes, ages, and which runs use what")
+    commands.add_parser("verify", parents=[common], help="read everything and compare it with what was written")
+    prune = commands.add_parser("prune", parents=[common], help="remove what no run refers to")
+    prune.add_argument("--yes", action="store_true", help="remove it; without this it is only shown")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

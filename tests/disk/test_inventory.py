@@ -1,0 +1,201 @@
+"""The command `artifacts`: what is there, whether it is intact, and that pruning takes nothing that anybody needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notus_exp.artifacts import main
+from notus_exp.contracts.manifest import Manifest
+from notus_exp.disk.artifacts import ArtifactStore, folder_name
+from notus_exp.disk.files import MANIFEST, RUN_JSON
+from notus_exp.disk.inventory import prune
+
+KEYS = {name: letter * 64 for name, letter in zip(("used", "free", "partial", "aside"), "abcd", strict=True)}
+
+
+def name_of(which: str) -> str:
+    return folder_name("pairs", KEYS[which])
+
+
+def wanted(which: str) -> Manifest:
+    return Manifest("pairs", KEYS[which], {}, {}, {})
+
+
+def make(out: Path) -> dict[str, Any]:
+    (out / "data.txt").write_text("content")
+    return {}
+
+
+def write_run(outputs: Path, name: str, content: dict[str, Any]) -> None:
+    (outputs / "runs" / name).mkdir(parents=True)
+    (outputs / "runs" / name / RUN_JSON).write_text(json.dumps(content))
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """One artifact that a run uses, one that none does, one in the making and one set aside."""
+    store = ArtifactStore(tmp_path / "artifacts")
+    for which in ("used", "free", "aside"):
+        store.build(wanted(which), make, resumable=False)
+    store.set_aside(wanted("aside"))
+    store.partial("pairs", KEYS["partial"]).mkdir()
+    write_run(tmp_path, "mine", {"status": "failed", "artifacts": [name_of("used")]})
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    assert main([*arguments, "--json"]) == code
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def folders(outputs: Path) -> set[str]:
+    return {path.name for path in (outputs / "artifacts").iterdir() if path.is_dir() and path.name[0] != "."}
+
+
+def test_list_says_of_each_its_state_size_and_who_uses_it(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {one["name"]: one for one in said(capsys, "list", str(outputs))["artifacts"]}
+    assert {name: (one["state"], one["runs"]) for name, one in found.items()} == {
+        name_of("used"): ("complete", ["mine"]),
+        name_of("free"): ("complete", []),
+        name_of("partial") + ".partial": ("in the making", []),
+        name_of("aside") + ".set-aside": ("set aside", []),
+    }
+    assert found[name_of("used")]["size"] == sum(
+        path.stat().st_size for path in (outputs / "artifacts" / name_of("used")).iterdir()
+    )
+    assert main(["list", str(outputs)]) == 0
+    assert "no run refers to 3 of them" in capsys.readouterr().out
+
+
+def test_prune_shows_first_and_removes_what_no_run_refers_to_when_told_so(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = folders(outputs)
+    shown = said(capsys, "prune", str(outputs))
+    assert {one["name"] for one in shown["removable"]} == before - {name_of("used")}
+    assert folders(outputs) == before
+    removed = said(capsys, "prune", str(outputs), "--yes")
+    assert {one["name"] for one in removed["removed"]} == before - {name_of("used")}
+    assert folders(outputs) == {name_of("used")}
+    assert main(["prune", str(outputs), "--yes"]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
+    assert ArtifactStore(outputs / "artifacts").check(wanted("used")).manifest is not None
+
+
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_what_an_unfinished_run_of_before_was_making_is_not_known_and_stays(outputs: Path, status: str) -> None:
+    write_run(outputs, "before", {"status": status, "stages": {}})
+    prune(outputs)
+    assert folders(outputs) == {name_of("used"), name_of("partial") + ".partial"}
+
+
+def test_what_a_record_of_before_names_as_stages_stays(outputs: Path) -> None:
+    stages = {"pairs": {"path": f"/elsewhere/{name_of('free')}"}}
+    write_run(outputs, "before", {"status": "finished", "stages": stages})
+    prune(outputs)
+    assert folders(outputs) == {name_of("used"), name_of("free")}
+
+
+def test_nothing_is_removed_while_a_process_uses_it_however_that_ends(outputs: Path) -> None:
+    code = f"""
+import os, sys
+from pathlib import Path
+from notus_exp.disk.artifacts import ArtifactStore
+with ArtifactStore(Path({str(outputs / "artifacts")!r})).using([{name_of("free")!r}, {name_of("partial")!r}]):
+    print("using", flush=True)
+    sys.stdin.read()
+    os._exit(9)
+"""
+    user = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert user.stdout is not None
+    assert user.stdout.readline() == "using\n"
+    prune(outputs)
+    assert folders(outputs) == {name_of("used"), name_of("free"), name_of("partial") + ".partial"}
+    user.communicate()
+    assert user.returncode == 9
+    prune(outputs)
+    assert folders(outputs) == {name_of("used")}
+
+
+def test_a_run_that_cannot_be_read_stops_pruning(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (outputs / "runs" / "mine" / RUN_JSON).write_text("{half")
+    before = folders(outputs)
+    assert main(["prune", str(outputs), "--yes"]) == 2
+    assert "what its run refers to is not known" in capsys.readouterr().err
+    assert folders(outputs) == before
+
+
+def test_a_folder_without_artifacts_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("list", "verify", "prune"):
+        assert main([command, str(tmp_path)]) == 2
+        assert "has no folder artifacts" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------------- verify
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _swap(path: Path) -> None:
+    store = path.parent.parent
+    path.write_bytes((store / name_of("free") / MANIFEST).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "words"),
+    [
+        ("data.txt", _flip, "is not what was written"),
+        ("data.txt", Path.unlink, "is missing"),
+        (MANIFEST, Path.unlink, "it has no manifest.json"),
+        (MANIFEST, _swap, "its manifest is of another artifact"),
+    ],
+)
+def test_verify_reads_everything_and_names_what_is_damaged(
+    outputs: Path, file: str, damage: Callable[[Path], None], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {one["damage"] for one in said(capsys, "verify", str(outputs))["artifacts"]} == {None}
+    damage(outputs / "artifacts" / name_of("used") / file)
+    found = {one["name"]: one["damage"] for one in said(capsys, "verify", str(outputs), code=1)["artifacts"]}
+    assert words in found[name_of("used")]
+    assert found[name_of("free")] is None
+    assert main(["verify", str(outputs)]) == 1
+    assert f"{name_of('used')}: the command of mine makes it anew" in capsys.readouterr().out
+
+
+def test_verify_reads_again_what_was_checked_before(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = outputs / "artifacts" / name_of("used") / "data.txt"
+    _flip(path)
+    state = path.stat()
+    monkeypatch.setattr(
+        "notus_exp.disk.artifacts._state",
+        lambda one: [state.st_ino, state.st_size, 0, 0],  # as on a disk that rots below its file system
+    )
+    said(capsys, "verify", str(outputs), code=1)
+
+
+def test_verify_says_since_when_an_artifact_of_before_has_hashes(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = outputs / "artifacts" / name_of("used") / MANIFEST
+    content = json.loads(path.read_text())
+    for later in ("format", "hashes", "hashed", "contents", "seal"):
+        del content[later]
+    path.write_text(json.dumps(content))
+    first = {one["name"]: one["since"] for one in said(capsys, "verify", str(outputs))["artifacts"]}
+    assert first[name_of("used")] is not None
+    assert first[name_of("free")] is None
+    assert said(capsys, "verify", str(outputs))["artifacts"][0]["since"] == first[name_of("used")]
+    _flip(path.with_name("data.txt"))
+    said(capsys, "verify", str(outputs), code=1)
