@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from notus_exp.disk import files
+from notus_exp.disk.hashing import file_digest
 from notus_exp.errors import UserError, first_line
 from notus_exp.models import pretrained as models
 from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
@@ -99,8 +101,28 @@ def _from_hub(settings: BaseModelSettings, folder: Path, context: Context) -> st
         raise UserError(f"model.hub_id={name} cannot be downloaded: {first_line(error)}", remedy) from error
     source = Path(snapshot)
     for path in _hub_files(source, name):
-        _link_or_copy(path.resolve(), folder / path.name)  # the hub's cache holds links to files named by their content
+        kept = path.resolve()  # the hub's cache holds links to files named by their content
+        if not is_what_its_name_says(kept):
+            raise UserError(
+                f"the hub's cache is damaged: {kept} is not the {path.name} of {name} that was downloaded",
+                "delete that file and run again: it is downloaded anew",
+            )
+        _link_or_copy(kept, folder / path.name)
     return _card_license(source)
+
+
+def is_what_its_name_says(path: Path) -> bool:
+    """Say whether a file of the hub's cache has the content that it is named by; true where its name is no hash.
+
+    Large files are named by the sha256 of their content, others as git names them: by the sha1 of `blob SIZE`, a zero
+    byte and the content.
+    """
+    if re.fullmatch("[0-9a-f]{64}", path.name):
+        return file_digest(path) == path.name
+    if re.fullmatch("[0-9a-f]{40}", path.name):
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == path.name
+    return True
 
 
 def _hub_files(snapshot: Path, name: str) -> list[Path]:

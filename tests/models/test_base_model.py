@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -166,6 +167,39 @@ def test_a_hub_model_of_pickles_alone_is_refused(tiny_model_folder, tmp_path, co
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **options: str(snapshot))
     with pytest.raises(UserError, match=r"hub_id=some/model has no config\.json or no safetensors"):
         make(spec("hub", hub_id="some/model", revision=COMMIT), tmp_path / "out", context)
+
+
+def cached(folder, place):
+    """Lay a model's files as the hub's cache does: links to blobs, large ones named by sha256, others as git does."""
+    snapshot, blobs = place / "snapshots" / COMMIT, place / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        large = path.suffix == ".safetensors"
+        hashed = hashlib.sha256(content) if large else hashlib.sha1(f"blob {len(content)}\0".encode() + content)
+        (blobs / hashed.hexdigest()).write_bytes(content)
+        (snapshot / path.name).symlink_to(blobs / hashed.hexdigest())
+    return snapshot
+
+
+@pytest.mark.parametrize("damaged", [None, "model.safetensors", "config.json"])
+def test_a_damaged_file_of_the_hubs_cache_is_named_and_not_linked(
+    tiny_model_folder, tmp_path, context, monkeypatch, damaged
+):
+    snapshot = cached(tiny_model_folder, tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **options: str(snapshot))
+    hub_model = spec("hub", hub_id="some/model", revision=COMMIT)
+    if damaged is None:
+        make(hub_model, tmp_path / "out", context)
+        assert (tmp_path / "out/model/model.safetensors").samefile(snapshot / "model.safetensors")
+        return
+    blob = (snapshot / damaged).resolve()
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(content)
+    with pytest.raises(UserError, match=f"the hub's cache is damaged: {blob} is not the {damaged} of some/model"):
+        make(hub_model, tmp_path / "out", context)
 
 
 # ------------------------------------------------------------------------------------------------------------ loading
