@@ -136,36 +136,37 @@ class ArtifactStore:
         manifest, damage = self.look(wanted)
         if manifest is None:
             return Found(None, damage)
-        return self.check_files(manifest)
+        return self.check_files(self.path(wanted.stage, wanted.key).name, manifest)
 
-    def check_files(self, manifest: Manifest, *, again: bool = False) -> Found:
+    def check_files(self, name: str, manifest: Manifest, *, again: bool = False) -> Found:
         """Compare the contents of an artifact's files with their hashes; see `check`.
 
         Args:
-            manifest: Of an artifact that was looked at.
+            name: Of its folder.
+            manifest: Its manifest.
             again: Whether files that were checked before are read again.
         """
-        folder = self.path(manifest.stage, manifest.key)
-        before = {} if again else self._checked(manifest)
+        folder = self.root / name
+        before = {} if again else self._checked(name)
         checked: dict[str, list[int | str]] = {}
-        for name in manifest.files:
-            path = folder / name
+        for file in manifest.files:
+            path = folder / file
             try:
                 state = _state(path)
-                known = before.get(name, [])
+                known = before.get(file, [])
                 found = str(known[-1]) if known[:-1] == state else content_hash(path)
             except OSError as error:
                 return Found(None, f"{path} cannot be read: {error.strerror}")
-            if manifest.hashes and found != manifest.hashes.get(name):
+            if manifest.hashes and found != manifest.hashes.get(file):
                 return Found(None, f"{path} is not what was written: its content was changed")
-            checked[name] = [*state, found]
+            checked[file] = [*state, found]
         with suppress(OSError):  # where nothing may be written, nothing is noted: a check costs time again, no more
             if not manifest.hashes:
-                manifest.hashes = {name: str(known[-1]) for name, known in checked.items()}
+                manifest.hashes = {file: str(known[-1]) for file, known in checked.items()}
                 manifest.hashed = _now()
                 write_json(folder / MANIFEST, manifest_file(manifest))
             if checked != before:
-                self._note(manifest, checked)
+                self._note(name, checked)
         return Found(manifest, None)
 
     def note_contents(self, manifest: Manifest, contents: dict[str, str]) -> None:
@@ -223,7 +224,7 @@ class ArtifactStore:
             self._move(final)  # what is there and not found is damaged
             partial.rename(final)
             _sync(self.root)
-            self._note(manifest, {name: [*_state(final / name), manifest.hashes[name]] for name in files})
+            self._note(final.name, {name: [*_state(final / name), manifest.hashes[name]] for name in files})
             return manifest, True
 
     @contextmanager
@@ -286,20 +287,19 @@ class ArtifactStore:
     def _lock(self, manifest: Manifest) -> Path:
         return self.root / f"{folder_name(manifest.stage, manifest.key)}.lock"
 
-    def _notes(self, manifest: Manifest) -> Path:
-        machine = self.root / CHECKED / (platform.node() or "machine")
-        return machine / f"{folder_name(manifest.stage, manifest.key)}.json"
+    def _notes(self, name: str) -> Path:
+        return self.root / CHECKED / (platform.node() or "machine") / f"{name}.json"
 
-    def _checked(self, manifest: Manifest) -> dict[str, list[int | str]]:
+    def _checked(self, name: str) -> dict[str, list[int | str]]:
         """Return, by file, its state when it was checked on this machine, and its hash; none if notes are unusable."""
         try:
-            notes = json.loads(self._notes(manifest).read_bytes())
-            return {str(name): list(known) for name, known in notes.items()}
+            notes = json.loads(self._notes(name).read_bytes())
+            return {str(file): list(known) for file, known in notes.items()}
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return {}
 
-    def _note(self, manifest: Manifest, checked: dict[str, list[int | str]]) -> None:
-        path = self._notes(manifest)
+    def _note(self, name: str, checked: dict[str, list[int | str]]) -> None:
+        path = self._notes(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, checked)
 

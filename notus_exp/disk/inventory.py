@@ -156,7 +156,7 @@ def _read(store: ArtifactStore, name: str) -> tuple[Manifest | None, str | None]
     if folder_name(manifest.stage, manifest.key) != name:
         return None, "its manifest is of another artifact"
     looked = store.look(manifest)
-    return store.check_files(looked.manifest, again=True) if looked.manifest else looked
+    return store.check_files(name, looked.manifest, again=True) if looked.manifest else looked
 
 
 def _users(outputs: Path) -> dict[str, list[str]]:

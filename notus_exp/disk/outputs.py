@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.manifest import read_manifest
 from notus_exp.contracts.run_file import RunFile, RunsBySeed, read_run_file
 from notus_exp.contracts.study_file import StudyFile, read_study_file
-from notus_exp.disk.files import RUN_JSON
+from notus_exp.disk.artifacts import ArtifactStore
+from notus_exp.disk.files import MANIFEST, RUN_JSON
 from notus_exp.errors import UserError
 
 STUDY_JSON = "study.json"
@@ -66,8 +68,31 @@ def read_run(folder: Path, run: str) -> RunFile:
 
 
 def artifact(folder: Path, run: RunFile, node: str) -> Path:
-    """Return the folder of an artifact of a run, wherever the outputs were moved to."""
-    return outputs(folder) / "artifacts" / Path(run["stages"][node]["path"]).name
+    """Return the folder of an artifact of a run, wherever the outputs were moved to; perhaps it is gone.
+
+    Raises:
+        DamagedFileError: A file in it is not what was written, or it is another artifact than the run's.
+    """
+    stage = run["stages"][node]
+    store = ArtifactStore(outputs(folder) / "artifacts")
+    place = store.root / Path(stage["path"]).name
+    if place.is_dir():
+        damage = _damage(store, place, stage["key"])
+        if damage:
+            raise DamagedFileError(damage, "the command that made it makes it anew: give it again")
+    return place
+
+
+def _damage(store: ArtifactStore, place: Path, key: str) -> str | None:
+    try:
+        manifest = read_manifest(place / MANIFEST)
+    except FileNotFoundError:  # nothing tells what was written: its run finds it incomplete and makes it anew
+        return None
+    except DamagedFileError as error:
+        return error.message
+    if manifest.key != key:
+        return f"{place / MANIFEST} is of another artifact: its key is not the run's"
+    return store.check_files(place.name, manifest).damage
 
 
 def outputs(folder: Path) -> Path:

@@ -119,7 +119,7 @@ def judged(study):
                 for side in ("", "_base"):
                     folder = artifacts / f"{node}{side}-{run}"
                     settings = {"judge": {"name": "openai", "model": "gpt"}, "files": {}}
-                    made = Manifest(node.partition("_")[0], f"{node}{side}", settings, {}, {})
+                    made = Manifest(node.partition("_")[0], "k", settings, {}, {})
                     write(folder / "manifest.json", manifest_file(made))
                     names = snapshots.get(run, ["v1"]) if not side else ["v1"]
                     pl.DataFrame({"prompt_id": prompts, "response": ["a"] * 4}).write_parquet(

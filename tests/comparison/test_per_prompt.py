@@ -6,6 +6,11 @@ import polars as pl
 import pytest
 
 from notus_exp.comparison.per_prompt import metrics_by_prompt, run_values, seed_table
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.manifest import manifest_file, read_manifest
+from notus_exp.disk.artifacts import write_json
+from notus_exp.disk.files import MANIFEST
+from notus_exp.disk.hashing import content_hash
 from notus_exp.errors import UserError
 from support.study_folders import ACCURACY, STRICT, TOKENS, edit, prompt, run_json, write_study
 
@@ -65,7 +70,10 @@ def test_preferences_become_points_and_answers_have_lengths(study, evaluated):
         folder = study.parent.parent / "artifacts" / node
         folder.mkdir()
         pl.DataFrame({"prompt_id": ["p", "q"], "response": answers}).write_parquet(folder / "generations.parquet")
-        edit(run_json(study, "a-s0"), lambda run, node=node: run["stages"].update({node: {"path": f"/x/{node}"}}))
+        edit(
+            run_json(study, "a-s0"),
+            lambda run, node=node: run["stages"].update({node: {"path": f"/x/{node}", "key": "k"}}),
+        )
     table = pl.DataFrame({"prompt_id": ["p", "q"], "preference": [1.75, 0.0], "preference/base": [1.0, None]})
     names = ("alpaca_eval/win_rate", "alpaca_eval/discrete_win_rate", "alpaca_eval/characters")
     values = evaluated("alpaca_eval.parquet", table, *names, "alpaca_eval/length_controlled_win_rate")
@@ -122,7 +130,10 @@ def test_only_harness_metrics_that_are_means_have_values_by_question(study, eval
         folder = study.parent.parent / "artifacts" / node
         folder.mkdir()
         (folder / "benchmarks.json").write_text(json.dumps(content))
-        edit(run_json(study, "a-s0"), lambda run, node=node: run["stages"].update({node: {"path": f"/x/{node}"}}))
+        edit(
+            run_json(study, "a-s0"),
+            lambda run, node=node: run["stages"].update({node: {"path": f"/x/{node}", "key": "k"}}),
+        )
     edit(run_json(study, "a-s0"), lambda run: run.update(metrics=dict.fromkeys(names)))
     values = read(study)
     assert values.metrics() == ["lm_eval/t/acc", "lm_eval/u/acc"]
@@ -140,3 +151,22 @@ def test_a_table_has_one_row_a_seed_and_gaps_where_a_prompt_is_missing():
     table = seed_table([{"p": 1.0, "q": 2.0}, {"q": 3.0}], ["q", "p", "z"])
     np.testing.assert_array_equal(table, [[2, 1, np.nan], [3, np.nan, np.nan]])
     assert seed_table([], ["q"]).shape == (0, 1)
+
+
+def test_damaged_values_are_named_and_not_compared(study):
+    folder = study.parent.parent / "artifacts" / "evaluation-evaluation-a-s0"
+    made = read_manifest(folder / MANIFEST)
+    files = [path for path in folder.iterdir() if path.name != MANIFEST]
+    made.files = {path.name: path.stat().st_size for path in files}
+    made.hashes = {path.name: content_hash(path) for path in files}
+    write_json(folder / MANIFEST, manifest_file(made))
+    read(study)
+    damaged = folder / "preferences.parquet"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"preferences\.parquet is not what was written"):
+        read(study)
+    edit(run_json(study, "a-s0"), lambda run: run["stages"]["evaluation"].update(key="another"))
+    with pytest.raises(DamagedFileError, match="its key is not the run's"):
+        read(study)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from notus_exp.study.conclusion import write_outcome
 from notus_exp.study.launching.definition import Arm, Definition
 from notus_exp.study.launching.study_json import check_same, replaced
 from support.configs import composed
-from support.study_folders import ACCURACY, crossed, edit, manifest, run_json, write_study
+from support.study_folders import ACCURACY, crossed, edit, manifest, run_json, sealed, write_study
 
 KEY = "ab" * 32
 MADE = Manifest("pairs", KEY, {"seed": 1}, {"feedback": "f"}, {"torch": "2"}, {"rows": 3}, 1.5, {"data.txt": 7})
@@ -61,13 +60,6 @@ def newer(path: Path) -> bytes:
         lambda content: content.update(sealed(content | {"format": 7}) if path.name == MANIFEST else {"format": 7}),
     )
     return path.read_bytes()
-
-
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a manifest's content with the seal that fits it: sha256 of the JSON of all the rest, keys sorted."""
-    rest = {name: value for name, value in content.items() if name != "seal"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return {**rest, "seal": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def definition(*arms: str) -> Definition:

@@ -1,5 +1,6 @@
 """Small study folders with planted values: study.json, run.json, manifests and the tables by prompt."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -128,10 +129,17 @@ def prompt(number: int) -> str:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change a JSON file in place."""
+    """Change a JSON file in place, as who wrote it would have: its seal, where it has one, fits."""
     content = json.loads(path.read_text())
     change(content)
-    write(path, content)
+    write(path, sealed(content) if "seal" in content else content)
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest's content with the seal that fits it: sha256 of the JSON of all the rest, keys sorted."""
+    rest = {name: value for name, value in content.items() if name != "seal"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return {**rest, "seal": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def run_json(folder: Path, run: str) -> Path:
