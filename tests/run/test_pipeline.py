@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from alike import differences
 
 from notus_exp.disk.files import EVENTS, METRICS, PAIRS
-from support.alike import differences
 from support.pipelines import ENVIRONMENT, command, place, record, run
 from support.places import ROOT
 
