@@ -5,10 +5,10 @@
     python benchmarks/damage.py --work /tmp/damage --only policy   # the trials whose name has this word
 
 A study of two arms (a tiny random model) is made once, and beside it a training that was killed after a checkpoint.
-Each trial copies the folder, damages one file of the copy, gives the study's command again, and compares what there is then
-with the undisturbed folder: files of artifacts byte by byte (but for times, seconds and attempts: `alike.py`), the
-metrics of run.json, and comparison.json. The damages: a flipped bit, a truncation, zeros, and other content of the same
-size. A trial ends in the same result, in one clear error (then the command is given again, and must not end in a
+Each trial copies the folder, damages one file of the copy, gives the study's command again, and compares what there
+is then with the undisturbed folder: files of artifacts byte by byte (but for times, seconds and attempts: `alike.py`),
+the metrics of run.json, and comparison.json. The damages: a flipped bit, a truncation, zeros, and other content of the
+same size. A trial ends in the same result, in one clear error (then the command is given again, and must not end in a
 traceback either), or it is called SILENT or TRACEBACK, and the exit code is 1. The script goes on where it was stopped.
 """
 
@@ -30,7 +30,7 @@ from typing import Any
 from alike import differences
 from trials import ENVIRONMENT, ERROR, SAME, SILENT, TRACEBACK, Journal, run, verdict
 
-STUDY = ["-m", "experiment=smoke", "selection=critique,average", "study.name=hurt"]
+STUDY = ["-m", "experiment=smoke", "selection=critique,average", "seed=0", "study.name=hurt"]
 TRAINING = ["experiment=smoke", "until=policy", "seed=5", "dpo.save_steps=1"]
 NOT_DAMAGED = (".lock",)
 

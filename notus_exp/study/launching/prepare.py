@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,18 +50,20 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
 
 
 def _curate(runs: Sequence[Run], folder: Path, console: Console) -> None:
+    known = _by_key(runs)
     for run, nodes in _missing(runs, CURATED, console):
         for node in nodes:
-            if _inputs_exist(run, node, []):
+            if _inputs_exist(run, node, [], known):
                 _attempt(lambda job: execute(job.nodes[0], job), _job(run, [node], folder), console)
 
 
 def _score(runs: Sequence[Run], folder: Path, console: Console) -> None:
+    known = _by_key(runs)
     for run, nodes in _missing(runs, SCORED, console):
         if run.config.hardware.device is Device.cuda and not cuda_devices():
             console.print("no CUDA device here: each run computes the reference log-probs that it misses")
             continue
-        nodes = [node for node in nodes if _inputs_exist(run, node, nodes)]
+        nodes = [node for node in nodes if _inputs_exist(run, node, nodes, known)]
         if nodes:
             precision = run.config.dpo.precision
             make = partial(workers.make_in_worker, folder=folder, precision=precision, say=console.print)
@@ -83,10 +85,14 @@ def _missing(runs: Sequence[Run], stages: Iterable[Stage], console: Console) -> 
     return list(groups.values())
 
 
-def _inputs_exist(run: Run, node: Node, beside: Sequence[Node]) -> bool:
+def _by_key(runs: Sequence[Run]) -> dict[str, Node]:
+    return {key: node for run in runs for key, node in run.by_key.items()}
+
+
+def _inputs_exist(run: Run, node: Node, beside: Sequence[Node], known: Mapping[str, Node]) -> bool:
     """Say whether a node's inputs are there, or are made beside it."""
     made = {one.key for one in beside}
-    return all(key in made or run.store.find(run.by_key[key].wanted) for key in node.inputs.values())
+    return all(key in made or run.store.find(known[key].wanted) for key in node.inputs.values())
 
 
 def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
