@@ -31,7 +31,7 @@ from alike import differences
 from trials import ENVIRONMENT, ERROR, SAME, SILENT, TRACEBACK, Journal, run, verdict
 
 STUDY = ["-m", "experiment=smoke", "selection=critique,average", "seed=0", "study.name=hurt"]
-TRAINING = ["experiment=smoke", "until=policy", "seed=5", "dpo.save_steps=1"]
+TRAINING = ["experiment=smoke", "until=policy", "seed=5", "dpo.checkpoints=4"]
 NOT_DAMAGED = (".lock",)
 
 
