@@ -11,6 +11,10 @@ PREFERENCE_FREE = frozenset({"sft"})
 """Losses that do not compare chosen and rejected; alone they are not preference training."""
 
 
+ALL_LINEAR = "all-linear"
+"""PEFT's word for every linear layer but the head."""
+
+
 def check_dpo(dpo: DPO) -> None:
     """Refuse a recipe in which a setting contradicts another or would do nothing.
 
@@ -105,6 +109,11 @@ def _lora(dpo: DPO) -> None:
         return
     if not dpo.lora.target_modules:
         raise UserError("dpo.lora.target_modules=[] leaves nothing to train", "name layers, such as [q_proj, v_proj]")
+    if ALL_LINEAR in dpo.lora.target_modules and len(dpo.lora.target_modules) > 1:
+        raise UserError(
+            f"dpo.lora.target_modules=[{', '.join(dpo.lora.target_modules)}] names layers beside {ALL_LINEAR}",
+            f"dpo.lora.target_modules=[{ALL_LINEAR}] is all of them",
+        )
     if "lm_head" in dpo.lora.target_modules:
         raise UserError(
             f"dpo.lora.target_modules=[{', '.join(dpo.lora.target_modules)}] has lm_head, whose adapter would never be "

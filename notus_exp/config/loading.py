@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -156,9 +157,20 @@ def check_together(config: schema.Config) -> None:
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
+    for group in ("model", "judge"):
+        _check_date(f"{group}.template_date", getattr(getattr(config, group), "template_date", None))
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
+
+
+def _check_date(key: str, day: str | None) -> None:
+    try:
+        usual = day is None or date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        usual = False
+    if not usual:
+        raise UserError(f"{key}={day} is no day", f"write it as {key}=2024-12-31, or null")
 
 
 def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:

@@ -21,12 +21,14 @@ def bounded(
     below: float | None = None,
     in_key: bool = True,
     since: Any = ALWAYS,
+    **given: Any,
 ) -> Any:
     """A dataclass field whose number, or each number of whose list, must lie in a range (`check` enforces it).
 
-    `in_key` and `since` are those of `unbounded`.
+    `in_key`, `since` and `given` are those of `unbounded`.
     """
-    return field(metadata={"above": above, "least": least, "most": most, "below": below, **_marks(in_key, since)})
+    limits = {"above": above, "least": least, "most": most, "below": below}
+    return field(metadata={**limits, **_marks(in_key, since)}, **given)
 
 
 def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS) -> Any:

@@ -24,6 +24,7 @@ Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 LongPrompts = Enum("LongPrompts", ["drop", "cut"])
+SpecialTokens = Enum("SpecialTokens", ["keep", "drop", "error"])
 Device = Enum("Device", ["cpu", "cuda"])
 Launch = Enum("Launch", ["plain", "accelerate"])
 EvaluationSplit = Enum("EvaluationSplit", ["test", "validation"])
@@ -185,6 +186,7 @@ class Model:
     revision: str = unbounded(in_key=False)  # a digest stands for the weights, wherever they are
     path: Optional[str] = unbounded(in_key=False)
     system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
+    template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
 
 
 @dataclass
@@ -222,6 +224,8 @@ class DPO:
     max_validation_pairs: Optional[int] = bounded(least=1)
     checkpoints: int = bounded(least=1)
     lora: Lora
+    special_tokens: SpecialTokens = unbounded(since=SpecialTokens.keep, default=SpecialTokens.drop)
+    max_truncated: float = bounded(least=0, most=1, in_key=False, default=0.5)  # it refuses, and changes no result
 
 
 @dataclass
@@ -418,6 +422,7 @@ class RewardModelJudge(Judge):
     model: str = unbounded(in_key=False)
     revision: str = unbounded(in_key=False)
     max_length: int = bounded(least=8)
+    template_date: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass

@@ -170,7 +170,9 @@ def generate(
     return [_until_end(row, decoding.end_ids) for row in output[:, width:].tolist()]
 
 
-def end_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, system_prompt: str | None) -> list[int]:
+def end_tokens(
+    tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, system_prompt: str | None, date: str | None = None
+) -> list[int]:
     """Return the tokens that end an answer: the tokenizer's and the model's end tokens, and the template's end of turn.
 
     The last are the special tokens that the chat template writes after an assistant's text.
@@ -178,7 +180,8 @@ def end_tokens(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, syste
     configured = model.generation_config.eos_token_id
     found = set(configured if isinstance(configured, list) else [] if configured is None else [configured])
     found.add(int(tokenizer.eos_token_id))
-    turn = encode(tokenizer, [{"role": "user", "content": "a"}], "b", system_prompt, Limits(10**9, None, "drop"))
+    asked = [{"role": "user", "content": "a"}]
+    turn = encode(tokenizer, asked, "b", system_prompt, Limits(10**9, None, "drop"), date)
     if turn is not None:
         special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         found |= special.intersection(turn.completion_ids)

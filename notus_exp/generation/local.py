@@ -27,7 +27,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
     base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
     tokenizer = load_tokenizer(base)
     model = load_policy(base, adapter, settings.precision, context.hardware)
-    end_ids = end_tokens(tokenizer, model, settings.system_prompt)
+    end_ids = end_tokens(tokenizer, model, settings.system_prompt, settings.template_date)
     model.generation_config = GenerationConfig()  # what the model's own file says besides must not move a result
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
@@ -35,7 +35,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
         prompts = [
             EncodedQuestion(
                 one.question.prompt_id,
-                encode_prompt(tokenizer, [*one.messages()], settings.system_prompt),
+                encode_prompt(tokenizer, [*one.messages()], settings.system_prompt, settings.template_date),
                 one.question.temperature,
             )
             for one in conversations

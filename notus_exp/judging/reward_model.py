@@ -17,6 +17,7 @@ from notus_exp.config.schema import Hardware, RewardModelJudge
 from notus_exp.errors import UserError, first_line
 from notus_exp.judging.verdicts import AnswerPair, Grading, OnProgress, Verdict
 from notus_exp.models.pretrained import pick_device
+from notus_exp.models.rendering import render
 
 
 class Reward(NamedTuple):
@@ -128,7 +129,7 @@ def _score_all(
     on_progress: OnProgress | None,
 ) -> list[Reward]:
     """Return the score of each conversation; equal ones are scored once, and like lengths together."""
-    encoded = [tuple(_token_ids(chat, loaded.tokenizer)) for chat in chats]
+    encoded = [tuple(_token_ids(chat, loaded.tokenizer, judge.template_date)) for chat in chats]
     scores: dict[tuple[int, ...], Reward] = {}
     for ids in set(encoded):
         if len(ids) > judge.max_length:
@@ -146,9 +147,9 @@ def _score_all(
     return [scores[ids] for ids in encoded]
 
 
-def _token_ids(chat: Messages, tokenizer: Any) -> list[int]:
+def _token_ids(chat: Messages, tokenizer: Any, date: str | None) -> list[int]:
     # As text first, so that the template alone decides on special tokens.
-    text = tokenizer.apply_chat_template(chat, tokenize=False)
+    text = render(tokenizer, chat, add_generation_prompt=False, date=date, whose="judge")
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 

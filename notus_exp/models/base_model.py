@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from notus_exp.disk import files
 from notus_exp.disk.hashing import file_digest
 from notus_exp.errors import UserError, first_line
 from notus_exp.models import pretrained as models
 from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
+from notus_exp.models.opening import open_model
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BaseModelSettings
 
@@ -166,21 +167,12 @@ def _card_license(folder: Path) -> str | None:
 
 def _facts(folder: Path) -> dict[str, Any]:
     """Check that the folder is complete and loadable, and describe it, without reading the weights."""
-    tokenizer = models.load_tokenizer(folder)
     index = folder / INDEX
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()
     missing = sorted(shard for shard in shards if not (folder / shard).exists())
     if missing:
         raise UserError(f"model: weights are incomplete, {', '.join(missing)} missing", "download or copy it again")
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"model: not a causal language model that transformers knows: {first_line(error)}",
-            "models that bring their own code are not loaded; choose one of a built-in architecture",
-        ) from error
+    tokenizer, model = open_model(folder)
     return {
         "architecture": type(model).__name__,
         "parameters": sum(weight.numel() for weight in model.parameters()),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import jinja2
 from transformers import PreTrainedTokenizerFast
 
 from notus_exp.errors import UserError
+from notus_exp.models.rendering import REMEDY, Message, render
 
-Message = Mapping[str, str]
-"""One turn: {"role": ..., "content": ...}."""
+OTHER_SYSTEM_TURN = "another system turn"
+"""Stands in a system turn's place, to see whether the template shows it at all."""
 
 
 class Limits(NamedTuple):
@@ -59,13 +58,40 @@ def with_system(messages: list[Message], system_prompt: str | None) -> list[Mess
     return [{"role": "system", "content": system_prompt}, *messages]
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: list[Message], system_prompt: str | None) -> list[int]:
-    """Return the token ids of a templated prompt, with the generation prompt at its end."""
-    return _template(tokenizer, with_system(messages, system_prompt), add_generation_prompt=True)
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerFast, messages: list[Message], system_prompt: str | None, date: str | None = None
+) -> list[int]:
+    """Return the token ids of a templated prompt, with the generation prompt at its end.
+
+    Here and below `date` is what a template is told that asks for today's (YYYY-MM-DD); None refuses such a template.
+    """
+    turns = with_system(messages, system_prompt)
+    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
+
+
+def shows_system_turn(
+    tokenizer: PreTrainedTokenizerFast, messages: list[Message], system_prompt: str | None, date: str | None = None
+) -> bool:
+    """Say whether the template writes the text of the system turn that a prompt begins with.
+
+    Raises:
+        UserError: The template refuses these turns.
+    """
+    turns = with_system(messages, system_prompt)
+    others = [{"role": "system", "content": OTHER_SYSTEM_TURN}, *turns[1:]]
+    remedy = _remedy(messages, turns)
+    one, two = (
+        render(tokenizer, some, add_generation_prompt=True, date=date, remedy=remedy) for some in (turns, others)
+    )
+    return one != two
 
 
 def fit_prompt(
-    tokenizer: PreTrainedTokenizerFast, messages: list[Message], system_prompt: str | None, limits: Limits
+    tokenizer: PreTrainedTokenizerFast,
+    messages: list[Message],
+    system_prompt: str | None,
+    limits: Limits,
+    date: str | None = None,
 ) -> EncodedPrompt | None:
     """Return the prompt within the limits, or None where it is too long.
 
@@ -74,15 +100,17 @@ def fit_prompt(
     With `long_prompts="cut"` the first user message loses tokens at its beginning until the prompt fits.
     """
     turns = with_system(messages, system_prompt)
-    ids = _template(tokenizer, turns, add_generation_prompt=True)
+    ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
     fitted: EncodedPrompt | None = EncodedPrompt(turns, ids, cut=False)
     most = limits.max_prompt_length
     if most is not None and len(ids) > most:
-        fitted = _cut(tokenizer, turns, len(ids), most) if limits.long_prompts == "cut" else None
+        fitted = _cut(tokenizer, turns, len(ids), most, date) if limits.long_prompts == "cut" else None
     return fitted if fitted is not None and len(fitted.ids) < limits.max_length else None
 
 
-def complete(tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response: str, max_length: int) -> Completion:
+def complete(
+    tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response: str, max_length: int, date: str | None = None
+) -> Completion:
     """Return a completion of a prompt, cut where both together reach `max_length` tokens (the beginning is kept).
 
     Prompt and completion are templated and tokenised together, as TRL's DPOTrainer does; the completion begins where
@@ -93,7 +121,7 @@ def complete(tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response
             another context than it is given later.
     """
     turns = [*prompt.messages, {"role": "assistant", "content": response}]
-    ids = _template(tokenizer, turns, add_generation_prompt=False)
+    ids = _template(tokenizer, turns, date, add_generation_prompt=False)
     start = len(prompt.ids)
     if ids[:start] != prompt.ids:
         same = next(i for i, (a, b) in enumerate(zip(prompt.ids, [*ids, None], strict=False)) if a != b)
@@ -106,33 +134,49 @@ def complete(tokenizer: PreTrainedTokenizerFast, prompt: EncodedPrompt, response
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast, prompt: list[Message], response: str, system_prompt: str | None, limits: Limits
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: list[Message],
+    response: str,
+    system_prompt: str | None,
+    limits: Limits,
+    date: str | None = None,
 ) -> Encoded | None:
     """Return the token ids of one prompt and completion, or None where the prompt is too long (see `fit_prompt`).
 
     For several completions of one prompt, `fit_prompt` once and `complete` for each give the same.
     """
-    fitted = fit_prompt(tokenizer, prompt, system_prompt, limits)
+    fitted = fit_prompt(tokenizer, prompt, system_prompt, limits, date)
     if fitted is None:
         return None
-    return Encoded(fitted.ids, complete(tokenizer, fitted, response, limits.max_length).ids)
+    return Encoded(fitted.ids, complete(tokenizer, fitted, response, limits.max_length, date).ids)
 
 
-def _template(tokenizer: PreTrainedTokenizerFast, turns: list[Message], *, add_generation_prompt: bool) -> list[int]:
-    try:
-        encoded = tokenizer.apply_chat_template(
-            [dict(turn) for turn in turns], tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt
+def _template(
+    tokenizer: PreTrainedTokenizerFast,
+    turns: list[Message],
+    date: str | None,
+    *,
+    add_generation_prompt: bool,
+    remedy: str = REMEDY,
+) -> list[int]:
+    text = render(tokenizer, turns, add_generation_prompt=add_generation_prompt, date=date, remedy=remedy)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _remedy(messages: list[Message], turns: list[Message]) -> str:
+    """Say what helps where a template refuses the turns: what the config puts first, or what the data does."""
+    if len(turns) > len(messages):
+        return "set model.system_prompt=null for a template without a system turn"
+    if turns and turns[0]["role"] == "system":
+        return (
+            "the system turn is the data's: choose a model whose template has one, or take these turns out of the data"
         )
-    except jinja2.TemplateError as error:
-        roles = ", ".join(turn["role"] for turn in turns)
-        raise UserError(
-            f"model: the chat template refuses the turns {roles}: {error}",
-            "set model.system_prompt=null for a template without a system turn",
-        ) from error
-    return list(encoded["input_ids"])
+    return REMEDY
 
 
-def _cut(tokenizer: PreTrainedTokenizerFast, turns: list[Message], length: int, most: int) -> EncodedPrompt | None:
+def _cut(
+    tokenizer: PreTrainedTokenizerFast, turns: list[Message], length: int, most: int, date: str | None
+) -> EncodedPrompt | None:
     """Cut the beginning of the first user message, by whole tokens, until the templated prompt has at most `most`."""
     place = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), None)
     if place is None:
@@ -149,6 +193,6 @@ def _cut(tokenizer: PreTrainedTokenizerFast, turns: list[Message], length: int, 
         if cut == len(starts):
             return None
         shorter = [*turns[:place], {**turns[place], "content": content[starts[cut] :]}, *turns[place + 1 :]]
-        ids = _template(tokenizer, shorter, add_generation_prompt=True)
+        ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
         length = len(ids)
     return EncodedPrompt(shorter, ids, cut=True)

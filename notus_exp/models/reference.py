@@ -26,11 +26,13 @@ from notus_exp.curation.split import held_out_prompts
 from notus_exp.disk import files
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
-from notus_exp.feedback.table import CONVERSATION
-from notus_exp.models.encoding import Encoded, EncodedPrompt, Limits, Message, complete, fit_prompt
+from notus_exp.models.encoding import Encoded, Limits
 from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
-from notus_exp.models.pretrained import load_model, load_tokenizer, pick_device
+from notus_exp.models.opening import check_fit
+from notus_exp.models.pretrained import load_model, pick_device
 from notus_exp.models.store import ReferenceStore, completion_key
+from notus_exp.models.token_checks import check_pairs
+from notus_exp.models.tokens import Tokenised, tokenise
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ReferenceSettings
 
@@ -48,24 +50,6 @@ SCHEMA = pl.Schema(
         "use": pl.String(),
     }
 )
-
-
-class Tokenised(NamedTuple):
-    """The needed completions that are within the limits, and counts of what was cut or left out.
-
-    Attributes:
-        rows: (prompt_id, row, completion, use) of each.
-        encoded: Their token ids, in the same order.
-        prompts_too_long: Prompts left out, with all of their completions.
-        prompts_cut: Prompts that lost their beginning.
-        completions_truncated: Completions that lost their end.
-    """
-
-    rows: list[tuple[str, int, int, str]]
-    encoded: list[Encoded]
-    prompts_too_long: int
-    prompts_cut: int
-    completions_truncated: int
 
 
 class Work(NamedTuple):
@@ -90,14 +74,18 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
 
     Returns:
         Facts: needed (completions) = found + computed (log-probs) + same_tokens (share one of these),
-        prompts_too_long, prompts_cut, completions_truncated, tokens (that were computed).
+        prompts_too_long, prompts_cut, completions_truncated, holding_length (tokens within which nine of ten are
+        whole), system_turns_hidden, texts_with_special_tokens (completions), of pairs those of `PairCounts`, tokens
+        (that were computed).
 
     Raises:
-        UserError: No training pair, or no prompt to score, is within the limits, or a log-prob is not finite.
+        UserError: The model cannot meet the settings (`opening.check_fit`), no training pair is left
+            (`token_checks.check_pairs`), no prompt to score is within the limits, or a log-prob is not finite.
     """
     base_model = inputs["base_model"]
-    tokenised = _tokenise(_wanted(settings, inputs), settings, base_model / files.MODEL)
-    _require_any(tokenised, settings)
+    _check_model(settings, inputs, context)
+    tokenised = tokenise(_wanted(settings, inputs), settings, base_model / files.MODEL)
+    counts = _check_tokens(tokenised, settings, inputs, context)
     keys = [completion_key(base_model.name, settings.precision, *item) for item in tokenised.encoded]
     unique = dict(zip(keys, tokenised.encoded, strict=True))
     with ReferenceStore(context.cache / STORE) as store:
@@ -115,6 +103,10 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
         "prompts_too_long": tokenised.prompts_too_long,
         "prompts_cut": tokenised.prompts_cut,
         "completions_truncated": tokenised.completions_truncated,
+        "holding_length": tokenised.holding_length,
+        "system_turns_hidden": tokenised.system_turns_hidden,
+        "texts_with_special_tokens": sum(tokenised.marked),
+        **counts,
         "tokens": sum(computed.values()),
     }
 
@@ -132,18 +124,39 @@ def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context:
     Returns:
         Store key -> tokens (prompt and completion) of each log-prob that was computed.
 
+    What `run` would refuse of a request is left to it, as long as another is to be trained: nothing is computed for it.
+
     Raises:
-        UserError: A log-prob is not finite.
+        UserError: A log-prob is not finite, or each request that is to be trained would be refused.
     """
     unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
+    refused: list[UserError] = []
+    asked = 0
     with ReferenceStore(context.cache / STORE) as store:
         for alike in _alike(requests):
             settings, inputs = alike[0]
             base_model = inputs["base_model"]
-            wanted = pl.concat([_wanted(*request) for request in alike]).unique(ID, keep="first", maintain_order=True)
-            encoded = _tokenise(wanted, settings, base_model / files.MODEL).encoded
+            wanted = [_wanted(*request) for request in alike]
+            asked += sum(request[0].preferences is None for request in alike)
+            try:
+                _check_model(settings, inputs, context)
+            except UserError as error:
+                refused += [error for request in alike if request[0].preferences is None]
+                continue
+            union = pl.concat(wanted).unique(ID, keep="first", maintain_order=True)
+            tokenised = tokenise(union, settings, base_model / files.MODEL)
+            encoded: list[Encoded] = []
+            for request, own in zip(alike, map(tokenised.only, wanted), strict=True):
+                try:
+                    _check_tokens(own, *request, context)
+                except UserError as error:
+                    refused += [error] if request[0].preferences is None else []
+                else:
+                    encoded += own.encoded
             unique = {completion_key(base_model.name, settings.precision, *item): item for item in encoded}
             unions.setdefault((base_model, settings.precision), {}).update(_missing(unique, store))
+        if refused and len(refused) == asked:
+            raise refused[0]
         _compute([Work(*place, missing) for place, missing in unions.items()], store, context)
     return {key: tokens_of(item) for missing in unions.values() for key, item in missing.items()}
 
@@ -203,50 +216,25 @@ def _wanted(settings: ReferenceSettings, inputs: dict[str, Path]) -> pl.DataFram
     return wanted
 
 
-def _tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Path) -> Tokenised:
-    tokenizer = load_tokenizer(model_folder)
-    limits = Limits(settings.max_length, settings.max_prompt_length, settings.long_prompts)
-    rows: list[tuple[str, int, int, str]] = []
-    encoded: list[Encoded] = []
-    fitted: dict[tuple[str, int], EncodedPrompt | None] = {}
-    truncated = 0
-    for item in wanted.iter_rows(named=True):
-        prompt = (item["prompt_id"], item["row"])
-        if prompt not in fitted:
-            fitted[prompt] = fit_prompt(tokenizer, _messages(item), settings.system_prompt, limits)
-        within = fitted[prompt]
-        if within is None:
-            continue
-        completion = complete(tokenizer, within, item["response"], settings.max_length)
-        truncated += completion.truncated
-        rows.append((*prompt, item["completion"], item["use"]))
-        encoded.append(Encoded(within.ids, completion.ids))
-    too_long = sum(prompt is None for prompt in fitted.values())
-    cut = sum(prompt is not None and prompt.cut for prompt in fitted.values())
-    return Tokenised(rows, encoded, too_long, cut, truncated)
+def _check_model(settings: ReferenceSettings, inputs: dict[str, Path], context: Context) -> None:
+    folder = inputs["base_model"] / files.MODEL
+    check_fit(folder, context.requirements, settings.max_length, settings.system_prompt, settings.template_date)
 
 
-def _messages(item: dict[str, Any]) -> list[Message]:
-    """The turns of a prompt, as curation writes them into pairs.parquet."""
-    user = {"role": "user", "content": item["instruction"]}
-    if item["principle"] == CONVERSATION and item["system_prompt"]:
-        return [{"role": "system", "content": item["system_prompt"]}, user]
-    return [user]
-
-
-def _require_any(tokenised: Tokenised, settings: ReferenceSettings) -> None:
+def _check_tokens(
+    tokenised: Tokenised, settings: ReferenceSettings, inputs: dict[str, Path], context: Context
+) -> dict[str, int]:
+    """Refuse what cannot be trained or scored; return counts of pairs, where there are pairs."""
     if settings.preferences and not tokenised.rows:
         raise UserError(
             f"evaluation.preferences has no {settings.scored_split} prompt: none is in that split, or all are too long",
             f"raise split.{settings.scored_split} or dpo.max_prompt_length, add prompts, or leave preferences out of "
             "`evaluation`",
         )
-    if not settings.preferences and not any(use == "train" for *_, use in tokenised.rows):
-        raise UserError(
-            f"no training pair is left: all prompts are longer than dpo.max_prompt_length={settings.max_prompt_length} "
-            f"tokens, or reach dpo.max_length={settings.max_length}",
-            "raise them, or set dpo.long_prompts=cut",
-        )
+    if settings.preferences:
+        return {}
+    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS)
+    return check_pairs(tokenised, pairs, settings, context.requirements)._asdict()
 
 
 def _alike(
@@ -256,7 +244,8 @@ def _alike(
     groups: dict[tuple[Any, ...], list[tuple[ReferenceSettings, dict[str, Path]]]] = {}
     for settings, inputs in requests:
         limits = Limits(settings.max_length, settings.max_prompt_length, settings.long_prompts)
-        alike = (inputs["feedback"], inputs["base_model"], settings.precision, settings.system_prompt, limits)
+        template = (settings.system_prompt, settings.template_date)
+        alike = (inputs["feedback"], inputs["base_model"], settings.precision, template, limits)
         groups.setdefault(alike, []).append((settings, inputs))
     return list(groups.values())
 

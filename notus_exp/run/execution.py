@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS, MANIFEST
 from notus_exp.disk.ledger import Ledger
 from notus_exp.run.plan import STAGES, Node
-from notus_exp.stages.context import Context
+from notus_exp.stages.context import Context, Requirements
 from notus_exp.stages.settings import from_json, to_json
 
 STARTED, WAITING, FINISHED = "started", "waiting", "finished"
@@ -38,6 +38,7 @@ class Job:
         generation: Who answers prompts.
         judge: Who judges answers.
         ledger: File in which the run writes down what its judges cost.
+        requirements: What is refused before anything is computed.
     """
 
     nodes: list[Node]
@@ -49,6 +50,7 @@ class Job:
     generation: Generation
     judge: Judge
     ledger: Path
+    requirements: Requirements = field(default_factory=Requirements)
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
@@ -62,6 +64,7 @@ class Job:
             "generation": to_json(self.generation),
             "judge": to_json(self.judge),
             "ledger": str(self.ledger),
+            "requirements": to_json(self.requirements),
         }
         write_json(path, content)
 
@@ -79,6 +82,7 @@ class Job:
             generation=from_json(GENERATION_SCHEMAS[content["generation"]["name"]], content["generation"]),
             judge=from_json(JUDGE_SCHEMAS[content["judge"]["name"]], content["judge"]),
             ledger=Path(content["ledger"]),
+            requirements=from_json(Requirements, content["requirements"]),
         )
 
 
@@ -103,6 +107,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
         run = importlib.import_module(info.module).run
         events = EventWriter(node.name, out / EVENTS, job.events)
         context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
+        context.requirements = job.requirements
         if prepare:
             prepare(context)
         facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)

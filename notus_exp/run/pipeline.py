@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
-from notus_exp.config.schema import Config, Launch, OpenAIJudge, Stage
+from notus_exp.config.schema import Config, EndpointGeneration, Launch, OpenAIJudge, Stage
 from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER
 from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import answering
 from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
@@ -26,6 +27,7 @@ from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.sources import UNRESOLVED, resolve
 from notus_exp.run.worker import following
+from notus_exp.stages.context import Requirements
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
 from notus_exp.tracking import Ending, Membership, NoTracker, Tracker, open_tracker
 
@@ -165,6 +167,7 @@ class Run:
             config.generation,
             config.judge,
             self.folder / LEDGER,
+            requirements(config),
         )
 
     def _make_here(self, job: Job, record: RunRecord) -> None:
@@ -193,6 +196,21 @@ class Run:
             self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         if record.metrics():
             print_table(display.metrics_table(record.metrics()), self.console)
+
+
+def requirements(config: Config) -> Requirements:
+    """Return what a config asks of its model and texts before anything is computed."""
+    dpo = config.dpo
+    answered = [] if isinstance(config.generation, EndpointGeneration) else answering(config.evaluation)
+    return Requirements(
+        max_truncated=dpo.max_truncated,
+        special_tokens=dpo.special_tokens.name,
+        target_modules=list(dpo.lora.target_modules) if dpo.lora.r > 0 else [],
+        new_tokens={
+            f"evaluation.{spec.name}.max_new_tokens": getattr(config.evaluation, spec.name).max_new_tokens
+            for spec in answered
+        },
+    )
 
 
 def _ending(status: str, record: RunRecord) -> Ending:

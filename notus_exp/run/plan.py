@@ -50,7 +50,7 @@ STAGES = {
     Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, PairsSettings),
     Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, BaseModelSettings),
     Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, ReferenceSettings),
-    Stage.policy: StageInfo("notus_exp.training.dpo", 1, True, True, PolicySettings),
+    Stage.policy: StageInfo("notus_exp.training.dpo", 2, True, True, PolicySettings),
     Stage.generations: StageInfo("notus_exp.evaluation.generations", 2, True, True, GenerationsSettings),
     Stage.likelihoods: StageInfo("notus_exp.models.likelihoods", 3, True, False, LikelihoodsSettings),
     Stage.benchmarks: StageInfo("notus_exp.evaluation.lm_eval.harness", 1, True, False, BenchmarksSettings),
@@ -124,7 +124,7 @@ NodeRow = tuple[str, Stage, Any, dict[str, str]]
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     """List the nodes in the order of the stages."""
     base = {"base_model": "base_model"}
-    system, precision = config.model.system_prompt, config.dpo.precision.name
+    system = config.model.system_prompt
     rows: list[NodeRow] = [
         ("feedback", Stage.feedback, FeedbackSettings(keyed(config.data), sources.data_digest), {}),
         ("pairs", Stage.pairs, _pairs_settings(config, sources), {"feedback": "feedback"}),
@@ -133,12 +133,12 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
         (
             "policy",
             Stage.policy,
-            PolicySettings(config.dpo, config.seed, system),
+            PolicySettings(config.dpo, config.seed, system, config.model.template_date),
             {"pairs": "pairs", **base, "reference": "reference"},
         ),
     ]
     answered = [row for spec in answering(config.evaluation) for row in _generations(spec, config, sources)]
-    measured = [*_likelihoods(config), *_benchmarks(config, sources, system, precision)]
+    measured = [*_likelihoods(config), *_benchmarks(config, sources)]
     verdicts = [row for spec in judged(config.evaluation) for row in _judgments(spec.name, config, sources)]
     rows += [*answered, *measured, *verdicts]
     uses = {row[0]: row[0] for row in [*answered, *measured, *verdicts]}
@@ -158,6 +158,7 @@ def _references(config: Config) -> list[NodeRow]:
         max_length=dpo.max_length,
         max_prompt_length=dpo.max_prompt_length,
         long_prompts=dpo.long_prompts.name,
+        template_date=config.model.template_date,
     )
     uses = {"feedback": "feedback", "base_model": "base_model"}
     trained = replace(common, max_validation_pairs=dpo.max_validation_pairs)
@@ -189,6 +190,7 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             system_prompt=config.model.system_prompt,
             precision=config.dpo.precision.name,
             endpoint_model=model,
+            template_date=None if endpoint else config.model.template_date,
         )
 
     uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
@@ -212,11 +214,17 @@ def _likelihoods(config: Config) -> list[NodeRow]:
     return [("likelihoods", Stage.likelihoods, settings, uses)]
 
 
-def _benchmarks(config: Config, sources: Sources, system: str | None, precision: str) -> list[NodeRow]:
-    lm_eval = config.evaluation.lm_eval
+def _benchmarks(config: Config, sources: Sources) -> list[NodeRow]:
+    lm_eval, model = config.evaluation.lm_eval, config.model
     if lm_eval is None:
         return []
-    settings = BenchmarksSettings(lm_eval, sources.evaluation_digests.get("lm_eval.include_path"), system, precision)
+    settings = BenchmarksSettings(
+        lm_eval,
+        sources.evaluation_digests.get("lm_eval.include_path"),
+        model.system_prompt,
+        config.dpo.precision.name,
+        model.template_date if lm_eval.chat_template else None,
+    )
     base = {"base_model": "base_model"}
     return [
         ("benchmarks_base", Stage.benchmarks, settings, base),

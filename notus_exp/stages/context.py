@@ -12,6 +12,23 @@ from notus_exp.disk.ledger import Ledger
 
 
 @dataclass
+class Requirements:
+    """What a run asks of its model and texts: it refuses, before anything is computed, and changes no result.
+
+    Attributes:
+        max_truncated: Share of the training's completions that may lose their end.
+        special_tokens: "keep", "drop" or "error", as in `dpo.special_tokens`.
+        target_modules: Layers that are to have adapters; [] for none.
+        new_tokens: Setting -> tokens that the model is to write after a prompt.
+    """
+
+    max_truncated: float = 1.0
+    special_tokens: str = "keep"
+    target_modules: list[str] = field(default_factory=list)
+    new_tokens: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
 class Context:
     """How and where a stage runs: nothing in here may change what it computes.
 
@@ -26,6 +43,7 @@ class Context:
         ledger: What the run's judges cost.
         filled: Reference log-probs that this job has just computed for several nodes together, and no node has counted
             yet: store key -> tokens.
+        requirements: What is refused before anything is computed.
     """
 
     events: EventWriter
@@ -36,6 +54,7 @@ class Context:
     judge: Judge | None = None
     ledger: Ledger | None = None
     filled: dict[str, int] = field(default_factory=dict)
+    requirements: Requirements = field(default_factory=Requirements)
 
     def paying(self) -> dict[str, Any]:
         """Return what the run's judgings share: USD spent so far, and where to write down what follows."""

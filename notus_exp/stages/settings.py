@@ -69,6 +69,7 @@ class ReferenceSettings:
     max_validation_pairs: Optional[int] = None
     preferences: Optional[PreferencesEvaluation] = None
     scored_split: Optional[str] = None
+    template_date: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass
@@ -78,6 +79,7 @@ class PolicySettings:
     dpo: DPO
     seed: int
     system_prompt: Optional[str]
+    template_date: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass
@@ -99,6 +101,7 @@ class GenerationsSettings:
     system_prompt: Optional[str]
     precision: str
     endpoint_model: Optional[str]
+    template_date: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass
@@ -118,6 +121,7 @@ class BenchmarksSettings:
     include_digest: Optional[str]
     system_prompt: Optional[str]
     precision: str
+    template_date: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from peft import LoraConfig
 from trl import DPOConfig
 
 from notus_exp.config.batches import plan_batches
+from notus_exp.config.dpo_checks import ALL_LINEAR
 from notus_exp.config.schema import DPO, Hardware, Lora
 from notus_exp.errors import UserError
 
@@ -139,6 +140,6 @@ def lora_config(lora: Lora) -> LoraConfig | None:
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
+        target_modules=ALL_LINEAR if ALL_LINEAR in lora.target_modules else list(lora.target_modules),
         task_type="CAUSAL_LM",
     )

@@ -20,7 +20,7 @@ from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
-from notus_exp.run.pipeline import Run
+from notus_exp.run.pipeline import Run, requirements
 from notus_exp.run.plan import Node
 from notus_exp.stages.settings import to_json
 
@@ -76,7 +76,7 @@ def _missing(runs: Sequence[Run], stages: Iterable[Stage], console: Console) -> 
     seen: set[str] = set()
     groups: dict[str, tuple[Run, list[Node]]] = {}
     for run in runs:
-        means = digest([to_json(run.config.hardware), run.sources.files])
+        means = digest([to_json(run.config.hardware), run.sources.files, to_json(requirements(run.config))])
         nodes = [node for node in run.nodes if node.stage in wanted and node.key not in seen]
         seen |= {node.key for node in nodes}
         for node in ready(nodes, run.store, run.by_key, lambda line: say(console, line)).missing:

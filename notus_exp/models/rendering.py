@@ -1,0 +1,156 @@
+"""A model's chat template, rendered within limits of time and size, and with a date that the config says."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+import notus_exp
+from notus_exp.errors import UserError, first_line
+
+Message = Mapping[str, str]
+"""One turn: {"role": ..., "content": ...}."""
+
+SECONDS = 10.0
+"""Of computing that one rendering may take; a usual one takes a thousandth of one."""
+CHARACTERS = 16_000_000
+"""Of text that one rendering may make: more than any model reads."""
+MEMORY = 2 * 1024**3
+"""Bytes of address space of the process that renders."""
+MOST_SAID = 200
+"""Characters of what a template says that an error repeats."""
+REMEDY = "choose another model, or mend chat_template.jinja in a copy of its folder (model=local)"
+
+
+def render(
+    tokenizer: PreTrainedTokenizerFast,
+    turns: Sequence[Message],
+    *,
+    add_generation_prompt: bool,
+    date: str | None,
+    whose: str = "model",
+    remedy: str = REMEDY,
+) -> str:
+    """Return a conversation as the tokenizer's chat template writes it.
+
+    The text is that of `tokenizer.apply_chat_template(..., tokenize=False)`, but for the limits and the date.
+
+    Args:
+        tokenizer: Has the template and the special tokens that it names.
+        turns: The conversation.
+        add_generation_prompt: Whether it ends in the beginning of an assistant's turn.
+        date: What the template is told when it asks for today's date (YYYY-MM-DD); None refuses one that asks.
+        whose: Group of the config that the model belongs to, for messages.
+        remedy: What helps where the template refuses these turns.
+
+    Raises:
+        UserError: The template asks for a date, refuses the turns, is none, or takes more than the limits.
+    """
+    variables = {
+        **{name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)},
+        "messages": [dict(turn) for turn in turns],
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+    }
+    found = _renderer().ask({"template": tokenizer.get_chat_template(), "variables": variables, "date": date})
+    if "text" in found:
+        return str(found["text"])
+    if "asks_date" in found:
+        raise UserError(
+            f"{whose}: the chat template writes today's date, so that the same text has other tokens tomorrow",
+            f"say which date it writes, on every day: {whose}.template_date={datetime.now(UTC).date()}",
+        )
+    if "limit" in found:
+        most = _limits()[found["limit"]]
+        raise UserError(f"{whose}: one rendering of the chat template takes more than {most}", REMEDY)
+    roles = ", ".join(turn["role"] for turn in turns)
+    said = first_line(found["refused"])[:MOST_SAID]
+    raise UserError(f"{whose}: the chat template refuses the turns {roles}: {said}", remedy)
+
+
+def forget() -> None:
+    """End the process that renders; the next rendering starts another."""
+    if _RENDERERS:
+        _RENDERERS.pop().close()
+
+
+class _Renderer:
+    """A process that renders, and its limits; several threads take turns."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._lock = threading.Lock()
+        # Nothing of this process's environment: a template has no use for a key.
+        environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME") if name in os.environ}
+        root = str(Path(notus_exp.__file__).parent.parent)
+        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "notus_exp.models.rendering_process", str(SECONDS), str(CHARACTERS), str(MEMORY)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return its answer, or {"limit": "seconds"} where the kernel ended it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
+            except BrokenPipeError:
+                line = b""
+            if line.endswith(b"\n"):
+                reply: dict[str, Any] = json.loads(line)
+                return reply
+            code = self._process.wait()
+        forget()
+        if code == -signal.SIGPROF:
+            return {"limit": "seconds"}
+        return {"refused": f"the process that renders it ended with code {code}"}
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None and not stream.closed:
+                stream.close()
+        self._process.wait()
+
+
+_RENDERERS: list[_Renderer] = []
+"""The one of this process, once it is started."""
+_STARTING = threading.Lock()
+
+
+def _renderer() -> _Renderer:
+    with _STARTING:
+        if _RENDERERS and _RENDERERS[0].owner != os.getpid():
+            _RENDERERS.clear()  # a fork: that process answers the one that started it
+        if not _RENDERERS:
+            _RENDERERS.append(_Renderer())
+        return _RENDERERS[0]
+
+
+def _limits() -> dict[str, str]:
+    return {
+        "seconds": f"{SECONDS:g} s of computing",
+        "characters": f"{CHARACTERS:,} characters",
+        "memory": f"{MEMORY:,} bytes of memory",
+    }
+
+
+atexit.register(forget)

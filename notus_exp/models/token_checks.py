@@ -1,0 +1,121 @@
+"""Whether what is to be trained is what the texts say: pairs of the same tokens, marks of the model, lost ends.
+
+Looked at where tokens are made, before a log-prob is computed; the training looks again at what it reuses.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.errors import UserError
+from notus_exp.models.tokens import Tokenised
+from notus_exp.stages.context import Requirements
+from notus_exp.stages.settings import ReferenceSettings
+
+
+class PairCounts(NamedTuple):
+    """Of the training and validation pairs within the limits: those that hold nothing to learn, or a mark.
+
+    Attributes:
+        pairs_same_tokens: Both sides are the same tokens, in which nothing is preferred to anything.
+        pairs_with_special_tokens: A text holds a mark of the model's own.
+    """
+
+    pairs_same_tokens: int
+    pairs_with_special_tokens: int
+
+
+def check_pairs(
+    tokenised: Tokenised, pairs: pl.DataFrame, settings: ReferenceSettings, requirements: Requirements
+) -> PairCounts:
+    """Count what is wrong with the tokens of pairs, and refuse what the config refuses.
+
+    Args:
+        tokenised: The completions of the pairs that are within the limits.
+        pairs: pairs.parquet.
+        settings: The limits, for messages.
+        requirements: What is refused.
+
+    Raises:
+        UserError: No training pair is left, a mark is an error, or too many completions lose their end.
+    """
+    place = {row[:3]: number for number, row in enumerate(tokenised.rows)}
+    within = same = marked = left = 0
+    columns = ("prompt_id", "row", "split", "chosen_completion", "rejected_completion")
+    for prompt, row, split, *sides in pairs.filter(pl.col("split") != "test").select(columns).iter_rows():
+        chosen, rejected = (place.get((prompt, row, side)) for side in sides)
+        if chosen is None or rejected is None:
+            continue
+        alike = tokenised.encoded[chosen].completion_ids == tokenised.encoded[rejected].completion_ids
+        held = tokenised.marked[chosen] or tokenised.marked[rejected]
+        same, marked = same + alike, marked + held
+        if split == "train":
+            within += 1
+            left += not (alike or (held and requirements.special_tokens == "drop"))
+    if not within:
+        raise UserError(
+            f"no training pair is left: all prompts are longer than dpo.max_prompt_length={settings.max_prompt_length} "
+            f"tokens, or reach dpo.max_length={settings.max_length}",
+            "raise them, or set dpo.long_prompts=cut",
+        )
+    if requirements.special_tokens == "error":
+        refuse_marked(marked)
+    if not left:
+        raise nothing_left(within, same, marked if requirements.special_tokens == "drop" else 0)
+    facts = {
+        "completions_truncated": tokenised.completions_truncated,
+        "needed": len(tokenised.rows),
+        "holding_length": tokenised.holding_length,
+    }
+    check_ends(facts, settings.max_length, requirements.max_truncated)
+    return PairCounts(same, marked)
+
+
+def nothing_left(pairs: int, same: int, marked: int) -> UserError:
+    """Return the error of a training without pairs; the counts may overlap, and are of training and validation."""
+    why = [f"{same} pairs have two sides of the same tokens"] if same else []
+    why += [f"{marked} hold a mark of the model's own, such as its end token"] if marked else []
+    remedies = ["raise dpo.max_length where sides differ late, or take pairs whose texts differ"] if same else []
+    remedies += ["dpo.special_tokens=keep trains on marks"] if marked else []
+    return UserError(f"none of {pairs} training pairs is left: {' and '.join(why)}", "; ".join(remedies))
+
+
+def refuse_marked(marked: int) -> None:
+    """Refuse pairs whose texts hold a mark of the model's own.
+
+    Raises:
+        UserError: There is one.
+    """
+    if marked:
+        raise UserError(
+            f"{marked} pairs hold a mark of the model's own in a text, such as its end token, and "
+            "dpo.special_tokens=error",
+            "dpo.special_tokens=drop leaves them out, and keep trains on them",
+        )
+
+
+def check_ends(facts: dict[str, Any], max_length: int, most: float) -> None:
+    """Refuse a training whose completions lose their end in too large a share.
+
+    Args:
+        facts: Of the stage `reference`; holding_length is not among those of older artifacts.
+        max_length: `dpo.max_length`.
+        most: `dpo.max_truncated`.
+
+    Raises:
+        UserError: Naming the share, the length that holds nine of ten, and the key.
+    """
+    cut, needed = facts.get("completions_truncated", 0), facts.get("needed", 0)
+    if not needed or cut / needed <= most:
+        return
+    holding = facts.get("holding_length")
+    longer = f"dpo.max_length={holding} holds 90 % of them whole" if holding else "raise dpo.max_length"
+    accepted = math.ceil(100 * cut / needed) / 100
+    raise UserError(
+        f"{cut} of {needed} completions ({cut / needed:.0%}) lose their end at dpo.max_length={max_length}, and "
+        f"dpo.max_truncated={most:g}",
+        f"{longer}; dpo.max_truncated={accepted:g} trains on beginnings",
+    )

@@ -1,0 +1,122 @@
+"""The completions that a node of `reference` needs, as token ids within the limits; what is left out is counted."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.feedback.table import CONVERSATION
+from notus_exp.models.encoding import (
+    Encoded,
+    EncodedPrompt,
+    Limits,
+    complete,
+    fit_prompt,
+    shows_system_turn,
+)
+from notus_exp.models.logprobs import tokens_of
+from notus_exp.models.markup import marks
+from notus_exp.models.pretrained import load_tokenizer
+from notus_exp.models.rendering import Message
+from notus_exp.stages.settings import ReferenceSettings
+
+ANY_LENGTH = 10**9
+HELD = 0.9
+"""Share of the completions that the length suggested for `dpo.max_length` holds."""
+
+
+class Tokenised(NamedTuple):
+    """The needed completions that are within the limits, and counts of what was cut or left out.
+
+    Attributes:
+        rows: (prompt_id, row, completion, use) of each.
+        encoded: Their token ids, in the same order.
+        lengths: Tokens of prompt and completion before the completion's end was cut, likewise.
+        marked: Whether a text of theirs holds a mark of the model's own (`models/markup.py`), likewise.
+        prompts_too_long: Prompts left out, with all of their completions.
+        prompts_cut: Prompts that lost their beginning.
+        system_turns_hidden: Prompts whose system turn, which comes from the data, the template does not show.
+    """
+
+    rows: list[tuple[str, int, int, str]]
+    encoded: list[Encoded]
+    lengths: list[int]
+    marked: list[bool]
+    prompts_too_long: int
+    prompts_cut: int
+    system_turns_hidden: int
+
+    @property
+    def completions_truncated(self) -> int:
+        """Return how many completions lost their end."""
+        kept = map(tokens_of, self.encoded)
+        return sum(length > within for length, within in zip(self.lengths, kept, strict=True))
+
+    @property
+    def holding_length(self) -> int:
+        """Return the length (tokens) within which `HELD` of the completions are whole with their prompts."""
+        return sorted(self.lengths)[math.ceil(HELD * len(self.lengths)) - 1] if self.lengths else 0
+
+    def only(self, wanted: pl.DataFrame) -> Tokenised:
+        """Return the part of some completions (columns of their ids); the counts of prompts stay those of all."""
+        ids = set(wanted.select("prompt_id", "row", "completion").iter_rows())
+        places = [place for place, row in enumerate(self.rows) if row[:3] in ids]
+        rows, encoded, lengths, marked = (
+            [some[place] for place in places] for some in (self.rows, self.encoded, self.lengths, self.marked)
+        )
+        return self._replace(rows=rows, encoded=encoded, lengths=lengths, marked=marked)
+
+
+def tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Path) -> Tokenised:
+    """Return completions as token ids.
+
+    Args:
+        wanted: Columns prompt_id, row, completion, use, instruction, principle, system_prompt, response.
+        settings: The limits, the config's system turn, the template's date.
+        model_folder: Has the tokenizer.
+    """
+    tokenizer, date = load_tokenizer(model_folder), settings.template_date
+    limits = Limits(settings.max_length, settings.max_prompt_length, settings.long_prompts)
+    found = Tokenised([], [], [], [], 0, 0, 0)
+    fitted: dict[tuple[str, int], EncodedPrompt | None] = {}
+    hidden = 0
+    marked = _marked(wanted, marks(tokenizer, date))
+    for item, holds_mark in zip(wanted.iter_rows(named=True), marked, strict=True):
+        prompt = (item["prompt_id"], item["row"])
+        if prompt not in fitted:
+            turns = _messages(item)
+            fitted[prompt] = fit_prompt(tokenizer, turns, settings.system_prompt, limits, date)
+            if len(turns) > 1 and fitted[prompt] is not None:
+                hidden += not shows_system_turn(tokenizer, turns, settings.system_prompt, date)
+        within = fitted[prompt]
+        if within is None:
+            continue
+        ids = complete(tokenizer, within, item["response"], ANY_LENGTH, date).ids
+        found.rows.append((*prompt, item["completion"], item["use"]))
+        found.encoded.append(Encoded(within.ids, ids[: settings.max_length - len(within.ids)]))
+        found.lengths.append(len(within.ids) + len(ids))
+        found.marked.append(holds_mark)
+    return found._replace(
+        prompts_too_long=sum(prompt is None for prompt in fitted.values()),
+        prompts_cut=sum(prompt is not None and prompt.cut for prompt in fitted.values()),
+        system_turns_hidden=hidden,
+    )
+
+
+def _messages(item: dict[str, Any]) -> list[Message]:
+    """The turns of a prompt, as curation writes them into pairs.parquet."""
+    user = {"role": "user", "content": item["instruction"]}
+    if item["principle"] == CONVERSATION and item["system_prompt"]:
+        return [{"role": "system", "content": item["system_prompt"]}, user]
+    return [user]
+
+
+def _marked(wanted: pl.DataFrame, known: list[str]) -> pl.Series:
+    system = pl.when(pl.col("principle") == CONVERSATION).then(pl.col("system_prompt")).otherwise(pl.lit(""))
+    texts = (pl.col("instruction"), system, pl.col("response"))
+    return wanted.select(held=pl.any_horizontal(text.str.contains_any(known) for text in texts).fill_null(False))[
+        "held"
+    ]
