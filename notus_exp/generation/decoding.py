@@ -19,6 +19,7 @@ from notus_exp.disk.hashing import uniform
 from notus_exp.disk.json_lines import append_line, keep_lines, read_lines
 from notus_exp.models.encoding import Limits, encode
 from notus_exp.models.pretrained import autocast
+from notus_exp.models.rendering import Message
 from notus_exp.stages.context import Context
 
 
@@ -180,7 +181,7 @@ def end_tokens(
     configured = model.generation_config.eos_token_id
     found = set(configured if isinstance(configured, list) else [] if configured is None else [configured])
     found.add(int(tokenizer.eos_token_id))
-    asked = [{"role": "user", "content": "a"}]
+    asked: list[Message] = [{"role": "user", "content": "a"}]
     turn = encode(tokenizer, asked, "b", system_prompt, Limits(10**9, None, "drop"), date)
     if turn is not None:
         special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}

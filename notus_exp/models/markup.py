@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 from transformers import PreTrainedTokenizerFast
 
@@ -36,15 +38,17 @@ def marks(tokenizer: PreTrainedTokenizerFast, date: str | None) -> list[str]:
     return sorted(mark for mark in found if mark.strip())
 
 
-def hold_marks(pairs: pl.DataFrame, known: list[str]) -> pl.Series:
+def hold_marks(pairs: pl.DataFrame, known: Sequence[str]) -> pl.Series:
     """Say of each pair whether its prompt or one of its sides holds a mark.
 
     Args:
         pairs: Columns prompt, chosen, rejected: lists of turns, as in pairs.parquet.
         known: The marks.
     """
+    if not known:
+        return pl.repeat(False, len(pairs), dtype=pl.Boolean, eager=True)
     texts = [
-        pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").str.contains_any(known)
+        pl.col(side).list.eval(pl.element().struct.field("content")).list.join("\n").str.contains_any([*known])
         for side in ("prompt", "chosen", "rejected")
     ]
     return pairs.select(held=pl.any_horizontal(texts))["held"]

@@ -44,8 +44,10 @@ def open_model(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
 @lru_cache(maxsize=4)
 def _open(folder: Path, files: frozenset[tuple[str, int, int, int]]) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
     tokenizer = load_tokenizer(folder)
+    written = _steady(tokenizer)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        _check_vocabulary(tokenizer, config.get_text_config().vocab_size, written)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
@@ -53,8 +55,6 @@ def _open(folder: Path, files: frozenset[tuple[str, int, int, int]]) -> tuple[Pr
             f"model: not a causal language model that transformers knows: {first_line(error)}",
             "models that bring their own code are not loaded; choose one of a built-in architecture",
         ) from error
-    written = _steady(tokenizer)
-    _check_vocabulary(tokenizer, model, written)
     return tokenizer, model
 
 
@@ -121,9 +121,8 @@ def _steady(tokenizer: PreTrainedTokenizerFast) -> str:
     return once
 
 
-def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, written: str) -> None:
+def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int, written: str) -> None:
     """Refuse tokens that the model has no embedding for; special ones that nothing writes are let be."""
-    size = model.get_input_embeddings().weight.shape[0]
     added: dict[int, Any] = tokenizer.added_tokens_decoder
     used = {*tokenizer(written, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id, tokenizer.pad_token_id}
     beyond = sorted(

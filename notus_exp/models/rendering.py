@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def render(
         "documents": None,
         "add_generation_prompt": add_generation_prompt,
     }
-    found = _renderer().ask({"template": tokenizer.get_chat_template(), "variables": variables, "date": date})
+    found = _ask({"template": tokenizer.get_chat_template(), "variables": variables, "date": date})
     if "text" in found:
         return str(found["text"])
     if "asks_date" in found:
@@ -82,16 +83,15 @@ def render(
 
 def forget() -> None:
     """End the process that renders; the next rendering starts another."""
-    if _RENDERERS:
-        _RENDERERS.pop().close()
+    with _TURN:
+        _forget()
 
 
 class _Renderer:
-    """A process that renders, and its limits; several threads take turns."""
+    """A process that renders, and its limits; one thread at a time asks it."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self._lock = threading.Lock()
         # Nothing of this process's environment: a template has no use for a key.
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME") if name in os.environ}
         root = str(Path(notus_exp.__file__).parent.parent)
@@ -103,46 +103,52 @@ class _Renderer:
             env=environment,
         )
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return its answer, or {"limit": "seconds"} where the kernel ended it."""
+    def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Return its answer, or None where it has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with self._lock:
-            try:
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
-                self._process.stdin.flush()
-                line = self._process.stdout.readline()
-            except BrokenPipeError:
-                line = b""
-            if line.endswith(b"\n"):
-                reply: dict[str, Any] = json.loads(line)
-                return reply
-            code = self._process.wait()
-        forget()
-        if code == -signal.SIGPROF:
-            return {"limit": "seconds"}
-        return {"refused": f"the process that renders it ended with code {code}"}
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            return None
+        answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
+        return answer
 
-    def close(self) -> None:
-        """End the process."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None and not stream.closed:
-                stream.close()
-        self._process.wait()
+    def close(self) -> int:
+        """End the process and return its exit code, negative where a signal ended it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # what was written to a process that had ended
+            self._process.stdin.close()
+        self._process.stdout.close()
+        return self._process.wait()
 
 
 _RENDERERS: list[_Renderer] = []
 """The one of this process, once it is started."""
-_STARTING = threading.Lock()
+_TURN = threading.Lock()
 
 
-def _renderer() -> _Renderer:
-    with _STARTING:
+def _ask(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of the process that renders, which is started where it does not run."""
+    with _TURN:
         if _RENDERERS and _RENDERERS[0].owner != os.getpid():
             _RENDERERS.clear()  # a fork: that process answers the one that started it
         if not _RENDERERS:
             _RENDERERS.append(_Renderer())
-        return _RENDERERS[0]
+        answer = _RENDERERS[0].ask(request)
+        if answer is not None:
+            return answer
+        code = _forget()
+    if code == -signal.SIGPROF:
+        return {"limit": "seconds"}
+    return {"refused": f"the process that renders it ended with code {code}"}
+
+
+def _forget() -> int:
+    return _RENDERERS.pop().close() if _RENDERERS else 0
 
 
 def _limits() -> dict[str, str]:

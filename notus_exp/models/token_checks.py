@@ -21,7 +21,7 @@ class PairCounts(NamedTuple):
 
     Attributes:
         pairs_same_tokens: Both sides are the same tokens, in which nothing is preferred to anything.
-        pairs_with_special_tokens: A text holds a mark of the model's own.
+        pairs_with_special_tokens: Of the others, those of which a text holds a mark of the model's own.
     """
 
     pairs_same_tokens: int
@@ -42,20 +42,19 @@ def check_pairs(
     Raises:
         UserError: No training pair is left, a mark is an error, or too many completions lose their end.
     """
+    drops = requirements.special_tokens == "drop"
     place = {row[:3]: number for number, row in enumerate(tokenised.rows)}
-    within = same = marked = left = 0
     columns = ("prompt_id", "row", "split", "chosen_completion", "rejected_completion")
+    found = []
     for prompt, row, split, *sides in pairs.filter(pl.col("split") != "test").select(columns).iter_rows():
         chosen, rejected = (place.get((prompt, row, side)) for side in sides)
         if chosen is None or rejected is None:
             continue
         alike = tokenised.encoded[chosen].completion_ids == tokenised.encoded[rejected].completion_ids
-        held = tokenised.marked[chosen] or tokenised.marked[rejected]
-        same, marked = same + alike, marked + held
-        if split == "train":
-            within += 1
-            left += not (alike or (held and requirements.special_tokens == "drop"))
-    if not within:
+        found.append((split, alike, not alike and (tokenised.marked[chosen] or tokenised.marked[rejected])))
+    same, marked = (sum(pair[kind] for pair in found) for kind in (1, 2))
+    train = [(alike, held) for split, alike, held in found if split == "train"]
+    if not train:
         raise UserError(
             f"no training pair is left: all prompts are longer than dpo.max_prompt_length={settings.max_prompt_length} "
             f"tokens, or reach dpo.max_length={settings.max_length}",
@@ -63,8 +62,8 @@ def check_pairs(
         )
     if requirements.special_tokens == "error":
         refuse_marked(marked)
-    if not left:
-        raise nothing_left(within, same, marked if requirements.special_tokens == "drop" else 0)
+    if all(alike or (held and drops) for alike, held in train):
+        raise nothing_left(len(train), sum(alike for alike, _ in train), sum(held for _, held in train))
     facts = {
         "completions_truncated": tokenised.completions_truncated,
         "needed": len(tokenised.rows),
@@ -75,12 +74,18 @@ def check_pairs(
 
 
 def nothing_left(pairs: int, same: int, marked: int) -> UserError:
-    """Return the error of a training without pairs; the counts may overlap, and are of training and validation."""
-    why = [f"{same} pairs have two sides of the same tokens"] if same else []
-    why += [f"{marked} hold a mark of the model's own, such as its end token"] if marked else []
-    remedies = ["raise dpo.max_length where sides differ late, or take pairs whose texts differ"] if same else []
-    remedies += ["dpo.special_tokens=keep trains on marks"] if marked else []
-    return UserError(f"none of {pairs} training pairs is left: {' and '.join(why)}", "; ".join(remedies))
+    """Return the error of a training without pairs.
+
+    Args:
+        pairs: Training pairs within the limits.
+        same: Those whose sides are the same tokens.
+        marked: Of the others, those that hold a mark of the model's own and are dropped.
+    """
+    why = [f"{same} have two sides of the same tokens"] if same else []
+    why += [f"{marked} hold a mark of the model's own in a text, such as its end token"] if marked else []
+    remedies = ["where sides differ late, raise dpo.max_length"] if same else []
+    remedies += ["dpo.special_tokens=keep trains on texts with marks"] if marked else []
+    return UserError(f"none of {pairs} training pairs is left: {', and '.join(why)}", "; ".join(remedies))
 
 
 def refuse_marked(marked: int) -> None:

@@ -64,10 +64,12 @@ class Tokenised(NamedTuple):
         """Return the part of some completions (columns of their ids); the counts of prompts stay those of all."""
         ids = set(wanted.select("prompt_id", "row", "completion").iter_rows())
         places = [place for place, row in enumerate(self.rows) if row[:3] in ids]
-        rows, encoded, lengths, marked = (
-            [some[place] for place in places] for some in (self.rows, self.encoded, self.lengths, self.marked)
+        return self._replace(
+            rows=[self.rows[place] for place in places],
+            encoded=[self.encoded[place] for place in places],
+            lengths=[self.lengths[place] for place in places],
+            marked=[self.marked[place] for place in places],
         )
-        return self._replace(rows=rows, encoded=encoded, lengths=lengths, marked=marked)
 
 
 def tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Path) -> Tokenised:

@@ -24,6 +24,7 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.ledger import Ledger
 from notus_exp.machine.cuda import describe
 from notus_exp.run.plan import STAGES, Node
+from notus_exp.run.token_notes import token_notes
 from notus_exp.stages.settings import to_json
 
 RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
@@ -141,19 +142,10 @@ class RunRecord:
         return self._content["metrics"]
 
     def notes(self) -> list[str]:
-        """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
+        """Return what a reader of the metrics must know: texts left out or cut as tokens, refused scores."""
         facts = {name: stage["facts"] for name, stage in self.stages().items()}
         notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
-        dpo = self._content["config"]["dpo"]
-        limit = dpo["max_prompt_length"] or dpo["max_length"]
-        for name, purpose in (("reference", "training"), ("reference_scored", "scoring")):
-            too_long = facts.get(name, {}).get("prompts_too_long", 0)
-            if too_long:
-                notes.append(
-                    f"{too_long} prompts have more than {limit} tokens and were left out of {purpose}; "
-                    "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
-                )
-        return notes
+        return notes + token_notes(facts, self._content["config"])
 
     def samples(self) -> list[dict[str, Any]]:
         """Return sample answers of base and policy, empty where nothing was generated."""

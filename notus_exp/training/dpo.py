@@ -7,6 +7,8 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +16,17 @@ import polars as pl
 import torch
 from accelerate import PartialState
 from datasets import Dataset, load_from_disk
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
-from notus_exp.config.schema import DPO, Lora
+from notus_exp.config.schema import DPO, SpecialTokens
+from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError
+from notus_exp.models.markup import hold_marks, marks
+from notus_exp.models.opening import check_fit
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
+from notus_exp.models.token_checks import check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
@@ -33,10 +39,19 @@ DATASET = "dataset"
 
 
 class JoinedPairs(NamedTuple):
-    """Pairs of a split with their token ids and reference log-probs (columns `COLUMNS`), and how many had none."""
+    """Pairs of a split with their token ids and reference log-probs (columns `COLUMNS`), and how many are left out.
+
+    Attributes:
+        rows: Those that are left.
+        without_reference: They have no reference log-probs.
+        same_tokens: Both sides are the same tokens: left out.
+        special_tokens: Of the rest, those whose texts hold a mark of the model's own; left out if they are dropped.
+    """
 
     rows: pl.DataFrame
     without_reference: int
+    same_tokens: int
+    special_tokens: int
 
 
 def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -63,9 +78,19 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
         pl.read_parquet(inputs["pairs"] / files.PAIRS),
         pl.read_parquet(inputs["reference"] / files.REFERENCE),
     )
-    train = join_pairs(pairs.filter(pl.col("split") == "train"), reference)
-    validation = join_pairs(pairs.filter(pl.col("split") == "validation"), reference)
+    _check_inputs(settings, inputs, context)
+    model_folder = inputs["base_model"] / files.MODEL
+    known = marks(load_tokenizer(model_folder), settings.template_date)
+    train, validation = (
+        join_pairs(pairs.filter(pl.col("split") == split), reference, known, settings.dpo.special_tokens)
+        for split in ("train", "validation")
+    )
+    if settings.dpo.special_tokens is SpecialTokens.error:
+        refuse_marked(train.special_tokens + validation.special_tokens)
     if train.rows.is_empty():
+        within = train.same_tokens + train.special_tokens
+        if within:
+            raise nothing_left(within, train.same_tokens, train.special_tokens)
         raise UserError(
             f"none of the {train.without_reference} training pairs is left to train on: their prompts are too long",
             "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
@@ -85,16 +110,23 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     return facts
 
 
-def join_pairs(pairs: pl.DataFrame, reference: pl.DataFrame) -> JoinedPairs:
+def join_pairs(
+    pairs: pl.DataFrame,
+    reference: pl.DataFrame,
+    known: Sequence[str] = (),
+    special_tokens: SpecialTokens = SpecialTokens.keep,
+) -> JoinedPairs:
     """Give each pair the token ids and reference log-probs of its two completions.
 
     Args:
         pairs: Rows of pairs.parquet of one split.
         reference: reference.parquet: one row per (prompt_id, row, completion).
+        known: Marks of the model's own (`models/markup.py`).
+        special_tokens: What becomes of pairs whose texts hold one.
 
     Returns:
-        The pairs that have both, in their own order, and the number of those that have not: their prompt was too long,
-        or (validation) they are more than `dpo.max_validation_pairs`.
+        The pairs that have both, in their own order, without those whose sides are the same tokens, and the number of
+        those that have not: their prompt was too long, or (validation) they are more than `dpo.max_validation_pairs`.
 
     Raises:
         UserError: The reference artifact holds a completion twice or not under one prompt.
@@ -119,23 +151,22 @@ def join_pairs(pairs: pl.DataFrame, reference: pl.DataFrame) -> JoinedPairs:
             f"prompt {differing['prompt_id'][0]} has other token ids beside its chosen than its rejected response",
             "delete the reference artifact and run again",
         )
-    rows = joined.rename({"chosen_prompt_ids": "prompt_ids"}).select(COLUMNS)
-    return JoinedPairs(rows, len(pairs) - len(rows))
+    differ = joined.filter(pl.col("chosen_ids") != pl.col("rejected_ids"))
+    held = hold_marks(differ, known)
+    rows = differ.filter(~held) if special_tokens is SpecialTokens.drop else differ
+    rows = rows.rename({"chosen_prompt_ids": "prompt_ids"}).select(COLUMNS)
+    return JoinedPairs(rows, len(pairs) - len(joined), len(joined) - len(differ), int(held.sum()))
 
 
-def check_targets(model: PreTrainedModel, lora: Lora) -> None:
-    """Refuse names in `lora.target_modules` that no layer of the model has: PEFT ignores all but the last such name.
-
-    Raises:
-        UserError: Naming the layer and the nearest one.
-    """
-    layers = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    for target in lora.target_modules:
-        if not any(name == target or name.endswith(f".{target}") for name in layers):
-            raise UserError(
-                f"dpo.lora.target_modules has {target!r}, which the model has not",
-                did_you_mean(target, {name.rpartition(".")[2] for name in layers} - {"lm_head"}),
-            )
+def _check_inputs(settings: PolicySettings, inputs: dict[str, Path], context: Context) -> None:
+    """Check what the reference log-probs were made under, once more: they may be reused, and the limits be others."""
+    dpo, requirements = settings.dpo, context.requirements
+    asked = replace(requirements, target_modules=list(dpo.lora.target_modules) if dpo.lora.r else [])
+    folder = inputs["base_model"] / files.MODEL
+    check_fit(folder, asked, dpo.max_length, settings.system_prompt, settings.template_date)
+    manifest = inputs["reference"] / files.MANIFEST
+    if manifest.exists():
+        check_ends(read_manifest(manifest).facts, dpo.max_length, requirements.max_truncated)
 
 
 def _make_trainer(
@@ -161,8 +192,6 @@ def _make_trainer(
     base = inputs["base_model"] / files.MODEL
     model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=dpo.lora.r == 0)
     adapter = lora_config(dpo.lora)
-    if adapter is not None:
-        check_targets(model, dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
     trainer = PairTrainer(
         model=model,
@@ -204,8 +233,12 @@ def _counts(trainer: PairTrainer, dpo: DPO, train: JoinedPairs, validation: Join
         "epochs": round(state.global_step / plan_steps(dpo, len(train.rows)).per_epoch, 6),
         "pairs_trained": min(len(train.rows), state.global_step * dpo.global_batch_size),
         "pairs_without_reference": train.without_reference,
+        "pairs_same_tokens": train.same_tokens,
+        "pairs_with_special_tokens": train.special_tokens,
         "validation_pairs": len(validation.rows),
         "validation_pairs_without_reference": validation.without_reference,
+        "validation_pairs_same_tokens": validation.same_tokens,
+        "validation_pairs_with_special_tokens": validation.special_tokens,
         "tokens": int(state.num_input_tokens_seen),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MEASURES = {
     "loss": "loss",
+    "preference_loss": "losses/preference",  # of a sum such as [sigmoid, sft] what compares; else the loss itself
     "accuracy": "rewards/accuracies",
     "margin": "rewards/margins",
     "rewards_chosen": "rewards/chosen",

@@ -81,11 +81,17 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
         return loss * share * self.accelerator.num_processes
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        with _completion_positions_only():
+        with _completion_positions_only(), _gathered_by_pair(self.accelerator, inputs) as seen:
             result = super()._compute_loss(model, inputs, return_outputs)
-        pairs = torch.tensor([len(inputs["completion_mask"]) // 2], device=self.accelerator.device)
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["pairs"].append(self.accelerator.gather(pairs).sum().item())
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        counts = self.accelerator.gather(_counts(inputs["completion_mask"]).to(self.accelerator.device).unsqueeze(0))
+        pairs, chosen_tokens = counts.sum(dim=0).tolist()
+        metrics["pairs"].append(pairs)
+        metrics["rewards/accuracies"][-1] = _accuracy(*seen[:2])
+        loss = self.accelerator.gather((result[0] if return_outputs else result).detach().reshape(1)).mean().item()
+        weight = sum(w for name, w in zip(self.loss_types, self.loss_weights, strict=True) if name == "sft")
+        likelihood = -metrics["logps/chosen"][-1] * pairs / chosen_tokens  # what TRL's sft is: a mean over tokens
+        metrics["losses/preference"].append(loss - weight * likelihood if weight else loss)
         return result
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -198,6 +204,33 @@ def _completion_positions_only() -> Iterator[None]:
         yield
     finally:
         trl_utils._use_triton = original
+
+
+@contextmanager
+def _gathered_by_pair(accelerator: Any, inputs: dict[str, Any]) -> Iterator[list[torch.Tensor]]:
+    """Note the values by pair that TRL gathers from all processes: the chosen rewards, the rejected rewards, and more.
+
+    It logs the share of pairs whose chosen reward is higher, which counts a tie as a loss, and keeps no value by pair.
+    """
+    gather, seen = accelerator.gather, list[torch.Tensor]()
+    pairs = len(inputs["completion_mask"]) // 2
+
+    def note(value: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = gather(value)
+        if value.shape == (pairs,):
+            seen.append(found)
+        return found
+
+    accelerator.gather = note
+    try:
+        yield seen
+    finally:
+        accelerator.gather = gather
+
+
+def _accuracy(chosen: torch.Tensor, rejected: torch.Tensor) -> float:
+    """Return the share of pairs whose chosen reward is higher; a tie counts half, as it does in the evaluation."""
+    return ((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean().item()
 
 
 def _counts(completion_mask: torch.Tensor) -> torch.Tensor:

@@ -35,7 +35,10 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
     "evaluations": (5, {"eval_steps": 5}),
     "checkpoints": (5, {"save_steps": 5}),
 }
-ELSEWHERE = {"max_prompt_length", "long_prompts", "max_validation_pairs", "lora"}  # the reference stage, lora_config
+# What the reference stage, lora_config and the choice of pairs read.
+ELSEWHERE = {
+    "max_prompt_length", "long_prompts", "max_validation_pairs", "lora", "special_tokens", "max_truncated",
+}  # fmt: skip
 
 
 def test_every_setting_of_the_recipe_is_covered_here():

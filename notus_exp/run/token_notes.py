@@ -1,0 +1,78 @@
+"""What the counts of a run say about its tokens: where what the model read is not what the texts say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Facts = Mapping[str, Any]
+
+PURPOSES = {"reference": "training", "reference_scored": "scoring"}
+"""Node that makes tokens -> what they are for."""
+
+
+def token_notes(facts: Mapping[str, Facts], config: Mapping[str, Any]) -> list[str]:
+    """Return notes on prompts and completions that were left out, cut, hidden, or hold the model's own marks.
+
+    Args:
+        facts: Node name -> what it counted; older artifacts count less.
+        config: As run.json holds it.
+    """
+    dpo = config["dpo"]
+    notes = []
+    for name, purpose in PURPOSES.items():
+        counted = facts.get(name, {})
+        notes += [*_too_long(counted, purpose, dpo), *_lost_ends(counted, purpose, dpo), *_hidden(counted, purpose)]
+    scored = facts.get("reference_scored", {}).get("texts_with_special_tokens", 0)
+    if scored:
+        notes.append(f"{scored} of the scored completions, or their prompts, hold a mark of the model's own")
+    return notes + _pairs(facts.get("policy", facts.get("reference", {})), dpo)
+
+
+def _too_long(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]:
+    number, limit = counted.get("prompts_too_long", 0), dpo["max_prompt_length"] or dpo["max_length"]
+    if not number:
+        return []
+    return [
+        f"{number} prompts have more than {limit} tokens and were left out of {purpose}; "
+        "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
+    ]
+
+
+def _lost_ends(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]:
+    number, needed = counted.get("completions_truncated", 0), counted.get("needed", 0)
+    if not number or not needed:
+        return []
+    holding = counted.get("holding_length")
+    longer = f"; dpo.max_length={holding} holds 90 % of them whole" if holding and holding > dpo["max_length"] else ""
+    return [
+        f"{number} of {needed} completions ({number / needed:.0%}) lose their end in {purpose} at "
+        f"dpo.max_length={dpo['max_length']}{longer}"
+    ]
+
+
+def _hidden(counted: Facts, purpose: str) -> list[str]:
+    number = counted.get("system_turns_hidden", 0)
+    if not number:
+        return []
+    return [
+        f"{number} prompts begin with a system turn of the data that the chat template does not show: in {purpose} the "
+        "model never sees it; choose a model whose template has one"
+    ]
+
+
+def _pairs(counted: Facts, dpo: Mapping[str, Any]) -> list[str]:
+    notes = []
+    same, marked = (
+        counted.get(name, 0) + counted.get(f"validation_{name}", 0)
+        for name in ("pairs_same_tokens", "pairs_with_special_tokens")
+    )
+    if same:
+        notes.append(f"{same} pairs have two sides of the same tokens and were left out of training")
+    if marked:
+        what = "were kept" if dpo.get("special_tokens", "keep") == "keep" else "were left out of training"
+        notes.append(
+            f"{marked} pairs hold a mark of the model's own in a text, such as its end token, and {what} "
+            f"(dpo.special_tokens={dpo.get('special_tokens', 'keep')})"
+        )
+    return notes
