@@ -29,6 +29,8 @@ CHARACTERS = 16_000_000
 """Of text that one rendering may make: more than any model reads."""
 MEMORY = 2 * 1024**3
 """Bytes of address space of the process that renders."""
+OPEN = "|the text goes on here| "
+"""Marks the end of a last turn's text, to cut what the template writes after it."""
 MOST_SAID = 200
 """Characters of what a template says that an error repeats."""
 REMEDY = "choose another model, or mend chat_template.jinja in a copy of its folder (model=local)"
@@ -42,6 +44,7 @@ def render(
     date: str | None,
     whose: str = "model",
     remedy: str = REMEDY,
+    **given: Any,
 ) -> str:
     """Return a conversation as the tokenizer's chat template writes it.
 
@@ -54,6 +57,7 @@ def render(
         date: What the template is told when it asks for today's date (YYYY-MM-DD); None refuses one that asks.
         whose: Group of the config that the model belongs to, for messages.
         remedy: What helps where the template refuses these turns.
+        given: Other variables of the template.
 
     Raises:
         UserError: The template asks for a date, refuses the turns, is none, or takes more than the limits.
@@ -64,6 +68,7 @@ def render(
         "tools": None,
         "documents": None,
         "add_generation_prompt": add_generation_prompt,
+        **given,
     }
     found = _ask({"template": tokenizer.get_chat_template(), "variables": variables, "date": date})
     if "text" in found:
@@ -79,6 +84,25 @@ def render(
     roles = ", ".join(turn["role"] for turn in turns)
     said = first_line(found["refused"])[:MOST_SAID]
     raise UserError(f"{whose}: the chat template refuses the turns {roles}: {said}", remedy)
+
+
+def render_open(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, date: str | None, **given: Any) -> str:
+    """Return a conversation up to the end of its last turn's text, which a model is to go on with.
+
+    As transformers has it with `continue_final_message`: white space at that end is kept where the template keeps it.
+
+    Raises:
+        UserError: As `render`, or the template does not write the last turn's text.
+    """
+    marked = [*turns[:-1], {**turns[-1], "content": turns[-1]["content"] + OPEN}]
+    text = render(tokenizer, marked, add_generation_prompt=False, date=date, **given)
+    before, found, _ = text.rpartition(OPEN)
+    if found:
+        return before
+    before, found, _ = text.rpartition(OPEN.strip())
+    if not found:
+        raise UserError("model: the chat template does not write the text of the last turn", REMEDY)
+    return before.rstrip()
 
 
 def forget() -> None:

@@ -253,3 +253,12 @@ def test_parent_modules_import_no_training_library(module: str) -> None:
 def test_the_printed_config_holds_no_interpolated_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "secret-of-the-test")
     assert "secret-of-the-test" not in OmegaConf.to_yaml(OmegaConf.structured(composed()))
+
+
+def test_a_templates_date_is_a_day() -> None:
+    config = composed("model.template_date=2024-07-26")
+    assert config.model.template_date == "2024-07-26"
+    for day in ("2024-02-30", "20240726", "today", "2024-7-26", ""):
+        config.model.template_date = day
+        with pytest.raises(UserError, match=rf"model\.template_date={day} is no day"):
+            configuration.check_together(config)

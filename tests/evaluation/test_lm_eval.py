@@ -1,5 +1,6 @@
 """lm-evaluation-harness as a stage: own task files, no code from them, and its values under our names."""
 
+import copy
 import json
 import math
 
@@ -120,3 +121,18 @@ def test_without_the_harness_the_remedy_is_named(asked, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
     with pytest.raises(UserError, match=r"not installed\n.*notus-exp\[lm_eval\]"):
         run("sums")
+
+
+def test_its_chats_are_rendered_as_everywhere(tiny_tokenizer):
+    class Harness:
+        def __init__(self, tokenizer):
+            self.tokenizer = tokenizer
+
+    dated = copy.deepcopy(tiny_tokenizer)
+    dated.chat_template = "{{ strftime_now('%Y') }}" + dated.chat_template
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is"}]
+    chatting = benchmarks._chatting(Harness, "2024-07-26")(dated)
+    assert chatting.apply_chat_template(turns[:1]).startswith("2024<|im_start|>user\n1 + 1?")
+    assert chatting.apply_chat_template(turns, add_generation_prompt=False).endswith("assistant\nIt is")
+    with pytest.raises(UserError, match=r"model\.template_date"):
+        benchmarks._chatting(Harness, None)(dated).apply_chat_template(turns)

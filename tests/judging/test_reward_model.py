@@ -124,3 +124,14 @@ def test_pickled_weights_are_refused(reward_folder, tmp_path):
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
         prefer([pair(1)], reward_judge(folder), tmp_path)
+
+
+def test_a_template_that_writes_the_date_needs_the_judges_own(tmp_path, tiny_model_folder):
+    folder = save(tmp_path / "dated", tiny_model_folder, outputs=1)
+    template = folder / "chat_template.jinja"
+    template.write_text("{{ strftime_now('%d %B %Y') }}" + template.read_text())
+    with pytest.raises(UserError, match=r"judge\.template_date=20"):
+        prefer([pair(1)], reward_judge(folder), tmp_path / "unused")
+    days = [reward_judge(folder, template_date=day) for day in ("2024-07-26", "2024-07-26", "2025-11-03")]
+    one, again, other = (prefer([pair(1)], judge, tmp_path / "unused").verdicts[0].value for judge in days)
+    assert one == again != other

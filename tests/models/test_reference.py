@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +23,7 @@ from notus_exp.models.store import ReferenceStore
 from notus_exp.run import worker_process as worker
 from notus_exp.run.execution import Job
 from notus_exp.run.plan import Node
+from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import ReferenceSettings, to_json
 
 CPU = torch.device("cpu")
@@ -482,3 +484,72 @@ def test_a_worker_fills_for_the_nodes_that_are_not_made_yet(requests, tmp_path, 
     later = context()
     prepare(later)
     assert later.filled is filled, "the next node counts what the first left"
+
+
+# ------------------------------------------------------------------------------ refused before anything is computed
+def alike_table():
+    """Every second completion says what the first one says."""
+    return completions_table().with_columns(
+        response=pl.when(pl.col("completion") == 1)
+        .then(pl.col("response").shift(1).over("row", order_by="completion"))
+        .otherwise("response")
+    )
+
+
+@pytest.fixture
+def computing_nothing(monkeypatch):
+    monkeypatch.setattr(reference, "load_model", lambda *_: pytest.fail("a log-prob was going to be computed"))
+
+
+def test_pairs_of_the_same_tokens_alone_are_refused_before_anything_is_computed(
+    tmp_path, tiny_model_folder, context, computing_nothing
+):
+    completions = alike_table()
+    inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, TRAINED.split))
+    with pytest.raises(UserError, match="have two sides of the same tokens"):
+        make(TRAINED, inputs, tmp_path / "out", context())
+    with pytest.raises(UserError, match="have two sides of the same tokens"):
+        reference.fill([(TRAINED, inputs), (SCORED, inputs)], context())
+
+
+@pytest.mark.parametrize(
+    ("requirements", "settings", "said"),
+    [
+        ({"max_truncated": 0.1}, {"max_length": 72}, "lose their end"),
+        ({"target_modules": ["c_attn"]}, {}, "'c_attn', which the model has not"),
+        ({}, {"max_length": 4096}, "more than the 2048 tokens"),
+    ],
+)
+def test_what_the_config_refuses_is_refused_before_anything_is_computed(
+    inputs, tmp_path, context, computing_nothing, requirements, settings, said
+):
+    here = dataclasses.replace(context(), requirements=Requirements(**requirements))
+    with pytest.raises(UserError, match=said):
+        make(dataclasses.replace(TRAINED, **settings), inputs, tmp_path / "out", here)
+
+
+def test_an_arm_that_is_refused_leaves_the_others_to_be_computed_together(inputs, tmp_path, context, tiny_model_folder):
+    (tmp_path / "spoilt").mkdir()
+    completions = alike_table()
+    spoilt = write_inputs(tmp_path / "spoilt", tiny_model_folder, completions, pairs_table(completions, TRAINED.split))
+    alone = reference.fill([(TRAINED, inputs)], dataclasses.replace(context(), cache=tmp_path / "alone"))
+    together = reference.fill([(TRAINED, {**spoilt, "base_model": inputs["base_model"]}), (TRAINED, inputs)], context())
+    assert together == alone
+
+
+def test_a_date_moves_the_tokens_and_is_the_same_on_every_day(inputs, tmp_path, context):
+    template = tmp_path / "base_model-0123" / files.MODEL
+    dated = Path(shutil.copytree(template, tmp_path / "dated"))
+    (dated / "chat_template.jinja").write_text(
+        "{{ strftime_now('%d %B') }}" + (dated / "chat_template.jinja").read_text()
+    )
+    template.unlink()
+    template.symlink_to(dated)
+    with pytest.raises(UserError, match=r"model\.template_date="):
+        make(TRAINED, inputs, tmp_path / "undated", context())
+    tables = [
+        make(dataclasses.replace(TRAINED, template_date=day), inputs, tmp_path / f"out {number}", context())[1]
+        for number, day in enumerate(("2024-07-26", "2024-07-26", "2024-07-27"))
+    ]
+    assert tables[0].equals(tables[1])
+    assert not tables[0].equals(tables[2])

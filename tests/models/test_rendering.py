@@ -10,7 +10,7 @@ import pytest
 
 from notus_exp.errors import UserError
 from notus_exp.models import rendering
-from notus_exp.models.rendering import render
+from notus_exp.models.rendering import render, render_open
 
 TURNS = [
     {"role": "system", "content": "Be brief.\n"},
@@ -77,6 +77,27 @@ def test_the_text_is_that_of_transformers(tokenizer, name, prompt):
     tokenizer.chat_template = USUAL[name]
     theirs = tokenizer.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=prompt)
     assert render(tokenizer, TURNS, add_generation_prompt=prompt, date=None) == theirs
+
+
+TRIMS = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}</s>{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [USUAL["ChatML"], TRIMS])
+def test_a_text_to_go_on_with_is_that_of_transformers(tokenizer, template):
+    tokenizer.chat_template = template.replace("m.content", "m['content']")
+    for end in ("Käse", "Käse ", ""):
+        turns = [*TURNS[:-1], {"role": "assistant", "content": end}]
+        theirs = tokenizer.apply_chat_template(turns, tokenize=False, continue_final_message=True)
+        assert render_open(tokenizer, turns, date=None) == theirs
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    with pytest.raises(UserError, match="does not write the text of the last turn"):
+        render_open(tokenizer, TURNS, date=None)
+
+
+def test_a_template_is_given_other_variables_by_name(tokenizer):
+    tokenizer.chat_template = "{% if enable_thinking %}<think>{% endif %}{{ messages[0].content }}"
+    text = render(tokenizer, TURNS, add_generation_prompt=True, date=None, enable_thinking=True)
+    assert text == "<think>Be brief.\n"
 
 
 @pytest.mark.parametrize("name", ENDLESS)

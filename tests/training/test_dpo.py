@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
-from notus_exp.config.schema import LOSSES, Precision
+from notus_exp.config.schema import LOSSES, Precision, SpecialTokens
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
-from notus_exp.stages.context import Context
+from notus_exp.stages.context import Context, Requirements
 from notus_exp.stages.settings import PolicySettings, to_json
-from notus_exp.training import checkpoints, dpo, model_card
+from notus_exp.training import checkpoints, dpo, model_card, trainer
 from support.places import ROOT
 from support.recipes import LORA, machine, recipe
 
@@ -350,6 +350,105 @@ def test_join_follows_the_pairs_order_and_refuses_a_completion_given_twice(artif
     )  # fmt: skip
     with pytest.raises(UserError, match="twice"):
         dpo.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
+
+
+# ------------------------------------------------------------------------------------------- what the texts say, or not
+@pytest.fixture
+def spoilt(artifacts, tmp_path):
+    """Of the training pairs, 0 and 1 with sides of the same tokens, and 2 with the end mark in a rejected text."""
+    reference = pl.read_parquet(artifacts["reference"] / files.REFERENCE)
+    chosen = reference.filter(completion=0).select("row", other="completion_ids")
+    alike = (pl.col("row") < 2) & (pl.col("completion") == 1)
+    reference = reference.join(chosen, on="row", maintain_order="left").with_columns(
+        completion_ids=pl.when(alike).then("other").otherwise("completion_ids")
+    )
+    rows = pl.read_parquet(artifacts["pairs"] / files.PAIRS).to_dicts()
+    rows[2]["rejected"][-1]["content"] += "<|im_end|>"
+    inputs = {**artifacts, "pairs": tmp_path / "pairs-0", "reference": tmp_path / "reference-0"}
+    inputs["pairs"].mkdir()
+    inputs["reference"].mkdir()
+    pl.DataFrame(rows).write_parquet(inputs["pairs"] / files.PAIRS)
+    reference.drop("other").write_parquet(inputs["reference"] / files.REFERENCE)
+    return inputs
+
+
+def test_pairs_of_the_same_tokens_are_left_out_and_counted(spoilt, tmp_path):
+    facts = train(spoilt, tmp_path / "out", recipe(evaluations=0, special_tokens=SpecialTokens.keep))
+    assert (facts["pairs_same_tokens"], facts["pairs_trained"]) == (2, N_TRAIN - 2)
+    assert facts["pairs_with_special_tokens"] == 1
+    assert facts["pairs_without_reference"] == 1
+
+
+def test_pairs_with_a_mark_of_the_models_own_are_dropped_kept_or_an_error(spoilt, tmp_path):
+    facts = train(spoilt, tmp_path / "out", recipe(evaluations=0, max_steps=1))
+    assert facts["pairs_with_special_tokens"] == 1
+    assert facts["pairs_trained"] == 4
+    assert facts["epochs"] == pytest.approx(1 / 2), "8 pairs are left, two batches of 4"
+    with pytest.raises(UserError, match="1 pairs hold a mark"):
+        train(spoilt, tmp_path / "error", recipe(special_tokens=SpecialTokens.error))
+
+
+def test_no_pair_left_is_an_error_that_says_why(spoilt, tmp_path):
+    pairs = pl.read_parquet(spoilt["pairs"] / files.PAIRS).filter(pl.col("row") < 3)
+    pairs.write_parquet(spoilt["pairs"] / files.PAIRS)
+    with pytest.raises(UserError, match="none of 3 training pairs is left: 2 have two sides of the same tokens, and 1"):
+        train(spoilt, tmp_path / "out", recipe())
+
+
+def test_a_reused_reference_that_lost_too_many_ends_is_refused_before_training(spoilt, tmp_path):
+    manifest = Manifest("reference", "0" * 64, {}, {}, {}, facts={"needed": 10, "completions_truncated": 6})
+    (spoilt["reference"] / files.MANIFEST).write_text(json.dumps(manifest_file(manifest)))
+    context = context_in(tmp_path / "out")
+    context.requirements = Requirements(max_truncated=0.5)
+    with pytest.raises(UserError, match=r"6 of 10 completions \(60%\) lose their end"):
+        dpo.run(PolicySettings(recipe(), 3, None), spoilt, tmp_path / "out", context)
+    assert not (tmp_path / "out" / files.MODEL).exists()
+
+
+def test_a_model_cannot_be_trained_beyond_its_positions(artifacts, tmp_path):
+    with pytest.raises(UserError, match=r"dpo\.max_length=4096 is more than the 2048"):
+        train(artifacts, tmp_path, recipe(max_length=4096))
+
+
+def test_all_linear_gives_each_layer_but_the_head_an_adapter(artifacts, tmp_path):
+    facts = train(
+        artifacts, tmp_path, recipe(max_steps=1, evaluations=0, lora=replace(LORA, target_modules=["all-linear"]))
+    )
+    adapted = {name.split(".lora_")[0].rpartition(".")[2] for name in weights(tmp_path)}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert facts["steps"] == 1
+
+
+def test_a_tie_counts_half_as_it_does_in_the_evaluation():
+    chosen, rejected = torch.tensor([1.0, 0.5, 0.0, 2.0]), torch.tensor([0.5, 0.5, 1.0, 2.0])
+    assert trainer._accuracy(chosen, rejected) == 0.5
+
+
+def test_the_logged_accuracy_is_made_of_the_rewards_by_pair(artifacts, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(trainer, "_accuracy", lambda *rewards: seen.append(rewards) or 0.125)
+    train(artifacts, tmp_path, recipe(learning_rate=0.1, evaluations=0))
+    for (chosen, rejected), number in zip(seen, (4, 4, 3), strict=True):
+        assert chosen.shape == rejected.shape == (number,)
+    for name, side in (("train/rewards_chosen", 0), ("train/rewards_rejected", 1)):
+        assert step_events(tmp_path, name) == pytest.approx([rewards[side].mean().item() for rewards in seen], abs=1e-5)
+    assert step_events(tmp_path, "train/accuracy") == [0.125] * 3
+
+
+@pytest.mark.parametrize("micro", [16, 2])
+def test_the_preference_part_of_a_summed_loss_is_logged_beside_the_sum(artifacts, tmp_path, micro):
+    both = recipe(loss_type=["sigmoid", "sft"], loss_weights=[1.0, 0.5], global_batch_size=16, max_steps=1)
+    facts = train(artifacts, tmp_path, both, machine(micro_batch_size=micro))
+    [part] = step_events(tmp_path, "train/preference_loss")
+    assert part == pytest.approx(LN2, abs=1e-4)
+    assert facts["train/loss"] == pytest.approx(LN2 + 0.5 * sft_at_start(artifacts), rel=1e-4)
+    [loss], [part] = (step_events(tmp_path, f"validation/{name}") for name in ("loss", "preference_loss"))
+    assert 0 < part < loss
+
+
+def test_of_a_single_loss_the_preference_part_is_the_loss(artifacts, tmp_path):
+    train(artifacts, tmp_path, recipe())
+    assert step_events(tmp_path, "train/preference_loss") == pytest.approx(step_events(tmp_path), abs=1e-5)
 
 
 # ----------------------------------------------------------------------------------------------------------- model card

@@ -15,6 +15,7 @@ from notus_exp.disk import files
 from notus_exp.disk.artifacts import write_json
 from notus_exp.errors import UserError, did_you_mean, first_line
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
+from notus_exp.models.rendering import Message, render, render_open
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BenchmarksSettings
 
@@ -52,7 +53,7 @@ def run(settings: BenchmarksSettings, inputs: dict[str, Path], out: Path, contex
     manager = _task_manager(asked.tasks, context.sources.get("lm_eval.include_path", []))
     base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
     model = load_policy(base, adapter, settings.precision, context.hardware)
-    harness = HFLM(
+    harness = _chatting(HFLM, settings.template_date)(
         pretrained=model, tokenizer=load_tokenizer(base), batch_size=context.hardware.scoring_batch_size, device=None
     )
     context.events.progress(0, 1)
@@ -71,6 +72,22 @@ def run(settings: BenchmarksSettings, inputs: dict[str, Path], out: Path, contex
         "tasks": len(content["results"]),
         "questions": sum(found["n-samples"][t]["effective"] for t in found["n-samples"]),
     }
+
+
+def _chatting(harness: type[Any], date: str | None) -> type[Any]:
+    """Return the harness's model with chat templates rendered as everywhere: within limits, and with a given date.
+
+    Its own leaves the system turn out where a template refuses it; here that is an error.
+    """
+
+    class Chatting(harness):  # type: ignore[misc]
+        def apply_chat_template(self, chat_history: list[Message], add_generation_prompt: bool = True) -> str:
+            given = getattr(self, "chat_template_args", {})
+            if add_generation_prompt:
+                return render(self.tokenizer, chat_history, add_generation_prompt=True, date=date, **given)
+            return render_open(self.tokenizer, chat_history, date=date, **given)
+
+    return Chatting
 
 
 def _settings(settings: BenchmarksSettings) -> dict[str, Any]:
