@@ -63,7 +63,7 @@ def render(
         UserError: The template asks for a date, refuses the turns, is none, or takes more than the limits.
     """
     variables = {
-        **{name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)},
+        **{name: _plain(token) for name, token in tokenizer.special_tokens_map.items()},
         "messages": [dict(turn) for turn in turns],
         "tools": None,
         "documents": None,
@@ -173,6 +173,11 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
 
 def _forget() -> int:
     return _RENDERERS.pop().close() if _RENDERERS else 0
+
+
+def _plain(token: Any) -> Any:
+    """Return a special token, or several of a kind, as text."""
+    return [str(one) for one in token] if isinstance(token, list | tuple) else str(token)
 
 
 def _limits() -> dict[str, str]:

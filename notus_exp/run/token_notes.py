@@ -30,13 +30,16 @@ def token_notes(facts: Mapping[str, Facts], config: Mapping[str, Any]) -> list[s
 
 
 def _too_long(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]:
-    number, limit = counted.get("prompts_too_long", 0), dpo["max_prompt_length"] or dpo["max_length"]
-    if not number:
-        return []
-    return [
-        f"{number} prompts have more than {limit} tokens and were left out of {purpose}; "
-        "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
-    ]
+    limit = dpo["max_prompt_length"] or dpo["max_length"]
+    notes = []
+    if number := counted.get("prompts_too_long", 0):
+        notes.append(
+            f"{number} prompts have more than {limit} tokens and were left out of {purpose}; "
+            "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
+        )
+    if number := counted.get("prompts_cut", 0):
+        notes.append(f"{number} prompts have more than {limit} tokens and lost their beginning in {purpose}")
+    return notes
 
 
 def _lost_ends(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]:

@@ -262,3 +262,8 @@ def test_a_templates_date_is_a_day() -> None:
         config.model.template_date = day
         with pytest.raises(UserError, match=rf"model\.template_date={day} is no day"):
             configuration.check_together(config)
+
+
+@pytest.mark.parametrize("experiment", ["notus_7b_v1", "notus_7b_v1_lora", "zephyr_7b_beta"])
+def test_a_recipe_that_reproduces_a_publication_keeps_what_it_was_trained_on(experiment: str) -> None:
+    assert composed(f"experiment={experiment}", "hardware=a100_8x40gb").dpo.special_tokens.name == "keep"

@@ -25,6 +25,12 @@ def test_lost_ends_are_noted_beside_prompts_that_are_too_long():
     assert notes[2] == "1 of 4 completions (25%) lose their end in scoring at dpo.max_length=256"
 
 
+def test_prompts_that_lost_their_beginning_are_noted():
+    config = {"dpo": {**CONFIG["dpo"], "max_prompt_length": 64}}
+    [note] = token_notes({"reference": {"prompts_cut": 3}}, config)
+    assert note == "3 prompts have more than 64 tokens and lost their beginning in training"
+
+
 def test_pairs_that_were_left_out_are_counted_over_both_splits():
     facts = {"policy": {"pairs_same_tokens": 2, "validation_pairs_same_tokens": 1, "pairs_with_special_tokens": 4}}
     same, marked = token_notes(facts, CONFIG)
