@@ -16,8 +16,8 @@ from notus_exp.disk import files
 from notus_exp.disk.hashing import file_digest
 from notus_exp.errors import UserError, first_line
 from notus_exp.models import pretrained as models
+from notus_exp.models.capabilities import open_model
 from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
-from notus_exp.models.opening import open_model
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BaseModelSettings
 

@@ -26,9 +26,9 @@ from notus_exp.curation.split import held_out_prompts
 from notus_exp.disk import files
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
+from notus_exp.models.capabilities import check_fit
 from notus_exp.models.encoding import Encoded, Limits
 from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
-from notus_exp.models.opening import check_fit
 from notus_exp.models.pretrained import load_model, pick_device
 from notus_exp.models.store import ReferenceStore, completion_key
 from notus_exp.models.token_checks import check_pairs
@@ -79,7 +79,7 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
         (that were computed).
 
     Raises:
-        UserError: The model cannot meet the settings (`opening.check_fit`), no training pair is left
+        UserError: The model cannot meet the settings (`capabilities.check_fit`), no training pair is left
             (`token_checks.check_pairs`), no prompt to score is within the limits, or a log-prob is not finite.
     """
     base_model = inputs["base_model"]

@@ -34,7 +34,7 @@ class TooLongError(Exception):
     """The text is longer than it may be."""
 
 
-class Generation(jinja2.ext.Extension):
+class GenerationBlock(jinja2.ext.Extension):
     """`{% generation %}` marks an assistant's text for other uses; here it is its body alone."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
@@ -102,7 +102,7 @@ def rendered(template: str, variables: dict[str, Any], day: str | None, characte
 def compiled(template: str, day: str | None) -> jinja2.Template:
     """Return a template with the names that those of hubs rely on, which transformers has made usual."""
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, jinja2.ext.loopcontrols]
     )
     for name in CHANCE:
         environment.globals.pop(name, None)

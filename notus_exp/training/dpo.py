@@ -23,8 +23,8 @@ from notus_exp.config.schema import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.errors import UserError
+from notus_exp.models.capabilities import check_fit
 from notus_exp.models.markup import hold_marks, marks
-from notus_exp.models.opening import check_fit
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
 from notus_exp.models.token_checks import check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context

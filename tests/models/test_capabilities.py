@@ -10,7 +10,7 @@ import pytest
 from transformers import GPT2Config
 
 from notus_exp.errors import UserError
-from notus_exp.models.opening import check_fit, open_model
+from notus_exp.models.capabilities import check_fit, open_model
 from notus_exp.models.pretrained import CHATML
 from notus_exp.stages.context import Requirements
 
