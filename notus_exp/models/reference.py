@@ -115,7 +115,8 @@ def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context:
     """Compute the union of what several nodes miss; each of them then finds everything.
 
     The batches are those of the union, by (tokens, key): the order of the requests, and which of them is made first,
-    moves no bit. Each base model and precision is one pass over its own union.
+    moves no bit. Each base model and precision is one pass over its own union. Nothing is computed for a request that
+    `run` would refuse: it is left to it, as long as there is another to train.
 
     Args:
         requests: Settings and inputs of each node, as `run` takes them.
@@ -124,38 +125,19 @@ def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context:
     Returns:
         Store key -> tokens (prompt and completion) of each log-prob that was computed.
 
-    What `run` would refuse of a request is left to it, as long as another is to be trained: nothing is computed for it.
-
     Raises:
         UserError: A log-prob is not finite, or each request that is to be trained would be refused.
     """
     unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
     refused: list[UserError] = []
-    asked = 0
     with ReferenceStore(context.cache / STORE) as store:
         for alike in _alike(requests):
             settings, inputs = alike[0]
             base_model = inputs["base_model"]
-            wanted = [_wanted(*request) for request in alike]
-            asked += sum(request[0].preferences is None for request in alike)
-            try:
-                _check_model(settings, inputs, context)
-            except UserError as error:
-                refused += [error for request in alike if request[0].preferences is None]
-                continue
-            union = pl.concat(wanted).unique(ID, keep="first", maintain_order=True)
-            tokenised = tokenise(union, settings, base_model / files.MODEL)
-            encoded: list[Encoded] = []
-            for request, own in zip(alike, map(tokenised.only, wanted), strict=True):
-                try:
-                    _check_tokens(own, *request, context)
-                except UserError as error:
-                    refused += [error] if request[0].preferences is None else []
-                else:
-                    encoded += own.encoded
+            encoded = _accepted(alike, context, refused)
             unique = {completion_key(base_model.name, settings.precision, *item): item for item in encoded}
             unions.setdefault((base_model, settings.precision), {}).update(_missing(unique, store))
-        if refused and len(refused) == asked:
+        if refused and len(refused) == sum(_trains(settings) for settings, _ in requests):
             raise refused[0]
         _compute([Work(*place, missing) for place, missing in unions.items()], store, context)
     return {key: tokens_of(item) for missing in unions.values() for key, item in missing.items()}
@@ -235,6 +217,34 @@ def _check_tokens(
         return {}
     pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS)
     return check_pairs(tokenised, pairs, settings, context.requirements)._asdict()
+
+
+def _accepted(
+    alike: list[tuple[ReferenceSettings, dict[str, Path]]], context: Context, refused: list[UserError]
+) -> list[Encoded]:
+    """Return what requests that are tokenised alike need; add the errors of those to be trained to `refused`."""
+    settings, inputs = alike[0]
+    try:
+        _check_model(settings, inputs, context)
+    except UserError as error:
+        refused += [error for asked, _ in alike if _trains(asked)]
+        return []
+    wanted = [_wanted(*request) for request in alike]
+    union = pl.concat(wanted).unique(ID, keep="first", maintain_order=True)
+    tokenised = tokenise(union, settings, inputs["base_model"] / files.MODEL)
+    encoded: list[Encoded] = []
+    for request, own in zip(alike, map(tokenised.only, wanted), strict=True):
+        try:
+            _check_tokens(own, *request, context)
+        except UserError as error:
+            refused += [error] if _trains(request[0]) else []
+        else:
+            encoded += own.encoded
+    return encoded
+
+
+def _trains(settings: ReferenceSettings) -> bool:
+    return settings.preferences is None
 
 
 def _alike(
