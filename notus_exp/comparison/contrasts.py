@@ -133,7 +133,7 @@ def _row(
         "equivalence": _equivalence_row(found.tests[0]) if found.tests else None,
         "bootstrap": {"low": found.bootstrap.low, "high": found.bootstrap.high} if found.bootstrap else None,
         "permutation": found.permutation,
-        "cautions": cautions(estimate),
+        "cautions": cautions(estimate, family),
         "words": words if adjusted else f"{words}; exploratory",
     }
 

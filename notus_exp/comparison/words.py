@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from notus_exp.comparison.cautions import of_seeds
 from notus_exp.contracts.comparison_file import ALIKE, BASE_MODEL, HIGHER, LOWER, UNKNOWN, ComparedStudy, ContrastRow
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
@@ -13,10 +14,6 @@ from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence, Interval
 
-ONE_SEED = (
-    "With one seed, seed variance is not covered: the intervals hold for this training seed alone, and another seed may"
-    " turn the result"
-)
 ON_VALIDATION = "These are validation prompts, which are there for tuning: what is true of unseen prompts, test tells"
 
 
@@ -96,10 +93,9 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
     if any(row["verdict"] == ALIKE and not (row["equivalence"] and row["equivalence"]["equivalent"]) for row in family):
         said.append("Not distinguishable does not mean equal: it means that these prompts and seeds do not tell")
     fewest = min([*seeds, *(row["seeds"] for row in family if row["seeds"])])
-    if fewest == 1:
-        said.append(ONE_SEED)
-    elif fewest == 2:
-        said.append("Two seeds say little about seed variance: up to 12 % of such findings are false, not 5 %")
+    of_all = of_seeds(fewest, len(family))
+    said += of_all
+    said += [f"'{row['arm']}': {one}" for row in family for one in row["cautions"] if one not in of_all]
     if study["evaluation_split"] == "validation":
         said.append(ON_VALIDATION)
     if study["chosen_afterwards"]:

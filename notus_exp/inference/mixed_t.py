@@ -2,16 +2,16 @@
 
 The mean over its standard error is compared with a quantile between those of both parts,
 
-    t'^2 = (1 - w) t_(n-1)^2 + w t_(K-1)^2,    w = share^(5/3),    share = the seeds' part of the variance,
+    t'^2 = (1 - w) t_(n-1)^2 + w t_(K-1)^2,    w = s^2 (2 - s^2),    s the seeds' part of the variance,
 
 all at the same level, and p is the level at which t' equals that ratio: one form for p, verdict and interval, whatever
-the level. With w = share it is Banerjee's (1960, Sankhya 22), whose error is at most its level at all shares, since the
+the level. With w = s it is Banerjee's (1960, Sankhya 22), whose error is at most its level at all shares, since the
 chance of a normal beyond the root of a sum is convex in the sum. In between it is far below its level (a quarter of
 1.7 % with 3 seeds): where the seeds' mean square is small by chance it counts too much of the seeds' t. Satterthwaite's
 single t (1946, Biometrics Bulletin 2(6)) errs on the other side: a mean square that is small by chance makes a small
 error and many degrees, so that at a level of 1.7 % there are two to three times as many errors, and Holm's correction
-fails. The exponent 5/3 is calibrated: from a level of 5 % down to 0.7 %, with 3 to 10 seeds, errors are 0.5 to 1.5
-times the level, and exactly the level where one part dominates. docs/results/calibration.md shows what else was tried.
+fails. The weight is calibrated: from a level of 5 % down to 0.7 %, with 3 to 10 seeds, errors are 0.5 to 1.4 times the
+level, and exactly the level where one part dominates. docs/results/calibration.md shows what else was tried.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from typing import Any
 
 import numpy as np
 from scipy import optimize, special
-
-EXPONENT = 5 / 3
-"""Power of the seeds' share that weighs their t."""
 
 _TINY = 1e-280
 """p below which no digits are sought."""
@@ -41,7 +38,7 @@ def quantile(level: Any, seed_share: Any, *, prompts: int, seeds: int) -> Any:
     of_prompts = np.square(special.stdtrit(prompts - 1, np.asarray(level) / 2))
     if seeds == 1:
         return np.sqrt(of_prompts)
-    weight = np.power(seed_share, EXPONENT)
+    weight = np.square(seed_share) * (2 - np.square(seed_share))
     return np.sqrt((1 - weight) * of_prompts + weight * np.square(special.stdtrit(seeds - 1, np.asarray(level) / 2)))
 
 

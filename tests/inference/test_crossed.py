@@ -47,12 +47,12 @@ def test_components_are_what_the_mean_squares_expect():
 
 
 def test_interval_by_hand():
-    # (19 + 4) / 12; the seeds' share 4 / 23, to the power of 5/3 0.054186; quantiles of t 3.182446, 4.302653:
-    # 0.945814 x 10.127965 + 0.054186 x 18.512820 = 10.582304 = 3.253045^2
+    # (19 + 4) / 12; the seeds' share 4 / 23, squared 0.030246, times 1.969754 0.059577; t 3.182446, 4.302653:
+    # 0.940423 x 10.127963 + 0.059577 x 18.512823 = 10.627505 = 3.259985^2
     found = crossed_mean(TABLE)
     error = math.sqrt(23 / 12)
     assert (found.value, found.standard_error, found.seed_share) == pytest.approx((5, error, 4 / 23))
-    assert (found.low, found.high) == pytest.approx((5 - 3.253045 * error, 5 + 3.253045 * error), abs=1e-5)
+    assert (found.low, found.high) == pytest.approx((5 - 3.259985 * error, 5 + 3.259985 * error), abs=1e-5)
     assert (found.prompts, found.seeds, found.left_out) == (4, 3, 0)
 
 
