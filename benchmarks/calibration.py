@@ -156,7 +156,7 @@ def points(part: str) -> list[Point]:
         "unstable": [
             Point(world, *size, quirk) for world in uneven for quirk in ("baseline", "arm", "shared") for size in sizes
         ],
-        "tables": [Point(world, *size) for world in HEAVY + BINARY for size in sizes if size[2] < 800 or size[0] == 4],
+        "tables": [Point(world, *size) for world in BINARY + HEAVY for size in sizes if size[2] < 800 or size[0] == 4],
         "misses": [
             *(Point(world, 4, 2, prompts) for world in NORMAL for prompts in PROMPTS),
             *(Point(world, 4, seeds, prompts) for world in RARE for seeds in SEEDS for prompts in PROMPTS),
@@ -173,7 +173,7 @@ def of_arms(point: Point) -> tuple[Array, Array, Array, float]:
     prompt, seed, residual = (one / math.sqrt(2) for one in point.world.deviations(point.seeds, point.prompts))
     scale = np.ones(point.arms)
     if point.quirk in ("baseline", "arm"):
-        scale[point.quirk == "arm"] = UNSTABLE
+        scale[1 if point.quirk == "arm" else 0] = UNSTABLE
     ones = np.ones(point.arms)
     return prompt * ones, seed * scale, residual * ones, seed if point.quirk == "shared" else 0.0
 
