@@ -158,7 +158,8 @@ def points(part: str) -> list[Point]:
         ],
         "tables": [Point(world, *size) for world in BINARY + HEAVY for size in sizes if size[2] < 800 or size[0] == 4],
         "misses": [
-            *(Point(world, 4, 2, prompts) for world in NORMAL for prompts in PROMPTS),
+            *(Point(world, arms, 2, prompts) for world in NORMAL for arms in (4, 8) for prompts in PROMPTS),
+            *(Point(world, 20, 3, prompts) for world in NORMAL for prompts in PROMPTS),
             *(Point(world, 4, seeds, prompts) for world in RARE for seeds in SEEDS for prompts in PROMPTS),
             *(Point(GAINS, 4, seeds, prompts) for seeds in SEEDS for prompts in (60, 300, 800)),
         ],
