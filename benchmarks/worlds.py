@@ -40,9 +40,8 @@ from notus_exp.curation.pairs import curate
 from notus_exp.curation.scores import AVERAGE, CRITIQUE
 from notus_exp.disk.outputs import COMPARISON_JSON
 from notus_exp.feedback.simulated import simulate
-from notus_exp.inference.crossed import Array, contrast, crossed_mean
+from notus_exp.inference.crossed import Array, contrast, crossed_mean, within_margin
 from notus_exp.inference.multiplicity import adjust
-from notus_exp.inference.paired import equivalence
 from notus_exp.stages.settings import PairsSettings
 
 Tables = Mapping[str, Array]
@@ -185,7 +184,7 @@ def _curation_findings(world: World, measures: Mapping[str, Tables]) -> list[Fin
     findings = []
     for (measure, found), corrected in zip(contrasts.items(), adjusted, strict=True):
         shares = {arm: Measured(*crossed_mean(table, span=(0, 1))[:3]) for arm, table in measures[measure].items()}
-        equivalent = equivalence(found.value, found.standard_error, found.degrees, MARGIN).equivalent
+        equivalent = within_margin(found, MARGIN).equivalent
         size, verdict = f"{found.prompts:,} x {found.seeds}", verdict_of(found, corrected)
         both = shares[CRITIQUE], shares[AVERAGE], Measured(*found[:3])
         findings.append(Finding(world, size, f"truly {measure}", *both, verdict, equivalent))

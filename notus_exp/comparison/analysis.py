@@ -11,12 +11,13 @@ from statistics import fmean
 from typing import Any, NamedTuple, cast
 
 from notus_exp.comparison.aligned import Measured
+from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
 from notus_exp.comparison.per_prompt import run_values
 from notus_exp.comparison.request import Request, ask, tuning_runs
-from notus_exp.comparison.words import ONE_SEED, kept, study_words
+from notus_exp.comparison.words import kept, study_words
 from notus_exp.contracts.comparison_file import (
     BASE_MODEL,
     FORMAT,

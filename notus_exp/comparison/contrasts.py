@@ -6,12 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from notus_exp.comparison.cautions import cautions
 from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.contracts.comparison_file import ContrastRow, EquivalenceRow, EstimateRow
 from notus_exp.evaluation.kit.description import Metric, Span
-from notus_exp.inference.crossed import Array, Components, CrossedEstimate, crossed_mean
-from notus_exp.inference.multiplicity import Adjusted, adjust
-from notus_exp.inference.paired import Equivalence, Interval, equivalence
+from notus_exp.inference.crossed import (
+    Array,
+    Components,
+    CrossedEstimate,
+    crossed_mean,
+    interval_at,
+    within_margin,
+)
+from notus_exp.inference.multiplicity import Adjusted, adjust, step_confidences
+from notus_exp.inference.paired import Equivalence, Interval
 from notus_exp.inference.seeds import bootstrap_over_seeds, permutation_over_seeds
 
 
@@ -23,6 +31,7 @@ class Contrast(NamedTuple):
         arm: Whose values
         reference: minus whose.
         estimate: Of the difference, paired by prompt and seed.
+        span: The least and the largest difference possible.
         tests: Of equivalence, a margin each.
         bootstrap: 95 % interval over seeds alone, from 10 seeds on.
         permutation: p over seeds alone, from 6 seeds on.
@@ -32,6 +41,7 @@ class Contrast(NamedTuple):
     arm: str
     reference: str
     estimate: CrossedEstimate
+    span: Span | None
     tests: list[Equivalence]
     bootstrap: Interval | None
     permutation: float | None
@@ -56,7 +66,8 @@ def contrast(
         arm,
         reference,
         estimate,
-        [equivalence(estimate.value, estimate.standard_error, estimate.degrees, margin) for margin in margins],
+        span,
+        [within_margin(estimate, margin) for margin in margins],
         bootstrap_over_seeds(difference),
         permutation_over_seeds(difference),
     )
@@ -66,7 +77,7 @@ def estimate_of(table: Array, *, span: Span | None = None) -> CrossedEstimate:
     """Return the crossed mean of a table of seeds by prompts; all NaN where there is no seed."""
     if table.shape[0] == 0:
         unknown = Components(*(math.nan,) * 3)
-        return CrossedEstimate(*(math.nan,) * 6, 0, 0, table.shape[1], unknown)
+        return CrossedEstimate(*(math.nan,) * 6, 0, 0, table.shape[1], unknown, math.nan)
     return crossed_mean(table, span=span)
 
 
@@ -86,19 +97,25 @@ def estimate_json(estimate: CrossedEstimate) -> EstimateRow:
 
 def family_json(family: Sequence[Contrast], metric: Metric) -> list[ContrastRow]:
     """Return the rows of the contrasts that were asked for beforehand, corrected for being several."""
-    adjusted = adjust([found.estimate.p for found in family])
-    counted = sum(not math.isnan(found.estimate.p) for found in family)
-    return [_row(found, metric, both, counted) for found, both in zip(family, adjusted, strict=True)]
+    ps = [found.estimate.p for found in family]
+    counted = sum(not math.isnan(p) for p in ps)
+    rows = zip(family, adjust(ps), step_confidences(ps), strict=True)
+    return [
+        _row(found, metric, both, interval_at(found.estimate, confidence, span=found.span), counted)
+        for found, both, confidence in rows
+    ]
 
 
 def exploratory_json(found: Contrast, metric: Metric) -> ContrastRow:
     """Return the row of a contrast that nobody asked for beforehand."""
-    return _row(found, metric, None, 1)
+    return _row(found, metric, None, None, 1)
 
 
-def _row(found: Contrast, metric: Metric, adjusted: Adjusted | None, family: int) -> ContrastRow:
+def _row(
+    found: Contrast, metric: Metric, adjusted: Adjusted | None, interval: Interval | None, family: int
+) -> ContrastRow:
     estimate = found.estimate
-    words = contrast_words(estimate, found.tests, metric=metric, adjusted=adjusted, family=family)
+    words = contrast_words(estimate, found.tests, metric=metric, adjusted=adjusted, interval=interval, family=family)
     return {
         "metric": found.metric,
         "primary": adjusted is not None,
@@ -106,14 +123,17 @@ def _row(found: Contrast, metric: Metric, adjusted: Adjusted | None, family: int
         "reference": found.reference,
         **estimate_json(estimate),
         "standard_error": estimate.standard_error,
-        "degrees": estimate.degrees,
+        "seed_share": estimate.seed_share,
         "p": estimate.p,
         "holm": adjusted.holm if adjusted else None,
+        "holm_low": interval.low if interval else None,
+        "holm_high": interval.high if interval else None,
         "benjamini_hochberg": adjusted.benjamini_hochberg if adjusted else None,
         "verdict": verdict_of(estimate, adjusted),
         "equivalence": _equivalence_row(found.tests[0]) if found.tests else None,
         "bootstrap": {"low": found.bootstrap.low, "high": found.bootstrap.high} if found.bootstrap else None,
         "permutation": found.permutation,
+        "cautions": cautions(estimate, family),
         "words": words if adjusted else f"{words}; exploratory",
     }
 

@@ -42,7 +42,7 @@ def _effect_row(metric: str, effect: Effect) -> EffectRow:
         "low": estimate.low,
         "high": estimate.high,
         "p": estimate.p,
-        "degrees": estimate.degrees,
+        "seed_share": estimate.seed_share,
         "prompts": estimate.prompts,
         "seeds": estimate.seeds,
         "left_out": estimate.left_out,

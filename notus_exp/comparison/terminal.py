@@ -47,11 +47,24 @@ def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
             row["arm"],
             number(row["value"], digits),
             span(row["low"], row["high"], digits),
+            span(row["holm_low"], row["holm_high"], digits),
             *(str(row[name]) for name in ("prompts", "seeds", "left_out")),
             *(p_value(row[name]) for name in ("p", "holm", "benjamini_hochberg")),
             row["verdict"],
         ]
         for row in primary
     ]
-    columns = ["", "difference", "95 %", "prompts", "seeds", "left out", "p", "Holm", "Benjamini-Hochberg", "verdict"]
+    columns = [
+        "",
+        "difference",
+        "95 %",
+        "by Holm",
+        "prompts",
+        "seeds",
+        "left out",
+        "p",
+        "Holm",
+        "Benjamini-Hochberg",
+        "verdict",
+    ]
     return Table(f"{study['metric']}, minus {study['baseline']}", columns, rows)

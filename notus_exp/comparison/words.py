@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from notus_exp.comparison.cautions import of_seeds
 from notus_exp.contracts.comparison_file import ALIKE, BASE_MODEL, HIGHER, LOWER, UNKNOWN, ComparedStudy, ContrastRow
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
 from notus_exp.inference.crossed import CrossedEstimate
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import Adjusted
-from notus_exp.inference.paired import Equivalence
+from notus_exp.inference.paired import Equivalence, Interval
 
-ONE_SEED = (
-    "With one seed, seed variance is not covered: the intervals hold for this training seed alone, and another seed may"
-    " turn the result"
-)
 ON_VALIDATION = "These are validation prompts, which are there for tuning: what is true of unseen prompts, test tells"
 
 
@@ -45,6 +42,7 @@ def contrast_words(
     *,
     metric: Metric = UNDESCRIBED,
     adjusted: Adjusted | None = None,
+    interval: Interval | None = None,
     family: int = 1,
 ) -> str:
     """Say how far apart two models are, how sure that is, and within which margins they are equivalent.
@@ -54,16 +52,17 @@ def contrast_words(
         tests: Of equivalence, for the margins of interest.
         metric: Of the values: its unit and how many digits are said.
         adjusted: p of the contrast among its family; None where it is exploratory.
+        interval: At the level of Holm's step, likewise.
         family: Contrasts of the family.
     """
     verdict = verdict_of(estimate, adjusted)
     if verdict == UNKNOWN:
         return f"{UNKNOWN}: {_why_unknown(estimate, metric)}"
-    ends = f"{_number(estimate.low, metric)} to {_number(estimate.high, metric)}"
-    said = f"{_signed(estimate.value, metric)}, 95 % {ends}"
+    said = f"{_signed(estimate.value, metric)}, 95 % {_ends(Interval(estimate.low, estimate.high), metric)}"
     if adjusted and family > 1 and estimate.p < 1 - CONFIDENCE:
-        said += f"; p {p_words(estimate.p)} alone, among {family} contrasts {p_words(adjusted.holm)} by Holm and"
-        said += f" {p_words(adjusted.benjamini_hochberg)} by Benjamini-Hochberg"
+        said += f"; p {p_words(estimate.p)} alone, among {family} contrasts {p_words(adjusted.holm)} by Holm"
+        said += f" ({_ends(interval, metric)})" if interval else ""
+        said += f" and {p_words(adjusted.benjamini_hochberg)} by Benjamini-Hochberg"
     if verdict != ALIKE and not any(test.equivalent for test in tests):
         return f"{verdict} ({said})"
     return f"{verdict} ({said}){_equivalence_words(tests, metric.unit)}"
@@ -94,10 +93,9 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
     if any(row["verdict"] == ALIKE and not (row["equivalence"] and row["equivalence"]["equivalent"]) for row in family):
         said.append("Not distinguishable does not mean equal: it means that these prompts and seeds do not tell")
     fewest = min([*seeds, *(row["seeds"] for row in family if row["seeds"])])
-    if fewest == 1:
-        said.append(ONE_SEED)
-    elif fewest == 2:
-        said.append("Two seeds say little about seed variance: up to 12 % of such findings are false, not 5 %")
+    of_all = of_seeds(fewest, len(family))
+    said += of_all
+    said += [f"'{row['arm']}': {one}" for row in family for one in row["cautions"] if one not in of_all]
     if study["evaluation_split"] == "validation":
         said.append(ON_VALIDATION)
     if study["chosen_afterwards"]:
@@ -144,6 +142,10 @@ def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
     if not within:
         return f", not shown equivalent within {beyond}" if beyond else ""
     return f", equivalent within {within}" + (f" {unit}" if unit else "") + (f", not within {beyond}" if beyond else "")
+
+
+def _ends(interval: Interval, metric: Metric) -> str:
+    return f"{_number(interval.low, metric)} to {_number(interval.high, metric)}"
 
 
 def _signed(value: float, metric: Metric) -> str:

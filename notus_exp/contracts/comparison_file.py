@@ -82,14 +82,18 @@ class ContrastRow(EstimateRow):
         arm: Whose values
         reference: minus whose: an arm's or the `base model`'s.
         standard_error: In the metric's unit.
-        degrees: Of freedom of the t distribution.
+        seed_share: Share of the seeds in the square of the standard error, 0 to 1; files of before the quantile of both
+            parts hold the degrees of freedom instead.
         p: Alone.
         holm: p by Holm among the primary contrasts; None where it is exploratory.
+        holm_low: Lower end of the interval at the level of Holm's step: it leaves out 0 where `holm` is below 0.05.
+        holm_high: Its upper end.
         benjamini_hochberg: Likewise.
         verdict: `higher`, `lower`, `not distinguishable` or `cannot tell`.
         equivalence: None where no margin was named.
         bootstrap: From 10 seeds on.
         permutation: p over seeds alone, from 6 seeds on.
+        cautions: Why its p and intervals may err more often than they say.
         words: All this in words.
     """
 
@@ -98,14 +102,17 @@ class ContrastRow(EstimateRow):
     arm: str
     reference: str
     standard_error: float | None
-    degrees: float | None
+    seed_share: float | None
     p: float | None
     holm: float | None
+    holm_low: float | None
+    holm_high: float | None
     benjamini_hochberg: float | None
     verdict: str
     equivalence: EquivalenceRow | None
     bootstrap: SeedInterval | None
     permutation: float | None
+    cautions: list[str]
     words: str
 
 
@@ -119,7 +126,7 @@ class EffectRow(MeasuredValue):
         levels: Their values
         reference: minus these ones.
         p: Alone; it is exploratory.
-        degrees: Of freedom.
+        seed_share: As of a contrast.
         prompts: Prompts that it is a mean over.
         seeds: Seeds likewise.
         left_out: Prompts that lack a value somewhere.
@@ -131,7 +138,7 @@ class EffectRow(MeasuredValue):
     levels: list[str]
     reference: list[str]
     p: float | None
-    degrees: float | None
+    seed_share: float | None
     prompts: int
     seeds: int
     left_out: int

@@ -12,24 +12,16 @@ without replication have the expectations (Scheffe 1959, The Analysis of Varianc
     E[MS_residual] = sigma_e^2                         (n - 1)(K - 1)
 
 so that (MS_prompt + MS_seed - MS_residual) / (nK) estimates the variance of the mean without bias. With 3 seeds it may
-fall to 0 and below, and Satterthwaite's degrees of a difference are not to be trusted (Gaylor and Hopper 1969,
-Technometrics 11(4)). Used here is the nearest form that is a sum of two parts that cannot be negative,
+fall to 0 and below (Gaylor and Hopper 1969, Technometrics 11(4)); used here is the nearest form that is a sum of two
+parts that cannot be negative,
 
     A = max(MS_prompt - MS_residual, 0)      the prompts' share
     Var(mean) = (A + MS_seed) / (nK)
-    degrees = (A + MS_seed)^2 / (A^2 / (n - 1) + MS_seed^2 / (K - 1)), rounded down
+    share = MS_seed / (A + MS_seed)          the seeds' part of it
 
-(Satterthwaite 1946, Biometrics Bulletin 2(6)). `MS_seed` is not cut to at least `MS_residual`, though its expectation
-is: with the cut pure noise has 3 % false positives. Left whole, the form is exact where one part dominates, and has 4
-to 8 % everywhere on the grid of `benchmarks/calibration.py` (3 and 5 seeds, 50 to 800 prompts, normal and yes/no;
-docs/results/calibration.md). The prompts' share keeps n - 1 degrees, not the fewer of a difference: with those the test
-is too careful (3 %) where prompts are few and hardly differ.
-
-Where it cannot be met:
-    - 2 seeds, one degree of freedom: up to 12 % false positives;
-    - differences of yes and no where an arm is right in a tenth of 50 prompts or fewer, always the same ones: 2 % and
-      less, as too few prompts differ for any t;
-    - seed effects far from normal, such as a collapse in some seeds: 2 % were seen.
+`MS_seed` is not cut to at least `MS_residual`, though its expectation is: with the cut pure noise is hardly ever called
+different. The prompts' part keeps n - 1 degrees of freedom, the seeds' K - 1, and `mixed_t` makes one quantile of both.
+docs/results/calibration.md shows how often it errs; where it cannot be trusted, `cautions` says so.
 """
 
 from __future__ import annotations
@@ -40,9 +32,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from notus_exp.inference.estimates import CONFIDENCE, mean_estimate
+from notus_exp.inference.mixed_t import one_sided_p, quantile, two_sided_p
+from notus_exp.inference.paired import Equivalence, Interval
 
 Array = NDArray[np.float64]
 
@@ -70,10 +63,10 @@ class Components(NamedTuple):
 
 
 class CrossedInterval(NamedTuple):
-    """Standard error, degrees of freedom and both ends of the interval: arrays of the shape that came in."""
+    """Standard error, seeds' share of its square and both ends of the interval: arrays of the shape that came in."""
 
     standard_error: Array
-    degrees: Array
+    seed_share: Array
     low: Array
     high: Array
 
@@ -86,24 +79,27 @@ class CrossedEstimate(NamedTuple):
         low: Lower end of the 95 % interval; NaN where the data cannot tell it.
         high: Upper end of the 95 % interval; NaN where the data cannot tell it.
         standard_error: Of the mean; NaN where the data cannot tell it.
-        degrees: Degrees of freedom of its t; NaN where there is no error.
+        seed_share: Share of the seeds in the square of that error; 0 with one seed, NaN where there is no error.
         p: Two-sided p of a true mean of 0; NaN where there is no error.
         prompts: Prompts (columns) with a value for every seed.
         seeds: Seeds (rows); with one, seed variance is not covered.
         left_out: Prompts that lack a value for a seed.
         components: The variances behind it.
+        skewness: Of the mean, as far as it is the prompts': 0 where many prompts scatter evenly; NaN where there is no
+            error.
     """
 
     value: float
     low: float
     high: float
     standard_error: float
-    degrees: float
+    seed_share: float
     p: float
     prompts: int
     seeds: int
     left_out: int
     components: Components
+    skewness: float
 
 
 def mean_squares(values: Array) -> MeanSquares:
@@ -142,18 +138,14 @@ def crossed_interval(
         seeds: K.
         confidence: Level of the two-sided interval.
     """
-    share, seed = np.asarray(squares.prompt, dtype=np.float64), np.float64(0)
-    spread_of_seed = 0.0
+    total, share = np.asarray(squares.prompt, dtype=np.float64), np.float64(0)
     if seeds > 1:
-        share = np.maximum(squares.prompt - squares.residual, 0.0)
         seed = np.where(squares.seed > _NOTHING * squares.residual, squares.seed, squares.residual)
-        spread_of_seed = (seed / (share + seed)) ** 2 / (seeds - 1)
-    total = share + seed
-    ratio = 1 / ((share / total) ** 2 / (prompts - 1) + spread_of_seed)
-    degrees = np.floor(ratio * (1 + 1e-9))  # n - 1 may come out as a little less
+        total = np.maximum(squares.prompt - squares.residual, 0.0) + seed
+        share = seed / total
     error = np.sqrt(total / (prompts * seeds))
-    reach = special.stdtrit(degrees, (1 + confidence) / 2) * error
-    return CrossedInterval(error, degrees, mean - reach, mean + reach)
+    reach = quantile(1 - confidence, share, prompts=prompts, seeds=seeds) * error
+    return CrossedInterval(error, np.asarray(share), mean - reach, mean + reach)
 
 
 SQUARES_VANISH = 1e-100
@@ -179,17 +171,69 @@ def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> C
     if prompts < 2 or np.ptp(complete) == 0:
         flat = mean_estimate(complete.mean(axis=0), span=span)
         components = Components(0.0, unknown, unknown) if prompts > 1 else Components(*(math.nan,) * 3)
-        return CrossedEstimate(*flat[:3], *(math.nan,) * 3, prompts, seeds, left_out, components)
+        return CrossedEstimate(*flat[:3], *(math.nan,) * 3, prompts, seeds, left_out, components, math.nan)
     if (spread := float(np.ptp(complete))) < SQUARES_VANISH:
         return _scaled(crossed_mean(values / spread), spread)
     mean, squares = float(complete.mean()), mean_squares(complete)
-    error, degrees, low, high = map(float, crossed_interval(mean, squares, prompts=prompts, seeds=seeds))
-    if span is not None:
-        low, high = max(low, span[0]), min(high, span[1])
-    p = 2 * float(special.stdtr(degrees, -abs(mean) / error))
+    error, share, low, high = map(float, crossed_interval(mean, squares, prompts=prompts, seeds=seeds))
     return CrossedEstimate(
-        mean, low, high, error, degrees, p, prompts, seeds, left_out, components_of(squares, prompts, seeds)
+        mean,
+        *_cut(Interval(low, high), span),
+        error,
+        share,
+        two_sided_p(mean / error, share, prompts=prompts, seeds=seeds),
+        prompts,
+        seeds,
+        left_out,
+        components_of(squares, prompts, seeds),
+        _skewness(complete.mean(axis=0), error),
     )
+
+
+def interval_at(estimate: CrossedEstimate, confidence: float, *, span: tuple[float, float] | None = None) -> Interval:
+    """Return the interval of an estimate at another level; NaN ends where there is no error.
+
+    Args:
+        estimate: From `crossed_mean`.
+        confidence: Two-sided, such as 1 - 0.05 / 3.
+        span: As in `crossed_mean`.
+    """
+    share, seeds = estimate.seed_share, estimate.seeds
+    if math.isnan(share):
+        return Interval(math.nan, math.nan)
+    reach = estimate.standard_error * float(quantile(1 - confidence, share, prompts=estimate.prompts, seeds=seeds))
+    return _cut(Interval(estimate.value - reach, estimate.value + reach), span)
+
+
+def within_margin(estimate: CrossedEstimate, margin: float) -> Equivalence:
+    """Test whether the true mean lies within (-margin, margin), by two one-sided tests (Schuirmann 1987).
+
+    Args:
+        estimate: From `crossed_mean`.
+        margin: The largest difference that would not matter, above 0, in the unit of the values.
+
+    Returns:
+        The larger p of the two tests; NaN, and not equivalent, where there is no error.
+    """
+    if math.isnan(estimate.seed_share):
+        return Equivalence(margin, math.nan, False)
+    p = max(
+        one_sided_p(room / estimate.standard_error, estimate.seed_share, prompts=estimate.prompts, seeds=estimate.seeds)
+        for room in (margin - estimate.value, margin + estimate.value)
+    )
+    return Equivalence(margin, p, p < 1 - CONFIDENCE)
+
+
+def _cut(interval: Interval, span: tuple[float, float] | None) -> Interval:
+    return interval if span is None else Interval(max(interval.low, span[0]), min(interval.high, span[1]))
+
+
+def _skewness(by_prompt: Array, error: float) -> float:
+    """Return the skewness that prompts give to their mean: the third moment of a prompt over n^2 error^3."""
+    if np.ptp(by_prompt) == 0:
+        return 0.0
+    third = float(np.mean(((by_prompt - by_prompt.mean()) / error) ** 3))
+    return third / by_prompt.size**2
 
 
 def _scaled(estimate: CrossedEstimate, unit: float) -> CrossedEstimate:

@@ -35,7 +35,7 @@ MOST_PROMPTS = 1_000_000
 
 LEAST_SEEDS = 3
 MOST_SEEDS = 1_000
-"""Seeds between which `seeds_needed` looks: with fewer the test's own false positives may be above 8 %."""
+"""Seeds between which `seeds_needed` looks: with fewer, a family of contrasts errs more often than it says."""
 
 
 class Power(NamedTuple):

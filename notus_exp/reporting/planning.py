@@ -117,7 +117,7 @@ def _method(answers: Mapping[str, dict[str, Any]], question: PowerQuestion) -> s
         if isinstance(value, Power)
     ]
     return (
-        f"The crossed t interval on {DRAWS:,} drawn tables, two-sided at {level:.4g}{family}. Monte Carlo error of a "
+        f"The crossed interval on {DRAWS:,} drawn tables, two-sided at {level:.4g}{family}. Monte Carlo error of a "
         f"power: at most {100 * max(chance.error for chance in chances):.1f} points."
     )
 

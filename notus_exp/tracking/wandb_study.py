@@ -14,10 +14,10 @@ from notus_exp.tracking.opening import Label, conclude, open_run
 from notus_exp.tracking.wandb_tables import table
 
 JOB_TYPE = "study"
-CONTRAST = ("metric", "primary", "arm", "reference", "value", "low", "high", "p", "holm", "benjamini_hochberg",
-            "prompts", "seeds", "verdict", "words")  # fmt: skip
+CONTRAST = ("metric", "primary", "arm", "reference", "value", "low", "high", "p", "holm", "holm_low",
+            "holm_high", "benjamini_hochberg", "prompts", "seeds", "verdict", "words")  # fmt: skip
 """Columns of the table of contrasts, as in comparison.json."""
-IN_SUMMARY = ("low", "high", "p", "holm", "verdict", "words")
+IN_SUMMARY = ("low", "high", "p", "holm", "holm_low", "holm_high", "verdict", "words")
 ARM = ("arm", "metric", "value", "low", "high", "prompts", "seeds")
 
 

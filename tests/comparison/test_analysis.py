@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from notus_exp.comparison.analysis import analyse
+from notus_exp.comparison.cautions import MANY_CONTRASTS, ONE_SEED, TWO_SEEDS
 from notus_exp.comparison.tidy import SCHEMA, tidy
-from notus_exp.comparison.words import ONE_SEED, contrast_words, verdict_of
+from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.errors import UserError
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
-from notus_exp.inference.paired import Equivalence
+from notus_exp.inference.paired import Equivalence, Interval
 from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write_study
 
 SEEDS = [0, 1, 2]
@@ -65,6 +66,51 @@ def test_the_family_is_corrected_and_the_rest_is_exploratory(comparison):
     others = contrasts(comparison, primary=False)
     assert {row["reference"] for row in others} == {"base model"}
     assert all(row["holm"] is None and row["words"].endswith("; exploratory") for row in others)
+
+
+def test_p_verdict_and_the_interval_at_holms_step_agree(tmp_path):
+    arms = planted({"a": 0.0, "b": 0.03, "c": 0.04, "d": 0.05, "e": 0.06}, n=40)
+    family = contrasts(analyse(write_study(tmp_path, arms)), primary=True)
+    verdicts = [row["verdict"] for row in family]
+    assert set(verdicts) == {"higher", "not distinguishable"}
+    for row in family:
+        assert (row["verdict"] == "higher") == (row["holm"] < 0.05) == (row["holm_low"] > 0)
+        assert (row["p"] < 0.05) == (row["low"] > 0)
+        assert row["holm_low"] <= row["low"] <= row["high"] <= row["holm_high"]
+    least = min(family, key=lambda row: row["p"])
+    share, n, k = 1 - (1 - least["seed_share"] ** 2) ** 2, 40, 3  # the smallest of four is compared with 0.05 / 4
+    squares = (1 - share) * stats.t.isf(0.00625, n - 1) ** 2 + share * stats.t.isf(0.00625, k - 1) ** 2
+    assert least["holm_low"] == pytest.approx(least["value"] - math.sqrt(squares) * least["standard_error"])
+
+
+def test_two_seeds_are_a_caution_of_each_contrast_and_of_the_verdict(tmp_path):
+    comparison = analyse(write_study(tmp_path, planted({"a": 0.0, "b": 0.3}, seeds=[0, 1])))
+    assert TWO_SEEDS in comparison["verdict"]
+    assert all(row["cautions"] == [TWO_SEEDS] for row in comparison["contrasts"] if row["p"] is not None)
+
+
+def test_three_seeds_and_many_contrasts_are_a_caution(tmp_path):
+    arms = planted({f"arm{place}": 0.0 for place in range(9)}, n=12)
+    few, many = (
+        analyse(write_study(tmp_path / name, {arm: arms[arm] for arm in list(arms)[:count]}))
+        for name, count in (("few", 8), ("many", 9))
+    )
+    assert MANY_CONTRASTS in many["verdict"]
+    assert MANY_CONTRASTS not in few["verdict"]
+    assert all(MANY_CONTRASTS in row["cautions"] for row in contrasts(many, primary=True))
+    assert not any(MANY_CONTRASTS in row["cautions"] for row in contrasts(many, primary=False))
+
+
+def test_rare_large_gains_are_a_caution_in_words_and_many_even_ones_are_not(tmp_path, comparison):
+    arms = planted({"a": 0.0, "b": 0.0})
+    for row in arms["b"].values():
+        row[ACCURACY] = row[ACCURACY] + np.repeat([0.9, 0.0], [2, 58])  # two prompts of sixty gain much
+    found = analyse(write_study(tmp_path, arms))
+    [row] = contrasts(found, primary=True)
+    [caution] = row["cautions"]
+    assert caution.startswith("A few of the 60 prompts carry this difference (skewness of its mean +0.")
+    assert f"'b': {caution}" in found["verdict"]
+    assert [one["cautions"] for one in contrasts(comparison, primary=True)] == [[], []]
 
 
 def test_a_base_model_has_its_accuracy_by_construction(comparison):
@@ -329,7 +375,21 @@ def test_the_tidy_table_has_the_same_numbers(comparison):
     assert table.columns == list(SCHEMA)
     [row] = table.filter(table="contrast", arm="average", primary=True).rows(named=True)
     [wanted] = contrasts(comparison, arm="average", primary=True)
-    shared = ("value", "low", "high", "p", "holm", "benjamini_hochberg", "prompts", "seeds", "left_out", "verdict")
+    shared = (
+        "value",
+        "low",
+        "high",
+        "p",
+        "holm",
+        "holm_low",
+        "holm_high",
+        "seed_share",
+        "benjamini_hochberg",
+        "prompts",
+        "seeds",
+        "left_out",
+        "verdict",
+    )
     assert {name: row[name] for name in shared} == {name: wanted[name] for name in shared}
     assert row["variance_seed"] == wanted["components"]["seed"]
     assert (row["equivalence_margin"], row["equivalent"]) == (0.05, wanted["equivalence"]["equivalent"])
@@ -342,6 +402,8 @@ def test_words_of_what_holm_takes_back():
     adjusted = Adjusted(0.2, 0.08)
     assert verdict_of(estimate, adjusted) == "not distinguishable"
     words = contrast_words(estimate, adjusted=adjusted, family=3)
+    said = contrast_words(estimate, adjusted=adjusted, interval=Interval(-0.0123, 0.4), family=3)
+    assert said.endswith("among 3 contrasts 0.2 by Holm (-0.012 to 0.400) and 0.08 by Benjamini-Hochberg)")
     assert words.startswith("not distinguishable (+0.200, 95 % ")
     assert words.endswith("alone, among 3 contrasts 0.2 by Holm and 0.08 by Benjamini-Hochberg)")
 

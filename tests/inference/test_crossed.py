@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from notus_exp.inference.crossed import MeanSquares, contrast, crossed_interval, crossed_mean, mean_squares
+from notus_exp.inference.crossed import (
+    MeanSquares,
+    contrast,
+    crossed_interval,
+    crossed_mean,
+    interval_at,
+    mean_squares,
+    within_margin,
+)
 from notus_exp.inference.estimates import mean_estimate
-from notus_exp.inference.paired import equivalence
 from support.places import REPLAY
 
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
@@ -40,18 +47,51 @@ def test_components_are_what_the_mean_squares_expect():
 
 
 def test_interval_by_hand():
-    # (19 + 4) / 12; 23^2 / (19^2 / 3 + 4^2 / 2) = 4.12, rounded down 4; t(0.975, 4) = 2.776445
+    # (19 + 4) / 12; the seeds' share 4 / 23, squared 0.030246, times 1.969754 0.059577; t 3.182446, 4.302653:
+    # 0.940423 x 10.127963 + 0.059577 x 18.512823 = 10.627505 = 3.259985^2
     found = crossed_mean(TABLE)
     error = math.sqrt(23 / 12)
-    assert (found.value, found.standard_error, found.degrees) == pytest.approx((5, error, 4))
-    assert (found.low, found.high) == pytest.approx((5 - 2.776445 * error, 5 + 2.776445 * error), abs=1e-5)
-    assert found.p == pytest.approx(2 * stats.t.sf(5 / error, 4))
+    assert (found.value, found.standard_error, found.seed_share) == pytest.approx((5, error, 4 / 23))
+    assert (found.low, found.high) == pytest.approx((5 - 3.259985 * error, 5 + 3.259985 * error), abs=1e-5)
     assert (found.prompts, found.seeds, found.left_out) == (4, 3, 0)
+
+
+@given(tables, st.floats(1e-6, 1))
+def test_the_interval_at_the_level_of_p_ends_at_zero(table, scale):
+    found = crossed_mean(table + scale)
+    edge = interval_at(found, 1 - found.p)
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-6 * found.standard_error)
+    assert interval_at(found, 0.95) == pytest.approx((found.low, found.high))
+
+
+def test_the_interval_at_another_level_is_cut_to_the_span():
+    found = crossed_mean(TABLE, span=(4.5, 6))
+    assert interval_at(found, 0.99, span=(4.5, 6)) == (4.5, 6)
+    assert all(math.isnan(end) for end in interval_at(crossed_mean(np.full((3, 9), 1.0), span=(0, 1)), 0.99))
+
+
+def test_two_one_sided_tests_are_the_intervals_of_twice_their_level():
+    # equivalent within a margin at 5 % exactly where the 90 % interval lies within it
+    values = np.random.default_rng(3).normal(size=(4, 30))
+    found = crossed_mean(values)
+    reach = max(map(abs, interval_at(found, 0.9)))
+    assert within_margin(found, reach).p == pytest.approx(0.05)
+    assert [within_margin(found, factor * reach).equivalent for factor in (0.99, 1.01)] == [False, True]
+    assert within_margin(found, abs(found.value) / 2).p > 0.5
+
+
+def test_prompts_that_all_lie_on_one_side_but_a_few_skew_the_mean():
+    # 18 values of 0 and 2 of 1, alike in all seeds but one value: third moment 0.1 x 0.9^3 - 0.9 x 0.1^3 = 0.072, and
+    # the variance of a prompt 0.09 x 20 / 19, so 0.072 / 20^2 / (0.09 / 19)^1.5
+    row = np.repeat([0.0, 1.0], [18, 2])
+    assert crossed_mean(row[None]).skewness == pytest.approx(0.072 / 400 / (0.09 / 19) ** 1.5)
+    assert crossed_mean(-row[None]).skewness == pytest.approx(-0.072 / 400 / (0.09 / 19) ** 1.5)
+    assert crossed_mean(np.repeat([[0.1], [0.4]], 9, axis=1)).skewness == 0
 
 
 def test_a_prompt_share_below_zero_is_zero_and_leaves_the_seeds_mean_square():
     found = crossed_interval(0.0, MeanSquares(1.0, 6.0, 2.0), prompts=10, seeds=3)
-    assert (found.standard_error, found.degrees) == pytest.approx((math.sqrt(6 / 30), 2))
+    assert (found.standard_error, found.seed_share) == pytest.approx((math.sqrt(6 / 30), 1))
 
 
 def test_a_component_below_zero_is_reported_as_zero():
@@ -62,14 +102,14 @@ def test_a_component_below_zero_is_reported_as_zero():
 def test_seed_means_that_agree_exactly_do_not_claim_that_seeds_agree():
     # every seed averages to 0, every prompt as well: all is residual, (1 + 1 + 1 + 1) / (1 x 3)
     found = crossed_mean(np.array([[1.0, -1, 0, 0], [-1, 1, 0, 0]]))
-    assert (found.standard_error, found.degrees) == pytest.approx((math.sqrt(4 / 3 / 8), 1))
+    assert (found.standard_error, found.seed_share) == pytest.approx((math.sqrt(4 / 3 / 8), 1))
 
 
 def test_seeds_that_answer_alike_count_as_one():
     row = np.array([0.3, 0.1, 0.8, 0.5, 0.1])
     found, wanted = crossed_mean(np.stack([row] * 3)), mean_estimate(row)
     assert (found.low, found.high) == pytest.approx(wanted[1:3])
-    assert found.degrees == 4
+    assert found.seed_share == pytest.approx(0, abs=1e-20)
 
 
 def test_a_prompt_that_lacks_a_seed_is_left_out_of_all_and_counted():
@@ -193,7 +233,7 @@ def test_notus_and_zephyr_with_one_seed():
 @replay
 def test_notus_and_zephyr_are_equivalent_within_3_points_and_not_2():
     found = crossed_mean(_points("notus-7b-v1") - _points("zephyr-7b-beta"))
-    tests = [equivalence(found.value, found.standard_error, found.degrees, margin) for margin in (3, 2)]
+    tests = [within_margin(found, margin) for margin in (3, 2)]
     assert [test.equivalent for test in tests] == [True, False]
 
 

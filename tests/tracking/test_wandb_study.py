@@ -28,7 +28,8 @@ def estimate(value: float, low: float | None, high: float | None) -> dict[str, A
 
 def contrast(arm: str, reference: str, *, primary: bool, **changes: Any) -> dict[str, Any]:
     content = {"metric": "verifiable/strict", "primary": primary, "arm": arm, "reference": reference, "value": 0.1}
-    content |= {"low": 0.02, "high": 0.18, "standard_error": 0.03, "degrees": 4.0, "p": 0.02, "holm": 0.04}
+    content |= {"low": 0.02, "high": 0.18, "standard_error": 0.03, "seed_share": 0.4, "p": 0.02, "holm": 0.04}
+    content |= {"holm_low": 0.01, "holm_high": 0.19}
     content |= {"benjamini_hochberg": 0.03, "prompts": 64, "seeds": 3, "left_out": 0, "verdict": "higher"}
     return content | {"words": f"{arm} is higher than {reference}"} | changes
 
@@ -66,6 +67,7 @@ def test_the_summary_holds_the_primary_contrasts_and_the_verdict(tmp_path: Path)
     summary = read_runs(tmp_path)[0].summary
     name = "contrast/average vs critique"
     expected = {name: 0.1, f"{name}/low": 0.02, f"{name}/high": 0.18, f"{name}/p": 0.02, f"{name}/holm": 0.04}
+    expected |= {f"{name}/holm_low": 0.01, f"{name}/holm_high": 0.19}
     expected |= {f"{name}/verdict": "higher", f"{name}/words": "average is higher than critique"}
     expected |= {"verdict": "average is better than critique.", "metric": "verifiable/strict"}
     assert {key: summary[key] for key in expected} == expected

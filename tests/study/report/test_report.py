@@ -80,10 +80,20 @@ def test_control_characters_and_lone_surrogates_do_not_break_the_page(tmp_path: 
 
 def test_primary_contrasts_show_estimate_interval_and_corrected_verdict(page: Page) -> None:
     text = page.texts["contrasts"]
-    assert "average − critique +0.057 +0.021 to +0.092 higher 0.0123 0.0246 0.0235 not shown (p 0.7100)" in text
+    said = "higher 0.0123 0.0246 +0.011 to +0.103 0.0235 not shown (p 0.7100)"
+    assert f"average − critique +0.057 +0.021 to +0.092 {said}" in text
     assert "average against critique in words" in text
     assert "0.2, 0.01, 0.1" in text, "square roots of the variances 0.04, 0.0001 and 0.01"
     assert "±0.02" in text
+
+
+def test_cautions_stand_beside_the_verdict(tmp_path: Path) -> None:
+    content = comparison(["critique", "average"])
+    for row in content["contrasts"]:
+        row["cautions"] = [f"few prompts carry {row['metric']}"]
+    text = written(full(tmp_path, ["critique", "average"]).write(), content).texts["contrasts"]
+    assert "higher few prompts carry preferences/accuracy/average 0.0123" in text
+    assert "few prompts carry verifiable/strict" in text[text.index("Exploratory contrasts") :]
 
 
 def test_exploratory_contrasts_are_said_to_be_so(page: Page) -> None:
@@ -193,7 +203,7 @@ def test_effects_of_a_grid_are_drawn_and_listed(tmp_path: Path) -> None:
         "levels": ["average", "0.5"],
         "reference": ["critique", "0.1"],
     }
-    numbers = {"value": 0.0312, "low": 0.0122, "high": 0.0502, "p": 0.0021, "degrees": 9.0}
+    numbers = {"value": 0.0312, "low": 0.0122, "high": 0.0502, "p": 0.0021, "seed_share": 0.3}
     content = comparison(arms, effects=[main | numbers, {"metric": METRIC} | both | numbers | {"low": -0.01}])
     made = StudyFolder(tmp_path, arms)
     made.study["factors"] = {"selection": ["critique", "average"], "dpo.beta": ["0.1", "0.5"]}
