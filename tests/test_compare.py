@@ -341,6 +341,23 @@ def test_games_count_ties_half_and_cluster_by_prompt(compare, table):
     assert any("clustered by prompt" in note for note in data["notes"])
 
 
+@pytest.mark.parametrize("column", ["annotator", "judge", "generator_1", "snapshot"])
+def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, table, column):
+    prompts = list("0123")
+    tables = {
+        "wide": {"prompt_id": prompts, "x": [1.0, 2, 3, 4], "y": [2.0, 2, 3, 5]},
+        "long": {"prompt_id": list("0101"), "model": list("xxyy"), "value": [1.0, 2, 3, 5]},
+        "games": {"prompt": prompts, "model_a": ["x"] * 4, "model_b": ["y"] * 4, "winner": list("xyxy")},
+    }
+    for kind, columns in tables.items():
+        same, mixed = table(f"{kind}.csv", **columns, **{column: ["j"] * 4}), {column: ["j", "k", "j", "j"]}
+        code, out, _ = compare("--verdicts", same, "--json")
+        assert (code, json.loads(out)["kind"]) == (0, kind)
+        code, out, err = compare("--verdicts", table(f"{kind}-mixed.csv", **columns, **mixed))
+        assert (code, out) == (2, "")
+        assert f"'{column}' is j (3), k (1)" in err
+
+
 def test_games_of_few_prompts_say_so_and_of_two_cannot_tell(compare, table):
     def said(prompts):
         columns = {"model_a": ["a"] * 6, "model_b": ["b"] * 6, "winner": list("aabbba"), "prompt": prompts}

@@ -86,7 +86,7 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
-    warnings = [*apart.values(), *_many_snapshots(evaluations), *_other_versions(runs), *_other_precision(runs)]
+    warnings = [*apart.values(), *_other_versions(runs), *_other_precision(runs)]
     return Protocol(first["feedback"], first["evaluation_split"], evaluations, judge, apart, warnings)
 
 
@@ -203,17 +203,21 @@ def _apart(ways: Mapping[tuple[str, int], Ways], metric: str) -> Iterator[tuple[
     """Name the evaluations that differ between runs and why; refuse where it is the primary metric's."""
     for name in (spec.name for spec in _ANSWERED_FIRST):
         having = {run: {name: found[name]} for run, found in ways.items() if name in found}
-        for run, protocol in having.items():
-            difference = _first_difference(having, run, protocol)
-            if not difference:
-                continue
-            if metric.startswith(f"{name}/"):
-                raise UserError(
-                    f"{metric} was not measured in one way: {difference}",
-                    f"{_REMEDY}; or name the metric of another evaluation with --metric",
-                )
-            yield name, f"{name} was not measured in one way and is kept out of this comparison: {difference}"
-            break
+        reason = _difference(having) or _many_snapshots({run: found[name] for run, found in having.items()})
+        if not reason:
+            continue
+        if metric.startswith(f"{name}/"):
+            raise UserError(
+                f"{metric} was not measured in one way: {reason}",
+                f"{_REMEDY}; or name the metric of another evaluation with --metric",
+            )
+        yield name, f"{name} was not measured in one way and is kept out of this comparison: {reason}"
+
+
+def _difference(protocols: Mapping[tuple[str, int], Any]) -> str | None:
+    """Say what differs in the first run that differs from the first of all; None where nothing does."""
+    said = (_first_difference(protocols, run, protocol) for run, protocol in protocols.items())
+    return next(filter(None, said), None)
 
 
 def _first_difference(protocols: Mapping[tuple[str, int], Any], name: tuple[str, int], protocol: Any) -> str | None:
@@ -247,12 +251,13 @@ def _named(run: tuple[str, int]) -> str:
     return f"arm '{run[0]}', seed {run[1]}"
 
 
-def _many_snapshots(evaluations: Ways) -> list[str]:
-    return [
-        f"{name} was judged by several snapshots of the judge in every run: {', '.join(way['judge']['snapshots'])}"
-        for name, way in evaluations.items()
-        if len(way.get("judge", {}).get("snapshots", [])) > 1
-    ]
+def _many_snapshots(ways: Mapping[tuple[str, int], EvaluationWay]) -> str | None:
+    """Say that a run's verdicts are of several snapshots of the judge, which are as many judges; None where none is."""
+    for run, way in ways.items():
+        names = way.get("judge", {}).get("snapshots", [])
+        if len(names) > 1:
+            return f"it was judged by several snapshots of the judge in {_named(run)}: {', '.join(names)}"
+    return None
 
 
 def _other_versions(runs: Runs) -> list[str]:

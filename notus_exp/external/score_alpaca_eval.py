@@ -28,6 +28,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
 from notus_exp.evaluation.alpaca_eval.win_rates import DRAW_POINTS, estimates, measure, points
 from notus_exp.external.paired_report import Unit, describe
 from notus_exp.inference.paired import mcnemar, paired_comparison
+from notus_exp.judging.verdict_origin import check_same_origin
 from notus_exp.reporting.tables import Report, Table, number, span
 
 _CSV = ".csv:"
@@ -55,7 +56,8 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
         options: The rest of the command line.
 
     Raises:
-        UserError: A file cannot be used, the options do not fit, or the models share no prompt.
+        UserError: A file cannot be used, the options do not fit, or the models differ in their judge, their reference
+            model or their prompts.
     """
     sides = [_read(spec, options.prompts) for spec in (a, b) if spec is not None]
     scored = [_one(side, options) for side in sides]
@@ -170,6 +172,7 @@ def _add_published(found: Report, options: AlpacaEvalOptions) -> None:
 
 
 def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEvalOptions) -> None:
+    untold = check_same_origin((a.name, b.name), (a.origin, b.origin))
     left, right = (side.table.select("prompt_id", points=points(side.table["preference"])) for side in (a, b))
     both = left.join(right, on="prompt_id", how="full", coalesce=True, suffix="_b", maintain_order="left_right")
     if left.join(right, on="prompt_id", how="semi").is_empty():
@@ -178,6 +181,7 @@ def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEv
             "where one file names prompts by index and the other by instruction, give --prompts FILE.csv with both"
             " (index, instruction_sha16)",
         )
+    _check_same_prompts(a, b)
     x, y = (both[name].cast(pl.Float64).to_list() for name in ("points", "points_b"))
     part = describe(
         (a.name, b.name),
@@ -187,6 +191,28 @@ def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEv
         unit=Unit("points", "prompts"),
         discordant=mcnemar(x, y, draw=DRAW_POINTS),
     )
-    found.data["paired"] = part.data
+    found.data["paired"] = {**part.data, "not_checked": untold}
     found.tables.append(part.table)
-    found.sentences += part.sentences
+    found.sentences += [*part.sentences, *untold]
+
+
+def _check_same_prompts(a: Preferences, b: Preferences) -> None:
+    """Refuse two files of different prompts, or of different reference answers to the same ones."""
+    for one, other in ((a, b), (b, a)):
+        lacking = one.table.join(other.table, on="prompt_id", how="anti")
+        if lacking.height:
+            raise UserError(
+                f"'{a.name}' and '{b.name}' were judged on different prompts: '{other.name}' lacks {lacking.height} of the"
+                f" {one.table.height} of '{one.name}', such as {lacking['prompt_id'][0]}",
+                "give both on the same prompts; a failed verdict is a row whose preference is null",
+            )
+    if "reference" not in a.table.columns or "reference" not in b.table.columns:
+        return
+    both = a.table.join(b.table, on="prompt_id", suffix="_b")
+    differ = both.filter(pl.col("reference").str.strip_chars() != pl.col("reference_b").str.strip_chars())
+    if differ.height:
+        raise UserError(
+            f"'{a.name}' and '{b.name}' were compared with different reference answers on {differ.height} prompts, such"
+            f" as {differ['prompt_id'][0]}",
+            "give verdicts against the answers of one reference model",
+        )

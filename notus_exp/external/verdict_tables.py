@@ -21,7 +21,7 @@ from notus_exp.comparison.words import p_words
 from notus_exp.contracts.comparison_file import UNKNOWN
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.kit.description import Metric
-from notus_exp.external.verdict_columns import WantedColumns
+from notus_exp.external.verdict_columns import WantedColumns, origin_columns
 from notus_exp.external.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
 from notus_exp.inference.crossed import Array
@@ -59,10 +59,12 @@ def report(path: Path, options: VerdictOptions) -> Report:
         options: The rest of the command line.
 
     Raises:
-        UserError: The file cannot be used, an option does not fit its kind, or the baseline is not in it.
+        UserError: The file cannot be used, an option does not fit its kind, the baseline is not in it, or verdicts of
+            several judges or reference models are.
     """
     table = read_table(path)
     kind = options.kind or kind_of(table, path, options.asked)
+    origin_columns(table, options.asked, path)
     if kind != WIDE and options.models:
         raise UserError(f"--models goes with a table of kind {WIDE}, and '{path}' is {kind}", "leave it out")
     if kind == GAMES:

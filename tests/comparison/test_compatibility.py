@@ -151,9 +151,13 @@ def test_verdicts_of_two_snapshots_of_a_judge_are_not_mixed(judged):
     assert "alpaca_eval was not measured in one way" in analyse(study)["warnings"][0]
 
 
-def test_a_judge_that_changed_within_every_run_is_said(judged):
+def test_snapshots_of_a_judge_that_are_mixed_alike_in_every_run_are_refused_too(judged):
     study = judged({f"{arm}-s{seed}": ["v1", "v2"] for arm in ("critique", "average") for seed in (0, 1)})
-    assert "alpaca_eval was judged by several snapshots of the judge in every run: v1, v2" in analyse(study)["warnings"]
+    said = "judged by several snapshots of the judge in arm 'critique', seed 0: v1, v2"
+    assert said in refused(study, metric="alpaca_eval/win_rate")
+    [warning] = analyse(study)["warnings"]
+    assert warning.startswith("alpaca_eval was not measured in one way and is kept out of this comparison")
+    assert said in warning
 
 
 def tuned(study, run, split, metrics=(ACCURACY,)):

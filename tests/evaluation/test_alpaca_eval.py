@@ -30,6 +30,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
 from notus_exp.evaluation.alpaca_eval.win_rates import combine_orders, estimates, measure, points
 from notus_exp.external.score_logprobs import _preference
 from notus_exp.inference.estimates import Estimate
+from notus_exp.judging.verdict_origin import VerdictOrigin
 from support.places import REPLAY
 
 ALPACA = REPLAY / "alpaca_eval"
@@ -321,8 +322,8 @@ def test_written_annotations_are_read_back(tmp_path):
         "instruction": "i", "output_1": "r", "generator_1": "text_davinci_003", "output_2": "ü",
         "generator_2": "notus", "annotator": "judge", "preference": 1.5,
     }  # fmt: skip
-    name, table = read_annotations(tmp_path / "a.json")
-    assert name == "notus"
+    name, table, origin = read_annotations(tmp_path / "a.json")
+    assert (name, origin) == ("notus", VerdictOrigin("judge", "text_davinci_003"))
     assert table["prompt_id"].to_list() == [prompt_id("i"), prompt_id("j")]
     assert table["preference"].to_list() == [1.5, None]
 

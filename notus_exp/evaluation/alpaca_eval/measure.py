@@ -12,7 +12,7 @@ from notus_exp.config.schema import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.alpaca_eval import length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
-from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
+from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts, snapshots
 from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
@@ -86,7 +86,8 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         if controlled is not None:
             metrics[f"{prefix}alpaca_eval/length_controlled_win_rate"] = controlled
         notes += [f"{side}: {reason}"] if reason else []
-        _write_files(out / "alpaca_eval" / side, tables[prefix], settings, side, controlled)
+        named = next(iter(snapshots(verdicts)), None)
+        _write_files(out / "alpaca_eval" / side, tables[prefix], settings, side, controlled, named)
     place, words = _place(metrics["alpaca_eval/win_rate"], settings, context)
     return Part(metrics, {**facts, **place}, samples, [*notes, *words])
 
@@ -123,7 +124,12 @@ def _references(path: Path) -> pl.DataFrame:
 
 
 def _write_files(
-    folder: Path, table: pl.DataFrame, settings: EvaluationSettings, side: str, controlled: Estimate | None
+    folder: Path,
+    table: pl.DataFrame,
+    settings: EvaluationSettings,
+    side: str,
+    controlled: Estimate | None,
+    snapshot: str | None,
 ) -> None:
     folder.mkdir(parents=True)
     name = settings.model if side == "base" else f"{settings.model}-policy"
@@ -134,6 +140,7 @@ def _write_files(
         reference_name=str(table["reference_name"].drop_nulls().first() or "reference"),
         model_name=name,
         annotator=settings.judge,
+        snapshot=snapshot,
     )
     rates = {} if controlled is None else {name: controlled.value}
     published.write_leaderboard(folder / "leaderboard.csv", {name: win_rates.measure(table)}, rates)

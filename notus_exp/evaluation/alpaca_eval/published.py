@@ -16,6 +16,7 @@ from notus_exp.evaluation.alpaca_eval.length_control import Weights
 from notus_exp.evaluation.alpaca_eval.win_rates import Score
 from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, require
 from notus_exp.inference.estimates import Estimate
+from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_of, origin_of_records
 
 LENGTH_CONTROLLED = "length_controlled_winrate"
 """The leaderboard's column, as AlpacaEval spells it."""
@@ -24,13 +25,14 @@ _WEIGHTS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_basel
 
 
 class Preferences(NamedTuple):
-    """A model's stored preferences: its name and one row a prompt.
+    """A model's stored preferences: its name, one row a prompt, and who gave them.
 
     The table has `prompt_id, preference`, and from annotations also the texts `reference, model`.
     """
 
     name: str
     table: pl.DataFrame
+    origin: VerdictOrigin = VerdictOrigin()
 
 
 class Place(NamedTuple):
@@ -59,7 +61,8 @@ def read_annotations(path: Path) -> Preferences:
     """Read annotations.json, one object a verdict; the prompt's id is the hash of its instruction.
 
     Raises:
-        UserError: The file cannot be read, a verdict is no number, a text is none, or several models are in it.
+        UserError: The file cannot be read, a verdict is no number, a text is none, or several models, judges or
+            reference models are in it.
     """
     rows = read_objects(path, ["instruction", "output_1", "output_2", "preference"], "annotations")
     names = sorted({str(row.get("generator_2") or path.stem) for row in rows})
@@ -80,7 +83,7 @@ def read_annotations(path: Path) -> Preferences:
         schema={"prompt_id": pl.String, "preference": pl.Float64, "reference": pl.String, "model": pl.String},
         strict=False,
     )
-    return Preferences(names[0], table)
+    return Preferences(names[0], table, origin_of_records(rows, "annotations", path))
 
 
 def read_preference_column(path: Path, column: str, prompts: Path | None = None) -> Preferences:
@@ -92,7 +95,8 @@ def read_preference_column(path: Path, column: str, prompts: Path | None = None)
         prompts: CSV with `index` and `instruction_sha16`, which names the prompts of a file that only has `index`.
 
     Raises:
-        UserError: The file cannot be read, the column is missing or holds text, or a prompt has no name or two.
+        UserError: The file cannot be read, the column is missing or holds text, a prompt has no name or two, or columns
+            tell of several judges or reference models.
     """
     table = read_csv(path, "preferences")
     if column not in table.columns:
@@ -116,7 +120,8 @@ def read_preference_column(path: Path, column: str, prompts: Path | None = None)
             raise UserError(f"prompts: '{prompts}' does not name index {lost} of '{path}'", "give the file of this set")
     else:
         named = named.with_columns(prompt_id=pl.col("key").cast(pl.String))
-    return Preferences(column, named.select("prompt_id", "preference"))
+    told = {name: table[name] for name in ORIGIN_KEYS if name in table.columns and name != column}
+    return Preferences(column, named.select("prompt_id", "preference"), origin_of(told, "preferences", path))
 
 
 def read_difficulty(path: Path) -> pl.DataFrame:
@@ -215,7 +220,13 @@ def write_model_outputs(path: Path, answers: pl.DataFrame, generator: str) -> No
 
 
 def write_annotations(
-    path: Path, judged: pl.DataFrame, *, reference_name: str, model_name: str, annotator: str
+    path: Path,
+    judged: pl.DataFrame,
+    *,
+    reference_name: str,
+    model_name: str,
+    annotator: str,
+    snapshot: str | None = None,
 ) -> None:
     """Write annotations.json, which `read_annotations` and AlpacaEval read.
 
@@ -225,7 +236,9 @@ def write_annotations(
         reference_name: Who wrote the reference answers.
         model_name: Who wrote the model's.
         annotator: The judge.
+        snapshot: The judge as it named itself, where it did.
     """
+    named = {"snapshot": snapshot} if snapshot else {}
     rows = [
         {
             "instruction": row["instruction"],
@@ -235,6 +248,7 @@ def write_annotations(
             "output_2": row["model"],
             "generator_2": model_name,
             "annotator": annotator,
+            **named,
             "preference": row["preference"],
         }
         for row in judged.with_columns(pl.col("preference").fill_nan(None)).iter_rows(named=True)
