@@ -202,8 +202,8 @@ def _check_same_prompts(a: Preferences, b: Preferences) -> None:
         lacking = one.table.join(other.table, on="prompt_id", how="anti")
         if lacking.height:
             raise UserError(
-                f"'{a.name}' and '{b.name}' were judged on different prompts: '{other.name}' lacks {lacking.height} of the"
-                f" {one.table.height} of '{one.name}', such as {lacking['prompt_id'][0]}",
+                f"'{a.name}' and '{b.name}' were judged on different prompts: '{other.name}' lacks {lacking.height} of"
+                f" the {one.table.height} of '{one.name}', such as {lacking['prompt_id'][0]}",
                 "give both on the same prompts; a failed verdict is a row whose preference is null",
             )
     if "reference" not in a.table.columns or "reference" not in b.table.columns:

@@ -24,8 +24,8 @@ def read_alpaca_prompts(path: Path) -> list[AlpacaPrompt]:
     """Read AlpacaEval's reference outputs: objects with instruction and output, and generator and dataset where known.
 
     Raises:
-        UserError: The file cannot be read, a text is missing or empty, an instruction comes twice, or the answers are of
-            several models, so that a win rate would be against nobody.
+        UserError: The file cannot be read, a text is missing or empty, an instruction comes twice, or the answers are
+            of several models, so that a win rate would be against nobody.
     """
     what = "evaluation.alpaca_eval.prompts"
     found = []

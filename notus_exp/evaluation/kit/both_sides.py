@@ -28,8 +28,8 @@ def read_verdicts(inputs: dict[str, Path], evaluation: str) -> dict[str, pl.Data
 def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float) -> tuple[dict[str, Any], str | None]:
     """Return counts of verdicts and failures, and the sentence that refuses a score; None where it may be reported.
 
-    It is refused where too many verdicts failed, and where the judge named itself differently within one side or between
-    both: verdicts of two snapshots are those of two judges.
+    It is refused where too many verdicts failed, and where the judge named itself differently within one side or
+    between both: verdicts of two snapshots are those of two judges.
 
     Args:
         verdicts: Of both sides, by prefix.

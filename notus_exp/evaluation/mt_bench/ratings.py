@@ -97,7 +97,8 @@ def _check_one_judge(rows: list[dict[str, Any]], path: Path) -> None:
         turn, how = (row["question_id"], row["turn"]), row.get("judge")
         if asked.setdefault(turn, how) != how:
             raise UserError(
-                f"judgments: '{path}' has turn {turn[1]} of question {turn[0]} judged in two ways: {asked[turn]} and {how}",
+                f"judgments: '{path}' has turn {turn[1]} of question {turn[0]} judged in two ways: "
+                f"{asked[turn]} and {how}",
                 "write a file for each: ratings by different templates are never mixed",
             )
 
