@@ -229,6 +229,8 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     else:
         moved = [name for name in parts.metrics if not parts.measured.base(name)[1]]
         found += [f"the runs do not agree on the base model's {name}: its mean is shown" for name in moved]
+    shown = [*parts.metrics, *parts.known_by_run]
+    found += [f"{name}: {caution}" for name in shown if (caution := metric_of(name).caution)]
     if parts.known_by_run:
         listed = ", ".join(parts.known_by_run)
         found.append(f"no value by prompt, so only a mean over seeds and no contrast: {listed}")

@@ -10,15 +10,22 @@ from typing import Any
 import polars as pl
 
 from notus_exp.errors import UserError
+from notus_exp.evaluation.alpaca_eval.gamed_rows import read_gamed
+from notus_exp.evaluation.alpaca_eval.length_adjusted import length_adjusted
 from notus_exp.evaluation.alpaca_eval.length_control import (
+    CAUTIONS,
+    LABELS,
     LengthControlled,
-    length_controlled,
     predict_length_controlled,
     why_none,
 )
+from notus_exp.evaluation.alpaca_eval.length_held import length_by_held_weights
+from notus_exp.evaluation.alpaca_eval.length_published import length_controlled
 from notus_exp.evaluation.alpaca_eval.published import (
     Place,
     Preferences,
+    baseline_of_weights,
+    models_with_weights,
     place_in_leaderboard,
     read_annotations,
     read_difficulty,
@@ -45,6 +52,7 @@ class AlpacaEvalOptions:
     prompts: Path | None = None
     weights: Path | None = None
     model: str | None = None
+    gamed: Sequence[Path] = ()
 
 
 def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
@@ -65,7 +73,7 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
     if sides:
         found.tables.append(_table(sides, [rows for _, rows, _ in scored]))
     found.sentences += [sentence for _, _, sentences in scored for sentence in sentences]
-    if options.weights is not None:
+    if options.weights is not None and (options.model is not None or not sides or options.difficulty is None):
         _add_published(found, options)
     if len(sides) == 2:
         _add_paired(found, sides[0], sides[1], options)
@@ -99,12 +107,14 @@ def _one(side: Preferences, options: AlpacaEvalOptions) -> tuple[dict[str, Any],
         ("average length, characters", "-" if score.avg_length is None else str(score.avg_length)),
     ]
     sentences = []
-    controlled = _controlled(side, options)
-    if controlled is not None:
-        data["length_controlled"] = controlled
-        rate = controlled.win_rate
-        rows += [("length-controlled, %", number(rate.value)), ("95 % interval, bootstrap", span(rate.low, rate.high))]
-        sentences += _about_length_control(side.name, controlled)
+    if (controlled := _controlled(side, options)) is not None:
+        found, said = controlled
+        data[found.estimator] = found
+        rate, label = found.win_rate, LABELS[found.estimator]
+        interval_of = f"95 % interval of {label.partition(',')[0]}, bootstrap"
+        rows += [(label, number(rate.value)), (interval_of, span(rate.low, rate.high))]
+        data["length_notes"] = [*said, *_about_length_control(side.name, found)]
+        sentences += data["length_notes"]
     if options.leaderboard is not None and score.n_total:
         place = place_in_leaderboard(interval, options.leaderboard, name=side.name)
         data["place"] = place
@@ -113,20 +123,50 @@ def _one(side: Preferences, options: AlpacaEvalOptions) -> tuple[dict[str, Any],
     return data, rows, sentences
 
 
-def _controlled(side: Preferences, options: AlpacaEvalOptions) -> LengthControlled | None:
-    if options.difficulty is None or ("model" not in side.table.columns and options.weights is not None):
+def _controlled(side: Preferences, options: AlpacaEvalOptions) -> tuple[LengthControlled, list[str]] | None:
+    """Return the win rate at equal length by the best estimator that the files allow, and what is to be said of it."""
+    if options.gamed and options.difficulty is None:
+        raise UserError("--gamed needs the difficulties of the prompts", "add --difficulty FILE")
+    if options.difficulty is None:
         return None
     if "model" not in side.table.columns:
+        if options.weights is not None:
+            return None
         raise UserError(
             f"--difficulty: the preferences of '{side.name}' come without answers, whose lengths length control needs",
             "give an annotations.json, or published weights with --lc-weights",
         )
-    return length_controlled(side.table, read_difficulty(options.difficulty))
+    difficulty = read_difficulty(options.difficulty)
+    if options.gamed:
+        gamed = read_gamed(options.gamed, options.prompts)
+        untold = check_same_origin((side.name, "the gamed rows"), (side.origin, gamed.origin))
+        return length_controlled(side.table, difficulty, gamed.table), untold
+    lacking, said = "", list[str]()
+    if options.weights is not None:
+        lacking, said = _held_by(side, options.weights)
+        if not lacking:
+            found = length_by_held_weights(side.table, difficulty, read_weights(options.weights, side.name))
+            return found, said
+    return length_adjusted(side.table, difficulty), [f"{side.name}: {lacking}"] if lacking else []
+
+
+def _held_by(side: Preferences, weights: Path) -> tuple[str, list[str]]:
+    """Return why published weights cannot be held for a model, "" where they can, and what is not checked then."""
+    if side.name not in models_with_weights(weights):
+        return f"'{weights}' has no weights of it to hold", []
+    baseline, reference = baseline_of_weights(weights), side.origin.reference
+    if baseline is None or reference is None:
+        return "", [f"{side.name}: that its reference model is the one of the published weights is not checked"]
+    if baseline != reference:
+        return f"the published weights are against '{baseline}', its verdicts against '{reference}'", []
+    return "", []
 
 
 def _about_length_control(name: str, found: LengthControlled) -> list[str]:
-    reason = why_none(found)
+    reason, caution = why_none(found), CAUTIONS.get(found.estimator)
     said = [f"{name}: {reason}"] if reason else []
+    if caution and not reason:
+        said.append(f"{name}: {LABELS[found.estimator].partition(',')[0]}: {caution}")
     counts = {
         "no verdict": found.n_without_verdict,
         "no difficulty": found.n_without_difficulty,

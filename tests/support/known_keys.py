@@ -1,5 +1,7 @@
 """Keys of artifacts as the commit before the present layout had them, with fixed digests and library versions.
 
+Those of evaluations with `alpaca_eval` are later: its metric at equal length has another name since.
+
 A key that moves makes every artifact of its kind anew, paid verdicts too: raise the stage's version, say so in
 CHANGELOG.md, and only then write the new keys here.
 """
@@ -105,14 +107,14 @@ RUNS = {
     "beta_search/lowest": "average-smollm2_135m-s0-5ccd3e7cb0",
     "beta_search/smoke": "average-tiny_random-s0-adb6a1640e",
     "smoke": "average-tiny_random-s0-650b72ceef",
-    "judge=mock": "average-tiny_random-s0-53484046d0",
-    "judge=mock/logprobs": "average-tiny_random-s0-fe929b3c4e",
-    "judge=replay": "average-tiny_random-s0-9928fa15a9",
-    "judge=replay/model": "average-tiny_random-s0-6d0c858029",
-    "judge=reward_model": "average-tiny_random-s0-af7907f83f",
-    "judge=reward_model/length": "average-tiny_random-s0-a7b7e15ed0",
-    "judge=openai": "average-tiny_random-s0-5366703c5a",
-    "generation=openai": "average-tiny_random-s0-541da62056",
+    "judge=mock": "average-tiny_random-s0-b43b2b70de",
+    "judge=mock/logprobs": "average-tiny_random-s0-3f7ca4b9b2",
+    "judge=replay": "average-tiny_random-s0-3c5090377b",
+    "judge=replay/model": "average-tiny_random-s0-4f7429574f",
+    "judge=reward_model": "average-tiny_random-s0-92b9027bc2",
+    "judge=reward_model/length": "average-tiny_random-s0-22fc962557",
+    "judge=openai": "average-tiny_random-s0-2f9c5b12af",
+    "generation=openai": "average-tiny_random-s0-526b690505",
     "data=pairs": "critique-tiny_random-s0-27b94a45f8",
     "data=pairs/hub": "critique-tiny_random-s0-723b28ed67",
     "data=rated": "average-tiny_random-s0-55d2ad5135",
@@ -122,7 +124,7 @@ RUNS = {
     "notus_7b_v1_lora": "average-zephyr_7b_sft-s42-1846d2c18b",
     "zephyr_7b_beta": "critique-zephyr_7b_sft-s42-2ac3057f7f",
     "lm_eval": "average-tiny_random-s0-6818968886",
-    "everything": "average-tiny_random-s0-79a5227e98",
+    "everything": "average-tiny_random-s0-27decff8c2",
 }
 """Ids of the runs."""
 
@@ -255,7 +257,7 @@ KEYS = {
         "judgments_alpaca_eval": "3fce1600694201ae",
         "judgments_mt_bench_base": "ae64bccd20afc597",
         "judgments_mt_bench": "ad8ada33a8aec456",
-        "evaluation": "487c5f9cd08745b3",
+        "evaluation": "1c1fd87d32c111fa",
     },
     "judge=mock/logprobs": {
         "feedback": "d57c73149e9a23e7",
@@ -277,7 +279,7 @@ KEYS = {
         "judgments_alpaca_eval": "0ee806476703eee7",
         "judgments_mt_bench_base": "b374856c236732a6",
         "judgments_mt_bench": "e91f54265c216e9a",
-        "evaluation": "9d0b17687db0a3e6",
+        "evaluation": "4f4ce1a1015c1e76",
     },
     "judge=replay": {
         "feedback": "d57c73149e9a23e7",
@@ -299,7 +301,7 @@ KEYS = {
         "judgments_alpaca_eval": "0eb9c759645ff631",
         "judgments_mt_bench_base": "986a0f89e1a93ffa",
         "judgments_mt_bench": "2aded9a88fafc81f",
-        "evaluation": "009241f8de952d57",
+        "evaluation": "fc736df84e048e37",
     },
     "judge=replay/model": {
         "feedback": "d57c73149e9a23e7",
@@ -321,7 +323,7 @@ KEYS = {
         "judgments_alpaca_eval": "a4fc6c067baf8f52",
         "judgments_mt_bench_base": "39eed74e6f30faf2",
         "judgments_mt_bench": "30fee39a3607dcd6",
-        "evaluation": "f0f54a32d07faa33",
+        "evaluation": "948b4c349a33dbbd",
     },
     "judge=reward_model": {
         "feedback": "d57c73149e9a23e7",
@@ -343,7 +345,7 @@ KEYS = {
         "judgments_alpaca_eval": "2534b9389aa983db",
         "judgments_mt_bench_base": "d0bb54dc0601fd04",
         "judgments_mt_bench": "9613b299e28aad0b",
-        "evaluation": "b6f577f419c45bb0",
+        "evaluation": "3c74a1708d95adf5",
     },
     "judge=reward_model/length": {
         "feedback": "d57c73149e9a23e7",
@@ -365,7 +367,7 @@ KEYS = {
         "judgments_alpaca_eval": "0c8247831f929579",
         "judgments_mt_bench_base": "96608e44bdaa7a73",
         "judgments_mt_bench": "f73a5d7b9142c568",
-        "evaluation": "8429eb83160c2bc2",
+        "evaluation": "b74ac03d4409c275",
     },
     "judge=openai": {
         "feedback": "d57c73149e9a23e7",
@@ -387,7 +389,7 @@ KEYS = {
         "judgments_alpaca_eval": "014e01f4ff6a7480",
         "judgments_mt_bench_base": "6bf6fc5ad84893f5",
         "judgments_mt_bench": "4d1f28edd51774d3",
-        "evaluation": "073cf3b170a58d3e",
+        "evaluation": "a9506c24283c6a06",
     },
     "generation=openai": {
         "feedback": "d57c73149e9a23e7",
@@ -409,7 +411,7 @@ KEYS = {
         "judgments_alpaca_eval": "976c3bab00a1e40c",
         "judgments_mt_bench_base": "e37887d9e9187d66",
         "judgments_mt_bench": "56da70668510980f",
-        "evaluation": "dbe0de1439ec19d1",
+        "evaluation": "5ecf0bf7ffca4dd0",
     },
     "data=pairs": {
         "feedback": "0416610c9bf100f0",
@@ -533,7 +535,7 @@ KEYS = {
         "judgments_alpaca_eval": "a90eabdcf141ac42",
         "judgments_mt_bench_base": "d7448ae789f8061e",
         "judgments_mt_bench": "f4fd3995b520c1a2",
-        "evaluation": "eb3b2ac89b6e63b6",
+        "evaluation": "53c7f062ed0758bd",
     },
 }
 """The first 16 hex digits of each node's key: what its folder is called by."""

@@ -32,6 +32,7 @@ class Metric(NamedTuple):
         digits: After the point, of a value with its interval.
         needs: Setting of the evaluation without which the metric is not measured.
         of_some_prompts: The metric is about some of the prompts only (those of a kind, a category or a task).
+        caution: What a reader of its values must know wherever they are shown; "" where nothing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Metric(NamedTuple):
     digits: int = 3
     needs: str | None = None
     of_some_prompts: bool = False
+    caution: str = ""
 
     @property
     def is_family(self) -> bool:
