@@ -14,7 +14,7 @@ from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
-from notus_exp.comparison.per_prompt import run_values
+from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import ONE_SEED, kept, study_words
 from notus_exp.contracts.comparison_file import (
@@ -88,9 +88,13 @@ def _parts(folder: Path, asked: Request) -> _Parts:
     finished = {(arm, seed): run for arm, by_seed in asked.runs.items() for seed, run in by_seed.items()}
     protocol = common_protocol(folder, finished, asked.metric)
     check_tuning(folder, tuning_runs(asked.study), asked.metric, protocol.evaluation_split)
-    measured = Measured(
-        {arm: {seed: run_values(folder, run) for seed, run in by_seed.items()} for arm, by_seed in asked.runs.items()}
-    )
+    values = {
+        arm: {seed: run_values(folder, run) for seed, run in by_seed.items()} for arm, by_seed in asked.runs.items()
+    }
+    if finished and protocol.feedback is None:
+        values, notes = on_shared_prompts(values)
+        protocol = protocol._replace(warnings=[*protocol.warnings, *notes])
+    measured = Measured(values)
     by_prompt = [name for name in measured.metrics() if name.partition("/")[0] not in protocol.apart]
     if finished and asked.metric not in by_prompt:
         raise UserError(
