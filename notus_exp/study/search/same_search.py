@@ -51,11 +51,9 @@ def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str],
 
 def _check_same_prompts(search: Search, key: str, one: Run, other: Run) -> None:
     """Refuse to search on prompts that are held out of data which a parameter changes."""
-    one_data, other_data = (
-        next(node.key for node in run.nodes if node.stage is Stage.feedback) for run in (one, other)
-    )
+    data = {node.key for run in (one, other) for node in run.nodes if node.stage is Stage.feedback}
     metric = next((name for name in measured_metrics(search) if of_data(name)), None)
-    if metric is not None and one_data != other_data:
+    if metric is not None and len(data) > 1:
         raise UserError(
             f"study.search.parameters: {key} changes the data, and the prompts of {metric} are held out of them, so its"
             " trials could not be compared",
