@@ -291,9 +291,7 @@ def test_a_search_over_the_data_is_on_prompts_that_are_not_of_the_data(folder: P
 
     seeds = {"data.seed": {"choices": [0, 1]}}
     jobs = OfData(folder, lambda values: {STRICT: 0.5})
-    with pytest.raises(UserError, match=f"data.seed changes the data, and the prompts of {ACCURACY} are held out of"):
-        UserError, match=f"data.seed changes the data, and the prompts of {ACCURACY} are held out of them"
-    ):
+    with pytest.raises(UserError, match=f"data.seed changes the data, and the prompts of {ACCURACY} are held out"):
         search(folder, jobs, parameters=seeds)
     assert jobs.launched == []
     search(folder, jobs, parameters=seeds, objectives={STRICT: "maximize"}, trials=1)
