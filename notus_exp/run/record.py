@@ -144,6 +144,7 @@ class RunRecord:
         """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
         facts = {name: stage["facts"] for name, stage in self.stages().items()}
         notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+        notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
         dpo = self._content["config"]["dpo"]
         limit = dpo["max_prompt_length"] or dpo["max_length"]
         for name, purpose in (("reference", "training"), ("reference_scored", "scoring")):
