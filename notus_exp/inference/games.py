@@ -46,15 +46,20 @@ def games_of_verdicts(
         UserError: A verdict is no verdict.
     """
     points = np.asarray(score, dtype=np.float64)
-    _check(first, second, points, clusters)
-    names, place = np.unique(np.array([*first, *second], dtype=object), return_inverse=True)
-    one, other = place[: points.size], place[points.size :]
-    models = names.size
-    won = np.zeros((models, models))
-    np.add.at(won, (one, other), points)
-    np.add.at(won, (other, one), 1 - points)
-    played = np.zeros((models, models))
-    np.add.at(played, (one, other), 1)
+    names = sorted({*first, *second})
+    place = {name: number for number, name in enumerate(names)}
+    one, other = (np.fromiter(map(place.__getitem__, side), np.intp, len(side)) for side in (first, second))
+    _check(names, one, other, points)
+    if clusters is not None and len(clusters) != points.size:
+        raise ValueError(f"{len(clusters)} clusters for {points.size} verdicts")
+    models = len(names)
+
+    def by_pair(row: NDArray[np.intp], column: NDArray[np.intp], weights: _Floats) -> _Floats:
+        summed = np.bincount(row * models + column, weights=weights, minlength=models**2)
+        return summed.reshape(models, models)
+
+    won = by_pair(one, other, points) + by_pair(other, one, 1 - points)
+    played = by_pair(one, other, np.ones_like(points))
     units, unit = (None, None) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)
 
     def scores(chances: _Floats) -> Any:
@@ -65,7 +70,7 @@ def games_of_verdicts(
 
     ties = int((points == 0.5).sum())
     count = None if units is None else int(units.size)
-    return PairedGames(names.tolist(), played + played.T, won, points.size, ties, count, scores)
+    return PairedGames(names, played + played.T, won, points.size, ties, count, scores)
 
 
 def games_of_values(names: Sequence[str], values: _Floats) -> PairedGames:
@@ -104,12 +109,18 @@ def games_of_values(names: Sequence[str], values: _Floats) -> PairedGames:
     return PairedGames(names, played, points, total, ties, int(games_by_prompt.sum()), scores)
 
 
-def _check(first: Sequence[str], second: Sequence[str], points: _Floats, clusters: Sequence[Any] | None) -> None:
-    for row, (one, other, value) in enumerate(zip(first, second, points, strict=True)):
-        if one == other:
-            raise UserError(f"Bradley-Terry: verdict {row} is of '{one}' against itself", "leave such verdicts out")
-        if not 0 <= value <= 1:
-            hint = "1: the first wins, 0: the second wins, 0.5: a tie; leave failed verdicts out and count them"
-            raise UserError(f"Bradley-Terry: the score of verdict {row} ('{one}' against '{other}') is {value}", hint)
-    if clusters is not None and len(clusters) != points.size:
-        raise ValueError(f"{len(clusters)} clusters for {points.size} verdicts")
+def _check(names: Sequence[str], one: NDArray[np.intp], other: NDArray[np.intp], points: _Floats) -> None:
+    alone = np.flatnonzero(one == other)
+    if alone.size:
+        row = int(alone[0])
+        raise UserError(
+            f"Bradley-Terry: verdict {row} is of '{names[one[row]]}' against itself", "leave such verdicts out"
+        )
+    off = np.flatnonzero(~((points >= 0) & (points <= 1)))
+    if off.size:
+        row = int(off[0])
+        raise UserError(
+            f"Bradley-Terry: the score of verdict {row} ('{names[one[row]]}' against '{names[other[row]]}') is"
+            f" {points[row]}",
+            "1: the first wins, 0: the second wins, 0.5: a tie; leave failed verdicts out and count them",
+        )

@@ -249,9 +249,11 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
             alike.insert(0, ("feedback (data=...), of which its prompts are held out", _feedback))
         for what, of in alike:
             if of(one.run, scored) != of(first.run, scored):
+                hint = "give it on the command line for all arms, or make two studies"
+                if of is _feedback:
+                    hint += ", or choose a study.metric with prompts of its own, such as verifiable/strict"
                 raise UserError(
-                    f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared",
-                    "give it on the command line for all arms, or make two studies",
+                    f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared", hint
                 )
 
 
