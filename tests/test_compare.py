@@ -291,6 +291,14 @@ def test_what_a_contrast_leaves_out_is_said(compare, table):
     assert "y against x leaves out seeds that they do not share: 2 of x" in report.sentences
 
 
+def test_models_on_different_prompts_are_named(compare, table):
+    columns = {"model": list("xxxyyy"), "prompt_id": list("123234"), "value": [1.0, 2.0, 3.0, 1.0, None, 2.0]}
+    notes = json.loads(compare("--verdicts", table(**columns), "--json")[1])["notes"]
+    [said] = [note for note in notes if "prompts that they do not share" in note]
+    assert said.startswith("y against x leaves out prompts")
+    assert said.endswith("1 of y, such as 4; 1 of x, such as 1")
+
+
 @pytest.mark.parametrize(
     ("topics", "said", "cautioned"),
     [

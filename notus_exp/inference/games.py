@@ -56,7 +56,7 @@ def games_of_verdicts(
 
     def by_pair(row: NDArray[np.intp], column: NDArray[np.intp], weights: _Floats) -> _Floats:
         summed = np.bincount(row * models + column, weights=weights, minlength=models**2)
-        return summed.reshape(models, models)
+        return summed.astype(np.float64).reshape(models, models)
 
     won = by_pair(one, other, points) + by_pair(other, one, 1 - points)
     played = by_pair(one, other, np.ones_like(points))
