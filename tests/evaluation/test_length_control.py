@@ -129,27 +129,40 @@ def test_the_published_procedure_recovers_what_made_the_preferences(world: World
     assert (found.estimator, found.win_rate.n) == (PUBLISHED, N)
 
 
+def decided(world: World) -> pl.DataFrame:
+    """The model's rows with whole wins and losses, drawn by their chances."""
+    draws = np.random.default_rng(1).uniform(1, 2, N)
+    return world.table.with_columns(preference=1.0 + (pl.col("preference") > pl.Series(draws)))
+
+
+def test_the_procedure_gives_what_alpaca_evals_own_code_gives(world: World, files: dict[str, Path]) -> None:
+    # get_length_controlled_winrate of alpaca_eval 0.6.6 with scikit-learn 1.9.1, given this world as its df_gamed.csv
+    gamed = read_gamed([files["verbose"], files["concise"]]).table
+    for table, theirs in ((world.table, 38.44828025878726), (decided(world), 40.407671896989584)):
+        ours = length_controlled(table, world.difficulty, gamed, resamples=2)
+        assert ours.win_rate.value == pytest.approx(theirs, abs=1e-6)
+
+
 def test_the_fit_meets_the_conditions_of_its_penalty(world: World, files: dict[str, Path]) -> None:
     # at the maximum of C sum w log-likelihood - |theta| - |psi| - |b|, C times each slope is the sign of its weight;
-    # of preferences that are decided at random by their chance, so that the penalty is one that counts
-    draws = np.random.default_rng(1).uniform(1, 2, N)
-    decided = world.table.with_columns(preference=1.0 + (pl.col("preference") > pl.Series(draws)))
+    # of whole wins and losses, so that the penalty is one that counts
+    table = decided(world)
     gamed = read_gamed([files["verbose"], files["concise"]])
-    weights = length_controlled(decided, world.difficulty, gamed.table, resamples=2).weights
+    weights = length_controlled(table, world.difficulty, gamed.table, resamples=2).weights
     assert weights is not None
     hardness = world.difficulty["difficulty"].to_numpy()
     slopes = np.zeros(3)
-    for table, times, own in ((decided, 1.0, 1.0), *((one, 0.1, 0.0) for one in world.gamed)):
-        dlen = table["model"].str.len_chars().to_numpy() - 500.0
+    for one, times, own in ((table, 1.0, 1.0), *((gamed_rows, 0.1, 0.0) for gamed_rows in world.gamed)):
+        dlen = one["model"].str.len_chars().to_numpy() - 500.0
         columns = np.column_stack([np.tanh(dlen / dlen.std(ddof=1)), hardness, np.full(N, own)])
         chances = 1 / (1 + np.exp(-columns @ np.array(weights)))
-        slopes += times * columns.T @ (table["preference"].to_numpy() - 1 - chances)
+        slopes += times * columns.T @ (one["preference"].to_numpy() - 1 - chances)
     penalties = np.logspace(-4, 4, 10)
     nearest = penalties[np.abs(np.log(penalties * abs(slopes[0]))).argmin()]
     assert nearest * slopes * np.sign(weights) == pytest.approx([1, 1, 1], rel=0.05)
 
 
-def test_gamed_rows_tell_what_a_models_own_rows_cannot(world: World, files: dict[str, Path]) -> None:
+def test_gamed_gamed_rowstell_what_a_models_own_gamed_rowscannot(world: World, files: dict[str, Path]) -> None:
     longer = world.table.with_columns(model=pl.col("model") + "m" * 600)  # equal length lies outside its rows
     gamed = read_gamed([files["verbose"], files["concise"]])
     assert length_adjusted(longer, world.difficulty, resamples=2).weights is None
@@ -166,7 +179,9 @@ def test_a_prompt_without_a_verdict_is_predicted_and_not_fitted(world: World, fi
     assert found.win_rate.value == predict_length_controlled(found.weights, world.difficulty["difficulty"])
 
 
-def test_a_table_of_gamed_rows_is_the_two_annotations(world: World, files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_table_of_gamed_gamed_rowsis_the_two_annotations(
+    world: World, files: dict[str, Path], tmp_path: Path
+) -> None:
     with (tmp_path / "gamed.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["model", "index", "preference", "std_delta_len"])
@@ -237,7 +252,7 @@ def test_each_estimator_goes_by_its_own_name(
         (["{m}", "--difficulty", "{d}", "--gamed", "{short}", "--gamed", "{short}"], "have no verdicts on the gamed"),
     ],
 )
-def test_gamed_rows_that_do_not_fit_are_one_error(
+def test_gamed_gamed_rowsthat_do_not_fit_are_one_error(
     capsys: pytest.CaptureFixture[str],
     files: dict[str, Path],
     world: World,
