@@ -162,7 +162,7 @@ def test_the_fit_meets_the_conditions_of_its_penalty(world: World, files: dict[s
     assert nearest * slopes * np.sign(weights) == pytest.approx([1, 1, 1], rel=0.05)
 
 
-def test_gamed_gamed_rowstell_what_a_models_own_gamed_rowscannot(world: World, files: dict[str, Path]) -> None:
+def test_gamed_rows_tell_what_a_models_own_rows_cannot(world: World, files: dict[str, Path]) -> None:
     longer = world.table.with_columns(model=pl.col("model") + "m" * 600)  # equal length lies outside its rows
     gamed = read_gamed([files["verbose"], files["concise"]])
     assert length_adjusted(longer, world.difficulty, resamples=2).weights is None
@@ -179,9 +179,7 @@ def test_a_prompt_without_a_verdict_is_predicted_and_not_fitted(world: World, fi
     assert found.win_rate.value == predict_length_controlled(found.weights, world.difficulty["difficulty"])
 
 
-def test_a_table_of_gamed_gamed_rowsis_the_two_annotations(
-    world: World, files: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_table_of_gamed_rows_is_the_two_annotations(world: World, files: dict[str, Path], tmp_path: Path) -> None:
     with (tmp_path / "gamed.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["model", "index", "preference", "std_delta_len"])
@@ -252,7 +250,7 @@ def test_each_estimator_goes_by_its_own_name(
         (["{m}", "--difficulty", "{d}", "--gamed", "{short}", "--gamed", "{short}"], "have no verdicts on the gamed"),
     ],
 )
-def test_gamed_gamed_rowsthat_do_not_fit_are_one_error(
+def test_gamed_rows_that_do_not_fit_are_one_error(
     capsys: pytest.CaptureFixture[str],
     files: dict[str, Path],
     world: World,
