@@ -321,6 +321,7 @@ def test_notus_against_zephyr_in_words_with_annotations_and_a_column(score):
         "equivalent within 3 points, not within 2"
     ) in said
     assert "after ultralm-13b-best-of-16 (91.54), before claude-2 (91.36)" in said
+    assert "a place holds under one judge and reference model" in said
     assert "length-controlled win rate by published weights 13.2031985 %" in said
     assert "left out of length control: 1 with no verdict" in said
 

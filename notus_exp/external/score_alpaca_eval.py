@@ -22,6 +22,7 @@ from notus_exp.evaluation.alpaca_eval.length_control import (
 from notus_exp.evaluation.alpaca_eval.length_held import length_by_held_weights
 from notus_exp.evaluation.alpaca_eval.length_published import length_controlled
 from notus_exp.evaluation.alpaca_eval.published import (
+    OF_ONE_JUDGE,
     Place,
     Preferences,
     baseline_of_weights,
@@ -187,7 +188,8 @@ def _about_place(name: str, place: Place) -> str:
         if other is not None
     ]
     ranks = "" if place.best is None else f"; its interval admits {place.best} to {place.worst}"
-    return f"{name} would be number {place.rank} of {place.of}, {', '.join(between)}{ranks}"
+    words = f"{name} would be number {place.rank} of {place.of}, {', '.join(between)}{ranks}"
+    return f"{words}; {OF_ONE_JUDGE}"
 
 
 def _table(sides: Sequence[Preferences], columns: Sequence[Sequence[tuple[str, str]]]) -> Table:

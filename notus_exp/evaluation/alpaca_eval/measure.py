@@ -181,7 +181,9 @@ def _place(win_rate: Estimate, settings: EvaluationSettings, context: Context) -
     found = published.place_in_leaderboard(win_rate, Path(place[0]), name=settings.model)
     between = [f"{name} ({rate:.1f})" for name, rate in (pair for pair in (found.above, found.below) if pair)]
     ranks = f", {found.best} to {found.worst} within the interval" if found.best is not None else ""
-    words = f"alpaca_eval: rank {found.rank} of {found.of}{ranks}; beside {' and '.join(between)}"
+    words = (
+        f"alpaca_eval: rank {found.rank} of {found.of}{ranks}; beside {' and '.join(between)}; {published.OF_ONE_JUDGE}"
+    )
     return {"alpaca_eval_rank": found.rank, "alpaca_eval_of": found.of}, [words]
 
 

@@ -21,6 +21,8 @@ from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_
 LENGTH_CONTROLLED = "length_controlled_winrate"
 """The leaderboard's column, as AlpacaEval spells it: for its own estimator alone."""
 LENGTH_ADJUSTED = "length_adjusted_winrate"
+OF_ONE_JUDGE = "a place holds under one judge and reference model, and a leaderboard does not tell its own"
+"""What stands beside every place on a leaderboard."""
 
 _WEIGHTS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_baseline.astype(float)")
 
