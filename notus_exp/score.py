@@ -47,6 +47,7 @@ def _alpaca_eval(options: argparse.Namespace) -> Report:
             options.prompts,
             options.lc_weights,
             options.model,
+            options.gamed,
         ),
     )
 
@@ -110,7 +111,10 @@ def _add_alpaca_eval(command: argparse.ArgumentParser) -> None:
         "--leaderboard", type=Path, metavar="FILE", help="a published leaderboard.csv to place A and B on"
     )
     command.add_argument(
-        "--difficulty", type=Path, metavar="FILE", help="CSV: instruction_sha16 and the difficulty, for length control"
+        "--difficulty",
+        type=Path,
+        metavar="FILE",
+        help="CSV: instruction_sha16 and difficulty, for length control",
     )
     command.add_argument(
         "--prompts", type=Path, metavar="FILE", help="CSV: index and instruction_sha16, for preferences by index"
@@ -119,9 +123,17 @@ def _add_alpaca_eval(command: argparse.ArgumentParser) -> None:
         "--lc-weights",
         type=Path,
         metavar="FILE",
-        help="published weights of length control; with --model, --difficulty",
+        help="published weights of length control, with --difficulty: held for A and B where it knows them; of --model",
     )
-    command.add_argument("--model", metavar="NAME", help="the model in the file of weights")
+    command.add_argument("--model", metavar="NAME", help="predict this model of --lc-weights by its weights alone")
+    command.add_argument(
+        "--gamed",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="verdicts on the gamed baseline, for AlpacaEval's length control: its .csv, or twice an annotations.json",
+    )
 
 
 def _add_mt_bench(command: argparse.ArgumentParser) -> None:

@@ -291,6 +291,14 @@ def test_what_a_contrast_leaves_out_is_said(compare, table):
     assert "y against x leaves out seeds that they do not share: 2 of x" in report.sentences
 
 
+def test_models_on_different_prompts_are_named(compare, table):
+    columns = {"model": list("xxxyyy"), "prompt_id": list("123234"), "value": [1.0, 2.0, 3.0, 1.0, None, 2.0]}
+    notes = json.loads(compare("--verdicts", table(**columns), "--json")[1])["notes"]
+    [said] = [note for note in notes if "prompts that they do not share" in note]
+    assert said.startswith("y against x leaves out prompts")
+    assert said.endswith("1 of y, such as 4; 1 of x, such as 1")
+
+
 @pytest.mark.parametrize(
     ("topics", "said", "cautioned"),
     [
@@ -339,6 +347,23 @@ def test_games_count_ties_half_and_cluster_by_prompt(compare, table):
     assert a["value"] == pytest.approx(math.log(2.5 / 1.5))  # two models: the log odds of 2.5 points of 4
     assert "1 rows without a verdict were left out" in data["notes"]
     assert any("clustered by prompt" in note for note in data["notes"])
+
+
+@pytest.mark.parametrize("column", ["annotator", "judge", "generator_1", "snapshot"])
+def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, table, column):
+    prompts = list("0123")
+    tables = {
+        "wide": {"prompt_id": prompts, "x": [1.0, 2, 3, 4], "y": [2.0, 2, 3, 5]},
+        "long": {"prompt_id": list("0101"), "model": list("xxyy"), "value": [1.0, 2, 3, 5]},
+        "games": {"prompt": prompts, "model_a": ["x"] * 4, "model_b": ["y"] * 4, "winner": list("xyxy")},
+    }
+    for kind, columns in tables.items():
+        same, mixed = table(f"{kind}.csv", **columns, **{column: ["j"] * 4}), {column: ["j", "k", "j", "j"]}
+        code, out, _ = compare("--verdicts", same, "--json")
+        assert (code, json.loads(out)["kind"]) == (0, kind)
+        code, out, err = compare("--verdicts", table(f"{kind}-mixed.csv", **columns, **mixed))
+        assert (code, out) == (2, "")
+        assert f"'{column}' is j (3), k (1)" in err
 
 
 def test_games_of_few_prompts_say_so_and_of_two_cannot_tell(compare, table):

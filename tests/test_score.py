@@ -38,7 +38,7 @@ def score(capsys):
 def annotations(tmp_path):
     """Write annotations of a model; return the file."""
 
-    def write(name: str, *preferences: float | None, answers: tuple[str, ...] = ()) -> Path:
+    def write(name: str, *preferences: float | None, answers: tuple[str, ...] = (), **origin: str) -> Path:
         rows = [
             {
                 "instruction": f"question {number}",
@@ -47,6 +47,7 @@ def annotations(tmp_path):
                 "generator_2": name,
                 "preference": preference,
             }
+            | origin
             for number, preference in enumerate(preferences)
         ]
         file = tmp_path / f"{name}.json"
@@ -77,7 +78,9 @@ def test_scoring_loads_no_torch(annotations):
 
 
 def test_two_models_are_compared_by_prompt(score, annotations):
-    code, out, _ = score("alpaca_eval", annotations("a", 2, 2, 1, None, 2), annotations("b", 2, 1, 1, 2), "--json")
+    code, out, _ = score(
+        "alpaca_eval", annotations("a", 2, 2, 1, None, 2), annotations("b", 2, 1, 1, 2, None), "--json"
+    )
     data = json.loads(out)
     assert code == 0
     assert [model["name"] for model in data["models"]] == ["a", "b"]
@@ -86,6 +89,72 @@ def test_two_models_are_compared_by_prompt(score, annotations):
     assert paired["difference"] == pytest.approx(100 / 3)
     assert paired["mcnemar"] == {"a_only": 1, "b_only": 0, "p": 1.0}
     assert [test["margin"] for test in paired["equivalence"]] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "said"),
+    [
+        ({"annotator": "gpt4"}, {"annotator": "gpt4_turbo"}, "differ in the judge, so their verdicts are not compared"),
+        ({"generator_1": "davinci"}, {"generator_1": "gpt4"}, "differ in the reference model"),
+        ({"snapshot": "gpt-4-0613"}, {"snapshot": "gpt-4-1106"}, "differ in the snapshot of the judge"),
+        ({}, {"output_1": "another reference"}, "compared with different reference answers on 3 prompts"),
+    ],
+)
+def test_verdicts_of_two_judges_or_baselines_are_not_compared(score, annotations, of_a, of_b, said):
+    command = ["alpaca_eval", annotations("a", 2, 1, 2, **of_a), annotations("b", 1, 1, 2, **of_b)]
+    for way in (command, [*command, "--paired"]):
+        code, out, err = score(*way)
+        assert (code, out) == (2, "")
+        assert said in err
+        assert "'a' and 'b'" in err
+
+
+def test_one_judge_and_baseline_are_compared_and_what_no_file_tells_is_said(score, annotations):
+    told = {"annotator": "gpt4", "generator_1": "davinci"}
+    code, out, _ = score("alpaca_eval", annotations("a", 2, 1, 2, **told), annotations("b", 1, 1, 2, **told), "--json")
+    assert (code, json.loads(out)["paired"]["not_checked"]) == (0, [])
+    code, out, _ = score("alpaca_eval", annotations("a", 2, 1, 2, **told), annotations("b", 1, 1, 2))
+    assert code == 0
+    assert "the file of b names no judge: that it is the same is not checked" in " ".join(out.split())
+
+
+def test_models_judged_on_different_prompts_are_not_compared(score, annotations):
+    code, out, err = score("alpaca_eval", annotations("a", 2, 1, 2), annotations("b", 1, 2))
+    assert (code, out) == (2, "")
+    assert "judged on different prompts: 'b' lacks 1 of the 3 of 'a'" in err
+
+
+@pytest.mark.parametrize("key", ["annotator", "generator_1", "snapshot"])
+def test_a_file_of_two_judges_or_baselines_is_refused(score, annotations, key):
+    file = annotations("a", 2, 1, 2)
+    rows = json.loads(file.read_text())
+    for row, name in zip(rows, ("x", "y", "x"), strict=True):
+        row[key] = name
+    file.write_text(json.dumps(rows))
+    code, out, err = score("alpaca_eval", file)
+    assert (code, out) == (2, "")
+    assert f"'{key}' is x (2), y (1)" in err
+    del rows[1][key]  # a verdict without a judge is not known to be of the others'
+    file.write_text(json.dumps(rows))
+    assert f"'{key}' is x (2), none named (1)" in score("alpaca_eval", file)[2]
+
+
+@pytest.mark.parametrize(
+    ("judges", "said"),
+    [
+        ((["gpt-4", "single-v1"], ["gpt-4o", "single-v1"]), "'judge' is gpt-4 (1), gpt-4o (1)"),
+        ((["gpt-4", "single-v1"], ["gpt-4", "own"]), "has turn 1 of question 1 judged in two ways"),
+    ],
+)
+def test_judgments_of_two_judges_or_templates_are_refused(score, tmp_path, judges, said):
+    rows = [
+        {"model": model, "question_id": 1, "turn": 1, "score": 5, "judge": judge}
+        for model, judge in zip("ab", judges, strict=True)
+    ]
+    (tmp_path / "j.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, out, err = score("mt_bench", tmp_path / "j.jsonl")
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_what_is_not_known_is_null_in_json(score, annotations):
@@ -252,6 +321,7 @@ def test_notus_against_zephyr_in_words_with_annotations_and_a_column(score):
         "equivalent within 3 points, not within 2"
     ) in said
     assert "after ultralm-13b-best-of-16 (91.54), before claude-2 (91.36)" in said
+    assert "a place holds under one judge and reference model" in said
     assert "length-controlled win rate by published weights 13.2031985 %" in said
     assert "left out of length control: 1 with no verdict" in said
 

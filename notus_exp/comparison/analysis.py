@@ -15,7 +15,7 @@ from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
-from notus_exp.comparison.per_prompt import run_values
+from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import kept, study_words
 from notus_exp.contracts.comparison_file import (
@@ -89,9 +89,13 @@ def _parts(folder: Path, asked: Request) -> _Parts:
     finished = {(arm, seed): run for arm, by_seed in asked.runs.items() for seed, run in by_seed.items()}
     protocol = common_protocol(folder, finished, asked.metric)
     check_tuning(folder, tuning_runs(asked.study), asked.metric, protocol.evaluation_split)
-    measured = Measured(
-        {arm: {seed: run_values(folder, run) for seed, run in by_seed.items()} for arm, by_seed in asked.runs.items()}
-    )
+    values = {
+        arm: {seed: run_values(folder, run) for seed, run in by_seed.items()} for arm, by_seed in asked.runs.items()
+    }
+    if finished and protocol.feedback is None:
+        values, notes = on_shared_prompts(values)
+        protocol = protocol._replace(warnings=[*protocol.warnings, *notes])
+    measured = Measured(values)
     by_prompt = [name for name in measured.metrics() if name.partition("/")[0] not in protocol.apart]
     if finished and asked.metric not in by_prompt:
         raise UserError(
@@ -230,6 +234,8 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     else:
         moved = [name for name in parts.metrics if not parts.measured.base(name)[1]]
         found += [f"the runs do not agree on the base model's {name}: its mean is shown" for name in moved]
+    shown = [*parts.metrics, *parts.known_by_run]
+    found += [f"{name}: {caution}" for name in shown if (caution := metric_of(name).caution)]
     if parts.known_by_run:
         listed = ", ".join(parts.known_by_run)
         found.append(f"no value by prompt, so only a mean over seeds and no contrast: {listed}")

@@ -1,8 +1,10 @@
-"""May these runs be compared? What must be alike: data, split, the evaluations' prompts and settings, the judge.
+"""May these runs be compared? What must be alike: split, the evaluations' prompts and settings, the judge; the data.
 
-What an arm may choose (curation, recipe, seed, base model) is not looked at. Runs of different data, split or held-out
-part are refused. An evaluation that was done in different ways is refused where the primary metric is its own; else it
-is kept apart: its metrics are left out of the comparison, with a warning that names the difference.
+What an arm may choose (curation, recipe, seed, base model) is not looked at. Runs of different split or held-out part
+are refused. An evaluation that was done in different ways is refused where the primary metric is its own; else it is
+kept apart: its metrics are left out of the comparison, with a warning that names the difference. Data are a part of the
+way to an evaluation whose prompts are held out of them, and of no other: arms of different data answer the same prompts
+of a benchmark.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
 from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError
-from notus_exp.evaluation.catalogue import CATALOGUE, held_out
+from notus_exp.evaluation.catalogue import CATALOGUE, held_out, of_data
 from notus_exp.run.plan import VERSIONED
 
 Runs = Mapping[tuple[str, int], RunFile]
@@ -40,9 +42,8 @@ Ways = dict[str, EvaluationWay]
 
 
 class _Whole(TypedDict):
-    """What must be alike whatever the metric, of one run."""
+    """What must be alike whatever the metric and the data, of one run."""
 
-    feedback: str
     split: Any
     evaluation_split: str
 
@@ -51,7 +52,8 @@ class Protocol(NamedTuple):
     """What all runs have in common.
 
     Attributes:
-        feedback: Key of the feedback that they curate and are scored on; None where no run is finished.
+        feedback: Key of the feedback that they curate and are scored on; None where they differ in it, and where no run
+            is finished.
         evaluation_split: Whose prompts are scored, test or validation; None where no run is finished.
         evaluations: By evaluation its settings and digests, those alike in all runs that have it.
         judge: The judge's settings and the snapshots that it named itself; None where nothing was judged.
@@ -76,18 +78,22 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
         metric: The primary metric.
 
     Raises:
-        UserError: The data, the split, the held-out part or the way to the primary metric differs between two runs.
+        UserError: The split, the held-out part or the way to the primary metric differs between two runs, or the data
+            where its prompts are of them.
     """
     if not runs:
         return Protocol(None, None, {}, None, {}, [])
-    first = _refuse_other_data(runs)
+    first = _refuse_other_split(runs)
     ways = {name: _evaluations(folder, run) for name, run in runs.items()}
-    apart = dict(_apart(ways, metric))
+    other_data = _other_data(runs)
+    apart_by_data = _apart_by_data(ways, metric, other_data)  # before the rest: other data have other labellings too
+    apart = {**dict(_apart(ways, metric)), **apart_by_data}
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
-    warnings = [*apart.values(), *_many_snapshots(evaluations), *_other_versions(runs), *_other_precision(runs)]
-    return Protocol(first["feedback"], first["evaluation_split"], evaluations, judge, apart, warnings)
+    warnings = [*apart.values(), *_other_versions(runs), *_other_precision(runs)]
+    feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
+    return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
 
 
 def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, evaluation_split: str | None) -> None:
@@ -123,23 +129,48 @@ def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, e
             )
 
 
-def _refuse_other_data(runs: Runs) -> _Whole:
+def _refuse_other_split(runs: Runs) -> _Whole:
     """Return what must be alike whatever the metric, of the first run and so of all."""
     whole = {name: _whole(run) for name, run in runs.items()}
+    if difference := _difference(whole):
+        raise UserError(f"runs that hold out different prompts are not compared: {difference}", _REMEDY)
+    return next(iter(whole.values()))
+
+
+def _other_data(runs: Runs) -> str | None:
+    """Say in what the data of the first run that differs are others than those of the first; None where none does."""
+    keys = {name: {"feedback": run["stages"]["feedback"]["key"]} for name, run in runs.items()}
     settings = {name: {"data": run["config"].get("data")} for name, run in runs.items()}
-    first = next(iter(whole.values()))
-    for name, protocol in whole.items():
-        difference = _first_difference(whole, name, protocol)
-        if difference and protocol["feedback"] != first["feedback"]:  # a setting says more than a key
-            difference = _first_difference(settings, name, settings[name]) or difference
-        if difference:
-            raise UserError(f"runs of different data are not compared: {difference}", _REMEDY)
-    return first
+    for name, key in keys.items():
+        if difference := _first_difference(keys, name, key):
+            return _first_difference(settings, name, settings[name]) or difference  # a setting says more than a key
+    return None
+
+
+def _apart_by_data(ways: Mapping[tuple[str, int], Ways], metric: str, difference: str | None) -> dict[str, str]:
+    """Return evaluation -> why it is kept apart, of those whose prompts are of data that differ between runs.
+
+    Raises:
+        UserError: The primary metric is of such an evaluation.
+    """
+    if difference is None:
+        return {}
+    if of_data(metric):
+        others = ", ".join(name for name, spec in CATALOGUE.items() if not spec.of_data)
+        raise UserError(
+            f"runs of different data are not compared on {metric}, whose prompts are held out of them: {difference}",
+            f"{_REMEDY}; or name a metric of an evaluation with prompts of its own with --metric ({others})",
+        )
+    measured = {name for found in ways.values() for name in found}
+    return {
+        name: f"{name} is kept out of this comparison, its prompts being held out of each run's own data: {difference}"
+        for name, spec in CATALOGUE.items()
+        if spec.of_data and name in measured
+    }
 
 
 def _whole(run: RunFile) -> _Whole:
     return {
-        "feedback": run["stages"]["feedback"]["key"],
         "split": run["config"]["split"],
         "evaluation_split": _split_of(run),
     }
@@ -203,17 +234,21 @@ def _apart(ways: Mapping[tuple[str, int], Ways], metric: str) -> Iterator[tuple[
     """Name the evaluations that differ between runs and why; refuse where it is the primary metric's."""
     for name in (spec.name for spec in _ANSWERED_FIRST):
         having = {run: {name: found[name]} for run, found in ways.items() if name in found}
-        for run, protocol in having.items():
-            difference = _first_difference(having, run, protocol)
-            if not difference:
-                continue
-            if metric.startswith(f"{name}/"):
-                raise UserError(
-                    f"{metric} was not measured in one way: {difference}",
-                    f"{_REMEDY}; or name the metric of another evaluation with --metric",
-                )
-            yield name, f"{name} was not measured in one way and is kept out of this comparison: {difference}"
-            break
+        reason = _difference(having) or _many_snapshots({run: found[name] for run, found in having.items()})
+        if not reason:
+            continue
+        if metric.startswith(f"{name}/"):
+            raise UserError(
+                f"{metric} was not measured in one way: {reason}",
+                f"{_REMEDY}; or name the metric of another evaluation with --metric",
+            )
+        yield name, f"{name} was not measured in one way and is kept out of this comparison: {reason}"
+
+
+def _difference(protocols: Mapping[tuple[str, int], Any]) -> str | None:
+    """Say what differs in the first run that differs from the first of all; None where nothing does."""
+    said = (_first_difference(protocols, run, protocol) for run, protocol in protocols.items())
+    return next(filter(None, said), None)
 
 
 def _first_difference(protocols: Mapping[tuple[str, int], Any], name: tuple[str, int], protocol: Any) -> str | None:
@@ -247,12 +282,13 @@ def _named(run: tuple[str, int]) -> str:
     return f"arm '{run[0]}', seed {run[1]}"
 
 
-def _many_snapshots(evaluations: Ways) -> list[str]:
-    return [
-        f"{name} was judged by several snapshots of the judge in every run: {', '.join(way['judge']['snapshots'])}"
-        for name, way in evaluations.items()
-        if len(way.get("judge", {}).get("snapshots", [])) > 1
-    ]
+def _many_snapshots(ways: Mapping[tuple[str, int], EvaluationWay]) -> str | None:
+    """Say that a run's verdicts are of several snapshots of the judge, which are as many judges; None where none is."""
+    for run, way in ways.items():
+        names = way.get("judge", {}).get("snapshots", [])
+        if len(names) > 1:
+            return f"it was judged by several snapshots of the judge in {_named(run)}: {', '.join(names)}"
+    return None
 
 
 def _other_versions(runs: Runs) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.contrasts import estimate_of
 from notus_exp.comparison.request import Request
 from notus_exp.contracts.comparison_file import EffectRow, LabellingMatrix, StrengthRow, StrengthsTable
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.errors import UserError
-from notus_exp.inference.bradley_terry import bradley_terry
+from notus_exp.inference.bradley_terry import fit_strengths
 from notus_exp.inference.factorial import Effect, effects
+from notus_exp.inference.games import PairedGames, games_of_values
 
 _LABELLED = "preferences/accuracy/"
 
@@ -53,41 +56,36 @@ def strengths(asked: Request, measured: Measured) -> StrengthsTable | None:
     """Return Bradley-Terry strengths of the arms; without strengths where they cannot be fitted, with the reason."""
     if len(asked.runs) < 2 or not measured.metrics():
         return None
-    first, second, score, prompts = _games(asked, measured)
+    games = _games(asked, measured)
     note = (
         f"Exploratory. A game is one prompt under one seed, played by two arms; the higher {asked.metric} wins, an"
         " equal one is a tie, half a win each. Errors are clustered by prompt and do not cover seed variance."
     )
     try:
-        found = bradley_terry(first, second, score, reference=asked.baseline, clusters=prompts)
+        found = fit_strengths(games, asked.baseline)
     except UserError as error:
-        ties = sum(one == 0.5 for one in score)
-        return {"metric": asked.metric, "strengths": [], "games": len(score), "ties": ties, "note": error.message}
+        return {
+            "metric": asked.metric,
+            "strengths": [],
+            "games": games.total,
+            "ties": games.ties,
+            "note": error.message,
+        }
     rows: list[StrengthRow] = [
         {"name": one.name, "value": one.value, "low": one.low, "high": one.high} for one in found.strengths
     ]
     return {"metric": asked.metric, "strengths": rows, "games": found.games, "ties": found.ties, "note": note}
 
 
-def _games(asked: Request, measured: Measured) -> tuple[list[str], list[str], list[float], list[str]]:
-    """Return who played whom, the first's score and the prompt, of each pair of arms, common seed and prompt."""
+def _games(asked: Request, measured: Measured) -> PairedGames:
+    """Let each two arms play on every prompt and common seed."""
     metric = asked.metric
-    first: list[str] = []
-    second: list[str] = []
-    score: list[float] = []
-    clusters: list[str] = []
-    arms, prompts = list(asked.runs), measured.prompts(metric)
-    for place, one in enumerate(arms):
-        for other in arms[place + 1 :]:
-            seeds = measured.seeds(metric, one, other)
-            difference = measured.table(metric, one, seeds) - measured.table(metric, other, seeds)
-            for row in difference:
-                played = [(x, prompt) for x, prompt in zip(row.tolist(), prompts, strict=True) if x == x]
-                first += [one] * len(played)
-                second += [other] * len(played)
-                score += [0.5 if x == 0 else float(x > 0) for x, _ in played]
-                clusters += [prompt for _, prompt in played]
-    return first, second, score, clusters
+    own = {arm: measured.seeds(metric, arm) for arm in asked.runs}
+    seeds = sorted({seed for found in own.values() for seed in found})
+    values = np.full((len(own), len(seeds), len(measured.prompts(metric))), np.nan)
+    for place, (arm, found) in enumerate(own.items()):
+        values[place, [seeds.index(seed) for seed in found]] = measured.table(metric, arm, found)
+    return games_of_values(list(own), values)
 
 
 def trained_by_evaluated(measured: Measured) -> LabellingMatrix | None:

@@ -95,6 +95,34 @@ def run_values(folder: Path, run: RunFile) -> RunValues:
     return RunValues(tables)
 
 
+def on_shared_prompts(runs: Mapping[str, Mapping[int, RunValues]]) -> tuple[dict[str, dict[int, RunValues]], list[str]]:
+    """Leave of each evaluation the prompts that all runs were asked, and say how many go.
+
+    A run is not asked prompts that its data hold (`verifiable`), so runs of different data may have others of them.
+
+    Args:
+        runs: Arm -> seed -> values.
+    """
+    asked: dict[str, list[set[str]]] = {}
+    for values in (values for by_seed in runs.values() for values in by_seed.values()):
+        for name, table in values.tables.items():
+            asked.setdefault(name, []).append(set(table["prompt_id"]))
+    shared = {name: set.intersection(*prompts) for name, prompts in asked.items()}
+    every = {name: set.union(*prompts) for name, prompts in asked.items()}
+    notes = [
+        f"{name}: {len(every[name] - shared[name])} of {len(every[name])} prompts were not asked in every run, since a"
+        " run is not asked what its data hold; they are left out"
+        for name in asked
+        if every[name] != shared[name]
+    ]
+
+    def kept(values: RunValues) -> RunValues:
+        wanted = {name: pl.col("prompt_id").is_in(sorted(shared[name])) for name in values.tables}
+        return RunValues({name: table.filter(wanted[name]) for name, table in values.tables.items()})
+
+    return {arm: {seed: kept(values) for seed, values in by_seed.items()} for arm, by_seed in runs.items()}, notes
+
+
 def metrics_by_prompt(folder: Path, run: RunFile) -> list[str]:
     """Return the metrics of a finished run that have a value by prompt: those that can be compared in pairs."""
     return run_values(folder, run).metrics()

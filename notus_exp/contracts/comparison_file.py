@@ -212,7 +212,8 @@ class CommonProtocol(TypedDict):
     """What all runs have in common.
 
     Attributes:
-        feedback: Key of the feedback that they curate and are scored on; None where no run is finished.
+        feedback: Key of the feedback that they curate and are scored on; None where they differ in it, and where no run
+            is finished.
         evaluations: Evaluation -> how it was done.
         judge: The judge's settings, the digests of its `files` and the `snapshots` that it named itself; None where
             nothing was judged.

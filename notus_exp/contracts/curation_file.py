@@ -148,6 +148,7 @@ class CurationFile(TypedDict):
         lengths: Of the responses.
         agreement: Of the strategies that the feedback admits.
         truth: Strategy -> how often it is right; empty where the true quality is not known.
+        notes: Sentences that a reader of the pairs must know.
     """
 
     format: int
@@ -159,6 +160,7 @@ class CurationFile(TypedDict):
     lengths: PairLengths
     agreement: StrategyAgreement
     truth: dict[str, StrategyTruth]
+    notes: list[str]
 
 
 def read_curation(path: Path) -> CurationFile:
@@ -174,4 +176,5 @@ def read_curation(path: Path) -> CurationFile:
         check_kinds(content, {"settings": dict, "counts": dict})
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error
+    content.setdefault("notes", [])  # files from before there were any
     return cast(CurationFile, content)

@@ -128,6 +128,9 @@ class RunFile(TypedDict, total=False):
 RunsBySeed = dict[str, dict[int, RunFile]]
 """Arm -> seed -> run.json."""
 
+_RENAMED = {"alpaca_eval/length_controlled_win_rate": "alpaca_eval/length_adjusted_win_rate"}
+"""Metric as runs of before reported it -> its name now: it never was the estimator that the old name belongs to."""
+
 _KINDS = {
     "status": str,
     "attempts": list,
@@ -137,7 +140,7 @@ _KINDS = {
 
 
 def read_run_file(path: Path) -> RunFile:
-    """Return the content of a run.json.
+    """Return the content of a run.json, metrics under the names that they have now.
 
     Raises:
         FileNotFoundError: There is none.
@@ -151,4 +154,11 @@ def read_run_file(path: Path) -> RunFile:
             check_kinds(attempt, {"status": str}, required=("status",))
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
+    if "metrics" in content:
+        content["metrics"] = {_name_now(name): value for name, value in content["metrics"].items()}
     return cast(RunFile, content)
+
+
+def _name_now(metric: str) -> str:
+    prefix = "base/" if metric.startswith("base/") else ""
+    return prefix + _RENAMED.get(metric.removeprefix(prefix), metric.removeprefix(prefix))

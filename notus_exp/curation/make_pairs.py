@@ -35,7 +35,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
         context: `sources["contamination"]` holds the paths of the benchmark files.
 
     Returns:
-        The counts on one level, such as `prompts_in`, `split/train` and `prompts_dropped/contaminated`.
+        The counts on one level, such as `prompts_in`, `split/train` and `prompts_dropped/contaminated`, and `notes`
+        where there are any.
 
     Raises:
         UserError: For settings that the feedback cannot serve, unreadable benchmark files, or when no pair is left.
@@ -55,4 +56,6 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     (out / CURATION_JSON).write_text(text + "\n", encoding="utf-8")
     (out / CURATION_HTML).write_text(render(summary), encoding="utf-8")
     context.events.progress(4, 4, pairs=curated.pairs.height)
-    return {**flat(curated.counts), "benchmark_prompts": len(benchmark)}
+    facts = {**flat(curated.counts), "benchmark_prompts": len(benchmark)}
+    notes = summary.numbers["notes"]
+    return {**facts, "notes": notes} if notes else facts

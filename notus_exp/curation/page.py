@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from notus_exp.contracts.curation_file import FORMAT, CurationFile, ModelShare, SourceShare
 from notus_exp.curation import pictures
 from notus_exp.curation.pairs import Curated
+from notus_exp.curation.spreads import spread_notes
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
 from notus_exp.disk.hashing import uniform
 from notus_exp.reporting.figures import inline, style
@@ -87,6 +88,7 @@ def summarise(
             "common_prompts": common,
         },
         "truth": truth(comparison),
+        "notes": spread_notes(completions, spec, pairs),
     }
     return Summary(cast(CurationFile, _rounded(numbers)), margins, differences, _samples(comparison))
 

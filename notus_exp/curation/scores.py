@@ -15,6 +15,7 @@ from notus_exp.errors import UserError, did_you_mean
 
 CRITIQUE = "critique"
 AVERAGE = "average"
+WEIGHTED = "weighted"
 DECIMALS = 9
 """Weighted means are rounded to this, so that sums in another order do not break an exact tie."""
 
@@ -57,7 +58,7 @@ def score_expr(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
         "critique": lambda selection, aspects: labelling_expr(CRITIQUE, aspects),
         "average": lambda selection, aspects: labelling_expr(AVERAGE, aspects),
         "per_aspect": lambda selection, aspects: labelling_expr(selection.aspect or "", aspects),
-        "weighted": _weighted,
+        WEIGHTED: _weighted,
     }
     if selection.name not in strategies:
         raise UserError(f"selection.name is '{selection.name}'", did_you_mean(selection.name, strategies))

@@ -46,6 +46,16 @@ def held_out() -> list[str]:
     return [name for name, spec in CATALOGUE.items() if spec.held_out]
 
 
+def of_data(metric: str) -> bool:
+    """Tell whether a metric is measured on prompts of the run's own data; one that no evaluation names counts as such.
+
+    Args:
+        metric: Such as `preferences/accuracy/average`.
+    """
+    spec = CATALOGUE.get(metric.partition("/")[0])
+    return spec is None or spec.of_data
+
+
 def in_reading_order() -> list[EvaluationSpec]:
     """Return all evaluations as they are shown: those that score given texts first, then those that need answers."""
     return sorted(CATALOGUE.values(), key=lambda spec: spec.answers)

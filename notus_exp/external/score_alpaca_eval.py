@@ -10,15 +10,23 @@ from typing import Any
 import polars as pl
 
 from notus_exp.errors import UserError
+from notus_exp.evaluation.alpaca_eval.gamed_rows import read_gamed
+from notus_exp.evaluation.alpaca_eval.length_adjusted import length_adjusted
 from notus_exp.evaluation.alpaca_eval.length_control import (
+    CAUTIONS,
+    LABELS,
     LengthControlled,
-    length_controlled,
     predict_length_controlled,
     why_none,
 )
+from notus_exp.evaluation.alpaca_eval.length_held import length_by_held_weights
+from notus_exp.evaluation.alpaca_eval.length_published import length_controlled
 from notus_exp.evaluation.alpaca_eval.published import (
+    OF_ONE_JUDGE,
     Place,
     Preferences,
+    baseline_of_weights,
+    models_with_weights,
     place_in_leaderboard,
     read_annotations,
     read_difficulty,
@@ -28,6 +36,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
 from notus_exp.evaluation.alpaca_eval.win_rates import DRAW_POINTS, estimates, measure, points
 from notus_exp.external.paired_report import Unit, describe
 from notus_exp.inference.paired import mcnemar, paired_comparison
+from notus_exp.judging.verdict_origin import check_same_origin
 from notus_exp.reporting.tables import Report, Table, number, span
 
 _CSV = ".csv:"
@@ -44,6 +53,7 @@ class AlpacaEvalOptions:
     prompts: Path | None = None
     weights: Path | None = None
     model: str | None = None
+    gamed: Sequence[Path] = ()
 
 
 def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
@@ -55,7 +65,8 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
         options: The rest of the command line.
 
     Raises:
-        UserError: A file cannot be used, the options do not fit, or the models share no prompt.
+        UserError: A file cannot be used, the options do not fit, or the models differ in their judge, their reference
+            model or their prompts.
     """
     sides = [_read(spec, options.prompts) for spec in (a, b) if spec is not None]
     scored = [_one(side, options) for side in sides]
@@ -63,7 +74,7 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
     if sides:
         found.tables.append(_table(sides, [rows for _, rows, _ in scored]))
     found.sentences += [sentence for _, _, sentences in scored for sentence in sentences]
-    if options.weights is not None:
+    if options.weights is not None and (options.model is not None or not sides or options.difficulty is None):
         _add_published(found, options)
     if len(sides) == 2:
         _add_paired(found, sides[0], sides[1], options)
@@ -97,12 +108,14 @@ def _one(side: Preferences, options: AlpacaEvalOptions) -> tuple[dict[str, Any],
         ("average length, characters", "-" if score.avg_length is None else str(score.avg_length)),
     ]
     sentences = []
-    controlled = _controlled(side, options)
-    if controlled is not None:
-        data["length_controlled"] = controlled
-        rate = controlled.win_rate
-        rows += [("length-controlled, %", number(rate.value)), ("95 % interval, bootstrap", span(rate.low, rate.high))]
-        sentences += _about_length_control(side.name, controlled)
+    if (controlled := _controlled(side, options)) is not None:
+        found, said = controlled
+        data[found.estimator] = found
+        rate, label = found.win_rate, LABELS[found.estimator]
+        interval_of = f"95 % interval of {label.partition(',')[0]}, bootstrap"
+        rows += [(label, number(rate.value)), (interval_of, span(rate.low, rate.high))]
+        data["length_notes"] = [*said, *_about_length_control(side.name, found)]
+        sentences += data["length_notes"]
     if options.leaderboard is not None and score.n_total:
         place = place_in_leaderboard(interval, options.leaderboard, name=side.name)
         data["place"] = place
@@ -111,20 +124,50 @@ def _one(side: Preferences, options: AlpacaEvalOptions) -> tuple[dict[str, Any],
     return data, rows, sentences
 
 
-def _controlled(side: Preferences, options: AlpacaEvalOptions) -> LengthControlled | None:
-    if options.difficulty is None or ("model" not in side.table.columns and options.weights is not None):
+def _controlled(side: Preferences, options: AlpacaEvalOptions) -> tuple[LengthControlled, list[str]] | None:
+    """Return the win rate at equal length by the best estimator that the files allow, and what is to be said of it."""
+    if options.gamed and options.difficulty is None:
+        raise UserError("--gamed needs the difficulties of the prompts", "add --difficulty FILE")
+    if options.difficulty is None:
         return None
     if "model" not in side.table.columns:
+        if options.weights is not None:
+            return None
         raise UserError(
             f"--difficulty: the preferences of '{side.name}' come without answers, whose lengths length control needs",
             "give an annotations.json, or published weights with --lc-weights",
         )
-    return length_controlled(side.table, read_difficulty(options.difficulty))
+    difficulty = read_difficulty(options.difficulty)
+    if options.gamed:
+        gamed = read_gamed(options.gamed, options.prompts)
+        untold = check_same_origin((side.name, "the gamed rows"), (side.origin, gamed.origin))
+        return length_controlled(side.table, difficulty, gamed.table), untold
+    lacking, said = "", list[str]()
+    if options.weights is not None:
+        lacking, said = _held_by(side, options.weights)
+        if not lacking:
+            found = length_by_held_weights(side.table, difficulty, read_weights(options.weights, side.name))
+            return found, said
+    return length_adjusted(side.table, difficulty), [f"{side.name}: {lacking}"] if lacking else []
+
+
+def _held_by(side: Preferences, weights: Path) -> tuple[str, list[str]]:
+    """Return why published weights cannot be held for a model, "" where they can, and what is not checked then."""
+    if side.name not in models_with_weights(weights):
+        return f"'{weights}' has no weights of it to hold", []
+    baseline, reference = baseline_of_weights(weights), side.origin.reference
+    if baseline is None or reference is None:
+        return "", [f"{side.name}: that its reference model is the one of the published weights is not checked"]
+    if baseline != reference:
+        return f"the published weights are against '{baseline}', its verdicts against '{reference}'", []
+    return "", []
 
 
 def _about_length_control(name: str, found: LengthControlled) -> list[str]:
-    reason = why_none(found)
+    reason, caution = why_none(found), CAUTIONS.get(found.estimator)
     said = [f"{name}: {reason}"] if reason else []
+    if caution and not reason:
+        said.append(f"{name}: {LABELS[found.estimator].partition(',')[0]}: {caution}")
     counts = {
         "no verdict": found.n_without_verdict,
         "no difficulty": found.n_without_difficulty,
@@ -145,7 +188,8 @@ def _about_place(name: str, place: Place) -> str:
         if other is not None
     ]
     ranks = "" if place.best is None else f"; its interval admits {place.best} to {place.worst}"
-    return f"{name} would be number {place.rank} of {place.of}, {', '.join(between)}{ranks}"
+    words = f"{name} would be number {place.rank} of {place.of}, {', '.join(between)}{ranks}"
+    return f"{words}; {OF_ONE_JUDGE}"
 
 
 def _table(sides: Sequence[Preferences], columns: Sequence[Sequence[tuple[str, str]]]) -> Table:
@@ -170,6 +214,7 @@ def _add_published(found: Report, options: AlpacaEvalOptions) -> None:
 
 
 def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEvalOptions) -> None:
+    untold = check_same_origin((a.name, b.name), (a.origin, b.origin))
     left, right = (side.table.select("prompt_id", points=points(side.table["preference"])) for side in (a, b))
     both = left.join(right, on="prompt_id", how="full", coalesce=True, suffix="_b", maintain_order="left_right")
     if left.join(right, on="prompt_id", how="semi").is_empty():
@@ -178,6 +223,7 @@ def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEv
             "where one file names prompts by index and the other by instruction, give --prompts FILE.csv with both"
             " (index, instruction_sha16)",
         )
+    _check_same_prompts(a, b)
     x, y = (both[name].cast(pl.Float64).to_list() for name in ("points", "points_b"))
     part = describe(
         (a.name, b.name),
@@ -187,6 +233,28 @@ def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEv
         unit=Unit("points", "prompts"),
         discordant=mcnemar(x, y, draw=DRAW_POINTS),
     )
-    found.data["paired"] = part.data
+    found.data["paired"] = {**part.data, "not_checked": untold}
     found.tables.append(part.table)
-    found.sentences += part.sentences
+    found.sentences += [*part.sentences, *untold]
+
+
+def _check_same_prompts(a: Preferences, b: Preferences) -> None:
+    """Refuse two files of different prompts, or of different reference answers to the same ones."""
+    for one, other in ((a, b), (b, a)):
+        lacking = one.table.join(other.table, on="prompt_id", how="anti")
+        if lacking.height:
+            raise UserError(
+                f"'{a.name}' and '{b.name}' were judged on different prompts: '{other.name}' lacks {lacking.height} of"
+                f" the {one.table.height} of '{one.name}', such as {lacking['prompt_id'][0]}",
+                "give both on the same prompts; a failed verdict is a row whose preference is null",
+            )
+    if "reference" not in a.table.columns or "reference" not in b.table.columns:
+        return
+    both = a.table.join(b.table, on="prompt_id", suffix="_b")
+    differ = both.filter(pl.col("reference").str.strip_chars() != pl.col("reference_b").str.strip_chars())
+    if differ.height:
+        raise UserError(
+            f"'{a.name}' and '{b.name}' were compared with different reference answers on {differ.height} prompts, such"
+            f" as {differ['prompt_id'][0]}",
+            "give verdicts against the answers of one reference model",
+        )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.errors import UserError, did_you_mean
+from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_of
 
 PROMPT_COLUMNS = ("prompt_id", "prompt", "index", "question_id", "instruction_sha16")
 """Columns that name the prompt without being told so."""
@@ -120,7 +121,19 @@ def model_columns(table: pl.DataFrame, asked: WantedColumns) -> list[str]:
     """Return the columns of a wide table that are models, in the table's order: those asked for, else all others."""
     if asked.models:
         return [name for name in table.columns if name in asked.models]
-    return [name for name in table.columns if name not in (*PROMPT_COLUMNS, asked.clusters, asked.prompt)]
+    others = (*PROMPT_COLUMNS, *ORIGIN_KEYS, asked.clusters, asked.prompt)
+    return [name for name in table.columns if name not in others]
+
+
+def origin_columns(table: pl.DataFrame, asked: WantedColumns, path: Path) -> VerdictOrigin:
+    """Return whose verdicts a table holds, from columns such as `annotator` and `generator_1`.
+
+    Raises:
+        UserError: One of them holds several judges, snapshots or reference models.
+    """
+    named = (asked.clusters, asked.prompt, *asked.models)
+    told = {name: table[name] for name in ORIGIN_KEYS if name in table.columns and name not in named}
+    return origin_of(told, "verdicts", path)
 
 
 def check_models(table: pl.DataFrame, asked: WantedColumns, key: str | None, path: Path) -> None:

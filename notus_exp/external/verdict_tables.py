@@ -21,7 +21,7 @@ from notus_exp.comparison.words import p_words
 from notus_exp.contracts.comparison_file import UNKNOWN
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.kit.description import Metric
-from notus_exp.external.verdict_columns import WantedColumns
+from notus_exp.external.verdict_columns import WantedColumns, origin_columns
 from notus_exp.external.verdict_files import GAMES, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
 from notus_exp.inference.crossed import Array
@@ -59,10 +59,12 @@ def report(path: Path, options: VerdictOptions) -> Report:
         options: The rest of the command line.
 
     Raises:
-        UserError: The file cannot be used, an option does not fit its kind, or the baseline is not in it.
+        UserError: The file cannot be used, an option does not fit its kind, the baseline is not in it, or verdicts of
+            several judges or reference models are.
     """
     table = read_table(path)
     kind = options.kind or kind_of(table, path, options.asked)
+    origin_columns(table, options.asked, path)
     if kind != WIDE and options.models:
         raise UserError(f"--models goes with a table of kind {WIDE}, and '{path}' is {kind}", "leave it out")
     if kind == GAMES:
@@ -131,6 +133,20 @@ class _Models:
         ]
         return f"{model} against {other} leaves out seeds that they do not share: {'; '.join(alone)}" if alone else ""
 
+    def other_prompts(self, model: str, other: str) -> str:
+        """Say on how many prompts one of two models has no row at all, so that a contrast leaves them out; "" on none.
+
+        Rows without a value are not meant: those are verdicts that failed.
+        """
+        asked = {one: {prompt for rows in self._columns[one].values() for prompt in rows} for one in (model, other)}
+        alone = [
+            f"{len(asked[one] - asked[two])} of {one}, such as {min(asked[one] - asked[two])}"
+            for one, two in ((model, other), (other, model))
+            if asked[one] - asked[two]
+        ]
+        said = f"{model} against {other} leaves out prompts that they do not share, and their means are over others: "
+        return said + "; ".join(alone) if alone else ""
+
     def units(self, table: Array) -> tuple[Array, dict[str, int]]:
         """Return a table by independent units, and how many prompts are complete, left out, and clusters of them."""
         complete = ~np.isnan(table).any(axis=0) if len(table) else np.zeros(table.shape[1], dtype=bool)
@@ -191,6 +207,7 @@ def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]
     elif options.baseline is None:
         notes.append(f"the baseline is {baseline}, the first in the file; --baseline names another")
     notes += [said for model in models.models if (said := models.unshared(model, baseline))]
+    notes += [said for model in models.models if (said := models.other_prompts(model, baseline))]
     if all(len(models.seeds(model)) == 1 for model in models.models):
         notes.append("one value a model and prompt: how much training seeds move a model is not covered")
     return notes

@@ -3,30 +3,38 @@
     P(i beats j) = 1 / (1 + exp(-(strength_i - strength_j)))
 
 (Bradley and Terry 1952, Biometrika 39(3/4)): a logistic regression without intercept on the difference of two
-indicators, which statsmodels fits. A tie is half a win for each.
+indicators. A tie is half a win for each. The likelihood needs the games of each pair and no more (`games.py`), so that
+Newton's method takes the time of a few systems of the models' number, whatever the number of games.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.inference.estimates import CONFIDENCE
+from notus_exp.inference.games import PairedGames, games_of_verdicts
 
 LEAST_CLUSTERS, FEW_CLUSTERS = 3, 20
 """Clusters below which there is no interval, and below which sandwich errors are too small more often than not."""
 
 _NO_ERROR = 1e-8
 """Sandwich errors up to this are rounding: the clusters do not differ, as where all verdicts are ties."""
+
+_STEP, _STEPS = 1e-12, 200
+"""A step of Newton's method that ends it, in logits, and how many there are at most; ten are usual."""
+
+_Floats = NDArray[np.float64]
 
 
 class Strength(NamedTuple):
@@ -78,18 +86,28 @@ def bradley_terry(
         UserError: A verdict is no verdict, the reference is unknown, or a group of models never meets or never loses
             to the others, so that no finite strengths fit best (Ford 1957, American Mathematical Monthly 64(8)).
     """
-    points = np.asarray(score, dtype=np.float64)
-    _check(first, second, points, clusters)
-    names = sorted({*first, *second})
+    return fit_strengths(games_of_verdicts(first, second, score, clusters), reference)
+
+
+def fit_strengths(games: PairedGames, reference: str | None = None) -> BradleyTerry:
+    """Fit the strengths from the sums of games; see `bradley_terry`.
+
+    Args:
+        games: Of all models.
+        reference: The model at 0; None takes the first.
+
+    Raises:
+        UserError: As `bradley_terry`.
+    """
+    names = games.names
+    if not games.total:
+        raise UserError("Bradley-Terry: there is no verdict", "give at least one between two models")
     base = names[0] if reference is None else reference
     if base not in names:
         raise UserError(f"the reference '{base}' is in no verdict", did_you_mean(base, names))
-    place = {name: index for index, name in enumerate(names)}
-    one, other = (np.array([place[name] for name in side]) for side in (first, second))
-    _check_finite(names, one, other, points)
-    values, errors = _fit(one, other, points, place[base], len(names), clusters)
-    count = None if clusters is None else len(set(clusters))
-    degrees = math.inf if count is None else max(count - 1, 1)  # with fewer the errors are NaN, and so is all else
+    _check_finite(names, games.points)
+    values, errors = _fit(games, names.index(base))
+    degrees = math.inf if games.clusters is None else max(games.clusters - 1, 1)  # with fewer all errors are NaN
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * errors
     ps = 2 * stats.t.sf(np.abs(values / errors), degrees)
     strengths = [
@@ -97,62 +115,53 @@ def bradley_terry(
         for name, *row in zip(names, values, values - reach, values + reach, errors, ps, strict=True)
     ]
     strengths.sort(key=lambda strength: -strength.value)
-    return BradleyTerry(strengths, points.size, int((points == 0.5).sum()), base, count)
+    return BradleyTerry(strengths, games.total, games.ties, base, games.clusters)
 
 
-def _fit(
-    one: NDArray[np.intp],
-    other: NDArray[np.intp],
-    points: NDArray[np.float64],
-    base: int,
-    models: int,
-    clusters: Sequence[Any] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _fit(games: PairedGames, base: int) -> tuple[_Floats, _Floats]:
     """Return strengths and errors, shape (models,) each, 0 and NaN for the base."""
-    import statsmodels.api as sm  # half a second of pandas, which few commands need
-    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
-
-    sides = np.eye(models)[one] - np.eye(models)[other]
+    models = len(games.names)
     free = np.arange(models) != base
-    model = sm.GLM(points, sides[:, free], family=sm.families.Binomial())
-    groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    robust = groups is not None and groups.max() + 1 >= LEAST_CLUSTERS
-    how: dict[str, Any] = {"cov_type": "cluster", "cov_kwds": {"groups": groups}} if robust else {}
-    with warnings.catch_warnings():
-        # Separation was refused before: a perfect fit is one of shares, such as ties alone, which has finite strengths.
-        warnings.simplefilter("ignore", PerfectSeparationWarning)
-        fitted = model.fit(tol=1e-12, **how)
     values, errors = np.zeros(models), np.full(models, math.nan)
-    values[free] = fitted.params
-    if groups is None:
-        errors[free] = fitted.bse
-    elif robust:
-        errors[free] = np.where(fitted.bse > _NO_ERROR, fitted.bse, math.nan)
+    for _ in range(_STEPS):
+        chances = expit(values[:, None] - values)
+        slope = (games.points - games.played * chances).sum(axis=1)[free]
+        step = cho_solve(_information(games.played, chances, free), slope)
+        values[free] += step * min(1.0, 1 / max(float(np.abs(step).max()), 1e-300))  # one logit at most at once
+        if np.abs(step).max() < _STEP:
+            break
+    chances = expit(values[:, None] - values)
+    inverse = cho_solve(_information(games.played, chances, free), np.eye(models - 1))
+    if games.clusters is None:
+        errors[free] = np.sqrt(np.diag(inverse))
+    elif games.clusters >= LEAST_CLUSTERS:
+        scores = games.scores(chances)[:, free]
+        # the correction of Liang and Zeger's sandwich for few clusters, as statsmodels and Stata have it
+        spare = games.total - (models - 1)
+        few = games.clusters / (games.clusters - 1) * (games.total - 1) / spare if spare > 0 else math.nan
+        sandwich = np.sqrt(few * np.maximum(np.diag(inverse @ _squared(scores) @ inverse), 0))
+        errors[free] = np.where(sandwich > _NO_ERROR, sandwich, math.nan)
     return values, errors
 
 
-def _check(
-    first: Sequence[str], second: Sequence[str], points: NDArray[np.float64], clusters: Sequence[Any] | None
-) -> None:
-    if not points.size:
-        raise UserError("Bradley-Terry: there is no verdict", "give at least one between two models")
-    for row, (one, other, value) in enumerate(zip(first, second, points, strict=True)):
-        if one == other:
-            raise UserError(f"Bradley-Terry: verdict {row} is of '{one}' against itself", "leave such verdicts out")
-        if not 0 <= value <= 1:
-            hint = "1: the first wins, 0: the second wins, 0.5: a tie; leave failed verdicts out and count them"
-            raise UserError(f"Bradley-Terry: the score of verdict {row} ('{one}' against '{other}') is {value}", hint)
-    if clusters is not None and len(clusters) != points.size:
-        raise ValueError(f"{len(clusters)} clusters for {points.size} verdicts")
+def _information(played: _Floats, chances: _Floats, free: NDArray[np.bool_]) -> tuple[_Floats, bool]:
+    """Return the factored information of the free strengths, minus the likelihood's second derivative."""
+    weights = played * chances * (1 - chances)
+    full = np.diag(weights.sum(axis=1)) - weights
+    factored: tuple[_Floats, bool] = cho_factor(full[np.ix_(free, free)])
+    return factored
 
 
-def _check_finite(
-    names: Sequence[str], one: NDArray[np.intp], other: NDArray[np.intp], points: NDArray[np.float64]
-) -> None:
+def _squared(scores: Any) -> _Floats:
+    """Return the sum over clusters of the outer product of their scores, which may be sparse."""
+    product = scores.T @ scores
+    return np.asarray(product.todense() if hasattr(product, "todense") else product, dtype=np.float64)
+
+
+def _check_finite(names: Sequence[str], points: _Floats) -> None:
     """Refuse verdicts whose graph, an edge from every model that won something to its opponent, is not in one piece."""
-    won, lost = points > 0, points < 1
-    winners, losers = np.r_[one[won], other[lost]], np.r_[other[won], one[lost]]
-    wins = csr_array((np.ones(winners.size), (winners, losers)), shape=(len(names), len(names)))
+    wins = csr_array(points > 0)
+    winners, losers = np.nonzero(points > 0)
     pieces, piece = connected_components(wins, connection="weak")
     if pieces > 1:
         groups = " and ".join(_names(names, piece == number) for number in range(pieces))

@@ -11,6 +11,7 @@ from notus_exp.config.schema import ReplayJudge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
+from notus_exp.judging.verdict_origin import grading_judge, origin_of, origin_of_records
 from notus_exp.judging.verdicts import AnswerPair, Grading, Verdict
 
 QUESTIONS = "question.jsonl"
@@ -28,10 +29,13 @@ def prefer(pairs: Sequence[AnswerPair], judge: ReplayJudge) -> list[Verdict]:
         judge: Its file, a JSON list.
 
     Raises:
-        UserError: No such file, a malformed one, or one with two verdicts on the same outputs.
+        UserError: No such file, a malformed one, one with two verdicts on the same outputs, or with several judges or
+            reference models.
     """
     file = _file(judge)
-    rows = _indexed(file, _json_list(file), lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
+    stored = _json_list(file)
+    origin_of_records(stored, "judge.path", file)
+    rows = _indexed(file, stored, lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
     return [_stored_preference(pair, rows) for pair in pairs]
 
 
@@ -47,7 +51,7 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
         judge: Its file, a JSON object a line, and the model whose judgments are read: a value of the column `model`.
 
     Raises:
-        UserError: No such file, a malformed one, no judgment of the model, or two of the same turn.
+        UserError: No such file, a malformed one, no judgment of the model, two of the same turn, or several judges.
     """
     file, model = _file(judge), judge.model
     rows = list(_json_lines(file))
@@ -55,6 +59,7 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
     if model not in models:
         raise UserError(f"judge.model={model}: {file} has no judgments of it", f"it has {', '.join(sorted(models))}")
     own = [row for row in rows if row.get("model") == model]
+    origin_of({"judge": [grading_judge(row.get("judge")) for row in own]}, "judge.path", file)
     judgments = _indexed(file, own, lambda row: (str(row["question_id"]), int(row["turn"])))
     numbers = _question_numbers(file)
     return [
@@ -84,7 +89,7 @@ def _stored_rating(grading: Grading, question: str, rows: dict[Hashable, StoredV
 
 def _verdict(prompt: str, turn: int, value: float | None, reason: str, row: StoredVerdict | None = None) -> Verdict:
     row = row or {}
-    judge = row.get("annotator") or (row.get("judge") or [""])[0]
+    judge = row.get("annotator") or grading_judge(row.get("judge")) or ""
     raw = row.get("judgment") or row.get("raw_completion") or ""
     raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
     return Verdict(prompt, turn, "", value, reason, raw, str(judge), 0, 0, row.get("price_per_example"))

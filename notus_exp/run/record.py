@@ -145,6 +145,7 @@ class RunRecord:
         """Return what a reader of the metrics must know: texts left out or cut as tokens, refused scores."""
         facts = {name: stage["facts"] for name, stage in self.stages().items()}
         notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+        notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
         return notes + token_notes(facts, self._content["config"])
 
     def samples(self) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from notus_exp.comparison.cautions import MANY_CONTRASTS, ONE_SEED, TWO_SEEDS
 from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import entrance
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
@@ -433,3 +434,17 @@ def test_a_verdict_never_contradicts_the_interval(values):
 def test_words_round_a_number_as_the_tables_do():
     just_below = crossed_mean(np.array([[0.1124999999999999, 0.1124999999999999 - 0.5, 0.1124999999999999 + 0.5]]))
     assert "(+0.113, 95 %" in contrast_words(just_below)  # comparison.json has 0.1125
+
+
+def test_a_length_adjusted_rate_of_an_older_study_has_its_name_and_its_caution(tmp_path, monkeypatch):
+    monkeypatch.setattr(entrance("alpaca_eval"), "by_prompt", lambda place: pl.DataFrame({"prompt_id": ["p"]}))
+    study = write_study(tmp_path, planted({"a": 0.0, "b": 0.0}, n=8, seeds=[0]))
+    old = {"alpaca_eval/length_controlled_win_rate": {"value": 41.5, "low": None, "high": None, "n": 8}}
+    for run in ("a-s0", "b-s0"):
+        edit(run_json(study, run), lambda content: content["metrics"].update(old))
+    comparison = analyse(study)
+    now = "alpaca_eval/length_adjusted_win_rate"
+    assert comparison["arms"][0]["metrics"][now]["value"] == 41.5
+    assert "length_controlled_win_rate" not in json.dumps(comparison)
+    [caution] = [warning for warning in comparison["warnings"] if warning.startswith(f"{now}: ")]
+    assert "not AlpacaEval's length-controlled win rate" in caution

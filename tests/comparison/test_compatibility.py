@@ -56,6 +56,44 @@ def test_other_data_is_told_by_its_setting_rather_than_by_a_key(study):
     assert "data.seed is 0 in arm 'critique', seed 0 and 7 in arm 'average', seed 0" in refused(study)
 
 
+def other_data(study):
+    """Give the arm `average` data of its own, whose labellings are others."""
+    for run in ("average-s0", "average-s1"):
+        edit(run_json(study, run), lambda it: it["stages"]["feedback"].update(key="other"))
+        edit(run_json(study, run), lambda it: it["config"]["data"].update(seed=7))
+        edit(run_json(study, run), lambda it: it["stages"]["evaluation"]["facts"].update(labellings=["critique"]))
+
+
+def test_arms_of_different_data_are_compared_on_prompts_that_are_not_of_the_data(study):
+    other_data(study)
+    comparison = analyse(study, metric=STRICT)
+    assert {row["metric"] for row in comparison["contrasts"]} == {STRICT}
+    assert list(comparison["protocol"]["evaluations"]) == ["verifiable"]
+    assert comparison["protocol"]["feedback"] is None
+    assert comparison["trained_by_evaluated"] is None
+    [apart] = [warning for warning in comparison["warnings"] if warning.startswith("preferences")]
+    assert "its prompts being held out of each run's own data: data.seed is 0 in arm 'critique', seed 0 and 7" in apart
+    message = refused(study, metric=ACCURACY)
+    assert message.startswith(
+        f"runs of different data are not compared on {ACCURACY}, whose prompts are held out of them"
+    )
+    assert "verifiable" in message.splitlines()[1]
+
+
+def test_what_an_arms_own_data_keep_it_from_being_asked_is_left_out_of_all_arms_and_said(study):
+    other_data(study)
+    for run in ("average-s0", "average-s1"):
+        place = study.parent.parent / f"artifacts/evaluation-evaluation-{run}/verifiable.parquet"
+        table = pl.read_parquet(place)
+        table.with_columns(prompt_id=pl.Series(["another", *table["prompt_id"][1:]])).write_parquet(place)
+    comparison = analyse(study, metric=STRICT)
+    assert "verifiable: 2 of 13 prompts were not asked in every run" in " ".join(comparison["warnings"])
+    assert not any("do not agree" in warning for warning in comparison["warnings"])
+    assert [arm["metrics"][STRICT]["prompts"] for arm in comparison["arms"]] == [11, 11]
+    [row] = [row for row in comparison["contrasts"] if row["primary"]]
+    assert (row["prompts"], row["left_out"]) == (11, 0)
+
+
 def test_a_run_of_before_evaluation_split_counts_as_test(study):
     edit(run_json(study, "average-s0"), lambda run: run["config"].pop("evaluation_split"))
     assert analyse(study)["study"]["evaluation_split"] == "test"
@@ -151,9 +189,13 @@ def test_verdicts_of_two_snapshots_of_a_judge_are_not_mixed(judged):
     assert "alpaca_eval was not measured in one way" in analyse(study)["warnings"][0]
 
 
-def test_a_judge_that_changed_within_every_run_is_said(judged):
+def test_snapshots_of_a_judge_that_are_mixed_alike_in_every_run_are_refused_too(judged):
     study = judged({f"{arm}-s{seed}": ["v1", "v2"] for arm in ("critique", "average") for seed in (0, 1)})
-    assert "alpaca_eval was judged by several snapshots of the judge in every run: v1, v2" in analyse(study)["warnings"]
+    said = "judged by several snapshots of the judge in arm 'critique', seed 0: v1, v2"
+    assert said in refused(study, metric="alpaca_eval/win_rate")
+    [warning] = analyse(study)["warnings"]
+    assert warning.startswith("alpaca_eval was not measured in one way and is kept out of this comparison")
+    assert said in warning
 
 
 def tuned(study, run, split, metrics=(ACCURACY,)):

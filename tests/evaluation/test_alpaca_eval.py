@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
+from notus_exp.evaluation.alpaca_eval.length_adjusted import length_adjusted
 from notus_exp.evaluation.alpaca_eval.length_control import (
     Weights,
-    length_controlled,
     predict_length_controlled,
     why_none,
 )
@@ -30,6 +30,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
 from notus_exp.evaluation.alpaca_eval.win_rates import combine_orders, estimates, measure, points
 from notus_exp.external.score_logprobs import _preference
 from notus_exp.inference.estimates import Estimate
+from notus_exp.judging.verdict_origin import VerdictOrigin
 from support.places import REPLAY
 
 ALPACA = REPLAY / "alpaca_eval"
@@ -169,7 +170,7 @@ def test_points_keep_the_order_and_null_what_is_no_verdict():
 
 def test_length_control_recovers_the_weights_that_made_the_preferences():
     table, difficulty, truth = simulated()
-    found = length_controlled(table, difficulty, resamples=50)
+    found = length_adjusted(table, difficulty, resamples=50)
     assert found.weights == pytest.approx(truth, abs=1e-6)
     hardness = difficulty["difficulty"].to_numpy()
     assert found.win_rate.value == pytest.approx(100 * np.mean(1 / (1 + np.exp(-(0.5 * hardness - 0.3)))), abs=1e-6)
@@ -183,7 +184,7 @@ def test_difficulty_is_joined_by_prompt_and_what_lacks_one_is_counted():
         preference=pl.when(pl.col("prompt_id") == table["prompt_id"][0]).then(None).otherwise("preference")
     )
     shuffled = difficulty.sort("difficulty").filter(pl.col("prompt_id") != table["prompt_id"][7])
-    found = length_controlled(unjudged, shuffled, resamples=5)
+    found = length_adjusted(unjudged, shuffled, resamples=5)
     # the standard deviation of the lengths is of 198 rows now, so theta moves a little
     assert found.weights == pytest.approx(truth, abs=0.05)
     assert (found.n_without_verdict, found.n_without_difficulty, found.n_without_lengths) == (1, 1, 0)
@@ -192,7 +193,7 @@ def test_difficulty_is_joined_by_prompt_and_what_lacks_one_is_counted():
 
 def test_the_bootstrap_is_the_same_for_the_same_seed():
     table, difficulty, _ = simulated(60)
-    first, again, other = (length_controlled(table, difficulty, resamples=40, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (length_adjusted(table, difficulty, resamples=40, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first.win_rate.low != other.win_rate.low
 
@@ -200,7 +201,7 @@ def test_the_bootstrap_is_the_same_for_the_same_seed():
 def test_bootstrap_error_without_length_or_difficulty_is_that_of_a_mean():
     # all as long as the reference, one difficulty: the win rate is the mean of 60 wins in 100, its error sqrt(.24/100)
     table = answers([50] * 100, [2.0] * 60 + [1.0] * 40, reference=50)
-    found = length_controlled(table, table.select("prompt_id", difficulty=pl.lit(0.0)))
+    found = length_adjusted(table, table.select("prompt_id", difficulty=pl.lit(0.0)))
     assert found.win_rate.value == pytest.approx(60)
     assert found.standard_error == pytest.approx(4.9, rel=0.1)
     assert (found.win_rate.low, found.win_rate.high) == pytest.approx((60 - 9.6, 60 + 9.6), abs=1.1)
@@ -217,7 +218,7 @@ def test_bootstrap_error_without_length_or_difficulty_is_that_of_a_mean():
 def test_separation_is_reported_and_gives_no_number(preferences):
     table = answers([10, 20, 60, 50, 110, 120], preferences)
     difficulty = table.select("prompt_id", difficulty=pl.Series([0.0, 0.0, 5.0, 0.0, 5.0, 5.0]))
-    found = length_controlled(table, difficulty)
+    found = length_adjusted(table, difficulty)
     assert found.separated
     assert found.weights is None
     assert math.isnan(found.win_rate.value)
@@ -239,7 +240,7 @@ def test_equal_length_outside_the_data_gives_no_number_and_says_why(first, last,
     table = answers(
         rng.integers(first, last, 100).tolist(), rng.permutation([2.0] * 60 + [1.0] * 40).tolist(), reference=1000
     )
-    found = length_controlled(table, table.select("prompt_id", difficulty=pl.Series(rng.normal(size=100))))
+    found = length_adjusted(table, table.select("prompt_id", difficulty=pl.Series(rng.normal(size=100))))
     assert said in why_none(found)
     assert (found.separated, found.weights, found.win_rate.n, found.resamples) == (False, None, 100, 0)
     assert math.isnan(found.win_rate.value)
@@ -249,7 +250,7 @@ def test_equal_length_outside_the_data_gives_no_number_and_says_why(first, last,
 def test_lengths_that_follow_from_difficulty_give_no_number():
     # three lengths, 50, 100 and 150, and a difficulty that is a straight line of them
     table = answers([50, 100, 150] * 10, [2.0, 1.0, 2.0, 1.0, 2.0, 1.0] * 5)
-    found = length_controlled(table, table.select("prompt_id", difficulty=pl.Series([-3.0, 1.0, 5.0] * 10)))
+    found = length_adjusted(table, table.select("prompt_id", difficulty=pl.Series([-3.0, 1.0, 5.0] * 10)))
     assert "follow from the difficulties" in why_none(found)
     assert math.isnan(found.win_rate.value)
 
@@ -257,7 +258,7 @@ def test_lengths_that_follow_from_difficulty_give_no_number():
 def test_resamples_without_equal_length_are_left_out_and_counted():
     # one answer of 40 is as long as its reference and a draw: (39/40)^40, about 36 % of the resamples, lack it
     table = answers([50] * 20 + [60] * 19 + [100], [2.0, 1.0] * 19 + [1.0, 1.5])
-    found = length_controlled(table, table.select("prompt_id", difficulty=pl.lit(0.0)), resamples=60)
+    found = length_adjusted(table, table.select("prompt_id", difficulty=pl.lit(0.0)), resamples=60)
     assert why_none(found) is None
     assert 10 <= found.separated_resamples <= 34
     assert math.isnan(found.win_rate.low)
@@ -265,7 +266,7 @@ def test_resamples_without_equal_length_are_left_out_and_counted():
 
 def test_no_row_with_a_difficulty_is_counted_and_gives_no_number():
     table, difficulty, _ = simulated(10)
-    found = length_controlled(table, difficulty.with_columns(prompt_id=pl.lit("x")).head(1))
+    found = length_adjusted(table, difficulty.with_columns(prompt_id=pl.lit("x")).head(1))
     assert (found.separated, found.n_without_difficulty, found.win_rate.n) == (False, 10, 0)
     assert math.isnan(found.win_rate.value)
 
@@ -273,7 +274,7 @@ def test_no_row_with_a_difficulty_is_counted_and_gives_no_number():
 def test_resamples_that_are_separated_leave_the_interval_untold():
     # one loss in 12: about a third of the resamples have none
     table = answers(list(range(10, 130, 10)), [2.0] * 5 + [1.0] + [2.0] * 6)
-    found = length_controlled(table, table.select("prompt_id", difficulty=pl.lit(0.0)), resamples=60)
+    found = length_adjusted(table, table.select("prompt_id", difficulty=pl.lit(0.0)), resamples=60)
     assert 0 < found.separated_resamples < 60
     assert not math.isnan(found.win_rate.value)
     assert math.isnan(found.win_rate.low)
@@ -321,8 +322,8 @@ def test_written_annotations_are_read_back(tmp_path):
         "instruction": "i", "output_1": "r", "generator_1": "text_davinci_003", "output_2": "ü",
         "generator_2": "notus", "annotator": "judge", "preference": 1.5,
     }  # fmt: skip
-    name, table = read_annotations(tmp_path / "a.json")
-    assert name == "notus"
+    name, table, origin = read_annotations(tmp_path / "a.json")
+    assert (name, origin) == ("notus", VerdictOrigin("judge", "text_davinci_003"))
     assert table["prompt_id"].to_list() == [prompt_id("i"), prompt_id("j")]
     assert table["preference"].to_list() == [1.5, None]
 
@@ -344,9 +345,12 @@ def test_a_written_leaderboard_has_the_columns_of_the_published_one(tmp_path):
     }
     write_leaderboard(tmp_path / "l.csv", scores, {"good": 61.5})
     written, published = pl.read_csv(tmp_path / "l.csv"), pl.read_csv(ALPACA / "leaderboard.csv")
-    assert written.columns == published.columns
+    assert written.columns == [*published.columns, "length_adjusted_winrate"]
     assert written[""].to_list() == ["good", "weak", "none"]
-    assert written["length_controlled_winrate"].to_list() == [61.5, None, None]
+    assert written["length_adjusted_winrate"].to_list() == [61.5, None, None]
+    assert written["length_controlled_winrate"].to_list() == [None] * 3  # the name is AlpacaEval's estimator's
+    write_leaderboard(tmp_path / "none.csv", scores, {})
+    assert pl.read_csv(tmp_path / "none.csv").columns == published.columns
     place = place_in_leaderboard(Estimate(50, 40, 60, 3), tmp_path / "l.csv")
     assert (place.rank, place.of, place.unranked) == (2, 3, 1)
 

@@ -59,9 +59,9 @@ def test_the_true_quality_alone_has_nobody_to_agree_with() -> None:
 
 def test_length_control_is_known_where_difficulties_are_given() -> None:
     judged = ["evaluation=[alpaca_eval]", "judge=mock"]
-    assert "alpaca_eval/length_controlled_win_rate" not in known_metrics(composed(*judged))
+    assert "alpaca_eval/length_adjusted_win_rate" not in known_metrics(composed(*judged))
     given = composed(*judged, "evaluation.alpaca_eval.difficulty=d.csv")
-    assert "alpaca_eval/length_controlled_win_rate" in known_metrics(given)
+    assert "alpaca_eval/length_adjusted_win_rate" in known_metrics(given)
 
 
 def test_names_that_only_a_file_tells_are_known_by_their_beginning() -> None:

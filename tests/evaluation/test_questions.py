@@ -43,6 +43,13 @@ def test_a_prompt_that_comes_twice_is_an_error(tmp_path):
         read_questions(spec("alpaca_eval", max_prompts=None), {}, alpaca(tmp_path / "a.json", ["same", "same"]))
 
 
+def test_reference_answers_of_several_models_are_an_error(tmp_path):
+    rows = [{"instruction": name, "output": "o", "generator": name} for name in "ab"]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"reference answers of several models \(generator: a, b\)"):
+        read_alpaca_prompts(tmp_path / "a.json")
+
+
 def test_a_category_has_its_temperature_and_the_rest_the_common_one(tmp_path):
     rows = [{"question_id": n, "category": c, "turns": [f"{c}?", "and?"]} for n, c in enumerate(["math", "odd"])]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

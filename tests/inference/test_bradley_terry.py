@@ -3,9 +3,11 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 
 from notus_exp.errors import UserError
-from notus_exp.inference.bradley_terry import bradley_terry
+from notus_exp.inference.bradley_terry import bradley_terry, fit_strengths
+from notus_exp.inference.games import games_of_values
 from support.places import REPLAY
 
 replay = pytest.mark.skipif(not REPLAY.exists(), reason="the replay data is not beside the checkout")
@@ -148,3 +150,62 @@ def test_estimates_recover_known_strengths():
     for name in names[1:]:
         assert abs(found[name].value - truth[name]) < 3 * found[name].standard_error
         assert found[name].standard_error < 0.1
+
+
+def regression(first, second, score, clusters):
+    """Strengths and errors above the first name by the logistic regression that this is, on a row a game."""
+    names = sorted({*first, *second})
+    one, other = (np.array([names.index(name) for name in side]) for side in (first, second))
+    design = (np.eye(len(names))[one] - np.eye(len(names))[other])[:, 1:]
+    how = {}
+    if clusters is not None:
+        how = {"cov_type": "cluster", "cov_kwds": {"groups": np.unique(clusters, return_inverse=True)[1]}}
+    fitted = sm.GLM(np.array(score), design, family=sm.families.Binomial()).fit(tol=1e-14, maxiter=200, **how)
+    return dict(zip(names[1:], zip(fitted.params, fitted.bse, strict=True), strict=True))
+
+
+def tournament(models, prompts, seeds, missing=0.1, seed=0):
+    """Values of models by seeds and prompts, coarse so that there are ties, some missing; and the games one by one."""
+    rng = np.random.default_rng(seed)
+    shape = (models, seeds, prompts)
+    values = np.round(rng.normal(size=shape) + rng.normal(size=prompts) + np.linspace(0, 1, models)[:, None, None], 0)
+    values[rng.random(shape) < missing] = np.nan
+    games = []
+    for one in range(models):
+        for other in range(one + 1, models):
+            for seed_, prompt in np.argwhere(~np.isnan(values[one] - values[other])):
+                difference = values[one, seed_, prompt] - values[other, seed_, prompt]
+                games.append((f"m{one}", f"m{other}", 0.5 + 0.5 * np.sign(difference), str(prompt)))
+    return [f"m{number}" for number in range(models)], values, tuple(map(list, zip(*games, strict=True)))
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_strengths_and_errors_are_those_of_the_regression_to_8_digits(clustered):
+    _, _, (first, second, score, prompts) = tournament(6, 40, 2)
+    clusters = prompts if clustered else None
+    found = by_name(bradley_terry(first, second, score, clusters=clusters))
+    for name, (value, error) in regression(first, second, score, clusters).items():
+        assert found[name].value == pytest.approx(value, rel=1e-8)
+        assert found[name].standard_error == pytest.approx(error, rel=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_games_of_values_are_the_games_one_by_one(seed):
+    names, values, (first, second, score, prompts) = tournament(5, 30, 2, missing=0.3, seed=seed)
+    whole = fit_strengths(games_of_values(names, values), "m2")
+    single = bradley_terry(first, second, score, reference="m2", clusters=prompts)
+    assert whole[1:] == single[1:]
+    for one, other in zip(whole.strengths, single.strengths, strict=True):
+        assert one[0] == other[0]
+        assert one[1:] == pytest.approx(other[1:], rel=1e-8, nan_ok=True)
+
+
+def test_a_model_or_prompt_without_a_game_is_none():
+    values = np.full((3, 1, 6), np.nan)
+    values[0], values[1, 0, :5] = [[1, 2, 1, 2, 1, 3]], [2, 1, 2, 1, 2]
+    games = games_of_values(["a", "b", "absent"], values)
+    assert (games.names, games.total, games.ties, games.clusters) == (["a", "b"], 5, 0, 5)
+    with pytest.raises(UserError, match="the reference 'absent' is in no verdict"):
+        fit_strengths(games, "absent")
+    with pytest.raises(UserError, match="there is no verdict"):
+        fit_strengths(games_of_values(["a", "b"], values[:2, :, 5:]), "a")

@@ -172,6 +172,13 @@ def test_two_stored_verdicts_on_the_same_outputs_are_refused(tmp_path):
         prefer([pair(1)], stored(tmp_path / "a.json", row(1, 2.0), row(1, 2.0)), tmp_path / "unused")
 
 
+@pytest.mark.parametrize("key", ["annotator", "generator_1"])
+def test_stored_verdicts_of_two_judges_or_reference_models_are_refused(tmp_path, key):
+    settings = stored(tmp_path / "a.json", row(1, 2.0, **{key: "x"}), row(2, 2.0, **{key: "y"}))
+    with pytest.raises(UserError, match=rf"'{key}' is x \(1\), y \(1\)"):
+        prefer([pair(1)], settings, tmp_path / "unused")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("{", "is no JSON"), ('{"a": 1}', "no list of objects"), ('[{"instruction": "x"}]', "verdict 1 is malformed")],
@@ -215,6 +222,12 @@ def test_stored_ratings_are_found_by_question_turn_and_model(tmp_path):
     ]
     assert (judged.verdicts[0].raw, judged.verdicts[0].snapshot) == ("[[8]]", "gpt-4")
     assert judged.facts == {"verdicts": 6, "failed": 4}
+
+
+def test_stored_ratings_of_two_judges_are_refused(tmp_path):
+    rows = [rated(81, 1, 8), rated(82, 1, 7) | {"judge": ["gpt-4o", "single-v1"]}, rated(83, 1, 7, "other")]
+    with pytest.raises(UserError, match=r"'judge' is gpt-4 \(1\), gpt-4o \(1\)"):
+        grade([grading(1)], judgments(tmp_path / "a", *rows), tmp_path / "unused")
 
 
 def test_without_the_questions_nothing_is_guessed(tmp_path):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
 from notus_exp.study.sweep import sweep
 from support.offline_runs import read_runs
+from support.places import CASES
 from support.study_runs import ARMS, SMALL, alive, read, run, run_of, runs, start, wait_for
 
 OUTCOME = ("comparison.json", "comparison.csv", "report.html")
@@ -47,18 +49,30 @@ def copied(compared: tuple[Path, str], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check_only(*arguments: str) -> None:
+def check_only(*arguments: str, small: Sequence[str] = SMALL) -> None:
     """What the command does with a study until its first run would start, in this process: there is no launcher."""
     configuration.register()
     with initialize_config_dir(config_dir=str(configuration.conf_dir()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        fixed = [argument for argument in [*SMALL, *arguments] if not re.match(r"\w+=\w+,", argument)]
+        fixed = [argument for argument in [*small, *arguments] if not re.match(r"\w+=\w+,", argument)]
         master = loader.load_configuration("config", fixed, RunMode.MULTIRUN)
-        sweep(loader, cast(Launcher, None), master, [*SMALL, *arguments])
+        sweep(loader, cast(Launcher, None), master, [*small, *arguments])
 
 
 def bytes_of(folder: Path, *names: str) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are not beside the checkout")
+def test_arms_of_different_data_are_planned_on_prompts_that_are_not_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["experiment=smoke", "hardware=cpu", "data=pairs", "selection=critique", "until=config"]
+    files = ",".join(f"{name}:['data.path={CASES}/labels_{name}.jsonl']" for name in ("clean", "turned"))
+    check_only(f"+study.arms={{{files}}}", "study.metric=verifiable/strict", small=small)
+    with pytest.raises(UserError, match="arms 'clean' and 'turned' differ in feedback"):
+        check_only(f"+study.arms={{{files}}}", "study.metric=preferences/accuracy/critique", small=small)
 
 
 # ------------------------------------------------------------------------------------------------------------- together
@@ -126,6 +140,7 @@ def test_a_plan_makes_nothing_and_tells_what_would_be_run(compared: tuple[Path, 
         (["+study.arms={a:[],b:['dpo.betta=0.3']}"], "arm 'b': unknown key 'dpo.betta'"),
         (["+study.arms={a:[],b:['dpo.beta=-1']}"], "arm 'b': dpo.beta=-1.0 is out of range"),
         (["+study.arms={a:['data.seed=1'],b:[]}"], "arms 'a' and 'b' differ in feedback"),
+        (["+study.arms={a:['data.seed=1'],b:[]}"], "of which its prompts are held out, so their preferences/"),
         (["+study.arms={a:[],b:['evaluation.preferences.max_prompts=3']}"], "differ in evaluation.preferences"),
         (["+study.arms={a:[],b:['tracking=wandb']}"], "arms 'a' and 'b' are the same"),
         (["selection=critique,average", "study.metric=verifiable/strict"], "is not measured by arm 'critique'"),

@@ -1,5 +1,7 @@
 """Keys of artifacts as the commit before the present layout had them, with fixed digests and library versions.
 
+Those of evaluations with `alpaca_eval` are later: its metric at equal length has another name since.
+
 A key that moves makes every artifact of its kind anew, paid verdicts too: raise the stage's version, say so in
 CHANGELOG.md, and only then write the new keys here.
 """

@@ -6,5 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
+CASES = ROOT.parent / "shared/cases"
+"""Small inputs that failed, each with its right value."""
 REPLAY = ROOT.parent / "shared/replay"
 """Real third-party data with known answers; tests that need it skip where it is absent."""

@@ -10,9 +10,10 @@ import polars as pl
 
 from notus_exp.config.schema import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
-from notus_exp.evaluation.alpaca_eval import length_control, published, win_rates
+from notus_exp.evaluation.alpaca_eval import length_adjusted, length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts
-from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
+from notus_exp.evaluation.alpaca_eval.spec import NOT_LENGTH_CONTROLLED
+from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts, snapshots
 from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
@@ -20,6 +21,8 @@ from notus_exp.judging.judge import Judged, prefer
 from notus_exp.judging.verdicts import AnswerPair
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings
+
+LENGTH_ADJUSTED = "alpaca_eval/length_adjusted_win_rate"
 
 
 def questions(
@@ -81,12 +84,15 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         return Part({}, facts, samples, [note])
     metrics = win_rates.estimates(tables[""], tables["base/"])
     notes: list[str] = []
+    named = next(iter(snapshots(verdicts)), None)
     for prefix, side in SIDES.items():
-        controlled, reason = _length_controlled(tables[prefix], settings, context)
-        if controlled is not None:
-            metrics[f"{prefix}alpaca_eval/length_controlled_win_rate"] = controlled
+        adjusted, reason = _length_adjusted(tables[prefix], settings, context)
+        if adjusted is not None:
+            metrics[f"{prefix}{LENGTH_ADJUSTED}"] = adjusted
         notes += [f"{side}: {reason}"] if reason else []
-        _write_files(out / "alpaca_eval" / side, tables[prefix], settings, side, controlled)
+        _write_files(out / "alpaca_eval" / side, tables[prefix], settings, side, adjusted, named)
+    if LENGTH_ADJUSTED in metrics:
+        notes.append(f"{LENGTH_ADJUSTED}: {NOT_LENGTH_CONTROLLED}")
     place, words = _place(metrics["alpaca_eval/win_rate"], settings, context)
     return Part(metrics, {**facts, **place}, samples, [*notes, *words])
 
@@ -123,7 +129,12 @@ def _references(path: Path) -> pl.DataFrame:
 
 
 def _write_files(
-    folder: Path, table: pl.DataFrame, settings: EvaluationSettings, side: str, controlled: Estimate | None
+    folder: Path,
+    table: pl.DataFrame,
+    settings: EvaluationSettings,
+    side: str,
+    adjusted: Estimate | None,
+    snapshot: str | None,
 ) -> None:
     folder.mkdir(parents=True)
     name = settings.model if side == "base" else f"{settings.model}-policy"
@@ -134,21 +145,23 @@ def _write_files(
         reference_name=str(table["reference_name"].drop_nulls().first() or "reference"),
         model_name=name,
         annotator=settings.judge,
+        snapshot=snapshot,
     )
-    rates = {} if controlled is None else {name: controlled.value}
-    published.write_leaderboard(folder / "leaderboard.csv", {name: win_rates.measure(table)}, rates)
+    rates = {} if adjusted is None else {name: adjusted.value}
+    scores = {name: win_rates.measure(table)}
+    published.write_leaderboard(folder / "leaderboard.csv", scores, rates)
 
 
-def _length_controlled(
+def _length_adjusted(
     table: pl.DataFrame, settings: EvaluationSettings, context: Context
 ) -> tuple[Estimate | None, str | None]:
-    """Return the length-controlled win rate, or why there is none; neither where no difficulties were given."""
+    """Return the length-adjusted win rate, or why there is none; neither where no difficulties were given."""
     assert settings.alpaca_eval is not None
     place = context.sources.get("alpaca_eval.difficulty")
     if not place:
         return None, None
     asked = settings.alpaca_eval
-    found = length_control.length_controlled(
+    found = length_adjusted.length_adjusted(
         table, published.read_difficulty(Path(place[0])), resamples=asked.resamples, seed=asked.seed
     )
     if reason := length_control.why_none(found):
@@ -156,7 +169,7 @@ def _length_controlled(
     if found.n_without_difficulty:
         return (
             found.win_rate,
-            f"{found.n_without_difficulty} prompts have no difficulty: not in the length-controlled rate",
+            f"{found.n_without_difficulty} prompts have no difficulty: not in the length-adjusted rate",
         )
     return found.win_rate, None
 
@@ -168,7 +181,9 @@ def _place(win_rate: Estimate, settings: EvaluationSettings, context: Context) -
     found = published.place_in_leaderboard(win_rate, Path(place[0]), name=settings.model)
     between = [f"{name} ({rate:.1f})" for name, rate in (pair for pair in (found.above, found.below) if pair)]
     ranks = f", {found.best} to {found.worst} within the interval" if found.best is not None else ""
-    words = f"alpaca_eval: rank {found.rank} of {found.of}{ranks}; beside {' and '.join(between)}"
+    words = (
+        f"alpaca_eval: rank {found.rank} of {found.of}{ranks}; beside {' and '.join(between)}; {published.OF_ONE_JUDGE}"
+    )
     return {"alpaca_eval_rank": found.rank, "alpaca_eval_of": found.of}, [words]
 
 

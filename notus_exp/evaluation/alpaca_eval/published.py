@@ -16,21 +16,26 @@ from notus_exp.evaluation.alpaca_eval.length_control import Weights
 from notus_exp.evaluation.alpaca_eval.win_rates import Score
 from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, require
 from notus_exp.inference.estimates import Estimate
+from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_of, origin_of_records
 
 LENGTH_CONTROLLED = "length_controlled_winrate"
-"""The leaderboard's column, as AlpacaEval spells it."""
+"""The leaderboard's column, as AlpacaEval spells it: for its own estimator alone."""
+LENGTH_ADJUSTED = "length_adjusted_winrate"
+OF_ONE_JUDGE = "a place holds under one judge and reference model, and a leaderboard does not tell its own"
+"""What stands beside every place on a leaderboard."""
 
 _WEIGHTS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_baseline.astype(float)")
 
 
 class Preferences(NamedTuple):
-    """A model's stored preferences: its name and one row a prompt.
+    """A model's stored preferences: its name, one row a prompt, and who gave them.
 
     The table has `prompt_id, preference`, and from annotations also the texts `reference, model`.
     """
 
     name: str
     table: pl.DataFrame
+    origin: VerdictOrigin = VerdictOrigin()
 
 
 class Place(NamedTuple):
@@ -59,7 +64,8 @@ def read_annotations(path: Path) -> Preferences:
     """Read annotations.json, one object a verdict; the prompt's id is the hash of its instruction.
 
     Raises:
-        UserError: The file cannot be read, a verdict is no number, a text is none, or several models are in it.
+        UserError: The file cannot be read, a verdict is no number, a text is none, or several models, judges or
+            reference models are in it.
     """
     rows = read_objects(path, ["instruction", "output_1", "output_2", "preference"], "annotations")
     names = sorted({str(row.get("generator_2") or path.stem) for row in rows})
@@ -80,7 +86,7 @@ def read_annotations(path: Path) -> Preferences:
         schema={"prompt_id": pl.String, "preference": pl.Float64, "reference": pl.String, "model": pl.String},
         strict=False,
     )
-    return Preferences(names[0], table)
+    return Preferences(names[0], table, origin_of_records(rows, "annotations", path))
 
 
 def read_preference_column(path: Path, column: str, prompts: Path | None = None) -> Preferences:
@@ -92,31 +98,47 @@ def read_preference_column(path: Path, column: str, prompts: Path | None = None)
         prompts: CSV with `index` and `instruction_sha16`, which names the prompts of a file that only has `index`.
 
     Raises:
-        UserError: The file cannot be read, the column is missing or holds text, or a prompt has no name or two.
+        UserError: The file cannot be read, the column is missing or holds text, a prompt has no name or two, or columns
+            tell of several judges or reference models.
     """
     table = read_csv(path, "preferences")
     if column not in table.columns:
         raise UserError(f"preferences: '{path}' has no column '{column}'", did_you_mean(column, table.columns))
     if not table[column].dtype.is_numeric() and table[column].null_count() < table.height:
         raise UserError(f"preferences: column '{column}' of '{path}' holds text", "preferences are numbers, 1 to 2")
-    key = one_of(table, ["prompt_id", "instruction_sha16", "index"], path, "preferences")
-    named = table.select(pl.col(key).alias("key"), preference=pl.col(column).cast(pl.Float64))
-    if key == "index" and prompts is not None:
-        ids = read_csv(prompts, "prompts")
-        for name in ("index", "instruction_sha16"):
-            one_of(ids, [name], prompts, "prompts")
-        ids = ids.select(pl.col("index").cast(named["key"].dtype, strict=False), prompt_id="instruction_sha16")
-        ids = ids.drop_nulls("index")  # no index of these preferences
-        if ids["index"].is_duplicated().any():
-            twice = ids.filter(pl.col("index").is_duplicated())["index"][0]
-            raise UserError(f"prompts: '{prompts}' names index {twice} more than once", "keep one row an index")
-        named = named.join(ids, left_on="key", right_on="index", how="left", maintain_order="left")
-        if named["prompt_id"].null_count():
-            lost = named.filter(pl.col("prompt_id").is_null())["key"][0]
-            raise UserError(f"prompts: '{prompts}' does not name index {lost} of '{path}'", "give the file of this set")
-    else:
-        named = named.with_columns(prompt_id=pl.col("key").cast(pl.String))
-    return Preferences(column, named.select("prompt_id", "preference"))
+    named = table.select(named_prompts(table, path, "preferences", prompts), preference=pl.col(column).cast(pl.Float64))
+    told = {name: table[name] for name in ORIGIN_KEYS if name in table.columns and name != column}
+    return Preferences(column, named, origin_of(told, "preferences", path))
+
+
+def named_prompts(table: pl.DataFrame, path: Path, what: str, prompts: Path | None) -> pl.Series:
+    """Return `prompt_id` of each row of a table of preferences.
+
+    Args:
+        table: With a column `prompt_id`, `instruction_sha16` or `index`.
+        path: Of its file, for errors.
+        what: What it holds, for errors.
+        prompts: CSV with `index` and `instruction_sha16`, which names the prompts of a file that only has `index`.
+
+    Raises:
+        UserError: There is no such column, or a prompt has no name or two.
+    """
+    key = one_of(table, ["prompt_id", "instruction_sha16", "index"], path, what)
+    if key != "index" or prompts is None:
+        return table[key].cast(pl.String).alias("prompt_id")
+    ids = read_csv(prompts, "prompts")
+    for name in ("index", "instruction_sha16"):
+        one_of(ids, [name], prompts, "prompts")
+    ids = ids.select(pl.col("index").cast(table[key].dtype, strict=False), prompt_id="instruction_sha16")
+    ids = ids.drop_nulls("index")  # no index of these preferences
+    if ids["index"].is_duplicated().any():
+        twice = ids.filter(pl.col("index").is_duplicated())["index"][0]
+        raise UserError(f"prompts: '{prompts}' names index {twice} more than once", "keep one row an index")
+    named = table.select(key).join(ids, left_on=key, right_on="index", how="left", maintain_order="left")
+    if named["prompt_id"].null_count():
+        lost = named.filter(pl.col("prompt_id").is_null())[key][0]
+        raise UserError(f"prompts: '{prompts}' does not name index {lost} of '{path}'", "give the file of this set")
+    return named["prompt_id"].cast(pl.String)
 
 
 def read_difficulty(path: Path) -> pl.DataFrame:
@@ -153,6 +175,23 @@ def read_weights(path: Path, model: str) -> Weights:
             raise UserError(f"weights: column '{name}' of '{path}' has no number for '{model}'", "give its weight")
     # published for the reference's length less the model's
     return Weights(-found[theta], found[psi], found[b])
+
+
+def models_with_weights(path: Path) -> list[str]:
+    """Return the models that a file of weights knows; raises as `read_csv`."""
+    return read_csv(path, "weights").to_series(0).cast(pl.String).drop_nulls().to_list()
+
+
+def baseline_of_weights(path: Path) -> str | None:
+    """Return the model that published weights are against: the one whose weights are all 0; None where none is.
+
+    Raises:
+        UserError: The file cannot be read or lacks a column of weights.
+    """
+    table = read_csv(path, "weights")
+    zero = [pl.col(one_of(table, [name], path, "weights")).cast(pl.Float64, strict=False) == 0 for name in _WEIGHTS]
+    names = table.filter(pl.all_horizontal(zero)).to_series(0).cast(pl.String).drop_nulls()
+    return names[0] if names.len() == 1 else None
 
 
 def read_leaderboard(path: Path, column: str = "win_rate") -> pl.DataFrame:
@@ -215,7 +254,13 @@ def write_model_outputs(path: Path, answers: pl.DataFrame, generator: str) -> No
 
 
 def write_annotations(
-    path: Path, judged: pl.DataFrame, *, reference_name: str, model_name: str, annotator: str
+    path: Path,
+    judged: pl.DataFrame,
+    *,
+    reference_name: str,
+    model_name: str,
+    annotator: str,
+    snapshot: str | None = None,
 ) -> None:
     """Write annotations.json, which `read_annotations` and AlpacaEval read.
 
@@ -225,7 +270,9 @@ def write_annotations(
         reference_name: Who wrote the reference answers.
         model_name: Who wrote the model's.
         annotator: The judge.
+        snapshot: The judge as it named itself, where it did.
     """
+    named = {"snapshot": snapshot} if snapshot else {}
     rows = [
         {
             "instruction": row["instruction"],
@@ -235,6 +282,7 @@ def write_annotations(
             "output_2": row["model"],
             "generator_2": model_name,
             "annotator": annotator,
+            **named,
             "preference": row["preference"],
         }
         for row in judged.with_columns(pl.col("preference").fill_nan(None)).iter_rows(named=True)
@@ -242,13 +290,15 @@ def write_annotations(
     _write_json(path, rows)
 
 
-def write_leaderboard(path: Path, scores: Mapping[str, Score], length_controlled: Mapping[str, float]) -> None:
+def write_leaderboard(path: Path, scores: Mapping[str, Score], length_adjusted: Mapping[str, float]) -> None:
     """Write leaderboard.csv with AlpacaEval's columns, the highest win rate first.
+
+    Its column of length-controlled win rates stays empty: a run has no verdicts on the gamed baseline to fit them with.
 
     Args:
         path: The file to write.
         scores: From `alpaca_eval.measure`, by model.
-        length_controlled: Length-controlled win rates in percent, of the models that have one.
+        length_adjusted: Length-adjusted win rates in percent; where there are any they have a column of their own.
     """
     rows = [
         {
@@ -257,7 +307,8 @@ def write_leaderboard(path: Path, scores: Mapping[str, Score], length_controlled
             "mode": "community",
             "avg_length": score.avg_length,
             "discrete_win_rate": score.discrete_win_rate,
-            LENGTH_CONTROLLED: length_controlled.get(name),
+            LENGTH_CONTROLLED: None,
+            **({LENGTH_ADJUSTED: length_adjusted.get(name)} if length_adjusted else {}),
         }
         for name, score in scores.items()
     ]

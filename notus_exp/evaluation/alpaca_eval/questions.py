@@ -24,7 +24,8 @@ def read_alpaca_prompts(path: Path) -> list[AlpacaPrompt]:
     """Read AlpacaEval's reference outputs: objects with instruction and output, and generator and dataset where known.
 
     Raises:
-        UserError: The file cannot be read, a text is missing or empty, or an instruction comes twice.
+        UserError: The file cannot be read, a text is missing or empty, an instruction comes twice, or the answers are
+            of several models, so that a win rate would be against nobody.
     """
     what = "evaluation.alpaca_eval.prompts"
     found = []
@@ -35,6 +36,11 @@ def read_alpaca_prompts(path: Path) -> list[AlpacaPrompt]:
         name, dataset = (str(row.get(key) or default) for key, default in (("generator", "reference"), ("dataset", "")))
         found.append(AlpacaPrompt(prompt_id(instruction), instruction, row["output"], name, dataset))
     refuse_twice([prompt.instruction for prompt in found], what, path)
+    if len(names := sorted({prompt.reference_name for prompt in found})) > 1:
+        raise UserError(
+            f"{what}: '{path}' has reference answers of several models (generator: {', '.join(names[:5])})",
+            "write a file for each reference model: a win rate is against one",
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""What judged evaluations share: both sides' verdicts, and the refusal of a score on too many failed ones."""
+"""What judged evaluations share: both sides' verdicts, and the refusal of a score on failed or mixed ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def read_verdicts(inputs: dict[str, Path], evaluation: str) -> dict[str, pl.Data
 
 
 def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float) -> tuple[dict[str, Any], str | None]:
-    """Return counts of verdicts and failures, and the sentence that refuses a score where too many failed.
+    """Return counts of verdicts and failures, and the sentence that refuses a score; None where it may be reported.
+
+    It is refused where too many verdicts failed, and where the judge named itself differently within one side or
+    between both: verdicts of two snapshots are those of two judges.
 
     Args:
         verdicts: Of both sides, by prefix.
@@ -46,4 +49,21 @@ def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float)
                 f"judge.max_failure_rate={most:g}; the commonest reason: {reasons['reason'][0]}. Their raw texts are "
                 f"in {JUDGMENTS} of the stage judgments"
             )
-    return facts, note
+    return facts, note or _mixed(verdicts, evaluation)
+
+
+def snapshots(verdicts: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Return how the judge named itself -> verdicts, of both sides together; the name that comes most often first."""
+    names = pl.concat([table.select(pl.col("snapshot").fill_null("")) for table in verdicts.values()])
+    return dict(names.filter(pl.col("snapshot") != "")["snapshot"].value_counts(sort=True).iter_rows())
+
+
+def _mixed(verdicts: Mapping[str, pl.DataFrame], evaluation: str) -> str | None:
+    found = snapshots(verdicts)
+    if len(found) < 2:
+        return None
+    listed = ", ".join(f"{name} ({count})" for name, count in found.items())
+    return (
+        f"{evaluation} is not reported: its verdicts are of several snapshots of the judge, which are never mixed: "
+        f"{listed}. Set judge.snapshot to the one that answers now, and give the command again"
+    )

@@ -32,6 +32,7 @@ class Metric(NamedTuple):
         digits: After the point, of a value with its interval.
         needs: Setting of the evaluation without which the metric is not measured.
         of_some_prompts: The metric is about some of the prompts only (those of a kind, a category or a task).
+        caution: What a reader of its values must know wherever they are shown; "" where nothing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Metric(NamedTuple):
     digits: int = 3
     needs: str | None = None
     of_some_prompts: bool = False
+    caution: str = ""
 
     @property
     def is_family(self) -> bool:
@@ -92,6 +94,7 @@ class EvaluationSpec(NamedTuple):
         folders: Those of `files` that name a folder.
         measured_from: Word -> node of the plan whose settings say in which way the evaluation was measured.
         labelled: Its values depend on the labellings that the data has.
+        of_data: Its prompts are held out of the run's own data, so runs of other data are not compared on it.
         members: Known members of a family, before anything runs: (config, the family's name) -> endings. None: which
             there are is only known from a file of questions, or from the tasks themselves.
     """
@@ -109,4 +112,5 @@ class EvaluationSpec(NamedTuple):
     folders: tuple[str, ...] = ()
     measured_from: Mapping[str, str] = MappingProxyType({})
     labelled: bool = False
+    of_data: bool = False
     members: Callable[[Config, str], list[str] | None] = lambda config, family: None

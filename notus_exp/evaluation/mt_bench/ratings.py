@@ -21,6 +21,7 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.kit.published_files import read_objects, require
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, standard_error
 from notus_exp.inference.paired import PairedComparison, paired_comparison
+from notus_exp.judging.verdict_origin import grading_judge, origin_of
 
 FAILED = -1
 """Published for a judgment without a rating."""
@@ -72,7 +73,8 @@ def read_judgments(path: Path) -> pl.DataFrame:
         the text is not kept.
 
     Raises:
-        UserError: The file cannot be read, a key is missing or of the wrong type.
+        UserError: The file cannot be read, a key is missing or of the wrong type, or several judges rated: two judges
+            altogether, or two templates on one turn of a question.
     """
     schema = {"model": pl.String, "question_id": pl.Int64, "turn": pl.Int64, "score": pl.Float64, "judgment": pl.String}
     rows = read_objects(path, ["model", "question_id", "turn", "score"], "judgments")
@@ -84,7 +86,21 @@ def read_judgments(path: Path) -> pl.DataFrame:
         require(row, "turn", "integer", place)
         require(row, "score", "number", place, null=True)
         require(row, "judgment", "text", place, null=True)
+    _check_one_judge(rows, path)
     return pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema, strict=False)
+
+
+def _check_one_judge(rows: list[dict[str, Any]], path: Path) -> None:
+    origin_of({"judge": [grading_judge(row.get("judge")) for row in rows]}, "judgments", path)
+    asked: dict[tuple[int, int], Any] = {}
+    for row in rows:
+        turn, how = (row["question_id"], row["turn"]), row.get("judge")
+        if asked.setdefault(turn, how) != how:
+            raise UserError(
+                f"judgments: '{path}' has turn {turn[1]} of question {turn[0]} judged in two ways: "
+                f"{asked[turn]} and {how}",
+                "write a file for each: ratings by different templates are never mixed",
+            )
 
 
 def read_expected_turns(path: Path) -> pl.DataFrame:

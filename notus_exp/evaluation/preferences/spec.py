@@ -36,6 +36,7 @@ SPEC = EvaluationSpec(
     held_out=True,
     measured_from={"scored": "reference_scored"},
     labelled=True,
+    of_data=True,
     members=_members,
     metrics=(
         Metric(

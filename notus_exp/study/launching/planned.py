@@ -15,6 +15,7 @@ from rich.console import Console
 from notus_exp.config.schema import Stage
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
+from notus_exp.evaluation.catalogue import of_data
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, in_words
 from notus_exp.run.intact import examine
@@ -227,7 +228,9 @@ def _await(left: Sequence[Planned], console: Console) -> None:
 
 
 def check_alike(planned: Sequence[Planned], metric: str) -> None:
-    """Refuse, before anything is spent, arms that cannot be compared: other data, split or evaluation, or the same.
+    """Refuse, before anything is spent, arms that cannot be compared: other split or evaluation, or the same arm twice.
+
+    Data may differ, unless the metric's prompts are held out of them.
 
     Raises:
         UserError: Naming two arms and what differs.
@@ -241,11 +244,16 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
                 f"arms '{owner[one.run.id]}' and '{one.arm}' are the same: they differ in nothing that moves a result",
                 "leave one of them out",
             )
-        for what, of in (("feedback (data=...)", _feedback), ("split", _split), (f"evaluation.{scored}", _asked)):
+        alike: list[tuple[str, Callable[[Run, str], Any]]] = [("split", _split), (f"evaluation.{scored}", _asked)]
+        if of_data(metric):
+            alike.insert(0, ("feedback (data=...), of which its prompts are held out", _feedback))
+        for what, of in alike:
             if of(one.run, scored) != of(first.run, scored):
+                hint = "give it on the command line for all arms, or make two studies"
+                if of is _feedback:
+                    hint += ", or choose a study.metric with prompts of its own, such as verifiable/strict"
                 raise UserError(
-                    f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared",
-                    "give it on the command line for all arms, or make two studies",
+                    f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared", hint
                 )
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import optuna
 
+from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import of_data
 from notus_exp.run.pipeline import Run
 from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.definition import written
 from notus_exp.study.launching.jobs import Jobs
-from notus_exp.study.search.goals import check_measurable
+from notus_exp.study.search.goals import check_measurable, measured_metrics
 from notus_exp.study.search.space import Label, Space
 
 DEFINITION, STANDALONE = "definition", "standalone"
@@ -29,7 +31,8 @@ def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str],
         The plan with all first values.
 
     Raises:
-        UserError: A value does not fit, or its runs would not measure what the search asks for; the key is named.
+        UserError: A value does not fit, its runs would not measure what the search asks for, or it changes the data of
+            which the prompts of what it asks for are held out; the key is named.
     """
     for override in common:
         key, _, value = override.lstrip("+~").partition("=")
@@ -41,8 +44,21 @@ def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str],
     for parameter in space.parameters:
         for label in list(parameter.texts) if parameter.texts else [parameter.low, parameter.high]:
             if label != parameter.first or parameter.when:
-                _probe(jobs, search, space, common, seed, {parameter.key: label})
+                other = _probe(jobs, search, space, common, seed, {parameter.key: label})
+                _check_same_prompts(search, parameter.key, first, other)
     return first
+
+
+def _check_same_prompts(search: Search, key: str, one: Run, other: Run) -> None:
+    """Refuse to search on prompts that are held out of data which a parameter changes."""
+    data = {node.key for run in (one, other) for node in run.nodes if node.stage is Stage.feedback}
+    metric = next((name for name in measured_metrics(search) if of_data(name)), None)
+    if metric is not None and len(data) > 1:
+        raise UserError(
+            f"study.search.parameters: {key} changes the data, and the prompts of {metric} are held out of them, so its"
+            " trials could not be compared",
+            "search on a metric whose prompts are its own, such as verifiable/strict, or search for each data apart",
+        )
 
 
 def _probe(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from optuna.storages import _CachedStorage
 from optuna.trial import TrialState
 
+from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.search.summary import summary
@@ -277,6 +279,23 @@ def test_every_choice_and_both_ends_of_a_range_are_checked_first(folder: Path) -
         with pytest.raises(UserError, match=f"study.search.parameters, {bad}: that does not fit"):
             search(folder, jobs)
         assert jobs.launched == []
+
+
+def test_a_search_over_the_data_is_on_prompts_that_are_not_of_the_data(folder: Path) -> None:
+    class OfData(FakeJobs):
+        def plan(self, overrides: Any) -> Any:
+            made = super().plan(overrides)
+            data = [override for override in overrides if override.startswith("data.")]
+            made.nodes = [SimpleNamespace(stage=Stage.feedback, key=str(data))]
+            return made
+
+    seeds = {"data.seed": {"choices": [0, 1]}}
+    jobs = OfData(folder, lambda values: {STRICT: 0.5})
+    with pytest.raises(UserError, match=f"data.seed changes the data, and the prompts of {ACCURACY} are held out"):
+        search(folder, jobs, parameters=seeds)
+    assert jobs.launched == []
+    search(folder, jobs, parameters=seeds, objectives={STRICT: "maximize"}, trials=1)
+    assert len(jobs.launched) == 1
 
 
 def test_a_search_measures_on_validation_prompts_only(folder: Path) -> None:
