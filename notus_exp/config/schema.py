@@ -37,6 +37,9 @@ OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
+MOST = 10**9
+"""Counts of rows and characters beyond it would not fit the integers that tables hold."""
+
 
 # ---------------------------------------------------------------------------------------------------------------- data
 @dataclass
@@ -152,8 +155,8 @@ class Filters:
     """Which prompts, completions and pairs are left out; each rule's drops are counted."""
 
     min_margin: float = bounded(least=0)
-    min_chars: int = bounded(least=0)
-    max_chars: Optional[int] = bounded(least=1)
+    min_chars: int = bounded(least=0, most=MOST)
+    max_chars: Optional[int] = bounded(least=1, most=MOST)
     duplicate_prompts: bool
     duplicate_responses: bool
     identical_pairs: bool
@@ -161,7 +164,7 @@ class Filters:
     exclude_sources: list[str]
     contamination: Contamination
     valid_under: list[str]
-    max_pairs: Optional[int] = bounded(least=1)
+    max_pairs: Optional[int] = bounded(least=1, most=MOST)
     max_pairs_by: PairChoice
 
 

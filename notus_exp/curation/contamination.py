@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from notus_exp.disk import given
 from notus_exp.errors import UserError, first_line
 
 FIELDS = ("prompt", "instruction", "question", "text")
@@ -29,8 +29,8 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
     readers: dict[str, Callable[[Path], Iterable[Any]]] = {
         ".txt": _text_lines,
         ".json": _json_list,
-        ".jsonl": lambda path: (json.loads(line) for line in _text_lines(path)),
-        ".csv": lambda path: pl.read_csv(path, infer_schema=False).iter_rows(named=True),
+        ".jsonl": lambda path: (given.parse(line) for line in _text_lines(path)),
+        ".csv": _csv_rows,
         ".parquet": lambda path: pl.read_parquet(path).iter_rows(named=True),
     }
     suffix = path.suffix.lower()
@@ -42,7 +42,7 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
         raise UserError(f"filters.contamination.files: {path} does not exist", "check the path")
     try:
         prompts = [text for record in readers[suffix](path) for text in _texts(record, field, path)]
-    except (ValueError, RecursionError, pl.exceptions.PolarsError, OSError) as error:
+    except (ValueError, pl.exceptions.PolarsError, OSError) as error:
         message = f"filters.contamination.files: {path} cannot be read: {first_line(error)}"
         raise UserError(message, "mend or leave out the file") from error
     if not prompts:
@@ -89,8 +89,13 @@ def _text_lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
+def _csv_rows(path: Path) -> Iterable[dict[str, Any]]:
+    given.check_header(path, "filters.contamination.files")
+    return pl.read_csv(path, infer_schema=False).iter_rows(named=True)
+
+
 def _json_list(path: Path) -> list[Any]:
-    records = json.loads(path.read_text(encoding="utf-8"))
+    records = given.parse(path.read_text(encoding="utf-8"))
     if not isinstance(records, list):
         raise ValueError("it is not a list of prompts")
     return records

@@ -247,6 +247,9 @@ def test_a_list_of_turns_gives_a_prompt_each_and_bare_texts_are_prompts(tmp_path
         ("a.jsonl", '{"prompt": 3}', None, "holds no text"),
         ("a.jsonl", "3", None, "neither text nor an object"),
         ("a.csv", "", None, "cannot be read"),
+        ("a.csv", "prompt,id,prompt\nx,1,y\n", None, "2 columns 'prompt'"),
+        ("a.json", '[{"prompt": "x", "prompt": "y"}]', None, "the key 'prompt' stands twice"),
+        ("a.jsonl", '{"prompt": "x", "prompt": "y"}', None, "the key 'prompt' stands twice"),
         ("a.parquet", "x", None, "cannot be read"),
     ],
 )

@@ -127,7 +127,7 @@ def test_the_list_of_models_counts_only_for_completions_without_one_and_only_if_
         (record({"response": "x", "annotations": {"a": {"Rating": "five"}}}), r"annotations\.a\.Rating is 'five'"),
         (record({"response": "x", "annotations": {"a": 5}}), r"annotations\.a is not an object"),
         (record({"response": "x", "annotations": {"a": [{}, {}]}}), "2 entries"),
-        (record({"response": "x", "overall_score": float("nan")}), "overall_score is nan"),
+        (record({"response": "x", "overall_score": float("inf")}), "overall_score is inf"),
         (record({"response": "\ud83d"}), "surrogate"),
     ],
 )
