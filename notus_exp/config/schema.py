@@ -22,6 +22,7 @@ Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference",
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
+RepeatedPrompts = Enum("RepeatedPrompts", ["strip", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 LongPrompts = Enum("LongPrompts", ["drop", "cut"])
 Device = Enum("Device", ["cpu", "cuda"])
@@ -59,6 +60,7 @@ class FileData(Data):
     hub_id: Optional[str] = unbounded(unless="path")
     hub_split: str = unbounded(unless="path")
     revision: str = unbounded(in_key=False)
+    repeated_prompts: RepeatedPrompts  # in every key: how files are read has changed in other ways together with it
 
 
 @dataclass

@@ -141,6 +141,9 @@ class CurationFile(TypedDict):
     Attributes:
         format: Version of this file.
         settings: Those of the stage.
+        reading: What became of the records when the feedback was read: `records`, `bad_rows`, of each rule that took any
+            `quarantined/RULE` (records) and `stripped/RULE` (responses), and of scored pairs `contradicting_scores` and
+            `tied_scores`; empty for feedback that was read before these were counted.
         counts: What each rule took.
         models: The most chosen first.
         sources: The largest first.
@@ -152,6 +155,7 @@ class CurationFile(TypedDict):
 
     format: int
     settings: dict[str, Any]
+    reading: dict[str, int]
     counts: CurationCounts
     models: list[ModelShare]
     sources: list[SourceShare]

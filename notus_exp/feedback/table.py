@@ -30,10 +30,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.config.schema import RepeatedPrompts
 from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.records import Malformed, Record
+from notus_exp.feedback.repeats import answer_alone
 
 LATENT_QUALITY = "latent_quality"
 """Column that only simulated data has, after all others."""
@@ -62,7 +64,10 @@ class RowError(Exception):
 
 
 class Row(NamedTuple):
-    """One completion; the fields are the table's columns, with `ratings` in the order of the aspects."""
+    """One completion; the fields are the table's columns, with `ratings` in the order of the aspects.
+
+    `stripped` is no column: the rule by which something that is not the answer was taken off the response, or "".
+    """
 
     row: int
     completion: int
@@ -75,6 +80,7 @@ class Row(NamedTuple):
     ratings: tuple[float | None, ...] = ()
     overall_score: float | None = None
     critique: str = ""
+    stripped: str = ""
 
 
 class Parsed(NamedTuple):
@@ -114,7 +120,7 @@ def build(rows: Sequence[Row], aspects: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(series).sort("row", "completion")
 
 
-_PLAIN = [name for name in Row._fields if name != "ratings"]
+_PLAIN = [name for name in Row._fields if name not in ("ratings", "stripped")]
 
 
 def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
@@ -154,6 +160,25 @@ def parse_all(records: Iterable[Record | Malformed], parse: Callable[[Record], l
         except RowError as problem:
             malformed.append(record.malformed(str(problem), problem.rule))
     return Parsed(rows, malformed, count, {})
+
+
+def with_answer_alone(row: Row, name: str, repeated: RepeatedPrompts) -> Row:
+    """Return a completion without what its response repeats of the prompt (see repeats.py).
+
+    Args:
+        row: The completion.
+        name: The response's field, for the message.
+        repeated: `keep` leaves every response as it is.
+
+    Raises:
+        RowError: The response is not the answer alone, and what belongs to it is not certain.
+    """
+    if repeated is not RepeatedPrompts.strip:
+        return row
+    answer = answer_alone(row.instruction, row.response)
+    if answer.reason:
+        raise RowError(f"{name} {answer.reason}", answer.rule)
+    return row._replace(response=answer.text, stripped=answer.stripped)
 
 
 def number(value: Any, name: str) -> float | None:

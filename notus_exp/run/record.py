@@ -23,6 +23,7 @@ from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.ledger import Ledger
 from notus_exp.machine.cuda import describe
+from notus_exp.run.data_notes import data_notes
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.stages.settings import to_json
 
@@ -141,9 +142,10 @@ class RunRecord:
         return self._content["metrics"]
 
     def notes(self) -> list[str]:
-        """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""
+        """Return what a reader of the metrics must know: of the data, prompts left out for length, refused scores."""
         facts = {name: stage["facts"] for name, stage in self.stages().items()}
-        notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+        notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
+        notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
         dpo = self._content["config"]["dpo"]
         limit = dpo["max_prompt_length"] or dpo["max_length"]
         for name, purpose in (("reference", "training"), ("reference_scored", "scoring")):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from notus_exp.config.schema import Pairs
+from notus_exp.config.schema import Pairs, RepeatedPrompts
 from notus_exp.errors import UserError
 from notus_exp.feedback.binarised import read
 from notus_exp.feedback.records import read_files
@@ -12,7 +12,7 @@ from notus_exp.feedback.table import build
 def spec(aspects=(), **columns):
     names = {"prompt_column": "prompt", "chosen_column": "chosen", "rejected_column": "rejected"}
     names |= {"chosen_score_column": None, "rejected_score_column": None, "source_column": None} | columns
-    return Pairs("pairs", list(aspects), 0, None, None, "train", "main", **names)
+    return Pairs("pairs", list(aspects), 0, None, None, "train", "main", RepeatedPrompts.strip, **names)
 
 
 def parse(tmp_path, *rows, settings=None):
@@ -76,7 +76,7 @@ def test_score_columns_give_the_scores_and_contradictions_are_counted(tmp_path):
     parsed, table = parse(tmp_path, *rows, settings=settings)
     assert table["overall_score"].to_list() == [7.5, 3.0, 1.0, 2.0, None, 2.0]
     assert table["source"].to_list() == ["s", "s", "", "", "", ""]
-    assert parsed.facts == {"contradicting_scores": 1}
+    assert parsed.facts == {"contradicting_scores": 1, "tied_scores": 0}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from notus_exp.config.schema import Rated
+from notus_exp.config.schema import Rated, RepeatedPrompts
 from notus_exp.errors import UserError
 from notus_exp.feedback.rated import read
 from notus_exp.feedback.records import read_files
@@ -16,7 +16,7 @@ ASPECTS = ["helpfulness", "correctness", "coherence"]
 def spec(aspects=("good",), **columns):
     names = {"prompt_column": "prompt", "response_column": "response", "model_column": None, "source_column": None}
     names |= {"overall_column": "good", "critique_column": None} | columns
-    return Rated("rated", list(aspects), 0, None, None, "train", "main", **names)
+    return Rated("rated", list(aspects), 0, None, None, "train", "main", RepeatedPrompts.strip, **names)
 
 
 def parse(tmp_path, rows, settings):

@@ -3,7 +3,7 @@ import json
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import UltraFeedback
+from notus_exp.config.schema import RepeatedPrompts, UltraFeedback
 from notus_exp.errors import UserError
 from notus_exp.feedback.records import read_files
 from notus_exp.feedback.table import build
@@ -16,7 +16,7 @@ ASPECTS = ["helpfulness", "honesty", "instruction_following", "truthfulness"]
 
 
 def spec(aspects):
-    return UltraFeedback("ultrafeedback", aspects, 0, None, None, "train", "main")
+    return UltraFeedback("ultrafeedback", aspects, 0, None, None, "train", "main", RepeatedPrompts.strip)
 
 
 def parse(file, aspects=ASPECTS):

@@ -8,3 +8,5 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 REPLAY = ROOT.parent / "shared/replay"
 """Real third-party data with known answers; tests that need it skip where it is absent."""
+CASES = ROOT.parent / "shared/cases"
+"""Small inputs with known right answers (README.md there); tests that need them skip where they are absent."""
