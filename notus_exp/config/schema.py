@@ -172,7 +172,7 @@ class Filters:
 
 @dataclass
 class Split:
-    """Shares of the prompts held out, by a hash of the prompt id."""
+    """Shares of the prompts held out, by a hash of the folded prompt."""
 
     seed: int = bounded(least=0)
     validation: float = bounded(least=0, below=1)

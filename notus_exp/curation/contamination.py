@@ -53,8 +53,8 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
 def overlap(prompts: Sequence[str] | pl.Series, benchmark: Sequence[str], ngram: int) -> pl.Series:
     """Return the share of each prompt's word n-grams that occur in any benchmark prompt.
 
-    Words are what is left of the lowercased text once everything but letters, digits and underscores is a gap. A text
-    with fewer than `ngram` words is a single n-gram of all its words; one without words has share 0.
+    Words are what is left of the lowercased text, in NFC, once everything but letters, digits and underscores is a gap.
+    A text with fewer than `ngram` words is a single n-gram of all its words; one without words has share 0.
 
     Args:
         prompts: Texts, shape (n,).
@@ -74,7 +74,8 @@ def overlap(prompts: Sequence[str] | pl.Series, benchmark: Sequence[str], ngram:
 
 def _ngrams(texts: pl.Series, ngram: int) -> pl.DataFrame:
     """Return one row per n-gram: `text` (index) and `gram` (words joined by a space)."""
-    frame = pl.DataFrame({"words": texts.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}_]+")}).with_row_index("text")
+    lowered = texts.str.normalize("NFC").str.to_lowercase()
+    frame = pl.DataFrame({"words": lowered.str.extract_all(r"[\p{L}\p{N}_]+")}).with_row_index("text")
     short = frame.filter(pl.col("words").list.len().is_between(1, ngram - 1))
     short = short.select("text", gram=pl.col("words").list.join(" "))
     words = frame.filter(pl.col("words").list.len() >= ngram).explode("words")

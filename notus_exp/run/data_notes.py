@@ -38,9 +38,10 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
         )
     contradicting, tied = (feedback.get(name, 0) for name in ("contradicting_scores", "tied_scores"))
     if contradicting or tied:
+        read = feedback["records"] - feedback["bad_rows"]
         notes.append(
-            f"of {feedback['records'] - feedback['bad_rows']} pairs {contradicting} have scores that contradict the named sides, and {tied} equal "
-            "scores: the scores decide, not the sides"
+            f"of {read} pairs {contradicting} have scores that contradict the named sides, and {tied} equal scores: "
+            "the scores decide, not the sides"
         )
     replaced = pairs.get("rejected_replaced", 0)
     if replaced:

@@ -28,6 +28,7 @@ def test_what_was_set_aside_stripped_replaced_or_contradicts_is_counted_by_rule(
         "(not a usable number); quarantine.jsonl in the feedback's folder has them",
         "4 responses began with the prompt: stripped to the answer alone; data.repeated_prompts=keep leaves them",
         "1 response had the form of a transcript: stripped to the answer alone; data.repeated_prompts=keep leaves them",
-        "of 12 pairs 3 have scores that contradict the named sides, and 2 equal scores: the scores decide, not the sides",
+        "of 12 pairs 3 have scores that contradict the named sides, and 2 equal scores: "
+        "the scores decide, not the sides",
         "in 1 pair the rejected response would have had the chosen one's text: another response took its place",
     ]
