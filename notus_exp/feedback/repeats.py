@@ -42,7 +42,7 @@ _BEGINNING = re.compile(r"\s*(?:<s>|<\|begin_of_text\|>|<bos>|<｜begin▁of▁s
 _END_MARKS = re.compile(r"\s*(?:<\|im_end\|>|</s>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|<\|endoftext\|>)\s*$")
 
 
-class Answer(NamedTuple):
+class AnswerAlone(NamedTuple):
     """An answer without what it repeats.
 
     Attributes:
@@ -66,7 +66,7 @@ class Turn(NamedTuple):
     text: str
 
 
-def answer_alone(prompt: str, answer: str) -> Answer:
+def answer_alone(prompt: str, answer: str) -> AnswerAlone:
     """Return what of an answer is the answer.
 
     It repeats its prompt where it begins with it, up to white space at the prompt's ends, and goes on in a new line, or
@@ -86,16 +86,16 @@ def answer_alone(prompt: str, answer: str) -> Answer:
     if begun.startswith(asked):
         rest = begun[len(asked) :]
         if not _parted(asked, rest):
-            return Answer(answer)
+            return AnswerAlone(answer)
         rest = _BEFORE_ANSWER.sub("", rest, count=1) if _BEFORE_ANSWER.match(rest) else rest
         mark = _MARK.match(rest)
         if mark and not _asked_for(mark.group(), asked):
-            return Answer(answer, reason="goes on with a speaker's mark after its prompt", rule=TRANSCRIPT)
-        return Answer(rest, stripped=REPEATED_PROMPT)
+            return AnswerAlone(answer, reason="goes on with a speaker's mark after its prompt", rule=TRANSCRIPT)
+        return AnswerAlone(rest, stripped=REPEATED_PROMPT)
     if _resembles(asked, begun):
         said = "begins with its prompt, but in other white space or other characters for the same letters"
-        return Answer(answer, reason=said, rule=REPEATED_PROMPT)
-    return Answer(answer)
+        return AnswerAlone(answer, reason=said, rule=REPEATED_PROMPT)
+    return AnswerAlone(answer)
 
 
 def transcript(answer: str, prompt: str) -> list[Turn]:
@@ -114,13 +114,13 @@ def transcript(answer: str, prompt: str) -> list[Turn]:
     return turns if {_USER, _ASSISTANT} <= {turn.role for turn in turns} else []
 
 
-def _from_transcript(asked: str, answer: str, turns: list[Turn]) -> Answer:
+def _from_transcript(asked: str, answer: str, turns: list[Turn]) -> AnswerAlone:
     """Strip the transcript of the prompt and one answer; anything more is not exactly the prompt."""
     if [turn.role for turn in turns] == [_USER, _ASSISTANT] and turns[0].text == asked:
-        return Answer(turns[1].text, stripped=TRANSCRIPT)
+        return AnswerAlone(turns[1].text, stripped=TRANSCRIPT)
     shown = " ".join(turn.mark for turn in turns[:4])
     reason = f"is a transcript ({ascii(shown)[1:-1][:60]}), and not just of its prompt"
-    return Answer(answer, reason=reason, rule=TRANSCRIPT)
+    return AnswerAlone(answer, reason=reason, rule=TRANSCRIPT)
 
 
 def _parted(asked: str, rest: str) -> bool:
@@ -133,6 +133,8 @@ def _parted(asked: str, rest: str) -> bool:
 
 def _resembles(asked: str, begun: str) -> bool:
     """Say whether an answer begins with the prompt once both are folded, and goes on anew."""
+    if not begun or folded(asked.split(None, 1)[0]) != folded(begun.split(None, 1)[0]):
+        return False  # as nearly all: another first word
     words = folded(asked).split()
     text = unicodedata.normalize("NFC", begun)
     if text.split(None, len(words))[: len(words)] != words:

@@ -66,7 +66,7 @@ class RowError(Exception):
 class Row(NamedTuple):
     """One completion; the fields are the table's columns, with `ratings` in the order of the aspects.
 
-    `stripped` is no column: the rule by which something that is not the answer was taken off the response, or "".
+    `repeats` is no column: `stripped/RULE` or `kept/RULE` of a response that was not the answer alone, else "".
     """
 
     row: int
@@ -80,7 +80,7 @@ class Row(NamedTuple):
     ratings: tuple[float | None, ...] = ()
     overall_score: float | None = None
     critique: str = ""
-    stripped: str = ""
+    repeats: str = ""
 
 
 class Parsed(NamedTuple):
@@ -120,7 +120,7 @@ def build(rows: Sequence[Row], aspects: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(series).sort("row", "completion")
 
 
-_PLAIN = [name for name in Row._fields if name not in ("ratings", "stripped")]
+_PLAIN = [name for name in Row._fields if name not in ("ratings", "repeats")]
 
 
 def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
@@ -168,17 +168,20 @@ def with_answer_alone(row: Row, name: str, repeated: RepeatedPrompts) -> Row:
     Args:
         row: The completion.
         name: The response's field, for the message.
-        repeated: `keep` leaves every response as it is.
+        repeated: What is done about it; what is kept is counted all the same.
 
     Raises:
-        RowError: The response is not the answer alone, and what belongs to it is not certain.
+        RowError: With `strip`: the response is not the answer alone, and what belongs to it is not certain.
     """
-    if repeated is not RepeatedPrompts.strip:
-        return row
     answer = answer_alone(row.instruction, row.response)
+    rule = answer.stripped or answer.rule
+    if not rule:
+        return row
+    if repeated is RepeatedPrompts.keep:
+        return row._replace(repeats=f"kept/{rule}")
     if answer.reason:
         raise RowError(f"{name} {answer.reason}", answer.rule)
-    return row._replace(response=answer.text, stripped=answer.stripped)
+    return row._replace(response=answer.text, repeats=f"stripped/{rule}")
 
 
 def number(value: Any, name: str) -> float | None:

@@ -15,6 +15,12 @@ _RULES = {
 }
 """What the rules say that set records aside (feedback/table.py, records.py and repeats.py)."""
 
+_DONE = {
+    "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",
+    "kept": "kept as they are; data.repeated_prompts=strip takes the answer alone",
+}
+"""What was done about responses that are not the answer alone."""
+
 
 def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that was not taken as the data has it.
@@ -31,11 +37,10 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
             f"{_many(sum(quarantined.values()), 'record')} of {feedback['records']} set aside: {rules}; "
             "quarantine.jsonl in the feedback's folder has them"
         )
-    for rule, number in _of(feedback, "stripped").items():
-        what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"
-        notes.append(
-            f"{_many(number, 'response')} {what}: stripped to the answer alone; data.repeated_prompts=keep leaves them"
-        )
+    for done, said in _DONE.items():
+        for rule, number in _of(feedback, done).items():
+            what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"
+            notes.append(f"{_many(number, 'response')} {what}: {said}")
     contradicting, tied = (feedback.get(name, 0) for name in ("contradicting_scores", "tied_scores"))
     if contradicting or tied:
         read = feedback["records"] - feedback["bad_rows"]

@@ -76,7 +76,9 @@ def test_a_prompt_that_each_answer_repeats_is_stripped_and_counted(tmp_path: Pat
 def test_answers_are_kept_as_they_are_where_that_is_asked_for(tmp_path: Path) -> None:
     made = Curated(tmp_path, "text_repeats_prompt", "data.repeated_prompts=keep")
     assert all(text.startswith("Tell me one thing") for text in of(made.pairs, "chosen"))
-    assert made.notes == []
+    assert made.notes == [
+        "24 responses began with the prompt: kept as they are; data.repeated_prompts=strip takes the answer alone"
+    ]
 
 
 def test_twins_with_a_trailing_newline_are_one_prompt(tmp_path: Path) -> None:

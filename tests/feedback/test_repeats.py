@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notus_exp.disk.folding import folded
-from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT, Answer, answer_alone
+from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT, AnswerAlone, answer_alone
 
 ASK = "Tell me one thing about tea."
 SAID = "Tea is old.\n\nAnd good."
@@ -25,8 +25,8 @@ SAID = "Tea is old.\n\nAnd good."
     ],
 )
 def test_an_answer_that_repeats_its_prompt_is_what_follows(answer: str) -> None:
-    assert answer_alone(ASK, answer) == Answer(SAID, stripped=REPEATED_PROMPT)
-    assert answer_alone(f" {ASK}\n", answer) == Answer(SAID, stripped=REPEATED_PROMPT)
+    assert answer_alone(ASK, answer) == AnswerAlone(SAID, stripped=REPEATED_PROMPT)
+    assert answer_alone(f" {ASK}\n", answer) == AnswerAlone(SAID, stripped=REPEATED_PROMPT)
 
 
 def test_the_indentation_of_the_answers_first_line_stays() -> None:
@@ -34,7 +34,7 @@ def test_the_indentation_of_the_answers_first_line_stays() -> None:
 
 
 def test_an_answer_that_is_nothing_but_its_prompt_is_empty() -> None:
-    assert answer_alone(ASK, f"{ASK}\n") == Answer("", stripped=REPEATED_PROMPT)
+    assert answer_alone(ASK, f"{ASK}\n") == AnswerAlone("", stripped=REPEATED_PROMPT)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_answer_that_is_nothing_but_its_prompt_is_empty() -> None:
     ],
 )
 def test_an_answer_that_only_looks_like_it_stays_as_it_is(prompt: str, answer: str) -> None:
-    assert answer_alone(prompt, answer) == Answer(answer)
+    assert answer_alone(prompt, answer) == AnswerAlone(answer)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_answer_that_only_looks_like_it_stays_as_it_is(prompt: str, answer: s
     ],
 )
 def test_a_transcript_of_exactly_its_prompt_is_its_answer(answer: str) -> None:
-    assert answer_alone(ASK, answer) == Answer(SAID, stripped=TRANSCRIPT)
+    assert answer_alone(ASK, answer) == AnswerAlone(SAID, stripped=TRANSCRIPT)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_prompt_repeated_in_other_characters_is_set_aside_by_its_rule(prompt: 
 
 def test_a_prompt_with_marks_of_its_own_is_stripped_as_any_other() -> None:
     asked = f"\n\nHuman: {ASK}\n\nAssistant:"
-    assert answer_alone(asked, f"{asked} {SAID}") == Answer(SAID, stripped=REPEATED_PROMPT)
+    assert answer_alone(asked, f"{asked} {SAID}") == AnswerAlone(SAID, stripped=REPEATED_PROMPT)
 
 
 @given(st.text(), st.text())
