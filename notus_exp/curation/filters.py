@@ -10,7 +10,7 @@ import polars as pl
 from notus_exp.config.schema import Filters
 from notus_exp.curation.columns import OVERALL, RATING
 from notus_exp.curation.contamination import overlap
-from notus_exp.disk.folding import folded_ids
+from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import digest
 from notus_exp.feedback.table import CONVERSATION
 
@@ -49,7 +49,7 @@ def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequen
     keys = ["row", "prompt_id"]
     prompts = located.group_by(keys).agg(pl.col("source").min(), pl.col("at").min()).sort(keys).with_row_index("group")
     texts = completions["instruction"].gather(prompts["at"])
-    prompts = prompts.with_columns(folded_id=pl.Series(folded_ids(prompts["prompt_id"], texts), dtype=pl.String))
+    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], texts))
     prompts = _exclude_sources(prompts, filters.exclude_sources)
     if filters.duplicate_prompts:
         prompts = _leave_out_duplicates(prompts, completions)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from notus_exp.config.schema import Split
-from notus_exp.disk.folding import folded_ids
+from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import uniform
 
 SPLITS = ("train", "validation", "test")
@@ -63,9 +63,7 @@ def held_out_prompts(completions: pl.DataFrame, split: Split, part: str, max_pro
         Distinct prompt ids of that split, in the order of their draw; of prompts that are the same once folded one.
     """
     prompts = completions.select("prompt_id", "instruction").unique("prompt_id", keep="any").sort("prompt_id")
-    prompts = prompts.with_columns(
-        folded_id=pl.Series(folded_ids(prompts["prompt_id"], prompts["instruction"]), dtype=pl.String)
-    )
+    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], prompts["instruction"]))
     prompts = prompts.filter(assign(prompts["folded_id"], split) == part)
     prompts = prompts.sort(pl.col("prompt_id") != pl.col("folded_id"), "prompt_id")
     held_out = prompts.unique("folded_id", keep="first", maintain_order=True)["prompt_id"].sort()

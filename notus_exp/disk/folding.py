@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
-
-from notus_exp.disk.hashing import prompt_id
 
 
 def folded(text: str) -> str:
@@ -15,14 +12,3 @@ def folded(text: str) -> str:
     its own. Folding twice changes nothing more.
     """
     return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def folded_ids(prompt_ids: Iterable[str], instructions: Iterable[str]) -> list[str]:
-    """Return the ids that folded prompts have: the same for prompts that fold to the same, else another.
-
-    Args:
-        prompt_ids: Id of each instruction; it is the folded one's too where the instruction is folded already.
-        instructions: The prompts' texts.
-    """
-    pairs = ((known, text, folded(text)) for known, text in zip(prompt_ids, instructions, strict=True))
-    return [known if same == text else prompt_id(same) for known, text, same in pairs]
