@@ -146,7 +146,7 @@ def _resembles(asked: str, begun: str) -> bool:
 def _asked_for(mark: str, prompt: str) -> bool:
     """Say whether a mark in plain words is of a dialogue that the prompt itself speaks of."""
     return bool(re.fullmatch(_PLAIN, mark, re.IGNORECASE)) and bool(
-        re.search(rf"\b{re.escape(_word(mark))}", prompt, re.IGNORECASE)
+        re.search(rf"\b{_word(mark)}s?\b", prompt, re.IGNORECASE)
     )
 
 

@@ -47,7 +47,7 @@ def test_an_answer_that_is_nothing_but_its_prompt_is_empty() -> None:
         ("Count to three in one line", "Count to three in one liner"),
         ("Is it true?", "Is it true??"),
         (ASK, f"You asked: {ASK}\n{SAID}"),
-        ("Write a dialogue of a user and an assistant.", "User: hi\nAssistant: hello"),
+        ("Write a dialogue of two users and an assistant.", "User: hi\nAssistant: hello"),
         (ASK, "User: a word that means a person."),  # one side alone
         (ASK, "Tea.\nUser: and coffee?\nAssistant: Coffee."),  # begins with an answer
         (ASK, ""),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import polars as pl
@@ -173,3 +174,15 @@ def test_parquet_json_and_jsonl_give_equal_tables(tmp_path):
     for name in ("data.json", "data.parquet"):
         _, table = parse(tmp_path / name, ["a", "b"])
         assert table.equals(expected), name
+
+
+def test_responses_that_repeat_the_instruction_are_stripped_or_kept_and_told_either_way(tmp_path):
+    file = tmp_path / "data.jsonl"
+    row = record({"response": "ask\nfirst"}, {"response": "User: ask\nAssistant: second"}, {"response": "third"})
+    file.write_text(json.dumps(row) + "\n")
+    _, table = parse(file, ["a"])
+    assert table["response"].to_list() == ["first", "second", "third"]
+    keep = dataclasses.replace(spec(["a"]), repeated_prompts=RepeatedPrompts.keep)
+    kept = read(keep, read_files([file], lambda share: None)).rows
+    assert [row.response for row in kept] == ["ask\nfirst", "User: ask\nAssistant: second", "third"]
+    assert [row.repeats for row in kept] == ["kept/repeated_prompt", "kept/transcript", ""]
