@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp.disk.given import usable
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Parser, answer, positive_numbers
 
@@ -128,7 +129,7 @@ def _scale(text: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if number == 0 or not abs(number) < float("inf"):  # true of nan as well
+    if number == 0 or not usable(number):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number other than 0, such as 100")
     return number
 

@@ -173,6 +173,8 @@ def test_bad_input_is_one_error_and_exit_code_2(compare, study, table, tmp_path,
         ({"prompt": [1, 2], "a": ["1", "Inf"], "b": [1, 2]}, [], "text in 'a'"),
         *(({"prompt": [1], "a": [1.0]}, ["--scale", x], f"'{x}' is not a number other than 0") for x in ("0", "nan")),
         ({"prompt": [1], "a": [1.0]}, ["--scale", "inf"], "'inf' is not a number other than 0"),
+        ({"prompt": [1], "a": [1.0]}, ["--scale", "1e308"], "'1e308' is not a number other than 0"),
+        ({"prompt": [1], "a": [1e308]}, [], "column 'a' of .* is not a usable number in row 1"),
     ],
 )
 def test_cells_and_columns_that_cannot_be_meant_are_one_error_with_their_place(

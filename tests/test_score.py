@@ -280,6 +280,31 @@ def test_bad_log_probs_are_refused_with_their_place(score, tmp_path, changed):
     assert f"record 1: {next(iter(changed))} is" in err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('"preference": 1e308', "record 1: preference is 1e+308"),
+        ('"preference": Infinity', "record 1: preference is inf"),
+        ('"preference": 1, "preference": 2', "the key 'preference' stands twice"),
+    ],
+)
+def test_numbers_that_are_not_usable_and_keys_that_stand_twice_are_refused(score, tmp_path, line, said):
+    file = tmp_path / "a.json"
+    file.write_text('[{"instruction": "i", "output_1": "a", "output_2": "b", LINE}]'.replace("LINE", line))
+    code, _, err = score("alpaca_eval", file)
+    assert (code, "Traceback" in err) == (2, False)
+    assert said in err
+
+
+def test_log_probs_that_are_not_usable_are_refused(score, tmp_path):
+    for value in ("NaN", "-Infinity", "1e999", "true", '"-0.1"'):
+        top = f'[{{"token": "m", "logprob": {value}}}]'
+        (tmp_path / "l.jsonl").write_text(f'{{"switched": true, "top_logprobs": {top}, "preference": 2}}')
+        code, _, err = score("logprobs", tmp_path / "l.jsonl")
+        assert code == 2
+        assert "record 1: logprob is" in err
+
+
 @replay
 def test_notus_figures(score, expected):
     _, out, _ = score("alpaca_eval", ALPACA / "notus-7b-v1.annotations.json", "--json")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from notus_exp.config.schema import Config, Filters, Rejected, Repair, Selection, Split, TopTies
+from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
 
 _OF_ALL_DATA = ("critique", "average")
@@ -139,9 +140,9 @@ def _check_weights(weights: dict[str, float], aspects: Sequence[str]) -> None:
                 f"selection.weights names '{aspect}', which the feedback has no rating for",
                 f"ratings: {', '.join(aspects)}; leave the key out with '~selection.weights.{aspect}'",
             )
-        if not 0 <= weight < float("inf"):
+        if not 0 <= weight <= LARGEST:
             raise UserError(
-                f"selection.weights.{aspect}={weight} is out of range", "a weight is a number of at least 0"
+                f"selection.weights.{aspect}={weight} is out of range", f"a weight is a number from 0 to {LARGEST:.0e}"
             )
     if not any(weight > 0 for weight in weights.values()):
         raise UserError("selection.weights has no weight above 0", f"set one of: {', '.join(aspects)}")

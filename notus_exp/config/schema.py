@@ -22,6 +22,7 @@ Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference",
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
+RepeatedPrompts = Enum("RepeatedPrompts", ["strip", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 LongPrompts = Enum("LongPrompts", ["drop", "cut"])
 SpecialTokens = Enum("SpecialTokens", ["keep", "drop", "error"])
@@ -37,6 +38,9 @@ SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
+
+MOST = 10**9
+"""Counts of rows and characters beyond it would not fit the integers that tables hold."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- data
@@ -57,6 +61,7 @@ class FileData(Data):
     hub_id: Optional[str] = unbounded(unless="path")
     hub_split: str = unbounded(unless="path")
     revision: str = unbounded(in_key=False)
+    repeated_prompts: RepeatedPrompts  # in every key: how files are read has changed in other ways together with it
 
 
 @dataclass
@@ -153,8 +158,8 @@ class Filters:
     """Which prompts, completions and pairs are left out; each rule's drops are counted."""
 
     min_margin: float = bounded(least=0)
-    min_chars: int = bounded(least=0)
-    max_chars: Optional[int] = bounded(least=1)
+    min_chars: int = bounded(least=0, most=MOST)
+    max_chars: Optional[int] = bounded(least=1, most=MOST)
     duplicate_prompts: bool
     duplicate_responses: bool
     identical_pairs: bool
@@ -162,13 +167,13 @@ class Filters:
     exclude_sources: list[str]
     contamination: Contamination
     valid_under: list[str]
-    max_pairs: Optional[int] = bounded(least=1)
+    max_pairs: Optional[int] = bounded(least=1, most=MOST)
     max_pairs_by: PairChoice
 
 
 @dataclass
 class Split:
-    """Shares of the prompts held out, by a hash of the prompt id."""
+    """Shares of the prompts held out, by a hash of the folded prompt."""
 
     seed: int = bounded(least=0)
     validation: float = bounded(least=0, below=1)

@@ -25,6 +25,7 @@ class CurationCounts(TypedDict):
         completions_dropped: Rule -> completions that it took; `prompt_dropped` are those of a prompt without a pair.
         ties_top: Pairs, and prompts dropped, in which a tie policy decided which completion is chosen.
         ties_rejected: Likewise, which one is rejected.
+        rejected_replaced: Pairs whose rejected response would have had the chosen one's text: another took its place.
         repair: What became of the overall scores of 10.
         split: Split -> pairs in it.
         moved_to_train: Prompts that are in train only because otherwise none would be.
@@ -39,6 +40,7 @@ class CurationCounts(TypedDict):
     completions_dropped: dict[str, int]
     ties_top: int
     ties_rejected: int
+    rejected_replaced: int
     repair: dict[str, int]
     split: dict[str, int]
     moved_to_train: int
@@ -141,6 +143,9 @@ class CurationFile(TypedDict):
     Attributes:
         format: Version of this file.
         settings: Those of the stage.
+        reading: What became of the records when the feedback was read: `records`, `bad_rows`, of each rule that took
+            any `quarantined/RULE` (records) and `stripped/RULE` or `kept/RULE` (responses), and of scored pairs
+            `contradicting_scores` and `tied_scores`.
         counts: What each rule took.
         models: The most chosen first.
         sources: The largest first.
@@ -153,6 +158,7 @@ class CurationFile(TypedDict):
 
     format: int
     settings: dict[str, Any]
+    reading: dict[str, int]
     counts: CurationCounts
     models: list[ModelShare]
     sources: list[SourceShare]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from notus_exp.disk import given
 from notus_exp.errors import UserError, first_line
 
 FIELDS = ("prompt", "instruction", "question", "text")
@@ -29,8 +29,8 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
     readers: dict[str, Callable[[Path], Iterable[Any]]] = {
         ".txt": _text_lines,
         ".json": _json_list,
-        ".jsonl": lambda path: (json.loads(line) for line in _text_lines(path)),
-        ".csv": lambda path: pl.read_csv(path, infer_schema=False).iter_rows(named=True),
+        ".jsonl": lambda path: (given.parse(line) for line in _text_lines(path)),
+        ".csv": _csv_rows,
         ".parquet": lambda path: pl.read_parquet(path).iter_rows(named=True),
     }
     suffix = path.suffix.lower()
@@ -42,7 +42,7 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
         raise UserError(f"filters.contamination.files: {path} does not exist", "check the path")
     try:
         prompts = [text for record in readers[suffix](path) for text in _texts(record, field, path)]
-    except (ValueError, RecursionError, pl.exceptions.PolarsError, OSError) as error:
+    except (ValueError, pl.exceptions.PolarsError, OSError) as error:
         message = f"filters.contamination.files: {path} cannot be read: {first_line(error)}"
         raise UserError(message, "mend or leave out the file") from error
     if not prompts:
@@ -53,8 +53,8 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
 def overlap(prompts: Sequence[str] | pl.Series, benchmark: Sequence[str], ngram: int) -> pl.Series:
     """Return the share of each prompt's word n-grams that occur in any benchmark prompt.
 
-    Words are what is left of the lowercased text once everything but letters, digits and underscores is a gap. A text
-    with fewer than `ngram` words is a single n-gram of all its words; one without words has share 0.
+    Words are what is left of the lowercased text, in NFC, once everything but letters, digits and underscores is a gap.
+    A text with fewer than `ngram` words is a single n-gram of all its words; one without words has share 0.
 
     Args:
         prompts: Texts, shape (n,).
@@ -74,7 +74,8 @@ def overlap(prompts: Sequence[str] | pl.Series, benchmark: Sequence[str], ngram:
 
 def _ngrams(texts: pl.Series, ngram: int) -> pl.DataFrame:
     """Return one row per n-gram: `text` (index) and `gram` (words joined by a space)."""
-    frame = pl.DataFrame({"words": texts.str.to_lowercase().str.extract_all(r"[\p{L}\p{N}_]+")}).with_row_index("text")
+    lowered = texts.str.normalize("NFC").str.to_lowercase()
+    frame = pl.DataFrame({"words": lowered.str.extract_all(r"[\p{L}\p{N}_]+")}).with_row_index("text")
     short = frame.filter(pl.col("words").list.len().is_between(1, ngram - 1))
     short = short.select("text", gram=pl.col("words").list.join(" "))
     words = frame.filter(pl.col("words").list.len() >= ngram).explode("words")
@@ -89,8 +90,13 @@ def _text_lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
+def _csv_rows(path: Path) -> Iterable[dict[str, Any]]:
+    given.check_header(path, "filters.contamination.files")
+    return pl.read_csv(path, infer_schema=False).iter_rows(named=True)
+
+
 def _json_list(path: Path) -> list[Any]:
-    records = json.loads(path.read_text(encoding="utf-8"))
+    records = given.parse(path.read_text(encoding="utf-8"))
     if not isinstance(records, list):
         raise ValueError("it is not a list of prompts")
     return records

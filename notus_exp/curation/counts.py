@@ -23,7 +23,8 @@ REMEDIES = {
     "tie_at_the_top": "set selection.ties=hash",
     "nothing_worse": "every completion scores the same: try another selection or rejected.strictly_worse=false",
     "tie_of_rejected": "set rejected.ties=hash",
-    "identical_pair": "chosen and rejected are the same text: set rejected.strictly_worse=true",
+    "identical_pair": "every response that could be rejected has the text of the chosen one: "
+    "see filters.identical_pairs",
     "below_min_margin": "lower filters.min_margin",
     "not_valid_under": "list fewer strategies in filters.valid_under",
     "above_max_pairs": "raise filters.max_pairs",
@@ -34,7 +35,7 @@ class Counted(NamedTuple):
     """What is counted.
 
     Attributes:
-        prompts: Every prompt: `group, split, rule` (null for a pair), `ties_top, ties_rejected`.
+        prompts: Every prompt: `group, split, rule` (null for a pair), `ties_top, ties_rejected, replaced`.
         completions: Completions in the table.
         dropped: Completions of remaining prompts taken by a rule of their own.
         scored: `group` of each completion that no rule took.
@@ -66,6 +67,7 @@ def count(counted: Counted, repair: dict[str, int]) -> CurationCounts:
         "completions_dropped": {**counted.dropped, "prompt_dropped": elsewhere},
         "ties_top": int(reached["ties_top"].sum()),
         "ties_rejected": int(reached["ties_rejected"].sum()),
+        "rejected_replaced": int(pairs["replaced"].sum()),
         "repair": repair,
         "split": {name: int((pairs["split"] == name).sum()) for name in SPLITS},
         "moved_to_train": counted.moved_to_train,

@@ -10,6 +10,7 @@ import polars as pl
 from notus_exp.config.schema import Filters
 from notus_exp.curation.columns import OVERALL, RATING
 from notus_exp.curation.contamination import overlap
+from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import digest
 from notus_exp.feedback.table import CONVERSATION
 
@@ -21,8 +22,9 @@ class Candidates(NamedTuple):
     """What the filters left: two narrow tables, and the texts that they point to.
 
     Attributes:
-        prompts: One row a prompt: `group` (UInt32, in the order of row and prompt id), `row, prompt_id, source`, `rule`
-            (the prompt rule that took it, or null).
+        prompts: One row a prompt: `group` (UInt32, in the order of row and prompt id), `row, prompt_id, source`,
+            `folded_id` (equal for prompts that are the same once folded), `rule` (the prompt rule that took it, or
+            null).
         completions: One row a completion of the remaining prompts: `group, at` (UInt32, its position in the table),
             `completion`, `same` (equal for equal texts, in this process), `overall_score`, `rating_*`.
         texts: `prompt_id, response` of every completion of the table, found by `at`.
@@ -46,6 +48,8 @@ def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequen
     located = completions.select("row", "prompt_id", "source").with_row_index("at")
     keys = ["row", "prompt_id"]
     prompts = located.group_by(keys).agg(pl.col("source").min(), pl.col("at").min()).sort(keys).with_row_index("group")
+    texts = completions["instruction"].gather(prompts["at"])
+    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], texts))
     prompts = _exclude_sources(prompts, filters.exclude_sources)
     if filters.duplicate_prompts:
         prompts = _leave_out_duplicates(prompts, completions)
@@ -81,13 +85,16 @@ def _exclude_sources(prompts: pl.DataFrame, sources: Sequence[str]) -> pl.DataFr
 
 
 def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
-    """Of rows with the same prompt keep the one whose content has the smallest digest, wherever it stands."""
+    """Of rows with the same folded prompt keep the one whose content has the smallest digest, wherever it stands.
+
+    Of the same content under prompts that only fold to the same, the folded prompt's stays, else the smallest id's.
+    """
     remaining = prompts.filter(pl.col("rule").is_null())
-    repeated = remaining.filter(pl.len().over("prompt_id") > 1)
+    repeated = remaining.filter(pl.len().over("folded_id") > 1)
     if repeated.is_empty():
         return prompts
     repeated = repeated.with_columns(shown=_shown_system(completions).gather(repeated["at"]))
-    repeated = repeated.filter(pl.len().over("prompt_id", "shown") > 1)
+    repeated = repeated.filter(pl.len().over("folded_id", "shown") > 1)
     if repeated.is_empty():
         return prompts
     content = [name for name in completions.columns if name not in ("prompt_id", "row", "completion", "instruction")]
@@ -98,8 +105,8 @@ def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> p
     }
     ranked = repeated.with_columns(
         digest=pl.Series([digests[group] for group in repeated["group"]], dtype=pl.String)
-    ).sort("prompt_id", "digest", "group")
-    kept = ranked.unique(["prompt_id", "shown"], keep="first", maintain_order=True)["group"]
+    ).sort("folded_id", "digest", pl.col("prompt_id") != pl.col("folded_id"), "prompt_id", "group")
+    kept = ranked.unique(["folded_id", "shown"], keep="first", maintain_order=True)["group"]
     lost = ranked["group"].filter(~ranked["group"].is_in(kept.implode()))
     return _mark(prompts, lost, "duplicate_prompt")
 

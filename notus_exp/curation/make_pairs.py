@@ -8,14 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from notus_exp.contracts.manifest import read_manifest
 from notus_exp.curation.contamination import read_prompts
 from notus_exp.curation.counts import flat
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
-from notus_exp.disk.files import COMPLETIONS, CURATION_HTML, CURATION_JSON, PAIRS
+from notus_exp.disk.files import COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PairsSettings
 
+READING = ("records", "bad_rows", "quarantined", "stripped", "kept", "contradicting_scores", "tied_scores")
+"""Facts of the feedback, by the first part of their names, that tell how it was read."""
 UNREAD = ("critique",)
 """Columns of the completions table that neither curation nor its report reads; UltraFeedback's are large."""
 
@@ -23,6 +26,13 @@ UNREAD = ("critique",)
 def write_pairs(pairs: pl.DataFrame, path: Path) -> None:
     """Write pairs as parquet. Snappy, as `datasets` writes, takes half the time of zstd and a third more disk."""
     pairs.write_parquet(path, compression="snappy")
+
+
+def how_read(feedback: Path) -> dict[str, int]:
+    """Return what the feedback's manifest says of reading it (see `CurationFile.reading`); {} without a manifest."""
+    path = feedback / MANIFEST
+    facts = read_manifest(path).facts if path.exists() else {}
+    return {name: number for name, number in facts.items() if name.split("/")[0] in READING}
 
 
 def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -51,7 +61,7 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     context.events.progress(2, 4, pairs=curated.pairs.height)
     write_pairs(curated.pairs, out / PAIRS)
     context.events.progress(3, 4, pairs=curated.pairs.height)
-    summary = summarise(completions, settings, curated, benchmark)
+    summary = summarise(completions, settings, curated, benchmark, how_read(inputs["feedback"]))
     text = json.dumps(summary.numbers, indent=2, ensure_ascii=False, allow_nan=False)
     (out / CURATION_JSON).write_text(text + "\n", encoding="utf-8")
     (out / CURATION_HTML).write_text(render(summary), encoding="utf-8")

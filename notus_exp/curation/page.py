@@ -47,7 +47,11 @@ class Summary(NamedTuple):
 
 
 def summarise(
-    completions: pl.DataFrame, spec: PairsSettings, curated: Curated, contamination: Sequence[str] = ()
+    completions: pl.DataFrame,
+    spec: PairsSettings,
+    curated: Curated,
+    contamination: Sequence[str] = (),
+    reading: Mapping[str, int] | None = None,
 ) -> Summary:
     """Compute everything that the report shows. `latent_quality` is read here, after the pairs are made.
 
@@ -56,6 +60,7 @@ def summarise(
         spec: The settings.
         curated: What `pairs.curate` made of it.
         contamination: The benchmark prompts that were kept out.
+        reading: What became of the records when the feedback was read, where it is known.
     """
     pairs = curated.pairs
     lengths = pairs.select(
@@ -69,6 +74,7 @@ def summarise(
     numbers: CurationFile = {
         "format": FORMAT,
         "settings": _plain(asdict(spec)),
+        "reading": dict(reading or {}),
         "counts": curated.counts,
         "models": _model_shares(pairs),
         "sources": _source_shares(pairs),

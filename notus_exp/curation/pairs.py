@@ -92,7 +92,7 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
             table.height,
             {**candidates.dropped, **attempt.dropped},
             attempt.scored,
-            moved_to_train(prompts["prompt_id"], spec.split) if (prompts["split"] == "train").all() else 0,
+            moved_to_train(prompts["folded_id"], spec.split) if (prompts["split"] == "train").all() else 0,
         ),
         repair_scores(table, spec.aspects, spec.repair).counts,
     )
@@ -115,7 +115,8 @@ def attempt_pairs(
     repaired = repair_scores(candidates.completions, spec.aspects, spec.repair).completions
     scored = repaired.select("group", "at", "completion", "same", score=score).filter(pl.col("score").is_not_null())
     kept = leave_out_repeats(scored) if spec.filters.duplicate_responses else scored
-    chosen = choose(kept, candidates.texts, spec.selection.ties, spec.rejected, spec.seed)
+    another = spec.filters.identical_pairs
+    chosen = choose(kept, candidates.texts, spec.selection.ties, spec.rejected, spec.seed, another_text=another)
     chosen = chosen.with_columns(margin=pl.col("chosen_score") - pl.col("rejected_score"))
     if spec.filters.identical_pairs:
         chosen = _mark(chosen, pl.col("chosen_same") == pl.col("rejected_same"), "identical_pair")
@@ -127,7 +128,7 @@ def attempt_pairs(
 
 def _charge(candidates: Candidates, attempt: Attempt, spec: PairsSettings) -> pl.DataFrame:
     """Return every prompt of the table with its split, its pair if it has one, and the rule that took it if not."""
-    prompts = candidates.prompts.with_columns(split=assign(candidates.prompts["prompt_id"], spec.split))
+    prompts = candidates.prompts.with_columns(split=assign(candidates.prompts["folded_id"], spec.split))
     prompts = prompts.join(attempt.prompts.rename({"rule": "pair_rule"}), on="group", how="left", maintain_order="left")
     unscored = pl.when(pl.col("chosen").is_null()).then(pl.lit("fewer_than_two_scored"))
     return prompts.with_columns(rule=pl.coalesce("rule", "pair_rule", unscored)).drop("pair_rule")

@@ -27,13 +27,21 @@ ROWS_AT_ONCE = 2048
 
 
 def choose(
-    completions: pl.DataFrame, texts: pl.DataFrame, ties: TopTies, rejected: Rejected, seed: int
+    completions: pl.DataFrame,
+    texts: pl.DataFrame,
+    ties: TopTies,
+    rejected: Rejected,
+    seed: int,
+    *,
+    another_text: bool = False,
 ) -> pl.DataFrame:
     """Choose the best completion of each prompt and the one to reject.
 
     Ties go to the smallest draw (`hash`: a function of prompt and text, so their order does not matter), to the lowest
     index (`first`) or leave the prompt out (`drop`). `rejected.ties` applies to the places `lowest` and `second_best`;
-    a random rejection is a draw among equals, in which nothing ties.
+    a random rejection is a draw among equals, in which nothing ties. With `another_text` a rejected one that has the
+    chosen one's text gives way to the one that would be rejected if there were no such texts; where every one has that
+    text it stays.
 
     Args:
         completions: Scored completions: `group, at, completion, same, score` (Float64, no nulls).
@@ -41,11 +49,12 @@ def choose(
         ties: What is done about several completions with the highest score.
         rejected: Which completion is rejected; `strictly_worse` false also admits those that score as high.
         seed: Moves the random rejection and the draw among tied rejected ones.
+        another_text: Whether the rejected response should have another text than the chosen one.
 
     Returns:
         One row a prompt with a scored completion, sorted by group: `group, chosen, rejected` (positions, UInt32),
-        `chosen_score, rejected_score, chosen_same, rejected_same, ties_top, ties_rejected` (Boolean) and `rule`, the
-        rule of `PAIR_RULES` that left the prompt out, or null.
+        `chosen_score, rejected_score, chosen_same, rejected_same, ties_top, ties_rejected, replaced` (Boolean) and
+        `rule`, the rule of `PAIR_RULES` that left the prompt out, or null.
 
     Raises:
         UserError: For an unknown way to reject.
@@ -57,11 +66,14 @@ def choose(
     others = completions.join(top.select("at"), on="at", how="anti")
     if rejected.strictly_worse:
         others = others.filter(pl.col("score") < pl.col("best"))
-    others = others.filter(PLACES[rejected.name])
-    random = rejected.name == "random"
-    low = _at_random(others, texts, seed) if random else _pick(others, texts, rejected.ties, seed, "rejected")
+    low = _rejected(others, texts, rejected, seed).with_columns(replaced=pl.lit(False))
+    if another_text:
+        same = low.select("group", "same").join(top.select("group", "same"), on=["group", "same"])
+        left = others.join(same.select("group"), on="group", how="semi").join(same, on=["group", "same"], how="anti")
+        instead = _rejected(left, texts, rejected, seed).with_columns(replaced=pl.lit(True))
+        low = pl.concat([low.join(instead, on="group", how="anti"), instead])
     pairs = top.select("group", "scored", **_named("chosen"), ties_top="tied").join(
-        low.select("group", **_named("rejected"), ties_rejected="tied"),
+        low.select("group", "replaced", **_named("rejected"), ties_rejected="tied"),
         on="group",
         how="left",
     )
@@ -75,7 +87,16 @@ def choose(
         .when(pl.col("ties_rejected") & (rejected.ties is TopTies.drop))
         .then(pl.lit("tie_of_rejected"))
     )
-    return pairs.with_columns(rule.alias("rule"), pl.col("ties_rejected").fill_null(False)).drop("scored").sort("group")
+    decided = pl.col("ties_rejected", "replaced").fill_null(False)
+    return pairs.with_columns(rule.alias("rule"), decided).drop("scored").sort("group")
+
+
+def _rejected(others: pl.DataFrame, texts: pl.DataFrame, rejected: Rejected, seed: int) -> pl.DataFrame:
+    """Return the completion to reject of each group that has one, of those that may be rejected."""
+    others = others.filter(PLACES[rejected.name])
+    if rejected.name == "random":
+        return _at_random(others, texts, seed)
+    return _pick(others, texts, rejected.ties, seed, "rejected")
 
 
 def _named(role: str) -> dict[str, pl.Expr]:

@@ -1,4 +1,8 @@
-"""Train, validation and test by a hash of the prompt id: the same for every strategy, other rows do not move it."""
+"""Train, validation and test by a hash of the folded prompt: the same for every strategy, other rows do not move it.
+
+Prompts that are the same once folded (disk/folding.py) are of the same split; of a prompt that is folded already the
+hash is of its own id.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from notus_exp.config.schema import Split
+from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import uniform
 
 SPLITS = ("train", "validation", "test")
@@ -16,12 +21,12 @@ SPLITS = ("train", "validation", "test")
 def assign(prompt_ids: Iterable[str], split: Split) -> pl.Series:
     """Say which split each prompt belongs to.
 
-    With u = uniform(prompt id, split.seed): test where u < test, validation where u < test + validation, else train.
-    One exception looks across prompts: where no prompt at all would be in train, all of them are, so a table of one
-    prompt trains. Give it every prompt of the feedback, before any filter, so that all stages agree.
+    With u = uniform(id of the folded prompt, split.seed): test where u < test, validation where u < test + validation,
+    else train. One exception looks across prompts: where no prompt at all would be in train, all of them are, so a
+    table of one prompt trains. Give it every prompt of the feedback, before any filter, so that all stages agree.
 
     Args:
-        prompt_ids: Ids of 16 hex digits, shape (n,), repeats allowed.
+        prompt_ids: Ids of the folded prompts (16 hex digits), shape (n,), repeats allowed.
         split: Shares and seed.
 
     Returns:
@@ -49,15 +54,18 @@ def held_out_prompts(completions: pl.DataFrame, split: Split, part: str, max_pro
     """Return the ids of the prompts that policies are scored on, the same whatever the curation.
 
     Args:
-        completions: The completions table (only `prompt_id` is read).
+        completions: The completions table (only `prompt_id` and `instruction` are read).
         split: Shares and seed.
         part: The split that they are of: test, for comparing policies, or validation, for tuning one.
         max_prompts: At most so many, those with the smallest draw; None for all.
 
     Returns:
-        Distinct prompt ids of that split, in the order of their draw.
+        Distinct prompt ids of that split, in the order of their draw; of prompts that are the same once folded one.
     """
-    ids = completions["prompt_id"].unique().sort()
-    held_out = ids.filter(assign(ids, split) == part)
+    prompts = completions.select("prompt_id", "instruction").unique("prompt_id", keep="any").sort("prompt_id")
+    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], prompts["instruction"]))
+    prompts = prompts.filter(assign(prompts["folded_id"], split) == part)
+    prompts = prompts.sort(pl.col("prompt_id") != pl.col("folded_id"), "prompt_id")
+    held_out = prompts.unique("folded_id", keep="first", maintain_order=True)["prompt_id"].sort()
     order = np.argsort(uniform(held_out, split.seed, f"{part}_prompts"), kind="stable")
     return held_out.gather(order[:max_prompts].tolist()).to_list()

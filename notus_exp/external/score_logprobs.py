@@ -43,7 +43,7 @@ def report(file: Path) -> Report:
         "missing_raw": len(rows) - len(raw),
         "unparsed": len(raw) - len(parsed),
         **rates,
-        "price_usd": math.fsum(row["price_per_example"] or 0.0 for row in rows),
+        "price_usd": math.fsum(row["price_per_example"] or 0.0 for row in rows if not _is_nan(row)),
     }
     shown = [(name, number(value, 4) if isinstance(value, float) else str(value)) for name, value in data.items()]
     found = Report(data, [Table("Preferences from log-probs", ["", "value"], shown)])
@@ -70,10 +70,17 @@ def _check(row: dict[str, Any], place: str) -> None:
         raise UserError(f"{place}: switched is {ascii(row['switched'])[:60]}", "it must be true or false")
 
 
+def _is_nan(row: dict[str, Any]) -> bool:
+    price = row["price_per_example"]
+    return isinstance(price, float) and math.isnan(price)
+
+
 def _tokens(row: dict[str, Any], place: str) -> list[tuple[str, float]]:
     try:
+        for top in row["top_logprobs"]:
+            require(top, "logprob", "number", place)
         return [(str(top["token"]), float(top["logprob"])) for top in row["top_logprobs"]]
-    except (TypeError, KeyError, ValueError) as problem:
+    except (TypeError, KeyError) as problem:
         raise UserError(
             f"{place}: top_logprobs is {str(row['top_logprobs'])[:80]}",
             "it must be a list of {token, logprob}, or null",

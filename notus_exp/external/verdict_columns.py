@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_of
 
@@ -32,21 +32,6 @@ class WantedColumns(NamedTuple):
     clusters: str | None = None
     prompt: str | None = None
     models: Sequence[str] = ()
-
-
-def check_header(path: Path) -> None:
-    """Refuse a CSV file two of whose columns have one name, which reading would rename.
-
-    Raises:
-        UserError: It has such columns.
-    """
-    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
-        names = next(csv.reader(stream), [])
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(
-            f"verdicts: '{path}' has {names.count(twice)} columns '{twice}'", "give each column a name of its own"
-        )
 
 
 def check_column(table: pl.DataFrame, name: str, path: Path) -> None:
@@ -75,7 +60,7 @@ def check_filled(table: pl.DataFrame, name: str, path: Path) -> None:
 
 
 def check_numbers(table: pl.DataFrame, name: str, path: Path) -> None:
-    """Refuse a column that holds text or infinite values.
+    """Refuse a column that holds text, infinite values or others that cannot be computed with.
 
     Raises:
         UserError: It does.
@@ -90,12 +75,15 @@ def check_numbers(table: pl.DataFrame, name: str, path: Path) -> None:
             f"verdicts: column '{name}' of '{path}' holds text: '{column[row - 1]}' in row {row}",
             "values are numbers, empty where missing; --prompt-column names the prompts, --models the models' columns",
         )
-    infinite = column.cast(pl.Float64).is_infinite().fill_null(value=False)
-    if infinite.any():
-        raise UserError(
-            f"verdicts: column '{name}' of '{path}' is infinite in row {_first(infinite)} ({infinite.sum()} such rows)",
-            "leave a value empty where there is none",
-        )
+    values = column.cast(pl.Float64)
+    for wrong, said in ((values.is_infinite(), "is infinite"), (values.abs() > LARGEST, "is not a usable number")):
+        wrong = wrong.fill_null(value=False) & values.is_not_nan().fill_null(value=False)
+        if wrong.any():
+            row = _first(wrong)
+            raise UserError(
+                f"verdicts: column '{name}' of '{path}' {said} in row {row} ({wrong.sum()} such rows)",
+                f"leave a value empty where there is none; the largest is {LARGEST:.0e}",
+            )
 
 
 def holds_numbers(column: pl.Series) -> bool:

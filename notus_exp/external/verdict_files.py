@@ -15,7 +15,6 @@ from notus_exp.external.verdict_columns import (
     WantedColumns,
     check_column,
     check_filled,
-    check_header,
     check_models,
     check_numbers,
     holds_numbers,
@@ -82,7 +81,6 @@ def read_table(path: Path) -> pl.DataFrame:
             raise UserError(f"verdicts: '{path}' is not parquet: {first_line(error)}") from error
     elif path.suffix == ".csv":
         table = read_csv(path, "verdicts")
-        check_header(path)
     else:
         raise UserError(f"verdicts: cannot read the type of '{path}'", "give a file that ends in .csv or .parquet")
     if table.is_empty():

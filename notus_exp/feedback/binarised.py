@@ -18,6 +18,7 @@ from notus_exp.feedback.table import (
     optional_text,
     parse_all,
     required_text,
+    with_answer_alone,
 )
 
 
@@ -33,10 +34,11 @@ def read(spec: Pairs, records: Iterable[Record | Malformed]) -> Parsed:
     """Return two completions a record: 0 is the chosen one, 1 the rejected one.
 
     Prompt, chosen and rejected are each a text or a list of `{role, content}` messages; chosen and rejected may repeat
-    the prompt's turns, which must then be the same. A system turn (an empty one too) goes to `system_prompt`, and
-    `principle` is then "conversation": for this reader alone it is part of the prompt. Only single-turn prompts are
-    read. The scores become `overall_score`: 1 and 0 without score columns. Scores that contradict the labels are kept
-    and counted as `contradicting_scores`: curation goes by the scores.
+    the prompt's turns, which must then be the same; what a text repeats of the prompt is stripped. A system turn (an
+    empty one too) goes to `system_prompt`, and `principle` is then "conversation": for this reader alone it is part of
+    the prompt. Only single-turn prompts are read. The scores become `overall_score`: 1 and 0 without score columns.
+    Scores that contradict the labels, and equal ones, are kept and counted as `contradicting_scores` and `tied_scores`:
+    curation goes by the scores.
 
     Raises:
         UserError: A configured column is in no record, only one score column is set, or aspects are given.
@@ -47,19 +49,21 @@ def read(spec: Pairs, records: Iterable[Record | Malformed]) -> Parsed:
         hint = "set both or neither: a score and a label are not on one scale"
         raise UserError("only one of data.chosen_score_column and data.rejected_score_column is set", hint)
     found: set[str] = set()
-    contradicting = 0
+    contradicting = tied = 0
 
     def parse(record: Record) -> list[Row]:
-        nonlocal contradicting
+        nonlocal contradicting, tied
         found.update(record.value)
         chosen, rejected = _rows(spec, record)
-        scores = (chosen.overall_score, rejected.overall_score)
-        contradicting += scores[0] is not None and scores[1] is not None and scores[0] < scores[1]
+        better, worse = chosen.overall_score, rejected.overall_score
+        if better is not None and worse is not None:
+            contradicting += better < worse
+            tied += better == worse
         return [chosen, rejected]
 
     parsed = parse_all(records, parse)
     check_columns(_columns(spec), found)
-    return parsed._replace(facts={"contradicting_scores": contradicting})
+    return parsed._replace(facts={"contradicting_scores": contradicting, "tied_scores": tied})
 
 
 def _rows(spec: Pairs, record: Record) -> tuple[Row, Row]:
@@ -84,7 +88,12 @@ def _rows(spec: Pairs, record: Record) -> tuple[Row, Row]:
         response=required_text(rejected.answer, spec.rejected_column),
         overall_score=_score(value, spec.rejected_score_column, 0.0),
     )
-    return row, worse
+    return _alone(row, spec.chosen_column, spec, value), _alone(worse, spec.rejected_column, spec, value)
+
+
+def _alone(row: Row, column: str, spec: Pairs, value: dict[str, Any]) -> Row:
+    """Return the answer without what it repeats, where it is a text: in a conversation each turn is said apart."""
+    return with_answer_alone(row, column, spec.repeated_prompts) if isinstance(value[column], str) else row
 
 
 def _score(value: dict[str, Any], column: str | None, label: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import binarised as pairs
 from notus_exp.feedback import rated, ultrafeedback
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
+from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT
 from notus_exp.feedback.table import Parsed, build, check
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import FeedbackSettings, from_json
@@ -39,7 +41,8 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
 
     Returns:
         records, bad_rows, prompts, completions, models and sources (distinct, "" counted as one), missing_overall,
-        `na_ratings/ASPECT` each, and the counts of the reader.
+        `na_ratings/ASPECT` each, the counts of the reader, and of each rule that took any, `quarantined/RULE` (records)
+        and `stripped/RULE` or `kept/RULE` (responses).
 
     Raises:
         UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
@@ -55,7 +58,7 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
         parsed = READERS[settings.data["name"]](spec, _records(settings, context))
         _quarantine(parsed, out / files.QUARANTINE, spec)
         table = build(parsed.rows, spec.aspects)
-        counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts}
+        counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts, **_by_rule(parsed)}
     if table.is_empty():
         raise UserError(f"the data has no completions ({counts['records']} records)", "check data.path or data.hub_id")
     check(table, spec.aspects)
@@ -94,9 +97,18 @@ def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
         first = "; ".join(f"{row.file}:{row.line}: {row.reason}" for row in malformed[:SHOWN])
         rows = "1 malformed row" if len(malformed) == 1 else f"{len(malformed)} malformed rows"
         remedy = f"mend them, or set data.max_bad_rows={len(malformed)} to go without them"
+        if any(row.rule in (REPEATED_PROMPT, TRANSCRIPT) for row in malformed):
+            remedy += "; data.repeated_prompts=keep takes answers as they are"
         if len(malformed) == parsed.records:
             remedy = f"none fits data={spec.name}: is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
         raise UserError(f"{rows}, data.max_bad_rows is {most}: {first}", f"all with their text: {path}; {remedy}")
+
+
+def _by_rule(parsed: Parsed) -> dict[str, int]:
+    """Return how many records each rule set aside, and of how many responses it was that it was stripped or kept."""
+    quarantined = Counter(f"quarantined/{row.rule}" for row in parsed.malformed)
+    repeats = Counter(row.repeats for row in parsed.rows if row.repeats)
+    return dict(sorted(quarantined.items())) | dict(sorted(repeats.items()))
 
 
 def _facts(table: pl.DataFrame, aspects: list[str]) -> dict[str, int]:

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 
 from notus_exp.config.schema import Rated
 from notus_exp.feedback.records import Malformed, Record
-from notus_exp.feedback.table import Parsed, Row, check_columns, number, optional_text, parse_all, required_text
+from notus_exp.feedback.table import (
+    Parsed,
+    Row,
+    check_columns,
+    number,
+    optional_text,
+    parse_all,
+    required_text,
+    with_answer_alone,
+)
 
 
 def read(spec: Rated, records: Iterable[Record | Malformed]) -> Parsed:
@@ -41,7 +50,7 @@ def _row(spec: Rated, record: Record) -> Row:
     def text(column: str | None) -> str:
         return optional_text(value.get(column), column) if column else ""
 
-    return Row(
+    row = Row(
         row=record.row,
         completion=0,
         instruction=required_text(value.get(spec.prompt_column), spec.prompt_column, filled=True),
@@ -52,6 +61,7 @@ def _row(spec: Rated, record: Record) -> Row:
         overall_score=number(value.get(spec.overall_column), spec.overall_column) if spec.overall_column else None,
         critique=text(spec.critique_column),
     )
+    return with_answer_alone(row, spec.response_column, spec.repeated_prompts)
 
 
 def _columns(spec: Rated) -> dict[str, str]:

@@ -13,11 +13,15 @@ from typing import IO, Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.disk import given
 from notus_exp.errors import UserError, first_line
 from notus_exp.feedback.data_files import file_format
 
 BATCH = 1000
 """Records between two reports of progress, and rows decoded at once from a parquet file or a hub dataset."""
+
+UNREADABLE, DUPLICATE_KEY = "unreadable", "duplicate_key"
+"""Rules by which a record is set aside before its fields are looked at."""
 
 OnShareRead = Callable[[float], None]
 """Is told the share of the data that was read, in [0, 1]."""
@@ -31,12 +35,14 @@ class Malformed(NamedTuple):
         line: Line number from 1 in JSON lines; record number from 1 in anything else.
         reason: What is wrong with it.
         raw: The record as text.
+        rule: Name of the rule that set it aside, by which such records are counted.
     """
 
     file: str
     line: int
     reason: str
     raw: str
+    rule: str = UNREADABLE
 
 
 class Record(NamedTuple):
@@ -56,10 +62,10 @@ class Record(NamedTuple):
     value: dict[str, Any]
     text: str | None
 
-    def malformed(self, reason: str) -> Malformed:
+    def malformed(self, reason: str, rule: str) -> Malformed:
         """Return the quarantine's entry for this record."""
         raw = json.dumps(self.value, ensure_ascii=False, default=str) if self.text is None else self.text
-        return Malformed(self.file, self.line, reason, raw)
+        return Malformed(self.file, self.line, reason, raw, rule)
 
 
 class _Item(NamedTuple):
@@ -70,6 +76,7 @@ class _Item(NamedTuple):
     value: Any
     text: str | None
     reason: str = ""
+    rule: str = UNREADABLE
 
 
 def read_files(files: Sequence[Path], report: OnShareRead) -> Iterator[Record | Malformed]:
@@ -127,7 +134,7 @@ def _judged(item: _Item, row: int, name: str) -> Record | Malformed:
     if not item.reason and isinstance(item.value, dict):
         return Record(row, name, item.line, item.value, item.text)
     raw = json.dumps(item.value, ensure_ascii=False, default=str) if item.text is None else item.text
-    return Malformed(name, item.line, item.reason or f"not an object but {type(item.value).__name__}", raw)
+    return Malformed(name, item.line, item.reason or f"not an object but {type(item.value).__name__}", raw, item.rule)
 
 
 def _names(files: Sequence[Path]) -> list[str]:
@@ -165,10 +172,12 @@ def _parsed_line(number: int, share: float, line: bytes) -> _Item:
         kept = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
         return _Item(number, share, None, kept, f"not UTF-8: {problem.reason} at byte {problem.start}")
     try:
-        return _Item(number, share, json.loads(text), text)
+        return _Item(number, share, given.parse(text), text)
     except json.JSONDecodeError as problem:
         return _Item(number, share, None, text, f"not JSON: {problem.msg} at column {problem.colno}")
-    except (ValueError, RecursionError) as problem:  # a number with thousands of digits, or nested thousands deep
+    except given.DuplicateKeyError as problem:
+        return _Item(number, share, None, text, str(problem), DUPLICATE_KEY)
+    except ValueError as problem:  # a number with thousands of digits, or nested thousands deep
         return _Item(number, share, None, text, f"not JSON that can be read: {problem}")
 
 
@@ -177,19 +186,27 @@ def _json_document(file: Path) -> Iterator[_Item]:
     with file.open("rb") as raw, _decompressed(raw, file) as stream:
         content = stream.read()
     try:
-        document = json.loads(content.decode("utf-8-sig"))
-    except json.JSONDecodeError as problem:
-        first = _parsed_line(1, 0.0, content.split(b"\n", 1)[0])
-        if problem.msg == "Extra data" and isinstance(first.value, dict):
+        document = given.parse(content.decode("utf-8-sig"))
+    except (json.JSONDecodeError, given.DuplicateKeyError) as problem:
+        if _holds_lines(content):
             yield from _json_lines(file)
             return
+        if isinstance(problem, given.DuplicateKeyError):
+            raise UserError(f"data.path: '{file}': {problem}", "keep one of the two values") from problem
         place = f"line {problem.lineno}, column {problem.colno}"
         raise UserError(f"data.path: '{file}' is not JSON: {problem.msg} ({place})", "mend the file there") from problem
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         raise UserError(f"data.path: '{file}' is not JSON: {problem}", "write the file again, in UTF-8") from problem
     elements = document if isinstance(document, list) else [document]
     for index, element in enumerate(elements):
         yield _Item(index + 1, index / len(elements), element, None)
+
+
+def _holds_lines(content: bytes) -> bool:
+    """Say whether the content is several objects, one a line."""
+    first, _, rest = content.partition(b"\n")
+    item = _parsed_line(1, 0.0, first)
+    return bool(rest.strip()) and (isinstance(item.value, dict) or item.rule == DUPLICATE_KEY)
 
 
 def _parquet(file: Path) -> Iterator[_Item]:

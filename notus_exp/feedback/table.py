@@ -18,37 +18,56 @@ order:
     critique            String   "" where missing
     latent_quality      Float64  simulated data only; curation never reads it
 
-Beside it lies quarantine.jsonl where there were malformed records: file, number of line or record, reason, raw text.
+Beside it lies quarantine.jsonl where there were malformed records: file, number of line or record, reason, raw text,
+and the name of the rule that set the record aside.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.config.schema import RepeatedPrompts
+from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.records import Malformed, Record
+from notus_exp.feedback.repeats import answer_alone
 
 LATENT_QUALITY = "latent_quality"
 """Column that only simulated data has, after all others."""
 CONVERSATION = "conversation"
 """Value of `principle` where `system_prompt` is a turn of the conversation, which curation puts into the prompt."""
-MISSING = ("", "n/a")
+MISSING = ("", "n/a", "nan")
 """Texts (in lower case) that stand for a rating that was not given."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
+WRONG_FIELD, UNUSABLE_NUMBER = "wrong_field", "unusable_number"
+"""Rules by which a record is set aside for one of its fields."""
+
+
 class RowError(Exception):
-    """A record that cannot be used; the text says why, naming the field and its value."""
+    """A record that cannot be used; the text says why, naming the field and its value.
+
+    Args:
+        reason: Why.
+        rule: Name of the rule that sets the record aside.
+    """
+
+    def __init__(self, reason: str, rule: str = WRONG_FIELD) -> None:
+        super().__init__(reason)
+        self.rule = rule
 
 
 class Row(NamedTuple):
-    """One completion; the fields are the table's columns, with `ratings` in the order of the aspects."""
+    """One completion; the fields are the table's columns, with `ratings` in the order of the aspects.
+
+    `repeats` is no column: `stripped/RULE` or `kept/RULE` of a response that was not the answer alone, else "".
+    """
 
     row: int
     completion: int
@@ -61,6 +80,7 @@ class Row(NamedTuple):
     ratings: tuple[float | None, ...] = ()
     overall_score: float | None = None
     critique: str = ""
+    repeats: str = ""
 
 
 class Parsed(NamedTuple):
@@ -100,7 +120,7 @@ def build(rows: Sequence[Row], aspects: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(series).sort("row", "completion")
 
 
-_PLAIN = [name for name in Row._fields if name != "ratings"]
+_PLAIN = [name for name in Row._fields if name not in ("ratings", "repeats")]
 
 
 def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
@@ -138,21 +158,43 @@ def parse_all(records: Iterable[Record | Malformed], parse: Callable[[Record], l
         try:
             rows += parse(record)
         except RowError as problem:
-            malformed.append(record.malformed(str(problem)))
+            malformed.append(record.malformed(str(problem), problem.rule))
     return Parsed(rows, malformed, count, {})
 
 
+def with_answer_alone(row: Row, name: str, repeated: RepeatedPrompts) -> Row:
+    """Return a completion without what its response repeats of the prompt (see repeats.py).
+
+    Args:
+        row: The completion.
+        name: The response's field, for the message.
+        repeated: What is done about it; what is kept is counted all the same.
+
+    Raises:
+        RowError: With `strip`: the response is not the answer alone, and what belongs to it is not certain.
+    """
+    answer = answer_alone(row.instruction, row.response)
+    rule = answer.stripped or answer.rule
+    if not rule:
+        return row
+    if repeated is RepeatedPrompts.keep:
+        return row._replace(repeats=f"kept/{rule}")
+    if answer.reason:
+        raise RowError(f"{name} {answer.reason}", answer.rule)
+    return row._replace(response=answer.text, repeats=f"stripped/{rule}")
+
+
 def number(value: Any, name: str) -> float | None:
-    """Return a rating or score as a float, or None where it is "N/A", empty or missing.
+    """Return a rating or score as a float, or None where it is "N/A", empty or missing, as NaN is too.
 
     Args:
         value: A number, or a text that holds one.
         name: The field, for the message.
 
     Raises:
-        RowError: Anything else, NaN and infinities included.
+        RowError: Anything else: true and false, infinities, and numbers beyond `given.LARGEST`.
     """
-    if value is None:
+    if _missing(value):
         return None
     if isinstance(value, str):
         text = value.strip()
@@ -160,15 +202,10 @@ def number(value: Any, name: str) -> float | None:
             return None
         if _NUMBER.fullmatch(text):
             value = float(text)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RowError(f'{name} is {_shown(value)}, expected a number or "N/A"')
-    try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):
-        raise RowError(f'{name} is {_shown(value)}, expected a finite number or "N/A"')
-    return result
+    if isinstance(value, bool) or not isinstance(value, int | float) or not given.usable(value):
+        expected = f'expected one from -{given.LARGEST:.0e} to {given.LARGEST:.0e}, or "N/A"'
+        raise RowError(f"{name} is {_shown(value)}, which is not a usable number: {expected}", UNUSABLE_NUMBER)
+    return float(value)
 
 
 def optional_text(value: Any, name: str) -> str:
@@ -177,7 +214,7 @@ def optional_text(value: Any, name: str) -> str:
     Raises:
         RowError: It is not text, or holds half of a surrogate pair, which UTF-8 cannot hold.
     """
-    if value is None:
+    if _missing(value):
         return ""
     if not isinstance(value, str):
         raise RowError(f"{name} is {_shown(value)}, expected text")
@@ -195,7 +232,7 @@ def required_text(value: Any, name: str, *, filled: bool = False) -> str:
     Raises:
         RowError: It is missing, blank where it must not be, or not text.
     """
-    if value is None:
+    if _missing(value):
         raise RowError(f"{name} is missing")
     text = optional_text(value, name)
     if filled and not text.strip():
@@ -219,6 +256,11 @@ def check_columns(wanted: dict[str, str], found: set[str]) -> None:
         near = did_you_mean(missing[0], found)
         near = f"{near} " if near.startswith("did") else ""
         raise UserError(f"no record has the column {named}", f"{near}columns found: {', '.join(sorted(found))}")
+
+
+def _missing(value: Any) -> bool:
+    """Say whether a field was not given: NaN is what data frames write in its place, for texts too."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,16 @@ from typing import Any
 from notus_exp.config.schema import UltraFeedback
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.records import Malformed, Record
-from notus_exp.feedback.table import Parsed, Row, RowError, number, optional_text, parse_all, required_text
+from notus_exp.feedback.table import (
+    Parsed,
+    Row,
+    RowError,
+    number,
+    optional_text,
+    parse_all,
+    required_text,
+    with_answer_alone,
+)
 
 
 def read(spec: UltraFeedback, records: Iterable[Record | Malformed]) -> Parsed:
@@ -30,7 +39,7 @@ def read(spec: UltraFeedback, records: Iterable[Record | Malformed]) -> Parsed:
 
     def parse(record: Record) -> list[Row]:
         nonlocal without
-        rows = _rows(record, spec.aspects, found)
+        rows = _rows(record, spec, found)
         without += not rows
         return rows
 
@@ -39,7 +48,7 @@ def read(spec: UltraFeedback, records: Iterable[Record | Malformed]) -> Parsed:
     return parsed._replace(facts={"records_without_completions": without})
 
 
-def _rows(record: Record, aspects: list[str], found: set[str]) -> list[Row]:
+def _rows(record: Record, spec: UltraFeedback, found: set[str]) -> list[Row]:
     value = record.value
     instruction = required_text(value.get("instruction"), "instruction", filled=True)
     source = optional_text(value.get("source"), "source")
@@ -51,21 +60,20 @@ def _rows(record: Record, aspects: list[str], found: set[str]) -> list[Row]:
         name = f"completions[{index}]"
         if not isinstance(completion, dict):
             raise RowError(f"{name} is not an object")
-        rows.append(
-            Row(
-                row=record.row,
-                completion=index,
-                instruction=instruction,
-                response=required_text(completion.get("response"), f"{name}.response"),
-                source=source,
-                model=_model(completion, value.get("models"), index, len(completions)),
-                principle=optional_text(completion.get("principle"), f"{name}.principle"),
-                system_prompt=optional_text(completion.get("custom_system_prompt"), f"{name}.custom_system_prompt"),
-                ratings=_ratings(completion, aspects, found, name),
-                overall_score=number(completion.get("overall_score"), f"{name}.overall_score"),
-                critique=optional_text(completion.get("critique"), f"{name}.critique"),
-            )
+        row = Row(
+            row=record.row,
+            completion=index,
+            instruction=instruction,
+            response=required_text(completion.get("response"), f"{name}.response"),
+            source=source,
+            model=_model(completion, value.get("models"), index, len(completions)),
+            principle=optional_text(completion.get("principle"), f"{name}.principle"),
+            system_prompt=optional_text(completion.get("custom_system_prompt"), f"{name}.custom_system_prompt"),
+            ratings=_ratings(completion, spec.aspects, found, name),
+            overall_score=number(completion.get("overall_score"), f"{name}.overall_score"),
+            critique=optional_text(completion.get("critique"), f"{name}.critique"),
         )
+        rows.append(with_answer_alone(row, f"{name}.response", spec.repeated_prompts))
     return rows
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import ReplayJudge
+from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
@@ -60,7 +62,7 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
         raise UserError(f"judge.model={model}: {file} has no judgments of it", f"it has {', '.join(sorted(models))}")
     own = [row for row in rows if row.get("model") == model]
     origin_of({"judge": [grading_judge(row.get("judge")) for row in own]}, "judge.path", file)
-    judgments = _indexed(file, own, lambda row: (str(row["question_id"]), int(row["turn"])))
+    judgments = _indexed(file, own, lambda row: (str(row["question_id"]), _whole(row["turn"])))
     numbers = _question_numbers(file)
     return [
         _stored_rating(grading, numbers.get(grading.prompt_id, grading.prompt_id), judgments) for grading in gradings
@@ -72,8 +74,10 @@ def _stored_preference(pair: AnswerPair, rows: dict[Hashable, StoredVerdict]) ->
     row = rows.get((instruction, reference, model)) or rows.get((instruction, None, model))
     if row is None:
         return _verdict(pair.prompt_id, 1, None, "no stored verdict on these outputs")
-    value = _between(1.5 if row.get("preference") == 0 else row.get("preference"), 1, 2)
-    reason = "" if value else f"the stored preference is {row.get('preference')}"
+    stored = row.get("preference")
+    drawn = stored == 0 and not isinstance(stored, bool)
+    value = _between(1.5 if drawn else stored, 1, 2)
+    reason = "" if value else f"the stored preference is {stored}"
     return _verdict(pair.prompt_id, 1, value, reason, row)
 
 
@@ -92,13 +96,36 @@ def _verdict(prompt: str, turn: int, value: float | None, reason: str, row: Stor
     judge = row.get("annotator") or grading_judge(row.get("judge")) or ""
     raw = row.get("judgment") or row.get("raw_completion") or ""
     raw = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
-    return Verdict(prompt, turn, "", value, reason, raw, str(judge), 0, 0, row.get("price_per_example"))
+    return Verdict(prompt, turn, "", value, reason, raw, str(judge), 0, 0, _price(row.get("price_per_example")))
 
 
 def _between(value: Any, least: float, most: float) -> float | None:
     """Return a number that lies between two positive ones, and None for anything else."""
     inside = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
     return float(value) if inside else None
+
+
+def _price(value: Any) -> float | None:
+    """Return a price in USD, None where none is known.
+
+    Raises:
+        UserError: It is not a usable number of at least 0.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not given.usable(value) or value < 0:
+        raise UserError(
+            f"judge.path: price_per_example is {ascii(value)[:60]}, which is not a usable number",
+            "give US dollars, or leave it out",
+        )
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number that is given as such or as its digits; 1.9 and true are none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value)
 
 
 def _file(judge: ReplayJudge) -> Path:
@@ -110,22 +137,27 @@ def _file(judge: ReplayJudge) -> Path:
 
 def _json_list(file: Path) -> list[StoredVerdict]:
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
+        rows = given.parse(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"judge.path={file} is no JSON: {error}") from None
+        raise UserError(f"judge.path={file} is no JSON that can be used: {error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"judge.path={file} is no list of objects", "comparisons are read from an annotations.json")
     return rows
 
 
 def _json_lines(file: Path) -> Iterable[StoredVerdict]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"judge.path={file} is not UTF-8: {error.reason} at byte {error.start}") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = given.parse(line)
         except ValueError as error:
-            raise UserError(f"{file}:{number} is no JSON: {error}", "a JSON object is expected on each line") from None
+            message = f"{file}:{number} is no JSON that can be used: {error}"
+            raise UserError(message, "a JSON object is expected on each line") from None
         if not isinstance(row, dict):
             raise UserError(f"{file}:{number} is no JSON object", "a JSON object is expected on each line")
         yield row
@@ -139,11 +171,12 @@ def _indexed(
     for number, row in enumerate(rows, 1):
         try:
             name = key(row)
+            twice = name in found
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(
                 f"judge.path={file}: verdict {number} is malformed ({type(error).__name__}: {error})"
             ) from None
-        if name in found:
+        if twice:
             raise UserError(
                 f"judge.path={file} has two verdicts on the same answer: {_short(name)}"
                 + (f" of {row['model']}" if "model" in row else ""),
@@ -162,6 +195,20 @@ def _question_numbers(file: Path) -> dict[str, str]:
     """Return prompt id -> question number, from the question file that belongs to a judgment file; {} without one."""
     for folder in (file.parent, file.parent.parent):
         if (folder / QUESTIONS).is_file():
-            rows = _json_lines(folder / QUESTIONS)
-            return {prompt_id(row["turns"][0]): str(row["question_id"]) for row in rows}
+            return _numbered(folder / QUESTIONS)
     return {}
+
+
+def _numbered(file: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, row in enumerate(_json_lines(file), 1):
+        try:
+            name, question = prompt_id(row["turns"][0]), str(row["question_id"])
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{file}: question {number} is malformed ({type(error).__name__}: {error})",
+                "each line is an object with question_id and turns, a list of texts",
+            ) from None
+        if found.setdefault(name, question) != question:
+            raise UserError(f"{file} has the questions {found[name]} and {question} with the same first turn")
+    return found

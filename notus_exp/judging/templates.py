@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from notus_exp.chat.messages import Messages
+from notus_exp.disk import given
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError
 from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, AnswerPair, Grading
@@ -117,7 +117,7 @@ def load_grading_templates(path: Path | None = None) -> GradingTemplates:
     named: dict[str, ChatPrompt] = {}
     for number, line in enumerate(_read(path, "the judge's prompts").splitlines(), 1):
         try:
-            row = json.loads(line)
+            row = given.parse(line)
             named[row["name"]] = ChatPrompt(row["system_prompt"], row["prompt_template"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(

@@ -258,15 +258,18 @@ def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings
 
 
 def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
+    filters = config.filters
+    identical = filters.identical_pairs and not filters.duplicate_responses  # else no prompt has a text twice
     return PairsSettings(
         aspects=config.data.aspects,
         repair=config.repair,
         selection=config.selection,
         rejected=config.rejected,
-        filters=config.filters,
+        filters=filters,
         contamination_digests=sources.contamination_digests,
         split=config.split,
         seed=config.seed,
+        rules=2 if identical or sources.contamination_digests else 1,
     )
 
 

@@ -23,6 +23,7 @@ from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.ledger import Ledger
 from notus_exp.machine.cuda import describe
+from notus_exp.run.data_notes import data_notes
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.run.token_notes import token_notes
 from notus_exp.stages.settings import to_json
@@ -142,9 +143,10 @@ class RunRecord:
         return self._content["metrics"]
 
     def notes(self) -> list[str]:
-        """Return what a reader of the metrics must know: texts left out or cut as tokens, refused scores."""
+        """Return what a reader of the metrics must know: of the data, of texts cut or left out, of refused scores."""
         facts = {name: stage["facts"] for name, stage in self.stages().items()}
-        notes = [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+        notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
+        notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
         notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
         return notes + token_notes(facts, self._content["config"])
 

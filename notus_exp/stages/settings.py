@@ -32,7 +32,10 @@ class FeedbackSettings:
 
 @dataclass
 class PairsSettings:
-    """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content."""
+    """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content.
+
+    `rules` is the version of the rules where these settings reach one that has changed since: identical pairs, n-grams.
+    """
 
     aspects: list[str]
     repair: Repair
@@ -42,6 +45,7 @@ class PairsSettings:
     contamination_digests: list[str]
     split: Split
     seed: int
+    rules: int = unbounded(since=1, default=1)
 
 
 @dataclass

@@ -123,6 +123,8 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["data.aspects=[honesty,honesty]"], "data.aspects names 'honesty' twice"),
         (["selection=weighted", "+selection.weights.truth=1"], "names 'truth'.*leave the key out"),
         (["selection=weighted", "selection.weights.honesty=-1"], "selection.weights.honesty=-1.0 is out of range"),
+        (["selection=weighted", "selection.weights.honesty=1e308"], "selection.weights.honesty=1e.308 is out of range"),
+        (["filters.max_pairs=99999999999999999999999"], "filters.max_pairs=9+ is out of range"),
         (["repair=openbmb", "repair.low_mean=5"], "repair.low_mean=5.0 is above repair.high_mean"),
         (["model=hub"], "model.hub_id must be given"),
         (["evaluation=[]"], "evaluation=\\[\\] leaves nothing to evaluate"),

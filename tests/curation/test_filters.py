@@ -71,6 +71,32 @@ def test_identical_texts_are_no_pair() -> None:
     assert dropped(frame) == {}
 
 
+@pytest.mark.parametrize(
+    ("rejected", "rejects"),
+    [("lowest", "worse"), ("second_best", "bad"), ("random", None)],
+)
+def test_a_rejected_response_of_the_same_text_gives_way_to_the_next_of_another_text(
+    rejected: str, rejects: str | None
+) -> None:
+    lowest = completion("same", 1, 1) if rejected == "lowest" else completion("same", 4, 4)
+    answers = [completion("same", 5, 5), completion("bad", 3, 3), completion("worse", 2, 2), lowest]
+    frame = table(*(prompt(f"p{number}", *answers) for number in range(30)), prompt("q", *GOOD))
+    before = curate(frame, settings(rejected=rejected, seed=3))
+    curated = curate(frame, settings(rejected=rejected, seed=3, identical_pairs=True))
+    assert curated.counts["prompts_dropped"]["identical_pair"] == 0
+    found = {row["prompt_id"]: row for row in curated.pairs.iter_rows(named=True)}
+    identical = 0
+    for row in before.pairs.iter_rows(named=True):
+        now = found[row["prompt_id"]]
+        if row["chosen"] != row["rejected"]:
+            assert now == row, "nothing else moves"
+            continue
+        identical += 1
+        assert now["rejected"][0]["content"] == rejects or (not rejects and now["rejected"] != now["chosen"])
+        assert now["margin"] == now["chosen_score"] - now["rejected_score"] > 0
+    assert curated.counts["rejected_replaced"] == identical > 0
+
+
 def test_a_prompt_with_fewer_than_two_scored_completions_is_counted() -> None:
     frame = table(
         prompt("none", completion("x", None, None), completion("y", None, None)),
@@ -87,6 +113,16 @@ def test_of_repeated_prompts_the_same_content_stays_wherever_it_stands() -> None
     assert texts(runs[0].pairs) == texts(runs[1].pairs)
     assert all(run.counts["prompts_dropped"]["duplicate_prompt"] == 1 for run in runs)
     assert curate(table(first, second), settings()).pairs.height == 2
+
+
+def test_prompts_that_are_the_same_once_folded_are_repeated_whichever_comes_first() -> None:
+    plain, twins = "caf\u00e9 or tea?", ["cafe\u0301 or tea?", "caf\u00e9 or  tea?\n", "caf\u00e9 or tea?"]
+    for order in ([plain, *twins], [*reversed(twins), plain]):
+        curated = curate(table(*(prompt(text, *GOOD) for text in order)), settings(duplicate_prompts=True))
+        assert curated.counts["prompts_dropped"]["duplicate_prompt"] == 3
+        assert [row[0]["content"] for row in curated.pairs["prompt"]] == [plain]
+    apart = table(prompt("a b", *GOOD), prompt("ab", *GOOD), prompt("A b", *GOOD))
+    assert dropped(apart, duplicate_prompts=True) == {}
 
 
 def test_another_system_turn_of_a_conversation_makes_another_prompt() -> None:
@@ -197,6 +233,10 @@ def test_overlap_with_itself_is_complete_and_with_nothing_is_none(text: str, ngr
     assert overlap([text], ["zzz"], ngram).to_list() == [0.0]
 
 
+def test_overlap_sees_the_same_letters_in_other_characters() -> None:
+    assert overlap(["cafe\u0301 noir"], ["CAF\u00c9 noir"], 2).to_list() == [1.0]
+
+
 def test_ngrams_do_not_run_from_one_prompt_into_the_next() -> None:
     assert overlap(["a b", "c d"], ["b c"], 2).to_list() == [0.0, 0.0]
 
@@ -247,6 +287,9 @@ def test_a_list_of_turns_gives_a_prompt_each_and_bare_texts_are_prompts(tmp_path
         ("a.jsonl", '{"prompt": 3}', None, "holds no text"),
         ("a.jsonl", "3", None, "neither text nor an object"),
         ("a.csv", "", None, "cannot be read"),
+        ("a.csv", "prompt,id,prompt\nx,1,y\n", None, "2 columns 'prompt'"),
+        ("a.json", '[{"prompt": "x", "prompt": "y"}]', None, "the key 'prompt' stands twice"),
+        ("a.jsonl", '{"prompt": "x", "prompt": "y"}', None, "the key 'prompt' stands twice"),
         ("a.parquet", "x", None, "cannot be read"),
     ],
 )

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from notus_exp.config.curation_checks import check_split
 from notus_exp.config.schema import Split
 from notus_exp.curation.pairs import curate
+from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.curation.split import assign, held_out_prompts
+from notus_exp.disk.folding import folded
 from notus_exp.disk.hashing import prompt_id, uniform
 from notus_exp.errors import UserError
 from support.curation_tables import completion, prompt, settings, table
 
+LETTERS_AND_SPACES = "ab \t\n\r\x0b\x1c\x1f\x7f\x85\u00e9e\u0301\u00a0\u2003"
 IDS = [prompt_id(f"prompt {number}") for number in range(2000)]
 
 
@@ -52,7 +55,8 @@ def test_a_table_of_one_prompt_goes_to_train_and_is_counted() -> None:
 
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_held_out_prompts_are_those_of_the_split_in_the_order_of_their_draw(part: str) -> None:
-    frame = pl.DataFrame({"prompt_id": IDS + IDS[:100]})
+    texts = [f"prompt {number}" for number in range(2000)]
+    frame = pl.DataFrame({"prompt_id": IDS + IDS[:100], "instruction": texts + texts[:100]})
     split = Split(3, 0.1, 0.2)
     found = held_out_prompts(frame, split, part, None)
     expected = {pid for pid, name in zip(IDS, assign(IDS, split), strict=True) if name == part}
@@ -61,6 +65,28 @@ def test_held_out_prompts_are_those_of_the_split_in_the_order_of_their_draw(part
     draws = uniform(found, 3, f"{part}_prompts")
     assert (draws[:-1] < draws[1:]).all()
     assert held_out_prompts(frame.reverse(), split, part, 10) == found[:10]
+
+
+@hypothesis_settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(alphabet=LETTERS_AND_SPACES, max_size=8), min_size=1, max_size=8))
+def test_a_column_folds_as_each_of_its_texts(texts: list[str]) -> None:
+    found = folded_ids(pl.Series([prompt_id(text) for text in texts]), pl.Series(texts))
+    assert found.to_list() == [prompt_id(folded(text)) for text in texts]
+
+
+def test_prompts_that_are_the_same_once_folded_are_of_the_same_split_and_held_out_once() -> None:
+    answers = (completion("a", 1, 1), completion("b", 2, 2))
+    split = Split(1, 0.2, 0.3)
+    plain = [f"prompt {number}" for number in range(200)]
+    alone = dict(zip(plain, assign(map(prompt_id, plain), split), strict=True))
+    frame = table(*(prompt(text, *answers) for one in plain for text in (f"{one}\n", one, one.replace(" ", "  "))))
+    pairs = curate(frame, settings(split=split)).pairs
+    assert pairs.height == 600
+    for row in pairs.iter_rows(named=True):
+        assert row["split"] == alone[" ".join(row["prompt"][0]["content"].split())]
+    assert held_out_prompts(frame, split, "test", None) == held_out_prompts(
+        table(*(prompt(one, *answers) for one in plain)), split, "test", None
+    )
 
 
 def test_a_split_without_training_share_is_an_error() -> None:

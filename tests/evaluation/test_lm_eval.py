@@ -10,7 +10,7 @@ from notus_exp.config.schema import LMEvalEvaluation
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.evaluation.lm_eval import harness as benchmarks
-from notus_exp.evaluation.lm_eval.results import estimates
+from notus_exp.evaluation.lm_eval.results import estimates, usable_results
 from notus_exp.stages.settings import BenchmarksSettings
 
 TASK = """
@@ -42,6 +42,16 @@ def test_values_carry_the_harnesss_errors_and_differences_are_paired_by_question
     assert found["base/lm_eval/sums/acc"].value == 0.5
     difference = found["difference/lm_eval/sums/acc"]
     assert (difference.value, difference.n) == (0.25, 4)  # one question of four, won by the policy alone
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1e40])
+def test_a_value_that_cannot_be_computed_with_is_left_out_and_said(value):
+    kept, lost = usable_results(content([1, value], value))
+    assert lost == [f"sums/acc is {value:g}"]
+    assert estimates(kept, kept) == {}
+    kept, lost = usable_results(content([1, 0], 0.5, stderr=value))
+    assert lost == []
+    assert math.isnan(estimates(kept, kept)["lm_eval/sums/acc"].low)
 
 
 def test_a_metric_that_is_no_mean_over_questions_has_no_difference():

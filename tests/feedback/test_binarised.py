@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from notus_exp.config.schema import Pairs
+from notus_exp.config.schema import Pairs, RepeatedPrompts
 from notus_exp.errors import UserError
 from notus_exp.feedback.binarised import read
 from notus_exp.feedback.records import read_files
@@ -12,7 +12,7 @@ from notus_exp.feedback.table import build
 def spec(aspects=(), **columns):
     names = {"prompt_column": "prompt", "chosen_column": "chosen", "rejected_column": "rejected"}
     names |= {"chosen_score_column": None, "rejected_score_column": None, "source_column": None} | columns
-    return Pairs("pairs", list(aspects), 0, None, None, "train", "main", **names)
+    return Pairs("pairs", list(aspects), 0, None, None, "train", "main", RepeatedPrompts.strip, **names)
 
 
 def parse(tmp_path, *rows, settings=None):
@@ -76,7 +76,7 @@ def test_score_columns_give_the_scores_and_contradictions_are_counted(tmp_path):
     parsed, table = parse(tmp_path, *rows, settings=settings)
     assert table["overall_score"].to_list() == [7.5, 3.0, 1.0, 2.0, None, 2.0]
     assert table["source"].to_list() == ["s", "s", "", "", "", ""]
-    assert parsed.facts == {"contradicting_scores": 1}
+    assert parsed.facts == {"contradicting_scores": 1, "tied_scores": 0}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,20 @@ def test_what_is_no_single_turn_pair_is_malformed_with_its_reason(row, reason, t
     assert bad.line == 2
     assert reason in bad.reason
     assert table.height == 2
+
+
+def test_a_text_that_repeats_its_prompt_is_stripped_and_a_turn_of_a_conversation_is_not(tmp_path):
+    rows = [
+        {"prompt": "ask?", "chosen": "ask?\ngood", "rejected": "bad"},
+        {"prompt": "ask?", "chosen": [turn("assistant", "ask?\ngood")], "rejected": "Human: ask?\nAssistant: bad"},
+        {"prompt": "ask?", "chosen": "good", "rejected": "Human: other?\nAssistant: bad"},
+    ]
+    parsed, table = parse(tmp_path, *rows)
+    assert table["response"].to_list() == ["good", "bad", "ask?\ngood", "bad"]
+    assert [row.repeats for row in parsed.rows] == ["stripped/repeated_prompt", "", "", "stripped/transcript"]
+    [bad] = parsed.malformed
+    assert (bad.line, bad.rule) == (3, "transcript")
+    assert bad.reason.startswith("rejected is a transcript (Human: Assistant:)")
 
 
 def test_settings_that_would_do_nothing_or_cannot_work_are_errors(tmp_path):

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from notus_exp.config.schema import Simulated, UltraFeedback
+from notus_exp.config.schema import RepeatedPrompts, Simulated, UltraFeedback
 from notus_exp.errors import UserError
 from notus_exp.feedback import data_files as sources
 from support.places import ROOT
@@ -12,7 +12,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def ultrafeedback(path=None, hub_id=None, revision="main"):
-    return UltraFeedback("ultrafeedback", ["helpfulness"], 0, str(path) if path else None, hub_id, "train", revision)
+    place = str(path) if path else None
+    keep = RepeatedPrompts.keep
+    return UltraFeedback("ultrafeedback", ["helpfulness"], 0, place, hub_id, "train", revision, keep)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from notus_exp.config.schema import Rated
+from notus_exp.config.schema import Rated, RepeatedPrompts
 from notus_exp.errors import UserError
 from notus_exp.feedback.rated import read
 from notus_exp.feedback.records import read_files
@@ -16,7 +16,7 @@ ASPECTS = ["helpfulness", "correctness", "coherence"]
 def spec(aspects=("good",), **columns):
     names = {"prompt_column": "prompt", "response_column": "response", "model_column": None, "source_column": None}
     names |= {"overall_column": "good", "critique_column": None} | columns
-    return Rated("rated", list(aspects), 0, None, None, "train", "main", **names)
+    return Rated("rated", list(aspects), 0, None, None, "train", "main", RepeatedPrompts.strip, **names)
 
 
 def parse(tmp_path, rows, settings):
@@ -94,3 +94,14 @@ def test_a_missing_column_is_an_error_that_names_key_and_column(settings, named,
         parse(tmp_path, [{"prompt": "one", "response": "a", "good": 1}], settings)
     assert named in error.value.message
     assert "columns found: good, prompt, response" in error.value.hint
+
+
+def test_a_record_whose_response_is_a_transcript_is_set_aside_and_the_others_count_on(tmp_path):
+    rows = [
+        {"prompt": "one", "response": "one\na", "good": 1},
+        {"prompt": "one", "response": "Human: two\nAssistant: b", "good": 2},
+        {"prompt": "one", "response": "c", "good": 3},
+    ]
+    parsed, table = parse(tmp_path, rows, spec())
+    assert table.select("completion", "response").rows() == [(0, "a"), (1, "c")]
+    assert [(bad.line, bad.rule) for bad in parsed.malformed] == [(2, "transcript")]

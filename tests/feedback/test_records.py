@@ -125,3 +125,16 @@ def test_a_hub_dataset_that_does_not_load_is_one_clean_error(monkeypatch):
     with pytest.raises(UserError, match=r"data\.hub_split=trian") as error:
         list(read_hub("org/name", "trian", "c" * 40, lambda share: None))
     assert "\n" not in error.value.message
+
+
+def test_a_key_that_stands_twice_sets_the_line_aside_and_nothing_is_taken_silently(tmp_path):
+    good, twice = '{"a": {"b": 1}}\n', '{"a": {"b": 1, "c": 2, "b": 3}}\n'
+    for name in ("a.jsonl", "a.json"):  # JSON lines both
+        for first, second in ((good, twice), (twice, good)):
+            records = read(write(tmp_path / name, first + second))
+            bad = records[(first, second).index(twice)]
+            assert (bad.rule, bad.raw) == ("duplicate_key", twice.strip())
+            assert bad.reason == "the key 'b' stands twice in one object"
+            assert [type(record) for record in records].count(Record) == 1
+    with pytest.raises(UserError, match="the key 'b' stands twice"):
+        read(write(tmp_path / "b.json", f"[{good}, {twice}]"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.disk import hashing
+from notus_exp.disk.folding import folded
 from notus_exp.errors import UserError
 from notus_exp.feedback import simulated
 from notus_exp.feedback.simulated import annotators, constraint_prompts, make_world, simulate
@@ -194,6 +195,11 @@ def test_the_table_has_the_documented_columns():
     assert table["source"].unique().to_list() == ["simulated"]
     assert sorted(table["model"][:4]) == ["sim-expert", "sim-fair", "sim-good", "sim-weak"]
     assert table["prompt_id"].to_list() == [hashing.prompt_id(text) for text in table["instruction"]]
+
+
+def test_the_prompts_are_folded_so_that_folding_moves_none_of_them(default_world):
+    _, _, table = default_world
+    assert all(folded(text) == text for text in table["instruction"].unique())
 
 
 def test_models_are_in_no_fixed_order(default_world):

@@ -16,18 +16,28 @@ def test_a_rating_is_a_number_or_its_text(value, expected):
     assert number(value, "Rating") == expected
 
 
-@pytest.mark.parametrize("value", [None, "", " ", "N/A", "n/a", " N/A "])
+@pytest.mark.parametrize("value", [None, "", " ", "N/A", "n/a", " N/A ", math.nan, "NaN"])
 def test_a_rating_that_was_not_given_is_null(value):
     assert number(value, "Rating") is None
 
 
-@pytest.mark.parametrize("value", ["five", "5/5", "NaN", "inf", "1_0", "٥", math.nan, math.inf, 10**400, True, [5], {}])
+@pytest.mark.parametrize(
+    "value",
+    ["five", "5/5", "inf", "1_0", "٥", math.inf, -math.inf, 10**400, 1e308, "1e999", -1.1e9, True, False, [5], {}],
+)
 def test_any_other_rating_is_malformed_and_named(value):
-    with pytest.raises(RowError, match="Rating is"):
+    with pytest.raises(RowError, match=r"Rating is .*not a usable number") as error:
         number(value, "Rating")
+    assert error.value.rule == "unusable_number"
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**15), 10**15))
+def test_nan_is_a_text_that_was_not_given():
+    assert optional_text(math.nan, "model") == ""
+    with pytest.raises(RowError, match="response is missing"):
+        required_text(math.nan, "response")
+
+
+@given(st.floats(-1e9, 1e9) | st.integers(-(10**9), 10**9))
 def test_a_number_and_its_text_are_the_same_rating(value):
     assert number(str(value), "Rating") == number(value, "Rating") == float(value)
 

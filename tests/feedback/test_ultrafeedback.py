@@ -1,9 +1,10 @@
+import dataclasses
 import json
 
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import UltraFeedback
+from notus_exp.config.schema import RepeatedPrompts, UltraFeedback
 from notus_exp.errors import UserError
 from notus_exp.feedback.records import read_files
 from notus_exp.feedback.table import build
@@ -16,7 +17,7 @@ ASPECTS = ["helpfulness", "honesty", "instruction_following", "truthfulness"]
 
 
 def spec(aspects):
-    return UltraFeedback("ultrafeedback", aspects, 0, None, None, "train", "main")
+    return UltraFeedback("ultrafeedback", aspects, 0, None, None, "train", "main", RepeatedPrompts.strip)
 
 
 def parse(file, aspects=ASPECTS):
@@ -127,7 +128,7 @@ def test_the_list_of_models_counts_only_for_completions_without_one_and_only_if_
         (record({"response": "x", "annotations": {"a": {"Rating": "five"}}}), r"annotations\.a\.Rating is 'five'"),
         (record({"response": "x", "annotations": {"a": 5}}), r"annotations\.a is not an object"),
         (record({"response": "x", "annotations": {"a": [{}, {}]}}), "2 entries"),
-        (record({"response": "x", "overall_score": float("nan")}), "overall_score is nan"),
+        (record({"response": "x", "overall_score": float("inf")}), "overall_score is inf"),
         (record({"response": "\ud83d"}), "surrogate"),
     ],
 )
@@ -173,3 +174,15 @@ def test_parquet_json_and_jsonl_give_equal_tables(tmp_path):
     for name in ("data.json", "data.parquet"):
         _, table = parse(tmp_path / name, ["a", "b"])
         assert table.equals(expected), name
+
+
+def test_responses_that_repeat_the_instruction_are_stripped_or_kept_and_told_either_way(tmp_path):
+    file = tmp_path / "data.jsonl"
+    row = record({"response": "ask\nfirst"}, {"response": "User: ask\nAssistant: second"}, {"response": "third"})
+    file.write_text(json.dumps(row) + "\n")
+    _, table = parse(file, ["a"])
+    assert table["response"].to_list() == ["first", "second", "third"]
+    keep = dataclasses.replace(spec(["a"]), repeated_prompts=RepeatedPrompts.keep)
+    kept = read(keep, read_files([file], lambda share: None)).rows
+    assert [row.response for row in kept] == ["ask\nfirst", "User: ask\nAssistant: second", "third"]
+    assert [row.repeats for row in kept] == ["kept/repeated_prompt", "kept/transcript", ""]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -181,13 +182,32 @@ def test_stored_verdicts_of_two_judges_or_reference_models_are_refused(tmp_path,
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is no JSON"), ('{"a": 1}', "no list of objects"), ('[{"instruction": "x"}]', "verdict 1 is malformed")],
+    [
+        ("{", "is no JSON"),
+        ('{"a": 1}', "no list of objects"),
+        ('[{"instruction": "x"}]', "verdict 1 is malformed"),
+        ('[{"instruction": ["x"], "output_2": "y"}]', "verdict 1 is malformed"),
+        ('[{"instruction": "x", "output_2": "y", "preference": 1, "preference": 2}]', "'preference' stands twice"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
 )
 def test_a_malformed_annotations_file_says_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         prefer([pair(1)], replay_judge(path), tmp_path / "unused")
+
+
+@pytest.mark.parametrize("value", [True, False, math.nan, math.inf, 1e308, 10**400, "2", [2]])
+def test_a_stored_preference_that_is_no_usable_number_is_a_failed_verdict(tmp_path, value):
+    judged = prefer([pair(1)], stored(tmp_path / "a.json", row(1, value)), tmp_path / "unused")
+    assert [(verdict.value, judged.facts["failed"]) for verdict in judged.verdicts] == [(None, 1)]
+
+
+@pytest.mark.parametrize("price", [True, -1, math.inf, 1e308, "much"])
+def test_a_stored_price_that_is_no_usable_number_is_named(tmp_path, price):
+    with pytest.raises(UserError, match=r"price_per_example is .*not a usable number"):
+        prefer([pair(1)], stored(tmp_path / "a.json", row(1, 2.0) | {"price_per_example": price}), tmp_path / "unused")
 
 
 @pytest.mark.parametrize("path", ["", "absent.json"])
@@ -228,6 +248,21 @@ def test_stored_ratings_of_two_judges_are_refused(tmp_path):
     rows = [rated(81, 1, 8), rated(82, 1, 7) | {"judge": ["gpt-4o", "single-v1"]}, rated(83, 1, 7, "other")]
     with pytest.raises(UserError, match=r"'judge' is gpt-4 \(1\), gpt-4o \(1\)"):
         grade([grading(1)], judgments(tmp_path / "a", *rows), tmp_path / "unused")
+
+
+@pytest.mark.parametrize("turn", [1.9, True, "one", math.inf, None])
+def test_a_turn_is_a_whole_number(tmp_path, turn):
+    with pytest.raises(UserError, match="verdict 1 is malformed"):
+        grade([grading(1)], judgments(tmp_path / "a", rated(81, turn, 8)), tmp_path / "unused")
+
+
+def test_a_malformed_question_file_is_named(tmp_path):
+    judge = judgments(tmp_path / "a", rated(81, 1, 8))
+    for text, said in [('{"question_id": 1}\n', "question 1 is malformed"), (b"\xff", "not UTF-8")]:
+        content = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / "a" / "question.jsonl").write_bytes(content)
+        with pytest.raises(UserError, match=said):
+            grade([grading(1)], judge, tmp_path / "unused")
 
 
 def test_without_the_questions_nothing_is_guessed(tmp_path):

@@ -56,3 +56,15 @@ def test_nothing_is_scored_without_preferences() -> None:
 
 def test_stopping_at_the_reference_makes_both_nodes() -> None:
     assert list(planned("until=reference")) == ["feedback", "pairs", "base_model", "reference", "reference_scored"]
+
+
+def test_the_version_of_the_curations_rules_is_in_a_key_only_where_a_changed_rule_is_reached() -> None:
+    repeats, benchmark = "filters.duplicate_responses=false", "filters.contamination.files=[c.txt]"
+    assert "rules" not in planned()["pairs"].settings
+    assert (
+        "rules" not in planned("filters.duplicate_responses=false", "filters.identical_pairs=false")["pairs"].settings
+    )
+    assert planned(repeats)["pairs"].settings["rules"] == 2
+    config = composed("experiment=smoke", benchmark)
+    nodes = {node.name: node for node in make_plan(config, Sources(None, ["digest"], None, {}, {}))}
+    assert nodes["pairs"].settings["rules"] == 2

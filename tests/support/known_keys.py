@@ -3,7 +3,8 @@
 Those of evaluations with `alpaca_eval` are later: its metric at equal length has another name since.
 
 A key that moves makes every artifact of its kind anew, paid verdicts too: raise the stage's version, say so in
-CHANGELOG.md, and only then write the new keys here.
+CHANGELOG.md, and only then write the new keys here. Those of feedback that is read from files or the hub, and all that
+follows from it, moved once: how files are read, and how their prompts are split, had changed.
 """
 
 from __future__ import annotations
@@ -414,8 +415,8 @@ KEYS = {
         "evaluation": "655d9cb6848540d7",
     },
     "data=pairs": {
-        "feedback": "0416610c9bf100f0",
-        "pairs": "2dec8337df3effd1",
+        "feedback": "d6327959a8d82b3f",
+        "pairs": "1c4143dbc2f25599",
         "base_model": "5acf4bf00f66bad2",
         "reference": "6eceece540483095",
         "reference_scored": "274e1048a3175b17",
@@ -424,8 +425,8 @@ KEYS = {
         "evaluation": "a79222ceaa8d7f86",
     },
     "data=pairs/hub": {
-        "feedback": "56f05608e54c2f94",
-        "pairs": "d5ee3cdba8a79d5f",
+        "feedback": "b88b8fb31a635233",
+        "pairs": "9e98bbd547685dda",
         "base_model": "5acf4bf00f66bad2",
         "reference": "7b26ca40b45dd531",
         "reference_scored": "7c65c2588a8959bf",
@@ -434,8 +435,8 @@ KEYS = {
         "evaluation": "60d126a90bf35219",
     },
     "data=rated": {
-        "feedback": "f1f121b66125ac52",
-        "pairs": "e6b9d0cc3de81d9d",
+        "feedback": "a331233af58b3178",
+        "pairs": "1f5b4e7e246563f2",
         "base_model": "5acf4bf00f66bad2",
         "reference": "ea5939eb1f3f2cc3",
         "reference_scored": "35b29690100a4724",
@@ -444,8 +445,8 @@ KEYS = {
         "evaluation": "aac5f147427a5e78",
     },
     "data=rated/hub": {
-        "feedback": "ba41571eda4fafe5",
-        "pairs": "f7fb13217c49769a",
+        "feedback": "36a097961fd6f461",
+        "pairs": "202a7c5c77f5130a",
         "base_model": "5acf4bf00f66bad2",
         "reference": "77b50919889fcbd1",
         "reference_scored": "ce07096a702ec717",
@@ -454,8 +455,8 @@ KEYS = {
         "evaluation": "9e94ed4f60e4a47c",
     },
     "data=ultrafeedback": {
-        "feedback": "14f914bdfa841997",
-        "pairs": "88405f8bc93a8b9c",
+        "feedback": "f4f6f0f20595092b",
+        "pairs": "cfbfdbea01a5108f",
         "base_model": "5acf4bf00f66bad2",
         "reference": "71029e851c436e13",
         "reference_scored": "3e27196b0e131a09",
@@ -466,8 +467,8 @@ KEYS = {
         "evaluation": "ad306cdf073a7d20",
     },
     "notus_7b_v1": {
-        "feedback": "b4c9cda0a22dee2d",
-        "pairs": "38cba27632151439",
+        "feedback": "cbfd848e40f48656",
+        "pairs": "8a361357564ffae8",
         "base_model": "a6695c00a2ae6b8f",
         "reference": "726e6b4ab2b266a7",
         "reference_scored": "680ae87c779b53bc",
@@ -478,8 +479,8 @@ KEYS = {
         "evaluation": "cd43a00190b90910",
     },
     "notus_7b_v1_lora": {
-        "feedback": "b4c9cda0a22dee2d",
-        "pairs": "38cba27632151439",
+        "feedback": "cbfd848e40f48656",
+        "pairs": "8a361357564ffae8",
         "base_model": "a6695c00a2ae6b8f",
         "reference": "726e6b4ab2b266a7",
         "reference_scored": "680ae87c779b53bc",
@@ -490,8 +491,8 @@ KEYS = {
         "evaluation": "67b172310f097f94",
     },
     "zephyr_7b_beta": {
-        "feedback": "b4c9cda0a22dee2d",
-        "pairs": "927a56a0bc890a32",
+        "feedback": "cbfd848e40f48656",
+        "pairs": "7c6446e86ddf454b",
         "base_model": "a6695c00a2ae6b8f",
         "reference": "a384a63e7c5f135f",
         "reference_scored": "680ae87c779b53bc",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.disk.given import LARGEST
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.alpaca_eval.length_control import Weights
@@ -318,12 +319,18 @@ def write_leaderboard(path: Path, scores: Mapping[str, Score], length_adjusted: 
 
 
 def _numbers(table: pl.DataFrame, column: str, path: Path, what: str) -> pl.Series:
-    """Return a column as numbers, an empty cell as null; refuse text."""
+    """Return a column as numbers, an empty cell as null; refuse text and what cannot be computed with."""
     numbers = table[column].cast(pl.Float64, strict=False)
     text = table[column].filter(numbers.is_null() & table[column].is_not_null())
     if text.len():
         raise UserError(
             f"{what}: column '{column}' of '{path}' holds {str(text[0])[:60]!r}", "it must be a number, or empty"
+        )
+    beyond = numbers.filter((numbers.abs() > LARGEST) & numbers.is_not_nan())
+    if beyond.len():
+        raise UserError(
+            f"{what}: column '{column}' of '{path}' holds {beyond[0]:g}, which is not a usable number",
+            f"numbers go from -{LARGEST:.0e} to {LARGEST:.0e}; leave a cell empty where there is none",
         )
     return numbers
 

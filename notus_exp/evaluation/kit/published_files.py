@@ -8,11 +8,16 @@ from typing import Any, Literal
 
 import polars as pl
 
+from notus_exp.disk.given import LARGEST, check_header, usable
 from notus_exp.errors import UserError, did_you_mean, first_line
 from notus_exp.feedback.data_files import FORMATS, file_format
 from notus_exp.feedback.records import Malformed, read_files
 
-_MUST_BE = {"text": "a text of whole Unicode characters", "integer": "an integer", "number": "a number"}
+_MUST_BE = {
+    "text": "a text of whole Unicode characters",
+    "integer": "an integer",
+    "number": f"a usable number, from -{LARGEST:.0e} to {LARGEST:.0e}",
+}
 
 
 def read_objects(path: Path, keys: Sequence[str], what: str) -> list[dict[str, Any]]:
@@ -53,22 +58,22 @@ def require(
     Args:
         row: The record; it has the key.
         key: Of the value.
-        kind: What it must be: Unicode text, an integer of 64 bits, or a number.
+        kind: What it must be: Unicode text, an integer of 64 bits, or a number that can be computed with.
         place: File and record, for the error.
-        null: None is fine too.
+        null: None is fine too, and so is NaN for a number.
 
     Raises:
         UserError: It is something else.
     """
     value = row[key]
-    if value is None and null:
+    if null and (value is None or (kind == "number" and isinstance(value, float) and value != value)):
         return
     types: dict[str, tuple[type, ...]] = {"text": (str,), "integer": (int,), "number": (int, float)}
     good = isinstance(value, types[kind]) and not isinstance(value, bool)
     if good and kind == "text":
         good = not any("\ud800" <= character <= "\udfff" for character in value)
-    if good and isinstance(value, int):
-        good = abs(value) < 2**63
+    if good and kind != "text":
+        good = abs(value) < 2**63 if kind == "integer" else usable(value)
     if not good:
         raise UserError(f"{place}: {key} is {ascii(value)[:60]}", f"it must be {_MUST_BE[kind]}" + ", or null" * null)
 
@@ -77,9 +82,10 @@ def read_csv(path: Path, what: str) -> pl.DataFrame:
     """Return a CSV file, its types from all its rows; an unnamed first column is called "".
 
     Raises:
-        UserError: No such file, nothing in it, or not CSV.
+        UserError: No such file, nothing in it, not CSV, or two columns of one name.
     """
     _check(path, what)
+    check_header(path, what)
     try:
         return pl.read_csv(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as problem:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from notus_exp.disk.files import BENCHMARKS
 from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
-from notus_exp.evaluation.lm_eval.results import estimates, is_mean
+from notus_exp.evaluation.lm_eval.results import estimates, is_mean, usable_results
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings
 
@@ -24,16 +25,18 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         out: Gets nothing.
         context: Not read.
     """
-    names = ("benchmarks", "benchmarks_base")
-    policy, base = (json.loads((inputs[name] / BENCHMARKS).read_text(encoding="utf-8")) for name in names)
-    return Part(estimates(policy, base), {})
+    policy, unusable = _read(inputs["benchmarks"] / BENCHMARKS)
+    base, unusable_base = _read(inputs["benchmarks_base"] / BENCHMARKS)
+    told = [*unusable, *(f"the base model's {one}" for one in unusable_base)]
+    notes = [f"lm_eval: {one}, which is not a usable number, and was left out" for one in told]
+    return Part(estimates(policy, base), {}, notes=notes)
 
 
 def by_prompt(place: Locate) -> pl.DataFrame:
     """Return the questions of the metrics that are plain means over questions."""
     columns: dict[str, dict[str, float]] = {}
     for prefix, node in (("", "benchmarks"), (BASE, "benchmarks_base")):
-        content = json.loads(place(node, BENCHMARKS).read_text(encoding="utf-8"))
+        content, _ = _read(place(node, BENCHMARKS))
         for task, metrics in content["questions"].items():
             for metric, values in metrics.items():
                 result = content["results"].get(task, {}).get(metric)
@@ -42,6 +45,10 @@ def by_prompt(place: Locate) -> pl.DataFrame:
     prompts = sorted({prompt for column in columns.values() for prompt in column})
     series = {name: [column.get(prompt) for prompt in prompts] for name, column in columns.items()}
     return pl.DataFrame({"prompt_id": prompts, **series})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
+    return usable_results(json.loads(path.read_text(encoding="utf-8")))
 
 
 def check_files(files: Mapping[str, Path]) -> None:

@@ -7,10 +7,37 @@ from typing import Any
 
 from scipy import stats
 
+from notus_exp.disk.given import usable
 from notus_exp.inference.estimates import CONFIDENCE, Estimate, paired_difference
 
 _SAME = 1e-6
 """A metric is a plain mean over questions where that mean is the harness's value within this."""
+
+
+def usable_results(content: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Leave out what cannot be computed with: the perplexity of a broken model may be infinite, or a 1 with 300 zeros.
+
+    Args:
+        content: Content of a `benchmarks.json`.
+
+    Returns:
+        The content without such values (a standard error becomes null), and what was left out, in words.
+    """
+    lost: list[str] = []
+    results: dict[str, dict[str, Any]] = {}
+    for task, metrics in content["results"].items():
+        for metric, row in metrics.items():
+            if not usable(row["value"]):
+                lost.append(f"{task}/{metric} is {row['value']:g}")
+                continue
+            stderr = row["stderr"]
+            kept = {**row, "stderr": stderr if stderr is not None and usable(stderr) else None}
+            results.setdefault(task, {})[metric] = kept
+    questions = {
+        task: {metric: values for metric, values in metrics.items() if all(map(usable, values.values()))}
+        for task, metrics in content["questions"].items()
+    }
+    return {**content, "results": results, "questions": questions}, lost
 
 
 def estimates(policy: dict[str, Any], base: dict[str, Any]) -> dict[str, Estimate]:

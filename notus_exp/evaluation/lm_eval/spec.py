@@ -6,6 +6,7 @@ from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
 SPEC = EvaluationSpec(
     name="lm_eval",
+    version=2,  # what cannot be computed with is left out, and said
     files=("include_path",),
     folders=("include_path",),
     measured_from={"questions": "benchmarks"},

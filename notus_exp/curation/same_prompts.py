@@ -1,0 +1,38 @@
+"""Which prompts are the same once folded: ids that tell it, for whole columns at once."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from notus_exp.disk.folding import folded
+from notus_exp.disk.hashing import prompt_id
+
+_SPACES = ("  ", "\t", "\n", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f")
+"""Two spaces, and all white space of ASCII but the space."""
+
+
+def folded_ids(prompt_ids: pl.Series, instructions: pl.Series) -> pl.Series:
+    """Return the ids that folded prompts have: the same for prompts that fold to the same, else another.
+
+    Args:
+        prompt_ids: Id of each instruction, shape (n,); it is the folded one's too where the instruction is folded.
+        instructions: The prompts' texts, shape (n,).
+
+    Returns:
+        String series `folded_id` of shape (n,).
+    """
+    ids = prompt_ids.to_list()
+    places = _may_fold(instructions).arg_true()
+    for place, text in zip(places.to_list(), instructions.gather(places).to_list(), strict=True):
+        same = folded(text)
+        if same != text:
+            ids[place] = prompt_id(same)
+    return pl.Series("folded_id", ids, dtype=pl.String)
+
+
+def _may_fold(texts: pl.Series) -> pl.Series:
+    """Say of each text whether folding could change it: searches for fixed texts take a hundredth of the folding."""
+    found = texts.str.len_chars() != texts.str.len_bytes()
+    for space in _SPACES:
+        found |= texts.str.contains(space, literal=True)
+    return found | texts.str.starts_with(" ") | texts.str.ends_with(" ")

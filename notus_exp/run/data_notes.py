@@ -1,0 +1,65 @@
+"""What a reader of the results must know of the data: what was set aside, stripped or decided against its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_RULES = {
+    "unreadable": "no JSON object, or not UTF-8",
+    "duplicate_key": "a key stands twice in one object",
+    "wrong_field": "a field is missing or of another type",
+    "unusable_number": "not a usable number",
+    "repeated_prompt": "repeats its prompt, but not exactly",
+    "transcript": "a transcript of more than its prompt",
+}
+"""What the rules say that set records aside (feedback/table.py, records.py and repeats.py)."""
+
+_DONE = {
+    "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",
+    "kept": "kept as they are; data.repeated_prompts=strip takes the answer alone",
+}
+"""What was done about responses that are not the answer alone."""
+
+
+def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that was not taken as the data has it.
+
+    Args:
+        feedback: Facts of the stage `feedback`.
+        pairs: Facts of the stage `pairs`.
+    """
+    notes = []
+    quarantined = _of(feedback, "quarantined")
+    if quarantined:
+        rules = "; ".join(f"{number} by {rule} ({_RULES.get(rule, rule)})" for rule, number in quarantined.items())
+        notes.append(
+            f"{_many(sum(quarantined.values()), 'record')} of {feedback['records']} set aside: {rules}; "
+            "quarantine.jsonl in the feedback's folder has them"
+        )
+    for done, said in _DONE.items():
+        for rule, number in _of(feedback, done).items():
+            what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"
+            notes.append(f"{_many(number, 'response')} {what}: {said}")
+    contradicting, tied = (feedback.get(name, 0) for name in ("contradicting_scores", "tied_scores"))
+    if contradicting or tied:
+        read = feedback["records"] - feedback["bad_rows"]
+        notes.append(
+            f"of {read} pairs {contradicting} have scores that contradict the named sides, and {tied} equal scores: "
+            "the scores decide, not the sides"
+        )
+    replaced = pairs.get("rejected_replaced", 0)
+    if replaced:
+        notes.append(
+            f"in {_many(replaced, 'pair')} the rejected response would have had the chosen one's text: "
+            "another response took its place"
+        )
+    return notes
+
+
+def _of(facts: Mapping[str, Any], group: str) -> dict[str, int]:
+    return {name.split("/", 1)[1]: number for name, number in facts.items() if name.startswith(f"{group}/")}
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,36 @@
+"""What is said of the data beside the results."""
+
+from __future__ import annotations
+
+from notus_exp.run.data_notes import data_notes
+
+
+def test_nothing_is_said_of_data_that_was_taken_as_it_is() -> None:
+    facts = {"records": 12, "bad_rows": 0, "contradicting_scores": 0, "tied_scores": 0}
+    assert data_notes(facts, {"rejected_replaced": 0}) == []
+    assert data_notes({}, {}) == []
+    assert data_notes({"records": 5, "bad_rows": 0}, {"pairs_out": 5}) == []  # as artifacts of earlier versions say
+
+
+def test_what_was_set_aside_stripped_replaced_or_contradicts_is_counted_by_rule() -> None:
+    facts = {
+        "records": 15,
+        "bad_rows": 3,
+        "quarantined/duplicate_key": 2,
+        "quarantined/unusable_number": 1,
+        "stripped/repeated_prompt": 4,
+        "stripped/transcript": 1,
+        "kept/repeated_prompt": 2,
+        "contradicting_scores": 3,
+        "tied_scores": 2,
+    }
+    assert data_notes(facts, {"rejected_replaced": 1}) == [
+        "3 records of 15 set aside: 2 by duplicate_key (a key stands twice in one object); 1 by unusable_number "
+        "(not a usable number); quarantine.jsonl in the feedback's folder has them",
+        "4 responses began with the prompt: stripped to the answer alone; data.repeated_prompts=keep leaves them",
+        "1 response had the form of a transcript: stripped to the answer alone; data.repeated_prompts=keep leaves them",
+        "2 responses began with the prompt: kept as they are; data.repeated_prompts=strip takes the answer alone",
+        "of 12 pairs 3 have scores that contradict the named sides, and 2 equal scores: "
+        "the scores decide, not the sides",
+        "in 1 pair the rejected response would have had the chosen one's text: another response took its place",
+    ]
