@@ -19,6 +19,13 @@ from notus_exp.config.study_settings import Study
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
 Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference", "policy", "generations",
                        "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
+
+
+def reaches(until: Stage, stage: Stage) -> bool:
+    """Say whether a run that stops after `until` has a stage; `until=config` plans all of them."""
+    return until is Stage.config or stage.value <= until.value
+
+
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
