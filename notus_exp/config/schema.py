@@ -42,6 +42,9 @@ SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 """The losses that read label_smoothing; the others ignore it silently."""
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+"""The two names under which endpoints take the limit on a reply's tokens."""
+THINKING = ("none", "strip")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
 
@@ -357,6 +360,11 @@ class EndpointGeneration(Generation):
     concurrency: int = bounded(least=1, in_key=False)
     timeout: float = bounded(above=0, in_key=False)
     max_retries: int = bounded(least=0, in_key=False)
+    max_wait: float = bounded(least=0, in_key=False)
+    token_limit_parameter: str = one_of(*TOKEN_LIMITS, since="max_tokens")
+    temperature: Optional[str] = one_of("evaluation", since="evaluation")
+    seed: Optional[str] = one_of("evaluation", since="evaluation")
+    thinking: str = one_of(*THINKING, since="none")
 
 
 @dataclass
@@ -376,7 +384,7 @@ class ChatJudge(Judge):
     parser: str = one_of("ranking", "logprobs", "letters")
     template: Optional[str] = named_file()
     both_orders: bool
-    temperature: float = bounded(least=0)
+    temperature: Optional[float] = bounded(least=0)
     max_tokens: int = bounded(least=1)
     seed: Optional[int] = bounded(least=0)
     concurrency: int = bounded(least=1, most=1_000, in_key=False)
@@ -396,6 +404,9 @@ class OpenAIJudge(ChatJudge):
     api_key_env: str = unbounded(in_key=False)
     timeout: float = bounded(above=0, in_key=False)
     max_retries: int = bounded(least=0, most=100, in_key=False)
+    max_wait: float = bounded(least=0, in_key=False)
+    token_limit_parameter: str = one_of(*TOKEN_LIMITS, since="max_tokens")
+    thinking: str = one_of(*THINKING, since="none")
 
 
 @dataclass

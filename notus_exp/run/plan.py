@@ -180,6 +180,15 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
     else:
         asked_for["split"] = config.evaluation_split.name
 
+    asked_how: dict[str, Any] = {}
+    if endpoint:
+        asked_how = {
+            "token_limit_parameter": endpoint.token_limit_parameter,
+            "sent_temperature": endpoint.temperature,
+            "sent_seed": endpoint.seed,
+            "thinking": endpoint.thinking,
+        }
+
     def row(model: str | None) -> Any:
         return GenerationsSettings(
             evaluation=spec.name,
@@ -191,6 +200,7 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             system_prompt=config.model.system_prompt,
             precision=config.dpo.precision.name,
             endpoint_model=model,
+            **asked_how,
         )
 
     uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
