@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, whole_traceback
 from notus_exp.run.outcome import Outcome
 from notus_exp.task import task
 
@@ -30,6 +30,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    sys.excepthook = lambda kind, error, trace: print(whole_traceback(error), file=sys.stderr)
     configuration.register()
     entry = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")
     outcomes: list[Outcome] = []

@@ -1,9 +1,12 @@
-"""Expected failures: what went wrong, with which value, and what to do about it."""
+"""Expected failures: what went wrong, with which value, and what to do about it; secrets are struck out of them."""
 
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+
+from notus_exp.secrecy import strike
 
 SHOWN = 20
 """Known words listed at most; of more, such as all keys of the config, only the groups."""
@@ -18,9 +21,8 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = strike(message), strike(hint)
+        super().__init__(self.message, self.hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
@@ -35,7 +37,7 @@ def first_line(error: BaseException | str) -> str:
         text = str(error)
     except Exception:  # an error may fail at telling what it is about
         text = ""
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in strike(text).splitlines())
     return next((line for line in lines if line), "" if isinstance(error, str) else type(error).__name__)
 
 
@@ -43,6 +45,11 @@ def named_line(error: BaseException) -> str:
     """Return an error that nobody expected in one line: its type and the first line of its text, if it has one."""
     name, line = type(error).__name__, first_line(error)
     return line if line == name else f"{name}: {line}"
+
+
+def whole_traceback(error: BaseException) -> str:
+    """Return the traceback of an error that nobody expected."""
+    return strike("".join(traceback.format_exception(error)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

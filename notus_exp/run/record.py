@@ -127,7 +127,7 @@ class RunRecord:
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
         self._count_judging()
-        now = _now()
+        now, error = _now(), without_credentials(error)
         self._content |= {"status": status, "finished": now, "error": error}
         self._attempt |= {"status": status, "finished": now, "error": error}
         write_json(self._path, self._content)
