@@ -242,4 +242,4 @@ class _Asking:
             raise UserError(
                 f"judge: {len(self._unanswered)} of {total} requests got no valid answer; the first: {first.reason}",
                 f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
-            )
+            ) from first

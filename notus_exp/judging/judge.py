@@ -205,7 +205,7 @@ class ChatModel(NamedTuple):
 async def _ask(
     prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, cache: ReplyCache, parser: str
 ) -> Answered:
-    by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": _openai, "mock": _mock}
+    by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": openai_model, "mock": _mock}
     model = by_name[judge.name](judge, parser)
     async with model.backend as backend:
         return await ask_all(
@@ -220,7 +220,8 @@ async def _ask(
         )
 
 
-def _openai(judge: OpenAIJudge, parser: str) -> ChatModel:
+def openai_model(judge: OpenAIJudge, parser: str) -> ChatModel:
+    """Return who answers at the judge's endpoint, asked for log-probs where the parser reads them."""
     top_logprobs = judge.top_logprobs if parser == "logprobs" else None
     backend = OpenAIChat(
         judge.model,

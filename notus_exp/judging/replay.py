@@ -30,8 +30,7 @@ def prefer(pairs: Sequence[AnswerPair], judge: ReplayJudge) -> list[Verdict]:
     Raises:
         UserError: No such file, a malformed one, or one with two verdicts on the same outputs.
     """
-    file = _file(judge)
-    rows = _indexed(file, _json_list(file), lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
+    rows = _preferences(judge)
     return [_stored_preference(pair, rows) for pair in pairs]
 
 
@@ -49,17 +48,43 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
     Raises:
         UserError: No such file, a malformed one, no judgment of the model, or two of the same turn.
     """
+    judgments = _ratings(judge)
+    numbers = _question_numbers(_file(judge))
+    return [
+        _stored_rating(grading, numbers.get(grading.prompt_id, grading.prompt_id), judgments) for grading in gradings
+    ]
+
+
+def check_stored(judge: ReplayJudge, *, pairs: bool) -> None:
+    """Read the file as it will be read, so that a malformed one is told before anything runs.
+
+    Args:
+        judge: Its file, and of judgments the model.
+        pairs: Verdicts on pairs are wanted, AlpacaEval's; else ratings, MT-Bench's.
+
+    Raises:
+        UserError: As `prefer` and `grade`.
+    """
+    if pairs:
+        _preferences(judge)
+    else:
+        _ratings(judge)
+        _question_numbers(_file(judge))
+
+
+def _preferences(judge: ReplayJudge) -> dict[Hashable, StoredVerdict]:
+    file = _file(judge)
+    return _indexed(file, _json_list(file), lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
+
+
+def _ratings(judge: ReplayJudge) -> dict[Hashable, StoredVerdict]:
     file, model = _file(judge), judge.model
     rows = list(_json_lines(file))
     models = {str(row.get("model")) for row in rows}
     if model not in models:
         raise UserError(f"judge.model={model}: {file} has no judgments of it", f"it has {', '.join(sorted(models))}")
     own = [row for row in rows if row.get("model") == model]
-    judgments = _indexed(file, own, lambda row: (str(row["question_id"]), int(row["turn"])))
-    numbers = _question_numbers(file)
-    return [
-        _stored_rating(grading, numbers.get(grading.prompt_id, grading.prompt_id), judgments) for grading in gradings
-    ]
+    return _indexed(file, own, lambda row: (str(row["question_id"]), int(row["turn"])))
 
 
 def _stored_preference(pair: AnswerPair, rows: dict[Hashable, StoredVerdict]) -> Verdict:

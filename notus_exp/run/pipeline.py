@@ -19,6 +19,7 @@ from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
+from notus_exp.run.ahead import look_ahead
 from notus_exp.run.execution import MARKS, Job, execute
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
@@ -103,6 +104,7 @@ class Run:
             record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes)
             tracker: Tracker = NoTracker()
             try:
+                self.look_ahead()
                 tracker = self._open_tracker(record)
                 with self.store.using(node.folder for node in self.nodes):
                     self._make_all(record, tracker, display.Display(self.console))
@@ -114,6 +116,16 @@ class Run:
             record.finish("finished")
             tracker.finish(_ending("finished", record))
             self._summary(record)
+
+    def look_ahead(self) -> None:
+        """Check what the run needs at its end and lies outside of it; see `ahead`.
+
+        Raises:
+            UserError: Naming what is missing, or the setting that mends it.
+        """
+        missing = [node for node in self.nodes if self.store.find(node.stage.name, node.key) is None]
+        self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
+        look_ahead(self.job(missing), self.nodes, lambda line: self.console.print(line, markup=False, highlight=False))
 
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
