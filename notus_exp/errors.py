@@ -18,7 +18,12 @@ class UserError(Exception):
     Args:
         message: What is wrong, naming the key or file and the value.
         hint: What to do about it (a second line), or "".
+
+    Attributes:
+        code: What a command that ends so exits with.
     """
+
+    code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
         self.message, self.hint = strike(message), strike(hint)
@@ -26,6 +31,12 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UnscoredError(UserError):
+    """All that was to be made is made, and an evaluation that was asked for has no score."""
+
+    code = 3
 
 
 def first_line(error: BaseException | str) -> str:

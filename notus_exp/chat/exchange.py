@@ -123,12 +123,12 @@ class Exchange:
         try:
             target = urljoin(url, location)
             before, after = urlsplit(url), urlsplit(target)
-            same = _origin(before) == _origin(after) or _encrypted(before, after)
+            same = "@" not in after.netloc and (_origin(before) == _origin(after) or _encrypted(before, after))
         except ValueError:
             raise UserError(f"{_host(urlsplit(url))} redirects to no address", f"check {self._setting}") from None
         if not same:
             raise UserError(
-                f"{_host(before)} redirects to {_host(after)}, another host, to which nothing is sent",
+                f"{_host(before)} redirects to {_host(after)}, another host, and nothing is sent there",
                 f"if that is the endpoint that you mean, give its address as {self._setting}",
             )
         return target

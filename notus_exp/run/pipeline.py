@@ -85,8 +85,11 @@ class Run:
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
 
-    def execute(self) -> None:
+    def execute(self) -> dict[str, str]:
         """Run the plan to its end and record it in run.json, whatever happens.
+
+        Returns:
+            The evaluations that were asked for and have no score, each with the reason.
 
         Raises:
             UserError: If a stage cannot be made; finished stages are kept.
@@ -116,6 +119,7 @@ class Run:
             record.finish("finished")
             tracker.finish(_ending("finished", record))
             self._summary(record)
+            return record.unscored()
 
     def look_ahead(self) -> None:
         """Check what the run needs at its end and lies outside of it; see `ahead`.

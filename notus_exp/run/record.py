@@ -22,6 +22,7 @@ from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.ledger import Ledger
+from notus_exp.evaluation.metrics import without_score
 from notus_exp.machine.cuda import describe
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.stages.settings import to_json
@@ -53,7 +54,7 @@ class RunRecord:
         store: ArtifactStore,
         nodes: Sequence[Node] = (),
     ) -> None:
-        self._store = store
+        self._store, self._evaluation = store, config.evaluation
         self._path = folder / RUN_JSON
         judge = config.judge
         self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
@@ -81,6 +82,7 @@ class RunRecord:
             "artifacts": [node.folder for node in nodes],
             "stages": {},
             "metrics": {},
+            "unscored": {},
             "costs": {
                 "device_seconds": 0.0,
                 "device_seconds_if_nothing_were_reused": 0.0,
@@ -122,6 +124,7 @@ class RunRecord:
         if node.stage is Stage.evaluation:
             metrics: dict[str, RunEstimate] = self._read(node, METRICS)
             self._content["metrics"] = metrics
+            self._content["unscored"] = without_score(self._evaluation, metrics, facts.get("notes", []))
         write_json(self._path, self._content)
 
     def finish(self, status: str, error: str | None = None) -> None:
@@ -139,6 +142,10 @@ class RunRecord:
     def metrics(self) -> dict[str, RunEstimate]:
         """Return the metrics, empty before the evaluation."""
         return self._content["metrics"]
+
+    def unscored(self) -> dict[str, str]:
+        """Return the evaluations that were asked for and have no score, each with the reason."""
+        return self._content["unscored"]
 
     def notes(self) -> list[str]:
         """Return what a reader of the metrics must know: prompts left out for their length, refused scores."""

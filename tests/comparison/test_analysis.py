@@ -371,3 +371,16 @@ def test_a_verdict_never_contradicts_the_interval(values):
 def test_words_round_a_number_as_the_tables_do():
     just_below = crossed_mean(np.array([[0.1124999999999999, 0.1124999999999999 - 0.5, 0.1124999999999999 + 0.5]]))
     assert "(+0.113, 95 %" in contrast_words(just_below)  # comparison.json has 0.1125
+
+
+def test_an_arm_that_lacks_the_metric_is_said_and_the_others_are_compared(tmp_path):
+    arms = planted({"critique": 0.0, "average": 0.1, "other": 0.0})
+    study = write_study(tmp_path, {arm: dict(runs) for arm, runs in arms.items()})
+    for seed in SEEDS:
+        edit(run_json(study, f"other-s{seed}"), lambda it: it.update(metrics={}, unscored={"preferences": "why not"}))
+    found = analyse(study)
+    assert [f"arm 'other', seed {seed} has no {ACCURACY}: why not" for seed in SEEDS] == [
+        line for line in found["warnings"] if "why not" in line
+    ]
+    [row] = contrasts(found, metric=ACCURACY, arm="average", reference="critique")
+    assert row["value"] == pytest.approx(0.1, abs=0.03)

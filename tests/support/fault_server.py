@@ -42,6 +42,7 @@ class FaultServer:
     ):
         self.plan, self.answer, self.latency, self.retry_after = plan, answer, latency, retry_after
         self.refuse = refuse
+        self.reply = None  # body of a request -> text, in the place of `answer`
         self.location = None
         self.finish_reason = "stop"
         self.snapshot = SNAPSHOT
@@ -122,18 +123,18 @@ class _Handler(BaseHTTPRequestHandler):
             if refusal is not None:
                 self._send(400, json.dumps({"error": {"message": refusal}}))
             else:
-                self._act(server, prompt, fault)
+                self._act(server, prompt, fault, body)
         finally:
             server.end()
 
-    def _act(self, server, prompt, fault):
+    def _act(self, server, prompt, fault, body):
         if fault in ("drip", "flood"):
             return self._go_on(server, *{"drip": (b" ", 0.05), "flood": (b" " * 65_536, 0)}[fault])
         if fault in ("301", "302", "307", "308"):
             return self._send(int(fault), "", {"Location": server.location})
         if fault in ("ok", "empty"):
             server.wait(server.latency)
-            text = "" if fault == "empty" else server.answer(prompt)
+            text = "" if fault == "empty" else server.reply(body) if server.reply else server.answer(prompt)
             return self._send(200, json.dumps(server.completion(prompt, text)))
         if fault == "timeout":
             server.wait(1.5)
