@@ -20,7 +20,7 @@ MOST_REDIRECTS = 3
 """Redirects within a host that are followed, such as from http to https."""
 
 
-class Answered(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What a server answered.
 
     Attributes:
@@ -71,7 +71,7 @@ class Exchange:
         """Close the connections."""
         await self._client.aclose()
 
-    async def post(self, content: bytes) -> Answered:
+    async def post(self, content: bytes) -> HttpAnswer:
         """Return the answer to a JSON body.
 
         Raises:
@@ -89,7 +89,7 @@ class Exchange:
             # `from None`: what it was raised from holds the request, whose headers hold the key.
             raise LostError(f"the connection failed ({type(error).__name__})") from None
 
-    async def _follow(self, content: bytes, begun: list[int]) -> Answered:
+    async def _follow(self, content: bytes, begun: list[int]) -> HttpAnswer:
         url = self._url
         for _ in range(MOST_REDIRECTS + 1):
             answered = await self._once(url, content, begun)
@@ -101,7 +101,7 @@ class Exchange:
             f"{_host(urlsplit(self._url))} redirects more than {MOST_REDIRECTS} times", f"check {self._setting}"
         )
 
-    async def _once(self, url: str, content: bytes, begun: list[int]) -> Answered:
+    async def _once(self, url: str, content: bytes, begun: list[int]) -> HttpAnswer:
         headers = {"Content-Type": "application/json"}
         async with self._client.stream("POST", url, content=content, headers=headers) as response:
             begun.append(response.status_code)
@@ -116,7 +116,7 @@ class Exchange:
                     raise LostError(reason, paid=response.is_success)
                 parts.append(part)
         body = b"".join(parts).decode("utf-8", "replace")
-        return Answered(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+        return HttpAnswer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
 
     def _redirected(self, url: str, location: str) -> str:
         """Return where a redirect leads, unless that is another host, or the same without its encryption."""

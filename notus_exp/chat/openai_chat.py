@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, Self
 
 from notus_exp.chat.completion import NO_KEY, discarded_usage, read_body
-from notus_exp.chat.exchange import Answered, Exchange, LostError
+from notus_exp.chat.exchange import Exchange, HttpAnswer, LostError
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply, Unanswered
 from notus_exp.chat.remedies import remedy
 from notus_exp.chat.waiting import Pause, asked_wait, backoff
@@ -182,7 +182,7 @@ class OpenAIChat:
         except ValueError as error:
             raise _FailedError(str(error), usage=discarded_usage(answered.body)) from None
 
-    def _refused(self, answered: Answered) -> Exception:
+    def _refused(self, answered: HttpAnswer) -> Exception:
         status, model = answered.status, self._parameters["model"]
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):  # a server may say the key: its text is not shown
             return UserError(

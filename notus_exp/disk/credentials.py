@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from notus_exp.secrecy import strike
+from notus_exp.errors import strike
 
 
 def without_credentials(value: Any) -> Any:
-    """Return JSON-like content with every secret struck out of its strings, keys included; see `secrecy.strike`."""
+    """Return JSON-like content with every secret struck out of its strings, keys included; see `errors.strike`."""
     if isinstance(value, str):
         return strike(value)
     if isinstance(value, dict):

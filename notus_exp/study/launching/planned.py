@@ -221,8 +221,8 @@ def _look_ahead(runs: Sequence[Run], console: Console) -> None:
             failed.append(error)
     if len(failed) == len(alike):
         raise failed[0]
-    for error in failed:
-        console.print(f"{error}\n  the runs that need this will fail, the others go on", markup=False, highlight=False)
+    for reason in failed:
+        console.print(f"{reason}\n  the runs that need this will fail, the others go on", markup=False, highlight=False)
 
 
 def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ended]:
