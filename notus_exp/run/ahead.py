@@ -7,7 +7,7 @@ not where artifacts or cached replies are there already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,9 @@ from notus_exp.stages.settings import BenchmarksSettings, EvaluationSettings, Ge
 PAIRED = ("alpaca_eval",)
 """Evaluations whose verdicts are on pairs of answers; the others' are ratings."""
 
+ByKey = Mapping[str, Node]
+"""All nodes of a run."""
+
 
 def look_ahead(job: Job, nodes: Sequence[Node], say: Callable[[str], None]) -> None:
     """Check all of it for the nodes that a run will make.
@@ -39,10 +42,11 @@ def look_ahead(job: Job, nodes: Sequence[Node], say: Callable[[str], None]) -> N
     Raises:
         UserError: Naming what is missing, or the setting that mends it.
     """
+    by_key = {node.key: node for node in nodes}
     _tasks([node for node in job.nodes if node.stage is Stage.benchmarks], job)
     _measuring([node for node in job.nodes if node.stage is Stage.evaluation], nodes, job)
-    _answers([node for node in job.nodes if node.stage is Stage.generations], job, say)
-    _verdicts([node for node in job.nodes if node.stage is Stage.judgments], job, say)
+    _answers([node for node in job.nodes if node.stage is Stage.generations], job, by_key, say)
+    _verdicts([node for node in job.nodes if node.stage is Stage.judgments], job, by_key, say)
 
 
 def _tasks(missing: Sequence[Node], job: Job) -> None:
@@ -66,7 +70,7 @@ def _measuring(missing: Sequence[Node], nodes: Sequence[Node], job: Job) -> None
 
 
 # -------------------------------------------------------------------------------------------------------------- answers
-def _answers(missing: Sequence[Node], job: Job, say: Callable[[str], None]) -> None:
+def _answers(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
     """Ask the endpoint that answers one question of each served model, as it will be asked."""
     endpoint = job.generation
     if not isinstance(endpoint, EndpointGeneration):
@@ -79,7 +83,7 @@ def _answers(missing: Sequence[Node], job: Job, say: Callable[[str], None]) -> N
         if (model, settings.max_new_tokens) in seen or _made_later(model, store):
             continue
         seen.add((model, settings.max_new_tokens))
-        untrained = "policy" in node.inputs and store.find("policy", node.inputs["policy"]) is None
+        untrained = "policy" in node.inputs and store.find(by_key[node.inputs["policy"]].wanted) is None
         setting = "generation.policy_model" if "policy" in node.inputs else "generation.base_model"
         _ask_model(setting, settings, endpoint, untrained=untrained)
         say(f"{setting}={model} answers")
@@ -112,7 +116,7 @@ def _ask_model(setting: str, settings: GenerationsSettings, endpoint: EndpointGe
 
 
 # ------------------------------------------------------------------------------------------------------------- verdicts
-def _verdicts(missing: Sequence[Node], job: Job, say: Callable[[str], None]) -> None:
+def _verdicts(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
     """Ask the judge one question, or read the stored verdicts, where some will be wanted."""
     judge = job.judge
     if isinstance(judge, ReplayJudge) and missing:
@@ -125,7 +129,7 @@ def _verdicts(missing: Sequence[Node], job: Job, say: Callable[[str], None]) -> 
             check_stored(stored, pairs=name in PAIRED)
     if not isinstance(judge, OpenAIJudge) or judge.offline:
         return
-    wanting = [node for node in missing if not _all_cached(node, job)]
+    wanting = [node for node in missing if not _all_cached(node, job, by_key)]
     if not wanting:
         return
     from notus_exp.judging.first_question import ask_first
@@ -139,21 +143,21 @@ def _verdicts(missing: Sequence[Node], job: Job, say: Callable[[str], None]) -> 
         say(f"note: {note}")
 
 
-def _all_cached(node: Node, job: Job) -> bool:
+def _all_cached(node: Node, job: Job, by_key: ByKey) -> bool:
     """Say whether every verdict on answers that are there already can be read from the cache, by reading them so."""
     from notus_exp.evaluation.judgments import located  # Polars: not for every run
 
     assert isinstance(job.judge, OpenAIJudge)
     store = ArtifactStore(job.artifacts)
-    answers = node.inputs["generations"]
-    if not (job.cache / VERDICT_CACHE).exists() or store.find("generations", answers) is None:
+    answers = by_key[node.inputs["generations"]]
+    if not (job.cache / VERDICT_CACHE).exists() or store.find(answers.wanted) is None:
         return False
     judge = replace(job.judge, offline=True)
     with TemporaryDirectory() as folder:
         events = EventWriter(node.name, Path(folder) / EVENTS)
         context = Context(events, job.hardware, job.cache, job.sources, judge=judge)
         try:
-            generations = store.path("generations", answers) / GENERATIONS
+            generations = store.path(answers.stage.name, answers.key) / GENERATIONS
             entrance(node.settings["evaluation"]).judge(generations, located(judge, job.sources), context)
         except UserError:
             return False

@@ -127,9 +127,9 @@ class Run:
         Raises:
             UserError: Naming what is missing, or the setting that mends it.
         """
-        missing = [node for node in self.nodes if self.store.find(node.stage.name, node.key) is None]
+        missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
         self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
-        look_ahead(self.job(missing), self.nodes, lambda line: self.console.print(line, markup=False, highlight=False))
+        look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
 
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""

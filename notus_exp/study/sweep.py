@@ -23,7 +23,7 @@ from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
-from notus_exp.reporting.console import make_console, shorten
+from notus_exp.reporting.console import make_console, say, shorten
 from notus_exp.reporting.tables import show as show_report
 from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
@@ -128,7 +128,7 @@ def _compare_arms(
         except UserError as error:  # no arm has the primary metric
             if not unscored:
                 raise
-            console.print(str(error), markup=False, highlight=False)
+            say(console, str(error))
     _raise_failures(study, planned, folder)
     return unscored
 

@@ -11,7 +11,6 @@ import pytest
 
 from notus_exp.chat import waiting
 from notus_exp.config.schema import Config
-from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import GENERATIONS
@@ -63,7 +62,7 @@ class Ahead:
 
     def look(self) -> list[str]:
         said: list[str] = []
-        missing = [node for node in self.nodes if self.store.find(node.stage.name, node.key) is None]
+        missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
         look_ahead(replace(self.job, nodes=missing), self.nodes, said.append)
         return said
 
@@ -150,7 +149,7 @@ def answer(ahead: Ahead, node: Node, side: str) -> None:
         to_table(found).write_parquet(out / GENERATIONS)
         return {}
 
-    ahead.store.build(Manifest("generations", node.key, {}, {}, {}), make, resumable=False)
+    ahead.store.build(node.wanted, make, resumable=False)
 
 
 def test_what_a_parser_needs_is_asked_for(tmp_path: Path, alpaca: list[str]) -> None:

@@ -16,6 +16,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
+from notus_exp.reporting.console import say
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, in_words
 from notus_exp.run.intact import examine
@@ -222,7 +223,7 @@ def _look_ahead(runs: Sequence[Run], console: Console) -> None:
     if len(failed) == len(alike):
         raise failed[0]
     for reason in failed:
-        console.print(f"{reason}\n  the runs that need this will fail, the others go on", markup=False, highlight=False)
+        say(console, f"{reason}\n  the runs that need this will fail, the others go on")
 
 
 def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ended]:
