@@ -19,7 +19,7 @@ from notus_exp.chat.completion import NO_KEY, discarded_usage, read_body
 from notus_exp.chat.exchange import Exchange, HttpAnswer, LostError
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply, Unanswered
 from notus_exp.chat.remedies import remedy
-from notus_exp.chat.waiting import Pause, asked_wait, backoff
+from notus_exp.chat.waiting import Pause, asked_wait, backoff, in_words
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.errors import UserError
 
@@ -135,6 +135,7 @@ class OpenAIChat:
                 left -= 1
                 if failed.wait is not None:
                     self._pause.hold(failed.wait)
+                    LOG.warning("%s asks to wait %s", self._where, in_words(failed.wait))
                 if failed.usage and on_discarded:
                     await on_discarded(*failed.usage, again=left >= 0)
                 if left < 0:

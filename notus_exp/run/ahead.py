@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from notus_exp.config.schema import EndpointGeneration, OpenAIJudge, ReplayJudge, Stage
+from notus_exp.config.schema import EndpointGeneration, OpenAIJudge, ReplayJudge, RewardModelJudge, Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS, GENERATIONS, VERDICT_CACHE
@@ -117,7 +117,7 @@ def _ask_model(setting: str, settings: GenerationsSettings, endpoint: EndpointGe
 
 # ------------------------------------------------------------------------------------------------------------- verdicts
 def _verdicts(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
-    """Ask the judge one question, or read the stored verdicts, where some will be wanted."""
+    """Ask the judge one question, or look at its files, where verdicts will be wanted."""
     judge = job.judge
     if isinstance(judge, ReplayJudge) and missing:
         from notus_exp.evaluation.judgments import located
@@ -127,6 +127,10 @@ def _verdicts(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[s
         assert isinstance(stored, ReplayJudge)
         for name in dict.fromkeys(node.settings["evaluation"] for node in missing):
             check_stored(stored, pairs=name in PAIRED)
+    if isinstance(judge, RewardModelJudge) and missing:
+        from notus_exp.judging.reward_files import check_reward_files
+
+        check_reward_files(judge)
     if not isinstance(judge, OpenAIJudge) or judge.offline:
         return
     wanting = [node for node in missing if not _all_cached(node, job, by_key)]

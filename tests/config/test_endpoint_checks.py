@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from notus_exp.config.commandline import check_arguments
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.errors import UserError
 from support.configs import composed
@@ -60,3 +61,10 @@ def test_both_groups_are_checked_though_nothing_is_asked(group: str) -> None:
     chosen = SERVED if group == "generation" else ["judge=openai"]
     with pytest.raises(UserError, match=rf"{group}.base_url holds a user name or password"):
         composed("experiment=smoke", *chosen, f"{group}.base_url=https://me:{SECRET}@host/v1", "until=config")
+
+
+@pytest.mark.parametrize("argument", ["judge.base_url={}", "+judge.base_url='{}'", 'generation.base_url="{}?x=1"'])
+def test_a_password_on_the_command_line_is_refused_before_anything_is_shown(argument: str) -> None:
+    with pytest.raises(UserError, match="holds a user name or password") as error:
+        check_arguments(["--cfg", "job", "experiment=smoke", argument.format(f"https://me:{SECRET}@host/v1")])
+    assert SECRET not in str(error.value)

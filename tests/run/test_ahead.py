@@ -194,6 +194,24 @@ def test_stored_verdicts_are_read_ahead(tmp_path: Path, alpaca: list[str]) -> No
     assert Ahead(tmp_path, *alpaca, "judge=replay", f"judge.path={stored}").look() == []
 
 
+def test_the_files_of_a_reward_model_are_looked_at_ahead(tmp_path: Path, alpaca: list[str]) -> None:
+    folder = tmp_path / "reward"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"x")
+    chosen = [*alpaca, "judge=reward_model", f"judge.model={folder}"]
+    for content, words in (
+        ("", "config.json: Expecting value"),
+        ('{"architectures": ["LlamaForCausalLM"]}', "has 2 outputs"),
+        ('{"id2label": {"0": "a", "1": "b", "2": "c"}}', "has 3 outputs"),
+        ('{"id2label": {"0": "reward"}}', "has no chat template"),
+    ):
+        (folder / "config.json").write_text(content)
+        with pytest.raises(UserError, match=words):
+            Ahead(tmp_path, *chosen).look()
+    (folder / "chat_template.jinja").write_text("x")
+    assert Ahead(tmp_path, *chosen).look() == []
+
+
 # ------------------------------------------------------------------------------------------------------------- answers
 def test_each_served_model_is_asked_once(tmp_path: Path, alpaca: list[str]) -> None:
     with FaultServer() as server:
