@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -84,7 +85,8 @@ class Exchange:
                 return await self._follow(content, begun)
         except TimeoutError:
             where = "the answer did not end" if begun else "no answer"
-            raise LostError(f"{where} within {self._seconds:g} s") from None
+            success = bool(begun) and begun[-1] < HTTPStatus.MULTIPLE_CHOICES
+            raise LostError(f"{where} within {self._seconds:g} s", paid=success) from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             # `from None`: what it was raised from holds the request, whose headers hold the key.
             raise LostError(f"the connection failed ({type(error).__name__})") from None

@@ -53,7 +53,9 @@ def test_an_answer_that_drips_is_a_failed_request_after_the_timeout() -> None:
             ask(chat(server.url, timeout=0.3, max_retries=0), "hello")
 
 
-def test_an_answer_without_an_end_is_a_failed_request_that_may_cost() -> None:
+@pytest.mark.parametrize("fault", ["flood", "drip"])
+def test_an_answer_without_an_end_is_a_failed_request_that_may_cost(fault: str) -> None:
+    reasons = {"flood": "the answer is longer than 1,004,000 bytes", "drip": "the answer did not end within 0.3 s"}
     told: list[tuple[int | None, int | None, bool]] = []
 
     async def discard(read: int | None, written: int | None, *, again: bool) -> None:
@@ -63,9 +65,9 @@ def test_an_answer_without_an_end_is_a_failed_request_that_may_cost() -> None:
         async with backend:
             await backend.ask([{"role": "user", "content": "hello"}], discard)
 
-    with FaultServer(lambda prompt, nth: "flood") as server:
-        with pytest.raises(Unanswered, match=r"the answer is longer than 1,004,000 bytes"):
-            asyncio.run(run(chat(server.url, max_retries=1)))
+    with FaultServer(lambda prompt, nth: fault) as server:
+        with pytest.raises(Unanswered, match=reasons[fault]):
+            asyncio.run(run(chat(server.url, max_retries=1, timeout=0.3 if fault == "drip" else 30.0)))
         assert server.sent < 2 * (1_004_000 + 16_000_000), "only what fits the system's own buffers beside the limit"
     assert told == [(None, None, True), (None, None, False)]
 
