@@ -87,7 +87,7 @@ def test_no_planted_secret_is_in_any_file_message_or_command_line(study: Done) -
     server.location = bad
     server.reply = None
     for seed, plan, more, words in (
-        (0, "ok", f"generation.base_url={bad}?token={IN_A_URL}", "cannot read 'generation.base_url=https://***@"),
+        (0, "ok", f"judge.model={bad}?token={IN_A_URL}", "cannot read 'judge.model=https://***@elsewhere.invalid"),
         (0, "ok", f"judge.base_url={bad}", "judge.base_url holds a user name or password"),
         (0, "ok", f'generation.base_url="{bad}?token={IN_A_URL}"', "generation.base_url holds a user name or password"),
         (0, "ok", f"judge.api_key_env={PLANTED['OPENAI_API_KEY']}", "judge.api_key_env is no name"),
