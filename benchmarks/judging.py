@@ -77,6 +77,9 @@ def judge_at(url: str, concurrency: int) -> OpenAIJudge:
         requests_per_minute=None,
         timeout=30.0,
         max_retries=2,
+        max_wait=30.0,
+        token_limit_parameter="max_tokens",
+        thinking="none",
         offline=False,
         input_price=None,
         output_price=None,
@@ -115,7 +118,7 @@ def main() -> None:
             assert server.stdout is not None
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
             ideal = math.ceil(options.verdicts / options.concurrency) * options.latency
-            print(f"openai {version('openai')}, python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
+            print(f"httpx {version('httpx')}, python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
             print(f"{options.verdicts} verdicts, {options.concurrency} at once, {options.latency * 1000:.0f} ms each")
             print(f"{'seconds':>8} {'ideal':>8} {'ratio':>6}   at most {MOST_RATIO}?")
             for _ in range(options.repeat):

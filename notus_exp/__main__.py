@@ -19,17 +19,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study
-from notus_exp.errors import UserError
-from notus_exp.run.outcome import Outcome
+from notus_exp.errors import UserError, whole_traceback
+from notus_exp.run.outcome import Outcome, unscored
 from notus_exp.task import task
 
 
 def main() -> None:
-    """Run the command line; exit with 0, 2 after an expected error, or 130 after Ctrl-C."""
+    """Run the command line; exit with 0, 2 after an expected error, 3 without a score asked for, 130 after Ctrl-C."""
     # Hydra would print its own errors over several lines and exit; with this it lets them through to here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    sys.excepthook = lambda kind, error, trace: print(whole_traceback(error), file=sys.stderr)
     configuration.register()
     entry = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")
     outcomes: list[Outcome] = []
@@ -50,7 +51,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell
         _fail("interrupted; finished stages are kept, and the same command goes on from there", 130)
     except UserError as error:
-        _fail(str(error), 2)
+        _fail(str(error), error.code)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(str(configuration.explain(error)), 2)
     except (ValueError, AssertionError) as error:
@@ -63,6 +64,9 @@ def main() -> None:
             _fail(str(outcome.error), 2)
         with suppress(BrokenPipeError):  # the reader, such as `head`, has seen enough
             print(outcome.folder, flush=True)
+        if outcome.unscored:
+            lacking = unscored(outcome.unscored)
+            _fail(str(lacking), lacking.code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -1,12 +1,42 @@
-"""Expected failures: what went wrong, with which value, and what to do about it."""
+"""Expected failures: what went wrong, with which value, and what to do about it; secrets are struck out of them."""
 
 from __future__ import annotations
 
 import difflib
+import os
+import re
+import traceback
 from collections.abc import Iterable
 
 SHOWN = 20
 """Known words listed at most; of more, such as all keys of the config, only the groups."""
+
+STRUCK = "***"
+
+_IN_URL = re.compile(r"(?<=://)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
+"""User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`. A password is taken up to the
+last `@`, as databases' drivers allow unescaped slashes in it; rather a path with a port and an `@` is hidden too."""
+
+_IN_QUERY = re.compile(r"(?i)([?&][\w-]*(?:password|passwd|pwd|secret|token|key|signature)[\w-]*=)[^&\s'\"]*")
+"""A parameter of a URL's query that names a secret, such as `?password=` or `&sslpassword=`."""
+
+_VARIABLE = re.compile(r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+"""Names of environment variables that hold secrets, by their last word: OPENAI_API_KEY, HF_TOKEN."""
+
+LEAST_CHARACTERS = 8
+"""A shorter value is a placeholder, and striking it out would spoil words."""
+
+
+def strike(text: str) -> str:
+    """Return a text with `***` for users and passwords of URLs, secrets of their queries, and secrets that are known.
+
+    Known are the values of the environment variables whose names say that they hold a secret.
+    """
+    text = _IN_QUERY.sub(rf"\1{STRUCK}", _IN_URL.sub(f"{STRUCK}@", text))
+    for name, value in os.environ.items():
+        if len(value) >= LEAST_CHARACTERS and value in text and _VARIABLE.search(name):
+            text = text.replace(value, STRUCK)
+    return text
 
 
 class UserError(Exception):
@@ -15,15 +45,25 @@ class UserError(Exception):
     Args:
         message: What is wrong, naming the key or file and the value.
         hint: What to do about it (a second line), or "".
+
+    Attributes:
+        code: What a command that ends so exits with.
     """
 
+    code = 2
+
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = strike(message), strike(hint)
+        super().__init__(self.message, self.hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UnscoredError(UserError):
+    """All that was to be made is made, and an evaluation that was asked for has no score."""
+
+    code = 3
 
 
 def first_line(error: BaseException | str) -> str:
@@ -35,7 +75,7 @@ def first_line(error: BaseException | str) -> str:
         text = str(error)
     except Exception:  # an error may fail at telling what it is about
         text = ""
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in strike(text).splitlines())
     return next((line for line in lines if line), "" if isinstance(error, str) else type(error).__name__)
 
 
@@ -43,6 +83,11 @@ def named_line(error: BaseException) -> str:
     """Return an error that nobody expected in one line: its type and the first line of its text, if it has one."""
     name, line = type(error).__name__, first_line(error)
     return line if line == name else f"{name}: {line}"
+
+
+def whole_traceback(error: BaseException) -> str:
+    """Return the traceback of an error that nobody expected."""
+    return strike("".join(traceback.format_exception(error)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ def task(composed: DictConfig) -> Outcome:
             if hydra.mode is RunMode.RUN:
                 _refuse_study(hydra.overrides.task)
             config, choices = load(composed, hydra.runtime.choices, hydra.overrides.task)
-            return Outcome(folder=run(config, choices))
+            return run(config, choices)
     except UserError as error:
         return Outcome(error=error)
     except PrunedError as pruned:
@@ -37,8 +37,8 @@ def _refuse_study(overrides: Sequence[str]) -> None:
             raise UserError(f"'{override}' does nothing in a single run", "add -m to run a study")
 
 
-def run(config: Config, choices: dict[str, str]) -> str:
-    """Show a config's plan or execute it; return the run's folder."""
+def run(config: Config, choices: dict[str, str]) -> Outcome:
+    """Show a config's plan or execute it; return the run's folder, and which evaluations have no score."""
     from notus_exp.reporting.console import make_console
     from notus_exp.run.pipeline import Run
     from notus_exp.stages.monitor import NO_MONITOR, Monitor
@@ -51,6 +51,5 @@ def run(config: Config, choices: dict[str, str]) -> str:
     planned = Run(config, choices, make_console(sys.stderr), monitor)
     if config.until is Stage.config:
         planned.show_plan(make_console(sys.stdout))
-    else:
-        planned.execute()
-    return str(planned.folder)
+        return Outcome(folder=str(planned.folder))
+    return Outcome(folder=str(planned.folder), unscored=planned.execute())

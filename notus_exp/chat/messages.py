@@ -33,11 +33,12 @@ class Unanswered(Exception):  # noqa: N818 - the name says what happened to the 
 
     Args:
         reason: What happened, without any secret.
+        hint: The setting that mends it, where that is known.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, hint: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.hint = reason, hint
 
 
 class OnDiscarded(Protocol):

@@ -225,6 +225,13 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
         for arm, reasons in asked.failed.items()
         for seed, reason in reasons.items()
     ]
+    found += [
+        f"arm '{arm}', seed {seed} has no {asked.metric}: {run['unscored'][evaluation]}"
+        for evaluation in [asked.metric.partition("/")[0]]
+        for arm, by_seed in asked.runs.items()
+        for seed, run in by_seed.items()
+        if evaluation in run.get("unscored", {})
+    ]
     if seeds and min(seeds) == 1:
         found.append(ONE_SEED)
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]

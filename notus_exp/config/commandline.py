@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from notus_exp.config.endpoint_checks import check_address
 from notus_exp.errors import UserError, first_line
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
@@ -40,7 +41,15 @@ def check_arguments(arguments: Sequence[str]) -> None:
         if flag in CONFIG_DIR:
             _check_folder(Path(value or "".join(arguments[position + 1 : position + 2])))
         elif not argument.startswith("-"):
+            _check_secret(argument)
             _check_override(argument)
+
+
+def _check_secret(argument: str) -> None:
+    """Refuse a password in an endpoint's address before anybody shows the command line or the config."""
+    setting, _, value = argument.lstrip("+").partition("=")
+    if setting.endswith(".base_url") and "@" in value:
+        check_address(setting, value.strip("'\""))
 
 
 def names_study(arguments: Sequence[str]) -> bool:

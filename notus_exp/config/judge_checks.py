@@ -18,6 +18,12 @@ def check_judge(judge: Judge, evaluation: str) -> None:
     """
     if isinstance(judge, ChatJudge):
         _check_prices(judge)
+    if isinstance(judge, OpenAIJudge) and judge.thinking == "strip" and judge.parser == "logprobs":
+        raise UserError(
+            "judge.parser=logprobs reads the first token of a reply, and judge.thinking=strip says that thoughts come "
+            "first",
+            "use judge.parser=ranking or letters, or judge.thinking=none where the endpoint keeps thoughts to itself",
+        )
     if isinstance(judge, OpenAIJudge | RewardModelJudge) and not judge.model:
         raise UserError(f"judge.model must be given: evaluation={evaluation} needs a judge", "add judge.model=NAME")
     if isinstance(judge, ReplayJudge) and not judge.path:

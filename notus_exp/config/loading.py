@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from notus_exp.config import schema
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.dpo_checks import check_dpo
+from notus_exp.config.endpoint_checks import check_endpoints
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.ranges import check
 from notus_exp.config.simulated_checks import check_simulated
@@ -152,6 +153,7 @@ def check_together(config: schema.Config) -> None:
     check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)
+    check_endpoints(config)
     if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
         raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)

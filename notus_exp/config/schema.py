@@ -19,6 +19,13 @@ from notus_exp.config.study_settings import Study
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
 Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference", "policy", "generations",
                        "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
+
+
+def reaches(until: Stage, stage: Stage) -> bool:
+    """Say whether a run that stops after `until` has a stage; `until=config` plans all of them."""
+    return until is Stage.config or stage.value <= until.value
+
+
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Precision = Enum("Precision", ["float32", "bfloat16", "float16"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
@@ -37,6 +44,9 @@ SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 """The losses that read label_smoothing; the others ignore it silently."""
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+"""The two names under which endpoints take the limit on a reply's tokens."""
+THINKING = ("none", "strip")
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
 MOST = 10**9
@@ -359,6 +369,11 @@ class EndpointGeneration(Generation):
     concurrency: int = bounded(least=1, in_key=False)
     timeout: float = bounded(above=0, in_key=False)
     max_retries: int = bounded(least=0, in_key=False)
+    max_wait: float = bounded(least=0, in_key=False)
+    token_limit_parameter: str = one_of(*TOKEN_LIMITS, since="max_tokens")
+    temperature: Optional[str] = one_of("evaluation", since="evaluation")
+    seed: Optional[str] = one_of("evaluation", since="evaluation")
+    thinking: str = one_of(*THINKING, since="none")
 
 
 @dataclass
@@ -378,7 +393,7 @@ class ChatJudge(Judge):
     parser: str = one_of("ranking", "logprobs", "letters")
     template: Optional[str] = named_file()
     both_orders: bool
-    temperature: float = bounded(least=0)
+    temperature: Optional[float] = bounded(least=0)
     max_tokens: int = bounded(least=1)
     seed: Optional[int] = bounded(least=0)
     concurrency: int = bounded(least=1, most=1_000, in_key=False)
@@ -398,6 +413,9 @@ class OpenAIJudge(ChatJudge):
     api_key_env: str = unbounded(in_key=False)
     timeout: float = bounded(above=0, in_key=False)
     max_retries: int = bounded(least=0, most=100, in_key=False)
+    max_wait: float = bounded(least=0, in_key=False)
+    token_limit_parameter: str = one_of(*TOKEN_LIMITS, since="max_tokens")
+    thinking: str = one_of(*THINKING, since="none")
 
 
 @dataclass

@@ -99,6 +99,7 @@ class RunFile(TypedDict, total=False):
         stages: Node name -> what there is of it, in the order in which they were finished.
         metrics: Metric -> estimate, in its own unit; `base/...` is the base model's, `difference/...` the paired
             difference of policy and base model. Empty before the evaluation.
+        unscored: Evaluation that was asked for and has no score -> why; not there in runs from before it was noted.
         costs: What it cost.
         versions: Library -> version, None where it is not installed.
         hardware: The profile's name and what the machine is.
@@ -119,6 +120,7 @@ class RunFile(TypedDict, total=False):
     artifacts: list[str]
     stages: dict[str, StageRecord]
     metrics: dict[str, RunEstimate]
+    unscored: dict[str, str]
     costs: RunCosts
     versions: dict[str, str | None]
     hardware: dict[str, str | int]
@@ -135,7 +137,7 @@ _KINDS = {
     "status": str,
     "attempts": list,
     "artifacts": list,
-    **dict.fromkeys(("config", "stages", "metrics", "costs", "versions"), dict),
+    **dict.fromkeys(("config", "stages", "metrics", "unscored", "costs", "versions"), dict),
 }
 
 

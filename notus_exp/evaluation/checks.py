@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from notus_exp.config.judge_checks import check_judge
-from notus_exp.config.schema import Config, EndpointGeneration, EvaluationSplit, Stage
+from notus_exp.config.schema import Config, EndpointGeneration, EvaluationSplit, Stage, reaches
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import chosen, held_out, judged
 
@@ -35,7 +35,7 @@ def _check_evaluation_split(config: Config) -> None:
             f"evaluation_split=validation: evaluation=[{','.join(fixed)}] has fixed prompts and none for validation",
             f"choose among 'evaluation=[{','.join(held_out())}]', or evaluation_split=test",
         )
-    scored = config.until is Stage.config or config.until.value >= Stage.reference.value
+    scored = reaches(config.until, Stage.reference)
     if config.evaluation.preferences and getattr(config.split, split) == 0 and scored:
         raise UserError(
             f"evaluation=preferences needs {split} prompts, but split.{split}=0",
@@ -55,5 +55,6 @@ def _check_answers(config: Config) -> None:
         )
     if evaluation.lm_eval and not evaluation.lm_eval.tasks:
         raise UserError("evaluation.lm_eval.tasks is empty", "name tasks, such as evaluation.lm_eval.tasks=[hellaswag]")
-    if wanting := judged(evaluation):
+    wanting = judged(evaluation)
+    if wanting and reaches(config.until, Stage.judgments):
         check_judge(config.judge, wanting[0].name)

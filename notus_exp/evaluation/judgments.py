@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,21 @@ def run(settings: JudgmentsSettings, inputs: dict[str, Path], out: Path, context
     Raises:
         UserError: The judge cannot be reached or paid, or does not answer; what came is cached.
     """
-    judged = entrance(settings.evaluation).judge(inputs["generations"] / GENERATIONS, _located(context), context)
+    assert context.judge is not None, "the pipeline gives every worker the judge"
+    judge = located(context.judge, context.sources)
+    judged = entrance(settings.evaluation).judge(inputs["generations"] / GENERATIONS, judge, context)
     pl.DataFrame(judged.verdicts, schema=VERDICTS_SCHEMA, orient="row").write_parquet(out / JUDGMENTS)
     return judged.facts
 
 
-def _located(context: Context) -> Judge:
-    """Return the judge with the local paths of its files."""
-    assert context.judge is not None, "the pipeline gives every worker the judge"
-    own = {key: paths[0] for key, paths in context.sources.items() if key.startswith("judge.")}
-    files: dict[str, Any] = {key.removeprefix("judge."): path for key, path in own.items()}
-    return replace(context.judge, **files)
+def located(judge: Judge, sources: Mapping[str, list[str]]) -> Judge:
+    """Return a judge with the local paths of its files.
+
+    Args:
+        judge: As configured.
+        sources: Local files by setting, such as `judge.template`.
+    """
+    files: dict[str, Any] = {
+        key.removeprefix("judge."): paths[0] for key, paths in sources.items() if key.startswith("judge.")
+    }
+    return replace(judge, **files)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, Evaluation
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.evaluation.catalogue import CATALOGUE, chosen, in_reading_order
 from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
@@ -69,6 +70,26 @@ def known_metrics(config: Config) -> list[str]:
 def is_known(name: str, known: Sequence[str]) -> bool:
     """Tell whether a metric is among those of `known_metrics`, or begins like one of them that ends in `/`."""
     return any(name.startswith(one) and name != one if one.endswith("/") else name == one for one in known)
+
+
+def without_score(evaluation: Evaluation, metrics: Mapping[str, MeasuredValue], notes: Sequence[str]) -> dict[str, str]:
+    """Return the chosen evaluations that have no score, each with the reason.
+
+    A score is a value of one of the metrics that lead an evaluation; where it reports none of these, of any metric.
+
+    Args:
+        evaluation: What was asked for.
+        metrics: What was reported, by name.
+        notes: What the measuring said.
+    """
+    found = {}
+    for spec in chosen(evaluation):
+        own = {name: value for name, value in metrics.items() if name.startswith(f"{spec.name}/")}
+        leading = [own[name] for name in (f"{spec.name}/{lead}" for lead in spec.leads) if name in own]
+        if all(one["value"] is None for one in leading or own.values()):
+            told = (note for note in notes if note.startswith(spec.name))
+            found[spec.name] = next(told, f"{spec.name} has no value on any of its prompts")
+    return found
 
 
 def _headlines(name: str, metric: Metric, known: Sequence[str], open_families: bool) -> list[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
+from notus_exp.chat.thinking import after_thinking
+from notus_exp.chat.waiting import Pause
 from notus_exp.config.schema import EndpointGeneration
 from notus_exp.disk import files
 from notus_exp.disk.json_lines import append_line, keep_lines, read_lines
@@ -14,6 +16,8 @@ from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
+
+AGAIN = "the answers that came are kept: the same command asks only for the missing ones"
 
 
 def served_answers(settings: GenerationsSettings, out: Path, context: Context) -> AnswerTurn:
@@ -35,10 +39,11 @@ def served_answers(settings: GenerationsSettings, out: Path, context: Context) -
         context.events.progress(len(conversations) - len(missing), len(conversations))
         failures = asyncio.run(_ask_all(settings, endpoint, turn, missing, path, context, len(conversations)))
         if failures:
+            first = failures[0]
             raise UserError(
                 f"{len(failures)} of {len(conversations)} prompts were not answered by {endpoint.base_url}: "
-                f"{failures[0]}",
-                "the answers that came are kept: the same command asks only for the missing ones",
+                f"{first.reason}",
+                f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
             )
         return {prompt_id: Answer(*fields) for prompt_id, fields in _read(path).items()}
 
@@ -53,11 +58,10 @@ async def _ask_all(
     path: Path,
     context: Context,
     total: int,
-) -> list[str]:
+) -> list[Unanswered]:
     """Ask for the missing answers, keeping each; return the reasons of those that did not come."""
-    assert settings.endpoint_model is not None
     slots = asyncio.Semaphore(endpoint.concurrency)
-    failures: list[str] = []
+    failures: list[Unanswered] = []
     done = total - len(missing)
 
     async def ask(one: Conversation) -> None:
@@ -69,24 +73,19 @@ async def _ask_all(
             try:
                 reply = await clients[one.question.temperature].ask(messages)
             except Unanswered as error:
-                failures.append(str(error))
+                failures.append(error)
                 return
-        answer = [reply.text, reply.completion_tokens, reply.finish_reason == "length", [], []]
+        truncated = reply.finish_reason == "length"
+        text = after_thinking(reply.text, cut=truncated) if settings.thinking == "strip" else reply.text
+        # an answer that ends within its thinking is empty, and counts as truncated
+        answer = [text or "", reply.completion_tokens, truncated or text is None, [], []]
         append_line(path, {one.question.prompt_id: answer})
         done += 1
         context.events.progress(done, total)
 
+    pause = Pause(endpoint.base_url, endpoint.max_wait, "generation.max_wait")
     clients = {
-        temperature: OpenAIChat(
-            settings.endpoint_model,
-            base_url=endpoint.base_url,
-            api_key_env=endpoint.api_key_env,
-            timeout=endpoint.timeout,
-            max_retries=endpoint.max_retries,
-            max_tokens=settings.max_new_tokens,
-            temperature=temperature,
-            seed=settings.seed,
-        )
+        temperature: chat_with(settings, endpoint, temperature, pause)
         for temperature in {one.question.temperature for one in missing}
     }
     try:
@@ -97,6 +96,34 @@ async def _ask_all(
         for client in clients.values():
             await client.__aexit__(None, None, None)
     return failures
+
+
+def chat_with(
+    settings: GenerationsSettings, endpoint: EndpointGeneration, temperature: float, pause: Pause | None = None
+) -> OpenAIChat:
+    """Return the client that asks as the settings say.
+
+    Args:
+        settings: Of the answers; they name an endpoint's model.
+        endpoint: How it is reached.
+        temperature: Of the question, where one is sent.
+        pause: Shared by all clients of the endpoint; None for one of its own.
+    """
+    assert settings.endpoint_model is not None
+    return OpenAIChat(
+        settings.endpoint_model,
+        base_url=endpoint.base_url,
+        api_key_env=endpoint.api_key_env,
+        timeout=endpoint.timeout,
+        max_retries=endpoint.max_retries,
+        max_tokens=settings.max_new_tokens,
+        temperature=temperature if settings.sent_temperature else None,
+        seed=settings.seed if settings.sent_seed else None,
+        token_limit_parameter=settings.token_limit_parameter,
+        group="generation",
+        max_wait=endpoint.max_wait,
+        pause=pause,
+    )
 
 
 def _read(path: Path) -> dict[str, list]:  # type: ignore[type-arg]

@@ -127,7 +127,7 @@ class _Asking:
         self._missing = missing
         self._waiting = iter(missing.items())
         self._replies: dict[str, Reply] = {}
-        self._unanswered: list[str] = []
+        self._unanswered: list[Unanswered] = []
         self._unaffordable: str | None = None
         self._settled = asyncio.Condition()
         rate = judge.requests_per_minute  # one by one: a bucket of a minute's size would let a minute's worth through
@@ -186,7 +186,7 @@ class _Asking:
             reply = await self._backend.ask(messages, discard)
             self._keep(key, reply)
         except Unanswered as error:
-            self._unanswered.append(error.reason)
+            self._unanswered.append(error)
         except UserError:
             payable = reply is not None  # nobody charges for a request that is refused
             raise
@@ -238,8 +238,8 @@ class _Asking:
                 f"raise judge.budget; {AGAIN}",
             )
         if self._unanswered:
+            first = self._unanswered[0]
             raise UserError(
-                f"judge: {len(self._unanswered)} of {total} requests got no valid answer; the first: "
-                f"{self._unanswered[0]}",
-                AGAIN,
-            )
+                f"judge: {len(self._unanswered)} of {total} requests got no valid answer; the first: {first.reason}",
+                f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
+            ) from first

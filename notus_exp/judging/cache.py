@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from notus_exp.chat.messages import Messages, Reply
-from notus_exp.config.schema import ChatJudge, MockJudge
+from notus_exp.config.schema import TOKEN_LIMITS, ChatJudge, MockJudge, OpenAIJudge
 from notus_exp.disk.database import Database
 from notus_exp.disk.hashing import digest
 
@@ -17,7 +18,8 @@ from notus_exp.disk.hashing import digest
 def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) -> str:
     """Return the sha256 (hex) that names a reply: of everything that it depends on.
 
-    Template and ordered answers are in the messages. The endpoint's address is not part of it.
+    Template and ordered answers are in the messages. The endpoint's address is not part of it, nor what is read of a
+    reply (parser, thinking).
 
     Args:
         judge: Its name, model, snapshot and decoding parameters enter the key; of the mock, which writes for a
@@ -25,7 +27,9 @@ def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) ->
         messages: What is sent.
         top_logprobs: How many log-probs are asked for; None for none.
     """
-    decoding = [judge.temperature, judge.max_tokens, judge.seed, top_logprobs]
+    decoding: list[Any] = [judge.temperature, judge.max_tokens, judge.seed, top_logprobs]
+    if isinstance(judge, OpenAIJudge) and judge.token_limit_parameter != TOKEN_LIMITS[0]:
+        decoding.append(judge.token_limit_parameter)  # came later: replies under the first name are paid for
     written_for = [judge.parser] if isinstance(judge, MockJudge) else []
     return digest([judge.name, judge.model, judge.snapshot, decoding, messages, *written_for])
 

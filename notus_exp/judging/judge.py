@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from notus_exp.chat.messages import ChatBackend, Reply
 from notus_exp.chat.openai_chat import OpenAIChat
+from notus_exp.chat.thinking import END as THOUGHT
+from notus_exp.chat.thinking import after_thinking
 from notus_exp.config.schema import ChatJudge, Hardware, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
@@ -203,7 +205,7 @@ class ChatModel(NamedTuple):
 async def _ask(
     prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, cache: ReplyCache, parser: str
 ) -> Answered:
-    by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": _openai, "mock": _mock}
+    by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": openai_model, "mock": _mock}
     model = by_name[judge.name](judge, parser)
     async with model.backend as backend:
         return await ask_all(
@@ -218,7 +220,8 @@ async def _ask(
         )
 
 
-def _openai(judge: OpenAIJudge, parser: str) -> ChatModel:
+def openai_model(judge: OpenAIJudge, parser: str) -> ChatModel:
+    """Return who answers at the judge's endpoint, asked for log-probs where the parser reads them."""
     top_logprobs = judge.top_logprobs if parser == "logprobs" else None
     backend = OpenAIChat(
         judge.model,
@@ -230,6 +233,8 @@ def _openai(judge: OpenAIJudge, parser: str) -> ChatModel:
         temperature=judge.temperature,
         seed=judge.seed,
         top_logprobs=top_logprobs,
+        token_limit_parameter=judge.token_limit_parameter,
+        max_wait=judge.max_wait,
     )
     return ChatModel(backend, top_logprobs)
 
@@ -239,7 +244,7 @@ def _mock(judge: MockJudge, parser: str) -> ChatModel:
 
 
 def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> Verdict:
-    parsed = parse_grading(reply) if parser == mock.RATING else parse_comparison(reply, parser)
+    parsed = _read(reply, judge, parser)
     value, reason = _mirrored(parsed) if request.order == MODEL_FIRST else parsed
     return Verdict(
         request.prompt_id,
@@ -253,6 +258,20 @@ def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> 
         reply.completion_tokens,
         cost_of(judge, reply.prompt_tokens, reply.completion_tokens),
     )
+
+
+def _read(reply: Reply, judge: ChatJudge, parser: str) -> ParsedVerdict:
+    """Return the verdict that a reply holds; where the judge is known to think aloud, only behind its thoughts."""
+    strip = isinstance(judge, OpenAIJudge) and judge.thinking == "strip"
+    cut = reply.finish_reason == "length"
+    text = after_thinking(reply.text, cut=cut) if strip else reply.text
+    if text is None:
+        return ParsedVerdict(None, f"the reply ends within its thinking{' (cut at max_tokens)' * cut}")
+    read = reply._replace(text=text)
+    parsed = parse_grading(read) if parser == mock.RATING else parse_comparison(read, parser)
+    if parsed.value is None and not strip and THOUGHT in reply.text:
+        return ParsedVerdict(None, f"{parsed.reason} (the reply thinks: judge.thinking=strip reads what follows)")
+    return parsed
 
 
 def _mirrored(parsed: ParsedVerdict) -> ParsedVerdict:

@@ -34,10 +34,7 @@ def prefer(pairs: Sequence[AnswerPair], judge: ReplayJudge) -> list[Verdict]:
         UserError: No such file, a malformed one, one with two verdicts on the same outputs, or with several judges or
             reference models.
     """
-    file = _file(judge)
-    stored = _json_list(file)
-    origin_of_records(stored, "judge.path", file)
-    rows = _indexed(file, stored, lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
+    rows = _preferences(judge)
     return [_stored_preference(pair, rows) for pair in pairs]
 
 
@@ -55,6 +52,38 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
     Raises:
         UserError: No such file, a malformed one, no judgment of the model, two of the same turn, or several judges.
     """
+    judgments = _ratings(judge)
+    numbers = _question_numbers(_file(judge))
+    return [
+        _stored_rating(grading, numbers.get(grading.prompt_id, grading.prompt_id), judgments) for grading in gradings
+    ]
+
+
+def check_stored(judge: ReplayJudge, *, pairs: bool) -> None:
+    """Read the file as it will be read, so that a malformed one is told before anything runs.
+
+    Args:
+        judge: Its file, and of judgments the model.
+        pairs: Verdicts on pairs are wanted, AlpacaEval's; else ratings, MT-Bench's.
+
+    Raises:
+        UserError: As `prefer` and `grade`.
+    """
+    if pairs:
+        _preferences(judge)
+    else:
+        _ratings(judge)
+        _question_numbers(_file(judge))
+
+
+def _preferences(judge: ReplayJudge) -> dict[Hashable, StoredVerdict]:
+    file = _file(judge)
+    stored = _json_list(file)
+    origin_of_records(stored, "judge.path", file)
+    return _indexed(file, stored, lambda row: (row["instruction"], row.get("output_1"), row["output_2"]))
+
+
+def _ratings(judge: ReplayJudge) -> dict[Hashable, StoredVerdict]:
     file, model = _file(judge), judge.model
     rows = list(_json_lines(file))
     models = {str(row.get("model")) for row in rows}
@@ -62,11 +91,7 @@ def grade(gradings: Sequence[Grading], judge: ReplayJudge) -> list[Verdict]:
         raise UserError(f"judge.model={model}: {file} has no judgments of it", f"it has {', '.join(sorted(models))}")
     own = [row for row in rows if row.get("model") == model]
     origin_of({"judge": [grading_judge(row.get("judge")) for row in own]}, "judge.path", file)
-    judgments = _indexed(file, own, lambda row: (str(row["question_id"]), _whole(row["turn"])))
-    numbers = _question_numbers(file)
-    return [
-        _stored_rating(grading, numbers.get(grading.prompt_id, grading.prompt_id), judgments) for grading in gradings
-    ]
+    return _indexed(file, own, lambda row: (str(row["question_id"]), _whole(row["turn"])))
 
 
 def _stored_preference(pair: AnswerPair, rows: dict[Hashable, StoredVerdict]) -> Verdict:

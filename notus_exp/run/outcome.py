@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides
 from notus_exp.config.schema import Config
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
 
 HIDDEN_GROUPS = ("hydra/", "study")
@@ -30,11 +30,25 @@ class Outcome:
         folder: Of a run that finished.
         error: Why it did not.
         pruned: Why its study ended it.
+        unscored: Evaluations that were asked for and have no score, with the reasons.
     """
 
     folder: str | None = None
     error: UserError | None = None
     pruned: str | None = None
+    unscored: dict[str, str] = field(default_factory=dict)
+
+
+def unscored(reasons: Mapping[str, str]) -> UnscoredError:
+    """Return what says that a finished run lacks scores.
+
+    Args:
+        reasons: Evaluation -> why it has none.
+    """
+    return UnscoredError(
+        f"no score of {', '.join(reasons)}, which was asked for: {'; '.join(reasons.values())}",
+        "all else is made and recorded",
+    )
 
 
 @contextmanager

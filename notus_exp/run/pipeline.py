@@ -20,6 +20,7 @@ from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
+from notus_exp.run.ahead import look_ahead
 from notus_exp.run.execution import MARKS, Job, execute
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
@@ -86,8 +87,11 @@ class Run:
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
 
-    def execute(self) -> None:
+    def execute(self) -> dict[str, str]:
         """Run the plan to its end and record it in run.json, whatever happens.
+
+        Returns:
+            The evaluations that were asked for and have no score, each with the reason.
 
         Raises:
             UserError: If a stage cannot be made; finished stages are kept.
@@ -105,6 +109,7 @@ class Run:
             record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes)
             tracker: Tracker = NoTracker()
             try:
+                self.look_ahead()
                 tracker = self._open_tracker(record)
                 with self.store.using(node.folder for node in self.nodes):
                     self._make_all(record, tracker, display.Display(self.console))
@@ -116,6 +121,17 @@ class Run:
             record.finish("finished")
             tracker.finish(_ending("finished", record))
             self._summary(record)
+            return record.unscored()
+
+    def look_ahead(self) -> None:
+        """Check what the run needs at its end and lies outside of it; see `ahead`.
+
+        Raises:
+            UserError: Naming what is missing, or the setting that mends it.
+        """
+        missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
+        self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
+        look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
 
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""

@@ -6,7 +6,7 @@ import importlib.metadata
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from notus_exp.config.schema import Config, EndpointGeneration, Stage
+from notus_exp.config.schema import Config, EndpointGeneration, Stage, reaches
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import folder_name, make_key
 from notus_exp.evaluation.catalogue import answering, chosen, judged
@@ -111,7 +111,7 @@ def make_plan(config: Config, sources: Sources) -> list[Node]:
     """Return the nodes of a run up to `config.until`, inputs before their users."""
     nodes: dict[str, Node] = {}
     for name, stage, settings, uses in _wanted(config, sources):
-        if config.until is not Stage.config and stage.value > config.until.value:
+        if not reaches(config.until, stage):
             break
         nodes[name] = _node(name, stage, settings, {use: nodes[use_of] for use, use_of in uses.items()})
     return list(nodes.values())
@@ -122,7 +122,7 @@ NodeRow = tuple[str, Stage, Any, dict[str, str]]
 
 
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
-    """List the nodes in the order of the stages."""
+    """List the nodes in the order of the stages: at least those that `config.until` reaches."""
     base = {"base_model": "base_model"}
     system = config.model.system_prompt
     rows: list[NodeRow] = [
@@ -137,6 +137,8 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
             {"pairs": "pairs", **base, "reference": "reference"},
         ),
     ]
+    if not reaches(config.until, Stage.generations):  # then nothing of an evaluation was looked up
+        return rows
     answered = [row for spec in answering(config.evaluation) for row in _generations(spec, config, sources)]
     measured = [*_likelihoods(config), *_benchmarks(config, sources)]
     verdicts = [row for spec in judged(config.evaluation) for row in _judgments(spec.name, config, sources)]
@@ -179,6 +181,15 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
     else:
         asked_for["split"] = config.evaluation_split.name
 
+    asked_how: dict[str, Any] = {}
+    if endpoint:
+        asked_how = {
+            "token_limit_parameter": endpoint.token_limit_parameter,
+            "sent_temperature": endpoint.temperature,
+            "sent_seed": endpoint.seed,
+            "thinking": endpoint.thinking,
+        }
+
     def row(model: str | None) -> Any:
         return GenerationsSettings(
             evaluation=spec.name,
@@ -191,6 +202,7 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             precision=config.dpo.precision.name,
             endpoint_model=model,
             template_date=None if endpoint else config.model.template_date,
+            **asked_how,
         )
 
     uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})

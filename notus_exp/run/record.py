@@ -22,6 +22,7 @@ from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.ledger import Ledger
+from notus_exp.evaluation.metrics import without_score
 from notus_exp.machine.cuda import describe
 from notus_exp.run.data_notes import data_notes
 from notus_exp.run.plan import STAGES, Node
@@ -55,7 +56,7 @@ class RunRecord:
         store: ArtifactStore,
         nodes: Sequence[Node] = (),
     ) -> None:
-        self._store = store
+        self._store, self._evaluation = store, config.evaluation
         self._path = folder / RUN_JSON
         judge = config.judge
         self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
@@ -83,6 +84,7 @@ class RunRecord:
             "artifacts": [node.folder for node in nodes],
             "stages": {},
             "metrics": {},
+            "unscored": {},
             "costs": {
                 "device_seconds": 0.0,
                 "device_seconds_if_nothing_were_reused": 0.0,
@@ -124,12 +126,13 @@ class RunRecord:
         if node.stage is Stage.evaluation:
             metrics: dict[str, RunEstimate] = self._read(node, METRICS)
             self._content["metrics"] = metrics
+            self._content["unscored"] = without_score(self._evaluation, metrics, facts.get("notes", []))
         write_json(self._path, self._content)
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
         self._count_judging()
-        now = _now()
+        now, error = _now(), without_credentials(error)
         self._content |= {"status": status, "finished": now, "error": error}
         self._attempt |= {"status": status, "finished": now, "error": error}
         write_json(self._path, self._content)
@@ -141,6 +144,10 @@ class RunRecord:
     def metrics(self) -> dict[str, RunEstimate]:
         """Return the metrics, empty before the evaluation."""
         return self._content["metrics"]
+
+    def unscored(self) -> dict[str, str]:
+        """Return the evaluations that were asked for and have no score, each with the reason."""
+        return self._content["unscored"]
 
     def notes(self) -> list[str]:
         """Return what a reader of the metrics must know: of the data, of texts cut or left out, of refused scores."""

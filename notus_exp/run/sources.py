@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.config.ranges import files_of
-from notus_exp.config.schema import ChatJudge, Config, FileData, RewardModelJudge, Stage
+from notus_exp.config.schema import ChatJudge, Config, FileData, RewardModelJudge, Stage, reaches
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -38,7 +38,7 @@ def resolve(config: Config) -> Sources:
         if not Path(name).is_file():
             raise UserError(f"filters.contamination.files: {name} is not a file")
     model_digest, model_files = None, list[str]()
-    if only_shown or config.until.value >= Stage.base_model.value:
+    if reaches(config.until, Stage.base_model):
         try:
             model_digest, model_files = model_sources.model_sources(config.model)
         except UserError:
@@ -58,7 +58,7 @@ def resolve(config: Config) -> Sources:
 def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return digest and path by setting, of the files that the chosen evaluations and their judge read."""
     places: dict[str, tuple[str, str]] = {}
-    if only_shown or config.until.value >= Stage.generations.value:
+    if reaches(config.until, Stage.generations):
         for spec in chosen(config.evaluation):
             for setting in spec.files:
                 place = getattr(getattr(config.evaluation, spec.name), setting)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
-from notus_exp.errors import UserError, named_line
+from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import Node
 from notus_exp.stages.context import Context
@@ -39,7 +38,7 @@ def main(arguments: list[str]) -> int:
         write_json(path.with_name(WORKER_ERROR), {"message": error.message, "hint": error.hint})
         return 2
     except BaseException as error:
-        traceback.print_exc()
+        print(whole_traceback(error), file=sys.stderr)
         write_json(path.with_name(WORKER_ERROR), {"message": named_line(error), "hint": ""})
         return 1
     return 0

@@ -93,7 +93,8 @@ class GenerationsSettings:
     `chosen` holds what chooses the evaluation's prompts (of constraint prompts their number and split; for those that
     come in a file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is
     the rest's.
-    `endpoint_model` is the served model's name, null where the model answers in this run.
+    `endpoint_model` is the served model's name, null where the model answers in this run; what follows it says how an
+    endpoint is asked: null for a temperature or seed that is not sent.
     """
 
     evaluation: str
@@ -106,6 +107,10 @@ class GenerationsSettings:
     precision: str
     endpoint_model: Optional[str]
     template_date: Optional[str] = unbounded(since=None, default=None)
+    token_limit_parameter: str = unbounded(since="max_tokens", default="max_tokens")
+    sent_temperature: Optional[str] = unbounded(since="evaluation", default="evaluation")
+    sent_seed: Optional[str] = unbounded(since="evaluation", default="evaluation")
+    thinking: str = unbounded(since="none", default="none")
 
 
 @dataclass

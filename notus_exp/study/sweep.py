@@ -20,10 +20,10 @@ from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
-from notus_exp.reporting.console import make_console, shorten
+from notus_exp.reporting.console import make_console, say, shorten
 from notus_exp.reporting.tables import show as show_report
 from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
@@ -42,6 +42,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
 
     Raises:
         UserError: The study cannot be run as described, or some of its runs failed: the others are compared first.
+        UnscoredError: All runs finished, and some have no score of an evaluation that was asked for.
     """
     console = make_console(sys.stderr)
     jobs = Jobs(loader, launcher, master, console)
@@ -51,8 +52,11 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     only_shown = master.until == Stage.config
     conduct = _search if definition.kind == "search" else _compare_arms
     with disk_errors(master.output_dir):
-        conduct(jobs, definition, folder, console, only_shown=only_shown)
+        unscored = conduct(jobs, definition, folder, console, only_shown=only_shown)
     print(folder, flush=True)
+    if unscored:
+        shown = "\n  ".join(f"{name}: {reason}" for name, reason in unscored.items())
+        raise UnscoredError(f"{len(unscored)} runs have no score of an evaluation that was asked for\n  {shown}")
 
 
 def _settings(master: DictConfig) -> Study:
@@ -77,7 +81,10 @@ def _member(arm: Arm) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------- arms
-def _compare_arms(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> None:
+def _compare_arms(
+    jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool
+) -> dict[str, str]:
+    """Run and compare the arms; return the runs without a score, each with the reason."""
     settings = definition.settings
     overrides = {arm.name: [*_common(definition), *_member(arm)] for arm in definition.arms}
     planned = _plan(jobs, settings, overrides)
@@ -88,7 +95,7 @@ def _compare_arms(jobs: Jobs, definition: Definition, folder: Path, console: Con
     if tried:
         out.print(f"these runs tune {', '.join(settings.tune)}; then {len(planned)} runs compare the arms")
     if only_shown:
-        return
+        return {}
     if count := record.replaced(planned, folder):
         console.print(f"note: data, code or libraries changed: {count} finished runs leave this study for new ones")
     study = record.describe(definition)
@@ -104,7 +111,7 @@ def _compare_arms(jobs: Jobs, definition: Definition, folder: Path, console: Con
         study["tuning"] = tuning.outcome(folder, settings, tried)
         record.write(folder, study)
         if launched.stopped:  # arms are compared after the same number of candidates, or not at all
-            return
+            return {}
         planned = _plan(jobs, settings, _tuned(study, overrides, settings))
         record.note_runs(study, planned)
         record.write(folder, study)
@@ -114,9 +121,16 @@ def _compare_arms(jobs: Jobs, definition: Definition, folder: Path, console: Con
     record.note_failures(study, planned, launched.failed, folder)
     record.write(folder, study)
     config = planned[0].run.config
+    unscored = _unscored({f"{one.arm}, seed {one.seed}": one.run.id for one in planned}, folder)
     if _compared(config):
-        _conclude(study, config, folder, console)
+        try:
+            _conclude(study, config, folder, console)
+        except UserError as error:  # no arm has the primary metric
+            if not unscored:
+                raise
+            say(console, str(error))
     _raise_failures(study, planned, folder)
+    return unscored
 
 
 def _plan(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]]) -> list[Planned]:
@@ -211,6 +225,21 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
     track_study(config.tracking, study, comparison, folder, console.print)
 
 
+def _unscored(runs: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return which finished runs have no score of an evaluation that was asked for, and why.
+
+    Args:
+        runs: What a run is called -> its id.
+        folder: The study's.
+    """
+    records = {name: read_run(folder, run) for name, run in runs.items()}
+    return {
+        name: "; ".join(record["unscored"].values())
+        for name, record in records.items()
+        if record["status"] == "finished" and record.get("unscored")
+    }
+
+
 def _raise_failures(study: StudyFile, planned: Sequence[Planned], folder: Path) -> None:
     failed = {}
     for one in planned:
@@ -231,7 +260,8 @@ def _raise_failures(study: StudyFile, planned: Sequence[Planned], folder: Path) 
 
 
 # -------------------------------------------------------------------------------------------------------------- search
-def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> None:
+def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> dict[str, str]:
+    """Run the search and conclude it; return the runs without a score, each with the reason."""
     from notus_exp.study.search.searching import run_search
 
     record.check_same(definition, folder)
@@ -255,8 +285,10 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
         return budget.exhausted(_ids(folder) if settings.max_cost is not None else [])
 
     run_search(jobs, settings, folder, _common(definition), console, may_start)
-    if not only_shown:
-        _conclude_search(folder, console)
+    if only_shown:
+        return {}
+    _conclude_search(folder, console)
+    return _unscored({f"run {run}": run for run in _ids(folder)}, folder)
 
 
 def _ids(folder: Path) -> list[str]:

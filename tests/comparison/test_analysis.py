@@ -448,3 +448,16 @@ def test_a_length_adjusted_rate_of_an_older_study_has_its_name_and_its_caution(t
     assert "length_controlled_win_rate" not in json.dumps(comparison)
     [caution] = [warning for warning in comparison["warnings"] if warning.startswith(f"{now}: ")]
     assert "not AlpacaEval's length-controlled win rate" in caution
+
+
+def test_an_arm_that_lacks_the_metric_is_said_and_the_others_are_compared(tmp_path):
+    arms = planted({"critique": 0.0, "average": 0.1, "other": 0.0})
+    study = write_study(tmp_path, {arm: dict(runs) for arm, runs in arms.items()})
+    for seed in SEEDS:
+        edit(run_json(study, f"other-s{seed}"), lambda it: it.update(metrics={}, unscored={"preferences": "why not"}))
+    found = analyse(study)
+    assert [f"arm 'other', seed {seed} has no {ACCURACY}: why not" for seed in SEEDS] == [
+        line for line in found["warnings"] if "why not" in line
+    ]
+    [row] = contrasts(found, metric=ACCURACY, arm="average", reference="critique")
+    assert row["value"] == pytest.approx(0.1, abs=0.03)

@@ -54,6 +54,11 @@ def test_a_judge_needs_what_it_asks_or_reads(judge: ChatJudge, words: str) -> No
         check_judge(judge, "mt_bench")
 
 
+def test_thoughts_and_the_first_tokens_log_probs_exclude_each_other() -> None:
+    with pytest.raises(UserError, match=r"judge.parser=logprobs .* judge.thinking=strip"):
+        check_judge(openai_judge(parser="logprobs", thinking="strip"), "alpaca_eval")
+
+
 def test_an_option_that_no_schema_knows_is_refused_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "judge").mkdir()
     mock = (conf_dir() / "judge/mock.yaml").read_text(encoding="utf-8")

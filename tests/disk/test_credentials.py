@@ -1,6 +1,7 @@
 import pytest
 
 from notus_exp.disk.credentials import without_credentials
+from notus_exp.errors import UserError, named_line, whole_traceback
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,25 @@ def test_nested_content_keeps_its_form():
 def test_a_password_in_a_urls_query_is_hidden_and_other_parameters_stay() -> None:
     url = "postgresql://localhost/db?user=me&password=SECRET&sslmode=require&sslpassword=OTHER"
     assert without_credentials(url) == "postgresql://localhost/db?user=me&password=***&sslmode=require&sslpassword=***"
+
+
+def test_the_value_of_a_variable_that_holds_a_secret_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "sk-planted-123")
+    monkeypatch.setenv("SOME_TOKEN", "short")
+    monkeypatch.setenv("SOME_PLACE", "sk-no-secret-of-that-name")
+    text = "sk-planted-123, short, sk-no-secret-of-that-name"
+    assert without_credentials(text) == "***, short, sk-no-secret-of-that-name"
+    error = UserError(f"refused: {text}", "try sk-planted-123")
+    assert (error.message, error.hint) == ("refused: ***, short, sk-no-secret-of-that-name", "try ***")
+    assert error.args == (error.message, error.hint)
+    assert named_line(ValueError("sk-planted-123 is bad")) == "ValueError: *** is bad"
+
+
+def test_errors_show_no_password_of_a_url() -> None:
+    assert str(UserError("cannot read http://me:hidden@host/x?token=hidden", "")) == (
+        "cannot read http://***@host/x?token=***"
+    )
+    try:
+        raise ValueError("http://me:hidden@host")
+    except ValueError as error:
+        assert "hidden" not in whole_traceback(error).splitlines()[-1]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from notus_exp.disk.files import EVENTS, METRICS
 from notus_exp.evaluation.kit.description import Metric
-from notus_exp.evaluation.metrics import headlines, is_known, known_metrics, metric_of, named_headlines
+from notus_exp.evaluation.metrics import headlines, is_known, known_metrics, metric_of, named_headlines, without_score
 from notus_exp.evaluation.preferences.spec import expected_labellings
 from notus_exp.training.measures import training_metrics
 from support.configs import composed
@@ -117,3 +118,25 @@ def test_headlines_come_in_reading_order_and_open_families_last_known() -> None:
 @pytest.mark.parametrize(("digits", "shown"), [(0, 0), (1, 1), (2, 2), (3, 4), (5, 6)])
 def test_a_difference_of_small_values_has_a_digit_more(digits: int, shown: int) -> None:
     assert Metric("any", digits=digits).digits_of_difference == shown
+
+
+def value(number: float | None) -> dict[str, Any]:
+    return {"value": number, "low": None, "high": None, "n": 3}
+
+
+def test_an_evaluation_without_any_value_that_leads_it_has_no_score() -> None:
+    asked = composed(
+        "experiment=smoke",
+        "evaluation=[alpaca_eval,preferences]",
+        "judge=mock",
+        "evaluation.alpaca_eval.prompts=a.json",
+    ).evaluation
+    preferences = {"preferences/accuracy/honesty": value(0.5)}
+    both = {**preferences, "alpaca_eval/win_rate": value(50.0)}
+    assert without_score(asked, both, []) == {}
+    note = "alpaca_eval is not reported: too many failed"
+    assert without_score(asked, preferences, ["another note", note]) == {"alpaca_eval": note}
+    empty = {**preferences, "alpaca_eval/win_rate": value(None), "alpaca_eval/characters": value(3.0)}
+    assert without_score(asked, empty, []) == {"alpaca_eval": "alpaca_eval has no value on any of its prompts"}
+    of_base = {**preferences, "base/alpaca_eval/win_rate": value(50.0)}
+    assert list(without_score(asked, of_base, [])) == ["alpaca_eval"]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notus_exp.chat.messages import Reply, Unanswered
+from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError
 from notus_exp.judging.asking import ask_all
 from notus_exp.judging.cache import ReplyCache, reply_key
@@ -75,7 +76,8 @@ def test_what_changes_a_reply_changes_its_key_and_nothing_else_does():
     base = reply_key(openai_judge(), chat("x"), None)
     different = [
         {"name": "other"}, {"model": "other"}, {"snapshot": "s"},
-        {"temperature": 0.5}, {"max_tokens": 17}, {"seed": 0},
+        {"temperature": 0.5}, {"max_tokens": 17}, {"seed": 0}, {"temperature": None},
+        {"token_limit_parameter": "max_completion_tokens"},
     ]  # fmt: skip
     keys = {reply_key(openai_judge(**change), chat("x"), None) for change in different}
     keys |= {reply_key(openai_judge(), chat("y"), None), reply_key(openai_judge(), chat("x"), 5), base}
@@ -84,7 +86,13 @@ def test_what_changes_a_reply_changes_its_key_and_nothing_else_does():
     assert len(keys) == len(different) + 5
     same = {"concurrency": 1, "base_url": "http://x", "timeout": 1.0, "max_retries": 0, "offline": True, "budget": 1.0}
     same |= {"input_price": 1.0, "output_price": 1.0, "requests_per_minute": 1.0, "max_failure_rate": 1.0}
+    same |= {"thinking": "strip", "max_wait": 1.0}
     assert all(reply_key(openai_judge(**{name: value}), chat("x"), None) == base for name, value in same.items())
+
+
+def test_the_key_of_a_reply_that_is_paid_for_stays():
+    before = digest(["openai", "judge", None, [0.0, 16, None, None], chat("x")])
+    assert reply_key(openai_judge(), chat("x"), None) == before
 
 
 def test_only_the_mocks_reply_depends_on_the_parser():

@@ -11,12 +11,13 @@ import textwrap
 import time
 import traceback
 
-import openai
 import pytest
 
-from notus_exp.chat import openai_chat
+from notus_exp.chat import waiting
+from notus_exp.chat.completion import NO_KEY, read_body
 from notus_exp.chat.messages import Unanswered
-from notus_exp.chat.openai_chat import NO_KEY, OpenAIChat, backoff, read_body
+from notus_exp.chat.openai_chat import OpenAIChat
+from notus_exp.chat.waiting import backoff
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.judge import prefer
@@ -31,11 +32,9 @@ PLACES = {"m": 1.0, "M": 2.0}
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Back off for hundredths of a second, the client's way and ours; the policy itself stays."""
-    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr(openai._base_client, "MAX_RETRY_DELAY", 0.05)
-    monkeypatch.setattr(openai_chat, "BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(openai_chat, "MOST_BACKOFF_SECONDS", 0.05)
+    """Back off for hundredths of a second; the policy itself stays."""
+    monkeypatch.setattr(waiting, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "MOST_BACKOFF_SECONDS", 0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -115,8 +115,13 @@ def test_a_score_on_failed_verdicts_is_refused_in_words(judged: tuple[Path, dict
     stored = [{"instruction": "Another one.", "output_1": "a", "output_2": "b", "preference": 2.0}]
     (folder / "stored.json").write_text(json.dumps(stored))
     alone = ["experiment=smoke", "evaluation=[alpaca_eval]", *SHORT]
-    done = run(folder, *alone, "judge=replay", "judge.path=stored.json")
+    done = run(folder, *alone, "judge=replay", "judge.path=stored.json", code=3)
     content = record(done)
+    assert content["status"] == "finished"
+    assert list(content["unscored"]) == ["alpaca_eval"]
+    assert "error: no score of alpaca_eval, which was asked for: alpaca_eval is not reported: 3 of 3" in done.stderr
+    again = run(folder, *alone, "judge=replay", "judge.path=stored.json", code=3)
+    assert all(stage["reused"] for stage in record(again)["stages"].values())
     assert not any(name.startswith("alpaca_eval/") for name in content["metrics"])
     assert "alpaca_eval is not reported: 3 of 3 verdicts" in done.stderr.replace("\n", " ")
     verdicts = pl.read_parquet(place(content, "judgments_alpaca_eval") / JUDGMENTS)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from notus_exp.config.schema import Stage
 from notus_exp.run.plan import Node, Sources, make_plan
+from notus_exp.run.sources import resolve
 from support.configs import composed
+from support.known_keys import ALL
 
 NOWHERE = Sources(None, [], None, {}, {})
 
@@ -68,3 +74,31 @@ def test_the_version_of_the_curations_rules_is_in_a_key_only_where_a_changed_rul
     config = composed("experiment=smoke", benchmark)
     nodes = {node.name: node for node in make_plan(config, Sources(None, ["digest"], None, {}, {}))}
     assert nodes["pairs"].settings["rules"] == 2
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Settings of the evaluations that read a file of prompts, each with one."""
+    contents = {
+        "alpaca_eval.prompts": {"instruction": "a", "output": "b"},
+        "mt_bench.questions": {"question_id": 1, "category": "c", "turns": ["a"]},
+        "ifeval.prompts": {"key": 1, "prompt": "a", "instruction_id_list": [], "kwargs": []},
+    }
+    for name, row in contents.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    return [*(f"evaluation.{name}={tmp_path / name}.jsonl" for name in contents), "evaluation.mt_bench.references=null"]
+
+
+@pytest.mark.parametrize("until", [stage.name for stage in Stage])
+def test_any_last_stage_goes_with_any_evaluation(files: list[str], until: str) -> None:
+    tasks = "evaluation.lm_eval.tasks=[arc_easy]"
+    config = composed("experiment=smoke", f"evaluation=[{ALL},lm_eval]", "judge=mock", tasks, *files, f"until={until}")
+    planned = make_plan(config, resolve(config))
+    last = Stage.evaluation if until == "config" else Stage[until]
+    assert planned[-1].stage is last
+    assert {node.stage for node in planned} == {stage for stage in Stage if 1 < stage.value <= last.value}
+
+
+def test_what_ends_before_judging_needs_no_judge(files: list[str]) -> None:
+    config = composed("experiment=smoke", "evaluation=[alpaca_eval]", "judge=openai", "until=policy", files[0])
+    assert make_plan(config, resolve(config))[-1].name == "policy"

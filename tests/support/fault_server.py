@@ -24,19 +24,33 @@ class FaultServer:
 
     Args:
         plan: (prompt, how many requests it had before) -> "ok", "empty", one of FAULTS, "told" (no choices, but
-            the usage), "401", "403", "404" or "400".
+            the usage), "drip" (a byte now and then), "flood" (a body without an end), "401",
+            "403", "404" or "400", or a redirect to `location`: "301", "302", "307", "308".
         answer: prompt -> text.
         latency: Seconds before an answer.
         retry_after: Value of the header of a 429.
+        refuse: body of a request -> why it is refused with status 400, or None.
     """
 
-    def __init__(self, plan=lambda prompt, nth: "ok", answer=token, latency=0.0, retry_after="0.02"):
+    def __init__(
+        self,
+        plan=lambda prompt, nth: "ok",
+        answer=token,
+        latency=0.0,
+        retry_after="0.02",
+        refuse=lambda body: None,
+    ):
         self.plan, self.answer, self.latency, self.retry_after = plan, answer, latency, retry_after
+        self.refuse = refuse
+        self.reply = None  # body of a request -> text, in the place of `answer`
+        self.location = None
+        self.finish_reason = "stop"
         self.snapshot = SNAPSHOT
         self.top_logprobs = None
         self.usage = USAGE  # None: not told
         self.requests = []  # (time, prompt, body, authorization)
         self.said = {}  # prompt -> text, of valid answers only
+        self.sent = 0  # bytes of bodies without an end
         self.now = self.most = 0  # requests under way
         self._counts = defaultdict(int)
         self._lock = threading.Lock()
@@ -71,8 +85,11 @@ class FaultServer:
     def wait(self, seconds):
         self._closed.wait(seconds)
 
+    def closed(self):
+        return self._closed.is_set()
+
     def completion(self, prompt, text):
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": self.finish_reason}
         if self.top_logprobs is not None:
             top = [{"token": name, "logprob": number, "bytes": None} for name, number in self.top_logprobs]
             choice["logprobs"] = {"content": [{"token": text, "logprob": -0.1, "bytes": None, "top_logprobs": top}]}
@@ -102,14 +119,22 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt, fault = server.begin(body, self.headers.get("Authorization"))
         try:
-            self._act(server, prompt, fault)
+            refusal = server.refuse(body)
+            if refusal is not None:
+                self._send(400, json.dumps({"error": {"message": refusal}}))
+            else:
+                self._act(server, prompt, fault, body)
         finally:
             server.end()
 
-    def _act(self, server, prompt, fault):
+    def _act(self, server, prompt, fault, body):
+        if fault in ("drip", "flood"):
+            return self._go_on(server, *{"drip": (b" ", 0.05), "flood": (b" " * 65_536, 0)}[fault])
+        if fault in ("301", "302", "307", "308"):
+            return self._send(int(fault), "", {"Location": server.location})
         if fault in ("ok", "empty"):
             server.wait(server.latency)
-            text = "" if fault == "empty" else server.answer(prompt)
+            text = "" if fault == "empty" else server.reply(body) if server.reply else server.answer(prompt)
             return self._send(200, json.dumps(server.completion(prompt, text)))
         if fault == "timeout":
             server.wait(1.5)
@@ -131,6 +156,19 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Retry-After": server.retry_after} if fault == "429" else {}
         said = f"no: {fault}, and the key is {self.headers.get('Authorization')}"  # as careless as a server can be
         return self._send(int(fault), json.dumps({"error": {"message": said}}), headers)
+
+    def _go_on(self, server, part, seconds):
+        """Send parts of a body until the client goes away."""
+        self._write(200, "{", length=10**9)
+        self.close_connection = True
+        while not server.closed():
+            try:
+                self.wfile.write(part)
+                self.wfile.flush()
+            except OSError:
+                return
+            server.sent += len(part)
+            server.wait(seconds)
 
     def _send(self, status, text, headers=None):
         self._write(status, text, headers)

@@ -26,6 +26,9 @@ ENDPOINT = {
     "api_key_env": "NOTUS_TEST_KEY",
     "timeout": 5.0,
     "max_retries": 6,
+    "max_wait": 600.0,
+    "token_limit_parameter": "max_tokens",
+    "thinking": "none",
 }
 
 

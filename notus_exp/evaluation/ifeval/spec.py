@@ -13,6 +13,7 @@ SPEC = EvaluationSpec(
     prompts_file="prompts",
     chosen_by=("prompts", "max_prompts", "exclude"),
     files=("prompts",),
+    rehearsed=True,
     measured_from={"answers": "generations_ifeval"},
     metrics=(
         Metric("prompt_strict", meaning=_FOLLOWED, span=SHARE, headline=True),

@@ -93,6 +93,7 @@ class EvaluationSpec(NamedTuple):
         files: Settings that name files, whose digests stand for them in keys.
         folders: Those of `files` that name a folder.
         measured_from: Word -> node of the plan whose settings say in which way the evaluation was measured.
+        rehearsed: Its measuring needs what may be missing, and can be tried without any answer (`Entrance.rehearse`).
         labelled: Its values depend on the labellings that the data has.
         of_data: Its prompts are held out of the run's own data, so runs of other data are not compared on it.
         members: Known members of a family, before anything runs: (config, the family's name) -> endings. None: which
@@ -111,6 +112,7 @@ class EvaluationSpec(NamedTuple):
     files: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     measured_from: Mapping[str, str] = MappingProxyType({})
+    rehearsed: bool = False
     labelled: bool = False
     of_data: bool = False
     members: Callable[[Config, str], list[str] | None] = lambda config, family: None

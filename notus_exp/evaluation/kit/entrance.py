@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 
 class Entrance(Protocol):
-    """What `measure.py` of every evaluation offers; `questions` and `judge` only where its spec asks for them."""
+    """What `measure.py` of every evaluation offers; `questions`, `judge`, `rehearse` only where its spec says so."""
 
     def measure(self, settings: EvaluationSettings, inputs: dict[str, Path], out: Path, context: Context) -> Part:
         """Measure policy and base; tables by prompt go into the folder. Called by the stage `evaluation`."""
@@ -78,4 +78,12 @@ class Entrance(Protocol):
 
     def judge(self, generations: Path, judge: Judge, context: Context) -> Judged:
         """Have one side's answers (generations.parquet) judged; `context.sources` has the evaluation's files."""
+        ...
+
+    def rehearse(self, questions: Sequence[Question], sources: Mapping[str, list[str]]) -> None:
+        """Measure answers that nobody gave to these questions, so that what is missing is told before anything runs.
+
+        Raises:
+            UserError: Naming what is missing.
+        """
         ...

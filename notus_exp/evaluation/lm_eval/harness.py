@@ -7,20 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import SandboxedEnvironment
 
 from notus_exp.disk import files
 from notus_exp.disk.artifacts import write_json
-from notus_exp.errors import UserError, did_you_mean, first_line
+from notus_exp.errors import UserError, first_line
+from notus_exp.evaluation.lm_eval.tasks import NOT_INSTALLED, task_manager
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders
 from notus_exp.models.rendering import Message, render, render_open
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BenchmarksSettings
-
-YAML_TAGS = "tag:yaml.org,2002:"
-"""What YAML's own tags begin with; the harness reads others as Python code to import."""
 
 
 def run(settings: BenchmarksSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -45,12 +42,9 @@ def run(settings: BenchmarksSettings, inputs: dict[str, Path], out: Path, contex
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
     except ImportError as error:
-        raise UserError(
-            "evaluation=lm_eval needs lm-evaluation-harness, which is not installed",
-            "pip install 'notus-exp[lm_eval]'",
-        ) from error
+        raise UserError(*NOT_INSTALLED) from error
     asked = settings.lm_eval
-    manager = _task_manager(asked.tasks, context.sources.get("lm_eval.include_path", []))
+    manager = task_manager(asked.tasks, context.sources.get("lm_eval.include_path", []))
     base, adapter = policy_folders(inputs["base_model"], inputs.get("policy"))
     model = load_policy(base, adapter, settings.precision, context.hardware)
     harness = _chatting(HFLM, settings.template_date)(
@@ -102,39 +96,6 @@ def _settings(settings: BenchmarksSettings) -> dict[str, Any]:
         "apply_chat_template": asked.chat_template,
         **dict.fromkeys(seeds, asked.seed),
     }
-
-
-def _task_manager(tasks: list[str], own: list[str]) -> Any:
-    """Return the harness's list of tasks, with those of one's own folder."""
-    from lm_eval.tasks import TaskManager
-
-    for folder in own:
-        _refuse_code(Path(folder))
-    manager = TaskManager(include_path=own[0] if own else None)
-    for task in tasks:
-        if not manager.match_tasks([task]):
-            raise UserError(f"evaluation.lm_eval.tasks: '{task}' is no task", did_you_mean(task, manager.all_tasks))
-    return manager
-
-
-def _refuse_code(folder: Path) -> None:
-    """Refuse task files that name code: by a tag of the harness, however written, or by including files elsewhere."""
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
-        try:
-            events = list(yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {first_line(error)}") from error
-        tags = [event.tag for event in events if getattr(event, "tag", None)]
-        values = [event.value for event in events if isinstance(event, yaml.ScalarEvent)]
-        if any(not tag.startswith(YAML_TAGS) for tag in tags):
-            raise UserError(
-                f"{path} names code to import (a YAML tag such as !function)",
-                "a config never names code: write the task with Jinja templates",
-            )
-        if "include" in values:
-            raise UserError(
-                f"{path} includes another file, which is neither checked nor part of a key", "write its settings here"
-            )
 
 
 @contextmanager

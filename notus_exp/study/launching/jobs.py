@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import traceback
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config
-from notus_exp.errors import named_line
+from notus_exp.errors import named_line, whole_traceback
 from notus_exp.run import outcome
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching import launchers
@@ -104,7 +104,7 @@ def _ended(job: JobReturn) -> Ended:
     try:
         outcome: Any = job.return_value
     except Exception as error:  # whatever a run or its launcher died of is one failed run
-        traceback.print_exception(error)
+        print(whole_traceback(error), file=sys.stderr)
         return Ended("failed", named_line(error))
     if outcome.error:
         return Ended("failed", str(outcome.error))

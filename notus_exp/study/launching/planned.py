@@ -13,13 +13,16 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from notus_exp.config.schema import Stage
+from notus_exp.disk.hashing import digest
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
+from notus_exp.reporting.console import say
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, in_words
 from notus_exp.run.intact import examine
 from notus_exp.run.pipeline import Run
+from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.launching.prepare import prepare
 
@@ -160,6 +163,9 @@ def launch(
         batch: Runs handed to the launcher at once; None: 1 with the basic launcher, else all.
         stop: Says between batches why no further run may start, else None.
         console: Where progress is shown.
+
+    Raises:
+        UserError: What all of the runs need is not there; nothing was made.
     """
     if not planned:
         return Launched({}, None)
@@ -177,6 +183,8 @@ def _launch(
 ) -> Launched:
     left = missing(planned, folder)
     if len(left) > 1 and not stop():
+        if jobs.in_process:  # another machine may reach other endpoints: there each run looks by itself
+            _look_ahead([one.run for one in left], console)
         prepare([one.run for one in left], folder, console)
     size = batch or (1 if jobs.in_process else max(1, len(left)))
     failed: dict[str, str] = {}
@@ -201,6 +209,22 @@ def _launch(
         # another process that works on the study may have finished some of the others
         left = missing([one for one in left if one.run.id not in tried], folder)
     return Launched(failed, None)
+
+
+def _look_ahead(runs: Sequence[Run], console: Console) -> None:
+    """Look ahead once for all runs that need the same; those that will fail do so by themselves, unless all will."""
+    alike = {digest([to_json(getattr(run.config, name)) for name in ("judge", "generation", "evaluation")]): run
+             for run in reversed(runs)}  # fmt: skip
+    failed = []
+    for run in alike.values():
+        try:
+            run.look_ahead()
+        except UserError as error:
+            failed.append(error)
+    if len(failed) == len(alike):
+        raise failed[0]
+    for reason in failed:
+        say(console, f"{reason}\n  the runs that need this will fail, the others go on")
 
 
 def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ended]:

@@ -34,7 +34,12 @@ def describe(definition: Definition) -> StudyFile:
         "seeds": settings.seeds,
         "factors": definition.factors,
         "arms": {
-            arm.name: {"overrides": [*common, *arm.overrides], "levels": arm.levels, "tuned": {}, "runs": {}}
+            arm.name: {
+                "overrides": without_credentials([*common, *arm.overrides]),
+                "levels": arm.levels,
+                "tuned": {},
+                "runs": {},
+            }
             for arm in definition.arms
         },
         "tuning": None,

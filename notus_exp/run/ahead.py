@@ -1,0 +1,168 @@
+"""What can be known before anything is made of what a run needs at its end: endpoints, tables, tasks, stored verdicts.
+
+An endpoint is asked one small question with the run's very settings, and only where answers or verdicts will be asked:
+not where artifacts or cached replies are there already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from notus_exp.config.schema import EndpointGeneration, OpenAIJudge, ReplayJudge, RewardModelJudge, Stage
+from notus_exp.disk.artifacts import ArtifactStore
+from notus_exp.disk.events import EventWriter
+from notus_exp.disk.files import EVENTS, GENERATIONS, VERDICT_CACHE
+from notus_exp.disk.ledger import Ledger
+from notus_exp.errors import UserError
+from notus_exp.evaluation.catalogue import chosen, entrance
+from notus_exp.run.execution import Job
+from notus_exp.run.plan import Node
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import BenchmarksSettings, EvaluationSettings, GenerationsSettings, from_json
+
+PAIRED = ("alpaca_eval",)
+"""Evaluations whose verdicts are on pairs of answers; the others' are ratings."""
+
+ByKey = Mapping[str, Node]
+"""All nodes of a run."""
+
+
+def look_ahead(job: Job, nodes: Sequence[Node], say: Callable[[str], None]) -> None:
+    """Check all of it for the nodes that a run will make.
+
+    Args:
+        job: Its nodes are those without an artifact.
+        nodes: All nodes of the run.
+        say: Shows a line to the user.
+
+    Raises:
+        UserError: Naming what is missing, or the setting that mends it.
+    """
+    by_key = {node.key: node for node in nodes}
+    _tasks([node for node in job.nodes if node.stage is Stage.benchmarks], job)
+    _measuring([node for node in job.nodes if node.stage is Stage.evaluation], nodes, job)
+    _answers([node for node in job.nodes if node.stage is Stage.generations], job, by_key, say)
+    _verdicts([node for node in job.nodes if node.stage is Stage.judgments], job, by_key, say)
+
+
+def _tasks(missing: Sequence[Node], job: Job) -> None:
+    if missing:
+        from notus_exp.evaluation.lm_eval.tasks import check_tasks
+
+        asked = from_json(BenchmarksSettings, missing[0].settings).lm_eval
+        check_tasks(asked.tasks, job.sources.get("lm_eval.include_path", []))
+
+
+def _measuring(missing: Sequence[Node], nodes: Sequence[Node], job: Job) -> None:
+    """Let the evaluations that need what may be missing measure answers that nobody gave."""
+    by_name = {node.name: node for node in nodes}
+    for node in missing:
+        for spec in chosen(from_json(EvaluationSettings, node.settings)):
+            if spec.rehearsed:
+                from notus_exp.evaluation.generations import read_questions  # Polars: not for every run
+
+                asked = from_json(GenerationsSettings, by_name[f"generations_{spec.name}"].settings)
+                entrance(spec.name).rehearse(read_questions(asked, {}, job.sources), job.sources)
+
+
+# -------------------------------------------------------------------------------------------------------------- answers
+def _answers(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
+    """Ask the endpoint that answers one question of each served model, as it will be asked."""
+    endpoint = job.generation
+    if not isinstance(endpoint, EndpointGeneration):
+        return
+    store = ArtifactStore(job.artifacts)
+    seen: set[tuple[str, int]] = set()
+    for node in missing:
+        settings = from_json(GenerationsSettings, node.settings)
+        model = settings.endpoint_model or ""
+        if (model, settings.max_new_tokens) in seen or _made_later(model, store):
+            continue
+        seen.add((model, settings.max_new_tokens))
+        untrained = "policy" in node.inputs and store.find(by_key[node.inputs["policy"]].wanted) is None
+        setting = "generation.policy_model" if "policy" in node.inputs else "generation.base_model"
+        _ask_model(setting, settings, endpoint, untrained=untrained)
+        say(f"{setting}={model} answers")
+
+
+def _made_later(model: str, store: ArtifactStore) -> bool:
+    """Say whether a served model is named by the folder of an artifact that this run will make."""
+    path = Path(model)
+    return path.is_absolute() and path.is_relative_to(store.root) and not path.exists()
+
+
+def _ask_model(setting: str, settings: GenerationsSettings, endpoint: EndpointGeneration, *, untrained: bool) -> None:
+    from notus_exp.chat.messages import Unanswered  # with the client: not for every run
+    from notus_exp.generation.served import chat_with
+
+    async def ask() -> None:
+        async with chat_with(settings, endpoint, settings.temperature) as chat:
+            await chat.ask([*system, {"role": "user", "content": "Say hello."}])
+
+    system = [{"role": "system", "content": settings.system_prompt}] if settings.system_prompt is not None else []
+    named = f"{setting}={settings.endpoint_model} at {endpoint.base_url}"
+    later = "; of a policy that is not trained yet: make it with until=policy, serve it, and give the command again"
+    try:
+        asyncio.run(ask())
+    except Unanswered as error:
+        hint = error.hint or f"check generation.base_url and {setting}, and that the endpoint is up; nothing was begun"
+        raise UserError(f"{named} does not answer a first question: {error.reason}", hint + later * untrained) from None
+    except UserError as error:
+        raise UserError(f"{setting}: {error.message}", error.hint + later * untrained) from None
+
+
+# ------------------------------------------------------------------------------------------------------------- verdicts
+def _verdicts(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
+    """Ask the judge one question, or look at its files, where verdicts will be wanted."""
+    judge = job.judge
+    if isinstance(judge, ReplayJudge) and missing:
+        from notus_exp.evaluation.judgments import located
+        from notus_exp.judging.replay import check_stored
+
+        stored = located(judge, job.sources)
+        assert isinstance(stored, ReplayJudge)
+        for name in dict.fromkeys(node.settings["evaluation"] for node in missing):
+            check_stored(stored, pairs=name in PAIRED)
+    if isinstance(judge, RewardModelJudge) and missing:
+        from notus_exp.judging.reward_files import check_reward_files
+
+        check_reward_files(judge)
+    if not isinstance(judge, OpenAIJudge) or judge.offline:
+        return
+    wanting = [node for node in missing if not _all_cached(node, job, by_key)]
+    if not wanting:
+        return
+    from notus_exp.judging.first_question import ask_first
+    from notus_exp.judging.mock import RATING
+
+    pairs = any(node.settings["evaluation"] in PAIRED for node in wanting)
+    ledger = Ledger(job.ledger)
+    reply, note = ask_first(judge, judge.parser if pairs else RATING, spent=ledger.usd, on_spent=ledger.add)
+    say(f"judge.model={judge.model} answers as {reply.snapshot}")
+    if note:
+        say(f"note: {note}")
+
+
+def _all_cached(node: Node, job: Job, by_key: ByKey) -> bool:
+    """Say whether every verdict on answers that are there already can be read from the cache, by reading them so."""
+    from notus_exp.evaluation.judgments import located  # Polars: not for every run
+
+    assert isinstance(job.judge, OpenAIJudge)
+    store = ArtifactStore(job.artifacts)
+    answers = by_key[node.inputs["generations"]]
+    if not (job.cache / VERDICT_CACHE).exists() or store.find(answers.wanted) is None:
+        return False
+    judge = replace(job.judge, offline=True)
+    with TemporaryDirectory() as folder:
+        events = EventWriter(node.name, Path(folder) / EVENTS)
+        context = Context(events, job.hardware, job.cache, job.sources, judge=judge)
+        try:
+            generations = store.path(answers.stage.name, answers.key) / GENERATIONS
+            entrance(node.settings["evaluation"]).judge(generations, located(judge, job.sources), context)
+        except UserError:
+            return False
+    return True

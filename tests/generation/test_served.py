@@ -1,0 +1,73 @@
+"""Answers of an endpoint: what is sent, what of a reply is the answer, and one pause for all of its clients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notus_exp.config.schema import Device, EndpointGeneration, Hardware, Launch
+from notus_exp.disk.events import EventWriter
+from notus_exp.disk.hashing import prompt_id
+from notus_exp.errors import UserError
+from notus_exp.generation.conversation import Conversation, Question
+from notus_exp.generation.served import served_answers
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import GenerationsSettings
+from support.fault_server import FaultServer
+
+SETTINGS = GenerationsSettings("alpaca_eval", {}, 7, 16, 0.7, {}, None, "float32", "served")
+HARDWARE = Hardware("cpu", Device.cpu, 1, 1, 1, "sdpa", False, [], Launch.plain, 1, None, False)
+
+
+def endpoint(server: FaultServer, **changes: Any) -> EndpointGeneration:
+    made = EndpointGeneration(
+        "openai", server.url, "NOTUS_TEST_KEY", "base", "served", 4, 5.0, 0, 60.0, "max_tokens", "evaluation",
+        "evaluation", "none",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def answers(server: FaultServer, folder: Path, settings: GenerationsSettings = SETTINGS, **changes: Any) -> Any:
+    context = Context(EventWriter("generations", folder / "events.jsonl"), HARDWARE, folder)
+    context.generation = endpoint(server, **changes)
+    questions = [Question(prompt_id(text), (text,), heat, "") for text, heat in (("a", 0.0), ("b", 0.7))]
+    found = served_answers(settings, folder, context)(1, [Conversation(one, []) for one in questions])
+    return [found[one.prompt_id] for one in questions]
+
+
+def test_an_endpoint_is_sent_what_the_evaluation_says(tmp_path: Path) -> None:
+    with FaultServer(answer=lambda prompt: f"re: {prompt}") as server:
+        assert [one.response for one in answers(server, tmp_path)] == ["re: a", "re: b"]
+        bodies = {prompt: body for _, prompt, body, _ in server.requests}
+    assert {prompt: body["temperature"] for prompt, body in bodies.items()} == {"a": 0.0, "b": 0.7}
+    assert bodies["a"]["max_tokens"] == 16
+    assert bodies["a"]["seed"] == 7
+
+
+def test_an_endpoint_that_takes_neither_temperature_nor_seed_is_sent_neither(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, token_limit_parameter="max_completion_tokens", sent_temperature=None, sent_seed=None)
+    with FaultServer() as server:
+        answers(server, tmp_path, settings)
+        bodies = [body for _, _, body, _ in server.requests]
+    assert [set(body) for body in bodies] == [{"model", "messages", "max_completion_tokens"}] * 2
+
+
+def test_thoughts_are_no_part_of_an_answer_and_an_answer_without_an_end_to_them_is_truncated(tmp_path: Path) -> None:
+    texts = {"a": "<think>hm</think>\n\nBlue.", "b": "<think>hm"}
+    with FaultServer(answer=texts.__getitem__) as server:
+        found = answers(server, tmp_path, replace(SETTINGS, thinking="strip"))
+    assert [(one.response, one.truncated) for one in found] == [("Blue.", False), ("", True)]
+
+
+def test_a_refusal_names_the_setting_and_a_long_wait_ends_it(tmp_path: Path) -> None:
+    with FaultServer(refuse=lambda body: "'temperature' is not supported") as server:
+        with pytest.raises(UserError, match="2 of 2 prompts were not answered") as error:
+            answers(server, tmp_path)
+        assert error.value.hint.startswith("set generation.temperature=null")
+    with FaultServer(lambda prompt, nth: "429", retry_after="86400") as server:
+        with pytest.raises(UserError, match=r"asks to wait 24 hours .* generation.max_wait=60 seconds"):
+            answers(server, tmp_path, concurrency=1, max_retries=6)
+        assert len(server.requests) == 1, "the pause holds for the clients of all temperatures"

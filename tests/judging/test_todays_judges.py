@@ -1,0 +1,78 @@
+"""Judges that think aloud, take no temperature, or name the token limit in another way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notus_exp.errors import UserError
+from notus_exp.judging.judge import grade, prefer
+from support.fault_server import FaultServer
+from support.judges import grading, openai_judge, pair
+
+AGREE = "<think>m? [[B]]</think>\n\nm"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTUS_TEST_KEY", "sk-top-secret-0123456789")
+
+
+def at(server: FaultServer, **changes: Any) -> Any:
+    return openai_judge(**({"base_url": server.url, "both_orders": False} | changes))
+
+
+def test_a_limit_by_its_other_name_and_no_temperature_are_sent_so(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        judge = at(server, token_limit_parameter="max_completion_tokens", temperature=None)
+        prefer([pair(1)], judge, tmp_path / "a.sqlite")
+        [(_, _, body, _)] = server.requests
+    assert set(body) == {"model", "messages", "max_completion_tokens"}
+    assert body["max_completion_tokens"] == 16
+
+
+def test_a_refused_parameter_names_the_setting_that_mends_it(tmp_path: Path) -> None:
+    said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    with FaultServer(refuse=lambda body: said if "max_tokens" in body else None) as server:
+        with pytest.raises(UserError, match=r"status 400: .*Unsupported parameter") as error:
+            prefer([pair(1)], at(server), tmp_path / "a.sqlite")
+        assert "set judge.token_limit_parameter=max_completion_tokens; what was answered is kept" in error.value.hint
+        judged = prefer([pair(1)], at(server, token_limit_parameter="max_completion_tokens"), tmp_path / "a.sqlite")
+    assert judged.facts["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("parser", "text", "places"),
+    [
+        ("ranking", AGREE, {1.0, 2.0}),
+        ("letters", "I think of [[A]], no.</think> [[B]]", {1.0, 2.0}),
+        ("letters", "<think>[[A]]</think> nothing", {None}),
+    ],
+)
+def test_thoughts_are_no_verdict_and_are_kept_in_the_raw_text(
+    tmp_path: Path, parser: str, text: str, places: set[float | None]
+) -> None:
+    with FaultServer(answer=lambda prompt: text) as server:
+        judged = prefer([pair(1)], at(server, parser=parser, thinking="strip"), tmp_path / "a.sqlite")
+    [verdict] = judged.verdicts
+    assert verdict.value in places
+    assert verdict.raw == text
+
+
+def test_a_rating_behind_thoughts_counts_and_one_within_does_not(tmp_path: Path) -> None:
+    with FaultServer(answer=lambda prompt: "<think>[[3]]? No.</think> Rating: [[7]]") as server:
+        stripped = grade([grading(1)], at(server, thinking="strip"), tmp_path / "a.sqlite")
+        plain = grade([grading(1)], at(server), tmp_path / "a.sqlite")
+        assert len(server.requests) == 1, "one reply, read in two ways"
+    assert stripped.verdicts[0].value == 7
+    assert plain.verdicts[0].value is None
+    assert "judge.thinking=strip" in plain.verdicts[0].reason
+
+
+def test_a_reply_that_ends_within_its_thinking_is_a_failed_verdict(tmp_path: Path) -> None:
+    with FaultServer(answer=lambda prompt: "Let me see: [[A]] or") as server:
+        server.finish_reason = "length"
+        judged = prefer([pair(1)], at(server, parser="letters", thinking="strip"), tmp_path / "a.sqlite")
+    assert judged.verdicts[0].reason == "the reply ends within its thinking (cut at max_tokens)"
