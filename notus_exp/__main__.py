@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study
+from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study, split
 from notus_exp.errors import UserError
 from notus_exp.run.outcome import Outcome
 from notus_exp.task import task
@@ -42,9 +42,10 @@ def main() -> None:
 
     try:
         check_arguments(sys.argv[1:])
-        if names_study(sys.argv[1:]) or {*MULTIRUN} & {*sys.argv[1:]}:
-            # at the end: argparse does not take overrides on both sides of a flag
-            sys.argv[1:] = [*(argument for argument in sys.argv[1:] if argument not in MULTIRUN), MULTIRUN[1]]
+        flags, overrides = split(sys.argv[1:])
+        if names_study(flags, overrides):
+            flags.append(MULTIRUN[1])
+        sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag
         entry(collect)()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell

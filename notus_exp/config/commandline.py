@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UserError, did_you_mean
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
@@ -20,6 +15,18 @@ CODE_KEY = "_target_"
 CONFIG_DIR = ("--config-dir", "-cd")
 MULTIRUN = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn")
+SHOWING = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
+"""Flags that show something and run nothing."""
+ALONE_FLAGS = (*MULTIRUN, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
+VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p")
+INFO = ("--info", "-i")
+"""The flag whose value may be left out."""
+VALUES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+VALUES |= {"-c": VALUES["--cfg"], "-i": VALUES["--info"]}
+"""What the flags that show something can show."""
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -29,36 +36,65 @@ def check_arguments(arguments: Sequence[str]) -> None:
         arguments: The command line without the program's name.
 
     Raises:
-        UserError: For an override of `hydra` other than the launcher, for `_target_` anywhere, for another primary
-            config, and for a folder of own configs (`--config-dir`) whose files do either.
+        UserError: For a flag that is not spelt as in the closed list of `split`, and for what `check_override` refuses.
     """
-    for position, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
+    _, overrides = split(arguments)
+    for override in overrides:
+        check_override(override)
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags of a command line, each with its value after `=`, and the overrides.
+
+    Hydra's parser takes any unambiguous beginning of a flag, and flags that unpickle a file; so the flags that are
+    taken are listed here, and what is not in the list is none.
+
+    Raises:
+        UserError: For any other flag, a flag without its value, and a `--config-dir` that is no folder.
+    """
+    flags, overrides, waiting = list[str](), list[str](), list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flag, equals, value = argument.partition("=")
         if flag in ELSEWHERE:
             hint = "add own options with --config-dir FOLDER (FOLDER/experiment/NAME.yaml is experiment=NAME)"
             raise UserError(f"{flag} would replace the whole configuration", hint)
-        if flag in CONFIG_DIR:
-            _check_folder(Path(value or "".join(arguments[position + 1 : position + 2])))
-        elif not argument.startswith("-"):
-            _check_override(argument)
+        if flag not in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO):
+            known = [flag for flag in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO) if flag.startswith("--")]
+            raise UserError(f"{flag} is not a flag of this command", did_you_mean(flag, known))
+        if not equals and waiting and (flag in VALUED_FLAGS or (flag in INFO and waiting[0] in VALUES[flag])):
+            value = waiting.pop(0)
+        _check_value(flag, value, given=bool(equals))
+        flags.append(f"{flag}={value}" if value else flag)
+    return flags, overrides
 
 
-def names_study(arguments: Sequence[str]) -> bool:
-    """Say whether a command line runs a study by its name, which `-m` need not be given for."""
-    flags = {argument for argument in arguments if argument.startswith("-")}
-    asked = any(re.match(r"\+?study=(?!null$)", argument) for argument in arguments)
-    return asked and not flags & {
-        *MULTIRUN,
-        "--cfg",
-        "-c",
-        "--help",
-        "-h",
-        "--hydra-help",
-        "--info",
-        "-i",
-        "--run",
-        "-r",
-    }
+def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:
+    """Say whether a command line, split, runs a study by its name, which `-m` need not be given for."""
+    asked = any(re.match(r"\+?study=(?!null$)", override) for override in overrides)
+    return asked and not {flag.partition("=")[0] for flag in flags} & {*MULTIRUN, *SHOWING, "--run", "-r"}
+
+
+def check_override(override: str) -> None:
+    """Refuse an override that names code or changes Hydra's own configuration.
+
+    Raises:
+        UserError: For `_target_` anywhere, and for a key or a package of `hydra` other than the launcher.
+    """
+    key = override.lstrip("+~").partition("=")[0]
+    if CODE_KEY in override:
+        raise UserError(f"'{override}': a config never names code to import ({CODE_KEY})")
+    if touches_hydra(key):
+        raise UserError(f"'{key}' is not a setting of notus_exp", f"of Hydra's own, only {LAUNCHER[0]} can be chosen")
+
+
+def touches_hydra(key: str) -> bool:
+    """Say whether a key, a group or a package (`GROUP@PACKAGE`) is Hydra's own, and not the launcher."""
+    places = [re.sub(r"^(/|_global_\.)+", "", place.strip()) for place in re.split(r"[@:]", key)]
+    return any(re.match(r"hydra\b", place) and not place.startswith(LAUNCHER) for place in places)
 
 
 def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool) -> None:
@@ -86,40 +122,12 @@ def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: 
             raise UserError(f"{key} is set, but dpo.lora.r=0 trains all weights", "use dpo=lora, or set dpo.lora.r")
 
 
-def _check_override(argument: str) -> None:
-    key = argument.lstrip("+~").partition("=")[0]
-    if CODE_KEY in argument:
-        raise UserError(f"'{argument}': a config never names code to import ({CODE_KEY})")
-    if re.match(r"hydra\b", key) and not key.startswith(LAUNCHER):
-        raise UserError(f"'{key}' is not a setting of notus_exp", f"of Hydra's own, only {LAUNCHER[0]} can be chosen")
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"--config-dir {folder} is not a folder")
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
-        try:
-            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {first_line(error)}") from error
-        placed = re.search(r"@package\s+hydra\b", path.read_text(encoding="utf-8"))
-        if placed or any(_touches_hydra(word) for word in _words(content)):
-            raise UserError(f"{path} sets Hydra's own configuration or names code", f"leave out hydra and {CODE_KEY}")
-
-
-def _words(node: Any, in_defaults: bool = False) -> Iterator[str]:
-    """Yield every key of a config, and every entry of its defaults lists."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield str(key)
-            yield from _words(value, in_defaults or key == "defaults")
-    elif isinstance(node, list):
-        for item in node:
-            yield from _words(item, in_defaults)
-    elif in_defaults:
-        yield str(node)
-
-
-def _touches_hydra(word: str) -> bool:
-    name = word.removeprefix("override ").strip().lstrip("/")
-    return name == CODE_KEY or (re.match(r"hydra\b", name) is not None and not name.startswith(LAUNCHER))
+def _check_value(flag: str, value: str, *, given: bool) -> None:
+    if flag in ALONE_FLAGS and given:
+        raise UserError(f"{flag} takes no value", f"write {flag} alone")
+    if flag in VALUED_FLAGS and not value:
+        raise UserError(f"{flag} needs a value", f"write {flag} VALUE")
+    if flag in VALUES and value and value not in VALUES[flag]:
+        raise UserError(f"{flag} cannot show '{value}'", did_you_mean(value, VALUES[flag]))
+    if flag in CONFIG_DIR and not Path(value).is_dir():
+        raise UserError(f"--config-dir {value} is not a folder")

@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from notus_exp.config import schema
+from notus_exp.config import composing, schema
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.hardware_checks import check_hardware
@@ -51,7 +51,11 @@ def sweeps_dir() -> Path:
 
 
 def register() -> None:
-    """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed."""
+    """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed.
+
+    From here on Hydra composes with the checks of notus_exp.config.composing.
+    """
+    composing.install()
     store = ConfigStore.instance()
     store.store(name="schema", node=schema.Config)
     for name, node in schema.DATA_SCHEMAS.items():
@@ -161,17 +165,9 @@ def check_together(config: schema.Config) -> None:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
 
 
-def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:
+def known_keys() -> list[str]:
     """Return every key that a command line can set, dotted, over all options of each group."""
-    keys: list[str] = []
-    hints = get_type_hints(kind)
-    for spec in fields(kind):
-        keys.append(f"{path}{spec.name}")
-        inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
-        options = schema.ALTERNATIVES.get(f"{path}{spec.name}")
-        for child in options.values() if options else inner:
-            keys += known_keys(child, f"{path}{spec.name}.")
-    return sorted(set(keys))
+    return sorted(schema.known_settings())
 
 
 def _unread(key: str | None, kind: Any) -> UserError | None:
@@ -193,6 +189,11 @@ def _unread(key: str | None, kind: Any) -> UserError | None:
 
 def explain(error: Exception) -> UserError:
     """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
+    inner: BaseException | None = error
+    while inner is not None:
+        inner = inner.__cause__ or inner.__context__
+        if isinstance(inner, UserError):  # of the resolver of notus_exp.config.composing
+            return inner
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if group == "hydra/launcher" and option in EXTRAS:

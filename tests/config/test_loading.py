@@ -213,10 +213,11 @@ def test_known_keys_cover_every_option_of_a_group() -> None:
 def test_an_overlay_that_sets_what_the_chosen_option_does_not_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\njudge: {temperature: 1}\n", encoding="utf-8")
-    path = f"hydra.searchpath=[file://{tmp_path}]"
-    assert composed(path, "experiment=mine", "judge=mock").judge == replace(composed("judge=mock").judge, temperature=1)
+    assert composed("experiment=mine", "judge=mock", own=tmp_path).judge == replace(
+        composed("judge=mock").judge, temperature=1
+    )
     with pytest.raises(ConfigCompositionException) as error:
-        composed(path, "experiment=mine", "judge=replay", "judge.path=x")
+        composed("experiment=mine", "judge=replay", "judge.path=x", own=tmp_path)
     assert str(configuration.explain(error.value)) == (
         "experiment/mine does not fit the other choices: judge.temperature is set, but judge=replay does not read it"
         "\n  it reads model, max_failure_rate, path"
