@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study, split
 from notus_exp.errors import UserError
+from notus_exp.reporting.texts import tell, tell_path
 from notus_exp.run.outcome import Outcome
 from notus_exp.task import task
 
@@ -63,11 +64,11 @@ def main() -> None:
         if outcome.error:
             _fail(str(outcome.error), 2)
         with suppress(BrokenPipeError):  # the reader, such as `head`, has seen enough
-            print(outcome.folder, flush=True)
+            tell_path(str(outcome.folder), sys.stdout)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    tell(f"error: {message}", sys.stderr)
     sys.exit(code)
 
 

@@ -25,6 +25,7 @@ from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.tables import show as show_report
+from notus_exp.reporting.texts import tell_path
 from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
 from notus_exp.study.launching import study_json as record
@@ -52,7 +53,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     conduct = _search if definition.kind == "search" else _compare_arms
     with disk_errors(master.output_dir):
         conduct(jobs, definition, folder, console, only_shown=only_shown)
-    print(folder, flush=True)
+    tell_path(str(folder), sys.stdout)
 
 
 def _settings(master: DictConfig) -> Study:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from rich.console import Console
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config
 from notus_exp.errors import named_line
+from notus_exp.reporting.texts import tell
 from notus_exp.run import outcome
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching import launchers
@@ -104,7 +106,7 @@ def _ended(job: JobReturn) -> Ended:
     try:
         outcome: Any = job.return_value
     except Exception as error:  # whatever a run or its launcher died of is one failed run
-        traceback.print_exception(error)
+        tell("".join(traceback.format_exception(error)), sys.stderr)
         return Ended("failed", named_line(error))
     if outcome.error:
         return Ended("failed", str(outcome.error))

@@ -215,7 +215,7 @@ class _Searching:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
 def _listed(values: Mapping[str, float]) -> str:
