@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from notus_exp.config.schema import Config, FileData, RewardModelJudge
 from notus_exp.errors import UserError, did_you_mean
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
@@ -78,6 +80,19 @@ def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:
     return asked and not {flag.partition("=")[0] for flag in flags} & {*MULTIRUN, *SHOWING, "--run", "-r"}
 
 
+def quoted(text: str) -> str:
+    """Return a text as the right side of an override, whatever it contains: nothing in it is interpolated."""
+    literal = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
+    escaped = re.sub(r"(\\+)('|\Z)", lambda found: found.group(1) * 2 + found.group(2), literal).replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def for_shell(key: str, value: str) -> str:
+    """Return an override as it is typed, within quotes of the shell."""
+    override = f"{key}={value}"
+    return shlex.quote(override) if re.search(r"[\"$`\\!]", override) else f'"{override}"'
+
+
 def check_override(override: str) -> None:
     """Refuse an override that names code or changes Hydra's own configuration.
 
@@ -120,6 +135,39 @@ def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: 
             raise UserError(f"{key} is set, but {section.group(0)} is not chosen", f"add it: 'evaluation=[{wanted}]'")
         if key.startswith("dpo.lora.") and key != "dpo.lora.r" and not lora:
             raise UserError(f"{key} is set, but dpo.lora.r=0 trains all weights", "use dpo=lora, or set dpo.lora.r")
+
+
+def check_places(overrides: Iterable[str], config: Config) -> None:
+    """Refuse settings of a hub beside a local path, and the other way round: they would be passed over.
+
+    Raises:
+        UserError: Naming the setting and what works instead.
+    """
+    data, model, judge = config.data, config.model, config.judge
+    unread: dict[str, str] = {}
+    if isinstance(data, FileData) and data.path:
+        unread |= dict.fromkeys(("data.hub_id", "data.hub_split", "data.revision"), f"data.path={data.path}")
+    beside = ("model.path",) if model.kind == "hub" else ("model.hub_id", "model.revision")
+    unread |= dict.fromkeys(beside, f"model.kind={model.kind}")
+    if isinstance(judge, RewardModelJudge) and Path(judge.model).is_dir():
+        unread["judge.revision"] = f"judge.model={judge.model}"
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key not in unread or value == "null":
+            continue
+        reader = unread[key].partition("=")[0]
+        hint = (
+            f"leave {key} out, or leave {reader} out to read the hub" if reader != "model.kind" else f"leave {key} out"
+        )
+        if key == "data.hub_split" and isinstance(data, FileData) and Path(str(data.path)).is_dir():
+            hint = f"a folder is read whole: give the split's file, {_split_file(Path(str(data.path)), value)}"
+        raise UserError(f"{key}={value} is set, but {unread[key]} is read, without it", hint)
+
+
+def _split_file(folder: Path, split: str) -> str:
+    """Return `data.path=FILE` with the first file of a folder that has the split in its name."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and split in path.name)
+    return f"data.path={found[0] if found else folder / 'FILE'}"
 
 
 def _check_value(flag: str, value: str, *, given: bool) -> None:

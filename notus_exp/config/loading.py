@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import composing, schema
+from notus_exp.config.commandline import for_shell, quoted
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.hardware_checks import check_hardware
@@ -31,6 +32,8 @@ SWEEPS = "NOTUS_EXP_SWEEPS"
 """The variable by which conf/config.yaml finds the studies."""
 EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 """Launcher of Hydra -> the extra of this package that installs it."""
+PROGRAMMED = ("repair", "selection", "rejected")
+"""Groups whose options are told apart by their name: a file of a user's own can name no other."""
 MAPPINGS = ("data.skills", "selection.weights")
 """Keys whose entries the user names."""
 DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
@@ -98,8 +101,8 @@ def load(composed: DictConfig) -> schema.Config:
 
 
 def _check_option_names(config: schema.Config) -> None:
-    for group, options in schema.ALTERNATIVES.items():
-        name = getattr(config, group).name
+    for group in (*schema.ALTERNATIVES, *PROGRAMMED):
+        name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
         if name not in options:
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
@@ -187,6 +190,22 @@ def _unread(key: str | None, kind: Any) -> UserError | None:
     return UserError(f"{key} is set, but {group}={chosen} does not read it", hint)
 
 
+def _unreadable(override: str) -> UserError:
+    """Say how an override is written that Hydra's grammar cannot read, such as a path with `=` in it."""
+    key, equals, value = override.partition("=")
+    hint = "write KEY=VALUE, quoted for the shell"
+    if equals and key and value and value[0] not in "[{='\"":
+        hint = f"quote the value for Hydra as well as for the shell: {for_shell(key, quoted(value))}"
+    return UserError(f"cannot read '{override}' on the command line", hint)
+
+
+def _several(key: str, value: str, *, listed: bool) -> UserError:
+    ways = ["add -m for an arm of each"]
+    if listed:
+        ways += [f"write '{key}=[{value}]' for a list", f"or {for_shell(key, quoted(value))} for a text with a comma"]
+    return UserError(f"{key}={value} gives several values, and a single run takes one", ", ".join(ways))
+
+
 def explain(error: Exception) -> UserError:
     """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
     inner: BaseException | None = error
@@ -200,8 +219,11 @@ def explain(error: Exception) -> UserError:
             return UserError(f"{group}={option} is not installed", f"pip install 'notus-exp[{EXTRAS[option]}]'")
         return UserError(f"{group}={option} is not an option", did_you_mean(option, error.options))
     if isinstance(error, OverrideParseException):
-        return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
+        return _unreadable(str(error.override))
     text = str(error)
+    several = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*)'", text)
+    if several:
+        return _several(*several.groups(), listed=text.startswith("Ambiguous"))
     if "Unexpected type for root" in text:
         return UserError("a key of an evaluation is set that is not chosen", "add it: 'evaluation=[...,NAME]'")
     if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import check_overrides
+from notus_exp.config.commandline import check_overrides, check_places
 from notus_exp.config.schema import Config
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
@@ -76,4 +76,5 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
     check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0)
+    check_places(overrides, config)
     return config, choices

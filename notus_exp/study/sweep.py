@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import quoted
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ChatJudge, Config, Stage
 from notus_exp.config.study_settings import Study
@@ -30,7 +31,7 @@ from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
 from notus_exp.study.launching import study_json as record
 from notus_exp.study.launching import tuning
-from notus_exp.study.launching.definition import Arm, Definition, define, quoted
+from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.launching.jobs import Jobs
 from notus_exp.study.launching.planned import Budget, Launched, Planned
 

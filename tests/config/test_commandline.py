@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from notus_exp.config.commandline import check_arguments, check_overrides, names_study, split
+from notus_exp.config.commandline import check_arguments, check_overrides, check_places, names_study, split
 from notus_exp.errors import UserError
+from support.configs import composed
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,37 @@ def test_an_override_that_would_do_nothing_is_refused(override: str, words: str)
 def test_overrides_of_what_is_chosen_pass() -> None:
     check_overrides(["dpo.lora.alpha=3", "evaluation.preferences.max_prompts=3"], ["preferences"], lora=True)
     check_overrides(["dpo.lora.r=0"], [], lora=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["data=rated", "data.path=x.jsonl", "data.hub_id=a/b"],
+            "data.hub_id=a/b is set, but data.path=x.jsonl is read",
+        ),
+        (["data=rated", "data.path=x.jsonl", "data.revision=a"], "or leave data.path out to read the hub"),
+        (["data=pairs", "data.path=x.jsonl", "data.hub_split=a"], "or leave data.path out to read the hub"),
+        (["model=local", "model.path=x", "model.hub_id=a/b"], "model.hub_id=a/b is set, but model.kind=local is read"),
+        (["model=hub", "model.hub_id=a/b", "model.path=x"], "model.path=x is set, but model.kind=hub is read"),
+    ],
+)
+def test_a_hubs_setting_beside_a_path_says_what_works(overrides: list[str], words: str) -> None:
+    more = ["selection=critique"] if "data=pairs" in overrides else []
+    with pytest.raises(UserError, match=re.escape(words)):
+        check_places(overrides, composed(*overrides, *more))
+
+
+def test_a_hubs_split_beside_a_folder_names_the_splits_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("train-0.jsonl", "test-0.jsonl"):
+        (tmp_path / "data" / name).write_text("{}\n", encoding="utf-8")
+    overrides = ["data=rated", f"data.path={tmp_path}", "data.hub_split=test"]
+    with pytest.raises(UserError, match=f"data.path={tmp_path}/data/test-0.jsonl"):
+        check_places(overrides, composed(*overrides))
+
+
+def test_a_hubs_setting_without_a_path_or_null_passes() -> None:
+    overrides = ["data=rated", "data.hub_id=a/b", "data.hub_split=x", "model=hub", "model.hub_id=c/d"]
+    check_places(overrides, composed(*overrides))
+    check_places(["data.hub_id=null"], composed("data=rated", "data.path=x"))

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notus_exp import compare, power, score
+from notus_exp.config.commandline import quoted
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
 from notus_exp.errors import UserError
@@ -23,7 +24,6 @@ from notus_exp.reporting.console import make_console
 from notus_exp.reporting.tables import Report, Table, show
 from notus_exp.reporting.texts import in_one_line, tell, tell_path, visible
 from notus_exp.run.display import Display, StageRow, stages_table
-from notus_exp.study.launching.definition import quoted
 from support.curation_tables import completion, prompt, settings, table
 from support.report_folders import comparison, full, written
 from support.study_folders import ACCURACY, crossed, write_study
