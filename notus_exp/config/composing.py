@@ -7,6 +7,7 @@ secret from the environment.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
@@ -38,6 +39,8 @@ MODES = ("hydra.mode=RUN", "hydra.mode=MULTIRUN")
 """Overrides that Hydra adds by itself."""
 MOST_NODES, MOST_LEVELS = 100_000, 50
 """Keys and values that a user's file may hold once its aliases are written out, and how deep they may be nested."""
+MOST_STEPS = 2_000
+"""Interpolations that may be followed for one composed config: values that repeat values grow without bound."""
 OF_COMMAND = ("launcher", "mode", "overrides", "runtime")
 """Parts of Hydra's configuration that are the command's; what the launcher may be is checked by itself."""
 OF_JOB = ("override_dirname", "id", "num")
@@ -47,9 +50,22 @@ SECRET = re.compile(r"(?i)key|token|secret|passw|passphrase|credential|auth")
 
 
 def install() -> None:
-    """Let Hydra compose with `CheckedLoader`, and let no config read a secret from the environment."""
+    """Let Hydra compose with `CheckedLoader`, and OmegaConf follow a bounded number of interpolations, to no secret."""
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader
+    Container.resolve_parse_tree = _counted  # type: ignore[method-assign, assignment]
     OmegaConf.register_new_resolver("oc.env", environment_variable, replace=True)
+
+
+_follow = Container.resolve_parse_tree
+_steps = itertools.count()
+
+
+def _counted(container: Container, *given: Any, **named: Any) -> Any:
+    """Follow an interpolation as OmegaConf does, while there are not too many."""
+    if next(_steps) > MOST_STEPS:
+        hint = "a value that repeats values grows without bound; write out what is meant"
+        raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", hint)
+    return _follow(container, *given, **named)
 
 
 def environment_variable(name: str, *default: str | None) -> str | None:
@@ -87,6 +103,8 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         Raises:
             UserError: Something names code, or sets more of Hydra's own configuration than the launcher.
         """
+        global _steps
+        _steps = itertools.count()
         own = [override for override in overrides if override not in MODES]
         for override in own:
             check_override(override)

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from notus_exp.config import loading as configuration
+from notus_exp.config.composing import check_file
 from notus_exp.errors import UserError
 from support.configs import composed, composed_by_hydra
 
@@ -54,7 +55,14 @@ def refusal(*overrides: str, own: Path | None = None) -> str:
     ],
 )
 def test_a_users_file_names_no_code_and_nothing_of_hydras(tmp_path: Path, text: str) -> None:
-    assert FOREIGN in refusal("experiment=mine", own=own(tmp_path, text))
+    with pytest.raises(UserError, match=FOREIGN):
+        check_file(own(tmp_path, text) / "experiment/mine.yaml")
+
+
+def test_what_is_composed_of_a_users_file_and_of_those_that_it_names_is_checked(tmp_path: Path) -> None:
+    own(tmp_path, "# @package _global_\ndefaults: [other]\n")
+    own(tmp_path, "a: &a {_target_: os.system}\nb: *a\n", "experiment/other.yaml")
+    assert FOREIGN.replace("mine", "other") in refusal("experiment=mine", own=tmp_path)
 
 
 def test_a_users_file_of_plain_settings_composes_and_others_in_its_folder_are_not_read(tmp_path: Path) -> None:
@@ -121,14 +129,39 @@ def bomb(levels: int, times: int) -> str:
         ("[a, b]\n", "is not a mapping"),
         ("word\n", "is not a mapping"),
         ("a: [\n", "cannot be read as YAML"),
-        ("a: !!python/object/apply:os.getcwd []\n", "mine"),
-        ("a: 1\na: 2\n", "cannot be read as YAML: line 2: found duplicate key a"),
     ],
 )
 def test_a_file_that_yaml_makes_endless_or_nothing_of_ends_in_one_error(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_file(own(tmp_path, text) / "experiment/mine.yaml")
+    assert words in str(error.value)
+    assert len(str(error.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a: !!python/object/apply:os.getcwd []\n",
+            "cannot be read as YAML: line 1: could not determine a constructor",
+        ),
+        ("a: 1\na: 2\n", "cannot be read as YAML: line 2: found duplicate key a"),
+        (bomb(12, 9), "once its aliases are written out"),
+    ],
+)
+def test_what_only_loading_finds_is_one_error_too(tmp_path: Path, text: str, words: str) -> None:
     said = refusal("experiment=mine", own=own(tmp_path, text))
     assert words in said
     assert len(said.splitlines()) <= 2
+
+
+def test_interpolations_that_repeat_interpolations_end_in_one_error(tmp_path: Path) -> None:
+    mapping = "\n".join(f"      a{n}: '${{.a{n - 1}}}${{.a{n - 1}}}'" for n in range(1, 40))
+    text = f"# @package _global_\nstudy:\n  search:\n    constraints:\n      a0: x\n{mapping}\n"
+    said = refusal("experiment=mine", own=own(tmp_path, text))
+    assert said.startswith("the config follows more than 2,000 interpolations\n")
+    own(tmp_path, "# @package _global_\nsplit: {seed: '${seed}'}\nseed: '${split.seed}'\n")
+    assert "Recursive interpolation" in refusal("experiment=mine", own=tmp_path)
 
 
 def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:
