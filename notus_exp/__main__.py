@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study, split
+from notus_exp.config.commandline import MULTIRUN, check_arguments, check_flags, names_study, split
 from notus_exp.errors import UserError
 from notus_exp.reporting.texts import tell, tell_path
 from notus_exp.run.outcome import Outcome
@@ -44,6 +44,7 @@ def main() -> None:
     try:
         check_arguments(sys.argv[1:])
         flags, overrides = split(sys.argv[1:])
+        check_flags(flags)
         if names_study(flags, overrides):
             flags.append(MULTIRUN[1])
         sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag

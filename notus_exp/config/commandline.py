@@ -74,6 +74,20 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
+def check_flags(flags: Sequence[str]) -> None:
+    """Refuse flags, split from a command line, that do not go together.
+
+    Raises:
+        UserError: Several say what to do, or one goes with another that is not given.
+    """
+    given = {flag.partition("=")[0] for flag in flags}
+    doing = sorted(given & {"--run", "-r", *MULTIRUN, "--cfg", "-c", *INFO})
+    if len(doing) > 1:
+        raise UserError(f"{' and '.join(doing)} do not go together", "give one of --run, --multirun, --cfg and --info")
+    if "--resolve" in given and not given & {"--cfg", "-c", "--help", "-h"}:
+        raise UserError("--resolve goes with --cfg", "add --cfg job")
+
+
 def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:
     """Say whether a command line, split, runs a study by its name, which `-m` need not be given for."""
     asked = any(re.match(r"\+?study=(?!null$)", override) for override in overrides)

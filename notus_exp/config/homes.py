@@ -14,6 +14,9 @@ from notus_exp.config.ranges import PLACE
 from notus_exp.config.schema import known_settings
 from notus_exp.errors import UserError
 
+SQLITE = "sqlite:///"
+"""Goes before the path of a database of SQLite."""
+
 
 def with_home(override: str) -> str:
     """Return an override with `~` at the beginning of its values expanded, which Hydra's grammar cannot read.
@@ -24,7 +27,7 @@ def with_home(override: str) -> str:
     home = str(Path.home())
     if key.lstrip("+") not in place_keys() or not re.fullmatch(r"[\w/.+@-]+", home):
         return override
-    return f"{key}{equals}" + re.sub(r"(^|(?<=[\[,]))~(?=[/,\]]|$)", home, value)
+    return f"{key}{equals}" + re.sub(rf"(^|[\[,]|{SQLITE})~(?=[/,\]]|$)", rf"\1{home}", value)
 
 
 def expand_homes(node: DictConfig, path: str = "") -> None:
@@ -57,10 +60,11 @@ def place_keys() -> frozenset[str]:
 
 
 def _replace(node: Any, name: str | int, given: str | None, key: str) -> None:
-    if not given or not given.startswith("~"):
+    scheme = SQLITE if given and given.startswith(SQLITE) else ""
+    if not given or not given.startswith(f"{scheme}~"):
         return
     try:
-        node[name] = str(Path(given).expanduser())
+        node[name] = scheme + str(Path(given.removeprefix(scheme)).expanduser())
     except RuntimeError as error:
         hint = f"write ./{given} for a folder here"
         raise UserError(f"{key}={given}: this machine knows no user of that name", hint) from error

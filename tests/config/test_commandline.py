@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from notus_exp.config.commandline import check_arguments, check_overrides, check_places, names_study, split
+from notus_exp.config.commandline import check_arguments, check_flags, check_overrides, check_places, names_study, split
 from notus_exp.errors import UserError
 from support.configs import composed
 
@@ -62,13 +62,21 @@ def test_only_the_listed_flags_exactly_spelt_are_taken(arguments: list[str], wor
         check_arguments(["seed=1", *arguments])
 
 
+def test_flags_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(UserError, match="--cfg and -m do not go together"):
+        check_flags(["--cfg=job", "-m"])
+    with pytest.raises(UserError, match="--resolve goes with --cfg"):
+        check_flags(["--resolve", "-m"])
+    check_flags(["--resolve", "--cfg=job", "-p=dpo", "-cd=."])
+
+
 def test_flags_keep_their_values_wherever_they_stand(tmp_path: Path) -> None:
     folder = str(tmp_path)
-    assert split(["-cd", folder, "seed=1", "--info", "dpo.beta=1", "-m"]) == (
-        [f"-cd={folder}", "--info", "-m"],
+    assert split(["-cd", folder, "seed=1", "--info", "dpo.beta=1"]) == (
+        [f"-cd={folder}", "--info"],
         ["seed=1", "dpo.beta=1"],
     )
-    assert split(["--info", "defaults", "--cfg=job"]) == (["--info=defaults", "--cfg=job"], [])
+    assert split(["--info", "defaults", "-cd=."]) == (["--info=defaults", "-cd=."], [])
     assert names_study([f"-cd={folder}"], ["study=mine"])
     assert not names_study(["--cfg=job"], ["study=mine"])
     assert not names_study(["--info=defaults"], ["study=mine"])

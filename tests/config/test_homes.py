@@ -21,11 +21,11 @@ PLACES = {
     *("output_dir", "data.path", "filters.contamination.files", "model.path", "judge.path", "judge.template"),
     *("judge.model", "evaluation.alpaca_eval.prompts", "evaluation.alpaca_eval.difficulty"),
     *("evaluation.alpaca_eval.leaderboard", "evaluation.mt_bench.questions", "evaluation.mt_bench.references"),
+    "study.search.storage",
     *("evaluation.mt_bench.judge_prompts", "evaluation.ifeval.prompts", "evaluation.lm_eval.include_path"),
 }
 NO_PLACES = {
     "study.name",  # a folder's name within output_dir
-    "study.search.storage",  # a URL
     *("model.kind", "generation.policy_model", "study"),
 }
 
@@ -77,6 +77,9 @@ def test_lists_sweeps_and_files_begin_at_home_too(tmp_path: Path) -> None:
         "filters.contamination.files=[/home/me/a.txt,b~,/home/me/c.txt]"
     )
     assert with_home("data.path=~/a,~/b") == "data.path=/home/me/a,/home/me/b"
+    assert with_home("study.search.storage=sqlite:///~/a.db") == "study.search.storage=sqlite:////home/me/a.db"
+    composed_storage = composed_by_hydra("study.search.storage='sqlite:///~/a.db'").study.search.storage
+    assert composed_storage == "sqlite:////home/me/a.db"
     assert with_home("output_dir=~") == "output_dir=/home/me"
     assert with_home("tracking.project=~/a") == "tracking.project=~/a", "no place"
     assert with_home("~output_dir") == "~output_dir"

@@ -132,11 +132,29 @@ def _judgments(folder: Path) -> Path:
     return file
 
 
+def _pilot(folder: Path) -> Path:
+    place = folder / NAME
+    place.mkdir()
+    row = {
+        "metric": ACCURACY,
+        "primary": True,
+        "arm": EVIL,
+        "reference": f"b {EVIL}",
+        "prompts": 300,
+        "seeds": 3,
+        "p": 0.2,
+    }
+    row |= {"components": {"prompt": 0.16, "seed": 0.0001, "residual": 0.09}}
+    (place / "comparison.json").write_text(json.dumps({"contrasts": [row]}), encoding="utf-8")
+    return place
+
+
 COMMANDS: dict[str, tuple[Callable[..., int], Callable[[Path], list[object]]]] = {
     "verdicts": (compare.main, lambda folder: ["--verdicts", _verdicts(folder)]),
     "study": (compare.main, lambda folder: [_study(folder)]),
     "alpaca_eval": (score.main, lambda folder: ["alpaca_eval", _annotations(folder)]),
     "mt_bench": (score.main, lambda folder: ["mt_bench", _judgments(folder)]),
+    "pilot": (power.main, lambda folder: ["--pilot", _pilot(folder), "--effect", "0.1"]),
     "no study": (compare.main, lambda folder: [folder / EVIL]),
     "no table": (compare.main, lambda folder: ["--verdicts", folder / f"{EVIL}.csv"]),
     "no annotations": (score.main, lambda folder: ["alpaca_eval", folder / EVIL]),
