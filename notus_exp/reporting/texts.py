@@ -56,7 +56,7 @@ def _sign(letter: str) -> str:
     code = ord(letter)
     if letter in "\n\t":
         return letter
-    if code < 0x20 or code == 0x7F:
-        return chr(0x2400 + code) if code < 0x20 else "\N{SYMBOL FOR DELETE}"
+    if code < 0x20:
+        return chr(0x2400 + code)
     hidden = unicodedata.category(letter) in ("Cc", "Cs") or letter in _TURNING
     return "\N{REPLACEMENT CHARACTER}" if hidden else letter

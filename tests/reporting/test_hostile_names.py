@@ -29,7 +29,7 @@ from support.report_folders import comparison, full, written
 from support.study_folders import ACCURACY, crossed, write_study
 
 EVIL = "[bold]a[/bold] [/] :smile: \x1b[31mred\x1b]0;title\x07 \x9b2J \x7f \u202edcba"
-SEEN = "[bold]a[/bold] [/] :smile: ␛[31mred␛]0;title␇ �2J ␡ �dcba"
+SEEN = "[bold]a[/bold] [/] :smile: ␛[31mred␛]0;title␇ �2J � �dcba"
 ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
