@@ -47,7 +47,7 @@ def make_console(stream: TextIO) -> Console:
 
 def say(console: Console, line: str) -> None:
     """Print a line as it is: nothing in it is markup, and it is not broken."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
 def shorten(path: Path) -> str:

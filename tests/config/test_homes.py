@@ -6,11 +6,12 @@ import argparse
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
-from notus_exp import compare, power, score
+from notus_exp import artifacts, compare, power, score
 from notus_exp.config import loading as configuration
 from notus_exp.config.homes import place_keys, with_home
 from notus_exp.config.schema import known_settings
@@ -100,12 +101,10 @@ def test_the_home_of_nobody_is_an_error_and_a_tilde_within_is_a_name() -> None:
     assert composed_by_hydra("output_dir='a/~/b'").output_dir == "a/~/b"
 
 
-@pytest.mark.parametrize(
-    "parser", [compare._parser(), power._parser(), score._parser()], ids=["compare", "power", "score"]
-)
-def test_every_path_of_a_command_begins_at_home(parser: argparse.ArgumentParser) -> None:
-    parsers = [parser]
-    for action in parser._actions:
+@pytest.mark.parametrize("command", [artifacts, compare, power, score], ids=lambda command: command.__name__)
+def test_every_path_of_a_command_begins_at_home(command: ModuleType) -> None:
+    parsers: list[argparse.ArgumentParser] = [command._parser()]
+    for action in parsers[0]._actions:
         if isinstance(action, argparse._SubParsersAction):
             parsers += action.choices.values()
     paths = [(one, action) for one in parsers for action in one._actions if action.type is Path]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notus_exp import compare, power, score
+from notus_exp import artifacts, compare, power, score
 from notus_exp.config.commandline import quoted
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
@@ -132,6 +132,13 @@ def _judgments(folder: Path) -> Path:
     return file
 
 
+def _artifacts(folder: Path) -> Path:
+    place = folder / NAME
+    (place / "artifacts" / f"pairs-{NAME}").mkdir(parents=True)
+    (place / "artifacts" / f"pairs-{NAME}" / "manifest.json").write_text("{}", encoding="utf-8")
+    return place
+
+
 def _pilot(folder: Path) -> Path:
     place = folder / NAME
     place.mkdir()
@@ -155,6 +162,8 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[Path], list[object]]]] =
     "alpaca_eval": (score.main, lambda folder: ["alpaca_eval", _annotations(folder)]),
     "mt_bench": (score.main, lambda folder: ["mt_bench", _judgments(folder)]),
     "pilot": (power.main, lambda folder: ["--pilot", _pilot(folder), "--effect", "0.1"]),
+    "artifacts": (artifacts.main, lambda folder: ["list", _artifacts(folder)]),
+    "artifacts verified": (artifacts.main, lambda folder: ["verify", _artifacts(folder)]),
     "no study": (compare.main, lambda folder: [folder / EVIL]),
     "no table": (compare.main, lambda folder: ["--verdicts", folder / f"{EVIL}.csv"]),
     "no annotations": (score.main, lambda folder: ["alpaca_eval", folder / EVIL]),
