@@ -30,8 +30,8 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
         ".txt": _text_lines,
         ".json": _json_list,
         ".jsonl": lambda path: (json.loads(line) for line in _text_lines(path)),
-        ".csv": lambda path: pl.read_csv(path, infer_schema=False).iter_rows(named=True),
-        ".parquet": lambda path: pl.read_parquet(path).iter_rows(named=True),
+        ".csv": lambda path: pl.read_csv(path, infer_schema=False, glob=False).iter_rows(named=True),
+        ".parquet": lambda path: pl.read_parquet(path, glob=False).iter_rows(named=True),
     }
     suffix = path.suffix.lower()
     if suffix not in readers:

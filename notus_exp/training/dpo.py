@@ -60,8 +60,8 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     """
     start = time.monotonic()
     pairs, reference = (
-        pl.read_parquet(inputs["pairs"] / files.PAIRS),
-        pl.read_parquet(inputs["reference"] / files.REFERENCE),
+        pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False),
+        pl.read_parquet(inputs["reference"] / files.REFERENCE, glob=False),
     )
     train = join_pairs(pairs.filter(pl.col("split") == "train"), reference)
     validation = join_pairs(pairs.filter(pl.col("split") == "validation"), reference)
