@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import MULTIRUN, check_arguments, names_study
+from notus_exp.config.commandline import MULTIRUN, check_arguments, check_flags, names_study, split
 from notus_exp.errors import UserError, whole_traceback
+from notus_exp.reporting.texts import tell, tell_path
 from notus_exp.run.outcome import Outcome, unscored
 from notus_exp.task import task
 
@@ -30,7 +31,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    sys.excepthook = lambda kind, error, trace: print(whole_traceback(error), file=sys.stderr)
+    sys.excepthook = lambda kind, error, trace: tell(whole_traceback(error), sys.stderr)
     configuration.register()
     entry = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")
     outcomes: list[Outcome] = []
@@ -43,9 +44,11 @@ def main() -> None:
 
     try:
         check_arguments(sys.argv[1:])
-        if names_study(sys.argv[1:]) or {*MULTIRUN} & {*sys.argv[1:]}:
-            # at the end: argparse does not take overrides on both sides of a flag
-            sys.argv[1:] = [*(argument for argument in sys.argv[1:] if argument not in MULTIRUN), MULTIRUN[1]]
+        flags, overrides = split(sys.argv[1:])
+        check_flags(flags)
+        if names_study(flags, overrides):
+            flags.append(MULTIRUN[1])
+        sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag
         entry(collect)()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell
@@ -63,14 +66,14 @@ def main() -> None:
         if outcome.error:
             _fail(str(outcome.error), 2)
         with suppress(BrokenPipeError):  # the reader, such as `head`, has seen enough
-            print(outcome.folder, flush=True)
+            tell_path(str(outcome.folder), sys.stdout)
         if outcome.unscored:
             lacking = unscored(outcome.unscored)
             _fail(str(lacking), lacking.code)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    tell(f"error: {message}", sys.stderr)
     sys.exit(code)
 
 

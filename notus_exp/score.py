@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notus_exp.errors import UserError
-from notus_exp.reporting.commands import Parser, answer, positive_numbers
+from notus_exp.reporting.commands import Parser, answer, home, positive_numbers
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -102,9 +102,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_alpaca_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "a", metavar="A", nargs="?", help="annotations.json, or FILE.csv:COLUMN; not needed with --lc-weights"
+        "a", type=home, metavar="A", nargs="?", help="annotations.json, or FILE.csv:COLUMN; none with --lc-weights"
     )
-    command.add_argument("b", metavar="B", nargs="?", help="a second model: both are compared prompt by prompt")
+    command.add_argument("b", type=home, metavar="B", nargs="?", help="a second model, compared prompt by prompt")
     command.add_argument("--paired", action="store_true", help="insist on the comparison: an error without B")
     _add_comparison(command, margins="3,2", effect=2.0, unit="points")
     command.add_argument(

@@ -10,14 +10,14 @@ import datasets
 import huggingface_hub
 import polars as pl
 import pytest
+import yaml
 from hydra.core.utils import JobReturn, JobStatus
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from sqlalchemy.exc import SQLAlchemyError
 
-from notus_exp.config import commandline, loading
+from notus_exp.config import composing, loading
 from notus_exp.curation import contamination
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation import hub_files
@@ -127,7 +127,7 @@ SILENT: dict[str, tuple[Exception, tuple[Any, str] | None, Provoke]] = {
     "a tokenizer": (
         OSError(), (pretrained.AutoTokenizer, "from_pretrained"), lambda _: pretrained.load_tokenizer(FILE)
     ),
-    "a folder of configs": (OSError(), (OmegaConf, "load"), lambda _: commandline._check_folder(FILE.parent)),
+    "a file of configs": (OSError(), (yaml, "compose"), lambda _: composing.check_file(FILE)),
     "a search's storage": (SQLAlchemyError(""), None, _storage),
     "a full disk": (OSError(), None, _disk),
 }  # fmt: skip
@@ -145,7 +145,6 @@ def test_a_library_that_says_nothing_is_still_told_of(
     if patched:
         monkeypatch.setattr(*patched, silent)
     monkeypatch.setattr(Path, "is_file", lambda _: True)
-    monkeypatch.setattr(Path, "rglob", lambda *_: [FILE.with_suffix(".yaml")])
     monkeypatch.setattr(hub_files, "hub_commit", lambda *_: "commit")
     with pytest.raises(UserError) as caught:
         provoke(error)

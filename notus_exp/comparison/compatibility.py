@@ -226,7 +226,7 @@ def _judge(folder: Path, run: RunFile, evaluation: str) -> dict[str, Any]:
     for node in (f"judgments_{evaluation}", f"judgments_{evaluation}_base"):
         if node in run["stages"]:
             path = artifact(folder, run, node) / JUDGMENTS
-            snapshots |= set(pl.read_parquet(path, columns=["snapshot"])["snapshot"].drop_nulls()) - {""}
+            snapshots |= set(pl.read_parquet(path, columns=["snapshot"], glob=False)["snapshot"].drop_nulls()) - {""}
     return {**settings.get("judge", {}), "files": settings.get("files", {}), "snapshots": sorted(snapshots)}
 
 

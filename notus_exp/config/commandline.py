@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from notus_exp.config.endpoint_checks import check_address
-from notus_exp.errors import UserError, first_line
+from notus_exp.config.schema import Config, FileData, RewardModelJudge
+from notus_exp.errors import UserError, did_you_mean
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
@@ -21,6 +18,18 @@ CODE_KEY = "_target_"
 CONFIG_DIR = ("--config-dir", "-cd")
 MULTIRUN = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn")
+SHOWING = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
+"""Flags that show something and run nothing."""
+ALONE_FLAGS = (*MULTIRUN, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
+VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p")
+INFO = ("--info", "-i")
+"""The flag whose value may be left out."""
+VALUES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+VALUES |= {"-c": VALUES["--cfg"], "-i": VALUES["--info"]}
+"""What the flags that show something can show."""
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -30,44 +39,95 @@ def check_arguments(arguments: Sequence[str]) -> None:
         arguments: The command line without the program's name.
 
     Raises:
-        UserError: For an override of `hydra` other than the launcher, for `_target_` anywhere, for another primary
-            config, and for a folder of own configs (`--config-dir`) whose files do either.
+        UserError: For a flag that is not spelt as in the closed list of `split`, and for what `check_override` refuses.
     """
-    for position, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
+    _, overrides = split(arguments)
+    for override in overrides:
+        check_override(override)
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags of a command line, each with its value after `=`, and the overrides.
+
+    Hydra's parser takes any unambiguous beginning of a flag, and flags that unpickle a file; so the flags that are
+    taken are listed here, and what is not in the list is none.
+
+    Raises:
+        UserError: For any other flag, a flag without its value, and a `--config-dir` that is no folder.
+    """
+    flags, overrides, waiting = list[str](), list[str](), list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flag, equals, value = argument.partition("=")
         if flag in ELSEWHERE:
             hint = "add own options with --config-dir FOLDER (FOLDER/experiment/NAME.yaml is experiment=NAME)"
             raise UserError(f"{flag} would replace the whole configuration", hint)
-        if flag in CONFIG_DIR:
-            _check_folder(Path(value or "".join(arguments[position + 1 : position + 2])))
-        elif not argument.startswith("-"):
-            _check_secret(argument)
-            _check_override(argument)
+        if flag not in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO):
+            known = [flag for flag in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO) if flag.startswith("--")]
+            raise UserError(f"{flag} is not a flag of this command", did_you_mean(flag, known))
+        if not equals and waiting and (flag in VALUED_FLAGS or (flag in INFO and waiting[0] in VALUES[flag])):
+            value = waiting.pop(0)
+        _check_value(flag, value, given=bool(equals))
+        flags.append(f"{flag}={value}" if value else flag)
+    return flags, overrides
 
 
-def _check_secret(argument: str) -> None:
-    """Refuse a password in an endpoint's address before anybody shows the command line or the config."""
-    setting, _, value = argument.lstrip("+").partition("=")
-    if setting.endswith(".base_url") and "@" in value:
-        check_address(setting, value.strip("'\""))
+def check_flags(flags: Sequence[str]) -> None:
+    """Refuse flags, split from a command line, that do not go together.
+
+    Raises:
+        UserError: Several say what to do, or one goes with another that is not given.
+    """
+    given = {flag.partition("=")[0] for flag in flags}
+    doing = sorted(given & {"--run", "-r", *MULTIRUN, "--cfg", "-c", *INFO})
+    if len(doing) > 1:
+        raise UserError(f"{' and '.join(doing)} do not go together", "give one of --run, --multirun, --cfg and --info")
+    if "--resolve" in given and not given & {"--cfg", "-c", "--help", "-h"}:
+        raise UserError("--resolve goes with --cfg", "add --cfg job")
 
 
-def names_study(arguments: Sequence[str]) -> bool:
-    """Say whether a command line runs a study by its name, which `-m` need not be given for."""
-    flags = {argument for argument in arguments if argument.startswith("-")}
-    asked = any(re.match(r"\+?study=(?!null$)", argument) for argument in arguments)
-    return asked and not flags & {
-        *MULTIRUN,
-        "--cfg",
-        "-c",
-        "--help",
-        "-h",
-        "--hydra-help",
-        "--info",
-        "-i",
-        "--run",
-        "-r",
-    }
+def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:
+    """Say whether a command line, split, runs a study by its name, which `-m` need not be given for."""
+    asked = any(re.match(r"\+?study=(?!null$)", override) for override in overrides)
+    return asked and not {flag.partition("=")[0] for flag in flags} & {*MULTIRUN, *SHOWING, "--run", "-r"}
+
+
+def quoted(text: str) -> str:
+    """Return a text as the right side of an override, whatever it contains: nothing in it is interpolated."""
+    literal = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
+    escaped = re.sub(r"(\\+)('|\Z)", lambda found: found.group(1) * 2 + found.group(2), literal).replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def for_shell(key: str, value: str) -> str:
+    """Return an override as it is typed, within quotes of the shell."""
+    override = f"{key}={value}"
+    return shlex.quote(override) if re.search(r"[\"$`\\!]", override) else f'"{override}"'
+
+
+def check_override(override: str) -> None:
+    """Refuse an override that names code, changes Hydra's own configuration or holds a password.
+
+    Raises:
+        UserError: For `_target_` anywhere, for a key or a package of `hydra` other than the launcher, and for an
+            address with a password.
+    """
+    key, _, value = override.lstrip("+~").partition("=")
+    if key.endswith(".base_url") and "@" in value:  # before anybody shows the command line or the config
+        check_address(key, value.strip("'\""))
+    if CODE_KEY in override:
+        raise UserError(f"'{override}': a config never names code to import ({CODE_KEY})")
+    if touches_hydra(key):
+        raise UserError(f"'{key}' is not a setting of notus_exp", f"of Hydra's own, only {LAUNCHER[0]} can be chosen")
+
+
+def touches_hydra(key: str) -> bool:
+    """Say whether a key, a group or a package (`GROUP@PACKAGE`) is Hydra's own, and not the launcher."""
+    places = [re.sub(r"^(/|_global_\.)+", "", place.strip()) for place in re.split(r"[@:]", key)]
+    return any(re.match(r"hydra\b", place) and not place.startswith(LAUNCHER) for place in places)
 
 
 def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool) -> None:
@@ -95,40 +155,45 @@ def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: 
             raise UserError(f"{key} is set, but dpo.lora.r=0 trains all weights", "use dpo=lora, or set dpo.lora.r")
 
 
-def _check_override(argument: str) -> None:
-    key = argument.lstrip("+~").partition("=")[0]
-    if CODE_KEY in argument:
-        raise UserError(f"'{argument}': a config never names code to import ({CODE_KEY})")
-    if re.match(r"hydra\b", key) and not key.startswith(LAUNCHER):
-        raise UserError(f"'{key}' is not a setting of notus_exp", f"of Hydra's own, only {LAUNCHER[0]} can be chosen")
+def check_places(overrides: Iterable[str], config: Config) -> None:
+    """Refuse settings of a hub beside a local path, and the other way round: they would be passed over.
+
+    Raises:
+        UserError: Naming the setting and what works instead.
+    """
+    data, model, judge = config.data, config.model, config.judge
+    unread: dict[str, str] = {}
+    if isinstance(data, FileData) and data.path:
+        unread |= dict.fromkeys(("data.hub_id", "data.hub_split", "data.revision"), f"data.path={data.path}")
+    beside = ("model.path",) if model.kind == "hub" else ("model.hub_id", "model.revision")
+    unread |= dict.fromkeys(beside, f"model.kind={model.kind}")
+    if isinstance(judge, RewardModelJudge) and Path(judge.model).is_dir():
+        unread["judge.revision"] = f"judge.model={judge.model}"
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key not in unread or value == "null":
+            continue
+        reader = unread[key].partition("=")[0]
+        hint = (
+            f"leave {key} out, or leave {reader} out to read the hub" if reader != "model.kind" else f"leave {key} out"
+        )
+        if key == "data.hub_split" and isinstance(data, FileData) and Path(str(data.path)).is_dir():
+            hint = f"a folder is read whole: give the split's file, {_split_file(Path(str(data.path)), value)}"
+        raise UserError(f"{key}={value} is set, but {unread[key]} is read, without it", hint)
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"--config-dir {folder} is not a folder")
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
-        try:
-            content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {first_line(error)}") from error
-        placed = re.search(r"@package\s+hydra\b", path.read_text(encoding="utf-8"))
-        if placed or any(_touches_hydra(word) for word in _words(content)):
-            raise UserError(f"{path} sets Hydra's own configuration or names code", f"leave out hydra and {CODE_KEY}")
+def _split_file(folder: Path, split: str) -> str:
+    """Return `data.path=FILE` with the first file of a folder that has the split in its name."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and split in path.name)
+    return f"data.path={found[0] if found else folder / 'FILE'}"
 
 
-def _words(node: Any, in_defaults: bool = False) -> Iterator[str]:
-    """Yield every key of a config, and every entry of its defaults lists."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield str(key)
-            yield from _words(value, in_defaults or key == "defaults")
-    elif isinstance(node, list):
-        for item in node:
-            yield from _words(item, in_defaults)
-    elif in_defaults:
-        yield str(node)
-
-
-def _touches_hydra(word: str) -> bool:
-    name = word.removeprefix("override ").strip().lstrip("/")
-    return name == CODE_KEY or (re.match(r"hydra\b", name) is not None and not name.startswith(LAUNCHER))
+def _check_value(flag: str, value: str, *, given: bool) -> None:
+    if flag in ALONE_FLAGS and given:
+        raise UserError(f"{flag} takes no value", f"write {flag} alone")
+    if flag in VALUED_FLAGS and not value:
+        raise UserError(f"{flag} needs a value", f"write {flag} VALUE")
+    if flag in VALUES and value and value not in VALUES[flag]:
+        raise UserError(f"{flag} cannot show '{value}'", did_you_mean(value, VALUES[flag]))
+    if flag in CONFIG_DIR and not Path(value).is_dir():
+        raise UserError(f"--config-dir {value} is not a folder")

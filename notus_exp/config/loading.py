@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from notus_exp.config import schema
+from notus_exp.config import composing, schema
+from notus_exp.config.commandline import for_shell, quoted
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
@@ -33,6 +34,8 @@ SWEEPS = "NOTUS_EXP_SWEEPS"
 """The variable by which conf/config.yaml finds the studies."""
 EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 """Launcher of Hydra -> the extra of this package that installs it."""
+PROGRAMMED = ("repair", "selection", "rejected")
+"""Groups whose options are told apart by their name: a file of a user's own can name no other."""
 MAPPINGS = ("data.skills", "selection.weights")
 """Keys whose entries the user names."""
 DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
@@ -53,7 +56,11 @@ def sweeps_dir() -> Path:
 
 
 def register() -> None:
-    """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed."""
+    """Put the schema where Hydra finds it; conf/config.yaml names it first, so that every value is typed.
+
+    From here on Hydra composes with the checks of notus_exp.config.composing.
+    """
+    composing.install()
     store = ConfigStore.instance()
     store.store(name="schema", node=schema.Config)
     for name, node in schema.DATA_SCHEMAS.items():
@@ -96,8 +103,8 @@ def load(composed: DictConfig) -> schema.Config:
 
 
 def _check_option_names(config: schema.Config) -> None:
-    for group, options in schema.ALTERNATIVES.items():
-        name = getattr(config, group).name
+    for group in (*schema.ALTERNATIVES, *PROGRAMMED):
+        name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
         if name not in options:
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
@@ -175,17 +182,9 @@ def _check_date(key: str, day: str | None) -> None:
         raise UserError(f"{key}={day} is no day", f"write it as {key}=2024-12-31, or null")
 
 
-def known_keys(kind: Any = schema.Config, path: str = "") -> list[str]:
+def known_keys() -> list[str]:
     """Return every key that a command line can set, dotted, over all options of each group."""
-    keys: list[str] = []
-    hints = get_type_hints(kind)
-    for spec in fields(kind):
-        keys.append(f"{path}{spec.name}")
-        inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
-        options = schema.ALTERNATIVES.get(f"{path}{spec.name}")
-        for child in options.values() if options else inner:
-            keys += known_keys(child, f"{path}{spec.name}.")
-    return sorted(set(keys))
+    return sorted(schema.known_settings())
 
 
 def _unread(key: str | None, kind: Any) -> UserError | None:
@@ -205,16 +204,40 @@ def _unread(key: str | None, kind: Any) -> UserError | None:
     return UserError(f"{key} is set, but {group}={chosen} does not read it", hint)
 
 
+def _unreadable(override: str) -> UserError:
+    """Say how an override is written that Hydra's grammar cannot read, such as a path with `=` in it."""
+    key, equals, value = override.partition("=")
+    hint = "write KEY=VALUE, quoted for the shell"
+    if equals and key and value and value[0] not in "[{='\"":
+        hint = f"quote the value for Hydra as well as for the shell: {for_shell(key, quoted(value))}"
+    return UserError(f"cannot read '{override}' on the command line", hint)
+
+
+def _several(key: str, value: str, *, listed: bool) -> UserError:
+    ways = ["add -m for an arm of each"]
+    if listed:
+        ways += [f"write '{key}=[{value}]' for a list", f"or {for_shell(key, quoted(value))} for a text with a comma"]
+    return UserError(f"{key}={value} gives several values, and a single run takes one", ", ".join(ways))
+
+
 def explain(error: Exception) -> UserError:
     """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
+    inner: BaseException | None = error
+    while inner is not None:
+        inner = inner.__cause__ or inner.__context__
+        if isinstance(inner, UserError):  # of the resolver of notus_exp.config.composing
+            return inner
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if group == "hydra/launcher" and option in EXTRAS:
             return UserError(f"{group}={option} is not installed", f"pip install 'notus-exp[{EXTRAS[option]}]'")
         return UserError(f"{group}={option} is not an option", did_you_mean(option, error.options))
     if isinstance(error, OverrideParseException):
-        return UserError(f"cannot read '{error.override}' on the command line", "write KEY=VALUE, quoted for the shell")
+        return _unreadable(str(error.override))
     text = str(error)
+    several = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*)'", text)
+    if several:
+        return _several(*several.groups(), listed=text.startswith("Ambiguous"))
     if "Unexpected type for root" in text:
         return UserError("a key of an evaluation is set that is not chosen", "add it: 'evaluation=[...,NAME]'")
     if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:

@@ -11,6 +11,8 @@ from notus_exp.errors import UserError, did_you_mean
 
 ALWAYS = object()
 """Says of a setting that it has been there from the beginning."""
+PLACE = "place"
+"""Marks in a field's metadata a setting that is a path, in which `~` is the home folder."""
 
 
 def bounded(
@@ -41,7 +43,12 @@ def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS) -> Any:
 
 def named_file() -> Any:
     """A dataclass field that names a file, or null: the digest of its content enters keys in its place."""
-    return field(metadata={"in_key": False, "file": True})
+    return field(metadata={"in_key": False, "file": True, PLACE: True})
+
+
+def place() -> Any:
+    """A dataclass field that is a path or a list of them, or null; no key holds where something lies."""
+    return field(metadata={"in_key": False, PLACE: True})
 
 
 def files_of(node: Any) -> dict[str, str]:

@@ -9,11 +9,11 @@ notus_exp/config/ranges.py). Nothing here imports a heavy library.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional, get_args, get_type_hints
 
-from notus_exp.config.ranges import bounded, named_file, one_of, unbounded
+from notus_exp.config.ranges import PLACE, bounded, named_file, one_of, place, unbounded
 from notus_exp.config.study_settings import Study
 
 # Option names, enum members and dispatch keys are the same words (Hydra shows members in its messages).
@@ -67,7 +67,7 @@ class Data:
 class FileData(Data):
     """Feedback read from local files or from a dataset on the hub: exactly one of `path` and `hub_id`."""
 
-    path: Optional[str] = unbounded(in_key=False)  # a digest of the files stands for it, and the commit for `revision`
+    path: Optional[str] = place()  # a digest of the files stands for it, and the commit for `revision`
     hub_id: Optional[str] = unbounded(unless="path")
     hub_split: str = unbounded(unless="path")
     revision: str = unbounded(in_key=False)
@@ -157,7 +157,7 @@ class Rejected:
 class Contamination:
     """Prompts that overlap with benchmark prompts."""
 
-    files: list[str] = unbounded(in_key=False)  # their digests stand for them
+    files: list[str] = place()  # their digests stand for them
     field: Optional[str]
     ngram: int = bounded(least=1)
     max_overlap: float = bounded(least=0, most=1)
@@ -199,7 +199,7 @@ class Model:
     kind: str = one_of("gguf_wheel", "hub", "local", "tiny_random")
     hub_id: Optional[str]
     revision: str = unbounded(in_key=False)  # a digest stands for the weights, wherever they are
-    path: Optional[str] = unbounded(in_key=False)
+    path: Optional[str] = place()
     system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
     template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
 
@@ -296,10 +296,10 @@ class Answering:
 class AlpacaEvalEvaluation(Answering):
     """Answers against reference answers, judged in both orders."""
 
-    prompts: str = unbounded(in_key=False)
+    prompts: str = place()
     max_prompts: Optional[int] = bounded(least=2)
-    difficulty: Optional[str] = unbounded(in_key=False)
-    leaderboard: Optional[str] = unbounded(in_key=False)
+    difficulty: Optional[str] = place()
+    leaderboard: Optional[str] = place()
     resamples: int = bounded(least=100)
 
 
@@ -307,9 +307,9 @@ class AlpacaEvalEvaluation(Answering):
 class MTBenchEvaluation(Answering):
     """Two turns, each graded by a judge."""
 
-    questions: str = unbounded(in_key=False)
-    references: Optional[str] = unbounded(in_key=False)
-    judge_prompts: Optional[str] = unbounded(in_key=False)
+    questions: str = place()
+    references: Optional[str] = place()
+    judge_prompts: Optional[str] = place()
     max_prompts: Optional[int] = bounded(least=2)
     temperatures: dict[str, float] = bounded(least=0)
 
@@ -318,7 +318,7 @@ class MTBenchEvaluation(Answering):
 class IFEvalEvaluation(Answering):
     """Instructions that IFEval's own checkers verify."""
 
-    prompts: str = unbounded(in_key=False)
+    prompts: str = place()
     max_prompts: Optional[int] = bounded(least=2)
     exclude: list[int]
 
@@ -329,7 +329,7 @@ class LMEvalEvaluation:
 
     name: str
     tasks: list[str]
-    include_path: Optional[str] = unbounded(in_key=False)
+    include_path: Optional[str] = place()
     num_fewshot: Optional[int] = bounded(least=0)
     limit: Optional[int] = bounded(least=1)
     chat_template: bool
@@ -442,7 +442,7 @@ class RewardModelJudge(Judge):
     A digest of its weights stands for `model` and `revision` in keys.
     """
 
-    model: str = unbounded(in_key=False)
+    model: str = place()
     revision: str = unbounded(in_key=False)
     max_length: int = bounded(least=8)
     template_date: Optional[str] = unbounded(since=None, default=None)
@@ -467,7 +467,7 @@ class Config:
 
     seed: int = bounded(least=0, most=2**32 - 1)
     until: Stage = unbounded(in_key=False)
-    output_dir: str = unbounded(in_key=False)
+    output_dir: str = place()
     split: Split
     evaluation_split: EvaluationSplit
     data: Data
@@ -504,3 +504,21 @@ ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {
     "judge": JUDGE_SCHEMAS,
 }
 """Group -> option -> what it reads, of the groups whose options read different settings."""
+
+
+def known_settings(kind: Any = Config, path: str = "") -> dict[str, Field[Any]]:
+    """Return every setting by its dotted key, over all options of each group.
+
+    Where several options have a setting, the field is that of one of them which names a place, if any does.
+    """
+    known: dict[str, Field[Any]] = {}
+    hints = get_type_hints(kind)
+    for spec in fields(kind):
+        known[f"{path}{spec.name}"] = spec
+        inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
+        options = ALTERNATIVES.get(f"{path}{spec.name}")
+        for child in options.values() if options else inner:
+            for key, setting in known_settings(child, f"{path}{spec.name}.").items():
+                if key not in known or setting.metadata.get(PLACE):
+                    known[key] = setting
+    return known

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from notus_exp.config.ranges import bounded, one_of
+from notus_exp.config.ranges import bounded, one_of, place
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Search:
     prune_direction: str = one_of("maximize", "minimize")
     trials: int = bounded(least=1)
     concurrency: int = bounded(least=1)
-    storage: Optional[str]
+    storage: Optional[str] = place()
     lease: float = bounded(above=0)
 
 

@@ -31,7 +31,7 @@ def read_prompts(path: Path, field: str | None) -> list[str]:
         ".json": _json_list,
         ".jsonl": lambda path: (given.parse(line) for line in _text_lines(path)),
         ".csv": _csv_rows,
-        ".parquet": lambda path: pl.read_parquet(path).iter_rows(named=True),
+        ".parquet": lambda path: pl.read_parquet(path, glob=False).iter_rows(named=True),
     }
     suffix = path.suffix.lower()
     if suffix not in readers:
@@ -92,7 +92,7 @@ def _text_lines(path: Path) -> list[str]:
 
 def _csv_rows(path: Path) -> Iterable[dict[str, Any]]:
     given.check_header(path, "filters.contamination.files")
-    return pl.read_csv(path, infer_schema=False).iter_rows(named=True)
+    return pl.read_csv(path, infer_schema=False, glob=False).iter_rows(named=True)
 
 
 def _json_list(path: Path) -> list[Any]:

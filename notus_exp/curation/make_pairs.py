@@ -52,8 +52,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
         UserError: For settings that the feedback cannot serve, unreadable benchmark files, or when no pair is left.
     """
     path = inputs["feedback"] / COMPLETIONS
-    columns = [name for name in pl.read_parquet_schema(path) if name not in UNREAD]
-    completions = pl.read_parquet(path, columns=columns)
+    columns = [name for name in pl.scan_parquet(path, glob=False).collect_schema() if name not in UNREAD]
+    completions = pl.read_parquet(path, columns=columns, glob=False)
     files = [Path(file) for file in context.sources.get("contamination", [])]
     benchmark = [text for file in files for text in read_prompts(file, settings.filters.contamination.field)]
     context.events.progress(1, 4)

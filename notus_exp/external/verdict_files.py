@@ -76,7 +76,7 @@ def read_table(path: Path) -> pl.DataFrame:
         if not path.is_file():
             raise UserError(f"verdicts: there is no file '{path}'", "check the path")
         try:
-            table = pl.read_parquet(path)
+            table = pl.read_parquet(path, glob=False)
         except pl.exceptions.PolarsError as error:
             raise UserError(f"verdicts: '{path}' is not parquet: {first_line(error)}") from error
     elif path.suffix == ".csv":

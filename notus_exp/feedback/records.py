@@ -210,7 +210,7 @@ def _holds_lines(content: bytes) -> bool:
 
 
 def _parquet(file: Path) -> Iterator[_Item]:
-    table = pl.read_parquet(file)
+    table = pl.read_parquet(file, glob=False)
     for start, part in zip(range(0, table.height, BATCH), table.iter_slices(BATCH), strict=True):
         for index, value in enumerate(part.to_dicts(), start=start):
             yield _Item(index + 1, index / table.height, value, None)

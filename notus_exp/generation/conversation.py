@@ -115,6 +115,6 @@ def to_table(conversations: list[Conversation]) -> pl.DataFrame:
 def read_conversations(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Return prompt id -> its rows of a `generations.parquet`, turn by turn, in the table's order."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for row in pl.read_parquet(path).iter_rows(named=True):
+    for row in pl.read_parquet(path, glob=False).iter_rows(named=True):
         found.setdefault(row["prompt_id"], []).append(row)
     return found

@@ -111,11 +111,11 @@ def token_divergence(policy_logits: torch.Tensor, reference_logits: torch.Tensor
 
 
 def _scored(reference: Path | None) -> pl.DataFrame:
-    return SCHEMA.to_frame() if reference is None else pl.read_parquet(reference / files.REFERENCE)
+    return SCHEMA.to_frame() if reference is None else pl.read_parquet(reference / files.REFERENCE, glob=False)
 
 
 def _answers(generations: Path, number: int) -> pl.DataFrame:
-    return pl.read_parquet(generations / files.GENERATIONS).head(number)
+    return pl.read_parquet(generations / files.GENERATIONS, glob=False).head(number)
 
 
 def _encoded(table: pl.DataFrame, ids: str) -> list[Encoded]:

@@ -186,11 +186,11 @@ def scored_completions(completions: pl.DataFrame, settings: ReferenceSettings) -
 def _wanted(settings: ReferenceSettings, inputs: dict[str, Path]) -> pl.DataFrame:
     """The needed completions with their texts."""
     columns = [*ID, "instruction", "principle", "system_prompt", "response"]
-    completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS, columns=columns)
+    completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS, columns=columns, glob=False)
     if settings.preferences:
         needed = scored_completions(completions, settings)
     else:
-        needed = trained_completions(pl.read_parquet(inputs["pairs"] / files.PAIRS), settings)
+        needed = trained_completions(pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False), settings)
     wanted = needed.join(completions, on=ID, how="left", maintain_order="left")
     if wanted["response"].null_count():
         lost = wanted.filter(pl.col("response").is_null()).row(0)[:3]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from notus_exp.errors import UserError, first_line
+from notus_exp.reporting.texts import tell
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -16,11 +18,15 @@ Number = TypeVar("Number", int, float)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are two lines, as all others of the project."""
+    """A parser whose errors are two lines, as all others of the project, and whose paths may begin with `~`."""
+
+    def __init__(self, *options: Any, **named: Any) -> None:
+        super().__init__(*options, **named)
+        self.register("type", Path, lambda text: Path(home(text)))
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is."""
-        print(f"error: {message}\n  {self.prog} --help shows how it is used", file=sys.stderr)
+        tell(f"error: {message}\n  {self.prog} --help shows how it is used", sys.stderr)
         sys.exit(2)
 
 
@@ -35,10 +41,10 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
     try:
         report = make()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.strerror or first_line(error)}: {error.filename}", file=sys.stderr)
+        tell(f"error: {error.strerror or first_line(error)}: {error.filename}", sys.stderr)
         return 2
     # here and not above, so that --help answers at once
     from notus_exp.reporting.console import make_console
@@ -46,7 +52,7 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
 
     show(report, make_console(sys.stdout), as_json=as_json)
     for refused in report.refused:
-        print(f"refused: {refused}", file=sys.stderr)
+        tell(f"refused: {refused}", sys.stderr)
     return 2 if report.refused and not allow_refused else 0
 
 
@@ -63,3 +69,11 @@ def positive_numbers(kind: Callable[[str], Number]) -> Callable[[str], list[Numb
         return numbers
 
     return parse
+
+
+def home(text: str) -> str:
+    """Return an argument that begins with a path, `~` in it expanded."""
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"'{text}': this machine knows no user of that name") from error

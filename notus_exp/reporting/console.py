@@ -1,20 +1,38 @@
-"""The terminal: a console that fits it, or a log, and paths as a reader wants them."""
+"""The terminal: a console that fits it, or a log, and paths as a reader wants them.
+
+Everything that is printed for a reader goes through here or through `texts.tell`: names and texts come from data, files
+and servers, and are neither markup nor commands of a terminal.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from notus_exp.reporting.texts import visible
 
 LOG_WIDTH = 160
 """Columns of the tables where there is no terminal to fit."""
 
 
 class _Console(Console):
-    """A console whose reader may stop reading, as `head` does, without that being a failure."""
+    """A console that draws control characters, and whose reader may stop reading, as `head` does."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a printed string a text, `visible`: Rich would drop some control characters from it."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render anything, every text of it `visible`."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
 
     def on_broken_pipe(self) -> None:
         """Write to nowhere from here on."""
@@ -22,13 +40,14 @@ class _Console(Console):
 
 
 def make_console(stream: TextIO) -> Console:
-    """Return a console on a stream; where that is no terminal, tables are `LOG_WIDTH` wide."""
-    return _Console(file=stream, width=None if stream.isatty() else LOG_WIDTH)
+    """Return a console on a stream, on which no text is markup; on no terminal tables are `LOG_WIDTH` wide."""
+    width = None if stream.isatty() else LOG_WIDTH
+    return _Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 def say(console: Console, line: str) -> None:
     """Print a line as it is: nothing in it is markup, and it is not broken."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
 def shorten(path: Path) -> str:

@@ -74,7 +74,7 @@ def inline(figure: Figure, name: str, words: str) -> Markup:
     FigureCanvasSVG(figure)  # type: ignore[no-untyped-call]
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(stream, format="svg", bbox_inches="tight", pad_inches=0.05, transparent=True, metadata=metadata)
-    root = ET.fromstring(stream.getvalue())
+    root = ET.fromstring(visible(stream.getvalue().decode()))
     for parent in list(root.iter()):
         for child in [one for one in parent if _local(one.tag) in _DROPPED]:
             parent.remove(child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,6 +12,11 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from notus_exp.reporting.texts import in_one_line
+
+_ACTING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON need not escape and `visible` would change."""
 
 
 class Table(NamedTuple):
@@ -50,24 +56,28 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
     """Print a report: all of it as one JSON object, or its tables and then its sentences."""
     if as_json:
         text = json.dumps(plain(report.data), indent=2, ensure_ascii=False, allow_nan=False)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(_ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text), soft_wrap=True)
         return
     for table in report.tables:
         print_table(table, console)
         console.print()
     for sentence in report.sentences:
-        console.print(Text(sentence))
+        console.print(sentence)
 
 
 def print_table(table: Table, console: Console) -> None:
     """Print a table; a cell that the terminal is too narrow for goes on in a further line, and loses nothing."""
-    drawn = RichTable(title=Text(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn = RichTable(title=_cell(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(table.columns):
         words = place == 0 or column in table.left
-        drawn.add_column(Text(column), justify="left" if words else "right", overflow="fold")
+        drawn.add_column(_cell(column), justify="left" if words else "right", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*map(_cell, row))
     console.print(drawn)
+
+
+def _cell(text: str) -> Text:
+    return Text(in_one_line(text))
 
 
 def plain(value: Any) -> Any:

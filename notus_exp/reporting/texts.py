@@ -1,13 +1,41 @@
-"""Texts from data in the places that a reader sees: without signs that no page can hold, and no longer than fits."""
+"""Texts from data in the places that a reader sees: without signs that act on a terminal, no longer than fits."""
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from typing import TextIO
+
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of what follows them, so that a text reads as another (UAX 9, section 2)."""
 
 
 def visible(text: str) -> str:
-    """Return a text in which control characters, which neither XML nor HTML may hold, are drawn as signs."""
-    return "".join(_sign(letter) for letter in text)
+    """Return a text in which control characters are drawn as signs, for terminals, which obey them, and for pages.
+
+    Line ends and tabs stay. XML and HTML may hold none of the others.
+    """
+    return text if text.isprintable() else "".join(_sign(letter) for letter in text)
+
+
+def in_one_line(text: str) -> str:
+    """Return a name for a cell of a table: `visible`, its line ends and tabs drawn as well."""
+    return visible(text).replace("\n", "\u240a").replace("\t", "\u2409")
+
+
+def tell(message: str, stream: TextIO) -> None:
+    """Print a message for a reader; what its names hold reaches no terminal as a command."""
+    print(visible(message), file=stream, flush=True)
+
+
+def tell_path(path: str, stream: TextIO) -> None:
+    """Print a path: for a reader on a terminal, byte for byte where a program reads it."""
+    if stream.isatty():
+        tell(path, stream)
+        return
+    stream.flush()
+    stream.buffer.write(os.fsencode(path) + b"\n")
+    stream.flush()
 
 
 def label(text: str, most: int = 30) -> str:
@@ -26,8 +54,9 @@ def cut(text: str, most: int) -> str:
 
 def _sign(letter: str) -> str:
     code = ord(letter)
-    if code < 0x20 and letter not in "\n\t":
+    if letter in "\n\t":
+        return letter
+    if code < 0x20:
         return chr(0x2400 + code)
-    return (
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" else letter
-    )
+    hidden = unicodedata.category(letter) in ("Cc", "Cs") or letter in _TURNING
+    return "\N{REPLACEMENT CHARACTER}" if hidden else letter

@@ -30,13 +30,13 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bars = Progress(
-            TextColumn("{task.description:<18}"),
+            TextColumn("{task.description:<18}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[shown]}", markup=False),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -58,7 +58,7 @@ class Display:
         if STARTED in event.metrics:
             self._begin(event.stage)
         elif WAITING in event.metrics:
-            self.console.print(f"[{event.stage}] waiting for another run that makes it", markup=False)
+            self.console.print(f"[{event.stage}] waiting for another run that makes it")
         elif FINISHED in event.metrics:
             self._move(event.stage, 1.0, "", force=True)
         elif PROGRESS in event.metrics:
@@ -67,13 +67,13 @@ class Display:
 
     def reused(self, stage: str, seconds: float) -> None:
         """Say that a stage was not run, and what it had cost."""
-        self.console.print(f"[{stage}] reused (took {seconds:.0f} s when it was made)", markup=False, highlight=False)
+        self.console.print(f"[{stage}] reused (took {seconds:.0f} s when it was made)")
 
     def _begin(self, stage: str) -> None:
         self._tasks[stage] = self._bars.add_task(stage, total=1.0, shown="")
         self._last_line[stage] = time.monotonic()
         if not self.console.is_terminal:
-            self.console.print(f"[{stage}] started", markup=False, highlight=False)
+            self.console.print(f"[{stage}] started")
 
     def _move(self, stage: str, share: float, shown: str, force: bool = False) -> None:
         if stage not in self._tasks:
@@ -82,7 +82,7 @@ class Display:
         due = force or time.monotonic() - self._last_line[stage] >= LINE_EVERY
         if due and not self.console.is_terminal:
             self._last_line[stage] = time.monotonic()
-            self.console.print(f"[{stage}] {share:4.0%}  {shown}".rstrip(), markup=False, highlight=False)
+            self.console.print(f"[{stage}] {share:4.0%}  {shown}".rstrip())
 
 
 class StageRow(NamedTuple):

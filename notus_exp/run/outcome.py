@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import check_overrides
+from notus_exp.config.commandline import check_overrides, check_places
 from notus_exp.config.schema import Config
 from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
@@ -90,4 +90,5 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
     check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0)
+    check_places(overrides, config)
     return config, choices

@@ -77,12 +77,11 @@ class Run:
             f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "
             f"global batch {dpo.global_batch_size} = {batches.micro} pairs x {batches.accumulation} accumulation x "
             f"{batches.processes} processes",
-            highlight=False,
             soft_wrap=True,
         )
         if hardware.launch is not Launch.plain:
             command = launch_command(hardware, dpo.precision, str(self.folder / JOB))
-            out.print("launch: " + " ".join(command), soft_wrap=True, highlight=False)
+            out.print("launch: " + " ".join(command), soft_wrap=True)
         sources = self.sources
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
@@ -209,7 +208,7 @@ class Run:
             rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
         print_table(display.stages_table(rows), self.console)
         for note in record.notes():
-            self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(f"note: {note}", soft_wrap=True)
         if record.metrics():
             print_table(display.metrics_table(record.metrics()), self.console)
 

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import quoted
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ChatJudge, Config, Stage
 from notus_exp.config.study_settings import Study
@@ -25,11 +26,12 @@ from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, say, shorten
 from notus_exp.reporting.tables import show as show_report
+from notus_exp.reporting.texts import tell_path
 from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
 from notus_exp.study.launching import study_json as record
 from notus_exp.study.launching import tuning
-from notus_exp.study.launching.definition import Arm, Definition, define, quoted
+from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.launching.jobs import Jobs
 from notus_exp.study.launching.planned import Budget, Launched, Planned
 
@@ -53,7 +55,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     conduct = _search if definition.kind == "search" else _compare_arms
     with disk_errors(master.output_dir):
         unscored = conduct(jobs, definition, folder, console, only_shown=only_shown)
-    print(folder, flush=True)
+    tell_path(str(folder), sys.stdout)
     if unscored:
         shown = "\n  ".join(f"{name}: {reason}" for name, reason in unscored.items())
         raise UnscoredError(f"{len(unscored)} runs have no score of an evaluation that was asked for\n  {shown}")

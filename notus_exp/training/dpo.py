@@ -75,8 +75,8 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     """
     start = time.monotonic()
     pairs, reference = (
-        pl.read_parquet(inputs["pairs"] / files.PAIRS),
-        pl.read_parquet(inputs["reference"] / files.REFERENCE),
+        pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False),
+        pl.read_parquet(inputs["reference"] / files.REFERENCE, glob=False),
     )
     _check_inputs(settings, inputs, context)
     model_folder = inputs["base_model"] / files.MODEL

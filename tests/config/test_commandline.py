@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from notus_exp.config.commandline import check_arguments, check_overrides
+from notus_exp.config.commandline import check_arguments, check_flags, check_overrides, check_places, names_study, split
 from notus_exp.errors import UserError
+from support.configs import composed
 
 
 @pytest.mark.parametrize(
@@ -36,28 +37,58 @@ def test_ordinary_arguments_and_the_launcher_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("arguments", "words"),
     [
-        "hydra:\n  run: {dir: x}\n",
-        "defaults:\n  - override /hydra/job_logging: default\n",
-        "# @package hydra.callbacks\nx: {a: 1}\n",
-        '"\\x5ftarget_": module.Class\n',
-        "a: [{b: {_target_: module.Class}}]\n",
+        (["--config-di", "."], "--config-di is not a flag of this command\n  did you mean '--config-dir'?"),
+        (["--config-d=."], "--config-d is not a flag"),
+        (["--config-pa=."], "--config-pa is not a flag"),
+        (["--config-na", "x"], "--config-na is not a flag"),
+        (["--experimental-rerun", "config.pickle"], "--experimental-rerun is not a flag"),
+        (["--experimental", "config.pickle"], "--experimental is not a flag"),
+        (["--shell-completion", "install=bash"], "--shell-completion is not a flag"),
+        (["-sc", "query=bash"], "-sc is not a flag"),
+        (["-mcd", "."], "-mcd is not a flag"),
+        (["-cd."], "-cd. is not a flag"),
+        (["--", "--config-dir", "."], "-- is not a flag"),
+        (["-cp", "elsewhere"], "would replace the whole configuration"),
+        (["--config-dir"], "--config-dir needs a value"),
+        (["--multirun=yes"], "--multirun takes no value"),
+        (["--cfg", "jobs"], "--cfg cannot show 'jobs'\n  did you mean 'job'?"),
+        (["--config-dir", "none"], "--config-dir none is not a folder"),
     ],
 )
-def test_a_folder_of_own_options_cannot_name_code_either(tmp_path: Path, text: str) -> None:
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text(text, encoding="utf-8")
-    for arguments in (["--config-dir", str(tmp_path)], [f"-cd={tmp_path}"]):
-        with pytest.raises(UserError, match=r"mine.yaml sets Hydra's own configuration or names code"):
-            check_arguments(arguments)
+def test_only_the_listed_flags_exactly_spelt_are_taken(arguments: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        check_arguments(["seed=1", *arguments])
 
 
-def test_a_folder_of_plain_options_passes(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("# @package _global_\ndefaults: [{override /model: hub}]\nseed: 3\n")
-    check_arguments(["--config-dir", str(tmp_path)])
-    with pytest.raises(UserError, match="is not a folder"):
-        check_arguments(["--config-dir", str(tmp_path / "none")])
+def test_flags_that_do_not_go_together_are_refused() -> None:
+    with pytest.raises(UserError, match="--cfg and -m do not go together"):
+        check_flags(["--cfg=job", "-m"])
+    with pytest.raises(UserError, match="--resolve goes with --cfg"):
+        check_flags(["--resolve", "-m"])
+    check_flags(["--resolve", "--cfg=job", "-p=dpo", "-cd=."])
+
+
+def test_flags_keep_their_values_wherever_they_stand(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    assert split(["-cd", folder, "seed=1", "--info", "dpo.beta=1"]) == (
+        [f"-cd={folder}", "--info"],
+        ["seed=1", "dpo.beta=1"],
+    )
+    assert split(["--info", "defaults", "-cd=."]) == (["--info=defaults", "-cd=."], [])
+    assert names_study([f"-cd={folder}"], ["study=mine"])
+    assert not names_study(["--cfg=job"], ["study=mine"])
+    assert not names_study(["--info=defaults"], ["study=mine"])
+    assert not names_study([], ["study=null"])
+
+
+@pytest.mark.parametrize(
+    "key", ["+mine@hydra.callbacks", "mine@_global_.hydra.callbacks", "/hydra/sweeper@x", "a@b:hydra.x"]
+)
+def test_a_package_of_hydras_is_refused_as_its_keys_are(key: str) -> None:
+    with pytest.raises(UserError, match="is not a setting of notus_exp"):
+        check_arguments([f"{key}=evil"])
 
 
 @pytest.mark.parametrize(
@@ -77,3 +108,37 @@ def test_an_override_that_would_do_nothing_is_refused(override: str, words: str)
 def test_overrides_of_what_is_chosen_pass() -> None:
     check_overrides(["dpo.lora.alpha=3", "evaluation.preferences.max_prompts=3"], ["preferences"], lora=True)
     check_overrides(["dpo.lora.r=0"], [], lora=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["data=rated", "data.path=x.jsonl", "data.hub_id=a/b"],
+            "data.hub_id=a/b is set, but data.path=x.jsonl is read",
+        ),
+        (["data=rated", "data.path=x.jsonl", "data.revision=a"], "or leave data.path out to read the hub"),
+        (["data=pairs", "data.path=x.jsonl", "data.hub_split=a"], "or leave data.path out to read the hub"),
+        (["model=local", "model.path=x", "model.hub_id=a/b"], "model.hub_id=a/b is set, but model.kind=local is read"),
+        (["model=hub", "model.hub_id=a/b", "model.path=x"], "model.path=x is set, but model.kind=hub is read"),
+    ],
+)
+def test_a_hubs_setting_beside_a_path_says_what_works(overrides: list[str], words: str) -> None:
+    more = ["selection=critique"] if "data=pairs" in overrides else []
+    with pytest.raises(UserError, match=re.escape(words)):
+        check_places(overrides, composed(*overrides, *more))
+
+
+def test_a_hubs_split_beside_a_folder_names_the_splits_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("train-0.jsonl", "test-0.jsonl"):
+        (tmp_path / "data" / name).write_text("{}\n", encoding="utf-8")
+    overrides = ["data=rated", f"data.path={tmp_path}", "data.hub_split=test"]
+    with pytest.raises(UserError, match=f"data.path={tmp_path}/data/test-0.jsonl"):
+        check_places(overrides, composed(*overrides))
+
+
+def test_a_hubs_setting_without_a_path_or_null_passes() -> None:
+    overrides = ["data=rated", "data.hub_id=a/b", "data.hub_split=x", "model=hub", "model.hub_id=c/d"]
+    check_places(overrides, composed(*overrides))
+    check_places(["data.hub_id=null"], composed("data=rated", "data.path=x"))

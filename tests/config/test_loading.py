@@ -176,6 +176,17 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["generation=openai"], "generation.base_url must be given"),
         (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
         (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, evaluation_split, filters"),
+        (
+            ["dpo.beta=0.1,0.2"],
+            r"^dpo.beta=0.1,0.2 gives several values.*add -m .*'dpo.beta=\[0.1,0.2\]'.*\"dpo.beta='0.1,0.2'\"",
+        ),
+        (["dpo.beta=range(1,3)"], "gives several values, and a single run takes one\n  add -m for an arm of each$"),
+        (
+            ["data=rated", "data.path=runs/epoch=3.jsonl"],
+            "^cannot read 'data.path=runs/epoch=3.jsonl'.*quote the value.*: \"data.path='runs/epoch=3.jsonl'\"$",
+        ),
+        (["tracking.project=a$b(c)"], r"for the shell: 'tracking.project='\"'\"'a\$b\(c\)'\"'\"''$"),
+        (["dpo.loss_type=[sigmoid"], "write KEY=VALUE, quoted for the shell"),
         (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
     ],
 )
@@ -199,6 +210,31 @@ def test_an_overlays_sizes_do_not_choose_an_evaluation() -> None:
     assert configuration.chosen_evaluations(composed("experiment=smoke", "evaluation=[]", "until=pairs")) == []
 
 
+@pytest.mark.parametrize(
+    ("group", "known"),
+    [
+        ("selection", "known: average, critique, per_aspect, weighted"),
+        ("rejected", "known: lowest, random, second_best"),
+        ("repair", "known: drop, none, openbmb"),
+        ("generation", "known: openai, transformers"),
+        ("judge", "known: mock, openai, replay, reward_model"),
+    ],
+)
+def test_an_own_option_of_a_name_that_no_code_knows_is_refused(group: str, known: str, tmp_path: Path) -> None:
+    shipped = next(path for path in sorted((CONF / group).glob("*.yaml")) if path.stem not in ("openai", "drop"))
+    text = re.sub(r"(?m)^name: .*$", "name: zzz", shipped.read_text(encoding="utf-8"))
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "zzz.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        composed(f"{group}=zzz", "until=config", own=tmp_path)
+    assert str(error.value) == f"{group}.name=zzz is not an option\n  {known}"
+
+
+def test_the_options_of_groups_that_code_tells_apart_are_those_that_it_knows() -> None:
+    shipped = {group: {path.stem for path in (CONF / group).glob("*.yaml")} for group in schema.ALTERNATIVES}
+    assert shipped == {group: {*options} for group, options in schema.ALTERNATIVES.items()}
+
+
 def test_a_groups_name_is_its_option() -> None:
     config = composed("selection=critique")
     configuration.check_choices(config, {"selection": "critique", "hardware": "auto", "filters": "small"})
@@ -215,10 +251,11 @@ def test_known_keys_cover_every_option_of_a_group() -> None:
 def test_an_overlay_that_sets_what_the_chosen_option_does_not_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\njudge: {temperature: 1}\n", encoding="utf-8")
-    path = f"hydra.searchpath=[file://{tmp_path}]"
-    assert composed(path, "experiment=mine", "judge=mock").judge == replace(composed("judge=mock").judge, temperature=1)
+    assert composed("experiment=mine", "judge=mock", own=tmp_path).judge == replace(
+        composed("judge=mock").judge, temperature=1
+    )
     with pytest.raises(ConfigCompositionException) as error:
-        composed(path, "experiment=mine", "judge=replay", "judge.path=x")
+        composed("experiment=mine", "judge=replay", "judge.path=x", own=tmp_path)
     assert str(configuration.explain(error.value)) == (
         "experiment/mine does not fit the other choices: judge.temperature is set, but judge=replay does not read it"
         "\n  it reads model, max_failure_rate, path"

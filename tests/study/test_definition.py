@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from notus_exp.config import loading as configuration
+from notus_exp.config.commandline import quoted
 from notus_exp.config.ranges import check
 from notus_exp.config.study_settings import Study
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import is_known, known_metrics
-from notus_exp.study.launching.definition import Definition, define, quoted, results, written
+from notus_exp.study.launching.definition import Definition, define, results, written
 
 PARSER = OverridesParser.create()
 

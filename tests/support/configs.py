@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from notus_exp.config import loading as configuration
 from notus_exp.config import schema
 from notus_exp.evaluation.checks import check_evaluations
 
 
-def composed(*overrides: str) -> schema.Config:
-    configuration.register()
-    with initialize_config_dir(config_dir=str(configuration.conf_dir()), version_base="1.3"):
-        config = configuration.load(compose("config", overrides=list(overrides)))
+def composed(*overrides: str, own: Path | None = None) -> schema.Config:
+    """Return the checked config of overrides, with a folder of own options as `--config-dir` adds it."""
+    config = configuration.load(composed_by_hydra(*overrides, own=own))
     check_evaluations(config)
     return config
+
+
+def composed_by_hydra(*overrides: str, own: Path | None = None) -> DictConfig:
+    configuration.register()
+    with initialize_config_dir(config_dir=str(configuration.conf_dir()), version_base="1.3"):
+        if own:
+            loader = GlobalHydra.instance().config_loader()
+            places = loader.get_search_path()
+            places.prepend(provider="command-line", path=f"file://{own}", anchor=SearchPathQuery("schema", None))
+            loader.repository.initialize_sources(places)
+        return compose("config", overrides=list(overrides))

@@ -71,7 +71,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     tables = {}
     for prefix, side in SIDES.items():
         combined = win_rates.combine_orders(verdicts[prefix])
-        answers = pl.read_parquet(inputs[node_of("generations", "alpaca_eval", prefix)] / GENERATIONS)
+        answers = pl.read_parquet(inputs[node_of("generations", "alpaca_eval", prefix)] / GENERATIONS, glob=False)
         answers = answers.select("prompt_id", "instruction", dataset="category", model="response")
         table = answers.join(references, on="prompt_id", how="left", maintain_order="left")
         tables[prefix] = table.join(combined.preferences, on="prompt_id", how="left", maintain_order="left")
@@ -99,11 +99,11 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Locate) -> pl.DataFrame:
     """Return points and length of each prompt."""
-    verdicts = pl.read_parquet(place("evaluation", BY_PROMPT.format("alpaca_eval")))
+    verdicts = pl.read_parquet(place("evaluation", BY_PROMPT.format("alpaca_eval")), glob=False)
     table = verdicts.select("prompt_id")
     for prefix, suffix, node in (("", "", ""), (BASE, "/base", "_base")):
         scored = win_rates.points(verdicts[f"preference{suffix}"])
-        answers = pl.read_parquet(place(f"generations_alpaca_eval{node}", GENERATIONS))
+        answers = pl.read_parquet(place(f"generations_alpaca_eval{node}", GENERATIONS), glob=False)
         lengths = answers.select("prompt_id", pl.col("response").str.len_chars().alias(f"{prefix}characters"))
         table = table.with_columns(
             scored.alias(f"{prefix}win_rate"),

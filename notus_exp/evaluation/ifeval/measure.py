@@ -40,7 +40,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     sides = {}
     facts: dict[str, Any] = {}
     for prefix, name in (("", "generations_ifeval"), ("base/", "generations_ifeval_base")):
-        answers = pl.read_parquet(inputs[name] / GENERATIONS).select("prompt_id", "response")
+        answers = pl.read_parquet(inputs[name] / GENERATIONS, glob=False).select("prompt_id", "response")
         responses = dict(answers.iter_rows())
         asked = [prompt for prompt in prompts if prompt_id(prompt.text) in responses]
         sides[prefix] = checking.measure(asked, responses)
@@ -51,7 +51,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Locate) -> pl.DataFrame:
     """Return what each prompt's answer follows."""
-    checked = pl.read_parquet(place("evaluation", BY_PROMPT.format("ifeval")))
+    checked = pl.read_parquet(place("evaluation", BY_PROMPT.format("ifeval")), glob=False)
     table = checked.select("prompt_id")
     for prefix, suffix in (("", ""), (BASE, "/base")):
         for mode in ("strict", "loose"):

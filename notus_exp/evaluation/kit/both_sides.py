@@ -22,7 +22,10 @@ def node_of(stage: str, evaluation: str, prefix: str) -> str:
 
 def read_verdicts(inputs: dict[str, Path], evaluation: str) -> dict[str, pl.DataFrame]:
     """Return the judgments by the prefix of their side."""
-    return {prefix: pl.read_parquet(inputs[node_of("judgments", evaluation, prefix)] / JUDGMENTS) for prefix in SIDES}
+    return {
+        prefix: pl.read_parquet(inputs[node_of("judgments", evaluation, prefix)] / JUDGMENTS, glob=False)
+        for prefix in SIDES
+    }
 
 
 def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float) -> tuple[dict[str, Any], str | None]:

@@ -87,7 +87,7 @@ def read_csv(path: Path, what: str) -> pl.DataFrame:
     _check(path, what)
     check_header(path, what)
     try:
-        return pl.read_csv(path, infer_schema_length=None)
+        return pl.read_csv(path, infer_schema_length=None, glob=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as problem:
         raise UserError(f"{what}: '{path}' is not CSV: {first_line(problem)}", "write the file again") from problem
 

@@ -75,7 +75,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     facts, note = failures(verdicts, "mt_bench", settings.max_failure_rate)
     asked, rated = {}, {}
     for prefix in SIDES:
-        answers = pl.read_parquet(inputs[node_of("generations", "mt_bench", prefix)] / GENERATIONS)
+        answers = pl.read_parquet(inputs[node_of("generations", "mt_bench", prefix)] / GENERATIONS, glob=False)
         asked[prefix] = answers.select("turn", "category", question_id="prompt_id")
         rated[prefix] = verdicts[prefix].select("turn", question_id="prompt_id", score="value")
     keys = ["question_id", "turn"]
@@ -90,7 +90,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Locate) -> pl.DataFrame:
     """Return each question's mean over its turns; none where a turn has no rating: turns differ in difficulty."""
-    rated = pl.read_parquet(place("evaluation", BY_PROMPT.format("mt_bench")))
+    rated = pl.read_parquet(place("evaluation", BY_PROMPT.format("mt_bench")), glob=False)
     table = rated.select(pl.col("prompt_id").unique(maintain_order=True))
     for prefix, column in (("", "score"), (BASE, "score/base")):
         rows = rated.select("prompt_id", "turn", "category", score=pl.col(column))

@@ -33,7 +33,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         UserError: A log-prob is not finite, or an aspect has the name of a labelling.
     """
     agreement = agree(
-        pl.read_parquet(inputs["likelihoods"] / LIKELIHOODS),
+        pl.read_parquet(inputs["likelihoods"] / LIKELIHOODS, glob=False),
         _read_feedback(inputs["feedback"] / COMPLETIONS),
         aspects=settings.aspects,
         beta=settings.beta,
@@ -46,7 +46,9 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Locate) -> pl.DataFrame:
     """Return the mean of each measure over the prompt's records."""
-    records = pl.read_parquet(place("evaluation", BY_PROMPT.format("preferences"))).drop("row", "completions")
+    records = pl.read_parquet(place("evaluation", BY_PROMPT.format("preferences")), glob=False).drop(
+        "row", "completions"
+    )
     return records.group_by("prompt_id").agg(pl.all().mean()).sort("prompt_id")
 
 
@@ -56,6 +58,8 @@ def check_files(files: Mapping[str, Path]) -> None:
 
 def _read_feedback(path: Path) -> pl.DataFrame:
     """Read what labellings need, and none of the texts."""
-    present = pl.read_parquet_schema(path)
+    present = pl.scan_parquet(path, glob=False).collect_schema()
     needed = ("prompt_id", "row", "completion", "overall_score", "latent_quality")
-    return pl.read_parquet(path, columns=[name for name in present if name in needed or name.startswith("rating_")])
+    return pl.read_parquet(
+        path, columns=[name for name in present if name in needed or name.startswith("rating_")], glob=False
+    )

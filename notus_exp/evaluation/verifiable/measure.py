@@ -30,7 +30,7 @@ def questions(
         UserError: There are not enough unseen prompts.
     """
     number, seed = settings.chosen["prompts"], settings.seed
-    feedback = pl.read_parquet(inputs["feedback"] / COMPLETIONS, columns=["prompt_id"])
+    feedback = pl.read_parquet(inputs["feedback"] / COMPLETIONS, columns=["prompt_id"], glob=False)
     seen = feedback["prompt_id"].unique().to_list()
     if settings.chosen["split"] == EvaluationSplit.validation.name:
         # Made one after the other: a test that asks fewer prompts asks the first of these.
@@ -58,8 +58,10 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     """
     assert settings.verifiable is not None
     names = ("generations_verifiable", "generations_verifiable_base")
-    policy, base = (pl.read_parquet(inputs[name] / GENERATIONS) for name in names)
-    divergence = pl.read_parquet(inputs["likelihoods"] / DIVERGENCE) if settings.verifiable.kl_prompts else None
+    policy, base = (pl.read_parquet(inputs[name] / GENERATIONS, glob=False) for name in names)
+    divergence = (
+        pl.read_parquet(inputs["likelihoods"] / DIVERGENCE, glob=False) if settings.verifiable.kl_prompts else None
+    )
     answers = measured.pair(measured.measure(policy, divergence), measured.measure(base))
     answers.write_parquet(out / BY_PROMPT.format("verifiable"))
     return Part(measured.estimates(answers), measured.left_out(answers), measured.samples(policy, base))
@@ -67,7 +69,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
 
 def by_prompt(place: Locate) -> pl.DataFrame:
     """Return the measures of each prompt."""
-    answers = pl.read_parquet(place("evaluation", BY_PROMPT.format("verifiable")))
+    answers = pl.read_parquet(place("evaluation", BY_PROMPT.format("verifiable")), glob=False)
     numbers = [name for name, kind in answers.schema.items() if kind == pl.Boolean or kind.is_numeric()]
     return answers.select("prompt_id", *numbers)
 

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from notus_exp.config.commandline import check_arguments
+from notus_exp.config.commandline import check_arguments, quoted
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.disk.hashing import digest
@@ -120,13 +120,6 @@ def written(value: Any) -> str:
         return "{" + ",".join(f"{key}:{written(item)}" for key, item in value.items()) + "}"
     text = str(value)
     return text if not isinstance(value, str) or _reads_as_itself(text) else quoted(text)
-
-
-def quoted(text: str) -> str:
-    """Return a text as the right side of an override, whatever it contains: nothing in it is interpolated."""
-    literal = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
-    escaped = re.sub(r"(\\+)('|\Z)", lambda found: found.group(1) * 2 + found.group(2), literal).replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def key_of(override: str) -> str:

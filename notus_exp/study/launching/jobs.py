@@ -18,6 +18,7 @@ from rich.console import Console
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config
 from notus_exp.errors import named_line, whole_traceback
+from notus_exp.reporting.texts import tell
 from notus_exp.run import outcome
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching import launchers
@@ -104,7 +105,7 @@ def _ended(job: JobReturn) -> Ended:
     try:
         outcome: Any = job.return_value
     except Exception as error:  # whatever a run or its launcher died of is one failed run
-        print(whole_traceback(error), file=sys.stderr)
+        tell(whole_traceback(error), sys.stderr)
         return Ended("failed", named_line(error))
     if outcome.error:
         return Ended("failed", str(outcome.error))

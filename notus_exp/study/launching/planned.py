@@ -142,7 +142,7 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
         time_taken = in_words(forecast, to_make) if to_make and forecast.seconds(to_make[0]) is not None else ""
         stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken])
     print_table(Table("Stages of all runs", ["stage", "needed", "distinct", "to make", "expected"], stages), out)
-    out.print(f"expected, one run after the other: {in_words(forecast, wanted)}", highlight=False)
+    out.print(f"expected, one run after the other: {in_words(forecast, wanted)}")
 
 
 def launch(
@@ -200,11 +200,7 @@ def _launch(
         for one, ended in zip(now, _launch_batch(jobs, now, folder) if now else [], strict=True):
             if ended.status != "finished":
                 failed[one.run.id] = ended.reason or ended.status
-                console.print(
-                    f"{one.arm}, seed {one.seed} failed: {ended.reason}; the others go on",
-                    markup=False,
-                    highlight=False,
-                )
+                console.print(f"{one.arm}, seed {one.seed} failed: {ended.reason}; the others go on")
         tried = {one.run.id for one in now}
         # another process that works on the study may have finished some of the others
         left = missing([one for one in left if one.run.id not in tried], folder)

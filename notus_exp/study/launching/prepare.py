@@ -104,4 +104,4 @@ def _attempt(make: Callable[[Job], object], job: Job, console: Console) -> None:
         make(job)
     except Exception as error:  # an unexpected one is met again, with its traceback, by the run that needs this
         what = str(error) if isinstance(error, UserError) else named_line(error)
-        console.print(f"{what}\n  the runs that need this will fail, the others go on", markup=False, highlight=False)
+        console.print(f"{what}\n  the runs that need this will fail, the others go on")

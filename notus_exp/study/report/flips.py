@@ -163,7 +163,7 @@ def _examples(material: Material, keys: pl.DataFrame, one: RunFile, two: RunFile
         path = material.place(run, "pairs", PAIRS)
         assert path is not None  # it was read before
         texts = [_text(role).alias(role) for role in ("prompt", "chosen", "rejected")]
-        wanted = pl.scan_parquet(path).join(keys.lazy(), on=_KEY, how="semi")
+        wanted = pl.scan_parquet(path, glob=False).join(keys.lazy(), on=_KEY, how="semi")
         sides.append(wanted.select(*_KEY, *texts).unique(_KEY, keep="first").collect())
     both = keys.join(sides[0], on=_KEY, maintain_order="left").join(sides[1], on=_KEY, maintain_order="left")
     longest = {

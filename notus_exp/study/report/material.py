@@ -79,7 +79,7 @@ class Material:
     def table(self, run: RunFile | None, node: str, file: str, columns: list[str]) -> pl.DataFrame | None:
         """Return columns of a parquet file of a run's artifact, None where there is no such file."""
         path = self.place(run, node, file)
-        return None if path is None else pl.read_parquet(path, columns=columns)
+        return None if path is None else pl.read_parquet(path, columns=columns, glob=False)
 
     def common_seed(self, node: str) -> int | None:
         """Return the lowest seed of which every arm that has the artifact at all has it; None where there is none."""

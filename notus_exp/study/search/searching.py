@@ -13,13 +13,13 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 from rich.console import Console
 
+from notus_exp.config.commandline import quoted
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import shorten
 from notus_exp.run.pipeline import Run
-from notus_exp.study.launching.definition import quoted
 from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
 from notus_exp.study.search.lease import Keeper
@@ -215,7 +215,7 @@ class _Searching:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
 
 
 def _listed(values: Mapping[str, float]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from notus_exp.config.commandline import quoted
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.study.launching.definition import FIXED, quoted, written
+from notus_exp.study.launching.definition import FIXED, written
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -1,0 +1,264 @@
+"""Composing as Hydra does, with the content checked where it comes together, from whatever file or override it is.
+
+Hydra imports what its own configuration names. So what is composed may differ from the shipped configuration of Hydra
+in the launcher alone, a file of somebody else's is read only where its aliases leave it small, and no config reads a
+secret from the environment.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hydra._internal.hydra
+import yaml  # type: ignore[import-untyped]
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.types import RunMode
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
+from notus_exp.config.homes import expand_homes, with_home
+from notus_exp.disk.credentials import without_credentials
+from notus_exp.errors import UserError, first_line
+
+SHIPPED = ("hydra", "main", "hydra.searchpath in main", "schema")
+"""Hydra's names of the places of configs that are shipped; any other place is a user's."""
+MODES = ("hydra.mode=RUN", "hydra.mode=MULTIRUN")
+"""Overrides that Hydra adds by itself."""
+MOST_NODES, MOST_LEVELS = 100_000, 50
+"""Keys and values that a user's file may hold once its aliases are written out, and how deep they may be nested."""
+MOST_STEPS = 2_000
+"""Interpolations that may be followed for one composed config: values that repeat values grow without bound."""
+OF_COMMAND = ("launcher", "mode", "overrides", "runtime")
+"""Parts of Hydra's configuration that are the command's; what the launcher may be is checked by itself."""
+OF_JOB = ("override_dirname", "id", "num")
+"""Likewise of its `job`."""
+SECRET = re.compile(r"(?i)key|token|secret|passw|passphrase|credential|auth")
+"""Is in the name of an environment variable that holds a secret."""
+
+
+def install() -> None:
+    """Let Hydra compose with `CheckedLoader`, and OmegaConf follow a bounded number of interpolations, to no secret."""
+    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader
+    Container.resolve_parse_tree = _counted  # type: ignore[method-assign, assignment]
+    OmegaConf.register_new_resolver("oc.env", environment_variable, replace=True)
+
+
+_follow = Container.resolve_parse_tree
+_steps = itertools.count()
+
+
+def _counted(container: Container, *given: Any, **named: Any) -> Any:
+    """Follow an interpolation as OmegaConf does, while there are not too many."""
+    if next(_steps) > MOST_STEPS:
+        hint = "a value that repeats values grows without bound; write out what is meant"
+        raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", hint)
+    return _follow(container, *given, **named)
+
+
+def environment_variable(name: str, *default: str | None) -> str | None:
+    """Return a variable of the environment, which `${oc.env:NAME}` and `${oc.env:NAME,DEFAULT}` stand for.
+
+    Raises:
+        UserError: It is not set, or holds a secret: configs are printed, written to files and sent to trackers.
+    """
+    value = os.environ.get(name, *default)
+    if SECRET.search(name) or (value is not None and without_credentials(value) != value):
+        raise UserError(
+            f"the config reads the environment variable {name}, which may hold a secret", "name it in an api_key_env"
+        )
+    if value is None and not default:
+        raise UserError(f"the config reads the environment variable {name}, which is not set", f"export {name}=VALUE")
+    return value
+
+
+class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
+    """Hydra's loader, which checks overrides and users' files before they are composed, and then what came of them.
+
+    Args:
+        config_search_path: Where configs lie.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = _CheckedRepository(config_search_path)
+
+    def load_configuration(
+        self, config_name: str | None, overrides: Sequence[str], *options: Any, **named: Any
+    ) -> DictConfig:
+        """Compose a config, `~` in its path settings expanded.
+
+        Raises:
+            UserError: Something names code, or sets more of Hydra's own configuration than the launcher.
+        """
+        global _steps
+        _steps = itertools.count()
+        own = [override for override in overrides if override not in MODES]
+        for override in own:
+            check_override(override)
+        composed: DictConfig = super().load_configuration(config_name, [*map(with_home, overrides)], *options, **named)
+        places = [(place.provider, place.path) for place in self.config_search_path.get_path()]
+        shipped = [place for place in places if place[0] in SHIPPED]
+        if len(shipped) < len(places) or re.search("hydra|@", " ".join(own)):  # else all of it is shipped
+            _check_hydra(composed.hydra, _shipped(config_name, *shipped))
+        expand_homes(composed)
+        return composed
+
+
+class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
+    """Hydra's files of configs, of which those of users are checked before they are loaded."""
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Load a config; None where there is none."""
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None or source.provider in SHIPPED:
+            return super().load_config(config_path)
+        name = ConfigSource._normalize_file_name(config_path)
+        path = Path(source.path) / name
+        if config_path.startswith("hydra/"):
+            hint = f"choose a launcher with {LAUNCHER[0]}=NAME, and set it with {LAUNCHER[1]}KEY=VALUE"
+            raise UserError(f"{path} sets Hydra's own configuration or names code", hint)
+        if self.get_schema_source().is_config(name):
+            raise UserError(f"{path} has the name of a part of notus_exp", "give it another name")
+        check_file(path)
+        try:
+            return super().load_config(config_path)
+        except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
+            raise UserError(f"{path} cannot be read as YAML: {_problem(error)}") from error
+
+
+def check_file(path: Path) -> None:
+    """Check a user's file of a config before it is loaded.
+
+    Raises:
+        UserError: It is not a mapping in YAML, grows beyond `MOST_NODES` by its aliases, sets Hydra's configuration, or
+            names code.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        size = 0 if root is None else _size(root, {}, ())
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deep to be read", f"{MOST_LEVELS} levels are the most") from error
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {_problem(error)}") from error
+    if size > MOST_NODES:
+        raise UserError(
+            f"{path} holds more than {MOST_NODES:,} keys and values once its aliases are written out",
+            "an alias that repeats aliases grows without bound; write out what is meant",
+        )
+    if root is None:
+        return
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path} is not a mapping", "write KEY: VALUE lines, as the files of conf/ have them")
+    packages = re.findall(r"@package\s+(\S+)", text)
+    if any(map(touches_hydra, packages)) or any(map(_is_foreign, _words(root))):
+        raise UserError(f"{path} sets Hydra's own configuration or names code", f"leave out hydra and {CODE_KEY}")
+
+
+def _problem(error: Exception) -> str:
+    """Return what is wrong with a file, and in which line where YAML says it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}: {first_line(problem)}" if mark and problem else first_line(error)
+
+
+def _is_foreign(word: str) -> bool:
+    name = word.removeprefix("optional ").removeprefix("override ").strip()
+    return name == CODE_KEY or touches_hydra(name)
+
+
+def _size(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
+    """Return how many keys and values a node holds with its aliases written out, looking at each once.
+
+    Raises:
+        RecursionError: It holds itself, or is nested deeper than `MOST_LEVELS`.
+    """
+    if id(node) in above or len(above) > MOST_LEVELS:
+        raise RecursionError
+    if id(node) not in known:
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inside = parts if isinstance(node, yaml.CollectionNode) else []
+        known[id(node)] = 1 + sum(_size(part, known, (*above, id(node))) for part in inside)
+    return known[id(node)]
+
+
+def _words(node: yaml.Node, in_defaults: bool = False) -> Iterator[str]:
+    """Yield every key of a config, and every entry of its defaults lists."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield str(key.value)
+            yield from _words(value, in_defaults or key.value == "defaults")
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _words(item, in_defaults)
+    elif in_defaults:
+        yield node.value
+
+
+@cache
+def _shipped(config_name: str | None, *places: tuple[str, str]) -> dict[str, Any]:
+    """Return Hydra's fixed configuration as it is without a user's files and overrides."""
+    own = ConfigSearchPathImpl()
+    for provider, path in places:
+        own.append(provider, path)
+    return _fixed(ConfigLoaderImpl(own).load_configuration(config_name, [], RunMode.RUN).hydra)
+
+
+def _fixed(hydra: DictConfig) -> dict[str, Any]:
+    """Return what no command changes of Hydra's configuration."""
+    content: Any = OmegaConf.to_container(hydra, resolve=False)
+    content["job"] = {key: value for key, value in content["job"].items() if key not in OF_JOB}
+    return {key: value for key, value in content.items() if key not in OF_COMMAND}
+
+
+def _differences(one: Any, other: Any, path: str) -> Iterator[str]:
+    """Yield the dotted keys under which two configs differ."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        if one != other:
+            yield path
+        return
+    for key in dict.fromkeys([*one, *other]):
+        yield from _differences(one.get(key), other.get(key), f"{path}.{key}")
+
+
+def _check_hydra(composed: DictConfig, shipped: Mapping[str, Any]) -> None:
+    changed = next(_differences(_fixed(composed), shipped, "hydra"), None)
+    if changed:
+        raise UserError(f"the config sets Hydra's own {changed}", f"of Hydra's own, only {LAUNCHER[0]} is chosen")
+    _check_launcher(composed.launcher)
+
+
+def _check_launcher(launcher: DictConfig) -> None:
+    """Check that a launcher is one that is installed for Hydra, and that none of its settings names code.
+
+    Raises:
+        UserError: Otherwise.
+    """
+    options = ConfigStore.instance().repo["hydra"]["launcher"].values()
+    settings: Any = OmegaConf.to_container(launcher, resolve=True)
+    named = settings.pop(CODE_KEY, None)
+    if named not in [option.node.get(CODE_KEY) for option in options] or any(_names_code(settings)):
+        raise UserError(f"{LAUNCHER[0]}: a config never names code to import ({CODE_KEY})")
+
+
+def _names_code(content: Any) -> Iterator[bool]:
+    """Yield for every key of JSON-like content whether it is the one that names code."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield key == CODE_KEY
+            yield from _names_code(value)
+    elif isinstance(content, list):
+        for item in content:
+            yield from _names_code(item)

@@ -1,0 +1,70 @@
+"""`~` for the home folder in settings that name a place, as a shell has it: on the command line and in files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from notus_exp.config.ranges import PLACE
+from notus_exp.config.schema import known_settings
+from notus_exp.errors import UserError
+
+SQLITE = "sqlite:///"
+"""Goes before the path of a database of SQLite."""
+
+
+def with_home(override: str) -> str:
+    """Return an override with `~` at the beginning of its values expanded, which Hydra's grammar cannot read.
+
+    Only of settings that name a place, and only unquoted: quoted ones are expanded when they are composed.
+    """
+    key, equals, value = override.partition("=")
+    home = str(Path.home())
+    if key.lstrip("+") not in place_keys() or not re.fullmatch(r"[\w/.+@-]+", home):
+        return override
+    return f"{key}{equals}" + re.sub(rf"(^|[\[,]|{SQLITE})~(?=[/,\]]|$)", rf"\1{home}", value)
+
+
+def expand_homes(node: DictConfig, path: str = "") -> None:
+    """Expand `~` in every setting of a composed config that names a place.
+
+    Raises:
+        UserError: `~NAME` of a user that this machine does not know.
+    """
+    kind = OmegaConf.get_type(node)
+    if not is_dataclass(kind):
+        return
+    for spec in fields(kind):
+        key = f"{path}{spec.name}"
+        child = node._get_node(spec.name)
+        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
+            expand_homes(child, f"{key}.")
+        elif spec.metadata.get(PLACE) and not OmegaConf.is_missing(node, spec.name):
+            given = node[spec.name]
+            if isinstance(given, ListConfig):
+                for position, item in enumerate(given):
+                    _replace(given, position, item, key)
+            else:
+                _replace(node, spec.name, given, key)
+
+
+@cache
+def place_keys() -> frozenset[str]:
+    """Return the dotted keys of all settings that name a place, over all options of each group."""
+    return frozenset(key for key, spec in known_settings().items() if spec.metadata.get(PLACE))
+
+
+def _replace(node: Any, name: str | int, given: str | None, key: str) -> None:
+    scheme = SQLITE if given and given.startswith(SQLITE) else ""
+    if not given or not given.startswith(f"{scheme}~"):
+        return
+    try:
+        node[name] = scheme + str(Path(given.removeprefix(scheme)).expanduser())
+    except RuntimeError as error:
+        hint = f"write ./{given} for a folder here"
+        raise UserError(f"{key}={given}: this machine knows no user of that name", hint) from error
