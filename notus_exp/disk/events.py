@@ -1,7 +1,11 @@
-"""The metric stream: one JSON object a line, `{"time", "stage", "step", "metrics"}`; a writer and a reader."""
+"""The metric stream: one JSON object a line, `{"time", "stage", "step", "metrics"}`; a writer and a reader.
+
+A line with `said` beside these is a sentence to the user, not kept.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +24,7 @@ class Event(NamedTuple):
     stage: str
     step: int
     metrics: dict[str, float]
+    said: str = ""
 
 
 class EventWriter:
@@ -55,6 +60,13 @@ class EventWriter:
         if self._followed:
             _append(self._followed, Event(time.time(), self.stage, 0, {name: 1.0}))
 
+    def say(self, line: str) -> None:
+        """Tell the user something, such as what was damaged; not kept."""
+        if self._followed:
+            _append(self._followed, Event(time.time(), self.stage, 0, {}, line))
+        else:
+            print(line, file=sys.stderr, flush=True)
+
     def forget_after(self, step: int) -> None:
         """Drop kept events later than `step`, which a stage resumed there writes again; replay the earlier ones."""
         kept = [event for event in read(self._kept) if event.step <= step]
@@ -76,8 +88,9 @@ def replay(kept: Path, followed: Path) -> None:
 
 def parse(record: dict[str, Any]) -> Event:
     """Return the event that a line of the stream holds."""
-    return Event(record["time"], record["stage"], record["step"], record["metrics"])
+    return Event(record["time"], record["stage"], record["step"], record["metrics"], record.get("said", ""))
 
 
 def _append(path: Path, event: Event) -> None:
-    append_line(path, event._asdict(), sync=False)  # an event that a power cut takes is no loss
+    content = {name: value for name, value in event._asdict().items() if name != "said" or value}
+    append_line(path, content, sync=False)  # an event that a power cut takes is no loss

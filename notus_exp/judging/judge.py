@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from notus_exp.chat.messages import ChatBackend, Reply
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.config.schema import ChatJudge, Hardware, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.disk.database import Say, to_stderr
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
@@ -61,6 +62,7 @@ class Setting(NamedTuple):
     prompts: Path | None = None
     spent: float = 0.0
     on_spent: OnSpent | None = None
+    say: Say = to_stderr
 
 
 def prefer(
@@ -72,6 +74,7 @@ def prefer(
     hardware: Hardware | None = None,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
+    say: Say = to_stderr,
 ) -> Judged:
     """Judge pairs of answers.
 
@@ -83,6 +86,7 @@ def prefer(
         hardware: Where a reward model runs; None for the CPU.
         spent: USD of judge.budget that earlier judgings spent; not in the facts' cost.
         on_spent: Called after each request that may have been paid for; see `verdicts.OnSpent`.
+        say: Told of a damaged cache.
 
     Raises:
         UserError: See `asking.ask_all`, `templates`, `replay` and `reward_model`.
@@ -93,7 +97,7 @@ def prefer(
         "replay": _prefer_by_replay,
         "reward_model": _prefer_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent)
+    setting = Setting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent, say=say)
     judged = by_name[judge.name](pairs, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | comparison_facts(judged.verdicts) | judged.facts)
 
@@ -108,6 +112,7 @@ def grade(
     prompts: Path | None = None,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
+    say: Say = to_stderr,
 ) -> Judged:
     """Rate answers one by one; arguments and errors as for `prefer`.
 
@@ -120,6 +125,7 @@ def grade(
         prompts: FastChat's judge_prompts.jsonl; None for our own prompt.
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Called after each request that may have been paid for.
+        say: Told of a damaged cache.
     """
     by_name: dict[str, Callable[[Sequence[Grading], Any, Setting], Judged]] = {
         "openai": _grade_by_chat,
@@ -127,7 +133,7 @@ def grade(
         "replay": _grade_by_replay,
         "reward_model": _grade_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent)
+    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent, say)
     judged = by_name[judge.name](gradings, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | judged.facts)
 
@@ -185,7 +191,7 @@ def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: Setti
 
 
 def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, parser: str) -> Judged:
-    with ReplyCache(setting.cache_path) as cache:
+    with ReplyCache(setting.cache_path, setting.say) as cache:
         answered = asyncio.run(_ask(prompted, judge, setting, cache, parser))
     verdicts = [
         _verdict(request, reply, judge, parser) for request, reply in zip(prompted, answered.replies, strict=True)

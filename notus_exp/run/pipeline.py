@@ -203,7 +203,7 @@ def _without_marks(tracker: Tracker) -> Callable[[Event], None]:
     """Return a consumer that gives a tracker only the events that are worth keeping."""
 
     def consume(event: Event) -> None:
-        if PROGRESS not in event.metrics and not MARKS & event.metrics.keys():
+        if not event.said and PROGRESS not in event.metrics and not MARKS & event.metrics.keys():
             tracker.log(event)
 
     return consume
