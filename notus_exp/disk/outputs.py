@@ -62,7 +62,10 @@ def read_run(folder: Path, run: str) -> RunFile:
     if not path.is_file():
         return {"status": NOT_STARTED}
     try:
-        return read_run_file(path)
+        found = read_run_file(path)
+        if found.get("run_id", run) != run:
+            raise DamagedFileError(f"{path} is of another run")
+        return found
     except DamagedFileError:  # the run's next attempt writes it anew
         return {"status": "failed", "error": f"{RUN_JSON} is damaged; the study's command writes it again"}
 

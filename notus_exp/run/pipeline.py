@@ -14,7 +14,8 @@ from notus_exp.config.schema import Config, Launch, OpenAIJudge, Stage
 from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER
-from notus_exp.errors import UserError
+from notus_exp.disk.ledger import Ledger
+from notus_exp.errors import UserError, first_line
 from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
@@ -22,6 +23,7 @@ from notus_exp.run import worker as workers
 from notus_exp.run.execution import MARKS, Job, execute
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
+from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.sources import UNRESOLVED, resolve
@@ -100,7 +102,9 @@ class Run:
         self._require_key()
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
-            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes)
+            if mended := Ledger(self.folder / LEDGER).mend():
+                self._say(mended)
+            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes, self._say)
             tracker: Tracker = NoTracker()
             try:
                 tracker = self._open_tracker(record)
@@ -108,12 +112,25 @@ class Run:
                     self._make_all(record, tracker, display.Display(self.console))
             except BaseException as error:
                 status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
-                record.finish(status, str(error) or type(error).__name__)
-                tracker.finish(_ending(status, record))
+                failure = disk_failure(error, self.config.output_dir) or error
+                self._end(record, tracker, status, str(failure) or type(failure).__name__)
+                if failure is not error:
+                    raise failure from error
                 raise
             record.finish("finished")
             tracker.finish(_ending("finished", record))
             self._summary(record)
+
+    def _say(self, line: str) -> None:
+        say(self.console, line)
+
+    def _end(self, record: RunRecord, tracker: Tracker, status: str, reason: str) -> None:
+        """Write down that the run did not finish; where that fails too, say so, and let the first failure be told."""
+        try:
+            record.finish(status, reason)
+            tracker.finish(_ending(status, record))
+        except Exception as error:
+            self._say(f"how the run ended cannot be recorded: {first_line(error)}")
 
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
@@ -141,10 +158,12 @@ class Run:
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
                 while waiting:
-                    found = ready(waiting, self.store, self.by_key, lambda line: say(self.console, line))
+                    found = ready(waiting, self.store, self.by_key, self._say)
                     for node in waiting:
                         if manifest := found.usable.get(node.name):
-                            replay(self.store.path(node.stage.name, node.key) / EVENTS, events)
+                            kept = self.store.path(node.stage.name, node.key) / EVENTS
+                            if damaged := replay(kept, events):
+                                self._say(f"{kept}: {damaged} events are damaged and left out: curves have gaps there")
                             screen.reused(node.name, manifest.seconds)
                             record.add(node, manifest, reused=True)
                     if found.missing:

@@ -7,7 +7,7 @@ from pathlib import Path
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
 from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
-from notus_exp.contracts.format import refuse_newer
+from notus_exp.contracts.format import refuse_newer, sealed
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML, read_study
 
@@ -48,7 +48,7 @@ def write_outcome(
     else:
         comparison = analyse(folder, baseline=baseline, metric=metric, margin=margin)
     place.mkdir(parents=True, exist_ok=True)
-    write_json(place / COMPARISON_JSON, comparison)
+    write_json(place / COMPARISON_JSON, sealed(comparison))
     tidy(comparison).write_csv(place / COMPARISON_CSV)
     write_report(folder, comparison, place / REPORT_HTML)
     return comparison
