@@ -20,7 +20,7 @@ from trl import DPOTrainer
 
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
-from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete
+from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete, one_before
 from notus_exp.training.measures import MEASURES
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
@@ -107,7 +107,7 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
             folder = Path(self.args.output_dir)
             checkpoint = folder / f"checkpoint-{self.state.global_step}"
             mark_complete(checkpoint)
-            keep_only(folder, checkpoint)
+            keep_only(folder, checkpoint, one_before(checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

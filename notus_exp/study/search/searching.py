@@ -146,9 +146,14 @@ class _Searching:
         for trial, params in asked:
             self._say(f"trial {trial.number}: {' '.join(self._space.overrides(params))}")
             try:
-                planned[trial.number] = trial, self._plan(trial, params)
+                runs = self._plan(trial, params)
             except UserError as error:
                 self._fail(trial, str(error))
+                continue
+            if self._trials.note_runs(trial, {seed: run.id for seed, (_, run) in runs.items()}):
+                planned[trial.number] = trial, runs
+            else:
+                self._lost(trial)
         seeds = self._study.seeds
         waves = [seeds[:1], seeds[1:]] if self._search.pruner != "none" and len(seeds) > 1 else [seeds]
         for place, wave in enumerate(waves):
@@ -166,7 +171,6 @@ class _Searching:
         for seed in self._study.seeds:
             overrides = trial_overrides(self._space, params, self._common, seed, trial.number)
             runs[seed] = overrides, self._jobs.plan(overrides)
-        self._trials.note_runs(trial, {seed: run.id for seed, (_, run) in runs.items()})
         return runs
 
     def _end(self, trial: Trial, seed: int, ended: Ended) -> None:
@@ -175,6 +179,8 @@ class _Searching:
             self._fail(trial, f"seed {seed}: {reason}")
         elif self._trials.prune(trial, reason):
             self._say(f"trial {trial.number} {reason}")
+        else:
+            self._lost(trial)
 
     def _conclude(self, trial: Trial, runs: Sequence[str]) -> None:
         values, reason = measure(self._folder, runs, measured_metrics(self._search))
@@ -197,8 +203,8 @@ class _Searching:
 
     def _lost(self, trial: Trial) -> None:
         self._say(
-            f"trial {trial.number} was silent for longer than study.search.lease={self._search.lease:g} seconds and "
-            "has been asked again; its runs are kept"
+            f"trial {trial.number} was taken over by another process, which saw no sign of this one for "
+            f"study.search.lease={self._search.lease:g} seconds; it has been asked again; its runs are kept"
         )
 
     def _best(self) -> str:
