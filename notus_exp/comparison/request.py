@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from notus_exp.comparison.membership import check_members
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
@@ -41,7 +42,7 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     """Settle what is compared; None takes what the study names.
 
     Raises:
-        UserError: The arm or metric is unknown.
+        UserError: The arm or metric is unknown, or a run is of another arm than the study says.
     """
     arms = study["arms"]
     if not arms:
@@ -55,6 +56,7 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
         arm: {seed: run for seed, run in by_seed.items() if run["status"] == FINISHED}
         for arm, by_seed in all_runs.items()
     }
+    check_members(study, runs)
     _check_metric(runs, primary)
     changed = {
         "baseline": baseline not in (None, study["baseline"]),

@@ -17,8 +17,12 @@ COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.cs
 NOT_STARTED = "not started"
 
 
-def read_study(folder: Path) -> StudyFile:
+def read_study(folder: Path, *, check_seal: bool = True) -> StudyFile:
     """Return the content of study.json.
+
+    Args:
+        folder: The study's.
+        check_seal: Whether content that does not fit its seal is refused.
 
     Raises:
         UserError: The folder is not a study, or its file is damaged or of a newer version.
@@ -28,7 +32,7 @@ def read_study(folder: Path) -> StudyFile:
         raise UserError(
             f"{folder} is not a study: it has no {STUDY_JSON}", "give a study's folder, such as outputs/studies/mine"
         )
-    return read_study_file(path)
+    return read_study_file(path, check_seal=check_seal)
 
 
 def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:

@@ -15,6 +15,8 @@ from rich.console import Console
 
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import shorten
@@ -26,8 +28,17 @@ from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler
 from notus_exp.study.search.same_search import STANDALONE, check_same, check_space, standalone, trial_overrides
 from notus_exp.study.search.space import Label, Space, read_space
-from notus_exp.study.search.storage import STORAGE_FILE, explained, open_storage, shown, storage_url, take_password
-from notus_exp.study.search.summary import best_trials
+from notus_exp.study.search.storage import (
+    COMPANIONS,
+    STORAGE_FILE,
+    damage_of,
+    explained,
+    open_storage,
+    shown,
+    storage_url,
+    take_password,
+)
+from notus_exp.study.search.summary import best_trials, summary
 from notus_exp.study.search.trials import LOCK, Trials
 
 WAIT_SECONDS = 5.0
@@ -68,6 +79,8 @@ def run_search(
     url = storage_url(storage, folder)
     with explained(url):
         with FileLock(folder / LOCK):  # two processes that begin at once would both make the tables
+            if storage is None:
+                _set_damaged_aside(study, folder, console)
             known = optuna.create_study(
                 study_name=study.name,
                 storage=open_storage(url),
@@ -84,6 +97,20 @@ def run_search(
         with Keeper(study.search.lease) as keeper:
             trials = Trials(known, folder, study.search, space, keeper)
             _Searching(jobs, study, folder, common, console, space, known, trials).go_on(may_start)
+
+
+def _set_damaged_aside(study: Study, folder: Path, console: Console) -> None:
+    """Begin a search's file anew where it cannot be believed: the same trials are asked, and their runs are there."""
+    path = folder / STORAGE_FILE
+    reason = damage_of(path)
+    if reason is None and path.is_file():
+        try:
+            summary(folder)
+        except DamagedFileError as error:
+            reason = error.message.partition(" is damaged: ")[2]
+    if reason is not None:
+        kept = set_aside(path, COMPANIONS)
+        _say(console, f"{path} was damaged ({reason}) and is set aside as {kept.name}; its trials are asked again")
 
 
 class _Searching:

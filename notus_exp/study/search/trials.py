@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +12,16 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from notus_exp.config.study_settings import Search
+from notus_exp.disk.hashing import digest
 from notus_exp.study.search.goals import Bound
 from notus_exp.study.search.lease import LEASE, Keeper, Watch
 from notus_exp.study.search.methods import make_sampler
 from notus_exp.study.search.space import Label, Space
 
 LOCK = "search.lock"
-RUNS, REASON, REPEATS, STATE, MEASURED = "runs", "reason", "repeats", "state", "measured"
+RUNS, REASON, REPEATS, STATE, MEASURED, SEAL = "runs", "reason", "repeats", "state", "measured", "seal"
 """User attributes of a trial: seed -> run id; why it has no values; which trial's parameters it has again; what
-became of it beyond Optuna's own states; its metrics."""
+became of it beyond Optuna's own states; its metrics; a hash of what it is and what came out."""
 EXPIRED = "expired"
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -108,7 +109,9 @@ class Trials:
             trial.set_user_attr(MEASURED, dict(values))
             for bound in bounds:
                 trial.set_constraint(f"{bound.metric} {bound.side}", bound.excess(values[bound.metric]))
-            self._study.tell(trial, [values[name] for name in self._search.objectives])
+            told = [values[name] for name in self._search.objectives]
+            trial.set_user_attr(SEAL, _seal(trial.params, trial.user_attrs.get(RUNS, {}), dict(values), told))
+            self._study.tell(trial, told)
 
         return self._told(trial, tell)
 
@@ -189,6 +192,22 @@ class Trials:
 def counts(trial: FrozenTrial) -> bool:
     """Say whether a trial is one of the `study.search.trials`: finished in some way, and not expired."""
     return trial.state in ENDED and trial.user_attrs.get(STATE) != EXPIRED
+
+
+def unsealed(trials: Iterable[FrozenTrial]) -> list[int]:
+    """Return the numbers of complete trials that are not what they were when they were told."""
+    return [
+        trial.number
+        for trial in trials
+        if trial.state is TrialState.COMPLETE
+        and SEAL in trial.user_attrs
+        and trial.user_attrs[SEAL]
+        != _seal(trial.params, trial.user_attrs.get(RUNS, {}), trial.user_attrs.get(MEASURED, {}), trial.values)
+    ]
+
+
+def _seal(params: Mapping[str, Any], runs: Any, measured: Any, values: Sequence[float]) -> str:
+    return digest([dict(params), runs, measured, [float(value) for value in values]])[:32]
 
 
 def _given(trial: FrozenTrial) -> dict[str, Any]:

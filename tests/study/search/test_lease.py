@@ -18,7 +18,6 @@ from notus_exp.study.search.lease import LEASE, Keeper, Watch, _started, lives, 
 from notus_exp.study.search.summary import summary
 from support.searches import FakeJobs, child, good, loaded, search
 
-
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "started": 0.0}
 
 
