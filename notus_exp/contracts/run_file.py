@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
@@ -159,7 +160,7 @@ def read_metrics(path: Path) -> dict[str, RunEstimate]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         check_shape(content, dict[str, RunEstimate])
-        _check_metrics(content)
+        _check_metrics(content, ("value", "low", "high", "n"))
     except (ValueError, OSError, RecursionError) as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error
     return cast(dict[str, RunEstimate], content)
@@ -178,11 +179,11 @@ def _check(content: dict[str, Any]) -> None:
         check_kinds(attempt, {}, required=("status",), where=f"attempt {number}")
     for name, stage in content.get("stages", {}).items():
         check_kinds(stage, {}, required=_OF_STAGE, where=f"stage '{name}'")
-    _check_metrics(content.get("metrics", {}))
+    _check_metrics(content.get("metrics", {}), ("value",))
     if "costs" in content:
         check_kinds(content["costs"], {}, required=_OF_COSTS, where="its 'costs'")
 
 
-def _check_metrics(content: dict[str, Any]) -> None:
+def _check_metrics(content: dict[str, Any], required: Iterable[str]) -> None:
     for name, metric in content.items():
-        check_kinds(metric, {}, required=("value", "low", "high"), where=f"metric '{name}'")
+        check_kinds(metric, {}, required=required, where=f"metric '{name}'")
