@@ -6,6 +6,7 @@ file that does not fit its seal was changed after it was written. One without is
 
 from __future__ import annotations
 
+import hashlib
 import json
 import types
 from collections.abc import Iterable, Mapping
@@ -13,13 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from xxhash import xxh3_128
-
 from notus_exp.errors import UserError
 
 SEAL = "seal"
 """The key of the hash."""
-_UNSEALED = (SEAL, "format")
 
 
 class DamagedFileError(UserError):
@@ -33,7 +31,13 @@ class NewerFormatError(UserError):
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is written of a contract: its content with the seal of that."""
     plain = json.loads(json.dumps(dict(content)))
-    return {**plain, SEAL: _seal_of(plain)}
+    return {**plain, SEAL: seal_of(plain)}
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """Return the sha256 (hex) of parsed JSON, whatever seal it has itself."""
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_object(path: Path, newest: int, *, check_seal: bool = True) -> dict[str, Any]:
@@ -53,9 +57,10 @@ def read_object(path: Path, newest: int, *, check_seal: bool = True) -> dict[str
         NewerFormatError: It is of a version that this package does not know.
     """
     content = parse_object(path)
-    check_version(path, content.get("format", 1), newest)
-    if check_seal and SEAL in content and content[SEAL] != _seal_of(content):
+    # before the version: what a damaged file says of itself is not believed
+    if check_seal and SEAL in content and content[SEAL] != seal_of(content):
         raise ValueError("it was changed after it was written: it does not fit its seal")
+    check_version(path, content.get("format", 1), newest)
     content.pop(SEAL, None)
     return content
 
@@ -172,11 +177,6 @@ def _check_plain(value: Any, kind: Any, where: str) -> None:
         return
     if kind in (int, float, bool) or not isinstance(value, kind):
         raise ValueError(f"{where} is of type {type(value).__name__}, not {kind.__name__}")
-
-
-def _seal_of(content: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in content.items() if key not in _UNSEALED}
-    return xxh3_128(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def refuse_newer(path: Path, newest: int) -> None:
