@@ -125,7 +125,7 @@ def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, e
 
 def _refuse_other_data(runs: Runs) -> _Whole:
     """Return what must be alike whatever the metric, of the first run and so of all."""
-    whole = {name: _whole(run) for name, run in runs.items()}
+    whole = {name: _whole(name, run) for name, run in runs.items()}
     settings = {name: {"data": run["config"].get("data")} for name, run in runs.items()}
     first = next(iter(whole.values()))
     for name, protocol in whole.items():
@@ -137,7 +137,12 @@ def _refuse_other_data(runs: Runs) -> _Whole:
     return first
 
 
-def _whole(run: RunFile) -> _Whole:
+def _whole(name: tuple[str, int], run: RunFile) -> _Whole:
+    if "feedback" not in run["stages"] or "split" not in run["config"]:
+        raise UserError(
+            f"the run.json of {_named(name)} is finished and does not say on which data and split",
+            "delete its folder in runs/ and give the study's command again: it makes what is missing",
+        )
     return {
         "feedback": run["stages"]["feedback"]["key"],
         "split": run["config"]["split"],

@@ -88,7 +88,8 @@ def _check_metric(runs: RunsBySeed, metric: str) -> None:
     known = {name for run in finished for name in run["metrics"] if not name.startswith(("base/", "difference/"))}
     if not finished or metric in known:
         return
-    notes = (str(note) for run in finished for note in run["stages"]["evaluation"]["facts"].get("notes", []))
+    measured = (run["stages"]["evaluation"] for run in finished if "evaluation" in run["stages"])
+    notes = (str(note) for stage in measured for note in stage["facts"].get("notes", []))
     why = next((note for note in notes if note.startswith(f"{metric.partition('/')[0]} is not reported")), None)
     raise UserError(f"no run of this study has the metric '{metric}'", why or did_you_mean(metric, known))
 
