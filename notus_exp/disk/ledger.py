@@ -13,6 +13,8 @@ from notus_exp.disk.aside import free_name
 from notus_exp.disk.json_lines import append_line, keep_lines, write_lines
 
 _NUMBERS = ("usd", "tokens", "usd_before", "tokens_before")
+_ROUNDING = 1e-9
+"""By how much, relatively, two sums of the same payments may differ."""
 _LONGEST = 400
 """Bytes of a line at most: a longer rest of a file was not left by a kill."""
 
@@ -72,6 +74,18 @@ class Ledger:
             else "; what they said follows from the others"
         )
         return f"{self._path}: {self.damaged} lines are damaged, and it is kept as {kept.name}{unknown}"
+
+    def catch_up(self, usd: float, tokens: int) -> str | None:
+        """Write down what is known otherwise to have been spent at least, and is not in the file: its end was lost.
+
+        Returns:
+            What was added, for the user; None where nothing was.
+        """
+        more_usd, more_tokens = usd - self.usd, tokens - self.tokens
+        if more_usd <= _ROUNDING * usd and more_tokens <= 0:
+            return None
+        self.add(max(more_usd, 0.0), max(more_tokens, 0))
+        return f"{self._path} tells less than was spent: {more_tokens} tokens and {more_usd:.6g} USD are added"
 
     def _take(self, payment: dict[str, Any] | None) -> None:
         if payment is None:

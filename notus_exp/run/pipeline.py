@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.schema import Config, Launch, OpenAIJudge, Stage
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
-from notus_exp.disk.files import EVENTS, JOB, LEDGER
+from notus_exp.disk.files import EVENTS, JOB, LEDGER, RUN_JSON
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError, first_line
 from notus_exp.reporting.console import say, shorten
@@ -102,8 +105,7 @@ class Run:
         self._require_key()
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
-            if mended := Ledger(self.folder / LEDGER).mend():
-                self._say(mended)
+            self._mend_ledger()
             record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes, self._say)
             tracker: Tracker = NoTracker()
             try:
@@ -123,6 +125,17 @@ class Run:
 
     def _say(self, line: str) -> None:
         say(self.console, line)
+
+    def _mend_ledger(self) -> None:
+        """Mend what was written down of the judges' costs, and add what an earlier attempt's record knows beyond it."""
+        ledger = Ledger(self.folder / LEDGER)
+        told = [ledger.mend()]
+        with suppress(FileNotFoundError, DamagedFileError):
+            costs = read_run_file(self.folder / RUN_JSON).get("costs")
+            if costs:
+                told.append(ledger.catch_up(costs.get("judge_usd") or 0.0, costs.get("judge_tokens") or 0))
+        for line in filter(None, told):
+            self._say(line)
 
     def _end(self, record: RunRecord, tracker: Tracker, status: str, reason: str) -> None:
         """Write down that the run did not finish; where that fails too, say so, and let the first failure be told."""

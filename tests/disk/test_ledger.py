@@ -79,3 +79,14 @@ def test_lines_from_before_there_were_seals_add_up_as_before(tmp_path: Path) -> 
     ledger = Ledger(path)
     ledger.add(1.0, 4)
     assert (Ledger(path).usd, Ledger(path).tokens, Ledger(path).mend()) == (1.75, 7, None)
+
+
+def test_what_a_record_knows_beyond_a_file_whose_end_was_lost_is_added_once(tmp_path: Path) -> None:
+    path = tmp_path / "spending.jsonl"
+    path.write_bytes(written(path)[0])
+    ledger = Ledger(path)
+    assert "tells less than was spent: 37 tokens and 1.5 USD are added" in str(ledger.catch_up(1.75, 137))
+    again = Ledger(path)
+    assert (again.usd, again.tokens) == (1.75, 137)
+    assert again.catch_up(1.75, 137) is None
+    assert again.catch_up(1.0, 3) is None, "it may know less: an attempt that was killed told nothing"

@@ -99,6 +99,8 @@ def damage_of(path: Path) -> str | None:
     """Return in words what is wrong with a search's sqlite file, None where nothing is or there is none."""
     if not path.is_file():
         return None
+    if path.stat().st_size == 0:
+        return "it is empty"
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as file:
             [(found,), *_] = file.execute("PRAGMA integrity_check(1)").fetchall()

@@ -90,6 +90,8 @@ def _load(folder: Path, content: StudyFile) -> optuna.Study | None:
             trials = known.get_trials(deepcopy=False)
             directions = [direction.name.lower() for direction in known.directions]
     except KeyError:
+        if search["storage_file"] and (others := optuna.get_all_study_names(open_storage(url))):
+            raise damaged(folder / where, f"it holds the search '{others[0]}'") from None
         return None
     except (ValueError, TypeError, AssertionError) as error:  # what is there is no trial
         raise damaged(folder / where, first_line(error)) from None

@@ -134,7 +134,20 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
-DAMAGES = [flip, raise_value, turn_direction, break_json, lambda path: path.write_bytes(path.read_bytes()[:5000])]
+def rename(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE studies SET study_name = 'mind'")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = [flip, raise_value, turn_direction, break_json, rename, cut, empty]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
