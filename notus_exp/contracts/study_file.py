@@ -189,8 +189,7 @@ def _check(content: dict[str, Any]) -> None:
             _check_seeds(candidate["runs"], f"a candidate for arm '{name}'")
     for name, reasons in (content.get("unplanned") or {}).items():
         _check_seeds(reasons, f"'unplanned', arm '{name}'")
-    if content["kind"] == "search":
-        check_kinds(content, {}, required=("search",))
+    if "search" in content:
         check_kinds(content["search"], {}, required=_OF_SEARCH, where="its 'search'")
 
 

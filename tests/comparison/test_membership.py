@@ -59,12 +59,15 @@ def test_what_study_json_says_wrongly_of_runs_is_named_before_that_it_was_change
     content = json.loads((study / STUDY_JSON).read_text())
     write(study / STUDY_JSON, sealed(content))
     analyse(study)
-    edit(study / STUDY_JSON, exchange)
+    written = json.loads((study / STUDY_JSON).read_text())
+    exchange(written)
+    write(study / STUDY_JSON, written)
     with pytest.raises(UserError, match="names run average-s0 for arm 'critique'"):
         analyse(study)
-    edit(study / STUDY_JSON, exchange)
+    exchange(written)
+    write(study / STUDY_JSON, written)
     analyse(study)
-    edit(study / STUDY_JSON, lambda content: content.update(margin=3.0))
+    write(study / STUDY_JSON, written | {"margin": 3.0})
     with pytest.raises(UserError, match="was changed after it was written"):
         analyse(study)
 

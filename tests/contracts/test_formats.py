@@ -127,7 +127,7 @@ def test_damage_is_one_clear_error_that_names_the_file(
         (read_study_file, {**STUDY, "arms": {"a": {"overrides": []}}}, "arm 'a' has no 'levels'"),
         (read_study_file, {**STUDY, "arms": {}, "seeds": ["0"]}, "'seeds', number 1 is of type str, not int"),
         (read_study_file, {**STUDY, "arms": {}, "margin": "x"}, "'margin' is of type str, not float"),
-        (read_study_file, {**STUDY, "arms": {}, "kind": "search"}, "no 'search'"),
+        (read_study_file, {**STUDY, "arms": {}, "search": {}}, "its 'search' has no 'storage_file'"),
         (read_study_file, {**STUDY, "arms": {}, "tuning": {"a": [{}]}}, "candidate for arm 'a' has no 'values'"),
         (read_run_file, FINISHED | {"stages": {"pairs": {}}}, "stage 'pairs' has no 'key'"),
         (read_run_file, FINISHED | {"stages": {"pairs": 3}}, "'stages', 'pairs' is of type int"),
