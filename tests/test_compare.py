@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from notus_exp.compare import main
+from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.external.verdict_tables import VerdictOptions, by_cluster
 from notus_exp.external.verdict_tables import report as verdicts_report
 from notus_exp.inference.estimates import mean_estimate
@@ -87,7 +88,7 @@ def test_the_files_go_where_they_are_asked_to_and_the_same_twice(compare, study,
 def test_json_is_the_comparison(compare, study):
     _, out, _ = compare(study, "--json", "--baseline", "average")
     data = json.loads(out)
-    assert data == json.loads((study / "comparison.json").read_text())
+    assert data == read_comparison(study / "comparison.json")
     assert data["study"]["chosen_afterwards"] == ["baseline"]
 
 

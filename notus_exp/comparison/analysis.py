@@ -57,7 +57,10 @@ def analyse(
     Raises:
         UserError: The folder is no study, an arm or metric is unknown, or the runs may not be compared.
     """
-    parts = _parts(folder, ask(folder, read_study(folder), baseline=baseline, metric=metric, margin=margin))
+    # A study.json that was changed is refused too, after what it says wrongly of its runs was named.
+    asked = ask(folder, read_study(folder, check_seal=False), baseline=baseline, metric=metric, margin=margin)
+    read_study(folder)
+    parts = _parts(folder, asked)
     contrasts = _contrasts(parts)
     of_primary = [row for row in contrasts if row["metric"] == parts.asked.metric]
     about = _about(parts)

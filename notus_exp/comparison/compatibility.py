@@ -131,7 +131,7 @@ def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, e
 
 def _refuse_other_split(runs: Runs) -> _Whole:
     """Return what must be alike whatever the metric, of the first run and so of all."""
-    whole = {name: _whole(run) for name, run in runs.items()}
+    whole = {name: _whole(name, run) for name, run in runs.items()}
     if difference := _difference(whole):
         raise UserError(f"runs that hold out different prompts are not compared: {difference}", _REMEDY)
     return next(iter(whole.values()))
@@ -169,7 +169,12 @@ def _apart_by_data(ways: Mapping[tuple[str, int], Ways], metric: str, difference
     }
 
 
-def _whole(run: RunFile) -> _Whole:
+def _whole(name: tuple[str, int], run: RunFile) -> _Whole:
+    if "feedback" not in run["stages"] or "split" not in run["config"]:
+        raise UserError(
+            f"the run.json of {_named(name)} is finished and does not say on which data and split",
+            "delete its folder in runs/ and give the study's command again: it makes what is missing",
+        )
     return {
         "split": run["config"]["split"],
         "evaluation_split": _split_of(run),

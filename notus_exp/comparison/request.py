@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from notus_exp.comparison.membership import check_members
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
@@ -41,7 +42,7 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     """Settle what is compared; None takes what the study names.
 
     Raises:
-        UserError: The arm or metric is unknown.
+        UserError: The arm or metric is unknown, or a run is of another arm than the study says.
     """
     arms = study["arms"]
     if not arms:
@@ -55,6 +56,7 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
         arm: {seed: run for seed, run in by_seed.items() if run["status"] == FINISHED}
         for arm, by_seed in all_runs.items()
     }
+    check_members(study, runs)
     _check_metric(runs, primary)
     changed = {
         "baseline": baseline not in (None, study["baseline"]),
@@ -86,7 +88,8 @@ def _check_metric(runs: RunsBySeed, metric: str) -> None:
     known = {name for run in finished for name in run["metrics"] if not name.startswith(("base/", "difference/"))}
     if not finished or metric in known:
         return
-    notes = (str(note) for run in finished for note in run["stages"]["evaluation"]["facts"].get("notes", []))
+    measured = (run["stages"]["evaluation"] for run in finished if "evaluation" in run["stages"])
+    notes = (str(note) for stage in measured for note in stage["facts"].get("notes", []))
     why = next((note for note in notes if note.startswith(f"{metric.partition('/')[0]} is not reported")), None)
     raise UserError(f"no run of this study has the metric '{metric}'", why or did_you_mean(metric, known))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
 FORMAT = 1
@@ -318,7 +318,8 @@ def read_comparison(path: Path) -> ComparisonFile:
     """
     try:
         content = read_object(path, FORMAT)
-        check_kinds(content, {"contrasts": list}, required=("contrasts",))
+        check_kinds(content, {}, required=("contrasts",))
+        check_shape(content, ComparisonFile)
     except ValueError as error:
         raise not_a_comparison(path, error) from error
     return cast(ComparisonFile, content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.format import DamagedFileError, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
 FORMAT = 1
@@ -179,7 +179,7 @@ def read_curation(path: Path) -> CurationFile:
     """
     try:
         content = read_object(path, FORMAT)
-        check_kinds(content, {"settings": dict, "counts": dict})
+        check_shape(content, CurationFile)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error
     content.setdefault("notes", [])  # files from before there were any

@@ -1,14 +1,23 @@
-"""The version of a JSON file that is a contract: written as its key `format`, looked at before anything else is."""
+"""A JSON file that is a contract: its version, its seal, and whether it holds what its readers rely on.
+
+The version is the key `format`, looked at before anything else is. The key `seal` is a hash of all other content: a
+file that does not fit its seal was changed after it was written. One without is from before there were any.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from notus_exp.errors import UserError
+
+SEAL = "seal"
+"""The key of the hash."""
 
 
 class DamagedFileError(UserError):
@@ -19,20 +28,40 @@ class NewerFormatError(UserError):
     """A file that only a newer notus-exp can read: it is not damaged, so it is neither called so nor written over."""
 
 
-def read_object(path: Path, newest: int) -> dict[str, Any]:
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is written of a contract: its content with the seal of that."""
+    plain = json.loads(json.dumps(dict(content)))
+    return {**plain, SEAL: seal_of(plain)}
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """Return the sha256 (hex) of parsed JSON, whatever seal it has itself."""
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_object(path: Path, newest: int, *, check_seal: bool = True) -> dict[str, Any]:
     """Return the content of a JSON file, once it is known to be of a version that can be read.
 
     Args:
         path: The file; without `format` it is of version 1.
         newest: The newest version of this contract that this package reads.
+        check_seal: Whether content that does not fit its seal is refused.
+
+    Returns:
+        The content without its seal.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged: not UTF-8, not JSON, or not an object.
+        ValueError: It is damaged: not UTF-8, not JSON, not an object, or other than it was sealed.
         NewerFormatError: It is of a version that this package does not know.
     """
     content = parse_object(path)
+    # before the version: what a damaged file says of itself is not believed
+    if check_seal and SEAL in content and content[SEAL] != seal_of(content):
+        raise ValueError("it was changed after it was written: it does not fit its seal")
     check_version(path, content.get("format", 1), newest)
+    content.pop(SEAL, None)
     return content
 
 
@@ -69,25 +98,85 @@ def check_version(path: Path, found: object, newest: int) -> None:
         )
 
 
-def check_kinds(content: Any, kinds: Mapping[str, type], *, required: Iterable[str] = ()) -> None:
+def check_kinds(content: Any, kinds: Mapping[str, type], *, required: Iterable[str] = (), where: str = "it") -> None:
     """Check what readers rely on: that content is an object, and of which types its values are.
 
     Args:
         content: Parsed JSON.
         kinds: Key -> type of its value, where the key is there.
         required: Keys that must be there.
+        where: What the content is, for the message.
 
     Raises:
         ValueError: Naming the key.
     """
     if not isinstance(content, dict):
-        raise ValueError(f"it is of type {type(content).__name__} where an object belongs")
+        raise ValueError(f"{where} is of type {type(content).__name__} where an object belongs")
     for key in required:
         if key not in content:
-            raise ValueError(f"it has no '{key}'")
+            raise ValueError(f"{where} has no '{key}'")
     for key, kind in kinds.items():
         if key in content and not isinstance(content[key], kind):
             raise ValueError(f"its '{key}' is of type {type(content[key]).__name__}, not {kind.__name__}")
+
+
+def check_shape(value: Any, kind: Any, where: str = "it") -> None:
+    """Check that parsed JSON is of a type: a TypedDict, list, dict with text as keys, union or plain type.
+
+    Of a TypedDict the keys that are there are checked, all the way down; which must be there is for `check_kinds`.
+
+    Args:
+        value: Parsed JSON.
+        kind: The type.
+        where: What the value is, for the message.
+
+    Raises:
+        ValueError: Naming the place.
+    """
+    origin = get_origin(kind)
+    if kind is Any:
+        return
+    if origin in (Union, types.UnionType):
+        _check_any(value, get_args(kind), where)
+    elif is_typeddict(kind):
+        check_kinds(value, {}, where=where)
+        for key, of in get_type_hints(kind).items():
+            if key in value:
+                place = f"{'its' if where == 'it' else f'{where},'} '{key}'"
+                if is_typeddict(of):
+                    _check_plain(value[key], dict, place)
+                check_shape(value[key], of, place)
+    elif origin is list:
+        _check_plain(value, list, where)
+        for number, item in enumerate(value, 1):
+            check_shape(item, get_args(kind)[0], f"{where}, number {number}")
+    elif origin is dict:
+        _check_plain(value, dict, where)
+        for key, item in value.items():
+            check_shape(item, get_args(kind)[1], f"{where}, '{key}'")
+    else:
+        _check_plain(value, kind, where)
+
+
+def _check_any(value: Any, kinds: Iterable[Any], where: str) -> None:
+    """Check that a value is of one of several types; a failure is told of the last, which is not None."""
+    problem = None
+    for kind in kinds:
+        try:
+            check_shape(value, kind, where)
+            return
+        except ValueError as error:
+            problem = error if problem is None or kind is not types.NoneType else problem
+    assert problem is not None
+    raise problem
+
+
+def _check_plain(value: Any, kind: Any, where: str) -> None:
+    number = kind in (int, float) and isinstance(value, (int, float) if kind is float else int)
+    if isinstance(value, bool) if kind is bool else number and not isinstance(value, bool):
+        return
+    if kind in (int, float, bool) or not isinstance(value, kind):
+        raise ValueError(f"{where} is of type {type(value).__name__}, not {kind.__name__}")
 
 
 def refuse_newer(path: Path, newest: int) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, check_version, parse_object
+from notus_exp.contracts.format import SEAL, DamagedFileError, check_kinds, check_version, parse_object, seal_of, sealed
 
 FORMAT = 2
 """The version of manifest.json that is written, and the newest that is read. Version 1 had no hashes and no seal."""
@@ -79,8 +77,7 @@ _LATER = ("hashes", "hashed", "contents", "seal")
 def manifest_file(manifest: Manifest) -> ManifestFile:
     """Return a manifest as the file holds it."""
     content = asdict(manifest)
-    content = json.loads(json.dumps({"format": FORMAT, "slice": content.pop("settings"), **content}))
-    return cast(ManifestFile, {**content, "seal": _seal(content)})
+    return cast(ManifestFile, sealed({"format": FORMAT, "slice": content.pop("settings"), **content}))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -98,8 +95,8 @@ def read_manifest(path: Path) -> Manifest:
             if later := sorted(content.keys() & {*_LATER}):
                 raise ValueError(f"it has '{later[0]}', which version 1 has not")
         else:
-            seal = content.pop("seal", None)
-            if seal != _seal(content):  # before the version: what a damaged file says of itself is not believed
+            # before the version: what a damaged file says of itself is not believed
+            if content.pop(SEAL, None) != seal_of(content):
                 raise ValueError("it is not what was written")
             check_version(path, version, FORMAT)
         content.pop("format", None)
@@ -109,7 +106,3 @@ def read_manifest(path: Path) -> Manifest:
         reason = error if isinstance(error, ValueError) else "it is not a manifest"
         raise DamagedFileError(f"{path} cannot be read: {reason}", "the run that needs it makes it anew") from error
     return manifest
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

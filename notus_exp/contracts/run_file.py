@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
 FORMAT = 1
@@ -133,12 +135,9 @@ RunsBySeed = dict[str, dict[int, RunFile]]
 _RENAMED = {"alpaca_eval/length_controlled_win_rate": "alpaca_eval/length_adjusted_win_rate"}
 """Metric as runs of before reported it -> its name now: it never was the estimator that the old name belongs to."""
 
-_KINDS = {
-    "status": str,
-    "attempts": list,
-    "artifacts": list,
-    **dict.fromkeys(("config", "stages", "metrics", "unscored", "costs", "versions"), dict),
-}
+_OF_FINISHED = ("config", "stages", "metrics")
+_OF_STAGE = ("key", "path", "facts")
+_OF_COSTS = ("device_seconds", "device_seconds_if_nothing_were_reused")
 
 
 def read_run_file(path: Path) -> RunFile:
@@ -151,9 +150,7 @@ def read_run_file(path: Path) -> RunFile:
     """
     try:
         content = read_object(path, FORMAT)
-        check_kinds(content, _KINDS, required=("status",))
-        for attempt in content.get("attempts", []):
-            check_kinds(attempt, {"status": str}, required=("status",))
+        _check(content)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
     if "metrics" in content:
@@ -164,3 +161,41 @@ def read_run_file(path: Path) -> RunFile:
 def _name_now(metric: str) -> str:
     prefix = "base/" if metric.startswith("base/") else ""
     return prefix + _RENAMED.get(metric.removeprefix(prefix), metric.removeprefix(prefix))
+
+
+def read_metrics(path: Path) -> dict[str, RunEstimate]:
+    """Return the content of an evaluation's metrics.json: metric -> estimate.
+
+    Raises:
+        DamagedFileError: It cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        check_shape(content, dict[str, RunEstimate])
+        _check_metrics(content, ("value", "low", "high", "n"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error
+    return cast(dict[str, RunEstimate], content)
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Check what readers rely on.
+
+    Raises:
+        ValueError: Naming the place.
+    """
+    check_kinds(content, {}, required=("status",))
+    check_shape(content, RunFile)
+    check_kinds(content, {}, required=_OF_FINISHED if content["status"] == "finished" else ())
+    for number, attempt in enumerate(content.get("attempts", []), 1):
+        check_kinds(attempt, {}, required=("status",), where=f"attempt {number}")
+    for name, stage in content.get("stages", {}).items():
+        check_kinds(stage, {}, required=_OF_STAGE, where=f"stage '{name}'")
+    _check_metrics(content.get("metrics", {}), ("value",))
+    if "costs" in content:
+        check_kinds(content["costs"], {}, required=_OF_COSTS, where="its 'costs'")
+
+
+def _check_metrics(content: dict[str, Any], required: Iterable[str]) -> None:
+    for name, metric in content.items():
+        check_kinds(metric, {}, required=required, where=f"metric '{name}'")

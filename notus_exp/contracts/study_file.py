@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, read_object
+from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
 FORMAT = 1
@@ -146,12 +146,18 @@ class SearchSummary(TypedDict):
     command: str | None
 
 
-_KINDS = {"name": str, "kind": str, "arms": dict}
-_ARM_KINDS = {"overrides": list, "runs": dict}
+_OF_STUDY = ("name", "kind", "metric", "seeds", "arms")
+_OF_ARM = ("overrides", "levels", "tuned", "runs")
+_OF_CANDIDATE = ("values", "runs", "value", "low", "high", "reason")
+_OF_SEARCH = ("storage_file", "objectives", "constraints", "parameters")
 
 
-def read_study_file(path: Path) -> StudyFile:
+def read_study_file(path: Path, *, check_seal: bool = True) -> StudyFile:
     """Return the content of a study.json.
+
+    Args:
+        path: The file.
+        check_seal: Whether content that does not fit its seal is refused.
 
     Raises:
         FileNotFoundError: There is none.
@@ -159,10 +165,35 @@ def read_study_file(path: Path) -> StudyFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path, FORMAT)
-        check_kinds(content, _KINDS, required=_KINDS)
-        for arm in content["arms"].values():
-            check_kinds(arm, _ARM_KINDS)
+        content = read_object(path, FORMAT, check_seal=check_seal)
+        _check(content)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
     return cast(StudyFile, content)
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Check what readers rely on.
+
+    Raises:
+        ValueError: Naming the place.
+    """
+    check_kinds(content, {}, required=_OF_STUDY)
+    check_shape(content, StudyFile)
+    for name, arm in content["arms"].items():
+        check_kinds(arm, {}, required=_OF_ARM, where=f"arm '{name}'")
+        _check_seeds(arm["runs"], f"arm '{name}'")
+    for name, tried in (content.get("tuning") or {}).items():
+        for candidate in tried:
+            check_kinds(candidate, {}, required=_OF_CANDIDATE, where=f"a candidate for arm '{name}'")
+            _check_seeds(candidate["runs"], f"a candidate for arm '{name}'")
+    for name, reasons in (content.get("unplanned") or {}).items():
+        _check_seeds(reasons, f"'unplanned', arm '{name}'")
+    if "search" in content:
+        check_kinds(content["search"], {}, required=_OF_SEARCH, where="its 'search'")
+
+
+def _check_seeds(by_seed: dict[str, str], where: str) -> None:
+    for seed in by_seed:
+        if not seed.isascii() or not seed.isdigit():
+            raise ValueError(f"{where} has the seed '{seed}'")

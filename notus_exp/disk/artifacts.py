@@ -213,7 +213,12 @@ class ArtifactStore:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
             start = time.monotonic()
-            manifest.facts = make(partial)
+            try:
+                manifest.facts = make(partial)
+            except BaseException:
+                if not resumable:  # what is half there helps nobody, and may be what fills the disk
+                    shutil.rmtree(partial, ignore_errors=True)
+                raise
             manifest.seconds = round(time.monotonic() - start, 3)
             (partial / EVENTS).touch()
             (partial / MANIFEST).unlink(missing_ok=True)
@@ -323,14 +328,18 @@ def _now() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader, or a crash, never meets half a file."""
+    """Write JSON so that a reader, or a crash, never meets half a file; where it fails nothing is left behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=2, ensure_ascii=False)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=2, ensure_ascii=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

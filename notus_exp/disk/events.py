@@ -1,13 +1,17 @@
-"""The metric stream: one JSON object a line, `{"time", "stage", "step", "metrics"}`; a writer and a reader."""
+"""The metric stream: one JSON object a line, `{"time", "stage", "step", "metrics"}`; a writer and a reader.
+
+A line with `said` beside these is a sentence to the user, not kept.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.disk.json_lines import append_line, keep_lines, read_lines, write_lines
+from notus_exp.disk.json_lines import OnDamage, append_line, keep_lines, read_lines, write_lines
 
 PROGRESS = "progress"
 """Metric that moves a stage's progress bar: the work done, as a share in [0, 1]. Not sent to the tracker."""
@@ -20,6 +24,7 @@ class Event(NamedTuple):
     stage: str
     step: int
     metrics: dict[str, float]
+    said: str = ""
 
 
 class EventWriter:
@@ -55,29 +60,59 @@ class EventWriter:
         if self._followed:
             _append(self._followed, Event(time.time(), self.stage, 0, {name: 1.0}))
 
+    def say(self, line: str) -> None:
+        """Tell the user something, such as what was damaged; not kept."""
+        if self._followed:
+            _append(self._followed, Event(time.time(), self.stage, 0, {}, line))
+        else:
+            print(line, file=sys.stderr, flush=True)
+
     def forget_after(self, step: int) -> None:
         """Drop kept events later than `step`, which a stage resumed there writes again; replay the earlier ones."""
-        kept = [event for event in read(self._kept) if event.step <= step]
+        damaged: list[None] = []
+        kept = [event for event in read(self._kept, lambda: damaged.append(None)) if event.step <= step]
+        if damaged:
+            self.say(f"{len(damaged)} events in {self._kept} are damaged and left out: curves have gaps there")
         write_lines(self._kept, (event._asdict() for event in kept))
         if self._followed:
             replay(self._kept, self._followed)
 
 
-def read(path: Path) -> Iterator[Event]:
-    """Return the complete events of a file, one by one; a half-written last line (after a kill) is left out."""
-    return map(parse, read_lines(path))
+def read(path: Path, on_damage: OnDamage | None = None) -> Iterator[Event]:
+    """Yield the complete events of a file, one by one; a half-written last line (after a kill) is left out.
+
+    Args:
+        path: The file.
+        on_damage: Called for each complete line that is no event; it is left out too.
+    """
+    for record in read_lines(path, on_damage):
+        event = parse(record)
+        if event is not None:
+            yield event
+        elif on_damage:
+            on_damage()
 
 
-def replay(kept: Path, followed: Path) -> None:
-    """Append the kept events of an artifact to the stream that the parent follows."""
-    for event in read(kept):
+def replay(kept: Path, followed: Path) -> int:
+    """Append the kept events of an artifact to the stream that the parent follows; return how many are damaged."""
+    damaged: list[None] = []
+    for event in read(kept, lambda: damaged.append(None)):
         _append(followed, event)
+    return len(damaged)
 
 
-def parse(record: dict[str, Any]) -> Event:
-    """Return the event that a line of the stream holds."""
-    return Event(record["time"], record["stage"], record["step"], record["metrics"])
+def parse(record: Any) -> Event | None:
+    """Return the event that a line of the stream holds; None where it is none."""
+    if not isinstance(record, dict):
+        return None
+    when, stage, step, metrics = (record.get(name) for name in ("time", "stage", "step", "metrics"))
+    if not isinstance(metrics, dict) or not all(type(value) in (int, float) for value in metrics.values()):
+        return None
+    if not isinstance(when, int | float) or type(step) is not int or not isinstance(stage, str):
+        return None
+    return Event(when, stage, step, metrics, str(record.get("said", "")))
 
 
 def _append(path: Path, event: Event) -> None:
-    append_line(path, event._asdict(), sync=False)  # an event that a power cut takes is no loss
+    content = {name: value for name, value in event._asdict().items() if name != "said" or value}
+    append_line(path, content, sync=False)  # an event that a power cut takes is no loss

@@ -8,9 +8,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+OnDamage = Callable[[], None]
+"""Called for each complete line that is no JSON; it is left out."""
 
 
 def append_line(path: Path, content: object, *, sync: bool = True) -> None:
@@ -30,20 +33,26 @@ def write_lines(path: Path, contents: Iterable[object]) -> None:
     path.write_text("".join(map(_line, contents)), encoding="utf-8")
 
 
-def read_lines(path: Path) -> Iterator[Any]:
-    """Yield the content of each complete line; of a file that does not exist, none."""
+def read_lines(path: Path, on_damage: OnDamage | None = None) -> Iterator[Any]:
+    """Yield the content of each complete line that is JSON; of a file that does not exist, none."""
     if path.exists():
         with path.open("rb") as stream:
-            yield from take_lines(stream)
+            yield from take_lines(stream, on_damage)
 
 
-def take_lines(stream: BinaryIO) -> Iterator[Any]:
-    """Yield the content of each line that is complete by now, from the stream's place on.
+def take_lines(stream: BinaryIO, on_damage: OnDamage | None = None) -> Iterator[Any]:
+    """Yield the content of each line that is complete by now and is JSON, from the stream's place on.
 
     The stream then stands before the half-written line, or at the end: the next call goes on there.
     """
     while (line := stream.readline()).endswith(b"\n"):
-        yield json.loads(line)
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            if on_damage:
+                on_damage()
+            continue
+        yield content
     stream.seek(-len(line), os.SEEK_CUR)
 
 

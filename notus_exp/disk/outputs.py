@@ -17,8 +17,12 @@ COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.cs
 NOT_STARTED = "not started"
 
 
-def read_study(folder: Path) -> StudyFile:
+def read_study(folder: Path, *, check_seal: bool = True) -> StudyFile:
     """Return the content of study.json.
+
+    Args:
+        folder: The study's.
+        check_seal: Whether content that does not fit its seal is refused.
 
     Raises:
         UserError: The folder is not a study, or its file is damaged or of a newer version.
@@ -28,7 +32,7 @@ def read_study(folder: Path) -> StudyFile:
         raise UserError(
             f"{folder} is not a study: it has no {STUDY_JSON}", "give a study's folder, such as outputs/studies/mine"
         )
-    return read_study_file(path)
+    return read_study_file(path, check_seal=check_seal)
 
 
 def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:
@@ -62,7 +66,10 @@ def read_run(folder: Path, run: str) -> RunFile:
     if not path.is_file():
         return {"status": NOT_STARTED}
     try:
-        return read_run_file(path)
+        found = read_run_file(path)
+        if found.get("run_id", run) != run:
+            raise DamagedFileError(f"{path} is of another run")
+        return found
     except DamagedFileError:  # the run's next attempt writes it anew
         return {"status": "failed", "error": f"{RUN_JSON} is damaged; the study's command writes it again"}
 

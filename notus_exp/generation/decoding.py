@@ -60,15 +60,15 @@ def make_batches(prompts: list[EncodedQuestion], size: int) -> list[list[Encoded
 def read_finished(path: Path, batches: list[list[EncodedQuestion]]) -> list[dict[str, list[int]]]:
     """Return the answers of the batches that a killed attempt finished, and cut the file after the last of them.
 
-    A half-written line, or one of an attempt with other batches (another `hardware.generation_batch_size`), and all
-    after it are dropped: what goes on is what an uninterrupted attempt would have done.
+    A half-written or damaged line, or one of an attempt with other batches (another `hardware.generation_batch_size`),
+    and all after it are dropped: what goes on is what an uninterrupted attempt would have done.
 
     Returns:
         For the first so many of `batches`: prompt id -> generated token ids.
     """
     finished: list[dict[str, list[int]]] = []
     for answers, batch in zip(read_lines(path), batches, strict=False):
-        if list(answers) != [prompt.prompt_id for prompt in batch]:
+        if not isinstance(answers, dict) or list(answers) != [prompt.prompt_id for prompt in batch]:
             break
         finished.append(answers)
     keep_lines(path, len(finished))

@@ -127,5 +127,11 @@ def chat_with(
 
 
 def _read(path: Path) -> dict[str, list]:  # type: ignore[type-arg]
-    """Return prompt id -> fields of its answer."""
-    return {prompt_id: fields for answers in read_lines(path) for prompt_id, fields in answers.items()}
+    """Return prompt id -> fields of its answer; a line that is damaged has none, so that it is asked again."""
+    lines = (answers for answers in read_lines(path) if isinstance(answers, dict))
+    return {
+        prompt_id: fields
+        for answers in lines
+        for prompt_id, fields in answers.items()
+        if isinstance(fields, list) and len(fields) == len(Answer._fields)
+    }

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from notus_exp.chat.messages import Messages, Reply
 from notus_exp.config.schema import TOKEN_LIMITS, ChatJudge, MockJudge, OpenAIJudge
-from notus_exp.disk.database import Database
+from notus_exp.disk.database import Database, Say, Table, to_stderr
 from notus_exp.disk.hashing import digest
 
 
@@ -34,33 +32,34 @@ def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) ->
     return digest([judge.name, judge.model, judge.snapshot, decoding, messages, *written_for])
 
 
+_TABLE = Table("replies", "reply", "TEXT", "replies", costly=True)
+
+
 class ReplyCache(Database):
     """A transactional map from `reply_key` to a reply, safe under threads, processes and `kill -9`.
 
-    The first writer of a key wins, so that every reader sees one reply.
+    The first writer of a key wins, so that every reader sees one reply. Of a damaged file every reply that is whole is
+    kept; see `Database`.
 
     Args:
         path: The sqlite file; it and its folder are made where missing.
+        say: Told of damage.
+
+    Raises:
+        UserError: The file cannot be used; see `Database`.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            path, "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)", threads=True
-        )
-        self._lock = Lock()
+    def __init__(self, path: Path, say: Say = to_stderr) -> None:
+        super().__init__(path, _TABLE, _is_reply, say)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Reply]:
         """Return the replies of those keys that the cache has."""
-        query = "SELECT key, reply FROM replies WHERE key IN (SELECT value FROM json_each(?))"
-        with self._lock, closing(self._connection.execute(query, (json.dumps(list(keys)),))) as rows:
-            return {key: _from_json(reply) for key, reply in rows}
+        return {key: _from_json(reply) for key, reply in self.read(keys).items()}
 
     def put(self, key: str, reply: Reply) -> Reply:
         """Keep a reply at once and return the one that the cache has: an earlier one of the same key stays."""
-        with self._lock:  # each statement is a transaction of its own
-            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, json.dumps(reply._asdict())))
-            [(kept,)] = self._connection.execute("SELECT reply FROM replies WHERE key = ?", (key,))
-        return _from_json(kept)
+        self.add({key: json.dumps(reply._asdict())})
+        return self.get_many([key])[key]
 
 
 def _from_json(text: str) -> Reply:
@@ -68,3 +67,11 @@ def _from_json(text: str) -> Reply:
     if fields["top_logprobs"] is not None:
         fields["top_logprobs"] = [(token, logprob) for token, logprob in fields["top_logprobs"]]
     return Reply(**fields)
+
+
+def _is_reply(value: object) -> bool:
+    try:
+        reply = _from_json(value) if isinstance(value, str) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+    return reply is not None and isinstance(reply.text, str) and isinstance(reply.snapshot, str)

@@ -14,6 +14,7 @@ from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.chat.thinking import END as THOUGHT
 from notus_exp.chat.thinking import after_thinking
 from notus_exp.config.schema import ChatJudge, Hardware, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.disk.database import Say, to_stderr
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
@@ -63,6 +64,7 @@ class Setting(NamedTuple):
     prompts: Path | None = None
     spent: float = 0.0
     on_spent: OnSpent | None = None
+    say: Say = to_stderr
 
 
 def prefer(
@@ -74,6 +76,7 @@ def prefer(
     hardware: Hardware | None = None,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
+    say: Say = to_stderr,
 ) -> Judged:
     """Judge pairs of answers.
 
@@ -85,6 +88,7 @@ def prefer(
         hardware: Where a reward model runs; None for the CPU.
         spent: USD of judge.budget that earlier judgings spent; not in the facts' cost.
         on_spent: Called after each request that may have been paid for; see `verdicts.OnSpent`.
+        say: Told of a damaged cache.
 
     Raises:
         UserError: See `asking.ask_all`, `templates`, `replay` and `reward_model`.
@@ -95,7 +99,7 @@ def prefer(
         "replay": _prefer_by_replay,
         "reward_model": _prefer_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent)
+    setting = Setting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent, say=say)
     judged = by_name[judge.name](pairs, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | comparison_facts(judged.verdicts) | judged.facts)
 
@@ -110,6 +114,7 @@ def grade(
     prompts: Path | None = None,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
+    say: Say = to_stderr,
 ) -> Judged:
     """Rate answers one by one; arguments and errors as for `prefer`.
 
@@ -122,6 +127,7 @@ def grade(
         prompts: FastChat's judge_prompts.jsonl; None for our own prompt.
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Called after each request that may have been paid for.
+        say: Told of a damaged cache.
     """
     by_name: dict[str, Callable[[Sequence[Grading], Any, Setting], Judged]] = {
         "openai": _grade_by_chat,
@@ -129,7 +135,7 @@ def grade(
         "replay": _grade_by_replay,
         "reward_model": _grade_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent)
+    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent, say)
     judged = by_name[judge.name](gradings, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | judged.facts)
 
@@ -187,7 +193,7 @@ def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: Setti
 
 
 def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, parser: str) -> Judged:
-    with ReplyCache(setting.cache_path) as cache:
+    with ReplyCache(setting.cache_path, setting.say) as cache:
         answered = asyncio.run(_ask(prompted, judge, setting, cache, parser))
     verdicts = [
         _verdict(request, reply, judge, parser) for request, reply in zip(prompted, answered.replies, strict=True)

@@ -88,7 +88,7 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
     counts = _check_tokens(tokenised, settings, inputs, context)
     keys = [completion_key(base_model.name, settings.precision, *item) for item in tokenised.encoded]
     unique = dict(zip(keys, tokenised.encoded, strict=True))
-    with ReferenceStore(context.cache / STORE) as store:
+    with ReferenceStore(context.cache / STORE, context.events.say) as store:
         missing = _missing(unique, store)
         _compute([Work(base_model, settings.precision, missing)], store, context)
         logps = store.get_many(unique)  # read back: where another process was first, its value holds for both
@@ -130,7 +130,7 @@ def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context:
     """
     unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
     refused: list[UserError] = []
-    with ReferenceStore(context.cache / STORE) as store:
+    with ReferenceStore(context.cache / STORE, context.events.say) as store:
         for alike in _alike(requests):
             settings, inputs = alike[0]
             base_model = inputs["base_model"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from pathlib import Path
 
-from notus_exp.disk.database import Database
+from notus_exp.disk.database import Database, Say, Table, to_stderr
 from notus_exp.disk.hashing import digest
 
 
@@ -25,26 +24,34 @@ def completion_key(base_model: str, precision: str, prompt_ids: list[int], compl
     return digest([base_model, precision, prompt_ids, completion_ids])
 
 
+_TABLE = Table("logps", "logp", "REAL", "log-probs", costly=False)
+
+
 class ReferenceStore(Database):
     """A transactional map from `completion_key` to a log-prob (nats), safe under several processes and `kill -9`.
 
-    A batch is there completely or not at all. The first writer of a key wins, so that every reader sees one value.
+    A batch is there completely or not at all. The first writer of a key wins, so that every reader sees one value. A
+    damaged file is set aside, and a damaged row taken out: what is missing is computed anew.
 
     Args:
         path: The sqlite file; it and its folder are made where missing.
+        say: Told of damage.
+
+    Raises:
+        UserError: The file cannot be used; see `Database`.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "CREATE TABLE IF NOT EXISTS logps (key TEXT PRIMARY KEY, logp REAL NOT NULL)")
+    def __init__(self, path: Path, say: Say = to_stderr) -> None:
+        super().__init__(path, _TABLE, _is_logp, say)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, float]:
         """Return the log-probs of those keys that the store has."""
-        query = "SELECT key, logp FROM logps WHERE key IN (SELECT value FROM json_each(?))"
-        with closing(self._connection.execute(query, (json.dumps(list(keys)),))) as rows:
-            return dict(rows.fetchall())
+        return self.read(keys)
 
     def put_many(self, logps: Mapping[str, float]) -> None:
         """Add finite log-probs in one transaction; keys that the store has already keep their value."""
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")  # the lock first: an upgrade from reading cannot wait
-            self._connection.executemany("INSERT OR IGNORE INTO logps VALUES (?, ?)", logps.items())
+        self.add(logps)
+
+
+def _is_logp(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)

@@ -55,7 +55,9 @@ class Display:
 
     def show(self, event: Event) -> None:
         """Take one event of the stream."""
-        if STARTED in event.metrics:
+        if event.said:
+            self.console.print(f"[{event.stage}] {event.said}", markup=False, highlight=False, soft_wrap=True)
+        elif STARTED in event.metrics:
             self._begin(event.stage)
         elif WAITING in event.metrics:
             self.console.print(f"[{event.stage}] waiting for another run that makes it")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import GENERATION_SCHEMAS, JUDGE_SCHEMAS, Generation, Hardware, Judge, Stage
+from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk.artifacts import ArtifactStore, content_of, write_json
 from notus_exp.disk.events import EventWriter
@@ -70,8 +71,18 @@ class Job:
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        """Read a job that `write` wrote."""
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        """Read a job that `write` wrote.
+
+        Raises:
+            DamagedFileError: It is none.
+        """
+        try:
+            return cls._from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedFileError(f"{path} cannot be read: {error!r}", "the same command writes it again") from error
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any]) -> Job:
         return cls(
             nodes=[Node(**node | {"stage": Stage[node["stage"]]}) for node in content["nodes"]],
             artifacts=Path(content["artifacts"]),

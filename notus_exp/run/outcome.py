@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides, check_places
 from notus_exp.config.schema import Config
+from notus_exp.disk.full import disk_problem
 from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
 
@@ -60,14 +62,24 @@ def disk_errors(output_dir: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        where = error.filename or f"below output_dir={output_dir}"
-        raise UserError(f"{error.strerror or first_line(error)}: {where}", DISK_HINT) from error
     except Exception as error:
-        # Polars has no error of its own for a full disk.
-        if type(error).__module__.startswith("polars") and "IO error" in str(error):
-            raise UserError(f"{first_line(error)}: below output_dir={output_dir}", DISK_HINT) from error
+        if (failure := disk_failure(error, output_dir)) is not None:
+            raise failure from error
         raise
+
+
+def disk_failure(error: BaseException, output_dir: str) -> UserError | None:
+    """Return what an error says of a full disk or an unusable folder; None where it says nothing of the kind."""
+    if isinstance(error, UserError) or not isinstance(error, Exception):
+        return None
+    if isinstance(error, OSError):
+        where = error.filename or f"below output_dir={output_dir}"
+        return UserError(f"{error.strerror or first_line(error)}: {where}", DISK_HINT)
+    # Polars has no error of its own for a full disk.
+    if type(error).__module__.startswith("polars") and "IO error" in str(error):
+        return UserError(f"{first_line(error)}: below output_dir={output_dir}", DISK_HINT)
+    problem = disk_problem(error, Path(output_dir))
+    return UserError(problem, DISK_HINT) if problem else None
 
 
 def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[Config, dict[str, str]]:

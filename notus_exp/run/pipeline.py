@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.schema import Config, EndpointGeneration, Launch, OpenAIJudge, Stage
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore, locked
 from notus_exp.disk.events import PROGRESS, Event, replay
-from notus_exp.disk.files import EVENTS, JOB, LEDGER
-from notus_exp.errors import UserError
+from notus_exp.disk.files import EVENTS, JOB, LEDGER, RUN_JSON
+from notus_exp.disk.ledger import Ledger
+from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
@@ -24,6 +28,7 @@ from notus_exp.run.ahead import look_ahead
 from notus_exp.run.execution import MARKS, Job, execute
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
+from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.sources import UNRESOLVED, resolve
@@ -105,7 +110,8 @@ class Run:
         self._require_key()
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
-            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes)
+            self._mend_ledger()
+            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes, self._say)
             tracker: Tracker = NoTracker()
             try:
                 self.look_ahead()
@@ -114,8 +120,10 @@ class Run:
                     self._make_all(record, tracker, display.Display(self.console))
             except BaseException as error:
                 status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
-                record.finish(status, str(error) or type(error).__name__)
-                tracker.finish(_ending(status, record))
+                failure = disk_failure(error, self.config.output_dir) or error
+                self._end(record, tracker, status, str(failure) or type(failure).__name__)
+                if failure is not error:
+                    raise failure from error
                 raise
             record.finish("finished")
             tracker.finish(_ending("finished", record))
@@ -131,6 +139,28 @@ class Run:
         missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
         self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
         look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
+
+    def _say(self, line: str) -> None:
+        say(self.console, line)
+
+    def _mend_ledger(self) -> None:
+        """Mend what was written down of the judges' costs, and add what an earlier attempt's record knows beyond it."""
+        ledger = Ledger(self.folder / LEDGER)
+        told = [ledger.mend()]
+        with suppress(FileNotFoundError, DamagedFileError):
+            costs = read_run_file(self.folder / RUN_JSON).get("costs")
+            if costs:
+                told.append(ledger.catch_up(costs.get("judge_usd") or 0.0, costs.get("judge_tokens") or 0))
+        for line in filter(None, told):
+            self._say(line)
+
+    def _end(self, record: RunRecord, tracker: Tracker, status: str, reason: str) -> None:
+        """Write down that the run did not finish; where that fails too, say so, and let the first failure be told."""
+        try:
+            record.finish(status, reason)
+            tracker.finish(_ending(status, record))
+        except Exception as error:
+            self._say(f"how the run ended cannot be recorded: {first_line(error)}")
 
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
@@ -158,10 +188,12 @@ class Run:
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
                 while waiting:
-                    found = ready(waiting, self.store, self.by_key, lambda line: say(self.console, line))
+                    found = ready(waiting, self.store, self.by_key, self._say)
                     for node in waiting:
                         if manifest := found.usable.get(node.name):
-                            replay(self.store.path(node.stage.name, node.key) / EVENTS, events)
+                            kept = self.store.path(node.stage.name, node.key) / EVENTS
+                            if damaged := replay(kept, events):
+                                self._say(f"{kept}: {damaged} events are damaged and left out: curves have gaps there")
                             screen.reused(node.name, manifest.seconds)
                             record.add(node, manifest, reused=True)
                     if found.missing:
@@ -236,7 +268,7 @@ def _without_marks(tracker: Tracker) -> Callable[[Event], None]:
     """Return a consumer that gives a tracker only the events that are worth keeping."""
 
     def consume(event: Event) -> None:
-        if PROGRESS not in event.metrics and not MARKS & event.metrics.keys():
+        if not event.said and PROGRESS not in event.metrics and not MARKS & event.metrics.keys():
             tracker.log(event)
 
     return consume

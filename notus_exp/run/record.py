@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,22 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from notus_exp.config.schema import ChatJudge, Config, Stage
-from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.format import DamagedFileError, sealed
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.contracts.run_file import FORMAT, AttemptRecord, RunEstimate, RunFile, StageRecord, read_run_file
+from notus_exp.contracts.run_file import (
+    FORMAT,
+    AttemptRecord,
+    RunEstimate,
+    RunFile,
+    StageRecord,
+    read_metrics,
+    read_run_file,
+)
+from notus_exp.contracts.samples_file import Sample, read_samples
 from notus_exp.disk.artifacts import ArtifactStore, write_json
+from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.database import to_stderr
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.ledger import Ledger
@@ -32,6 +44,11 @@ from notus_exp.stages.settings import to_json
 RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
 
 
+RESERVE = f".{RUN_JSON}.reserve"
+RESERVED_BYTES = 2**18
+"""Room on the disk that a run holds while it goes on, so that it can say why it failed when the disk is full."""
+
+
 def run_id(config: Config, choices: dict[str, str], nodes: list[Node]) -> str:
     """Return a readable name that ends in a hash of everything that changes the result, and of nothing else."""
     result = digest([node.key for node in nodes])[:10]
@@ -42,6 +59,8 @@ class RunRecord:
     """Collects what happens in a run and keeps run.json up to date with it.
 
     `attempts` lists how often the run was started, the last being this one: what each made and what that cost.
+
+    An earlier run.json that is damaged is set aside. Room for the last words is held until they are written.
 
     Raises:
         NewerFormatError: An earlier run.json of the same run is of a newer version; it stays as it is.
@@ -55,6 +74,7 @@ class RunRecord:
         folder: Path,
         store: ArtifactStore,
         nodes: Sequence[Node] = (),
+        say: Callable[[str], None] = to_stderr,
     ) -> None:
         self._store, self._evaluation = store, config.evaluation
         self._path = folder / RUN_JSON
@@ -80,7 +100,7 @@ class RunRecord:
             "started": self._attempt["started"],
             "finished": None,
             "error": None,
-            "attempts": [*_earlier_attempts(self._path), self._attempt],
+            "attempts": [*_earlier_attempts(self._path, say), self._attempt],
             "artifacts": [node.folder for node in nodes],
             "stages": {},
             "metrics": {},
@@ -96,7 +116,10 @@ class RunRecord:
             "git_commit": _git_commit(),
         }
         (folder / CONFIG_YAML).write_text(OmegaConf.to_yaml(without_credentials(to_json(config))), encoding="utf-8")
-        write_json(self._path, self._content)
+        self._write()
+        self._reserve = folder / RESERVE
+        with suppress(OSError):  # a disk that is that full says so by itself
+            _hold_room(self._reserve)
 
     def add(self, node: Node, manifest: Manifest, *, reused: bool) -> None:
         """Record a finished stage."""
@@ -124,18 +147,20 @@ class RunRecord:
         if node.stage is Stage.judgments:
             self._count_judging()
         if node.stage is Stage.evaluation:
-            metrics: dict[str, RunEstimate] = self._read(node, METRICS)
-            self._content["metrics"] = metrics
-            self._content["unscored"] = without_score(self._evaluation, metrics, facts.get("notes", []))
-        write_json(self._path, self._content)
+            self._content["metrics"] = read_metrics(self._file(node, METRICS))
+            self._content["unscored"] = without_score(
+                self._evaluation, self._content["metrics"], facts.get("notes", [])
+            )
+        self._write()
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
+        self._reserve.unlink(missing_ok=True)
         self._count_judging()
         now, error = _now(), without_credentials(error)
         self._content |= {"status": status, "finished": now, "error": error}
         self._attempt |= {"status": status, "finished": now, "error": error}
-        write_json(self._path, self._content)
+        self._write()
 
     def stages(self) -> dict[str, StageRecord]:
         """Return the recorded stages by node name."""
@@ -157,11 +182,10 @@ class RunRecord:
         notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
         return notes + token_notes(facts, self._content["config"])
 
-    def samples(self) -> list[dict[str, Any]]:
+    def samples(self) -> list[Sample]:
         """Return sample answers of base and policy, empty where nothing was generated."""
         node = self._nodes.get("evaluation")
-        samples: list[dict[str, Any]] = self._read(node[0], SAMPLES) if node else []
-        return samples
+        return read_samples(self._file(node[0], SAMPLES)) if node else []
 
     def tags(self) -> list[str]:
         """Return the tracker's tags: one per chosen option."""
@@ -177,16 +201,26 @@ class RunRecord:
         ledger = Ledger(self._path.with_name(LEDGER))
         self._content["costs"] |= {"judge_tokens": ledger.tokens, "judge_usd": ledger.usd if self._priced else None}
 
-    def _read(self, node: Node, name: str) -> Any:
-        path = self._store.path(node.stage.name, node.key) / name
-        return json.loads(path.read_text(encoding="utf-8"))
+    def _write(self) -> None:
+        write_json(self._path, sealed(self._content))
+
+    def _file(self, node: Node, name: str) -> Path:
+        return self._store.path(node.stage.name, node.key) / name
 
 
-def _earlier_attempts(path: Path) -> list[AttemptRecord]:
+def _hold_room(path: Path) -> None:
+    with path.open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, RESERVED_BYTES)
+
+
+def _earlier_attempts(path: Path, say: Callable[[str], None]) -> list[AttemptRecord]:
     """Return the attempts that an earlier run.json of the same run tells of; one that was killed is called so."""
     try:
         attempts = read_run_file(path).get("attempts", [])
-    except (FileNotFoundError, DamagedFileError):
+    except FileNotFoundError:
+        return []
+    except DamagedFileError as error:
+        say(f"{error.message}; it is set aside as {set_aside(path).name}, and what it said of earlier attempts is lost")
         return []
     return [attempt | {"status": "killed"} if attempt["status"] == "running" else attempt for attempt in attempts]
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from notus_exp.config.schema import Device, Hardware, Precision
 from notus_exp.disk.artifacts import ArtifactStore
@@ -25,6 +26,8 @@ from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
 
 POLL_SECONDS = 0.5
 """How often a waiting parent looks whether it was interrupted."""
+DISK = 4
+"""Exit code of a worker that the disk let down, so that it may not even have been able to say so."""
 TERMINATE_SECONDS = 20.0
 """How long an interrupted worker may take to stop before it is killed."""
 
@@ -57,9 +60,16 @@ def make_in_worker(
 
 def made(folder: Path) -> dict[str, bool]:
     """Return of each node that the last worker finished whether it made it itself, by node name."""
-    path = folder / WORKER_RESULT
-    result: dict[str, bool] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return result
+    return {name: made for name, made in _read(folder / WORKER_RESULT).items() if isinstance(made, bool)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a worker left; nothing where there is none, or nothing that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _lease(hardware: Hardware, say: Callable[[str], None]) -> AbstractContextManager[devices.Lease]:
@@ -75,11 +85,12 @@ def _failure(code: int, job: Job, folder: Path) -> UserError:
     unfinished = [node.name for node in job.nodes if store.find(node.wanted) is None]
     where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
     log = shorten(folder / WORKER_LOG)
-    path = folder / WORKER_ERROR
-    if not path.exists():
+    error = _read(folder / WORKER_ERROR)
+    if code == DISK and not error:
+        return UserError(f"{where}: the disk is full or cannot be written", "free some space; finished stages are kept")
+    if not {"message", "hint"} <= error.keys():
         reason = f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"
         return UserError(f"{where}: {reason}", f"out of memory? lower the batch sizes in hardware; log: {log}")
-    error = json.loads(path.read_text(encoding="utf-8"))
     if code == 2:
         return UserError(f"{error['message']}", error["hint"])
     return UserError(f"{where}: {error['message']}", f"the traceback is in {log}; finished stages are kept")
@@ -136,7 +147,7 @@ def following(path: Path, consumers: list[Callable[[Event], None]]) -> Iterator[
         with path.open("rb") as stream:
             while True:
                 stopping = stop.is_set()  # read once more after the last event was written
-                for event in map(parse, take_lines(stream)):
+                for event in filter(None, map(parse, take_lines(stream))):
                     for consume in consumers:
                         consume(event)
                 if stopping:

@@ -15,33 +15,45 @@ from pathlib import Path
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
+from notus_exp.disk.full import disk_problem
 from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import Node
+from notus_exp.run.worker import DISK
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ReferenceSettings, from_json
 
 
 def main(arguments: list[str]) -> int:
-    """Run a job; return 0, 2 after an expected error, or 1 after any other."""
+    """Run a job; return 0, 2 after an expected error, 4 where the disk is the reason, or 1 after any other."""
     path = Path(arguments[0])
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    job = Job.read(path)
     made: dict[str, bool] = {}
-    prepare = fill_once(job)
     try:
+        job = Job.read(path)
+        prepare = fill_once(job)
         # Base models first: what the reference nodes miss is computed for all of them before the first is made.
         for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
             _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None)
             write_json(path.with_name(WORKER_RESULT), made)
     except UserError as error:
-        write_json(path.with_name(WORKER_ERROR), {"message": error.message, "hint": error.hint})
-        return 2
+        return _tell(path, error.message, error.hint, 2)
     except BaseException as error:
+        if problem := disk_problem(error, path.parent):
+            return _tell(path, problem, "", DISK)
         print(whole_traceback(error), file=sys.stderr)
-        write_json(path.with_name(WORKER_ERROR), {"message": named_line(error), "hint": ""})
-        return 1
+        return _tell(path, named_line(error), "", 1)
     return 0
+
+
+def _tell(path: Path, message: str, hint: str, code: int) -> int:
+    """Leave an error beside the job and return the exit code; where the disk takes nothing the code alone says it."""
+    try:
+        write_json(path.with_name(WORKER_ERROR), {"message": message, "hint": hint})
+    except OSError as error:
+        print(f"{message}; and it cannot be written down: {error}", file=sys.stderr)
+        return DISK
+    return code
 
 
 def fill_once(job: Job) -> Callable[[Context], None]:

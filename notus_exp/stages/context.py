@@ -57,5 +57,6 @@ class Context:
     requirements: Requirements = field(default_factory=Requirements)
 
     def paying(self) -> dict[str, Any]:
-        """Return what the run's judgings share: USD spent so far, and where to write down what follows."""
-        return {"spent": self.ledger.usd, "on_spent": self.ledger.add} if self.ledger else {}
+        """Return what the run's judgings share: USD spent so far, where to write down what follows, and who is told."""
+        spending = {"spent": self.ledger.usd, "on_spent": self.ledger.add} if self.ledger else {}
+        return {**spending, "say": self.events.say}

@@ -7,7 +7,7 @@ from pathlib import Path
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
 from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
-from notus_exp.contracts.format import refuse_newer
+from notus_exp.contracts.format import refuse_newer, sealed
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML, read_study
 
@@ -40,7 +40,7 @@ def write_outcome(
 
     place = out or folder
     refuse_newer(place / COMPARISON_JSON, FORMAT)
-    study = read_study(folder)
+    study = read_study(folder, check_seal=False)  # `analyse` checks it
     if study["kind"] == "search":
         from notus_exp.study.search.search_comparison import search_comparison  # imports Optuna
 
@@ -48,7 +48,7 @@ def write_outcome(
     else:
         comparison = analyse(folder, baseline=baseline, metric=metric, margin=margin)
     place.mkdir(parents=True, exist_ok=True)
-    write_json(place / COMPARISON_JSON, comparison)
+    write_json(place / COMPARISON_JSON, sealed(comparison))
     tidy(comparison).write_csv(place / COMPARISON_CSV)
     write_report(folder, comparison, place / REPORT_HTML)
     return comparison

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import resource
 import shutil
 import sys
@@ -30,7 +31,7 @@ from notus_exp.models.token_checks import check_ends, nothing_left, refuse_marke
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
-from notus_exp.training.checkpoints import keep_only, newest_complete, step_of
+from notus_exp.training.checkpoints import keep_only, newest_complete, one_before, step_of
 from notus_exp.training.model_card import write_card
 from notus_exp.training.trainer import COLUMNS, PairTrainer, Reporter, final_metrics
 
@@ -216,14 +217,19 @@ def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
 
 
 def _train(trainer: PairTrainer, checkpoints: Path, context: Context) -> None:
-    """Train to the end, from the newest complete checkpoint where there is one."""
-    found = newest_complete(checkpoints)
+    """Train to the end, from the newest complete checkpoint that is undamaged, where there is one."""
+    main = trainer.is_world_process_zero()
+    found = newest_complete(checkpoints, *([context.events.say] if main else []))
     trainer.accelerator.wait_for_everyone()  # every process has looked before one removes the others
-    if trainer.is_world_process_zero():
-        keep_only(checkpoints, found)
+    if main:
+        keep_only(checkpoints, found, one_before(found) if found else None)
         context.events.forget_after(step_of(found) if found else 0)
     trainer.accelerator.wait_for_everyone()
-    trainer.train(resume_from_checkpoint=str(found) if found else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(found) if found else None)
+    except pickle.UnpicklingError:  # torch's own words recommend to load what cannot be trusted
+        hint = "delete that folder: the same command goes on from the checkpoint before it, or from the beginning"
+        raise UserError(f"the checkpoint {found} cannot be read", hint) from None
 
 
 def _counts(trainer: PairTrainer, dpo: DPO, train: JoinedPairs, validation: JoinedPairs) -> dict[str, Any]:

@@ -7,6 +7,7 @@ cannot move a result, spends no time on the prompts' logits, marks checkpoints a
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from trl import DPOTrainer
 
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
-from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete
+from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete, one_before
 from notus_exp.training.measures import MEASURES
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
@@ -107,13 +108,17 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
         """Write no card: the stage writes one, with the lineage that only it knows."""
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir)
+        checkpoint = folder / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        except BaseException:  # what is half there helps nobody, and may be what fills the disk
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            raise
         self.accelerator.wait_for_everyone()  # each process saves its own random state
         if self.is_world_process_zero():
-            folder = Path(self.args.output_dir)
-            checkpoint = folder / f"checkpoint-{self.state.global_step}"
             mark_complete(checkpoint)
-            keep_only(folder, checkpoint)
+            keep_only(folder, checkpoint, one_before(checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

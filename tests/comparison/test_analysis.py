@@ -348,7 +348,7 @@ def test_the_same_runs_give_the_same_bytes_whatever_they_took_and_wherever_they_
     one, other = (write_study(tmp_path / place, arms) for place in ("here", "there/elsewhere"))
 
     def slower(run):
-        run |= {"started": "2027-01-01T00:00:00+00:00", "costs": {"device_seconds": 99.0}}
+        run |= {"started": "2027-01-01T00:00:00+00:00", "costs": {**run["costs"], "device_seconds": 99.0}}
         for stage in run["stages"].values():
             stage |= {"seconds": 50.0, "reused": True}
 

@@ -171,7 +171,7 @@ def judged(study):
             )
             table.write_parquet(artifacts / f"evaluation-evaluation-{run}/alpaca_eval.parquet")
             edit(manifest(study, run, "evaluation"), lambda it: it["slice"].update(alpaca_eval={"name": "alpaca_eval"}))
-            edit(run_json(study, run), lambda it: it["metrics"].update({"alpaca_eval/win_rate": {}}))
+            edit(run_json(study, run), lambda it: it["metrics"].update({"alpaca_eval/win_rate": {"value": 50.0}}))
         return study
 
     return make
@@ -202,7 +202,8 @@ def tuned(study, run, split, metrics=(ACCURACY,)):
     """Say that the arm `average` was tuned by a run, and write that run."""
     values = {metric: [0.5, 0.6] for metric in metrics}
     write_run(study.parent.parent, run, values, base={}, split=split)
-    one = {"values": {"dpo.beta": "0.03"}, "runs": {"1000": run, "1001": "never started"}, "value": 0.7}
+    runs = {"1000": run, "1001": "never started"}
+    one = {"values": {"dpo.beta": "0.03"}, "runs": runs, "value": 0.7, "low": None, "high": None, "reason": None}
     edit(study / "study.json", lambda content: content.update(tuning={"average": [one]}))
 
 
@@ -219,7 +220,7 @@ def test_tuning_on_validation_prompts_is_fine(study):
 def test_tuning_on_an_evaluation_without_validation_prompts_is_refused(judged):
     study = judged({})
     tuned(study, "tune", "validation")
-    edit(run_json(study, "tune"), lambda run: run["metrics"].update({"alpaca_eval/win_rate": {}}))
+    edit(run_json(study, "tune"), lambda run: run["metrics"].update({"alpaca_eval/win_rate": {"value": 50.0}}))
     message = refused(study, metric="alpaca_eval/win_rate")
     assert "'average' was tuned on the prompts of alpaca_eval/win_rate" in message
     assert analyse(study)["warnings"] == []  # another metric than the one tuned on such prompts

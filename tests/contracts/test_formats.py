@@ -13,8 +13,10 @@ from notus_exp.compare import main as compare
 from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.contracts.curation_file import read_curation
 from notus_exp.contracts.format import DamagedFileError, NewerFormatError, refuse_newer
+from notus_exp.contracts.format import sealed as with_seal
 from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
-from notus_exp.contracts.run_file import FORMAT, read_run_file
+from notus_exp.contracts.run_file import FORMAT, read_metrics, read_run_file
+from notus_exp.contracts.samples_file import read_samples
 from notus_exp.contracts.study_file import read_study_file
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.files import MANIFEST, RUN_JSON
@@ -92,6 +94,8 @@ def test_another_version_is_refused_by_name_and_not_called_damaged(
 
 
 STUDY = {"name": "mine", "kind": "arms", "metric": "m", "seeds": [0]}
+ARM = {"overrides": [], "levels": {}, "tuned": {}, "runs": {}}
+FINISHED = {"status": "finished", "config": {}, "stages": {}, "metrics": {}}
 
 
 @each_file
@@ -118,6 +122,21 @@ def test_damage_is_one_clear_error_that_names_the_file(
         (read_study_file, {**STUDY, "arms": []}, "'arms' is of type list, not dict"),
         (read_study_file, {**STUDY, "arms": {"a": 3}}, "of type int where an object belongs"),
         (read_study_file, {**STUDY, "arms": {"a": {"runs": []}}}, "'runs' is of type list, not dict"),
+        (read_study_file, {**STUDY, "arms": {"a": {**ARM, "runs": {"zero": "r"}}}}, "arm 'a' has the seed 'zero'"),
+        (read_study_file, {**STUDY, "arms": {"a": {**ARM, "runs": {"0": 3}}}}, "'runs', '0' is of type int, not str"),
+        (read_study_file, {**STUDY, "arms": {"a": {"overrides": []}}}, "arm 'a' has no 'levels'"),
+        (read_study_file, {**STUDY, "arms": {}, "seeds": ["0"]}, "'seeds', number 1 is of type str, not int"),
+        (read_study_file, {**STUDY, "arms": {}, "margin": "x"}, "'margin' is of type str, not float"),
+        (read_study_file, {**STUDY, "arms": {}, "search": {}}, "its 'search' has no 'storage_file'"),
+        (read_study_file, {**STUDY, "arms": {}, "tuning": {"a": [{}]}}, "candidate for arm 'a' has no 'values'"),
+        (read_run_file, FINISHED | {"stages": {"pairs": {}}}, "stage 'pairs' has no 'key'"),
+        (read_run_file, FINISHED | {"stages": {"pairs": 3}}, "'stages', 'pairs' is of type int"),
+        (read_run_file, FINISHED | {"metrics": {"m": {}}}, "metric 'm' has no 'value'"),
+        (read_run_file, FINISHED | {"metrics": {"m": {"value": "0.5"}}}, "'value' is of type str, not float"),
+        (read_run_file, FINISHED | {"metrics": {"m": {"value": True}}}, "'value' is of type bool, not float"),
+        (read_run_file, FINISHED | {"costs": {}}, "its 'costs' has no 'device_seconds'"),
+        (read_run_file, {"status": "finished"}, "no 'config'"),
+        (read_comparison, {"contrasts": [{"arm": 3}]}, "'contrasts', number 1, 'arm' is of type int, not str"),
         (read_comparison, {}, "no 'contrasts'"),
         (read_curation, {"counts": 3}, "'counts' is of type int, not dict"),
     ],
@@ -170,6 +189,27 @@ def test_a_manifest_of_version_1_has_nothing_of_version_2(later: str, tmp_path: 
     write_json(tmp_path / MANIFEST, content)
     with pytest.raises(DamagedFileError, match=f"has '{later}', which version 1 has not"):
         read_manifest(tmp_path / MANIFEST)
+
+
+def test_a_change_of_any_byte_of_a_sealed_record_is_damage_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / RUN_JSON
+    write_json(path, with_seal({"format": 1, **FINISHED, "metrics": {"m": {"value": 0.52, "low": None, "high": None}}}))
+    whole, content = path.read_bytes(), read_run_file(path)
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = read_run_file(path)
+        except (DamagedFileError, NewerFormatError):
+            continue
+        assert found == content or "seal" in found or "seal" not in json.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize("text", ["{half", "[3]", '[{"prompt_id": "a"}]', '[{"prompt_id": 3}]', "\ud800"])
+def test_damaged_samples_and_metrics_are_named(text: str, tmp_path: Path) -> None:
+    for read, name in ((read_samples, "samples.json"), (read_metrics, "metrics.json")):
+        (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(DamagedFileError, match=name):
+            read(tmp_path / name)
 
 
 def test_what_is_missing_or_damaged_may_be_written_and_what_is_newer_may_not(tmp_path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
 from notus_exp.disk.events import PROGRESS, Event, EventWriter, read, replay
+from notus_exp.run.display import Display
 from notus_exp.run.worker import following
 
 
@@ -55,3 +60,48 @@ def test_following_hands_every_line_over_even_in_halves_and_at_the_end(tmp_path:
             stream.write('"step": 2, "metrics": {}}\n')
         writer.emit(3, {"a": 3.0})
     assert [event.step for event in seen] == [1, 2, 3]
+
+
+NO_EVENTS = [
+    "{half",
+    "[]",
+    "3",
+    '{"time": 1, "stage": "policy", "step": 2}',
+    '{"time": "now", "stage": "policy", "step": 2, "metrics": {}}',
+    '{"time": 1, "stage": 7, "step": 2, "metrics": {}}',
+    '{"time": 1, "stage": "policy", "step": 2, "metrics": {"a": "b"}}',
+    '{"time": 1, "stage": "policy", "step": null, "metrics": {}}',
+]
+
+
+def test_lines_that_are_no_events_are_left_out_counted_and_end_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kept"
+    EventWriter("policy", path).emit(1, {"a": 1.0})
+    with path.open("ab") as stream:
+        stream.write("".join(f"{line}\n" for line in NO_EVENTS).encode() + b"\xff\n")
+    EventWriter("policy", path).emit(3, {"a": 3.0})
+    damaged: list[None] = []
+    assert [event.step for event in read(path, lambda: damaged.append(None))] == [1, 3]
+    assert len(damaged) == len(NO_EVENTS) + 1
+    assert replay(path, tmp_path / "run") == len(NO_EVENTS) + 1
+    seen: list[Event] = []
+    with following(path, [seen.append]):
+        pass
+    assert [event.step for event in seen] == [1, 3]
+    EventWriter("policy", path).forget_after(3)
+    assert f"{len(NO_EVENTS) + 1} events in {path} are damaged and left out" in capsys.readouterr().err
+    assert replay(path, tmp_path / "run") == 0
+
+
+def test_what_a_stage_says_reaches_the_user_and_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EventWriter("reference", tmp_path / "kept", tmp_path / "followed").say("a store [bold] is mended")
+    [event] = read(tmp_path / "followed")
+    assert event.said == "a store [bold] is mended"
+    assert not (tmp_path / "kept").exists()
+    out = io.StringIO()
+    Display(Console(file=out, width=200)).show(event)
+    assert out.getvalue() == "[reference] a store [bold] is mended\n"
+    EventWriter("reference", tmp_path / "kept").say("nobody follows")
+    assert capsys.readouterr().err == "nobody follows\n"

@@ -98,8 +98,8 @@ def test_what_an_unfinished_run_of_before_was_making_is_not_known_and_stays(outp
 
 
 def test_what_a_record_of_before_names_as_stages_stays(outputs: Path) -> None:
-    stages = {"pairs": {"path": f"/elsewhere/{name_of('free')}"}}
-    write_run(outputs, "before", {"status": "finished", "stages": stages})
+    stages = {"pairs": {"path": f"/elsewhere/{name_of('free')}", "key": "k", "facts": {}}}
+    write_run(outputs, "before", {"status": "finished", "config": {}, "metrics": {}, "stages": stages})
     prune(outputs)
     assert folders(outputs) == {name_of("used"), name_of("free")}
 

@@ -83,7 +83,9 @@ class FakeJobs:
         place = self.outputs / "runs" / self.plan(overrides).id
         place.mkdir(parents=True, exist_ok=True)
         metrics = {name: {"value": value, "low": None, "high": None, "n": 9} for name, value in result.items()}
-        (place / "run.json").write_text(json.dumps({"status": "finished", "metrics": metrics, "stages": {}}))
+        config = {"evaluation_split": values["evaluation_split"]}
+        content = {"status": "finished", "config": config, "metrics": metrics, "stages": {}}
+        (place / "run.json").write_text(json.dumps(content))
         return Ended("finished", None)
 
 

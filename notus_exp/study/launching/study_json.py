@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from notus_exp.contracts.comparison_file import FORMAT as COMPARISON_FORMAT
-from notus_exp.contracts.format import DamagedFileError, refuse_newer
+from notus_exp.contracts.format import DamagedFileError, refuse_newer, sealed
 from notus_exp.contracts.study_file import FORMAT, StudyFile, read_study_file
 from notus_exp.disk.artifacts import write_json
+from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.database import to_stderr
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
 from notus_exp.study.launching.definition import Definition, results
@@ -109,9 +111,16 @@ def note_failures(study: StudyFile, planned: Sequence[Planned], reasons: Mapping
 
 
 def write(folder: Path, study: StudyFile) -> None:
-    """Write study.json."""
+    """Write study.json; one that is damaged is set aside before."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / STUDY_JSON, study)
+    path = folder / STUDY_JSON
+    try:
+        read_study_file(path)
+    except FileNotFoundError:
+        pass
+    except DamagedFileError as error:
+        to_stderr(f"{error.message}; it is set aside as {set_aside(path).name} and written anew")
+    write_json(path, sealed(study))
 
 
 def _before(folder: Path) -> StudyFile | None:

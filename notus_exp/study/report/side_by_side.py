@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -11,6 +10,7 @@ import polars as pl
 
 from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.contracts.run_file import RunFile
+from notus_exp.contracts.samples_file import read_samples
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, SAMPLES
 from notus_exp.disk.hashing import uniform
 from notus_exp.evaluation.catalogue import CATALOGUE
@@ -112,9 +112,9 @@ def _sampled(material: Material, seed: int) -> dict[str, Answers]:
     found: dict[str, Answers] = {}
     for arm in material.arms:
         path = material.place(material.run(arm, seed), "evaluation", SAMPLES)
-        for sample in json.loads(path.read_text(encoding="utf-8")) if path else []:
-            for model, key in ((BASE_MODEL, "base"), (arm, "policy")):
-                instruction, response = sample["instruction"], sample[key] or ""
+        for sample in read_samples(path) if path else []:
+            for model, answer in ((BASE_MODEL, sample["base"]), (arm, sample["policy"])):
+                instruction, response = sample["instruction"], answer or ""
                 turn: AnsweredTurn = {"instruction": instruction, "response": response, "followed": []}
                 found.setdefault(model, {})[sample["prompt_id"]] = [turn]
     return found

@@ -1,4 +1,4 @@
-"""Who works on a trial: a lease that its process renews while it lives, so that a trial never waits for a dead one.
+"""Who works on a trial: a lease that its process renews while it lives, so that a trial does not wait for a dead one.
 
 Optuna's heartbeat does not work with ask and tell, and sees no process that was killed until its grace has passed.
 """
@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import psutil
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -21,51 +21,84 @@ LEASE = "lease"
 RENEWALS = 4
 """How often a lease is renewed within its time."""
 CLOCK_SECONDS = 2.0
-"""By how much the start of one and the same process may seem to move while the machine's clock is set."""
+"""By how much the start of one and the same process may seem to move, where it is told by a clock that is set."""
 _NAMESPACE = Path("/proc/self/ns/pid")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class TrialLease(TypedDict):
-    """Who works on a trial, and until when.
+    """Who works on a trial. No clock is in it: those of two machines need not agree, and a clock may be set.
 
     Attributes:
-        host: The machine, and the container where processes are numbered by themselves.
+        host: The machine since it was started, and the container where processes are numbered by themselves.
         pid: The process.
-        started: When that began, in seconds since the epoch: a pid may be given to another one.
-        expires: When the lease is over, likewise.
+        started: When that began, on the machine's own count since its start: a pid may be given to another one.
+        renewed: How often it was renewed. While that goes on growing the process lives, wherever it is.
     """
 
     host: str
     pid: int
     started: float
-    expires: float
+    renewed: int
 
 
-def new_lease(seconds: float) -> TrialLease:
-    """Return a lease of this process, from now on.
+def new_lease(renewed: int = 0) -> TrialLease:
+    """Return a lease of this process.
 
     Args:
-        seconds: How long it holds unless it is renewed.
+        renewed: How often it was renewed.
     """
     pid = os.getpid()
     started = _started(pid)
     assert started is not None  # it is this process
-    return {"host": _host(), "pid": pid, "started": started, "expires": time.time() + seconds}
+    return {"host": _host(), "pid": pid, "started": started, "renewed": renewed}
 
 
-def is_dead(lease: TrialLease | None, now: float) -> bool:
-    """Say whether nobody works on a trial any more: its lease is over, or its process is known to be gone.
+def lives(lease: TrialLease) -> bool | None:
+    """Say whether the process of a lease lives; None where that cannot be known from here."""
+    if lease["host"] != _host():
+        return None
+    started = _started(lease["pid"])
+    return started is not None and abs(started - lease["started"]) <= CLOCK_SECONDS
+
+
+class Watch:
+    """Tells which trials nobody works on any more.
+
+    Where a process is of this machine, that is looked up. Of another machine's a lease that does not change for its
+    time, by the clock of this process alone, is over: the storage tells that it changes, so that no clock is compared
+    with another.
 
     Args:
-        lease: None where the process died before it could write one.
-        now: Seconds since the epoch.
+        seconds: How long a lease holds unless it is renewed.
     """
-    if lease is None or now >= lease["expires"]:
-        return True
-    if lease["host"] != _host():
-        return False
-    started = _started(lease["pid"])
-    return started is None or abs(started - lease["started"]) > CLOCK_SECONDS
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: dict[int, tuple[Any, float]] = {}
+
+    def is_dead(self, number: int, lease: Any) -> bool:
+        """Say whether nobody works on a trial any more.
+
+        Args:
+            number: The trial's.
+            lease: As the storage has it now; None where the process died before it could write one.
+        """
+        if lease is None:
+            return True
+        alive = lives(lease) if _is_lease(lease) else None
+        if alive is not None:
+            return not alive
+        now = time.monotonic()
+        before, since = self._seen.get(number, (None, now))
+        if before != lease:
+            self._seen[number] = (lease, now)
+            return False
+        return now - since >= self._seconds
+
+
+def _is_lease(lease: Any) -> bool:
+    return isinstance(lease, dict) and TrialLease.__annotations__.keys() <= lease.keys()
 
 
 class Keeper:
@@ -78,6 +111,7 @@ class Keeper:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._trials: dict[int, Trial] = {}
+        self._renewals = 0
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew_all, daemon=True)
@@ -95,7 +129,7 @@ class Keeper:
     def hold(self, trial: Trial) -> None:
         """Take a lease on a trial and renew it from here on."""
         with self._turn:
-            trial.set_user_attr(LEASE, new_lease(self._seconds))
+            trial.set_user_attr(LEASE, new_lease())
             self._trials[trial.number] = trial
 
     def drop(self, trial: Trial) -> None:
@@ -114,7 +148,8 @@ class Keeper:
         if trial is None:
             return
         try:
-            trial.set_user_attr(LEASE, new_lease(self._seconds))
+            self._renewals += 1
+            trial.set_user_attr(LEASE, new_lease(self._renewals))
         except UpdateFinishedTrialError:  # another process held this one to be dead, and has told so
             del self._trials[number]
         except StorageInternalError:
@@ -122,15 +157,27 @@ class Keeper:
 
 
 def _host() -> str:
-    """Return a name of this machine, and of the container where processes are numbered by themselves."""
+    """Return a name of this machine since its start, and of the container where processes are numbered by themselves.
+
+    Two machines may have one name, and containers on all of them the same number: the id of the start tells them apart.
+    """
     space = _NAMESPACE.stat().st_ino if _NAMESPACE.exists() else 0
-    return f"{socket.gethostname()}/{space}"
+    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else ""
+    return f"{socket.gethostname()}/{boot}/{space}"
 
 
 def _started(pid: int) -> float | None:
-    """Return when a process began, None if there is none; a pid may have been given to another one since."""
+    """Return when a process began, None if there is none; a pid may have been given to another one since.
+
+    On Linux in seconds since the machine's start, which no setting of its clock moves; else in seconds since the epoch.
+    """
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return None
+        status = Path(f"/proc/{pid}/stat")
+        if status.exists():  # the name, in brackets, may hold anything; the 20th field after it is the start, in ticks
+            fields = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return float(psutil.Process(pid).create_time())
+    except (psutil.Error, OSError, IndexError, ValueError):
         return None

@@ -16,6 +16,8 @@ from rich.console import Console
 from notus_exp.config.commandline import quoted
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import shorten
@@ -26,8 +28,17 @@ from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler
 from notus_exp.study.search.same_search import STANDALONE, check_same, check_space, standalone, trial_overrides
 from notus_exp.study.search.space import Label, Space, read_space
-from notus_exp.study.search.storage import STORAGE_FILE, explained, open_storage, shown, storage_url, take_password
-from notus_exp.study.search.summary import best_trials
+from notus_exp.study.search.storage import (
+    COMPANIONS,
+    STORAGE_FILE,
+    damage_of,
+    explained,
+    open_storage,
+    shown,
+    storage_url,
+    take_password,
+)
+from notus_exp.study.search.summary import best_trials, summary
 from notus_exp.study.search.trials import LOCK, Trials
 
 WAIT_SECONDS = 5.0
@@ -68,6 +79,8 @@ def run_search(
     url = storage_url(storage, folder)
     with explained(url):
         with FileLock(folder / LOCK):  # two processes that begin at once would both make the tables
+            if storage is None:
+                _set_damaged_aside(study, folder, console)
             known = optuna.create_study(
                 study_name=study.name,
                 storage=open_storage(url),
@@ -84,6 +97,20 @@ def run_search(
         with Keeper(study.search.lease) as keeper:
             trials = Trials(known, folder, study.search, space, keeper)
             _Searching(jobs, study, folder, common, console, space, known, trials).go_on(may_start)
+
+
+def _set_damaged_aside(study: Study, folder: Path, console: Console) -> None:
+    """Begin a search's file anew where it cannot be believed: the same trials are asked, and their runs are there."""
+    path = folder / STORAGE_FILE
+    reason = damage_of(path)
+    if reason is None and path.is_file():
+        try:
+            summary(folder)
+        except DamagedFileError as error:
+            reason = error.message.partition(" is damaged: ")[2]
+    if reason is not None:
+        kept = set_aside(path, COMPANIONS)
+        _say(console, f"{path} was damaged ({reason}) and is set aside as {kept.name}; its trials are asked again")
 
 
 class _Searching:
@@ -146,9 +173,14 @@ class _Searching:
         for trial, params in asked:
             self._say(f"trial {trial.number}: {' '.join(self._space.overrides(params))}")
             try:
-                planned[trial.number] = trial, self._plan(trial, params)
+                runs = self._plan(trial, params)
             except UserError as error:
                 self._fail(trial, str(error))
+                continue
+            if self._trials.note_runs(trial, {seed: run.id for seed, (_, run) in runs.items()}):
+                planned[trial.number] = trial, runs
+            else:
+                self._lost(trial)
         seeds = self._study.seeds
         waves = [seeds[:1], seeds[1:]] if self._search.pruner != "none" and len(seeds) > 1 else [seeds]
         for place, wave in enumerate(waves):
@@ -166,7 +198,6 @@ class _Searching:
         for seed in self._study.seeds:
             overrides = trial_overrides(self._space, params, self._common, seed, trial.number)
             runs[seed] = overrides, self._jobs.plan(overrides)
-        self._trials.note_runs(trial, {seed: run.id for seed, (_, run) in runs.items()})
         return runs
 
     def _end(self, trial: Trial, seed: int, ended: Ended) -> None:
@@ -175,6 +206,8 @@ class _Searching:
             self._fail(trial, f"seed {seed}: {reason}")
         elif self._trials.prune(trial, reason):
             self._say(f"trial {trial.number} {reason}")
+        else:
+            self._lost(trial)
 
     def _conclude(self, trial: Trial, runs: Sequence[str]) -> None:
         values, reason = measure(self._folder, runs, measured_metrics(self._search))
@@ -197,8 +230,8 @@ class _Searching:
 
     def _lost(self, trial: Trial) -> None:
         self._say(
-            f"trial {trial.number} was silent for longer than study.search.lease={self._search.lease:g} seconds and "
-            "has been asked again; its runs are kept"
+            f"trial {trial.number} was taken over by another process, which saw no sign of this one for "
+            f"study.search.lease={self._search.lease:g} seconds; it has been asked again; its runs are kept"
         )
 
     def _best(self) -> str:

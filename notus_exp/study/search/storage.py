@@ -7,8 +7,9 @@ A password is never in a config, and so in no file that a run or a study writes:
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from notus_exp.contracts.format import DamagedFileError
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, first_line
 
@@ -25,7 +27,11 @@ STORAGE_FILE = "optuna.db"
 ENVIRONMENT = "NOTUS_EXP_STORAGE"
 """Environment variable with the storage's whole URL, where that needs a password."""
 BUSY_SECONDS = 60.0
+COMPANIONS = ("-journal", "-wal", "-shm")
+"""Suffixes of the files that sqlite may keep beside the storage's."""
 """How long sqlite waits for another process that writes."""
+_MENDS = "the search's command sets it aside and asks for its trials again; their finished runs are used again"
+_HELD = "another process holds it: wait for that or end it, and give the command again"
 _SECRET = ("password", "passwd", "sslpassword")
 """Arguments of a URL that some drivers take a password from."""
 
@@ -89,6 +95,26 @@ def open_storage(url: str) -> RDBStorage:
         return RDBStorage(url, engine_kwargs=options)
 
 
+def damage_of(path: Path) -> str | None:
+    """Return in words what is wrong with a search's sqlite file, None where nothing is or there is none."""
+    if not path.is_file():
+        return None
+    if path.stat().st_size == 0:
+        return "it is empty"
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as file:
+            [(found,), *_] = file.execute("PRAGMA integrity_check(1)").fetchall()
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return str(error) if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR) else None
+    return None if found == "ok" else str(found).rpartition("\n")[2]
+
+
+def damaged(path: Path, reason: str) -> DamagedFileError:
+    """Return the error of a search's file that cannot be believed."""
+    return DamagedFileError(f"{path} is damaged: {reason}", _MENDS)
+
+
 @contextmanager
 def explained(url: str) -> Iterator[None]:
     """Turn a failure of the database into an expected error that shows no password."""
@@ -101,10 +127,10 @@ def explained(url: str) -> Iterator[None]:
         first = first_line(cause)
         password = _parse(url).password
         first = str(without_credentials(first.replace(str(password), "***") if password else first))
-        raise UserError(
-            f"the search's storage {shown(url)} cannot be used: {first}",
-            f"check study.search.storage and its driver; for a password set {ENVIRONMENT} to the whole URL",
-        ) from None
+        hint = f"check study.search.storage and its driver; for a password set {ENVIRONMENT} to the whole URL"
+        if _parse(url).get_backend_name() == "sqlite":
+            hint = _HELD if "locked" in first else _MENDS if "malformed" in first or "not a database" in first else hint
+        raise UserError(f"the search's storage {shown(url)} cannot be used: {first}", hint) from None
 
 
 def _parse(text: str) -> URL:

@@ -15,12 +15,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.same_search import STANDALONE
 from notus_exp.study.search.space import Space, read_space
-from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, storage_url
-from notus_exp.study.search.trials import EXPIRED, MEASURED, REASON, REPEATS, RUNS, STATE
+from notus_exp.study.search.storage import (
+    ENVIRONMENT,
+    damage_of,
+    damaged,
+    explained,
+    open_storage,
+    shown,
+    storage_url,
+)
+from notus_exp.study.search.trials import EXPIRED, MEASURED, REASON, REPEATS, RUNS, STATE, unsealed
 
 FEW = 10
 """Complete trials below which importances are not given: they compare the best tenth with all."""
@@ -72,12 +80,26 @@ def _load(folder: Path, content: StudyFile) -> optuna.Study | None:
             raise UserError(f"the storage of '{content['name']}' is not known", f"set {ENVIRONMENT} to its whole URL")
     elif not (folder / search["storage_file"]).is_file():
         return None
+    elif reason := damage_of(folder / search["storage_file"]):
+        raise damaged(folder / search["storage_file"], reason)
     url = storage_url(storage if search["storage_file"] is None else None, folder)
-    with explained(url):
-        try:
-            return optuna.load_study(study_name=content["name"], storage=open_storage(url))
-        except KeyError:
-            return None
+    where = Path(search["storage_file"] or shown(url))
+    try:
+        with explained(url):
+            known = optuna.load_study(study_name=content["name"], storage=open_storage(url))
+            trials = known.get_trials(deepcopy=False)
+            directions = [direction.name.lower() for direction in known.directions]
+    except KeyError:
+        if search["storage_file"] and (others := optuna.get_all_study_names(open_storage(url))):
+            raise damaged(folder / where, f"it holds the search '{others[0]}'") from None
+        return None
+    except (ValueError, TypeError, AssertionError) as error:  # what is there is no trial
+        raise damaged(folder / where, first_line(error)) from None
+    if directions != list(search["objectives"].values()):
+        raise damaged(folder / where, f"its objectives are to {' and '.join(directions)}")
+    if changed := unsealed(trials):
+        raise damaged(folder / where, f"trial {changed[0]} is not what it was when it ended")
+    return known
 
 
 def _trial(trial: FrozenTrial, search: SearchRecord) -> TrialRecord:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from notus_exp.config.study_settings import Search
+from notus_exp.disk.hashing import digest
 from notus_exp.study.search.goals import Bound
-from notus_exp.study.search.lease import LEASE, Keeper, is_dead
+from notus_exp.study.search.lease import LEASE, Keeper, Watch
 from notus_exp.study.search.methods import make_sampler
 from notus_exp.study.search.space import Label, Space
 
 LOCK = "search.lock"
-RUNS, REASON, REPEATS, STATE, MEASURED = "runs", "reason", "repeats", "state", "measured"
+RUNS, REASON, REPEATS, STATE, MEASURED, SEAL = "runs", "reason", "repeats", "state", "measured", "seal"
 """User attributes of a trial: seed -> run id; why it has no values; which trial's parameters it has again; what
-became of it beyond Optuna's own states; its metrics."""
+became of it beyond Optuna's own states; its metrics; a hash of what it is and what came out."""
 EXPIRED = "expired"
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -56,6 +56,7 @@ class Trials:
     def __init__(self, study: optuna.Study, folder: Path, search: Search, space: Space, keeper: Keeper) -> None:
         self._study, self._search, self._space, self._keeper = study, search, space, keeper
         self._lock = FileLock(folder / LOCK)
+        self._watch = Watch(search.lease)
         self._own: dict[int, Trial] = {}
 
     def plan_grid(self) -> int:
@@ -75,8 +76,7 @@ class Trials:
         """
         with self._lock:
             taken = [trial.number for trial in self._all(TrialState.RUNNING) if self._dead(trial)]
-            for number in taken:
-                self._expire(number, "the process that worked on it is gone")
+            taken = [number for number in taken if self._expire(number, "the process that worked on it is gone")]
             trials = self._all()
             finished = sum(counts(trial) for trial in trials)
             running = sum(trial.state is TrialState.RUNNING for trial in trials)
@@ -86,9 +86,15 @@ class Trials:
             asked = [self._ask() for _ in range(min(most, room))]
             return Asked(asked, finished, running - (len(self._own) - len(asked)), taken)
 
-    def note_runs(self, trial: Trial, runs: Mapping[int, str]) -> None:
-        """Write down which runs a trial consists of, by seed."""
-        trial.set_user_attr(RUNS, {str(seed): run for seed, run in runs.items()})
+    def note_runs(self, trial: Trial, runs: Mapping[int, str]) -> bool:
+        """Write down which runs a trial consists of, by seed; return False where it is no longer ours."""
+        try:
+            trial.set_user_attr(RUNS, {str(seed): run for seed, run in runs.items()})
+        except UpdateFinishedTrialError:
+            self._keeper.drop(trial)
+            self._own.pop(trial.number, None)
+            return False
+        return True
 
     def complete(self, trial: Trial, values: Mapping[str, float], bounds: Sequence[Bound]) -> bool:
         """Tell a trial's metrics; return False, as all that tell, where it was taken for dead and is no longer ours.
@@ -98,13 +104,16 @@ class Trials:
             values: Metric -> mean over the seeds.
             bounds: The search's constraints.
         """
-        with self._telling(trial) as ours:
-            if ours:
-                trial.set_user_attr(MEASURED, dict(values))
-                for bound in bounds:
-                    trial.set_constraint(f"{bound.metric} {bound.side}", bound.excess(values[bound.metric]))
-                self._study.tell(trial, [values[name] for name in self._search.objectives])
-        return ours
+
+        def tell() -> None:
+            trial.set_user_attr(MEASURED, dict(values))
+            for bound in bounds:
+                trial.set_constraint(f"{bound.metric} {bound.side}", bound.excess(values[bound.metric]))
+            told = [values[name] for name in self._search.objectives]
+            trial.set_user_attr(SEAL, _seal(trial.params, trial.user_attrs.get(RUNS, {}), dict(values), told))
+            self._study.tell(trial, told)
+
+        return self._told(trial, tell)
 
     def prune(self, trial: Trial, reason: str) -> bool:
         """Tell that a trial was given up because others do better."""
@@ -129,7 +138,7 @@ class Trials:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
     def _dead(self, trial: FrozenTrial) -> bool:
-        return trial.number not in self._own and is_dead(trial.user_attrs.get(LEASE), time.time())
+        return trial.number not in self._own and self._watch.is_dead(trial.number, trial.user_attrs.get(LEASE))
 
     def _ask(self) -> tuple[Trial, dict[str, Label]]:
         self._study.sampler = make_sampler(self._search, len(self._all()))
@@ -138,39 +147,67 @@ class Trials:
         self._own[trial.number] = trial
         return trial, self._space.suggest(trial)
 
-    def _expire(self, number: int, reason: str) -> None:
-        """Fail a trial and queue its parameters; if this process dies in the midst of it, the next one ends it."""
+    def _expire(self, number: int, reason: str) -> bool:
+        """Fail a trial and queue its parameters; if this process dies in the midst of it, the next one ends it.
+
+        Returns:
+            False where somebody ended it meanwhile.
+        """
         trials = {trial.number: trial for trial in self._all()}
         params = _given(trials[number])
         queued = any(trial.user_attrs.get(REPEATS) == number for trial in trials.values())
         if params and not queued:
             self._study.enqueue_trial(params, user_attrs={REPEATS: number})
         trial = Trial(self._study, trials[number]._trial_id)
-        trial.set_user_attr(STATE, EXPIRED)
-        trial.set_user_attr(REASON, reason)
-        self._study.tell(trial, state=TrialState.FAIL)
+        try:
+            trial.set_user_attr(STATE, EXPIRED)
+            trial.set_user_attr(REASON, reason)
+            self._study.tell(trial, state=TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+        return True
 
     # -------------------------------------------------------------------------------------------------------- telling
     def _end(self, trial: Trial, state: TrialState, reason: str) -> bool:
-        with self._telling(trial) as ours:
-            if ours:
-                trial.set_user_attr(REASON, reason)
-                self._study.tell(trial, state=state)
-        return ours
+        def tell() -> None:
+            trial.set_user_attr(REASON, reason)
+            self._study.tell(trial, state=state)
 
-    @contextmanager
-    def _telling(self, trial: Trial) -> Iterator[bool]:
-        """Hold the lock, so that nobody takes the trial over meanwhile, and say whether it still is this process's."""
+        return self._told(trial, tell)
+
+    def _told(self, trial: Trial, tell: Callable[[], None]) -> bool:
+        """Tell, with the lock, so that nobody takes the trial over meanwhile; False where it is no longer ours."""
         with self._lock:
             self._keeper.drop(trial)
-            running = {one.number for one in self._all(TrialState.RUNNING)}
-            yield trial.number in running
+            ours = trial.number in {one.number for one in self._all(TrialState.RUNNING)}
+            try:
+                if ours:
+                    tell()
+            except UpdateFinishedTrialError:  # by somebody who does not share the lock
+                ours = False
             self._own.pop(trial.number, None)
+        return ours
 
 
 def counts(trial: FrozenTrial) -> bool:
     """Say whether a trial is one of the `study.search.trials`: finished in some way, and not expired."""
     return trial.state in ENDED and trial.user_attrs.get(STATE) != EXPIRED
+
+
+def unsealed(trials: Iterable[FrozenTrial]) -> list[int]:
+    """Return the numbers of complete trials that are not what they were when they were told."""
+    return [
+        trial.number
+        for trial in trials
+        if trial.state is TrialState.COMPLETE
+        and SEAL in trial.user_attrs
+        and trial.user_attrs[SEAL]
+        != _seal(trial.params, trial.user_attrs.get(RUNS, {}), trial.user_attrs.get(MEASURED, {}), trial.values)
+    ]
+
+
+def _seal(params: Mapping[str, Any], runs: Any, measured: Any, values: Sequence[float]) -> str:
+    return digest([dict(params), runs, measured, [float(value) for value in values]])[:32]
 
 
 def _given(trial: FrozenTrial) -> dict[str, Any]:

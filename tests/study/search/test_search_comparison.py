@@ -22,7 +22,7 @@ def searched(monkeypatch):
 
 
 def test_a_search_has_no_arms_and_says_what_its_values_are_worth(tmp_path, searched):
-    folder = write_study(tmp_path, {}, kind="search", metric=None)
+    folder = write_study(tmp_path, {}, kind="search")
     searched("gone")
     comparison = searches.search_comparison(folder, read_study(folder))
     assert (comparison["arms"], comparison["contrasts"], comparison["warnings"]) == ([], [], [])
@@ -31,7 +31,7 @@ def test_a_search_has_no_arms_and_says_what_its_values_are_worth(tmp_path, searc
 
 @pytest.mark.parametrize(("split", "warnings"), [("test", 1), ("validation", 0)])
 def test_a_search_on_test_prompts_leaves_none_to_confirm_it_on(tmp_path, searched, split, warnings):
-    folder = write_study(tmp_path, {}, kind="search", metric=None)
+    folder = write_study(tmp_path, {}, kind="search")
     write_run(folder.parent.parent, "trial-0", {ACCURACY: [0.5, 0.6]}, base={}, split=split)
     searched("trial-0", "gone")
     comparison = searches.search_comparison(folder, read_study(folder))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from notus_exp.contracts.format import DamagedFileError
 from notus_exp.errors import UserError
 from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, shown, storage_url, take_password
 from notus_exp.study.search.summary import summary
@@ -85,7 +89,8 @@ def test_a_summary_whose_storage_needs_a_password_asks_for_it(tmp_path: Path) ->
     folder = tmp_path / "outputs" / "studies" / "mine"
     folder.mkdir(parents=True)
     described = {"storage_file": None, "storage": "postgresql://***@db.example/studies", "objectives": {}}
-    content = {"name": "mine", "kind": "search", "seeds": [0], "arms": {}, "search": described}
+    described |= {"constraints": {}, "parameters": {}}
+    content = {"name": "mine", "kind": "search", "metric": "m", "seeds": [0], "arms": {}, "search": described}
     (folder / "study.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="storage of 'mine' is not known"):
         summary(folder)
@@ -95,8 +100,87 @@ def test_a_search_that_has_not_begun_has_no_trials(tmp_path: Path) -> None:
     folder = tmp_path / "outputs" / "studies" / "mine"
     folder.mkdir(parents=True)
     described = {"storage_file": "optuna.db", "objectives": {}, "constraints": {}, "parameters": {}}
-    content = {"name": "mine", "kind": "search", "seeds": [0], "arms": {}, "search": described}
+    content = {"name": "mine", "kind": "search", "metric": "m", "seeds": [0], "arms": {}, "search": described}
     (folder / "study.json").write_text(json.dumps(content))
     found = summary(folder)
     assert (found["trials"], found["best"], found["command"]) == ([], [], None)
     assert not (folder / "optuna.db").exists()
+
+
+def flip(path: Path) -> None:
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+
+
+def raise_value(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE trial_values SET value = value + 0.25 WHERE trial_id = 1")
+
+
+def turn_direction(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE study_directions SET direction = 'MINIMIZE'")
+
+
+def break_json(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE trial_user_attributes SET value_json = '{half'")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder with a finished search of two trials."""
+    outputs = tmp_path_factory.mktemp("searched") / "outputs"
+    search(outputs / "studies" / "mine", trials=2)
+    return outputs
+
+
+def rename(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE studies SET study_name = 'mind'")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = [flip, raise_value, turn_direction, break_json, rename, cut, empty]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_of_trials_is_named_by_readers_and_begun_anew_by_the_search(
+    damage: Callable[[Path], object], searched: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(searched, tmp_path / "outputs")
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    before = summary(folder)["trials"]
+    path = folder / "optuna.db"
+    damage(path)
+    content = path.read_bytes()
+    with pytest.raises(DamagedFileError, match=r"optuna\.db is damaged: .") as caught:
+        summary(folder)
+    assert "the search's command sets it aside" in caught.value.hint
+    jobs = FakeJobs(folder)
+    said = search(folder, jobs, trials=2)
+    assert f"{path} was damaged (" in said
+    assert "is set aside as optuna.db.damaged-1; its trials are asked again" in said
+    assert (folder / "optuna.db.damaged-1").read_bytes() == content
+    again = summary(folder)["trials"]
+    assert [(one["params"], one["values"], one["runs"]) for one in again] == [
+        (one["params"], one["values"], one["runs"]) for one in before
+    ], "the same trials, whose runs are there"
+
+
+def test_a_locked_file_of_trials_names_itself_and_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    search(folder, trials=1)
+    monkeypatch.setattr("notus_exp.study.search.storage.BUSY_SECONDS", 0.1)
+    other = sqlite3.connect(folder / "optuna.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(UserError, match=r"optuna\.db cannot be used: .*locked") as caught:
+        search(folder, trials=2)
+    assert "another process holds it" in caught.value.hint
+    other.close()

@@ -1,0 +1,102 @@
+"""Is a run of the arm that study.json names it for? Its own config decides, whatever study.json says."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from notus_exp.contracts.run_file import RunFile, RunsBySeed
+from notus_exp.contracts.study_file import StudyFile
+from notus_exp.disk.outputs import STUDY_JSON
+from notus_exp.errors import UserError
+
+_UNKNOWN = object()
+
+
+def check_members(study: StudyFile, runs: RunsBySeed) -> None:
+    """Refuse a study that counts a run as another arm's or seed's than the run's own config says.
+
+    Args:
+        study: Content of study.json.
+        runs: Arm -> seed -> run.json of the finished runs.
+
+    Raises:
+        UserError: Naming the run and the setting that contradicts.
+    """
+    for arm, by_seed in runs.items():
+        spec = study["arms"][arm]
+        tuned = [f"{key}={value}" for key, value in spec["tuned"].items()]
+        for seed, run in by_seed.items():
+            found = next(_contradictions([*spec["overrides"], *tuned], seed, run), None)
+            if found is not None:
+                key, wanted, has = found
+                raise UserError(
+                    f"{STUDY_JSON} names run {spec['runs'][str(seed)]} for arm '{arm}', seed {seed}, whose {key} is"
+                    f" {wanted}, but that run was made with {key}={has}",
+                    f"give the study's command again: it writes {STUDY_JSON} anew",
+                )
+
+
+def _contradictions(overrides: Sequence[str], seed: int, run: RunFile) -> Iterator[tuple[str, str, str]]:
+    """Yield key, the arm's value and the run's of each setting in which they differ."""
+    if run.get("seed", seed) != seed:
+        yield "seed", str(seed), str(run["seed"])
+    choices: Mapping[str, str] = run.get("choices", {})
+    for key, wanted in _settings(overrides).items():
+        if key in choices:
+            listed = ",".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+            if listed != choices[key]:
+                yield key, listed, choices[key]
+            continue
+        has = _at(run["config"], key)
+        if has is not _UNKNOWN and not _alike(wanted, has):
+            yield key, str(wanted), str(has)
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return key -> value of the overrides that set a plain value, the last of a key being the one that holds."""
+    parser = OverridesParser.create()
+    found: dict[str, Any] = {}
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException:  # what cannot be read here cannot contradict
+            continue
+        key = override.key_or_group
+        found.pop(key, None)
+        if override.is_delete() or override.is_sweep_override() or "${" in text:
+            continue
+        found[key] = override.value()
+    return found
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key; `_UNKNOWN` where the config has no such key, or shows it struck out."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _UNKNOWN
+        value = value[part]
+    return _UNKNOWN if "***" in str(value) else value
+
+
+def _alike(wanted: Any, has: Any) -> bool:
+    if isinstance(wanted, list) and isinstance(has, list):
+        return len(wanted) == len(has) and all(itertools.starmap(_alike, zip(wanted, has, strict=True)))
+    if isinstance(wanted, Mapping) and isinstance(has, Mapping):  # what it does not name has its default
+        return all(key in has and _alike(value, has[key]) for key, value in wanted.items())
+    if isinstance(wanted, bool) or isinstance(has, bool) or wanted is None or has is None:
+        return wanted is has or str(wanted).lower() == str(has).lower()
+    try:
+        return float(wanted) == float(has)
+    except (TypeError, ValueError):
+        pass
+    one, other = str(wanted), str(has)
+    if "/" in one or one.startswith("~"):  # a path may have been made absolute
+        return PurePath(one).name == PurePath(other).name
+    return one == other
