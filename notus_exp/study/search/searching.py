@@ -31,14 +31,13 @@ from notus_exp.study.search.space import Label, Space, read_space
 from notus_exp.study.search.storage import (
     COMPANIONS,
     STORAGE_FILE,
-    damage_of,
     explained,
     open_storage,
     shown,
     storage_url,
     take_password,
 )
-from notus_exp.study.search.summary import best_trials, summary
+from notus_exp.study.search.summary import best_trials, load_checked
 from notus_exp.study.search.trials import LOCK, Trials
 
 WAIT_SECONDS = 5.0
@@ -102,15 +101,11 @@ def run_search(
 def _set_damaged_aside(study: Study, folder: Path, console: Console) -> None:
     """Begin a search's file anew where it cannot be believed: the same trials are asked, and their runs are there."""
     path = folder / STORAGE_FILE
-    reason = damage_of(path)
-    if reason is None and path.is_file():
-        try:
-            summary(folder)
-        except DamagedFileError as error:
-            reason = error.message.partition(" is damaged: ")[2]
-    if reason is not None:
+    try:
+        load_checked(str(study.name), storage_url(None, folder), folder)
+    except DamagedFileError as error:
         kept = set_aside(path, COMPANIONS)
-        _say(console, f"{path} was damaged ({reason}) and is set aside as {kept.name}; its trials are asked again")
+        _say(console, f"{error.message}; it is set aside as {kept.name}, and its trials are asked again")
 
 
 class _Searching:

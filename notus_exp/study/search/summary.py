@@ -17,10 +17,11 @@ from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFil
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError, first_line
 from notus_exp.study.search.goals import bounds
-from notus_exp.study.search.same_search import STANDALONE
+from notus_exp.study.search.same_search import DEFINITION, STANDALONE
 from notus_exp.study.search.space import Space, read_space
 from notus_exp.study.search.storage import (
     ENVIRONMENT,
+    STORAGE_FILE,
     damage_of,
     damaged,
     explained,
@@ -80,25 +81,43 @@ def _load(folder: Path, content: StudyFile) -> optuna.Study | None:
             raise UserError(f"the storage of '{content['name']}' is not known", f"set {ENVIRONMENT} to its whole URL")
     elif not (folder / search["storage_file"]).is_file():
         return None
-    elif reason := damage_of(folder / search["storage_file"]):
-        raise damaged(folder / search["storage_file"], reason)
-    url = storage_url(storage if search["storage_file"] is None else None, folder)
-    where = Path(search["storage_file"] or shown(url))
+    return load_checked(content["name"], storage_url(storage, folder), folder)
+
+
+def load_checked(name: str, url: str, folder: Path) -> optuna.Study | None:
+    """Return Optuna's study once it is known to be what was written there; None where it has not begun.
+
+    Args:
+        name: Of the search.
+        url: Of its storage.
+        folder: The study's.
+
+    Raises:
+        DamagedFileError: Its file, or a trial, is not what was written.
+        UserError: The storage cannot be used.
+    """
+    own = url == storage_url(None, folder)
+    where = folder / STORAGE_FILE if own else Path(shown(url))
+    if own and not where.is_file():
+        return None
+    if own and (reason := damage_of(where)):
+        raise damaged(where, reason)
     try:
         with explained(url):
-            known = optuna.load_study(study_name=content["name"], storage=open_storage(url))
+            known = optuna.load_study(study_name=name, storage=open_storage(url))
             trials = known.get_trials(deepcopy=False)
             directions = [direction.name.lower() for direction in known.directions]
+            objectives = known.user_attrs.get(DEFINITION, {}).get("study.search.objectives")
     except KeyError:
-        if search["storage_file"] and (others := optuna.get_all_study_names(open_storage(url))):
-            raise damaged(folder / where, f"it holds the search '{others[0]}'") from None
+        if own and (others := optuna.get_all_study_names(open_storage(url))):
+            raise damaged(where, f"it holds the search '{others[0]}'") from None
         return None
-    except (ValueError, TypeError, AssertionError) as error:  # what is there is no trial
-        raise damaged(folder / where, first_line(error)) from None
-    if directions != list(search["objectives"].values()):
-        raise damaged(folder / where, f"its objectives are to {' and '.join(directions)}")
+    except (ValueError, TypeError, AttributeError, AssertionError) as error:  # what is there is no trial
+        raise damaged(where, first_line(error)) from None
+    if objectives is not None and directions != list(objectives.values()):
+        raise damaged(where, f"its objectives are to {' and '.join(directions)}")
     if changed := unsealed(trials):
-        raise damaged(folder / where, f"trial {changed[0]} is not what it was when it ended")
+        raise damaged(where, f"trial {changed[0]} is not what it was when it ended")
     return known
 
 

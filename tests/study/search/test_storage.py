@@ -165,8 +165,8 @@ def test_a_damaged_file_of_trials_is_named_by_readers_and_begun_anew_by_the_sear
     assert "the search's command sets it aside" in caught.value.hint
     jobs = FakeJobs(folder)
     said = search(folder, jobs, trials=2)
-    assert f"{path} was damaged (" in said
-    assert "is set aside as optuna.db.damaged-1; its trials are asked again" in said
+    assert f"{path} is damaged: " in said
+    assert "; it is set aside as optuna.db.damaged-1, and its trials are asked again" in said
     assert (folder / "optuna.db.damaged-1").read_bytes() == content
     again = summary(folder)["trials"]
     assert [(one["params"], one["values"], one["runs"]) for one in again] == [
