@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 import pytest
+from hypothesis import settings
 
 from notus_exp.config.schema import Device, Hardware, Launch, Precision
 
@@ -11,6 +12,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from threads, and tests run side by side
+settings.register_profile("patient", deadline=None)  # a busy machine makes no example slow in itself
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Table(NamedTuple):
+class StoreTable(NamedTuple):
     """The one table of a store: `key`, a value, and the seal of both.
 
     Attributes:
@@ -85,7 +85,7 @@ class Database:
         UserError: The file cannot be used: another process holds it, or the disk is full or not writable.
     """
 
-    def __init__(self, path: Path, table: Table, is_good: Callable[[Any], bool], say: Say) -> None:
+    def __init__(self, path: Path, table: StoreTable, is_good: Callable[[Any], bool], say: Say) -> None:
         self._path, self._table, self._is_good, self._say = path, table, is_good, say
         self._turn = RLock()
         self._use: int | None = None
@@ -313,7 +313,7 @@ def seal_of(key: str, value: str | float) -> str:
     return xxh3_64(f"{key}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _insert(connection: sqlite3.Connection, table: Table, rows: Iterable[tuple[str, Any, str]]) -> None:
+def _insert(connection: sqlite3.Connection, table: StoreTable, rows: Iterable[tuple[str, Any, str]]) -> None:
     with _transaction(connection):
         connection.executemany(f"INSERT OR IGNORE INTO {table.name} VALUES (?, ?, ?)", rows)
 

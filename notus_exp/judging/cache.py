@@ -9,7 +9,7 @@ from typing import Any
 
 from notus_exp.chat.messages import Messages, Reply
 from notus_exp.config.schema import TOKEN_LIMITS, ChatJudge, MockJudge, OpenAIJudge
-from notus_exp.disk.database import Database, Say, Table, to_stderr
+from notus_exp.disk.database import Database, Say, StoreTable, to_stderr
 from notus_exp.disk.hashing import digest
 
 
@@ -32,7 +32,7 @@ def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) ->
     return digest([judge.name, judge.model, judge.snapshot, decoding, messages, *written_for])
 
 
-_TABLE = Table("replies", "reply", "TEXT", "replies", costly=True)
+_TABLE = StoreTable("replies", "reply", "TEXT", "replies", costly=True)
 
 
 class ReplyCache(Database):

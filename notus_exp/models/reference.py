@@ -215,7 +215,7 @@ def _check_tokens(
         )
     if settings.preferences:
         return {}
-    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS)
+    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False)
     return check_pairs(tokenised, pairs, settings, context.requirements)._asdict()
 
 

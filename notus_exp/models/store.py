@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from notus_exp.disk.database import Database, Say, Table, to_stderr
+from notus_exp.disk.database import Database, Say, StoreTable, to_stderr
 from notus_exp.disk.hashing import digest
 
 
@@ -24,7 +24,7 @@ def completion_key(base_model: str, precision: str, prompt_ids: list[int], compl
     return digest([base_model, precision, prompt_ids, completion_ids])
 
 
-_TABLE = Table("logps", "logp", "REAL", "log-probs", costly=False)
+_TABLE = StoreTable("logps", "logp", "REAL", "log-probs", costly=False)
 
 
 class ReferenceStore(Database):

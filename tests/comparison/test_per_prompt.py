@@ -122,7 +122,10 @@ def test_followed_instructions_average_to_the_share_of_all_instructions(evaluate
 
 def test_only_harness_metrics_that_are_means_have_values_by_question(study, evaluated):
     content = {
-        "results": {"t": {"acc": {"value": 0.5}, "f1": {"value": 0.9}}, "u": {"acc": {"value": 1.0}}},
+        "results": {
+            task: {metric: {"value": value, "stderr": None, "n": 2} for metric, value in metrics.items()}
+            for task, metrics in {"t": {"acc": 0.5, "f1": 0.9}, "u": {"acc": 1.0}}.items()
+        },
         "questions": {"t": {"acc": {"0": 1.0, "1": 0.0}, "f1": {"0": 1.0, "1": 0.0}}, "u": {"acc": {"0": 1.0}}},
     }
     names = ("lm_eval/t/acc", "lm_eval/t/f1", "lm_eval/u/acc")

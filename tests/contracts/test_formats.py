@@ -373,7 +373,7 @@ def test_a_pilot_of_a_newer_version_is_refused(study: Path, capsys: pytest.Captu
 def test_a_metric_of_an_older_run_goes_by_the_name_that_it_has_now(tmp_path: Path) -> None:
     old = "alpaca_eval/length_controlled_win_rate"  # never was AlpacaEval's estimator
     metrics = {old: {"value": 1.0}, f"base/{old}": {"value": 2.0}, "alpaca_eval/win_rate": {"value": 3.0}}
-    write_json(tmp_path / RUN_JSON, {"status": "finished", "metrics": metrics})
+    write_json(tmp_path / RUN_JSON, {"status": "finished", "config": {}, "stages": {}, "metrics": metrics})
     now = "alpaca_eval/length_adjusted_win_rate"
     assert read_run_file(tmp_path / RUN_JSON)["metrics"] == {
         now: {"value": 1.0},

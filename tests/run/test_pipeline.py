@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from alike import differences
 
+from notus_exp.contracts.format import sealed
 from notus_exp.disk.files import EVENTS, METRICS, PAIRS
 from support.pipelines import ENVIRONMENT, command, place, record, run
 from support.places import ROOT
@@ -78,7 +79,7 @@ def test_artifacts_from_before_there_was_a_format_are_reused_and_a_newer_record_
     again = record(run(tmp_path, *SMOKE))
     assert all(stage["reused"] for stage in again["stages"].values())
     assert len(again["attempts"]) > 1
-    path.write_text(json.dumps(again | {"format": 7}))
+    path.write_text(json.dumps(sealed(again | {"format": 7})))
     before = path.read_bytes()
     done = run(tmp_path, *SMOKE, code=2)
     assert f"{path} has format 7, and this version of notus-exp reads up to 1" in done.stderr

@@ -130,7 +130,7 @@ def test_pairs_and_model_are_artifacts_named_by_their_keys(tmp_path: Path) -> No
     assert (pairs.type, model.type) == ("pairs", "model")
     assert found.artifact_files(pairs.name) == {PAIRS, CURATION_JSON, CURATION_HTML}
     assert found.artifact_files(model.name) == {"weights.safetensors", "parts/config.json"}
-    assert json.loads(pairs.metadata)["curation"] == {"counts": {"pairs_out": 2}}
+    assert json.loads(pairs.metadata)["curation"] == {"counts": {"pairs_out": 2}, "notes": []}
     lineage = json.loads(model.metadata)
     assert lineage["pairs"] == pairs.name
     assert lineage["inputs"] == {"base_model": "bb", "pairs": "00"}
