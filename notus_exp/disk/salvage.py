@@ -22,7 +22,7 @@ _LEAST_CELL = 6
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 
-Cells = list[Any]
+Columns = list[Any]
 """The columns of a row: None, int, float, str or bytes. Text that is not UTF-8 has U+FFFD in it."""
 
 
@@ -38,7 +38,7 @@ class Readable(NamedTuple):
         keys: First column of every entry of an index: what rows there were.
     """
 
-    records: list[Cells]
+    records: list[Columns]
     keys: set[str]
 
 
@@ -61,7 +61,7 @@ def read_damaged(path: Path) -> Readable:
     logged = list(_logged(log.read_bytes(), size)) if log.exists() else []
     newest = pages | dict(logged)
     usable = size - (data[20] if len(data) > 20 and data[:16] == _MAGIC and data[20] < size - 480 else 0)
-    records: list[Cells] = []
+    records: list[Columns] = []
     keys: set[str] = set()
     # the pages as they were before the log too: where that is damaged they hold what it replaced
     for number, page in [*logged, *pages.items()]:
@@ -86,7 +86,7 @@ def _logged(log: bytes, size: int) -> Iterator[tuple[int, bytes]]:
             yield number, log[start + _FRAME_HEADER : start + _FRAME_HEADER + size]
 
 
-def _cells(page: bytes, number: int, kind: int, pages: dict[int, bytes], usable: int) -> Iterator[Cells]:
+def _cells(page: bytes, number: int, kind: int, pages: dict[int, bytes], usable: int) -> Iterator[Columns]:
     """Yield the record of each cell of a page that is read as one of this kind, whatever the page says of itself."""
     start = 100 if number == 1 else 0
     count = int.from_bytes(page[start + 3 : start + 5], "big")
@@ -100,7 +100,7 @@ def _cells(page: bytes, number: int, kind: int, pages: dict[int, bytes], usable:
             continue
 
 
-def _cell(page: bytes, at: int, kind: int, pages: dict[int, bytes], usable: int) -> Cells:
+def _cell(page: bytes, at: int, kind: int, pages: dict[int, bytes], usable: int) -> Columns:
     at += 4 if kind == _INDEX_INTERIOR else 0
     length, at = _varint(page, at)
     if kind == _TABLE_LEAF:
@@ -126,7 +126,7 @@ def _cell(page: bytes, at: int, kind: int, pages: dict[int, bytes], usable: int)
     return _record(payload[:length])
 
 
-def _record(payload: bytes) -> Cells:
+def _record(payload: bytes) -> Columns:
     end, at = _varint(payload, 0)
     if end > len(payload):
         raise _Unreadable
@@ -134,7 +134,7 @@ def _record(payload: bytes) -> Cells:
     while at < end:
         kind, at = _varint(payload, at)
         kinds.append(kind)
-    found: Cells = []
+    found: Columns = []
     at = end
     for kind in kinds:
         value, at = _value(payload, at, kind)
