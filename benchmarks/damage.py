@@ -68,6 +68,7 @@ def main() -> int:
     _make(work / "study", STUDY)
     _make_killed(work / "training")
     trials = [trial for trial in _trials(work) if options.only in trial]
+    random.Random(0).shuffle(trials)  # so that a part of them has some of every kind
     part, parts = map(int, options.part.split("/"))
     journal = Journal(work / f"journal-{part}-of-{parts}.jsonl")
     for trial in journal.missing(trials[part - 1 :: parts]):
