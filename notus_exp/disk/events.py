@@ -73,7 +73,7 @@ class EventWriter:
         kept = [event for event in read(self._kept, lambda: damaged.append(None)) if event.step <= step]
         if damaged:
             self.say(f"{len(damaged)} events in {self._kept} are damaged and left out: curves have gaps there")
-        write_lines(self._kept, (event._asdict() for event in kept))
+        write_lines(self._kept, map(_line, kept))
         if self._followed:
             replay(self._kept, self._followed)
 
@@ -114,5 +114,9 @@ def parse(record: Any) -> Event | None:
 
 
 def _append(path: Path, event: Event) -> None:
-    content = {name: value for name, value in event._asdict().items() if name != "said" or value}
-    append_line(path, content, sync=False)  # an event that a power cut takes is no loss
+    append_line(path, _line(event), sync=False)  # an event that a power cut takes is no loss
+
+
+def _line(event: Event) -> dict[str, Any]:
+    """Return what a line of the stream holds: without a sentence where there is none."""
+    return {name: value for name, value in event._asdict().items() if name != "said" or value}

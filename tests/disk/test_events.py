@@ -35,7 +35,9 @@ def test_a_resumed_stage_forgets_later_events_and_replays_earlier_ones(tmp_path:
     before = EventWriter("policy", kept)
     for step in range(1, 6):
         before.emit(step, {"loss": float(step)})
+    written = kept.read_text().splitlines()
     EventWriter("policy", kept, followed).forget_after(3)
+    assert kept.read_text().splitlines() == written[:3], "as an undisturbed stage wrote them"
     assert [event.step for event in read(kept)] == [1, 2, 3]
     assert [event.step for event in read(followed)] == [1, 2, 3]
 
