@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
-from notus_exp.contracts.study_file import StudyFile
+from notus_exp.contracts.study_file import ArmRecord, StudyFile
 from notus_exp.disk.outputs import STUDY_JSON
 from notus_exp.errors import UserError
 
@@ -21,6 +21,9 @@ _UNKNOWN = object()
 def check_members(study: StudyFile, runs: RunsBySeed) -> None:
     """Refuse a study that counts a run as another arm's or seed's than the run's own config says.
 
+    Looked at are the settings by which the arms differ. What all arms have tells none from another, and a run may have
+    been made by another study, on other hardware, with its evaluations in another order.
+
     Args:
         study: Content of study.json.
         runs: Arm -> seed -> run.json of the finished runs.
@@ -28,11 +31,12 @@ def check_members(study: StudyFile, runs: RunsBySeed) -> None:
     Raises:
         UserError: Naming the run and the setting that contradicts.
     """
+    arms = {arm: _settings([*spec["overrides"], *_tuned(spec)]) for arm, spec in study["arms"].items()}
     for arm, by_seed in runs.items():
         spec = study["arms"][arm]
-        tuned = [f"{key}={value}" for key, value in spec["tuned"].items()]
+        own = {key: value for key, value in arms[arm].items() if not all(_same(key, value, it) for it in arms.values())}
         for seed, run in by_seed.items():
-            found = next(_contradictions([*spec["overrides"], *tuned], seed, run), None)
+            found = next(_contradictions(own, seed, run), None)
             if found is not None:
                 key, wanted, has = found
                 raise UserError(
@@ -42,16 +46,24 @@ def check_members(study: StudyFile, runs: RunsBySeed) -> None:
                 )
 
 
-def _contradictions(overrides: Sequence[str], seed: int, run: RunFile) -> Iterator[tuple[str, str, str]]:
+def _tuned(spec: ArmRecord) -> list[str]:
+    return [f"{key}={value}" for key, value in spec["tuned"].items()]
+
+
+def _same(key: str, value: Any, others: Mapping[str, Any]) -> bool:
+    return key in others and _alike(value, others[key])
+
+
+def _contradictions(settings: Mapping[str, Any], seed: int, run: RunFile) -> Iterator[tuple[str, str, str]]:
     """Yield key, the arm's value and the run's of each setting in which they differ."""
     if run.get("seed", seed) != seed:
         yield "seed", str(seed), str(run["seed"])
     choices: Mapping[str, str] = run.get("choices", {})
-    for key, wanted in _settings(overrides).items():
+    for key, wanted in settings.items():
         if key in choices:
-            listed = ",".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
-            if listed != choices[key]:
-                yield key, listed, choices[key]
+            listed = list(map(str, wanted)) if isinstance(wanted, list) else [str(wanted)]
+            if {*listed} != {*choices[key].split(",")}:
+                yield key, ",".join(listed), choices[key]
             continue
         has = _at(run["config"], key)
         if has is not _UNKNOWN and not _alike(wanted, has):

@@ -103,3 +103,28 @@ def test_only_a_plain_value_that_the_run_has_otherwise_contradicts(
             analyse(study)
     else:
         analyse(study)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["study=mine", "hardware=gpu", "hardware.micro_batch_size=2", "evaluation=[verifiable,preferences]", "dpo.beta=9"],
+)
+def test_what_all_arms_have_tells_none_from_another(override: str, study: Path) -> None:
+    def everywhere(content: dict[str, Any]) -> None:
+        for arm in content["arms"].values():
+            arm["overrides"].append(override)
+
+    choices = {"hardware": "cpu", "evaluation": "preferences,verifiable"}
+    config = {"study": {"name": "other"}, "hardware": {"micro_batch_size": 8}}
+    for run in ("critique-s0", "critique-s1", "average-s0", "average-s1"):
+        edit(run_json(study, run), lambda it: (it["choices"].update(choices), it["config"].update(config)))
+    edit(study / STUDY_JSON, everywhere)
+    analyse(study)
+
+
+def test_the_order_of_a_groups_options_is_none_of_their_names(study: Path) -> None:
+    for seed in (0, 1):
+        edit(run_json(study, f"critique-s{seed}"), lambda it: it["choices"].update(evaluation="preferences,verifiable"))
+    chosen = "evaluation=[verifiable,preferences]"
+    edit(study / STUDY_JSON, lambda content: content["arms"]["critique"]["overrides"].append(chosen))
+    analyse(study)

@@ -308,6 +308,29 @@ def test_ctrl_c_is_one_line_and_leaves_no_worker(moment: str, request: pytest.Fi
 
 
 # -------------------------------------------------------------------------------------------------------------- budgets
+NAMED = """# @package _global_
+study:
+  name: named
+  arms:
+    critique: [selection=critique]
+    average: [selection=average]
+  seeds: [0, 1]
+  metric: preferences/accuracy/average
+  baseline: critique
+"""
+
+
+def test_a_study_of_a_file_over_finished_runs_of_another_ends_with_its_comparison(copied: Path) -> None:
+    (copied / "own" / "study").mkdir(parents=True)
+    (copied / "own" / "study" / "named.yaml").write_text(NAMED)
+    run(copied, "--config-dir", "own", "study=named", "hardware.micro_batch_size=2")
+    comparison = read(copied / "outputs/studies/named/comparison.json")
+    assert [(row["arm"], row["reference"]) for row in comparison["contrasts"] if row["primary"]] == [
+        ("average", "critique")
+    ]
+    assert all(len(attempt["attempts"]) == 1 for attempt in runs(copied).values()), "nothing was run again"
+
+
 def test_no_run_starts_after_the_hours_are_over(tmp_path: Path) -> None:
     done = run(tmp_path, *ARMS, "seed=0,1", "study.max_hours=1e-9")
     assert "study.max_hours=1e-09 is over: 4 runs are not started; the same command goes on with them" in done.stderr
