@@ -29,6 +29,8 @@ PARTIAL = ".partial"
 """Ending of the folder in which an artifact is being made."""
 SET_ASIDE = ".set-aside"
 """Ending of the folder of an artifact that was found damaged, or made from other bytes, and is made anew."""
+OTHERS = f".others{SET_ASIDE}"
+"""Ending of the folder to which files are moved that lay in an artifact and were not written by its stage."""
 CHECKED = ".checked"
 """Folder of the notes about files that were checked, one folder a machine."""
 IN_USE = ".in-use"
@@ -123,6 +125,8 @@ class ArtifactStore:
             if canonical(getattr(manifest, what)) != canonical(getattr(wanted, what)):
                 return Found(None, f"{folder / MANIFEST} is of another artifact: its {what} is not what is asked for")
         damage = next(filter(None, (_other_size(folder / name, size) for name, size in manifest.files.items())), None)
+        if damage is None and (others := _others(folder, manifest)):
+            damage = f"{folder / others[0]} is none of the files that were written"
         return Found(None, damage) if damage else Found(manifest, None)
 
     def check(self, wanted: Manifest) -> Found:
@@ -174,6 +178,25 @@ class ArtifactStore:
         manifest.contents = contents
         with suppress(OSError):
             write_json(self.path(manifest.stage, manifest.key) / MANIFEST, manifest_file(manifest))
+
+    def clear(self, wanted: Manifest) -> list[Path]:
+        """Move files out of an artifact that its stage did not write: what loads a folder would load them too.
+
+        Returns:
+            Where they lie now.
+        """
+        folder = self.path(wanted.stage, wanted.key)
+        aside = folder.with_name(folder.name + OTHERS)
+        try:
+            others = _others(folder, read_manifest(folder / MANIFEST))
+        except (DamagedFileError, OSError):  # what is not there or damaged is dealt with as a whole
+            return []
+        if others:
+            with locked(self._lock(wanted), lambda: None):
+                for name in filter(lambda name: (folder / name).exists(), others):
+                    (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / name).replace(aside / name)
+        return [aside / name for name in others]
 
     def set_aside(self, wanted: Manifest) -> Path:
         """Move an artifact out of the way, so that it is made anew; return where it lies now.
@@ -285,7 +308,9 @@ class ArtifactStore:
     def _move(self, folder: Path) -> Path:
         aside = self.root / (folder.name + SET_ASIDE)
         if folder.exists():
-            shutil.rmtree(aside, ignore_errors=True)
+            if aside.is_dir():
+                shutil.rmtree(aside)
+            aside.unlink(missing_ok=True)  # a file lay in the place of a folder before
             folder.rename(aside)
         return aside
 
@@ -313,6 +338,16 @@ def _state(path: Path) -> list[int | str]:
     """Return what tells that a file is the one that was checked: inode, size, and times of content and of inode."""
     stat = path.stat()
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _others(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the files of a folder that its manifest does not name; hidden ones are a system's, nothing loads them."""
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [
+        str(path)
+        for path in found
+        if str(path) not in manifest.files and str(path) != MANIFEST and not path.name.startswith(".")
+    ]
 
 
 def _other_size(path: Path, size: int) -> str | None:

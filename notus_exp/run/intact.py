@@ -16,8 +16,8 @@ class Sorted(NamedTuple):
     Attributes:
         usable: Manifests of those that can be used, by node name.
         missing: Those that are to be made.
-        undecided: Those that are there and made from one of the missing: when that is made, it shows if they can be
-            used.
+        undecided: Those that are there and made from one of the missing, and all that is made from these: when the
+            missing are made, it shows what of them can be used.
     """
 
     usable: dict[str, Manifest]
@@ -44,8 +44,6 @@ def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read
     if found.manifest is None:
         return found
     contents = _contents(node, store, nodes)
-    if found.manifest.hashed and contents and not found.manifest.contents:
-        store.note_contents(found.manifest, contents)
     other = [use for use, content in found.manifest.contents.items() if contents.get(use, content) != content]
     if not other:
         return found
@@ -69,7 +67,10 @@ def ready(nodes: Sequence[Node], store: ArtifactStore, known: Mapping[str, Node]
     missing: list[Node] = []
     undecided: list[Node] = []
     for node in nodes:
-        if any(node.reads(other) for other in [*missing, *undecided]) and store.find(node.wanted) is not None:
+        for moved in store.clear(node.wanted):
+            say(f"{moved.name} lay in the artifact of {node.name}, which did not write it: it is moved to {moved}")
+        waits = any(node.reads(other) for other in missing)
+        if any(node.reads(other) for other in undecided) or (waits and store.find(node.wanted) is not None):
             undecided.append(node)
             continue
         manifest, damage = examine(node, store, known, read=True)
@@ -78,8 +79,10 @@ def ready(nodes: Sequence[Node], store: ArtifactStore, known: Mapping[str, Node]
             say(f"{damage}; {node.name} is made anew, and what was there is kept as {aside.name}")
         if manifest is None:
             missing.append(node)
-        else:
-            usable[node.name] = manifest
+            continue
+        usable[node.name] = manifest
+        if manifest.hashed and not manifest.contents:
+            store.note_contents(manifest, _contents(node, store, known))
     return Sorted(usable, missing, undecided)
 
 

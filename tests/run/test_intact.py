@@ -135,6 +135,41 @@ def test_manifests_of_version_1_are_used_and_from_then_on_hold_what_they_were_ma
     assert house.settle() == ["feedback", "pairs"]
 
 
+def test_a_file_that_no_stage_wrote_is_moved_out_and_the_artifact_used(house: House) -> None:
+    house.file("policy", "adapter.json").write_text("of another model")
+    (house.file("policy").parent / "model").mkdir()
+    house.file("policy", "model/more.json").write_text("too")
+    house.file("policy", ".DS_Store").write_text("a system's")
+    found = examine(house.nodes["policy"], house.store, house.known, read=False)
+    assert "adapter.json is none of the files that were written" in str(found.damage)
+    assert house.settle() == []
+    assert [line.split(" lay in ")[0] for line in house.said] == ["adapter.json", "more.json"]
+    aside = house.store.root / (house.file("policy").parent.name + ".others.set-aside")
+    assert (aside / "adapter.json").read_text() == "of another model"
+    assert (aside / "model" / "more.json").read_text() == "too"
+    assert house.settle() == []
+    assert house.said == []
+
+
+def test_what_reads_something_that_may_be_made_anew_is_not_made_before_that(house: House) -> None:
+    house.words["feedback"] = "otherwise"  # so pairs, which are there, are made anew; the policy must read the new ones
+    house.file("feedback").write_text("as it wos")
+    house.words["pairs"] = "from otherwise"
+    house.file("policy").unlink()
+    assert house.settle() == ["feedback", "pairs", "policy"]
+    assert house.settle() == []
+
+
+def test_a_file_in_the_place_of_an_artifact_is_moved_out_of_the_way_twice(house: House) -> None:
+    folder = house.file("pairs").parent
+    for _ in range(2):
+        shutil.rmtree(folder)
+        folder.write_text("no folder")
+        assert house.settle() == ["pairs"]
+    house.file("pairs").write_text("damaged")
+    assert house.settle() == ["pairs"]
+
+
 def test_a_run_names_damage_makes_it_anew_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     asked = ["experiment=smoke", "until=pairs"]
     first = record(run(tmp_path, *asked))
