@@ -16,6 +16,7 @@ from notus_exp.chat.messages import Messages
 from notus_exp.config.schema import Hardware, RewardModelJudge
 from notus_exp.errors import UserError, first_line
 from notus_exp.judging.verdicts import AnswerPair, Grading, OnProgress, Verdict
+from notus_exp.models.capabilities import check_date
 from notus_exp.models.pretrained import pick_device
 from notus_exp.models.rendering import render
 
@@ -116,6 +117,7 @@ def _load(judge: RewardModelJudge, hardware: Hardware | None) -> _Loaded:
         raise UserError(
             f"judge.model={judge.model} has no chat template", "add chat_template.jinja to the model's folder"
         )
+    check_date(tokenizer, judge.template_date, "judge")
     device = pick_device(hardware) if hardware else torch.device("cpu")
     commit = getattr(model.config, "_commit_hash", None)
     return _Loaded(model.to(device).eval(), tokenizer, device, f"{judge.model}@{commit}" if commit else judge.model)

@@ -5,6 +5,8 @@ No weights are read: layers are those of a model without memory ("meta"), made f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from notus_exp.stages.context import Requirements
 
 LINEAR = (torch.nn.Linear, Conv1D)
 """Layers that can have an adapter; the second is what GPT-2's are."""
+WITH_SYSTEM: tuple[rendering.Message, ...] = ({"role": "system", "content": "a system turn"}, *CONVERSATION)
+"""The plain conversation after a system turn."""
 ANY_DAY = "2024-12-31"
 """A date for templates that ask for one, where no text is made of them that anybody reads."""
 
@@ -72,10 +76,10 @@ def check_fit(
 
     Raises:
         UserError: As `open_model`; the model reads fewer tokens, or has no such layers; or its template asks for a date
-            that is not given, or hides or refuses the config's system turn.
+            that is not given, or for none where one is given, or hides or refuses the config's system turn.
     """
     tokenizer, model = open_model(folder)
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = model_length(folder)
     if limit is not None and max_length > limit:
         raise UserError(
             f"dpo.max_length={max_length} is more than the {limit} tokens that the model reads",
@@ -88,11 +92,40 @@ def check_fit(
                 f"use fewer than {limit}",
             )
     check_targets(model, requirements.target_modules)
-    rendering.render(tokenizer, CONVERSATION, add_generation_prompt=False, date=date)
+    check_date(tokenizer, date)
     if system_prompt is not None and not shows_system_turn(tokenizer, [*CONVERSATION[:1]], system_prompt, date):
         raise UserError(
             f"model.system_prompt={system_prompt!r}: the chat template does not show a system turn",
             "set model.system_prompt=null, or choose a model whose template has one",
+        )
+
+
+def model_length(folder: Path) -> int | None:
+    """Return how many tokens a model reads, or None where its config.json does not say so."""
+    limit: int | None = getattr(open_model(folder)[1].config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
+def check_date(tokenizer: PreTrainedTokenizerFast, date: str | None, whose: str = "model") -> None:
+    """Refuse a template that asks for a date that is not given, and a date that no template asks for.
+
+    Args:
+        tokenizer: Has the template.
+        date: What the template is told when it asks for today's, or None.
+        whose: Group of the config that the model belongs to, for messages.
+
+    Raises:
+        UserError: Either.
+    """
+    if date is None:
+        rendering.render(tokenizer, CONVERSATION, add_generation_prompt=False, date=None, whose=whose)
+    elif not any(
+        rendering.asks_date(tokenizer, turns, add_generation_prompt=turns[-1]["role"] == "user")
+        for turns in (CONVERSATION, CONVERSATION[:1], WITH_SYSTEM, WITH_SYSTEM[:2])
+    ):
+        raise UserError(
+            f"{whose}.template_date={date}: the chat template asks for no date, so that this changes nothing",
+            f"leave it out: {whose}.template_date=null",
         )
 
 
@@ -112,13 +145,28 @@ def check_targets(model: PreTrainedModel, targets: list[str]) -> None:
 
 
 def _steady(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Return what the template writes around a conversation; refuse one that writes it in two ways."""
-    once = rendering.render(tokenizer, CONVERSATION, add_generation_prompt=False, date=ANY_DAY)
+    """Return what the template writes around a conversation; refuse one that writes it in two ways.
+
+    With a system turn too, where the template takes one, and with a generation prompt: either may bring in what varies.
+    """
+    once = _renderings(tokenizer)
     rendering.forget()  # the second in another process, where addresses and hashes are others
-    again = rendering.render(tokenizer, CONVERSATION, add_generation_prompt=False, date=ANY_DAY)
-    if once != again:
+    if once != _renderings(tokenizer):
         raise UserError("model: the chat template writes the same conversation in two ways", rendering.REMEDY)
-    return once
+    return once[0]
+
+
+def _renderings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Return a conversation and its prompt as the template writes them, without and with a system turn."""
+    texts = [_rendering(tokenizer, CONVERSATION), _rendering(tokenizer, CONVERSATION[:1])]
+    with suppress(UserError):  # a template that refuses a system turn, which is no fault until there is one
+        texts += [_rendering(tokenizer, turns) for turns in (WITH_SYSTEM, WITH_SYSTEM[:2])]
+    return texts
+
+
+def _rendering(tokenizer: PreTrainedTokenizerFast, turns: Sequence[rendering.Message]) -> str:
+    asks = turns[-1]["role"] == "user"
+    return rendering.render(tokenizer, turns, add_generation_prompt=asks, date=ANY_DAY)
 
 
 def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, size: int, written: str) -> None:

@@ -29,18 +29,28 @@ class Encoded(NamedTuple):
 
 
 class EncodedPrompt(NamedTuple):
-    """A prompt within the limits: its messages after cutting, their token ids, and whether anything was cut."""
+    """A prompt within the limits: messages after cutting, as text and as token ids, and whether anything was cut."""
 
     messages: list[Message]
+    text: str
     ids: list[int]
     cut: bool
 
+    @property
+    def altered(self) -> bool:
+        """Say whether the template does not write a turn as it is (white space at its ends aside)."""
+        return any(turn["content"].strip() not in self.text for turn in self.messages)
+
 
 class Completion(NamedTuple):
-    """Token ids of a completion, and whether some were cut off at its end."""
+    """Token ids of a completion, whether some were cut off at its end, and whether the template writes another text.
+
+    White space at the text's ends aside: templates trim it.
+    """
 
     ids: list[int]
     truncated: bool
+    altered: bool
 
 
 def with_system(messages: list[Message], system_prompt: str | None) -> list[Message]:
@@ -66,7 +76,7 @@ def encode_prompt(
     Here and below `date` is what a template is told that asks for today's (YYYY-MM-DD); None refuses such a template.
     """
     turns = with_system(messages, system_prompt)
-    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
+    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))[1]
 
 
 def shows_system_turn(
@@ -100,8 +110,8 @@ def fit_prompt(
     With `long_prompts="cut"` the first user message loses tokens at its beginning until the prompt fits.
     """
     turns = with_system(messages, system_prompt)
-    ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
-    fitted: EncodedPrompt | None = EncodedPrompt(turns, ids, cut=False)
+    text, ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
+    fitted: EncodedPrompt | None = EncodedPrompt(turns, text, ids, cut=False)
     most = limits.max_prompt_length
     if most is not None and len(ids) > most:
         fitted = _cut(tokenizer, turns, len(ids), most, date) if limits.long_prompts == "cut" else None
@@ -121,7 +131,7 @@ def complete(
             another context than it is given later.
     """
     turns = [*prompt.messages, {"role": "assistant", "content": response}]
-    ids = _template(tokenizer, turns, date, add_generation_prompt=False)
+    text, ids = _template(tokenizer, turns, date, add_generation_prompt=False)
     start = len(prompt.ids)
     if ids[:start] != prompt.ids:
         same = next(i for i, (a, b) in enumerate(zip(prompt.ids, [*ids, None], strict=False)) if a != b)
@@ -130,7 +140,8 @@ def complete(
             f"token {same} of {start}, before {tokenizer.decode(prompt.ids[same:])!r}",
             "use a model whose chat template writes the generation prompt as it writes an assistant's turn",
         )
-    return Completion(ids[start:max_length], truncated=len(ids) > max_length)
+    altered = response.strip() not in text.removeprefix(prompt.text)
+    return Completion(ids[start:max_length], len(ids) > max_length, altered)
 
 
 def encode(
@@ -158,9 +169,9 @@ def _template(
     *,
     add_generation_prompt: bool,
     remedy: str = REMEDY,
-) -> list[int]:
+) -> tuple[str, list[int]]:
     text = render(tokenizer, turns, add_generation_prompt=add_generation_prompt, date=date, remedy=remedy)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return text, list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _remedy(messages: list[Message], turns: list[Message]) -> str:
@@ -193,6 +204,6 @@ def _cut(
         if cut == len(starts):
             return None
         shorter = [*turns[:place], {**turns[place], "content": content[starts[cut] :]}, *turns[place + 1 :]]
-        ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
+        text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
         length = len(ids)
-    return EncodedPrompt(shorter, ids, cut=True)
+    return EncodedPrompt(shorter, text, ids, cut=True)

@@ -26,7 +26,7 @@ from notus_exp.curation.split import held_out_prompts
 from notus_exp.disk import files
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
-from notus_exp.models.capabilities import check_fit
+from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded, Limits
 from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
 from notus_exp.models.pretrained import load_model, pick_device
@@ -75,8 +75,9 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
     Returns:
         Facts: needed (completions) = found + computed (log-probs) + same_tokens (share one of these),
         prompts_too_long, prompts_cut, completions_truncated, holding_length (tokens within which nine of ten are
-        whole), system_turns_hidden, texts_with_special_tokens (completions), of pairs those of `PairCounts`, tokens
-        (that were computed).
+        whole), model_length (tokens that the model reads, where it says so), system_turns_hidden, prompts_altered,
+        completions_altered, texts_with_special_tokens (completions), of pairs those of `PairCounts`, tokens (that were
+        computed).
 
     Raises:
         UserError: The model cannot meet the settings (`capabilities.check_fit`), no training pair is left
@@ -102,9 +103,12 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
         "same_tokens": len(keys) - len(unique),
         "prompts_too_long": tokenised.prompts_too_long,
         "prompts_cut": tokenised.prompts_cut,
-        "completions_truncated": tokenised.completions_truncated,
+        "completions_truncated": sum(tokenised.truncated),
         "holding_length": tokenised.holding_length,
+        **({"model_length": reads} if (reads := model_length(base_model / files.MODEL)) else {}),
         "system_turns_hidden": tokenised.system_turns_hidden,
+        "prompts_altered": tokenised.prompts_altered,
+        "completions_altered": sum(tokenised.altered),
         "texts_with_special_tokens": sum(tokenised.marked),
         **counts,
         "tokens": sum(computed.values()),
@@ -216,7 +220,8 @@ def _check_tokens(
     if settings.preferences:
         return {}
     pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False)
-    return check_pairs(tokenised, pairs, settings, context.requirements)._asdict()
+    reads = model_length(inputs["base_model"] / files.MODEL)
+    return check_pairs(tokenised, pairs, settings, context.requirements, reads)._asdict()
 
 
 def _accepted(

@@ -62,15 +62,7 @@ def render(
     Raises:
         UserError: The template asks for a date, refuses the turns, is none, or takes more than the limits.
     """
-    variables = {
-        **{name: _plain(token) for name, token in tokenizer.special_tokens_map.items()},
-        "messages": [dict(turn) for turn in turns],
-        "tools": None,
-        "documents": None,
-        "add_generation_prompt": add_generation_prompt,
-        **given,
-    }
-    found = _ask({"template": tokenizer.get_chat_template(), "variables": variables, "date": date})
+    found = _ask(_request(tokenizer, turns, add_generation_prompt, date, given))
     if "text" in found:
         return str(found["text"])
     if "asks_date" in found:
@@ -84,6 +76,11 @@ def render(
     roles = ", ".join(turn["role"] for turn in turns)
     said = first_line(found["refused"])[:MOST_SAID]
     raise UserError(f"{whose}: the chat template refuses the turns {roles}: {said}", remedy)
+
+
+def asks_date(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, add_generation_prompt: bool) -> bool:
+    """Say whether the template asks for today's date where it renders these turns."""
+    return "asks_date" in _ask(_request(tokenizer, turns, add_generation_prompt, None, {}))
 
 
 def render_open(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, date: str | None, **given: Any) -> str:
@@ -169,6 +166,24 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     if code == -signal.SIGPROF:
         return {"limit": "seconds"}
     return {"refused": f"the process that renders it ended with code {code}"}
+
+
+def _request(
+    tokenizer: PreTrainedTokenizerFast,
+    turns: Sequence[Message],
+    add_generation_prompt: bool,
+    date: str | None,
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    variables = {
+        **{name: _plain(token) for name, token in tokenizer.special_tokens_map.items()},
+        "messages": [dict(turn) for turn in turns],
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+        **given,
+    }
+    return {"template": tokenizer.get_chat_template(), "variables": variables, "date": date}
 
 
 def _forget() -> int:

@@ -36,24 +36,27 @@ class Tokenised(NamedTuple):
         encoded: Their token ids, in the same order.
         lengths: Tokens of prompt and completion before the completion's end was cut, likewise.
         marked: Whether a text of theirs holds a mark of the model's own (`models/markup.py`), likewise.
+        altered: Whether the template writes another text than theirs, such as one without a part, likewise.
         prompts_too_long: Prompts left out, with all of their completions.
         prompts_cut: Prompts that lost their beginning.
         system_turns_hidden: Prompts whose system turn, which comes from the data, the template does not show.
+        prompts_altered: Other prompts of which it writes another text than a turn's.
     """
 
     rows: list[tuple[str, int, int, str]]
     encoded: list[Encoded]
     lengths: list[int]
     marked: list[bool]
+    altered: list[bool]
     prompts_too_long: int
     prompts_cut: int
     system_turns_hidden: int
+    prompts_altered: int
 
     @property
-    def completions_truncated(self) -> int:
-        """Return how many completions lost their end."""
-        kept = map(tokens_of, self.encoded)
-        return sum(length > within for length, within in zip(self.lengths, kept, strict=True))
+    def truncated(self) -> list[bool]:
+        """Say of each completion whether it lost its end."""
+        return [length > tokens_of(item) for length, item in zip(self.lengths, self.encoded, strict=True)]
 
     @property
     def holding_length(self) -> int:
@@ -69,6 +72,7 @@ class Tokenised(NamedTuple):
             encoded=[self.encoded[place] for place in places],
             lengths=[self.lengths[place] for place in places],
             marked=[self.marked[place] for place in places],
+            altered=[self.altered[place] for place in places],
         )
 
 
@@ -82,29 +86,34 @@ def tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Pa
     """
     tokenizer, date = load_tokenizer(model_folder), settings.template_date
     limits = Limits(settings.max_length, settings.max_prompt_length, settings.long_prompts)
-    found = Tokenised([], [], [], [], 0, 0, 0)
+    found = Tokenised([], [], [], [], [], 0, 0, 0, 0)
     fitted: dict[tuple[str, int], EncodedPrompt | None] = {}
-    hidden = 0
+    hidden = altered = 0
     marked = _marked(wanted, marks(tokenizer, date))
     for item, holds_mark in zip(wanted.iter_rows(named=True), marked, strict=True):
         prompt = (item["prompt_id"], item["row"])
         if prompt not in fitted:
             turns = _messages(item)
-            fitted[prompt] = fit_prompt(tokenizer, turns, settings.system_prompt, limits, date)
-            if len(turns) > 1 and fitted[prompt] is not None:
-                hidden += not shows_system_turn(tokenizer, turns, settings.system_prompt, date)
+            within = fitted[prompt] = fit_prompt(tokenizer, turns, settings.system_prompt, limits, date)
+            if within is not None:
+                hides = len(turns) > 1 and not shows_system_turn(tokenizer, turns, settings.system_prompt, date)
+                hidden += hides
+                altered += within.altered and not hides
         within = fitted[prompt]
         if within is None:
             continue
-        ids = complete(tokenizer, within, item["response"], ANY_LENGTH, date).ids
+        completion = complete(tokenizer, within, item["response"], ANY_LENGTH, date)
+        ids = completion.ids
         found.rows.append((*prompt, item["completion"], item["use"]))
         found.encoded.append(Encoded(within.ids, ids[: settings.max_length - len(within.ids)]))
         found.lengths.append(len(within.ids) + len(ids))
         found.marked.append(holds_mark)
+        found.altered.append(completion.altered)
     return found._replace(
         prompts_too_long=sum(prompt is None for prompt in fitted.values()),
         prompts_cut=sum(prompt is not None and prompt.cut for prompt in fitted.values()),
         system_turns_hidden=hidden,
+        prompts_altered=altered,
     )
 
 

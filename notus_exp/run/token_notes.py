@@ -22,11 +22,13 @@ def token_notes(facts: Mapping[str, Facts], config: Mapping[str, Any]) -> list[s
     notes = []
     for name, purpose in PURPOSES.items():
         counted = facts.get(name, {})
-        notes += [*_too_long(counted, purpose, dpo), *_lost_ends(counted, purpose, dpo), *_hidden(counted, purpose)]
+        notes += [*_too_long(counted, purpose, dpo), *_lost_ends(counted, purpose, dpo)]
+        notes += [*_hidden(counted, purpose), *_altered(counted, purpose)]
     scored = facts.get("reference_scored", {}).get("texts_with_special_tokens", 0)
     if scored:
         notes.append(f"{scored} of the scored completions, or their prompts, hold a mark of the model's own")
-    return notes + _pairs(facts.get("policy", facts.get("reference", {})), dpo)
+    cut = facts.get("reference", {}).get("pairs_same_cut")
+    return notes + _pairs(facts.get("policy", facts.get("reference", {})), cut, dpo)
 
 
 def _too_long(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]:
@@ -48,6 +50,8 @@ def _lost_ends(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str
         return []
     holding = counted.get("holding_length")
     longer = f"; dpo.max_length={holding} holds 90 % of them whole" if holding and holding > dpo["max_length"] else ""
+    if longer and holding > counted.get("model_length", holding):
+        longer = f"; 90 % of them need {holding}, more than the {counted['model_length']} that the model reads"
     return [
         f"{number} of {needed} completions ({number / needed:.0%}) lose their end in {purpose} at "
         f"dpo.max_length={dpo['max_length']}{longer}"
@@ -64,14 +68,29 @@ def _hidden(counted: Facts, purpose: str) -> list[str]:
     ]
 
 
-def _pairs(counted: Facts, dpo: Mapping[str, Any]) -> list[str]:
+def _altered(counted: Facts, purpose: str) -> list[str]:
+    texts = {
+        "prompts": counted.get("prompts_altered", 0),
+        f"of {counted.get('needed', 0)} completions": counted.get("completions_altered", 0),
+    }
+    return [
+        f"the chat template does not write {number} {what} as they are: it leaves out or changes a part (as some leave "
+        f"out what precedes </think>), and in {purpose} the model reads what is left; choose a model whose template "
+        "writes them whole, or take such texts out of the data"
+        for what, number in texts.items()
+        if number
+    ]
+
+
+def _pairs(counted: Facts, same_cut: int | None, dpo: Mapping[str, Any]) -> list[str]:
     notes = []
     same, marked = (
         counted.get(name, 0) + counted.get(f"validation_{name}", 0)
         for name in ("pairs_same_tokens", "pairs_with_special_tokens")
     )
     if same:
-        notes.append(f"{same} pairs have two sides of the same tokens and were left out of training")
+        why = "" if same_cut is None else f" ({min(same, same_cut)} of them after dpo.max_length cut a side)"
+        notes.append(f"{same} pairs have two sides of the same tokens{why} and were left out of training")
     if marked:
         what = "were kept" if dpo.get("special_tokens", "keep") == "keep" else "were left out of training"
         notes.append(

@@ -24,10 +24,10 @@ from notus_exp.config.schema import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.errors import UserError
-from notus_exp.models.capabilities import check_fit
+from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.markup import hold_marks, marks
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
-from notus_exp.models.token_checks import check_ends, nothing_left, refuse_marked
+from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
@@ -91,7 +91,8 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     if train.rows.is_empty():
         within = train.same_tokens + train.special_tokens
         if within:
-            raise nothing_left(within, train.same_tokens, train.special_tokens)
+            cut = min(train.same_tokens, _reference_facts(inputs).get("pairs_same_cut", train.same_tokens))
+            raise nothing_left(within, PairCounts(train.same_tokens, cut, train.special_tokens))
         raise UserError(
             f"none of the {train.without_reference} training pairs is left to train on: their prompts are too long",
             "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
@@ -165,9 +166,12 @@ def _check_inputs(settings: PolicySettings, inputs: dict[str, Path], context: Co
     asked = replace(requirements, target_modules=list(dpo.lora.target_modules) if dpo.lora.r else [])
     folder = inputs["base_model"] / files.MODEL
     check_fit(folder, asked, dpo.max_length, settings.system_prompt, settings.template_date)
+    check_ends(_reference_facts(inputs), dpo.max_length, requirements.max_truncated, model_length(folder))
+
+
+def _reference_facts(inputs: dict[str, Path]) -> dict[str, Any]:
     manifest = inputs["reference"] / files.MANIFEST
-    if manifest.exists():
-        check_ends(read_manifest(manifest).facts, dpo.max_length, requirements.max_truncated)
+    return read_manifest(manifest).facts if manifest.exists() else {}
 
 
 def _make_trainer(

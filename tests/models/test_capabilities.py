@@ -102,9 +102,24 @@ def test_a_template_that_asks_for_a_date_needs_one(local):
     fit(local, date="2024-07-26")
 
 
-def test_a_template_that_writes_two_texts_is_refused(local):
-    with_template(local, "{{ messages | map(attribute='role') }}" + CHATML)  # where an object lies in memory
+@pytest.mark.parametrize("asks", ["", "{% if messages[0].role == 'system' %}{{ strftime_now('%Y') }}{% endif %}"])
+def test_a_date_for_a_template_that_asks_for_none_is_refused(local, asks):
+    with_template(local, asks + CHATML)
+    if asks:  # the data may have system turns
+        fit(local, date="2024-07-26")
+        return
+    with pytest.raises(UserError, match=r"model\.template_date=2024-07-26: (.|\n)*template_date=null"):
+        fit(local, date="2024-07-26")
+
+
+@pytest.mark.parametrize("where", ["true", "messages[0].role == 'system'", "add_generation_prompt"])
+def test_a_template_that_writes_two_texts_is_refused(local, where):
+    address = "{{ messages | map(attribute='role') }}"  # where an object lies in memory
+    with_template(local, f"{{% if {where} %}}{address}{{% endif %}}{CHATML}")
     with pytest.raises(UserError, match="in two ways"):
+        open_model(local)
+    with_template(local, f"{{{{ raise_exception('none') if {where} }}}}{CHATML}")
+    if "system" in where:  # a template that takes none
         open_model(local)
 
 

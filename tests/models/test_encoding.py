@@ -116,8 +116,8 @@ def test_a_completion_is_cut_at_its_end_and_says_so(tiny_tokenizer):
     prompt = fit_prompt(tiny_tokenizer, USER, None, Limits(512, None, "drop"))
     whole = complete(tiny_tokenizer, prompt, "Wet.", 512)
     full = len(prompt.ids) + len(whole.ids)
-    assert complete(tiny_tokenizer, prompt, "Wet.", full) == (whole.ids, False)
-    assert complete(tiny_tokenizer, prompt, "Wet.", full - 2) == (whole.ids[:-2], True)
+    assert complete(tiny_tokenizer, prompt, "Wet.", full) == (whole.ids, False, False)
+    assert complete(tiny_tokenizer, prompt, "Wet.", full - 2) == (whole.ids[:-2], True, False)
 
 
 def around(tokenizer):

@@ -25,6 +25,23 @@ def test_lost_ends_are_noted_beside_prompts_that_are_too_long():
     assert notes[2] == "1 of 4 completions (25%) lose their end in scoring at dpo.max_length=256"
 
 
+def test_a_length_that_the_model_does_not_read_is_not_recommended():
+    facts = {"reference": {"needed": 8, "completions_truncated": 3, "holding_length": 3418, "model_length": 2048}}
+    [note] = token_notes(facts, CONFIG)
+    assert note.endswith("; 90 % of them need 3418, more than the 2048 that the model reads")
+
+
+def test_texts_that_the_template_does_not_write_are_noted_with_their_count():
+    facts = {
+        "reference": {"needed": 24, "prompts_altered": 2, "completions_altered": 12},
+        "reference_scored": {"needed": 8, "completions_altered": 0},
+    }
+    prompts, completions = token_notes(facts, CONFIG)
+    assert prompts.startswith("the chat template does not write 2 prompts as they are: it leaves out or changes a part")
+    assert completions.startswith("the chat template does not write 12 of 24 completions as they are")
+    assert "in training the model reads what is left" in completions
+
+
 def test_prompts_that_lost_their_beginning_are_noted():
     config = {"dpo": {**CONFIG["dpo"], "max_prompt_length": 64}}
     [note] = token_notes({"reference": {"prompts_cut": 3}}, config)
@@ -39,6 +56,11 @@ def test_pairs_that_were_left_out_are_counted_over_both_splits():
     assert "were left out of training (dpo.special_tokens=drop)" in marked
     kept = {"dpo": {**CONFIG["dpo"], "special_tokens": "keep"}}
     assert "were kept" in token_notes(facts, kept)[1]
+    with_cuts = {**facts, "reference": {"pairs_same_cut": 1}}
+    assert token_notes(with_cuts, CONFIG)[0] == (
+        "3 pairs have two sides of the same tokens (1 of them after dpo.max_length cut a side) "
+        "and were left out of training"
+    )
 
 
 def test_before_the_training_the_counts_are_those_of_its_tokens():
