@@ -144,8 +144,8 @@ class CurationFile(TypedDict):
         format: Version of this file.
         settings: Those of the stage.
         reading: What became of the records when the feedback was read: `records`, `bad_rows`, of each rule that took
-            any `quarantined/RULE` (records) and `stripped/RULE` or `kept/RULE` (responses), and of scored pairs
-            `contradicting_scores` and `tied_scores`.
+            any `quarantined/RULE` (records) and `stripped/RULE`, `emptied/RULE` or `kept/RULE` (responses), and of
+            scored pairs `contradicting_scores` and `tied_scores`.
         counts: What each rule took.
         models: The most chosen first.
         sources: The largest first.

@@ -31,6 +31,17 @@ REMEDIES = {
 }
 
 
+COMPLETION_REMEDIES = {
+    "empty_response": "answers are empty, or held nothing but their prompt, which data.repeated_prompts=strip strips: "
+    "give the data its answers, or set data.repeated_prompts=keep or filters.empty_responses=false",
+    "below_min_chars": "lower filters.min_chars",
+    "above_max_chars": "raise filters.max_chars",
+    "no_score": "completions lack the score that this selection reads: try another selection",
+    "duplicate_response": "responses have the same text: see filters.duplicate_responses",
+}
+"""What helps where a rule that takes single completions left a prompt fewer than two."""
+
+
 class Counted(NamedTuple):
     """What is counted.
 
@@ -123,4 +134,9 @@ def explain_no_pairs(counts: CurationCounts) -> tuple[str, str]:
     if completions:
         listed += "; of the completions " + ", ".join(f"{rule} took {number}" for rule, number in completions.items())
     message = f"no pair is left of {counts['prompts_in']} prompts: {listed or 'the feedback is empty'}"
-    return message, REMEDIES[max(taken, key=lambda rule: taken[rule])] if taken else "check the feedback"
+    if not taken:
+        return message, "check the feedback"
+    most = max(taken, key=lambda rule: taken[rule])
+    if most == "fewer_than_two_scored" and completions:
+        return message, COMPLETION_REMEDIES[max(completions, key=lambda rule: completions[rule])]
+    return message, REMEDIES[most]

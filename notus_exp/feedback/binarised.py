@@ -34,9 +34,10 @@ def read(spec: Pairs, records: Iterable[Record | Malformed]) -> Parsed:
     """Return two completions a record: 0 is the chosen one, 1 the rejected one.
 
     Prompt, chosen and rejected are each a text or a list of `{role, content}` messages; chosen and rejected may repeat
-    the prompt's turns, which must then be the same; what a text repeats of the prompt is stripped. A system turn (an
-    empty one too) goes to `system_prompt`, and `principle` is then "conversation": for this reader alone it is part of
-    the prompt. Only single-turn prompts are read. The scores become `overall_score`: 1 and 0 without score columns.
+    the prompt's turns, which must then be the same; what an answer itself repeats of the prompt is stripped. A system
+    turn (an empty one too) goes to `system_prompt`, and `principle` is then "conversation": for this reader alone it is
+    part of the prompt. Only single-turn prompts are read. The scores become `overall_score`: 1 and 0 without score
+    columns.
     Scores that contradict the labels, and equal ones, are kept and counted as `contradicting_scores` and `tied_scores`:
     curation goes by the scores.
 
@@ -88,12 +89,10 @@ def _rows(spec: Pairs, record: Record) -> tuple[Row, Row]:
         response=required_text(rejected.answer, spec.rejected_column),
         overall_score=_score(value, spec.rejected_score_column, 0.0),
     )
-    return _alone(row, spec.chosen_column, spec, value), _alone(worse, spec.rejected_column, spec, value)
-
-
-def _alone(row: Row, column: str, spec: Pairs, value: dict[str, Any]) -> Row:
-    """Return the answer without what it repeats, where it is a text: in a conversation each turn is said apart."""
-    return with_answer_alone(row, column, spec.repeated_prompts) if isinstance(value[column], str) else row
+    return (
+        with_answer_alone(row, spec.chosen_column, spec.repeated_prompts),
+        with_answer_alone(worse, spec.rejected_column, spec.repeated_prompts),
+    )
 
 
 def _score(value: dict[str, Any], column: str | None, label: float) -> float | None:

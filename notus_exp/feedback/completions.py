@@ -42,7 +42,7 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
     Returns:
         records, bad_rows, prompts, completions, models and sources (distinct, "" counted as one), missing_overall,
         `na_ratings/ASPECT` each, the counts of the reader, and of each rule that took any, `quarantined/RULE` (records)
-        and `stripped/RULE` or `kept/RULE` (responses).
+        and `stripped/RULE`, `emptied/RULE` (nothing was left) or `kept/RULE` (responses).
 
     Raises:
         UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
@@ -105,7 +105,7 @@ def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
 
 
 def _by_rule(parsed: Parsed) -> dict[str, int]:
-    """Return how many records each rule set aside, and of how many responses it was that it was stripped or kept."""
+    """Return how many records each rule set aside, and and what was done about how many responses."""
     quarantined = Counter(f"quarantined/{row.rule}" for row in parsed.malformed)
     repeats = Counter(row.repeats for row in parsed.rows if row.repeats)
     return dict(sorted(quarantined.items())) | dict(sorted(repeats.items()))

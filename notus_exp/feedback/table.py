@@ -66,7 +66,8 @@ class RowError(Exception):
 class Row(NamedTuple):
     """One completion; the fields are the table's columns, with `ratings` in the order of the aspects.
 
-    `repeats` is no column: `stripped/RULE` or `kept/RULE` of a response that was not the answer alone, else "".
+    `repeats` is no column: `stripped/RULE`, `emptied/RULE` (nothing was left) or `kept/RULE` of a response that was
+    not the answer alone, else "".
     """
 
     row: int
@@ -181,7 +182,8 @@ def with_answer_alone(row: Row, name: str, repeated: RepeatedPrompts) -> Row:
         return row._replace(repeats=f"kept/{rule}")
     if answer.reason:
         raise RowError(f"{name} {answer.reason}", answer.rule)
-    return row._replace(response=answer.text, repeats=f"stripped/{rule}")
+    done = "stripped" if answer.text.strip() else "emptied"
+    return row._replace(response=answer.text, repeats=f"{done}/{rule}")
 
 
 def number(value: Any, name: str) -> float | None:

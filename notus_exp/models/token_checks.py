@@ -90,10 +90,10 @@ def nothing_left(pairs: int, counts: PairCounts) -> UserError:
         counts: Of these; pairs that hold a mark of the model's own are dropped.
     """
     same, cut, marked = counts
-    after = "" if not cut else f" after dpo.max_length cut {'them' if cut == same else f'{cut} of these'}"
-    why = [f"{same} have two sides of the same tokens{after}"] if same else []
+    why = [f"{same} have two sides of the same tokens"] if same else []
     why += [f"{marked} hold a mark of the model's own in a text, such as its end token"] if marked else []
-    remedies = ["where sides differ late, raise dpo.max_length"] if cut else []
+    some = f"{cut} of {same} were cut: " if cut < same else ""
+    remedies = [f"{some}where sides differ late, raise dpo.max_length"] if cut else []
     if same > cut:
         remedies.append(
             f"nothing of {same - cut} was cut: their sides differ in no more than white space, or what the chat "

@@ -17,6 +17,8 @@ _RULES = {
 
 _DONE = {
     "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",
+    "emptied": "nothing was left after it was stripped, and curation leaves out empty responses; give the data its "
+    "answers, or data.repeated_prompts=keep takes these as they are",
     "kept": "kept as they are; data.repeated_prompts=strip takes the answer alone",
 }
 """What was done about responses that are not the answer alone."""

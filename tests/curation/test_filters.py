@@ -182,6 +182,21 @@ def test_a_strategy_that_leaves_no_pair_says_which_rule_took_how_many() -> None:
         curate(table(prompt("b", completion("x", 3, 3), completion("y", 3, 3))), settings("critique"))
 
 
+def test_the_remedy_is_for_the_rule_that_took_the_completions() -> None:
+    def remedy(answers: list[str], **filters: object) -> str:
+        frame = table(prompt("b", *(completion(text, 3, number) for number, text in enumerate(answers))))
+        with pytest.raises(UserError) as caught:
+            curate(frame, settings(**filters))
+        return caught.value.hint or ""
+
+    emptied = remedy(["an answer", "", " "], empty_responses=True)
+    assert "held nothing but their prompt" in emptied
+    assert "data.repeated_prompts=keep" in emptied
+    assert "another selection" not in emptied
+    assert remedy(["long enough", "no", "nor"], min_chars=5) == "lower filters.min_chars"
+    assert remedy(["long enough", "no"], max_chars=5) == "raise filters.max_chars"
+
+
 def test_counts_that_do_not_add_up_are_a_defect() -> None:
     counts = curate(table(prompt("a", *GOOD)), settings()).counts
     check_counts(counts)

@@ -109,18 +109,29 @@ def test_what_is_no_single_turn_pair_is_malformed_with_its_reason(row, reason, t
     assert table.height == 2
 
 
-def test_a_text_that_repeats_its_prompt_is_stripped_and_a_turn_of_a_conversation_is_not(tmp_path):
+def test_an_answer_that_repeats_its_prompt_is_stripped_whether_a_text_or_a_message(tmp_path):
     rows = [
         {"prompt": "ask?", "chosen": "ask?\ngood", "rejected": "bad"},
         {"prompt": "ask?", "chosen": [turn("assistant", "ask?\ngood")], "rejected": "Human: ask?\nAssistant: bad"},
-        {"prompt": "ask?", "chosen": "good", "rejected": "Human: other?\nAssistant: bad"},
+        {"prompt": "ask?", "chosen": "good", "rejected": [turn("assistant", "Human: other?\nAssistant: bad")]},
     ]
     parsed, table = parse(tmp_path, *rows)
-    assert table["response"].to_list() == ["good", "bad", "ask?\ngood", "bad"]
-    assert [row.repeats for row in parsed.rows] == ["stripped/repeated_prompt", "", "", "stripped/transcript"]
+    assert table["response"].to_list() == ["good", "bad", "good", "bad"]
+    assert [row.repeats for row in parsed.rows] == [
+        "stripped/repeated_prompt",
+        "",
+        "stripped/repeated_prompt",
+        "stripped/transcript",
+    ]
     [bad] = parsed.malformed
     assert (bad.line, bad.rule) == (3, "transcript")
     assert bad.reason.startswith("rejected is a transcript (Human: Assistant:)")
+
+
+def test_an_answer_that_is_only_its_prompt_is_counted_apart(tmp_path):
+    parsed, _ = parse(tmp_path, {"prompt": "ask?", "chosen": "ask?\n", "rejected": "Human: ask?\nAssistant:"})
+    assert [row.response for row in parsed.rows] == ["", ""]
+    assert [row.repeats for row in parsed.rows] == ["emptied/repeated_prompt", "emptied/transcript"]
 
 
 def test_settings_that_would_do_nothing_or_cannot_work_are_errors(tmp_path):

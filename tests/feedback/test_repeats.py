@@ -29,6 +29,20 @@ def test_an_answer_that_repeats_its_prompt_is_what_follows(answer: str) -> None:
     assert answer_alone(f" {ASK}\n", answer) == AnswerAlone(SAID, stripped=REPEATED_PROMPT)
 
 
+def test_a_prompt_without_an_end_is_repeated_in_the_same_line_where_its_sentence_does_not_go_on() -> None:
+    asked = ASK.rstrip(".")
+    assert answer_alone(asked, f"{asked} {SAID}") == AnswerAlone(SAID, stripped=REPEATED_PROMPT)
+    assert answer_alone(asked, f"{asked}  {SAID}") == AnswerAlone(SAID, stripped=REPEATED_PROMPT)
+    assert answer_alone(asked, f"{asked} 1. Tea.") == AnswerAlone("1. Tea.", stripped=REPEATED_PROMPT)
+    assert (
+        answer_alone("告诉我一件关于茶的事情吧这是一个很好的问题", "告诉我一件关于茶的事情吧这是一个很好的问题 茶").text
+        == "茶"
+    )
+    assert answer_alone("What is 3 and 4 =", "What is 3 and 4 =7").text == "7"
+    for goes_on in (f"{asked} is a good prompt.", f"{asked}S.", f"{asked}, and coffee."):
+        assert answer_alone(asked, goes_on) == AnswerAlone(goes_on)
+
+
 def test_the_indentation_of_the_answers_first_line_stays() -> None:
     assert answer_alone(ASK, f"{ASK}\n\n    x = 1\n    y = 2").text == "    x = 1\n    y = 2"
 
@@ -49,6 +63,10 @@ def test_an_answer_that_is_nothing_but_its_prompt_is_empty() -> None:
         (ASK, f"You asked: {ASK}\n{SAID}"),
         ("Write a dialogue of two users and an assistant.", "User: hi\nAssistant: hello"),
         (ASK, "User: a word that means a person."),  # one side alone
+        (ASK, "Q: What is old?\nA: Tea."),  # a riddle
+        (ASK, "Question: What is old? Answer: Tea."),
+        (ASK, f"Q: {ASK}"),
+        ("What does a user see?", "User: what is shown. System: what is hidden. Assistant: another."),
         (ASK, "Tea.\nUser: and coffee?\nAssistant: Coffee."),  # begins with an answer
         (ASK, ""),
     ],
@@ -62,6 +80,10 @@ def test_an_answer_that_only_looks_like_it_stays_as_it_is(prompt: str, answer: s
     [
         f"\n\nHuman: {ASK}\n\nAssistant: {SAID}",
         f"USER: {ASK}\nASSISTANT: {SAID}",
+        f"Human: {ASK} Assistant: {SAID}",
+        f"Q: {ASK}\nA: {SAID}",
+        f"Question: {ASK}\n\nAnswer: {SAID}",
+        f"Q: {ASK} A: {SAID}",
         f"### Human: {ASK}### Assistant: {SAID}",
         f"### Instruction:\n{ASK}\n\n### Response:\n{SAID}",
         f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n{SAID}<|im_end|>\n",
@@ -80,6 +102,10 @@ def test_a_transcript_of_exactly_its_prompt_is_its_answer(answer: str) -> None:
     "answer",
     [
         f"Human: Something else.\n\nAssistant: {SAID}",
+        f"Human: Something else. Assistant: {SAID}",
+        f"Human: {ASK} Assistant: {SAID} Human: And coffee?",
+        f"Q: {ASK}\nA: {SAID}\nQ: And coffee?\nA: Coffee.",
+        f"Q: {ASK.replace(' ', '  ')}\nA: {SAID}",
         f"Human: {ASK}\n\nAssistant: {SAID}\n\nHuman: And coffee?\n\nAssistant: Coffee.",
         f"<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n{SAID}",
         f"{ASK}\n\nAssistant: {SAID}",
@@ -101,6 +127,12 @@ def test_any_other_transcript_is_set_aside_by_its_rule(answer: str) -> None:
 def test_a_prompt_repeated_in_other_characters_is_set_aside_by_its_rule(prompt: str, answer: str) -> None:
     found = answer_alone(prompt, answer)
     assert (found.text, found.stripped, found.rule) == (answer, "", REPEATED_PROMPT)
+
+
+def test_a_prompt_that_names_a_speaker_is_no_excuse_for_a_transcript_of_it() -> None:
+    asked = "As a user, what does an assistant do?"
+    for answer in (f"User: {asked}\nAssistant: {SAID}", f"User: {asked} Assistant: {SAID}"):
+        assert answer_alone(asked, answer) == AnswerAlone(SAID, stripped=TRANSCRIPT)
 
 
 def test_a_prompt_with_marks_of_its_own_is_stripped_as_any_other() -> None:

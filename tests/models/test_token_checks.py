@@ -62,10 +62,14 @@ def test_what_is_wrong_with_pairs_is_counted_over_training_and_validation():
         ),
         (
             ["cut", "cut", "fine"],
-            "2 have two sides of the same tokens after dpo.max_length cut them",
+            "2 have two sides of the same tokens",
             "where sides differ late, raise dpo.max_length",
         ),
-        (["cut", "same", "fine"], "after dpo.max_length cut 1 of these", "dpo.max_length; nothing of 1 was cut"),
+        (
+            ["cut", "same", "fine"],
+            "2 have two sides of the same tokens",
+            "1 of 2 were cut: where sides differ late, raise dpo.max_length; nothing of 1 was cut",
+        ),
         (["marked", "fine"], "none of 1 training pairs is left: 1 hold a mark", "dpo.special_tokens=keep"),
         (["same", "marked", "fine"], "1 have two sides of the same tokens, and 1 hold a mark", "dpo.special_tokens"),
     ],
@@ -75,6 +79,7 @@ def test_none_left_is_an_error_that_counts_why(kinds, said, remedy):
         check(*kinds, special_tokens="drop")
     assert said in caught.value.message
     assert remedy in caught.value.hint
+    assert ("raise dpo.max_length" in caught.value.hint) == ("cut" in kinds)
 
 
 def test_marks_may_be_kept_or_be_an_error():

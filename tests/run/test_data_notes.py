@@ -20,6 +20,7 @@ def test_what_was_set_aside_stripped_replaced_or_contradicts_is_counted_by_rule(
         "quarantined/unusable_number": 1,
         "stripped/repeated_prompt": 4,
         "stripped/transcript": 1,
+        "emptied/repeated_prompt": 3,
         "kept/repeated_prompt": 2,
         "contradicting_scores": 3,
         "tied_scores": 2,
@@ -29,6 +30,8 @@ def test_what_was_set_aside_stripped_replaced_or_contradicts_is_counted_by_rule(
         "(not a usable number); quarantine.jsonl in the feedback's folder has them",
         "4 responses began with the prompt: stripped to the answer alone; data.repeated_prompts=keep leaves them",
         "1 response had the form of a transcript: stripped to the answer alone; data.repeated_prompts=keep leaves them",
+        "3 responses began with the prompt: nothing was left after it was stripped, and curation leaves out empty "
+        "responses; give the data its answers, or data.repeated_prompts=keep takes these as they are",
         "2 responses began with the prompt: kept as they are; data.repeated_prompts=strip takes the answer alone",
         "of 12 pairs 3 have scores that contradict the named sides, and 2 equal scores: "
         "the scores decide, not the sides",
