@@ -264,6 +264,44 @@ def test_several_seeds_are_a_crossed_table_of_those_in_common(compare, table):
     assert not any("not covered" in note for note in data["notes"])
 
 
+def seeded(seeds, gains):
+    """Return the columns of a long table in which model b is a plus gains, shape (seeds, prompts)."""
+    cells = [
+        (model, str(prompt), seed, float(model == "b") * gains[seed, prompt])
+        for model in "ab"
+        for seed in range(seeds)
+        for prompt in range(gains.shape[1])
+    ]
+    return dict(zip(("model", "prompt", "seed", "value"), map(list, zip(*cells, strict=True)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "rare", "said"), [(3, True, "prompts carry this difference"), (2, False, "Two seeds say little")]
+)
+def test_what_no_interval_holds_is_said_in_the_terminal_as_in_json(compare, table, seeds, rare, said):
+    rng = np.random.default_rng(0)
+    gains = rng.normal(size=(1, 60)) + rng.normal(scale=0.1, size=(seeds, 60))
+    if rare:
+        gains = (rng.uniform(size=(1, 60)) < 0.05) * rng.lognormal(sigma=1.5, size=(seeds, 60))
+    path = table(**seeded(seeds, gains))
+    row = against(json.loads(compare("--verdicts", path, "--baseline", "a", "--json")[1]), "b")
+    [caution] = [one for one in row["cautions"] if said in one]
+    assert " ".join(compare("--verdicts", path, "--baseline", "a")[1].split()).count(caution) == 1
+
+
+def test_the_cautions_of_exploratory_contrasts_are_counted_in_the_terminal(compare, tmp_path):
+    arms = {
+        arm: {seed: {ACCURACY: row} for seed, row in crossed(20, [0, 1], effect=effect, arm=place).items()}
+        for place, (arm, effect) in enumerate({"critique": 0.0, "average": 0.2}.items())
+    }
+    folder = write_study(tmp_path, arms)
+    shown = " ".join(compare(folder)[1].split())
+    beside = [row for row in read_comparison(folder / "comparison.json")["contrasts"] if not row["primary"]]
+    cautious = [row for row in beside if any("Two seeds say little" in one for one in row["cautions"])]
+    assert cautious
+    assert f"{len(cautious)} of {len(beside)} exploratory contrasts: Two seeds say little" in shown
+
+
 def test_clusters_widen_the_interval_of_prompts_that_repeat_each_other(compare, table):
     x, y, topics = [1.0, 0.0, 1.0, 1.0, 0.5] * 2, [0.0, 0.5, 0.0, 1.0, 0.0] * 2, list("abcde") * 2
     paths = table("plain.csv", index=list(range(10)), y=y, x=x), table(index=list(range(10)), topic=topics, y=y, x=x)

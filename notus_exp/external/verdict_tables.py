@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from notus_exp.comparison.cautions import ONE_SEED, caution_words
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, family_json
 from notus_exp.comparison.per_prompt import seed_table
 from notus_exp.comparison.words import p_words
@@ -30,6 +31,7 @@ from notus_exp.inference.multiplicity import adjust
 from notus_exp.reporting.tables import Report, Table, number, p_value, span
 
 _PERCENT = (0.0, 100.0)
+_ONE_VALUE = "one value a model and prompt: how much training seeds move a model is not covered"
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,9 @@ def _of_values(values: Values, kind: str, options: VerdictOptions) -> Report:
         notes += _cluster_notes([*means, *rows], options.clusters)
     data = {"kind": kind, "baseline": baseline, "models": means, "contrasts": rows, "notes": notes}
     tables = [_means_table(means, unit), *([_contrasts_table(rows, family, baseline, unit)] if family else [])]
-    return Report(data, tables, [*sentences, *notes])
+    # the caution of one seed says what the note says
+    told = [note for note in notes if note != _ONE_VALUE or not any(ONE_SEED in row["cautions"] for row in rows)]
+    return Report(data, tables, [*sentences, *caution_words(rows), *told])
 
 
 def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]:
@@ -209,7 +213,7 @@ def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]
     notes += [said for model in models.models if (said := models.unshared(model, baseline))]
     notes += [said for model in models.models if (said := models.other_prompts(model, baseline))]
     if all(len(models.seeds(model)) == 1 for model in models.models):
-        notes.append("one value a model and prompt: how much training seeds move a model is not covered")
+        notes.append(_ONE_VALUE)
     return notes
 
 
