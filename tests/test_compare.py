@@ -390,7 +390,31 @@ def test_games_count_ties_half_and_cluster_by_prompt(compare, table):
     assert any("clustered by prompt" in note for note in data["notes"])
 
 
-@pytest.mark.parametrize("column", ["annotator", "judge", "generator_1", "snapshot"])
+def test_what_a_table_does_not_tell_of_its_judge_is_said(compare, table):
+    values = {"prompt_id": list("0123"), "x": [1.0, 2, 3, 4], "y": [2.0, 2, 3, 5]}
+    games = {"prompt": list("01"), "model_a": ["x"] * 2, "model_b": ["y"] * 2, "winner": list("xy")}
+    for columns, said in (
+        (values, "the file names no judge and no reference model: that it is the same for all models is not checked"),
+        (values | {"Grader": ["g"] * 4}, "the file names no reference model: that"),
+        (values | {"Grader": ["g"] * 4, "generator_1": ["r"] * 4}, None),
+        (games, "the file names no judge: that"),
+        (games | {"rater": ["g"] * 2}, None),
+    ):
+        code, out, _ = compare("--verdicts", table(**columns))
+        assert code == 0
+        assert ("is not checked" in " ".join(out.split())) == (said is not None)
+        assert said is None or said in " ".join(out.split())
+
+
+def test_a_model_that_is_called_as_a_judge_is_a_model(compare, table):
+    path = table(prompt_id=list("012"), judge=[1.5, 2.5, 3.0], y=[2.0, 2.5, 3.5])
+    assert [row["model"] for row in json.loads(compare("--verdicts", path, "--json")[1])["models"]] == ["judge", "y"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["annotator", "judge", "generator_1", "snapshot", "Annotator", "evaluator", "Judge_Model", "GRADER", "rater"],
+)
 def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, table, column):
     prompts = list("0123")
     tables = {

@@ -28,6 +28,7 @@ from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, brad
 from notus_exp.inference.crossed import Array
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import adjust
+from notus_exp.judging.verdict_origin import untold
 from notus_exp.reporting.tables import Report, Table, number, p_value, span
 
 _PERCENT = (0.0, 100.0)
@@ -66,7 +67,7 @@ def report(path: Path, options: VerdictOptions) -> Report:
     """
     table = read_table(path)
     kind = options.kind or kind_of(table, path, options.asked)
-    origin_columns(table, options.asked, path)
+    origin = origin_columns(table, options.asked, path)
     if kind != WIDE and options.models:
         raise UserError(f"--models goes with a table of kind {WIDE}, and '{path}' is {kind}", "leave it out")
     if kind == GAMES:
@@ -77,9 +78,10 @@ def report(path: Path, options: VerdictOptions) -> Report:
         ):
             if given:
                 raise UserError(f"{name} does nothing with games of two models each", "leave it out")
-        return _of_games(games_of(table, path, options.asked), options)
+        games = games_of(table, path, options.asked)
+        return _of_games(games._replace(notes=[*games.notes, *untold(origin, reference=False)]), options)
     values = values_of(table, kind, path, options.asked, alpaca_eval=options.alpaca_eval, scale=options.scale)
-    return _of_values(values, kind, options)
+    return _of_values(values, kind, options, untold(origin))
 
 
 def by_cluster(table: Array, clusters: Sequence[str]) -> Array:
@@ -171,7 +173,7 @@ def _clusters(table: pl.DataFrame, prompts: Sequence[str]) -> list[str]:
     return [by_prompt[prompt] for prompt in prompts]
 
 
-def _of_values(values: Values, kind: str, options: VerdictOptions) -> Report:
+def _of_values(values: Values, kind: str, options: VerdictOptions, unchecked: Sequence[str]) -> Report:
     models = _Models(values, options.clusters is not None)
     baseline = _baseline(options.baseline, values.models)
     limits = _PERCENT if options.alpaca_eval else None
@@ -187,21 +189,23 @@ def _of_values(values: Values, kind: str, options: VerdictOptions) -> Report:
             reach = (-100.0, 100.0) if limits else None
             family.append(contrast(units, "", model, baseline, margins=options.margins, span=reach))
             counts.append(counted)
-    rows = [row | count for row, count in zip(family_json(family, metric), counts, strict=True)]
+    found_rows = family_json(family, metric)
+    cautions = caution_words(found_rows)
+    rows = [row | count for row, count in zip(found_rows, counts, strict=True)]
     for row, found in zip(rows, family, strict=True):
         del row["metric"], row["primary"]
         row["equivalence"] = [test._asdict() for test in found.tests]
         if row.get("clusters") == 1:
             row["words"] = f"{UNKNOWN}: all {row['prompts']} prompts are of one cluster, so there is no interval"
     sentences = [f"{row['arm']} against {row['reference']}: {row['words']}" for row in rows]
-    notes = [*values.notes, *_notes(models, baseline, options)]
+    notes = [*values.notes, *_notes(models, baseline, options), *unchecked]
     if options.clusters is not None:
         notes += _cluster_notes([*means, *rows], options.clusters)
     data = {"kind": kind, "baseline": baseline, "models": means, "contrasts": rows, "notes": notes}
     tables = [_means_table(means, unit), *([_contrasts_table(rows, family, baseline, unit)] if family else [])]
     # the caution of one seed says what the note says
-    told = [note for note in notes if note != _ONE_VALUE or not any(ONE_SEED in row["cautions"] for row in rows)]
-    return Report(data, tables, [*sentences, *caution_words(rows), *told])
+    told = [note for note in notes if note != _ONE_VALUE or ONE_SEED not in cautions]
+    return Report(data, tables, [*sentences, *cautions, *told])
 
 
 def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]:
