@@ -16,7 +16,7 @@ from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.alpaca_eval.length_control import Weights
 from notus_exp.evaluation.alpaca_eval.win_rates import Score
-from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, require
+from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, refuse_twice, require
 from notus_exp.inference.estimates import Estimate
 from notus_exp.judging.verdict_origin import VerdictOrigin, origin_of, origin_of_records, tells_origin
 
@@ -67,8 +67,8 @@ def read_annotations(path: Path) -> Preferences:
     """Read annotations.json, one object a verdict; the prompt's id is the hash of its instruction.
 
     Raises:
-        UserError: The file cannot be read, a verdict is no number, a text is none, or several models, judges or
-            reference models are in it.
+        UserError: The file cannot be read, a verdict is no number, a text is none, several models, judges or reference
+            models are in it, or a prompt twice.
     """
     rows = read_objects(path, ["instruction", "output_1", "output_2", "preference"], "annotations")
     names = sorted({str(row.get("generator_2") or path.stem) for row in rows})
@@ -91,7 +91,9 @@ def read_annotations(path: Path) -> Preferences:
         | {"reference": pl.String, "model": pl.String},
         strict=False,
     )
-    return Preferences(names[0], table, origin_of_records(rows, "annotations", path))
+    origin = origin_of_records(rows, "annotations", path)
+    refuse_twice([row["instruction"] for row in rows], "annotations", path)
+    return Preferences(names[0], table, origin)
 
 
 def named_alike(table: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
