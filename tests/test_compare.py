@@ -264,6 +264,44 @@ def test_several_seeds_are_a_crossed_table_of_those_in_common(compare, table):
     assert not any("not covered" in note for note in data["notes"])
 
 
+def seeded(seeds, gains):
+    """Return the columns of a long table in which model b is a plus gains, shape (seeds, prompts)."""
+    cells = [
+        (model, str(prompt), seed, float(model == "b") * gains[seed, prompt])
+        for model in "ab"
+        for seed in range(seeds)
+        for prompt in range(gains.shape[1])
+    ]
+    return dict(zip(("model", "prompt", "seed", "value"), map(list, zip(*cells, strict=True)), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "rare", "said"), [(3, True, "prompts carry this difference"), (2, False, "Two seeds say little")]
+)
+def test_what_no_interval_holds_is_said_in_the_terminal_as_in_json(compare, table, seeds, rare, said):
+    rng = np.random.default_rng(0)
+    gains = rng.normal(size=(1, 60)) + rng.normal(scale=0.1, size=(seeds, 60))
+    if rare:
+        gains = (rng.uniform(size=(1, 60)) < 0.05) * rng.lognormal(sigma=1.5, size=(seeds, 60))
+    path = table(**seeded(seeds, gains))
+    row = against(json.loads(compare("--verdicts", path, "--baseline", "a", "--json")[1]), "b")
+    [caution] = [one for one in row["cautions"] if said in one]
+    assert " ".join(compare("--verdicts", path, "--baseline", "a")[1].split()).count(caution) == 1
+
+
+def test_the_cautions_of_exploratory_contrasts_are_counted_in_the_terminal(compare, tmp_path):
+    arms = {
+        arm: {seed: {ACCURACY: row} for seed, row in crossed(20, [0, 1], effect=effect, arm=place).items()}
+        for place, (arm, effect) in enumerate({"critique": 0.0, "average": 0.2}.items())
+    }
+    folder = write_study(tmp_path, arms)
+    shown = " ".join(compare(folder)[1].split())
+    beside = [row for row in read_comparison(folder / "comparison.json")["contrasts"] if not row["primary"]]
+    cautious = [row for row in beside if any("Two seeds say little" in one for one in row["cautions"])]
+    assert cautious
+    assert f"{len(cautious)} of {len(beside)} exploratory contrasts: Two seeds say little" in shown
+
+
 def test_clusters_widen_the_interval_of_prompts_that_repeat_each_other(compare, table):
     x, y, topics = [1.0, 0.0, 1.0, 1.0, 0.5] * 2, [0.0, 0.5, 0.0, 1.0, 0.0] * 2, list("abcde") * 2
     paths = table("plain.csv", index=list(range(10)), y=y, x=x), table(index=list(range(10)), topic=topics, y=y, x=x)
@@ -352,7 +390,31 @@ def test_games_count_ties_half_and_cluster_by_prompt(compare, table):
     assert any("clustered by prompt" in note for note in data["notes"])
 
 
-@pytest.mark.parametrize("column", ["annotator", "judge", "generator_1", "snapshot"])
+def test_what_a_table_does_not_tell_of_its_judge_is_said(compare, table):
+    values = {"prompt_id": list("0123"), "x": [1.0, 2, 3, 4], "y": [2.0, 2, 3, 5]}
+    games = {"prompt": list("01"), "model_a": ["x"] * 2, "model_b": ["y"] * 2, "winner": list("xy")}
+    for columns, said in (
+        (values, "the file names no judge and no reference model: that it is the same for all models is not checked"),
+        (values | {"Grader": ["g"] * 4}, "the file names no reference model: that"),
+        (values | {"Grader": ["g"] * 4, "generator_1": ["r"] * 4}, None),
+        (games, "the file names no judge: that"),
+        (games | {"rater": ["g"] * 2}, None),
+    ):
+        code, out, _ = compare("--verdicts", table(**columns))
+        assert code == 0
+        assert ("is not checked" in " ".join(out.split())) == (said is not None)
+        assert said is None or said in " ".join(out.split())
+
+
+def test_a_model_that_is_called_as_a_judge_is_a_model(compare, table):
+    path = table(prompt_id=list("012"), judge=[1.5, 2.5, 3.0], y=[2.0, 2.5, 3.5])
+    assert [row["model"] for row in json.loads(compare("--verdicts", path, "--json")[1])["models"]] == ["judge", "y"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["annotator", "judge", "generator_1", "snapshot", "Annotator", "evaluator", "Judge_Model", "GRADER", "rater"],
+)
 def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, table, column):
     prompts = list("0123")
     tables = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from notus_exp.comparison.cautions import counted_cautions
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
@@ -12,7 +13,7 @@ from notus_exp.reporting.tables import Report, Table, number, p_value, span, wit
 
 
 def study_report(comparison: ComparisonFile, out: Path) -> Report:
-    """Return what is printed of a comparison.
+    """Return what is printed of a comparison; the cautions of its primary contrasts stand in its verdict.
 
     Args:
         comparison: As `analysis.analyse` returns it; all of it is the report's data.
@@ -22,8 +23,9 @@ def study_report(comparison: ComparisonFile, out: Path) -> Report:
     primary = [row for row in contrasts if row["primary"]]
     tables = [_metrics(comparison), _contrasts(comparison, primary)] if comparison["arms"] else []
     sentences = [f"warning: {warning}" for warning in comparison["warnings"]]
-    if beside := len(contrasts) - len(primary):
-        sentences.append(f"{beside} exploratory contrasts are in {COMPARISON_CSV}")
+    if beside := [row for row in contrasts if not row["primary"]]:
+        sentences.append(f"{len(beside)} exploratory contrasts are in {COMPARISON_CSV}")
+        sentences += counted_cautions(beside)
     files = ", ".join(shorten(out.absolute() / name) for name in (COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML))
     return Report(dict(comparison), tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.errors import UserError
-from notus_exp.evaluation.alpaca_eval.gamed_rows import read_gamed
+from notus_exp.evaluation.alpaca_eval.gamed_rows import check_gamed, read_gamed
 from notus_exp.evaluation.alpaca_eval.length_adjusted import length_adjusted
 from notus_exp.evaluation.alpaca_eval.length_control import (
     CAUTIONS,
@@ -27,6 +27,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
     Preferences,
     baseline_of_weights,
     models_with_weights,
+    named_alike,
     place_in_leaderboard,
     read_annotations,
     read_difficulty,
@@ -69,16 +70,28 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
             model or their prompts.
     """
     sides = [_read(spec, options.prompts) for spec in (a, b) if spec is not None]
+    if len(sides) == 2:
+        sides[1] = sides[1]._replace(table=named_alike(sides[1].table, sides[0].table))
+    labels = _labels([spec for spec in (a, b) if spec is not None], sides)
     scored = [_one(side, options) for side in sides]
     found = Report({"models": [data for data, _, _ in scored]})
     if sides:
-        found.tables.append(_table(sides, [rows for _, rows, _ in scored]))
+        found.tables.append(_table(labels, [rows for _, rows, _ in scored]))
     found.sentences += [sentence for _, _, sentences in scored for sentence in sentences]
     if options.weights is not None and (options.model is not None or not sides or options.difficulty is None):
         _add_published(found, options)
     if len(sides) == 2:
-        _add_paired(found, sides[0], sides[1], options)
+        left, right = (side._replace(name=label) for side, label in zip(sides, labels, strict=True))
+        _add_paired(found, left, right, options)
     return found
+
+
+def _labels(specs: Sequence[str], sides: Sequence[Preferences]) -> list[str]:
+    """Return what each side is called: its model, with its file where both are of one model."""
+    names = [side.name for side in sides]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} of {spec}" for name, spec in zip(names, specs, strict=True)]
 
 
 def _read(spec: str, prompts: Path | None) -> Preferences:
@@ -139,9 +152,8 @@ def _controlled(side: Preferences, options: AlpacaEvalOptions) -> tuple[LengthCo
         )
     difficulty = read_difficulty(options.difficulty)
     if options.gamed:
-        gamed = read_gamed(options.gamed, options.prompts)
-        untold = check_same_origin((side.name, "the gamed rows"), (side.origin, gamed.origin))
-        return length_controlled(side.table, difficulty, gamed.table), untold
+        gamed, untold = check_gamed(read_gamed(options.gamed, options.prompts), side)
+        return length_controlled(side.table, difficulty, gamed), untold
     lacking, said = "", list[str]()
     if options.weights is not None:
         lacking, said = _held_by(side, options.weights)
@@ -192,12 +204,12 @@ def _about_place(name: str, place: Place) -> str:
     return f"{words}; {OF_ONE_JUDGE}"
 
 
-def _table(sides: Sequence[Preferences], columns: Sequence[Sequence[tuple[str, str]]]) -> Table:
+def _table(names: Sequence[str], columns: Sequence[Sequence[tuple[str, str]]]) -> Table:
     labels = list(dict.fromkeys(label for rows in columns for label, _ in rows))
     cells = [dict(rows) for rows in columns]
     return Table(
         "AlpacaEval",
-        ["", *(side.name for side in sides)],
+        ["", *names],
         [[label, *(c.get(label, "-") for c in cells)] for label in labels],
     )
 
@@ -218,9 +230,12 @@ def _add_paired(found: Report, a: Preferences, b: Preferences, options: AlpacaEv
     left, right = (side.table.select("prompt_id", points=points(side.table["preference"])) for side in (a, b))
     both = left.join(right, on="prompt_id", how="full", coalesce=True, suffix="_b", maintain_order="left_right")
     if left.join(right, on="prompt_id", how="semi").is_empty():
+        by_text = "reference" in a.table.columns and "reference" in b.table.columns
         raise UserError(
             f"'{a.name}' and '{b.name}' have no prompt in common",
-            "where one file names prompts by index and the other by instruction, give --prompts FILE.csv with both"
+            "give verdicts on the same instructions"
+            if by_text
+            else "where one file names prompts by index and the other by instruction, give --prompts FILE.csv with both"
             " (index, instruction_sha16)",
         )
     _check_same_prompts(a, b)

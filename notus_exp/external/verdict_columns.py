@@ -11,7 +11,7 @@ import polars as pl
 
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_of
+from notus_exp.judging.verdict_origin import VerdictOrigin, origin_of, tells_origin
 
 PROMPT_COLUMNS = ("prompt_id", "prompt", "index", "question_id", "instruction_sha16")
 """Columns that name the prompt without being told so."""
@@ -109,8 +109,8 @@ def model_columns(table: pl.DataFrame, asked: WantedColumns) -> list[str]:
     """Return the columns of a wide table that are models, in the table's order: those asked for, else all others."""
     if asked.models:
         return [name for name in table.columns if name in asked.models]
-    others = (*PROMPT_COLUMNS, *ORIGIN_KEYS, asked.clusters, asked.prompt)
-    return [name for name in table.columns if name not in others]
+    others = (*PROMPT_COLUMNS, asked.clusters, asked.prompt)
+    return [name for name in table.columns if name not in others and not _of_origin(table[name])]
 
 
 def origin_columns(table: pl.DataFrame, asked: WantedColumns, path: Path) -> VerdictOrigin:
@@ -120,7 +120,7 @@ def origin_columns(table: pl.DataFrame, asked: WantedColumns, path: Path) -> Ver
         UserError: One of them holds several judges, snapshots or reference models.
     """
     named = (asked.clusters, asked.prompt, *asked.models)
-    told = {name: table[name] for name in ORIGIN_KEYS if name in table.columns and name not in named}
+    told = {name: table[name] for name in table.columns if name not in named and _of_origin(table[name])}
     return origin_of(told, "verdicts", path)
 
 
@@ -149,6 +149,11 @@ def check_models(table: pl.DataFrame, asked: WantedColumns, key: str | None, pat
                 f"--prompt-column '{name}' if it names the prompts; --models '{others}' takes these columns alone",
             )
         check_numbers(table, name, path)
+
+
+def _of_origin(column: pl.Series) -> bool:
+    """Tell whether a column names a judge or a reference model; fractions are values of a model of that name."""
+    return tells_origin(column.name) and not column.dtype.is_float()
 
 
 def _looks_like_ids(column: pl.Series, name: str, key: str | None) -> bool:

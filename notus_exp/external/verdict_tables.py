@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from notus_exp.comparison.cautions import ONE_SEED, caution_words
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, family_json
 from notus_exp.comparison.per_prompt import seed_table
 from notus_exp.comparison.words import p_words
@@ -27,9 +28,11 @@ from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, brad
 from notus_exp.inference.crossed import Array
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import adjust
+from notus_exp.judging.verdict_origin import untold
 from notus_exp.reporting.tables import Report, Table, number, p_value, span
 
 _PERCENT = (0.0, 100.0)
+_ONE_VALUE = "one value a model and prompt: how much training seeds move a model is not covered"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def report(path: Path, options: VerdictOptions) -> Report:
     """
     table = read_table(path)
     kind = options.kind or kind_of(table, path, options.asked)
-    origin_columns(table, options.asked, path)
+    origin = origin_columns(table, options.asked, path)
     if kind != WIDE and options.models:
         raise UserError(f"--models goes with a table of kind {WIDE}, and '{path}' is {kind}", "leave it out")
     if kind == GAMES:
@@ -75,9 +78,10 @@ def report(path: Path, options: VerdictOptions) -> Report:
         ):
             if given:
                 raise UserError(f"{name} does nothing with games of two models each", "leave it out")
-        return _of_games(games_of(table, path, options.asked), options)
+        games = games_of(table, path, options.asked)
+        return _of_games(games._replace(notes=[*games.notes, *untold(origin, reference=False)]), options)
     values = values_of(table, kind, path, options.asked, alpaca_eval=options.alpaca_eval, scale=options.scale)
-    return _of_values(values, kind, options)
+    return _of_values(values, kind, options, untold(origin))
 
 
 def by_cluster(table: Array, clusters: Sequence[str]) -> Array:
@@ -169,7 +173,7 @@ def _clusters(table: pl.DataFrame, prompts: Sequence[str]) -> list[str]:
     return [by_prompt[prompt] for prompt in prompts]
 
 
-def _of_values(values: Values, kind: str, options: VerdictOptions) -> Report:
+def _of_values(values: Values, kind: str, options: VerdictOptions, unchecked: Sequence[str]) -> Report:
     models = _Models(values, options.clusters is not None)
     baseline = _baseline(options.baseline, values.models)
     limits = _PERCENT if options.alpaca_eval else None
@@ -185,19 +189,23 @@ def _of_values(values: Values, kind: str, options: VerdictOptions) -> Report:
             reach = (-100.0, 100.0) if limits else None
             family.append(contrast(units, "", model, baseline, margins=options.margins, span=reach))
             counts.append(counted)
-    rows = [row | count for row, count in zip(family_json(family, metric), counts, strict=True)]
+    found_rows = family_json(family, metric)
+    cautions = caution_words(found_rows)
+    rows = [row | count for row, count in zip(found_rows, counts, strict=True)]
     for row, found in zip(rows, family, strict=True):
         del row["metric"], row["primary"]
         row["equivalence"] = [test._asdict() for test in found.tests]
         if row.get("clusters") == 1:
             row["words"] = f"{UNKNOWN}: all {row['prompts']} prompts are of one cluster, so there is no interval"
     sentences = [f"{row['arm']} against {row['reference']}: {row['words']}" for row in rows]
-    notes = [*values.notes, *_notes(models, baseline, options)]
+    notes = [*values.notes, *_notes(models, baseline, options), *unchecked]
     if options.clusters is not None:
         notes += _cluster_notes([*means, *rows], options.clusters)
     data = {"kind": kind, "baseline": baseline, "models": means, "contrasts": rows, "notes": notes}
     tables = [_means_table(means, unit), *([_contrasts_table(rows, family, baseline, unit)] if family else [])]
-    return Report(data, tables, [*sentences, *notes])
+    # the caution of one seed says what the note says
+    told = [note for note in notes if note != _ONE_VALUE or ONE_SEED not in cautions]
+    return Report(data, tables, [*sentences, *cautions, *told])
 
 
 def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]:
@@ -209,7 +217,7 @@ def _notes(models: _Models, baseline: str, options: VerdictOptions) -> list[str]
     notes += [said for model in models.models if (said := models.unshared(model, baseline))]
     notes += [said for model in models.models if (said := models.other_prompts(model, baseline))]
     if all(len(models.seeds(model)) == 1 for model in models.models):
-        notes.append("one value a model and prompt: how much training seeds move a model is not covered")
+        notes.append(_ONE_VALUE)
     return notes
 
 

@@ -16,9 +16,13 @@ from notus_exp.errors import UserError
 _LABELS = {"annotator": "judge", "reference": "reference model", "snapshot": "snapshot of the judge"}
 """Field of an origin -> what it is called."""
 
-ORIGIN_KEYS = {
+_KEYS = {
     "annotator": "annotator",
     "judge": "annotator",
+    "judge_model": "annotator",
+    "evaluator": "annotator",
+    "grader": "annotator",
+    "rater": "annotator",
     "generator_1": "reference",
     "reference_model": "reference",
     "snapshot": "snapshot",
@@ -43,11 +47,16 @@ class VerdictOrigin(NamedTuple):
     snapshot: str | None = None
 
 
+def tells_origin(key: str) -> bool:
+    """Tell whether a record's key, or a table's column, tells a part of an origin, however its letters are cased."""
+    return _plain(key) in _KEYS
+
+
 def origin_of(values: Mapping[str, Iterable[Any]], what: str, path: Path) -> VerdictOrigin:
     """Return the one origin of all verdicts of a file.
 
     Args:
-        values: A key of `ORIGIN_KEYS` -> its value in each record, None where a record has none.
+        values: A key that `tells_origin` -> its value in each record, None where a record has none.
         what: What the file holds, for the error.
         path: Of the file.
 
@@ -59,20 +68,34 @@ def origin_of(values: Mapping[str, Iterable[Any]], what: str, path: Path) -> Ver
         counts = Counter("" if value is None else str(value) for value in column)
         if len(counts) > 1:
             listed = ", ".join(f"{name or 'none named'} ({n})" for name, n in counts.most_common(_SHOWN))
-            label = _LABELS[ORIGIN_KEYS[key]]
+            label = _LABELS[_KEYS[_plain(key)]]
             raise UserError(
                 f"{what}: '{path}' mixes verdicts that differ in their {label}; '{key}' is {listed}",
                 f"write a file for each {label}: their verdicts are never pooled",
             )
         if name := next(iter(counts), ""):
-            found.setdefault(ORIGIN_KEYS[key], name)
+            found.setdefault(_KEYS[_plain(key)], name)
     return VerdictOrigin(**found)
 
 
 def origin_of_records(rows: list[dict[str, Any]], what: str, path: Path) -> VerdictOrigin:
     """Return the one origin of a file's records; see `origin_of`."""
-    keys = [key for key in ORIGIN_KEYS if any(row.get(key) is not None for row in rows)]
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if value is not None and tells_origin(key))
     return origin_of({key: [row.get(key) for row in rows] for key in keys}, what, path)
+
+
+def untold(origin: VerdictOrigin, *, reference: bool = True) -> list[str]:
+    """Return the sentence on what a file of several models does not tell of its verdicts; empty where it tells all.
+
+    Args:
+        origin: Of the file.
+        reference: Its verdicts are against a reference model, which games of two models each are not.
+    """
+    fields = ("annotator", "reference") if reference else ("annotator",)
+    lacking = [_LABELS[field] for field in fields if getattr(origin, field) is None]
+    if not lacking:
+        return []
+    return [f"the file names no {' and no '.join(lacking)}: that it is the same for all models is not checked"]
 
 
 def grading_judge(value: Any) -> str | None:
@@ -91,7 +114,7 @@ def check_same_origin(names: tuple[str, str], origins: tuple[VerdictOrigin, Verd
     Raises:
         UserError: Both tell a part of their origin, and it differs.
     """
-    untold = []
+    unknown = []
     for field, label in _LABELS.items():
         one, other = (getattr(origin, field) for origin in origins)
         if one is not None and other is not None and one != other:
@@ -101,6 +124,10 @@ def check_same_origin(names: tuple[str, str], origins: tuple[VerdictOrigin, Verd
                 f"give verdicts of one {label}",
             )
         if field != "snapshot" and (one is None or other is None):
-            untold.append((label, [name for name, value in zip(names, (one, other), strict=True) if value is None]))
+            unknown.append((label, [name for name, value in zip(names, (one, other), strict=True) if value is None]))
     return [f"the file of {' and '.join(missing)} names no {label}: that it is the same is not checked"
-            for label, missing in untold]  # fmt: skip
+            for label, missing in unknown]  # fmt: skip
+
+
+def _plain(key: str) -> str:
+    return key.strip().lower()

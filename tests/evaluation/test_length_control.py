@@ -247,7 +247,10 @@ def test_each_estimator_goes_by_its_own_name(
         (["{m}", "--difficulty", "{d}", "--gamed", "{verbose}", "--gamed", "{other}"], "differ in the judge"),
         (["{other}", "--difficulty", "{d}", "--gamed", "{verbose}", "--gamed", "{concise}"], "differ in the judge"),
         (["{m}", "--difficulty", "{d}", "--gamed", "{d}"], "has no column preference"),
-        (["{m}", "--difficulty", "{d}", "--gamed", "{short}", "--gamed", "{short}"], "have no verdicts on the gamed"),
+        (
+            ["{m}", "--difficulty", "{d}", "--gamed", "{short_verbose}", "--gamed", "{short_concise}"],
+            "have no verdicts on the gamed",
+        ),
     ],
 )
 def test_gamed_rows_that_do_not_fit_are_one_error(
@@ -259,7 +262,10 @@ def test_gamed_rows_that_do_not_fit_are_one_error(
     said: str,
 ) -> None:
     files["other"] = write(tmp_path / "other.json", world.gamed[1], generator_2="o", annotator="another")
-    files["short"] = write(tmp_path / "short.json", world.gamed[1].head(9), generator_2="s", annotator="judge")
+    for name, table in zip(("verbose", "concise"), world.gamed, strict=True):
+        files[f"short_{name}"] = write(
+            tmp_path / f"short_{name}.json", table.head(9), generator_2=name, annotator="judge"
+        )
     code, out, err = scored(capsys, *(argument.format(**files) for argument in arguments))
     assert (code, out) == (2, "")
     assert said in err
@@ -297,6 +303,114 @@ def test_the_procedure_gives_the_published_win_rates_of_the_leaderboards_models(
     assert len(off) >= 58
     assert np.mean(off) < 0.1
     assert max(off) < 1
+
+
+def test_gamed_rows_that_are_not_the_baselines_are_refused(
+    capsys: pytest.CaptureFixture[str], files: dict[str, Path], world: World, tmp_path: Path
+) -> None:
+    told = {"annotator": "judge", "generator_1": "base"}
+    verbose, concise = world.gamed
+    other = concise.with_columns(reference=pl.lit("x" * 500))
+    for name, table, called in (
+        ("own_name", concise, "m"),
+        ("own_text", world.table, "base_concise"),
+        ("other_model", concise, "another_concise"),
+        ("other_reference", other, "base_concise"),
+        ("copied", verbose, "base_concise"),
+        ("verbose_too", concise, "base_verbose"),
+    ):
+        files[name] = write(tmp_path / f"{name}.json", table, generator_2=called, **told)
+    for one, two, said in (
+        ("m", "m", "both sets are the same answers"),
+        ("verbose", "own_name", "rows of 'm' are not of the verbose or concise baseline of 'base'"),
+        ("verbose", "own_text", "the answers of 'base_concise' are those of 'm' itself"),
+        ("verbose", "other_model", "rows of 'another_concise' are not of the verbose or concise baseline of 'base'"),
+        ("verbose", "other_reference", "are against other reference answers than those of 'm'"),
+        ("verbose", "copied", "both sets are the same answers"),
+        ("verbose", "verbose_too", "are of the verbose baseline"),
+    ):
+        code, out, err = scored(
+            capsys, files["m"], "--difficulty", files["d"], "--gamed", files[one], "--gamed", files[two]
+        )
+        assert (code, out) == (2, "")
+        assert said in " ".join(err.split())
+        assert err.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"annotator": ("judge", "another")}, "differ in their judge"),
+        ({"generator_1": ("base", "another")}, "differ in their reference model"),
+        ({"Annotator": ("another", "another")}, "differ in the judge"),
+        ({"generator_1": ("another", "another")}, "differ in the reference model"),
+        ({"model": ("base_verbose", "m")}, "rows of 'm' are not of the verbose or concise baseline"),
+        ({"model": ("base_verbose", "base_verbose")}, "are of the verbose baseline"),
+        (
+            {
+                "model": ("base_verbose", "base_concise"),
+                "annotator": ("judge", "judge"),
+                "generator_1": ("base", "base"),
+            },
+            None,
+        ),
+        ({}, "the gamed rows name no model"),
+    ],
+)
+def test_the_columns_of_a_gamed_table_tell_whose_verdicts_they_are(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, Path],
+    tmp_path: Path,
+    columns: dict[str, tuple[str, str]],
+    said: str | None,
+) -> None:
+    monkeypatch.setattr(score_alpaca_eval, "length_controlled", partial(length_controlled, resamples=2))
+    gamed = read_gamed([files["verbose"], files["concise"]]).table
+    told = {name: [one for one in pair for _ in range(N)] for name, pair in columns.items()}
+    table = gamed.select("prompt_id", "std_delta_len", preference="points").with_columns(
+        pl.Series(name, values) for name, values in told.items()
+    )
+    table.write_csv(tmp_path / "g.csv")
+    code, out, err = scored(capsys, files["m"], "--difficulty", files["d"], "--gamed", tmp_path / "g.csv")
+    shown = " ".join((out + err).split())
+    assert code == (0 if said is None or not columns else 2)
+    assert said is None or said in shown
+    assert said is not None or "is not checked" not in shown
+    assert ("names no judge" in shown) == (not columns)
+
+
+def test_prompts_that_differ_by_a_line_end_are_the_same(
+    capsys: pytest.CaptureFixture[str], files: dict[str, Path], tmp_path: Path
+) -> None:
+    rows = json.loads(files["m"].read_text())
+    ended = [row | {"instruction": row["instruction"] + "\n", "generator_2": "b"} for row in rows]
+    (tmp_path / "b.json").write_text(json.dumps(ended))
+    code, out, _ = scored(capsys, files["m"], tmp_path / "b.json", "--json")
+    assert (code, json.loads(out)["paired"]["n"]) == (0, N)
+    (tmp_path / "c.json").write_text(json.dumps([row | {"instruction": row["instruction"] + "?"} for row in ended]))
+    code, _, err = scored(capsys, files["m"], tmp_path / "c.json")
+    assert (code, "have no prompt in common" in err, "--prompts" in err) == (2, True, False)
+
+
+def test_one_model_under_two_judges_is_named_by_its_files(
+    capsys: pytest.CaptureFixture[str], files: dict[str, Path], world: World, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "n.json", world.table, generator_2="m", annotator="another", generator_1="base")
+    code, _, err = scored(capsys, files["m"], other)
+    assert code == 2
+    assert f"'m of {files['m']}' and 'm of {other}' differ in the judge" in " ".join(err.split())
+
+
+def test_a_prompt_that_a_file_holds_twice_is_told_in_its_users_words(
+    capsys: pytest.CaptureFixture[str], files: dict[str, Path], tmp_path: Path
+) -> None:
+    rows = json.loads(files["m"].read_text())
+    (tmp_path / "t.json").write_text(json.dumps([*rows, rows[0]]))
+    code, _, err = scored(capsys, tmp_path / "t.json")
+    assert code == 2
+    assert "combine_orders" not in err
+    assert f"'{tmp_path / 't.json'}' holds this twice: 'question 0'" in " ".join(err.split())
 
 
 def test_a_gamed_table_on_the_scale_of_annotations_is_refused(tmp_path: Path) -> None:

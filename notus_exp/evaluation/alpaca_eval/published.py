@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.disk.folding import folded
 from notus_exp.disk.given import LARGEST
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.alpaca_eval.length_control import Weights
 from notus_exp.evaluation.alpaca_eval.win_rates import Score
-from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, require
+from notus_exp.evaluation.kit.published_files import one_of, read_csv, read_objects, refuse_twice, require
 from notus_exp.inference.estimates import Estimate
-from notus_exp.judging.verdict_origin import ORIGIN_KEYS, VerdictOrigin, origin_of, origin_of_records
+from notus_exp.judging.verdict_origin import VerdictOrigin, origin_of, origin_of_records, tells_origin
 
 LENGTH_CONTROLLED = "length_controlled_winrate"
 """The leaderboard's column, as AlpacaEval spells it: for its own estimator alone."""
@@ -31,7 +32,8 @@ _WEIGHTS = ("np.tanh(std_delta_len)", "instruction_difficulty", "not_gamed_basel
 class Preferences(NamedTuple):
     """A model's stored preferences: its name, one row a prompt, and who gave them.
 
-    The table has `prompt_id, preference`, and from annotations also the texts `reference, model`.
+    The table has `prompt_id, preference`, and from annotations also the texts `reference, model` and `folded`, the
+    hash of the folded instruction.
     """
 
     name: str
@@ -65,8 +67,8 @@ def read_annotations(path: Path) -> Preferences:
     """Read annotations.json, one object a verdict; the prompt's id is the hash of its instruction.
 
     Raises:
-        UserError: The file cannot be read, a verdict is no number, a text is none, or several models, judges or
-            reference models are in it.
+        UserError: The file cannot be read, a verdict is no number, a text is none, several models, judges or reference
+            models are in it, or a prompt twice.
     """
     rows = read_objects(path, ["instruction", "output_1", "output_2", "preference"], "annotations")
     names = sorted({str(row.get("generator_2") or path.stem) for row in rows})
@@ -80,14 +82,33 @@ def read_annotations(path: Path) -> Preferences:
     table = pl.DataFrame(
         {
             "prompt_id": [prompt_id(row["instruction"]) for row in rows],
+            "folded": [prompt_id(folded(row["instruction"])) for row in rows],
             "preference": [row["preference"] for row in rows],
             "reference": [row["output_1"] for row in rows],
             "model": [row["output_2"] for row in rows],
         },
-        schema={"prompt_id": pl.String, "preference": pl.Float64, "reference": pl.String, "model": pl.String},
+        schema={"prompt_id": pl.String, "folded": pl.String, "preference": pl.Float64}
+        | {"reference": pl.String, "model": pl.String},
         strict=False,
     )
-    return Preferences(names[0], table, origin_of_records(rows, "annotations", path))
+    origin = origin_of_records(rows, "annotations", path)
+    refuse_twice([row["instruction"] for row in rows], "annotations", path)
+    return Preferences(names[0], table, origin)
+
+
+def named_alike(table: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Return a table with the `prompt_id` of another where their instructions are the same once folded.
+
+    Two files often write a prompt with and without the line end behind it. Where either has no `folded`, or two prompts
+    of the table would become one, the ids stay.
+    """
+    if "folded" not in table.columns or "folded" not in other.columns:
+        return table
+    known = other.select("folded", alike="prompt_id").unique("folded", keep="none")
+    alike = table.join(known, on="folded", how="left", maintain_order="left")["alike"]
+    named = table.with_columns(prompt_id=alike.fill_null(table["prompt_id"]))
+    merged = named["prompt_id"].n_unique() < table["prompt_id"].n_unique()
+    return table if merged else named
 
 
 def read_preference_column(path: Path, column: str, prompts: Path | None = None) -> Preferences:
@@ -108,7 +129,7 @@ def read_preference_column(path: Path, column: str, prompts: Path | None = None)
     if not table[column].dtype.is_numeric() and table[column].null_count() < table.height:
         raise UserError(f"preferences: column '{column}' of '{path}' holds text", "preferences are numbers, 1 to 2")
     named = table.select(named_prompts(table, path, "preferences", prompts), preference=pl.col(column).cast(pl.Float64))
-    told = {name: table[name] for name in ORIGIN_KEYS if name in table.columns and name != column}
+    told = {name: table[name] for name in table.columns if tells_origin(name) and name != column}
     return Preferences(column, named, origin_of(told, "preferences", path))
 
 

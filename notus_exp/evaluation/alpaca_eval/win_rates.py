@@ -187,7 +187,7 @@ def _per_prompt(table: pl.DataFrame, side: str) -> pl.DataFrame:
     if twice.height:
         raise UserError(
             f"prompt {twice['prompt_id'][0]} occurs several times among the {side}'s preferences ({twice.height} rows)",
-            "give one preference a prompt, such as what combine_orders returns",
+            "keep one preference a prompt",
         )
     scored = _points(pl.col("preference").cast(pl.Float64))
     measures = {"win_rate": scored, "discrete_win_rate": DRAW_POINTS + 50 * (scored - DRAW_POINTS).sign()}
