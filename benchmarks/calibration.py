@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from notus_exp.comparison.cautions import MOST_SKEWED
-from notus_exp.inference.crossed import Components, MeanSquares, crossed_interval, mean_squares
+from notus_exp.inference.crossed import Components, MeanSquares, crossed_interval, mean_squares, skewness_of_mean
 from notus_exp.inference.mixed_t import quantile
 from notus_exp.inference.power import Design, power
 
@@ -288,12 +288,17 @@ def drawn_sample(point: Point, rng: np.random.Generator, size: int, effect: floa
             chosen = [rng.permutation(point.prompts)[:kept] for _ in range(point.arms - 1)]
             differences = np.stack([differences[:, arm][..., one] for arm, one in enumerate(chosen)], axis=1)
         by_prompt = differences.mean(axis=2)
-        third = np.mean((by_prompt - by_prompt.mean(axis=-1, keepdims=True)) ** 3, axis=-1)
         squares = MeanSquares(*(part.astype(np.float64) for part in mean_squares(differences)))
-        parts.append((by_prompt.mean(axis=-1, dtype=np.float64), squares, third / kept**2))
-    means, by_chunk, thirds = zip(*parts, strict=True)
+        parts.append((by_prompt.mean(axis=-1, dtype=np.float64), squares, _skewness(by_prompt, squares, point.seeds)))
+    means, by_chunk, skewed = zip(*parts, strict=True)
     joined = MeanSquares(*(np.concatenate(one) for one in zip(*by_chunk, strict=True)))
-    return Sample(np.concatenate(means), joined, kept, np.concatenate(thirds))
+    return Sample(np.concatenate(means), joined, kept, np.concatenate(skewed))
+
+
+def _skewness(by_prompt: Array, squares: MeanSquares, seeds: int) -> Array:
+    sample = Sample(by_prompt, squares, by_prompt.shape[-1], None)
+    error = tested(sample, seeds).error
+    return skewness_of_mean(by_prompt.astype(np.float64), error)
 
 
 class Tested(NamedTuple):
@@ -364,7 +369,7 @@ def measure(point: Point, repetitions: int) -> dict[str, float]:
         "family_before": percent(holm(before, null.means).any(axis=1)),
     }
     if null.skewness is not None:
-        silent = np.abs(null.skewness) <= MOST_SKEWED * found.error**3
+        silent = np.abs(null.skewness) <= MOST_SKEWED
         line["unwarned"] = percent((holm(form, null.means) & silent).any(axis=1))
         line["unwarned_single"] = max(percent(one) for one in (single & silent).T)
     other = drawn_sample(point, rng, repetitions, effect) if binary else null

@@ -1,6 +1,6 @@
 """Why a contrast may err more often than its p and its interval say; nothing corrects for it, so it is said.
 
-The shares are those of docs/results/calibration.md.
+The shares are those of docs/results/calibration.md. They are of simulated worlds, not bounds.
 """
 
 from __future__ import annotations
@@ -8,21 +8,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from notus_exp.contracts.comparison_file import ContrastRow
+from notus_exp.evaluation.kit.description import Span
 from notus_exp.inference.crossed import CrossedEstimate
+from notus_exp.inference.estimates import CONFIDENCE
 
 ONE_SEED = (
     "With one seed, seed variance is not covered: the intervals hold for this training seed alone, and another seed may"
     " turn the result"
 )
 TWO_SEEDS = (
-    "Two seeds say little about seed variance: among several contrasts, up to 12 % of studies call an arm different"
-    " that is not, where 5 % are meant"
+    "Two seeds say little about seed variance: among several contrasts, more studies than the 5 % that are meant call"
+    " an arm different that is not (up to 12 % in simulations with seven contrasts)"
 )
 MANY_CONTRASTS = (
-    "Three seeds are few for so many contrasts: up to 9 % of studies call an arm different that is not, where 5 % are"
-    " meant"
+    "Three seeds are few for so many contrasts: more studies than the 5 % that are meant call an arm different that is"
+    " not (up to 9 % in simulations with 19 contrasts)"
 )
 MOST_CONTRASTS = 7
 """Contrasts up to which three seeds keep the family-wise error."""
@@ -30,21 +33,51 @@ MOST_CONTRASTS = 7
 MOST_SKEWED = 0.2
 """Skewness of a mean beyond which a t interval errs more often than it says: Cochran's rule n > 25 G1^2 (1977, Sampling
 Techniques, section 2.15), which keeps the error of a normal interval below 6 %."""
+UNSEEN = 0.05
+"""Chance of a sample that holds none of the prompts that would turn the result, from which on it is said."""
 
 _FIGURES = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
-def cautions(estimate: CrossedEstimate, family: int = 1) -> list[str]:
+def cautions(
+    estimate: CrossedEstimate, family: int = 1, *, span: Span | None = None, shown: float | None = None
+) -> list[str]:
     """Return what speaks against the p and the interval of a contrast; empty where nothing does, or there is no p.
 
     Args:
         estimate: Of the difference.
         family: Contrasts of its family; 1 where it is exploratory.
+        span: The least and the largest difference possible, where there are such.
+        shown: The largest difference of a prompt that the family shows; None: that of the estimate.
     """
     if math.isnan(estimate.p):
         return []
     found = of_seeds(estimate.seeds, family)
-    return [*found, _few(estimate)] if abs(estimate.skewness) > MOST_SKEWED else found
+    if abs(estimate.skewness) > MOST_SKEWED:
+        found.append(_few(estimate))
+    worst = abs(span[0] if estimate.value > 0 else span[1]) if span else shown or estimate.furthest
+    if estimate.p < 1 - CONFIDENCE and unseen_would_turn(estimate.value, worst, estimate.prompts):
+        found.append(_unseen(estimate, worst, "as far as the metric goes" if span else "the most that was seen"))
+    return found
+
+
+def unseen_would_turn(value: Any, worst: Any, prompts: int) -> Any:
+    """Return whether prompts too rare to be drawn could bring a mean to 0 or beyond.
+
+    As rare as a sample misses with the chance `UNSEEN`, (1 - share)^n = `UNSEEN`: about 3 in n (the rule of three,
+    Hanley and Lippman-Hand 1983, JAMA 249(13)).
+
+    Args:
+        value: The mean of those drawn.
+        worst: How far such a prompt lies on the other side of 0, at least 0; broadcasts with the value.
+        prompts: Drawn.
+    """
+    share = _rare(prompts)
+    return (1 - share) * abs(value) <= share * worst
+
+
+def _rare(prompts: int) -> float:
+    return float(1 - UNSEEN ** (1 / prompts))
 
 
 def of_seeds(seeds: int, family: int) -> list[str]:
@@ -84,6 +117,14 @@ def counted_cautions(rows: Sequence[ContrastRow]) -> list[str]:
 def _few(estimate: CrossedEstimate) -> str:
     return (
         f"A few of the {estimate.prompts} prompts carry this difference (skewness of its mean"
-        f" {estimate.skewness:+.2f}): with so few, up to 16 % of such intervals miss the truth, where 5 % are meant;"
-        " more prompts would tell"
+        f" {estimate.skewness:+.2f}): with so few, such intervals may miss the truth much more often than the 5 % that"
+        " are meant; more prompts would tell"
+    )
+
+
+def _unseen(estimate: CrossedEstimate, worst: float, why: str) -> str:
+    return (
+        f"Rare large differences could turn this: if one prompt in {1 / _rare(estimate.prompts):.0f} lay {worst:.3g} on"
+        f" the other side of zero ({why}), {100 * UNSEEN:g} % of samples of {estimate.prompts} prompts would show"
+        " none of them, and the true mean would not lie on this side; more prompts would tell"
     )

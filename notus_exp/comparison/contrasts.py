@@ -77,7 +77,7 @@ def estimate_of(table: Array, *, span: Span | None = None) -> CrossedEstimate:
     """Return the crossed mean of a table of seeds by prompts; all NaN where there is no seed."""
     if table.shape[0] == 0:
         unknown = Components(*(math.nan,) * 3)
-        return CrossedEstimate(*(math.nan,) * 6, 0, 0, table.shape[1], unknown, math.nan)
+        return CrossedEstimate(*(math.nan,) * 6, 0, 0, table.shape[1], unknown, math.nan, math.nan)
     return crossed_mean(table, span=span)
 
 
@@ -99,20 +99,21 @@ def family_json(family: Sequence[Contrast], metric: Metric) -> list[ContrastRow]
     """Return the rows of the contrasts that were asked for beforehand, corrected for being several."""
     ps = [found.estimate.p for found in family]
     counted = sum(not math.isnan(p) for p in ps)
+    shown = max((found.estimate.furthest for found in family if found.estimate.prompts), default=math.nan)
     rows = zip(family, adjust(ps), step_confidences(ps), strict=True)
     return [
-        _row(found, metric, both, interval_at(found.estimate, confidence, span=found.span), counted)
+        _row(found, metric, both, interval_at(found.estimate, confidence, span=found.span), counted, shown)
         for found, both, confidence in rows
     ]
 
 
 def exploratory_json(found: Contrast, metric: Metric) -> ContrastRow:
     """Return the row of a contrast that nobody asked for beforehand."""
-    return _row(found, metric, None, None, 1)
+    return _row(found, metric, None, None, 1, found.estimate.furthest)
 
 
 def _row(
-    found: Contrast, metric: Metric, adjusted: Adjusted | None, interval: Interval | None, family: int
+    found: Contrast, metric: Metric, adjusted: Adjusted | None, interval: Interval | None, family: int, shown: float
 ) -> ContrastRow:
     estimate = found.estimate
     words = contrast_words(estimate, found.tests, metric=metric, adjusted=adjusted, interval=interval, family=family)
@@ -133,7 +134,7 @@ def _row(
         "equivalence": _equivalence_row(found.tests[0]) if found.tests else None,
         "bootstrap": {"low": found.bootstrap.low, "high": found.bootstrap.high} if found.bootstrap else None,
         "permutation": found.permutation,
-        "cautions": cautions(estimate, family),
+        "cautions": cautions(estimate, family, span=found.span, shown=shown),
         "words": words if adjusted else f"{words}; exploratory",
     }
 

@@ -21,7 +21,8 @@ parts that cannot be negative,
 
 `MS_seed` is not cut to at least `MS_residual`, though its expectation is: with the cut pure noise is hardly ever called
 different. The prompts' part keeps n - 1 degrees of freedom, the seeds' K - 1, and `mixed_t` makes one quantile of both.
-docs/results/calibration.md shows how often it errs; where it cannot be trusted, `cautions` says so.
+docs/results/calibration.md shows how often it errs; where it cannot be trusted, `cautions` says so, as far as data can
+show it: prompts unlike all that were drawn (a rare large loss) are beyond any interval that is made of those drawn.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ class CrossedEstimate(NamedTuple):
         components: The variances behind it.
         skewness: Of the mean, as far as it is the prompts': 0 where many prompts scatter evenly; NaN where there is no
             error.
+        furthest: The largest distance from 0 of a prompt's mean over seeds; NaN where nothing was measured.
     """
 
     value: float
@@ -100,6 +102,7 @@ class CrossedEstimate(NamedTuple):
     left_out: int
     components: Components
     skewness: float
+    furthest: float
 
 
 def mean_squares(values: Array) -> MeanSquares:
@@ -167,11 +170,13 @@ def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> C
     complete = values[:, ~np.isnan(values).any(axis=0)]
     seeds, prompts = complete.shape
     left_out = values.shape[1] - prompts
+    by_prompt = complete.mean(axis=0)
+    furthest = float(np.abs(by_prompt).max(initial=0.0)) if prompts else math.nan
     unknown = math.nan if seeds == 1 else 0.0
     if prompts < 2 or np.ptp(complete) == 0:
-        flat = mean_estimate(complete.mean(axis=0), span=span)
+        flat = mean_estimate(by_prompt, span=span)
         components = Components(0.0, unknown, unknown) if prompts > 1 else Components(*(math.nan,) * 3)
-        return CrossedEstimate(*flat[:3], *(math.nan,) * 3, prompts, seeds, left_out, components, math.nan)
+        return CrossedEstimate(*flat[:3], *(math.nan,) * 3, prompts, seeds, left_out, components, math.nan, furthest)
     if (spread := float(np.ptp(complete))) < SQUARES_VANISH:
         return _scaled(crossed_mean(values / spread), spread)
     mean, squares = float(complete.mean()), mean_squares(complete)
@@ -186,7 +191,8 @@ def crossed_mean(values: Array, *, span: tuple[float, float] | None = None) -> C
         seeds,
         left_out,
         components_of(squares, prompts, seeds),
-        _skewness(complete.mean(axis=0), error),
+        float(skewness_of_mean(by_prompt, error)),
+        furthest,
     )
 
 
@@ -228,20 +234,30 @@ def _cut(interval: Interval, span: tuple[float, float] | None) -> Interval:
     return interval if span is None else Interval(max(interval.low, span[0]), min(interval.high, span[1]))
 
 
-def _skewness(by_prompt: Array, error: float) -> float:
-    """Return the skewness that prompts give to their mean: the third moment of a prompt over n^2 error^3."""
-    if np.ptp(by_prompt) == 0:
-        return 0.0
-    third = float(np.mean(((by_prompt - by_prompt.mean()) / error) ** 3))
-    return third / by_prompt.size**2
+def skewness_of_mean(by_prompt: Array, error: Any) -> Array:
+    """Return the skewness that prompts give to their mean: the third moment of a prompt over n^2 error^3.
+
+    An error below that of the prompts alone, which few seeds give by chance, is not used: it would call normal values
+    skewed.
+
+    Args:
+        by_prompt: The prompts' means over seeds, shape (..., n).
+        error: Standard error of their mean, above 0, shape (...).
+    """
+    n = by_prompt.shape[-1]
+    unit = np.maximum(error, by_prompt.std(axis=-1, ddof=1) / math.sqrt(n))[..., None]
+    return np.asarray(np.mean(((by_prompt - by_prompt.mean(axis=-1, keepdims=True)) / unit) ** 3, axis=-1) / n**2)
 
 
 def _scaled(estimate: CrossedEstimate, unit: float) -> CrossedEstimate:
     """Return an estimate of values that were measured in multiples of a unit; a span plays no part at this size."""
     value, low, high, error = (unit * number for number in estimate[:4])
+    furthest = unit * estimate.furthest
     prompt, seed, residual = (unit * unit * variance for variance in estimate.components)
     components = Components(prompt, seed, residual)
-    return estimate._replace(value=value, low=low, high=high, standard_error=error, components=components)
+    return estimate._replace(
+        value=value, low=low, high=high, standard_error=error, components=components, furthest=furthest
+    )
 
 
 def contrast(
