@@ -177,13 +177,13 @@ class OpenAIChat:
         except LostError as error:
             raise _FailedError(error.reason, usage=(None, None) if error.paid else None) from None
         if answered.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refused(answered)
+            raise self._refused(answered, messages)
         try:
             return read_body(answered.body, self._key)
         except ValueError as error:
             raise _FailedError(str(error), usage=discarded_usage(answered.body)) from None
 
-    def _refused(self, answered: HttpAnswer) -> Exception:
+    def _refused(self, answered: HttpAnswer, messages: Messages) -> Exception:
         status, model = answered.status, self._parameters["model"]
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):  # a server may say the key: its text is not shown
             return UserError(
@@ -199,7 +199,10 @@ class OpenAIChat:
         reason = f"status {status}: {said}"
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _FailedError(reason, wait=asked_wait(answered.headers))
-        return Unanswered(reason, remedy(said, self._parameters, self._group) if status in NOT_TAKEN else "")
+        if status not in NOT_TAKEN:
+            return Unanswered(reason)
+        system = any(message["role"] == "system" for message in messages)
+        return Unanswered(reason, remedy(answered.body, self._parameters, self._group, system=system))
 
 
 def _key(variable: str, base_url: str | None) -> str:
