@@ -82,7 +82,7 @@ def test_a_context_that_is_too_short_is_mended_by_fewer_tokens_under_either_name
          OTHER, "set judge.token_limit_parameter=max_tokens"),
         (vllm("integer below minimum value. Expected >= 16", "max_tokens"), SENT, "set judge.max_tokens higher than 9"),
         (vllm(REQUESTED.format(600)), SENT, ""),
-        (vllm("This model's maximum context length is 512 tokens. Please reduce the length of the messages."), SENT, ""),
+        (vllm("This model has a maximum context length of 512 tokens. Please reduce the messages."), SENT, ""),
         (vllm("Requested sample logprobs of 20, which is greater than max allowed: 5", "top_logprobs"),
          {**SENT, "top_logprobs": 20}, "set judge.top_logprobs lower than 20"),
         (vllm("'response_format' is not supported with this model", "response_format"), SENT, ""),
