@@ -239,8 +239,10 @@ class Run:
             state = "reused" if stage["reused"] else "made"
             rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
         print_table(display.stages_table(rows), self.console)
+        told_last = () if self.config.study.arm else record.unscored().values()  # by the error of a run of its own
         for note in record.notes():
-            self.console.print(f"note: {note}", soft_wrap=True)
+            if note not in told_last:
+                self.console.print(f"note: {note}", soft_wrap=True)
         if record.metrics():
             print_table(display.metrics_table(record.metrics()), self.console)
 

@@ -163,7 +163,7 @@ def test_every_arm_is_checked_before_the_first_starts(
 @pytest.mark.parametrize(
     ("arms", "words"),
     [
-        (["judge.model=u,v"], "alpaca_eval.judge.model is \"u\" in arm 'u', seed 0 and \"v\" in arm 'v', seed 0"),
+        (["judge.model=u,v"], 'alpaca_eval.judge.model is "u" in arm \'model=u\', seed 0 and "v" in arm'),
         (["judge.model=u", "+study.arms={a:[],b:['judge.both_orders=false']}"], "judge.both_orders is true in arm 'a'"),
         (["judge.model=u", "+study.arms={a:[],b:['judge.template=pair.j2']}"], "judge.files"),
     ],
