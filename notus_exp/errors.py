@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
+import html
 import os
 import re
 import traceback
 from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import unquote
 
 SHOWN = 20
 """Known words listed at most; of more, such as all keys of the config, only the groups."""
@@ -27,6 +31,48 @@ LEAST_CHARACTERS = 8
 """A shorter value is a placeholder, and striking it out would spoil words."""
 
 
+_ESCAPE = re.compile(r"(?i)\\+(?:u00([0-9a-f]{2})|x([0-9a-f]{2})|(/))")
+"""A character as JSON and most languages may write it, however often it was written so."""
+
+
+def without_secret(text: str, secret: str) -> str:
+    r"""Return a text with `***` for a secret, as it is or in base64; a text that hides it in escapes is decoded.
+
+    Args:
+        text: Such as a server's own words.
+        secret: One of fewer than `LEAST_CHARACTERS` is a placeholder, and stays.
+    """
+    if len(secret) < LEAST_CHARACTERS:
+        return text
+    spellings = _spellings(secret)
+    for read in (text, _decoded(text)):
+        if any(spelling in read for spelling in spellings):
+            for spelling in spellings:
+                read = read.replace(spelling, STRUCK)
+            text = read
+    return text
+
+
+def _decoded(text: str) -> str:
+    """Return a text without the escapes of JSON, HTML and URLs."""
+    if not any(mark in text for mark in "\\&%"):
+        return text
+    plain = _ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)
+    return unquote(html.unescape(plain))
+
+
+@lru_cache(maxsize=64)
+def _spellings(secret: str) -> tuple[str, ...]:
+    """Return a secret and what of its base64 it alone decides, at each of the three places where it may begin."""
+    content = secret.encode("utf-8", "surrogateescape")
+    found = [secret]
+    for before in range(3):
+        whole = base64.b64encode(b"\0" * before + content).decode()
+        own = whole[(0, 2, 3)[before] : 4 * ((before + len(content)) // 3) + (0, 1, 2)[(before + len(content)) % 3]]
+        found += [own, own.translate(str.maketrans("+/", "-_"))]
+    return tuple(dict.fromkeys(found))
+
+
 def strike(text: str) -> str:
     """Return a text with `***` for users and passwords of URLs, secrets of their queries, and secrets that are known.
 
@@ -34,8 +80,8 @@ def strike(text: str) -> str:
     """
     text = _IN_QUERY.sub(rf"\1{STRUCK}", _IN_URL.sub(f"{STRUCK}@", text))
     for name, value in os.environ.items():
-        if len(value) >= LEAST_CHARACTERS and value in text and _VARIABLE.search(name):
-            text = text.replace(value, STRUCK)
+        if _VARIABLE.search(name):
+            text = without_secret(text, value)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notus_exp.config import composing, loading
 from notus_exp.curation import contamination
-from notus_exp.errors import UserError, first_line, named_line
+from notus_exp.errors import UserError, first_line, named_line, strike, without_secret
 from notus_exp.evaluation import hub_files
 from notus_exp.evaluation.kit import published_files
 from notus_exp.external import verdict_files
@@ -169,3 +170,41 @@ def test_tracking_that_fails_without_a_word_is_warned_of(monkeypatch: pytest.Mon
     opening.conclude(Run(), tell, said.append, failed=False)
     assert len(said) == 2
     assert all("ValueError" in line for line in said)
+
+
+SECRET = "sk-top/secret+0123456789"
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "Bearer ", "user:"])
+def test_a_secret_in_base64_is_struck_wherever_it_begins(before: str) -> None:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        shown = without_secret(f"denied: {encode((before + SECRET + ' and more').encode()).decode()}", SECRET)
+        assert "***" in shown
+        assert "denied: " in shown
+        left = shown.removeprefix("denied: ").split("***")
+        assert all(len(part) <= 4 * (len(before) // 3 + 2) for part in left[:1])
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        SECRET,
+        "".join(f"\\u{ord(one):04x}" for one in SECRET),
+        "".join(f"\\\\u{ord(one):04X}" for one in SECRET),
+        "".join(f"\\x{ord(one):02x}" for one in SECRET),
+        SECRET.replace("/", "\\/").replace("t", "\\u0074"),
+        "".join(f"&#{ord(one)};" for one in SECRET),
+        SECRET.replace("/", "%2F").replace("+", "%2b"),
+    ],
+)
+def test_a_secret_is_struck_however_its_characters_are_written(monkeypatch: pytest.MonkeyPatch, spelt: str) -> None:
+    assert without_secret(f"the key {spelt} is wrong", SECRET) == "the key *** is wrong"
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+    assert strike(f"the key {spelt} is wrong") == "the key *** is wrong"
+    assert UserError(f"the key {spelt} is wrong").message == "the key *** is wrong"
+
+
+def test_a_text_without_the_secret_and_a_placeholder_stay_as_they_are() -> None:
+    said = r"100%25 of C:\\users\\x41 &amp; more \u0041"
+    assert without_secret(said, SECRET) == said
+    assert without_secret("EMPTY is empty", "EMPTY") == "EMPTY is empty"

@@ -9,12 +9,11 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from notus_exp.chat.messages import Reply
+from notus_exp.errors import without_secret
 
 NO_KEY = "none"
 """Sent to an endpoint of one's own where no key is set: most ignore it."""
-SECRET_CHARACTERS = 8
-"""A shorter key is a placeholder ("EMPTY", "x") of an endpoint that needs none; striking it out would spoil words."""
-STRUCK, LONE_SURROGATE = "***", re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _Likely(BaseModel):
@@ -102,16 +101,12 @@ def _parsed(body: str, key: str) -> Any:
 
 def _cleaned(value: Any, key: str) -> Any:
     if isinstance(value, str):
-        return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _struck(value, key))
+        return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", without_secret(value, key))
     if isinstance(value, list):
         return [_cleaned(one, key) for one in value]
     if isinstance(value, dict):
         return {name: _cleaned(one, key) for name, one in value.items()}
     return value
-
-
-def _struck(text: str, key: str) -> str:
-    return text if len(key) < SECRET_CHARACTERS else text.replace(key, STRUCK)
 
 
 def _usage(content: Any) -> tuple[int, int] | None:

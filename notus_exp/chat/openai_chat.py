@@ -21,7 +21,7 @@ from notus_exp.chat.messages import Messages, OnDiscarded, Reply, Unanswered
 from notus_exp.chat.remedies import remedy
 from notus_exp.chat.waiting import Pause, asked_wait, backoff, in_words
 from notus_exp.config.endpoint_checks import check_address
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, without_secret
 
 DEFAULT_URL, DEFAULT_URL_VARIABLE = "https://api.openai.com/v1", "OPENAI_BASE_URL"
 """The hosted endpoint, and the variable that names another, as for the official client."""
@@ -138,6 +138,9 @@ class OpenAIChat:
                     LOG.warning("%s asks to wait %s", self._where, in_words(failed.wait))
                 if failed.usage and on_discarded:
                     await on_discarded(*failed.usage, again=left >= 0)
+                if left < 0 and failed.wait is not None:
+                    asked = f"{failed.reason}; it asks to wait {in_words(failed.wait)}"
+                    raise Unanswered(asked, f"wait so long, or raise {self._group}.max_retries") from None
                 if left < 0:
                     raise Unanswered(failed.reason) from None
                 LOG.info("Retrying request after: %s", failed.reason)
@@ -177,20 +180,20 @@ class OpenAIChat:
         except LostError as error:
             raise _FailedError(error.reason, usage=(None, None) if error.paid else None) from None
         if answered.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refused(answered)
+            raise self._refused(answered, messages)
         try:
             return read_body(answered.body, self._key)
         except ValueError as error:
             raise _FailedError(str(error), usage=discarded_usage(answered.body)) from None
 
-    def _refused(self, answered: HttpAnswer) -> Exception:
+    def _refused(self, answered: HttpAnswer, messages: Messages) -> Exception:
         status, model = answered.status, self._parameters["model"]
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):  # a server may say the key: its text is not shown
             return UserError(
                 f"{self._where} refuses the key of the environment variable {self._api_key_env} (status {status})",
                 f"set {self._api_key_env} to a key that may use the model {model!r}",
             )
-        said = _on_one_line(answered.body if self._key == NO_KEY else answered.body.replace(self._key, "***"))
+        said = _on_one_line(without_secret(answered.body, self._key))
         if status == HTTPStatus.NOT_FOUND:
             return UserError(
                 f"{self._where} has no model {model!r}, or no such address: {said}",
@@ -199,7 +202,10 @@ class OpenAIChat:
         reason = f"status {status}: {said}"
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _FailedError(reason, wait=asked_wait(answered.headers))
-        return Unanswered(reason, remedy(said, self._parameters, self._group) if status in NOT_TAKEN else "")
+        if status not in NOT_TAKEN:
+            return Unanswered(reason)
+        system = any(message["role"] == "system" for message in messages)
+        return Unanswered(reason, remedy(answered.body, self._parameters, self._group, system=system))
 
 
 def _key(variable: str, base_url: str | None) -> str:

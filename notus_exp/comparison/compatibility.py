@@ -10,7 +10,7 @@ of a benchmark.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
@@ -23,6 +23,7 @@ from notus_exp.disk.files import JUDGMENTS, MANIFEST
 from notus_exp.disk.outputs import artifact, read_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, held_out, of_data
+from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run.plan import VERSIONED
 
 Runs = Mapping[tuple[str, int], RunFile]
@@ -94,6 +95,24 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     warnings = [*apart.values(), *_other_versions(runs), *_other_precision(runs)]
     feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
     return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
+
+
+def planned_difference(planned: Mapping[tuple[str, int], Mapping[str, Mapping[str, Any]]], metric: str) -> str | None:
+    """Say, before anything is made, what would keep runs from being compared on a metric; None where nothing would.
+
+    Args:
+        planned: (arm, seed) -> name of a node of the run -> its settings.
+        metric: The primary metric.
+    """
+    spec = CATALOGUE.get(metric.partition("/")[0])
+    if spec is None:
+        return None
+    ways = {run: _planned_way(spec, nodes) for run, nodes in planned.items()}
+    return _difference({run: {spec.name: way} for run, way in ways.items() if way is not None})
+
+
+def _planned_way(spec: EvaluationSpec, nodes: Mapping[str, Mapping[str, Any]]) -> EvaluationWay | None:
+    return _way(spec, lambda node: _without_arms_own(nodes.get(node, {})))
 
 
 def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, evaluation_split: str | None) -> None:
@@ -187,26 +206,42 @@ def _split_of(run: RunFile) -> str:
 
 def _evaluations(folder: Path, run: RunFile) -> Ways:
     """Return evaluation -> all that decides what its values mean, from the settings that the stages were given."""
-    settings = _settings(folder, run, "evaluation")
     found: Ways = {}
     for spec in _ANSWERED_FIRST:
-        name = spec.name
-        if settings.get(name) is None:
+        way = _way(spec, lambda node: _settings(folder, run, node))
+        if way is None:
             continue
-        way: EvaluationWay = {
-            "settings": settings[name],
-            "files": {key: digest for key, digest in settings.get("files", {}).items() if key.startswith(f"{name}.")},
-        }
-        way |= cast(EvaluationWay, {word: _settings(folder, run, of) for word, of in spec.measured_from.items()})
-        if version := settings.get("versions", {}).get(name):
-            way["version"] = version
         if spec.judged:
-            way["judge"] = _judge(folder, run, name)
+            way["judge"]["snapshots"] = _snapshots(folder, run, spec.name)
         if spec.labelled:
-            way["aspects"] = settings["aspects"]
             way["labellings"] = run["stages"]["evaluation"]["facts"].get("labellings")
-        found[name] = way
+        found[spec.name] = way
     return found
+
+
+def _way(spec: EvaluationSpec, settings_of: Callable[[str], dict[str, Any]]) -> EvaluationWay | None:
+    """Return what settings tell of how an evaluation is done; None where it was not asked for.
+
+    Args:
+        spec: The evaluation.
+        settings_of: Name of a node -> its settings, without those of the arm; {} where the run has no such node.
+    """
+    name, settings = spec.name, settings_of("evaluation")
+    if settings.get(name) is None:
+        return None
+    way: EvaluationWay = {
+        "settings": settings[name],
+        "files": {key: digest for key, digest in settings.get("files", {}).items() if key.startswith(f"{name}.")},
+    }
+    way |= cast(EvaluationWay, {word: settings_of(of) for word, of in spec.measured_from.items()})
+    if version := settings.get("versions", {}).get(name):
+        way["version"] = version
+    if spec.judged:
+        judging = settings_of(f"judgments_{name}")
+        way["judge"] = {**judging.get("judge", {}), "files": judging.get("files", {})}
+    if spec.labelled:
+        way["aspects"] = settings["aspects"]
+    return way
 
 
 def _settings(folder: Path, run: RunFile, node: str) -> dict[str, Any]:
@@ -221,18 +256,21 @@ def _settings(folder: Path, run: RunFile, node: str) -> dict[str, Any]:
             f"run {run['run_id']} is finished, but its artifact {path.parent.name} is gone",
             "delete its folder in runs/ and give the study's command again: it makes what is missing",
         ) from error
+    return _without_arms_own(settings)
+
+
+def _without_arms_own(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in _ARMS_OWN}
 
 
-def _judge(folder: Path, run: RunFile, evaluation: str) -> dict[str, Any]:
-    """Return the judge's settings, its files and the snapshots that it named itself, for base and policy together."""
-    settings = _settings(folder, run, f"judgments_{evaluation}")
-    snapshots: set[str] = set()
+def _snapshots(folder: Path, run: RunFile, evaluation: str) -> list[str]:
+    """Return the snapshots that the judge named itself, for base and policy together."""
+    found: set[str] = set()
     for node in (f"judgments_{evaluation}", f"judgments_{evaluation}_base"):
         if node in run["stages"]:
             path = artifact(folder, run, node) / JUDGMENTS
-            snapshots |= set(pl.read_parquet(path, columns=["snapshot"], glob=False)["snapshot"].drop_nulls()) - {""}
-    return {**settings.get("judge", {}), "files": settings.get("files", {}), "snapshots": sorted(snapshots)}
+            found |= set(pl.read_parquet(path, columns=["snapshot"], glob=False)["snapshot"].drop_nulls()) - {""}
+    return sorted(found)
 
 
 def _apart(ways: Mapping[tuple[str, int], Ways], metric: str) -> Iterator[tuple[str, str]]:

@@ -416,6 +416,7 @@ class OpenAIJudge(ChatJudge):
     max_wait: float = bounded(least=0, in_key=False)
     token_limit_parameter: str = one_of(*TOKEN_LIMITS, since="max_tokens")
     thinking: str = one_of(*THINKING, since="none")
+    ask_again: int = bounded(least=0, most=100, since=0)
 
 
 @dataclass

@@ -43,6 +43,7 @@ async def ask_all(
     on_progress: OnProgress | None = None,
     *,
     top_logprobs: int | None = None,
+    again: int = 0,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
 ) -> Answered:
@@ -58,6 +59,7 @@ async def ask_all(
         cache: Where replies are kept.
         on_progress: Told (done, total, numbers).
         top_logprobs: How many log-probs the backend asks for; part of the key.
+        again: How often these prompts were asked before; part of the key where they were.
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Called after each request that may have been paid for, discarded and unanswered ones too.
 
@@ -65,7 +67,7 @@ async def ask_all(
         UserError: judge.offline and a reply is not in the cache; requests without an answer (all others are asked
             first); the budget is used up; the judge is another than judge.snapshot; the backend refuses.
     """
-    keys = [reply_key(judge, messages, top_logprobs) for messages in prompts]
+    keys = [reply_key(judge, messages, top_logprobs, again) for messages in prompts]
     known = cache.get_many(set(keys))
     missing = {key: messages for key, messages in zip(keys, prompts, strict=True) if key not in known}
     if missing and judge.offline:

@@ -13,7 +13,7 @@ from notus_exp.disk.database import Database, Say, StoreTable, to_stderr
 from notus_exp.disk.hashing import digest
 
 
-def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) -> str:
+def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None, again: int = 0) -> str:
     """Return the sha256 (hex) that names a reply: of everything that it depends on.
 
     Template and ordered answers are in the messages. The endpoint's address is not part of it, nor what is read of a
@@ -24,12 +24,15 @@ def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None) ->
             parser, the parser too.
         messages: What is sent.
         top_logprobs: How many log-probs are asked for; None for none.
+        again: How often the same was asked before and got a reply without a verdict.
     """
     decoding: list[Any] = [judge.temperature, judge.max_tokens, judge.seed, top_logprobs]
     if isinstance(judge, OpenAIJudge) and judge.token_limit_parameter != TOKEN_LIMITS[0]:
         decoding.append(judge.token_limit_parameter)  # came later: replies under the first name are paid for
     written_for = [judge.parser] if isinstance(judge, MockJudge) else []
-    return digest([judge.name, judge.model, judge.snapshot, decoding, messages, *written_for])
+    return digest(
+        [judge.name, judge.model, judge.snapshot, decoding, messages, *written_for, *([again] if again else [])]
+    )
 
 
 _TABLE = StoreTable("replies", "reply", "TEXT", "replies", costly=True)

@@ -18,6 +18,7 @@ from notus_exp.disk.database import Say, to_stderr
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
+from notus_exp.judging.asking_again import ask_again
 from notus_exp.judging.cache import ReplyCache
 from notus_exp.judging.parsing import ParsedVerdict, parse_comparison, parse_grading
 from notus_exp.judging.spending import cost_of
@@ -46,7 +47,7 @@ class Judged(NamedTuple):
 
     Attributes:
         verdicts: One a request: of a pair in both orders there are two, next to each other.
-        facts: verdicts, failed; of chat models also what `asking.Answered` has; of pairs also draws,
+        facts: verdicts, failed; of chat models also what `asking.Answered` and `ask_again` have; of pairs also draws,
             inconsistent (pairs whose two orders name different winners) and first_shown_preferred (share of the
             verdicts with an order and a winner in which the answer shown first wins; None where there is none).
     """
@@ -213,17 +214,23 @@ async def _ask(
 ) -> Answered:
     by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": openai_model, "mock": _mock}
     model = by_name[judge.name](judge, parser)
-    async with model.backend as backend:
+
+    async def ask(places: list[int], again: int, spent: float) -> Answered:
         return await ask_all(
-            [request.messages for request in prompted],
+            [prompted[place].messages for place in places],
             judge,
             backend,
             cache,
             setting.on_progress,
             top_logprobs=model.top_logprobs,
-            spent=setting.spent,
+            again=again,
+            spent=setting.spent + spent,
             on_spent=setting.on_spent,
         )
+
+    async with model.backend as backend:
+        again = judge.ask_again if isinstance(judge, OpenAIJudge) else 0
+        return await ask_again(ask, len(prompted), again, lambda reply: _read(reply, judge, parser).value is not None)
 
 
 def openai_model(judge: OpenAIJudge, parser: str) -> ChatModel:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
-from notus_exp.config.schema import Config, EndpointGeneration, Launch, OpenAIJudge, Stage
+from notus_exp.config.schema import Config, EndpointGeneration, Launch, OpenAIJudge, Stage, reaches
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore, locked
@@ -239,25 +239,27 @@ class Run:
             state = "reused" if stage["reused"] else "made"
             rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
         print_table(display.stages_table(rows), self.console)
+        told_last = () if self.config.study.arm else record.unscored().values()  # by the error of a run of its own
         for note in record.notes():
-            self.console.print(f"note: {note}", soft_wrap=True)
+            if note not in told_last:
+                self.console.print(f"note: {note}", soft_wrap=True)
         if record.metrics():
             print_table(display.metrics_table(record.metrics()), self.console)
 
 
 def requirements(config: Config) -> Requirements:
-    """Return what a config asks of its model and texts before anything is computed."""
-    dpo = config.dpo
-    answered = [] if isinstance(config.generation, EndpointGeneration) else answering(config.evaluation)
-    return Requirements(
-        max_truncated=dpo.max_truncated,
-        special_tokens=dpo.special_tokens.name,
-        target_modules=list(dpo.lora.target_modules) if dpo.lora.r > 0 else [],
-        new_tokens={
+    """Return what a config asks of its model and texts before anything is computed: only what `until` reaches."""
+    dpo, asked = config.dpo, Requirements()
+    if reaches(config.until, Stage.policy):
+        asked.max_truncated = dpo.max_truncated
+        asked.special_tokens = dpo.special_tokens.name
+        asked.target_modules = list(dpo.lora.target_modules) if dpo.lora.r > 0 else []
+    if reaches(config.until, Stage.generations) and not isinstance(config.generation, EndpointGeneration):
+        asked.new_tokens = {
             f"evaluation.{spec.name}.max_new_tokens": getattr(config.evaluation, spec.name).max_new_tokens
-            for spec in answered
-        },
-    )
+            for spec in answering(config.evaluation)
+        }
+    return asked
 
 
 def _ending(status: str, record: RunRecord) -> Ending:

@@ -58,7 +58,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     tell_path(str(folder), sys.stdout)
     if unscored:
         shown = "\n  ".join(f"{name}: {reason}" for name, reason in unscored.items())
-        raise UnscoredError(f"{len(unscored)} runs have no score of an evaluation that was asked for\n  {shown}")
+        count = "1 run has" if len(unscored) == 1 else f"{len(unscored)} runs have"
+        raise UnscoredError(f"{count} no score of an evaluation that was asked for\n  {shown}")
 
 
 def _settings(master: DictConfig) -> Study:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -171,3 +173,23 @@ def test_the_hosted_endpoints_own_variable_must_hold_no_password(monkeypatch: py
     with pytest.raises(UserError, match="OPENAI_BASE_URL holds a user name or password") as error:
         ask(chat("", base_url=None), "hello")
     assert "hidden" not in str(error.value)
+
+
+def test_the_last_refusal_tells_how_long_the_server_asks_to_wait() -> None:
+    with FaultServer(lambda prompt, nth: "429", retry_after="0.2") as server:
+        with pytest.raises(Unanswered, match=r"status 429: .*; it asks to wait 0.2 seconds") as error:
+            ask(chat(server.url, max_retries=1), "hello")
+        assert len(server.requests) == 2
+    assert error.value.hint == "wait so long, or raise judge.max_retries"
+
+
+@pytest.mark.parametrize("write", [lambda key: "".join(f"\\u{ord(one):04x}" for one in key), lambda key: b64(key)])
+def test_a_key_that_a_server_writes_otherwise_is_not_shown(write: Callable[[str], str]) -> None:
+    refusing = FaultServer(refuse=lambda body: f"wrong key {write(KEY)}")
+    with refusing as server, pytest.raises(Unanswered, match=r"wrong key \*\*\*") as error:
+        ask(chat(server.url), "hello")
+    assert write(KEY)[:-4] not in error.value.reason
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

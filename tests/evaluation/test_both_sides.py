@@ -3,6 +3,7 @@
 import polars as pl
 
 from notus_exp.evaluation.kit.both_sides import failures, snapshots
+from support.judges import mock_judge, openai_judge
 
 
 def sides(policy: list[str], base: list[str]) -> dict[str, pl.DataFrame]:
@@ -27,3 +28,15 @@ def test_verdicts_of_several_snapshots_have_none_within_a_side_or_between_both()
         assert "mt_bench is not reported: its verdicts are of several snapshots" in note
         assert "v2 (3), v1 (1)" in note
         assert "judge.snapshot" in note
+
+
+def test_failed_verdicts_name_the_setting_that_asks_again_where_there_is_one() -> None:
+    table = pl.DataFrame(
+        {"value": [None], "snapshot": ["v1"], "reason": ["no letter"]}, schema_overrides={"value": float}
+    )
+    verdicts = {"": table, "base/": table}
+    note = failures(verdicts, "mt_bench", 0.5, openai_judge(ask_again=1))[1]
+    assert note is not None
+    assert "are stored and read again" in note
+    assert "judge.ask_again=2 asks once more for those without a verdict" in note
+    assert "ask_again" not in str(failures(verdicts, "mt_bench", 0.5, mock_judge())[1])

@@ -83,10 +83,11 @@ def test_what_changes_a_reply_changes_its_key_and_nothing_else_does():
     keys |= {reply_key(openai_judge(), chat("y"), None), reply_key(openai_judge(), chat("x"), 5), base}
     keys.add(reply_key(openai_judge(), [{"role": "system", "content": "x"}], None))
     keys.add(reply_key(mock_judge(), chat("x"), None))
-    assert len(keys) == len(different) + 5
+    keys.add(reply_key(openai_judge(), chat("x"), None, 1))
+    assert len(keys) == len(different) + 6
     same = {"concurrency": 1, "base_url": "http://x", "timeout": 1.0, "max_retries": 0, "offline": True, "budget": 1.0}
     same |= {"input_price": 1.0, "output_price": 1.0, "requests_per_minute": 1.0, "max_failure_rate": 1.0}
-    same |= {"thinking": "strip", "max_wait": 1.0}
+    same |= {"thinking": "strip", "max_wait": 1.0, "ask_again": 1}
     assert all(reply_key(openai_judge(**{name: value}), chat("x"), None) == base for name, value in same.items())
 
 

@@ -76,3 +76,33 @@ def test_a_reply_that_ends_within_its_thinking_is_a_failed_verdict(tmp_path: Pat
         server.finish_reason = "length"
         judged = prefer([pair(1)], at(server, parser="letters", thinking="strip"), tmp_path / "a.sqlite")
     assert judged.verdicts[0].reason == "the reply ends within its thinking (cut at max_tokens)"
+
+
+def test_a_mended_server_is_asked_again_only_for_what_holds_no_verdict(tmp_path: Path) -> None:
+    pairs = [pair(number) for number in range(6)]
+    prices = {"input_price": 10.0, "output_price": 20.0}
+    with FaultServer() as server:
+        server.reply = lambda body: "no idea" if "Question 3?" in str(body["messages"]) else "m"
+        assert prefer(pairs, at(server, **prices), tmp_path / "a.sqlite").facts["failed"] == 1
+    with FaultServer() as mended:
+        mended.reply = lambda body: "m"
+        assert prefer(pairs, at(mended), tmp_path / "a.sqlite").facts["failed"] == 1
+        assert not mended.requests, "what was paid for is read, whatever the endpoint"
+        spent: list[float] = []
+        judge = at(mended, ask_again=2, **prices)
+        judged = prefer(pairs, judge, tmp_path / "a.sqlite", on_spent=lambda usd, tokens: spent.append(usd))
+        [(_, prompt, _, _)] = mended.requests
+        assert "Question 3?" in prompt
+        assert (judged.facts["failed"], judged.facts["from_cache"], judged.facts["asked"]) == (0, 6, 1)
+        assert judged.facts["asked_again"] == 1
+        assert judged.facts["cost"] == pytest.approx(sum(spent))
+        again = prefer(pairs, at(mended, ask_again=2, offline=True), tmp_path / "a.sqlite")
+        assert [verdict.value for verdict in again.verdicts] == [verdict.value for verdict in judged.verdicts]
+        assert len(mended.requests) == 1
+
+
+def test_what_never_holds_a_verdict_is_asked_so_often_and_stays_failed(tmp_path: Path) -> None:
+    with FaultServer(answer=lambda prompt: "no idea") as server:
+        judged = prefer([pair(1), pair(2)], at(server, ask_again=2), tmp_path / "a.sqlite")
+        assert len(server.requests) == 6
+    assert (judged.facts["failed"], judged.facts["asked"], judged.facts["asked_again"]) == (2, 6, 4)

@@ -123,7 +123,8 @@ def test_a_score_on_failed_verdicts_is_refused_in_words(judged: tuple[Path, dict
     again = run(folder, *alone, "judge=replay", "judge.path=stored.json", code=3)
     assert all(stage["reused"] for stage in record(again)["stages"].values())
     assert not any(name.startswith("alpaca_eval/") for name in content["metrics"])
-    assert "alpaca_eval is not reported: 3 of 3 verdicts" in done.stderr.replace("\n", " ")
+    told = done.stderr.replace("\n", " ")
+    assert told.count("alpaca_eval is not reported: 3 of 3 verdicts") == 1, "by the error, and not by a note beside it"
     verdicts = pl.read_parquet(place(content, "judgments_alpaca_eval") / JUDGMENTS)
     assert verdicts["value"].null_count() == 3
     assert all(verdicts["reason"])

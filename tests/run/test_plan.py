@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from notus_exp.config.schema import Stage
+from notus_exp.run.pipeline import requirements
 from notus_exp.run.plan import Node, Sources, make_plan
 from notus_exp.run.sources import resolve
 from support.configs import composed
@@ -102,3 +103,16 @@ def test_any_last_stage_goes_with_any_evaluation(files: list[str], until: str) -
 def test_what_ends_before_judging_needs_no_judge(files: list[str]) -> None:
     config = composed("experiment=smoke", "evaluation=[alpaca_eval]", "judge=openai", "until=policy", files[0])
     assert make_plan(config, resolve(config))[-1].name == "policy"
+
+
+@pytest.mark.parametrize(
+    ("until", "answers", "trains"), [("reference", False, False), ("policy", False, True), ("evaluation", True, True)]
+)
+def test_a_model_is_asked_for_what_the_last_stage_needs_of_it(
+    files: list[str], until: str, *, answers: bool, trains: bool
+) -> None:
+    config = composed("experiment=smoke", "judge=mock", "evaluation=[alpaca_eval]", files[0], f"until={until}")
+    asked = requirements(config)
+    assert bool(asked.new_tokens) == answers
+    assert bool(asked.target_modules) == trains
+    assert asked.max_truncated == (config.dpo.max_truncated if trains else 1.0)

@@ -70,7 +70,7 @@ def test_an_arm_without_a_score_is_said_and_the_other_goes_on(study: Done) -> No
     out, err = study.said
     assert study.code == 3, err[-3000:]
     assert out.splitlines()[-1].endswith("studies/judged")
-    assert "1 runs have no score of an evaluation that was asked for" in err
+    assert "1 run has no score of an evaluation that was asked for" in err
     assert "two, seed 0: alpaca_eval is not reported: 6 of 6 verdicts on the policy failed" in err
     first, second = (run_of(study.folder, "judged", arm, 0) for arm in ("one", "two"))
     assert (first["status"], second["status"]) == ("finished", "finished")

@@ -142,6 +142,7 @@ def test_a_plan_makes_nothing_and_tells_what_would_be_run(compared: tuple[Path, 
         (["+study.arms={a:['data.seed=1'],b:[]}"], "arms 'a' and 'b' differ in feedback"),
         (["+study.arms={a:['data.seed=1'],b:[]}"], "of which its prompts are held out, so their preferences/"),
         (["+study.arms={a:[],b:['evaluation.preferences.max_prompts=3']}"], "differ in evaluation.preferences"),
+        (["+study.arms={a:[],b:['model.system_prompt=Be brief.']}"], "preferences.scored.system_prompt is"),
         (["+study.arms={a:[],b:['tracking=wandb']}"], "arms 'a' and 'b' are the same"),
         (["selection=critique,average", "study.metric=verifiable/strict"], "is not measured by arm 'critique'"),
         (["selection=critique,averge"], "arm 'averge': selection=averge is not an option"),
@@ -157,6 +158,29 @@ def test_every_arm_is_checked_before_the_first_starts(
     assert words in str(raised.value)
     assert len(str(raised.value).splitlines()) <= 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        (["judge.model=u,v"], 'alpaca_eval.judge.model is "u" in arm \'model=u\', seed 0 and "v" in arm'),
+        (["judge.model=u", "+study.arms={a:[],b:['judge.both_orders=false']}"], "judge.both_orders is true in arm 'a'"),
+        (["judge.model=u", "+study.arms={a:[],b:['judge.template=pair.j2']}"], "judge.files"),
+    ],
+)
+def test_arms_that_are_judged_otherwise_are_refused_before_anybody_is_asked_and_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arms: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"instruction": "a", "output": "x", "generator": "r", "dataset": "d"}
+    (tmp_path / "alpaca.json").write_text(json.dumps([row]))
+    (tmp_path / "pair.j2").write_text("{{ instruction }} {{ first }} {{ second }}")
+    small = [*SMALL[:-1], "evaluation=[alpaca_eval,preferences]", "evaluation.alpaca_eval.prompts=alpaca.json"]
+    small += ["judge=openai", "judge.base_url=http://127.0.0.1:9/v1", "until=config"]
+    with pytest.raises(UserError, match=r"^alpaca_eval/win_rate would not be measured in one way: ") as raised:
+        check_only(*arms, "study.metric=alpaca_eval/win_rate", small=small)
+    assert words in raised.value.message
+    check_only(*arms, "study.metric=preferences/accuracy/average", small=small)
 
 
 # ------------------------------------------------------------------------------------------------------------- failures

@@ -29,6 +29,7 @@ ENDPOINT = {
     "max_wait": 600.0,
     "token_limit_parameter": "max_tokens",
     "thinking": "none",
+    "ask_again": 0,
 }
 
 

@@ -67,7 +67,7 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     assert settings.alpaca_eval is not None
     references = _references(Path(context.sources["alpaca_eval.prompts"][0]))
     verdicts = read_verdicts(inputs, "alpaca_eval")
-    facts, note = failures(verdicts, "alpaca_eval", settings.max_failure_rate)
+    facts, note = failures(verdicts, "alpaca_eval", settings.max_failure_rate, context.judge)
     tables = {}
     for prefix, side in SIDES.items():
         combined = win_rates.combine_orders(verdicts[prefix])

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from notus_exp.config.schema import Judge, OpenAIJudge
 from notus_exp.disk.files import JUDGMENTS
 from notus_exp.evaluation.kit.entrance import BASE
 
@@ -28,7 +29,9 @@ def read_verdicts(inputs: dict[str, Path], evaluation: str) -> dict[str, pl.Data
     }
 
 
-def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float) -> tuple[dict[str, Any], str | None]:
+def failures(
+    verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float, judge: Judge | None = None
+) -> tuple[dict[str, Any], str | None]:
     """Return counts of verdicts and failures, and the sentence that refuses a score; None where it may be reported.
 
     It is refused where too many verdicts failed, and where the judge named itself differently within one side or
@@ -38,6 +41,7 @@ def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float)
         verdicts: Of both sides, by prefix.
         evaluation: Its name.
         most: Largest share of failed verdicts with which a score is reported.
+        judge: Who judged, for the setting that asks again.
     """
     facts: dict[str, Any] = {}
     note = None
@@ -50,9 +54,18 @@ def failures(verdicts: Mapping[str, pl.DataFrame], evaluation: str, most: float)
             note = (
                 f"{evaluation} is not reported: {failed} of {table.height} verdicts on the {side} failed, more than "
                 f"judge.max_failure_rate={most:g}; the commonest reason: {reasons['reason'][0]}. Their raw texts are "
-                f"in {JUDGMENTS} of the stage judgments"
+                f"in {JUDGMENTS} of the stage judgments{_asking_again(judge)}"
             )
     return facts, note or _mixed(verdicts, evaluation)
+
+
+def _asking_again(judge: Judge | None) -> str:
+    if not isinstance(judge, OpenAIJudge):
+        return ""
+    return (
+        "; replies that came are stored and read again, also where another endpoint is named: "
+        f"judge.ask_again={judge.ask_again + 1} asks once more for those without a verdict, and for no other"
+    )
 
 
 def snapshots(verdicts: Mapping[str, pl.DataFrame]) -> dict[str, int]:

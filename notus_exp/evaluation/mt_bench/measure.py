@@ -69,10 +69,10 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
         settings: With `mt_bench`.
         inputs: `judgments_mt_bench`, `generations_mt_bench`, and the same of the base model (`..._base`).
         out: Gets mt_bench.svg.
-        context: Not read.
+        context: Its judge, for what is said of failed verdicts.
     """
     verdicts = read_verdicts(inputs, "mt_bench")
-    facts, note = failures(verdicts, "mt_bench", settings.max_failure_rate)
+    facts, note = failures(verdicts, "mt_bench", settings.max_failure_rate, context.judge)
     asked, rated = {}, {}
     for prefix in SIDES:
         answers = pl.read_parquet(inputs[node_of("generations", "mt_bench", prefix)] / GENERATIONS, glob=False)

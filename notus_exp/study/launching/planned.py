@@ -255,6 +255,8 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
     Raises:
         UserError: Naming two arms and what differs.
     """
+    from notus_exp.comparison.compatibility import planned_difference  # Polars: not before a study is planned
+
     first = planned[0]
     scored = metric.split("/")[0]
     owner: dict[str, str] = {}
@@ -275,6 +277,13 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
                 raise UserError(
                     f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared", hint
                 )
+    by_run = {(one.arm, one.seed): {node.name: node.settings for node in one.run.nodes} for one in planned}
+    if difference := planned_difference(by_run, metric):  # as the comparison would find it, after all was paid
+        raise UserError(
+            f"{metric} would not be measured in one way: {difference}",
+            "give it on the command line for all arms, or make two studies; or choose the study.metric of another "
+            "evaluation, beside which this one is kept apart",
+        )
 
 
 def _feedback(run: Run, scored: str) -> Any:
