@@ -11,15 +11,18 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hydra._internal.config_loader_impl
 import hydra._internal.hydra
 import yaml  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.defaults_list import DefaultsList
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
@@ -30,6 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
 from notus_exp.config.homes import expand_homes, with_home
+from notus_exp.config.schema import Config
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, first_line
 
@@ -41,6 +45,14 @@ MOST_NODES, MOST_LEVELS = 100_000, 50
 """Keys and values that a user's file may hold once its aliases are written out, and how deep they may be nested."""
 MOST_STEPS = 2_000
 """Interpolations that may be followed for one composed config: values that repeat values grow without bound."""
+LISTED = "evaluation"
+"""The only group of which several options may be chosen."""
+ROOT = "config"
+"""The name of the shipped configuration."""
+OVERLAYS = ("experiment", "study")
+"""Groups of which an option may be read beside the one that is chosen, because a file names it."""
+SINGLE = {spec.name for spec in fields(Config)} - {LISTED} | {*OVERLAYS, LAUNCHER[0]}
+"""Groups of which one option is chosen; its file may be made of others of the group."""
 OF_COMMAND = ("launcher", "mode", "overrides", "runtime")
 """Parts of Hydra's configuration that are the command's; what the launcher may be is checked by itself."""
 OF_JOB = ("override_dirname", "id", "num")
@@ -52,8 +64,34 @@ SECRET = re.compile(r"(?i)key|token|secret|passw|passphrase|credential|auth")
 def install() -> None:
     """Let Hydra compose with `CheckedLoader`, and OmegaConf follow a bounded number of interpolations, to no secret."""
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader
+    hydra._internal.config_loader_impl.create_defaults_list = _single_options
     Container.resolve_parse_tree = _counted  # type: ignore[method-assign, assignment]
     OmegaConf.register_new_resolver("oc.env", environment_variable, replace=True)
+
+
+_list_defaults = hydra._internal.config_loader_impl.create_defaults_list
+
+
+def _single_options(*given: Any, **named: Any) -> DefaultsList:
+    """List what a config is composed of as Hydra does, with one option a group; Hydra would merge several.
+
+    Raises:
+        UserError: Several options are given of a group other than `evaluation`, wherever they are named.
+    """
+    listed: DefaultsList = _list_defaults(*given, **named)
+    known = {key.partition("@")[0]: option for key, option in listed.overrides.known_choices.items()}
+    chosen: dict[str, list[str]] = {}
+    for part in listed.defaults:
+        group, _, option = str(part.config_path).rpartition("/")
+        made_of = str(part.parent).rpartition("/")[0] == group or (group in OVERLAYS and part.parent != ROOT)
+        if group in SINGLE and not made_of and option not in chosen.setdefault(group, []):
+            chosen[group].append(option)
+    for group, options in chosen.items():
+        if options != [known.get(group)]:  # Hydra knows of a choice only where it is one option
+            hint = f"write {group}={options[-1]}"
+            several = f"; for a run of each write {group}={','.join(options)} and add -m" if len(options) > 1 else ""
+            raise UserError(f"{group}=[{','.join(options)}] is a list, and {group} takes one option", hint + several)
+    return listed
 
 
 _follow = Container.resolve_parse_tree
@@ -123,9 +161,13 @@ class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Load a config; None where there is none."""
         source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or source.provider in SHIPPED:
-            return super().load_config(config_path)
         name = ConfigSource._normalize_file_name(config_path)
+        if source is None or source.provider in SHIPPED:
+            for other in self.get_sources():
+                if source is not None and other.provider not in SHIPPED and other.is_config(name):
+                    hint = "give it another name: the shipped one would be read in its place"
+                    raise UserError(f"{Path(other.path) / name} has the name of a part of notus_exp", hint)
+            return super().load_config(config_path)
         path = Path(source.path) / name
         if config_path.startswith("hydra/"):
             hint = f"choose a launcher with {LAUNCHER[0]}=NAME, and set it with {LAUNCHER[1]}KEY=VALUE"

@@ -84,6 +84,55 @@ def test_a_users_file_cannot_stand_in_the_place_of_the_schema(tmp_path: Path, na
     assert "has the name of a part of notus_exp" in refusal(own=own(tmp_path, "seed: 3\n", name))
 
 
+@pytest.mark.parametrize("name", ["dpo/lora_small.yaml", "selection/critique.yaml", "config.yaml"])
+def test_a_users_file_that_would_be_passed_over_for_a_shipped_one_is_refused(tmp_path: Path, name: str) -> None:
+    said = refusal("selection=critique", own=own(tmp_path, "name: x\n", name))
+    assert f"{tmp_path / name} has the name of a part of notus_exp\n  give it another name" in said
+
+
+def test_an_option_may_be_made_of_others_of_its_group(tmp_path: Path) -> None:
+    own(tmp_path, "defaults: [lora_small]\nbeta: 0.7\n", "dpo/mine.yaml")
+    own(tmp_path, "# @package _global_\ndefaults: [smoke, {override /dpo: mine}]\n")
+    config = composed("experiment=mine", own=tmp_path)
+    assert (config.dpo.beta, config.model.name) == (0.7, "tiny_random")
+
+
+@pytest.mark.parametrize(
+    ("override", "options"),
+    [
+        ("filters=[small,none]", "small,none"),
+        ("rejected=[lowest,random]", "lowest,random"),
+        ("model=[tiny_random,smollm2_135m]", "tiny_random,smollm2_135m"),
+        ("selection=[average,critique]", "average,critique"),
+        ("judge=[openai,mock]", "openai,mock"),
+        ("selection=[average]", "average"),
+        ("experiment=[smoke,zephyr_7b_beta]", "smoke,zephyr_7b_beta"),
+        ("+study=[curation]", "curation"),
+        ("study=[curation]", "curation"),
+        ("hydra/launcher=[basic]", "basic"),
+    ],
+)
+def test_only_evaluation_takes_a_list_of_options(override: str, options: str) -> None:
+    group, last = override.lstrip("+").partition("=")[0], options.split(",")[-1]
+    said = refusal(override)
+    assert said.startswith(f"{group}=[{options}] is a list, and {group} takes one option\n  write {group}={last}")
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        "- override /filters: [small, none]",
+        "- override /filters: none\n  - /filters/small",
+        "- override /filters: [none]",
+    ],
+)
+def test_a_file_lists_no_options_of_a_group_either(tmp_path: Path, defaults: str) -> None:
+    if "- /filters/small" in defaults:
+        defaults = "- /filters/small@filters\n  - override /filters: none"
+    own(tmp_path, f"# @package _global_\ndefaults:\n  {defaults}\n")
+    assert "is a list, and filters takes one option" in refusal("experiment=mine", own=tmp_path)
+
+
 @pytest.mark.parametrize(
     "override",
     [

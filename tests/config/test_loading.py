@@ -178,8 +178,17 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["foo=1"], "unknown key 'foo'\n  known: data, dpo, evaluation, evaluation_split, filters"),
         (
             ["dpo.beta=0.1,0.2"],
-            r"^dpo.beta=0.1,0.2 gives several values.*add -m .*'dpo.beta=\[0.1,0.2\]'.*\"dpo.beta='0.1,0.2'\"",
+            r"^dpo.beta=0.1,0.2 gives several values, and a single run takes one\n  add -m for an arm of each$",
         ),
+        (["filters=small,none"], r"gives several values, and a single run takes one\n  add -m for an arm of each$"),
+        (["until=pairs,policy"], r"gives several values, and a single run takes one\n  add -m for an arm of each$"),
+        (
+            ["evaluation=ifeval,verifiable"],
+            r"add -m for an arm of each, or write 'evaluation=\[ifeval,verifiable\]' for",
+        ),
+        (["dpo.loss_type=sft,hinge"], r"add -m for an arm of each, or write 'dpo.loss_type=\[sft,hinge\]' for a list$"),
+        (["tracking.project=a,b"], r"each, or write \"tracking.project='a,b'\" for a text with a comma$"),
+        (["data=rated", "data.path=a,b"], r"each, or write \"data.path='a,b'\" for a text with a comma$"),
         (["dpo.beta=range(1,3)"], "gives several values, and a single run takes one\n  add -m for an arm of each$"),
         (
             ["data=rated", "data.path=runs/epoch=3.jsonl"],
