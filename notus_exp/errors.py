@@ -17,11 +17,16 @@ _IN_URL = re.compile(r"(?<=://)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
 """User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`. A password is taken up to the
 last `@`, as databases' drivers allow unescaped slashes in it; rather a path with a port and an `@` is hidden too."""
 
-_IN_QUERY = re.compile(r"(?i)([?&][\w-]*(?:password|passwd|pwd|secret|token|key|signature)[\w-]*=)[^&\s'\"]*")
-"""A parameter of a URL's query that names a secret, such as `?password=` or `&sslpassword=`."""
+_IN_QUERY = re.compile(r"([?&]([\w-]+)=)[^&\s'\"]*")
+"""A parameter of a URL's query."""
 
-_VARIABLE = re.compile(r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
-"""Names of environment variables that hold secrets, by their last word: OPENAI_API_KEY, HF_TOKEN."""
+_SECRET_WORDS = frozenset({"auth", "cred", "key", "pass", "passcode", "pat", "pwd", "sig", "sshpass"})
+"""Words that tell of a secret in the name of a variable or a parameter: OPENAI_API_KEY, DB_PASS, MY_PAT."""
+_SECRET_ENDS = ("apikey", "accesskey", "bearer", "credential", "passphrase", "passwd", "password", "secret",
+                "signature", "token")  # fmt: skip
+"""Ends of words that do, with whatever goes before: PGPASSWORD, sslpassword."""
+_NO_SECRETS = frozenset({"PWD", "SSH_AUTH_SOCK"})
+"""Variables of every shell with such a word, that hold places."""
 
 LEAST_CHARACTERS = 8
 """A shorter value is a placeholder, and striking it out would spoil words."""
@@ -32,11 +37,24 @@ def strike(text: str) -> str:
 
     Known are the values of the environment variables whose names say that they hold a secret.
     """
-    text = _IN_QUERY.sub(rf"\1{STRUCK}", _IN_URL.sub(f"{STRUCK}@", text))
+    text = _IN_QUERY.sub(_struck_parameter, _IN_URL.sub(f"{STRUCK}@", text))
     for name, value in os.environ.items():
-        if len(value) >= LEAST_CHARACTERS and value in text and _VARIABLE.search(name):
+        if len(value) >= LEAST_CHARACTERS and value in text and names_secret(name):
             text = text.replace(value, STRUCK)
     return text
+
+
+def names_secret(name: str) -> bool:
+    """Say whether the words of a variable's or a parameter's name, apart at `_` and at capitals, tell of a secret."""
+    if name in _NO_SECRETS:
+        return False
+    words = [word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    singular = [word.removesuffix("s") for word in words]
+    return not _SECRET_WORDS.isdisjoint([*words, *singular]) or any(word.endswith(_SECRET_ENDS) for word in singular)
+
+
+def _struck_parameter(found: re.Match[str]) -> str:
+    return found.group(1) + STRUCK if names_secret(found.group(2)) else found.group()
 
 
 class UserError(Exception):

@@ -92,6 +92,11 @@ def check_flags(flags: Sequence[str]) -> None:
         raise UserError("--resolve goes with --cfg", "add --cfg job")
 
 
+def shows(flags: Sequence[str]) -> bool:
+    """Say whether one of the flags, split from a command line, shows something, so that nothing runs."""
+    return not {flag.partition("=")[0] for flag in flags}.isdisjoint(SHOWING)
+
+
 def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:
     """Say whether a command line, split, runs a study by its name, which `-m` need not be given for."""
     asked = any(re.match(r"\+?study=(?!null$)", override) for override in overrides)

@@ -2,7 +2,7 @@
 
 Hydra imports what its own configuration names. So what is composed may differ from the shipped configuration of Hydra
 in the launcher alone, a file of somebody else's is read only where its aliases leave it small, and no config reads a
-secret from the environment.
+variable of the environment but those meant for it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
+from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
 from notus_exp.config.schema import Config
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UserError, first_line, names_secret
 
 SHIPPED = ("hydra", "main", "hydra.searchpath in main", "schema")
 """Hydra's names of the places of configs that are shipped; any other place is a user's."""
@@ -45,6 +46,8 @@ MOST_NODES, MOST_LEVELS = 100_000, 50
 """Keys and values that a user's file may hold once its aliases are written out, and how deep they may be nested."""
 MOST_STEPS = 2_000
 """Interpolations that may be followed for one composed config: values that repeat values grow without bound."""
+ENDPOINTS = ("judge", "generation")
+"""Groups of which some options ask an endpoint."""
 LISTED = "evaluation"
 """The only group of which several options may be chosen."""
 ROOT = "config"
@@ -57,8 +60,8 @@ OF_COMMAND = ("launcher", "mode", "overrides", "runtime")
 """Parts of Hydra's configuration that are the command's; what the launcher may be is checked by itself."""
 OF_JOB = ("override_dirname", "id", "num")
 """Likewise of its `job`."""
-SECRET = re.compile(r"(?i)key|token|secret|passw|passphrase|credential|auth")
-"""Is in the name of an environment variable that holds a secret."""
+READABLE = "NOTUS_EXP_"
+"""Begins the names of the variables that a config may read: configs are printed, written to files and sent away."""
 
 
 def install() -> None:
@@ -110,13 +113,15 @@ def environment_variable(name: str, *default: str | None) -> str | None:
     """Return a variable of the environment, which `${oc.env:NAME}` and `${oc.env:NAME,DEFAULT}` stand for.
 
     Raises:
-        UserError: It is not set, or holds a secret: configs are printed, written to files and sent to trackers.
+        UserError: It is none that a config may read, is not set, or holds a secret all the same.
     """
+    if not name.startswith(READABLE):
+        hint = f"a config reads {READABLE}NAME alone: export {READABLE}{name}=VALUE; a key is named in an api_key_env"
+        raise UserError(f"the config reads the environment variable {name}, which may hold a secret", hint)
     value = os.environ.get(name, *default)
-    if SECRET.search(name) or (value is not None and without_credentials(value) != value):
-        raise UserError(
-            f"the config reads the environment variable {name}, which may hold a secret", "name it in an api_key_env"
-        )
+    if names_secret(name) or (value is not None and without_credentials(value) != value):
+        hint = "a config is printed and written down; a key is named in an api_key_env"
+        raise UserError(f"the config reads the environment variable {name}, which may hold a secret", hint)
     if value is None and not default:
         raise UserError(f"the config reads the environment variable {name}, which is not set", f"export {name}=VALUE")
     return value
@@ -152,7 +157,16 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         if len(shipped) < len(places) or re.search("hydra|@", " ".join(own)):  # else all of it is shipped
             _check_hydra(composed.hydra, _shipped(config_name, *shipped))
         expand_homes(composed)
+        for group in ENDPOINTS:  # before anybody shows the config
+            url, variable = (_given(composed, f"{group}.{setting}") for setting in ("base_url", "api_key_env"))
+            check_endpoint(group, url, variable)
         return composed
+
+
+def _given(composed: DictConfig, key: str) -> str | None:
+    """Return a text of a composed config; None where there is none, and where it cannot be resolved."""
+    value = OmegaConf.select(composed, key, throw_on_resolution_failure=False)
+    return value if isinstance(value, str) else None
 
 
 class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
