@@ -28,6 +28,9 @@ _SECRET_ENDS = ("apikey", "accesskey", "bearer", "credential", "passphrase", "pa
 _NO_SECRETS = frozenset({"PWD", "SSH_AUTH_SOCK"})
 """Variables of every shell with such a word, that hold places."""
 
+LONGEST_LINE, LONGEST_MESSAGE = 2_000, 20_000
+"""Characters of an error that are shown at most; a value in it may have any length."""
+
 LEAST_CHARACTERS = 8
 """A shorter value is a placeholder, and striking it out would spoil words."""
 
@@ -57,6 +60,18 @@ def _struck_parameter(found: re.Match[str]) -> str:
     return found.group(1) + STRUCK if names_secret(found.group(2)) else found.group()
 
 
+def _shortened(text: str) -> str:
+    """Return a text as it is shown, what is longer than anybody reads cut out of the midst of it and of its lines."""
+    lines = (_cut(line, LONGEST_LINE) for line in text.split("\n"))
+    return _cut("\n".join(lines), LONGEST_MESSAGE)
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} [... {len(text) - most // 4 * 3:,} characters ...] {text[-(most // 4) :]}"
+
+
 class UserError(Exception):
     """A failure that the user can mend; shown as one or two lines, never as a traceback.
 
@@ -71,7 +86,7 @@ class UserError(Exception):
     code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
-        self.message, self.hint = strike(message), strike(hint)
+        self.message, self.hint = _shortened(strike(message)), _shortened(strike(hint))
         super().__init__(self.message, self.hint)
 
     def __str__(self) -> str:
@@ -94,7 +109,9 @@ def first_line(error: BaseException | str) -> str:
     except Exception:  # an error may fail at telling what it is about
         text = ""
     lines = (line.strip() for line in strike(text).splitlines())
-    return next((line for line in lines if line), "" if isinstance(error, str) else type(error).__name__)
+    return next(
+        (_cut(line, LONGEST_LINE) for line in lines if line), "" if isinstance(error, str) else type(error).__name__
+    )
 
 
 def named_line(error: BaseException) -> str:

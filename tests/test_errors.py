@@ -169,3 +169,11 @@ def test_tracking_that_fails_without_a_word_is_warned_of(monkeypatch: pytest.Mon
     opening.conclude(Run(), tell, said.append, failed=False)
     assert len(said) == 2
     assert all("ValueError" in line for line in said)
+
+
+def test_an_error_shows_the_ends_of_what_nobody_reads_to_the_end() -> None:
+    error = UserError("a" * 300_000 + "b" * 10, "\n".join(["c" * 1_000] * 900))
+    assert error.message == "a" * 1_000 + " [... 298,510 characters ...] " + "a" * 490 + "b" * 10
+    assert len(error.hint) < 20_000
+    assert len(first_line("d" * 3_000)) < 2_000
+    assert UserError("e" * 2_000, "f").message == "e" * 2_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
@@ -44,8 +44,9 @@ MODES = ("hydra.mode=RUN", "hydra.mode=MULTIRUN")
 """Overrides that Hydra adds by itself."""
 MOST_NODES, MOST_LEVELS = 100_000, 50
 """Keys and values that a user's file may hold once its aliases are written out, and how deep they may be nested."""
-MOST_STEPS = 2_000
-"""Interpolations that may be followed for one composed config: values that repeat values grow without bound."""
+MOST_STEPS, MOST_CHARACTERS = 2_000, 10_000_000
+"""Interpolations that may be followed for one composed config, and characters that they may give in all."""
+GROWS = "a value that repeats values grows without bound; write out what is meant"
 ENDPOINTS = ("judge", "generation")
 """Groups of which some options ask an endpoint."""
 LISTED = "evaluation"
@@ -69,6 +70,8 @@ def install() -> None:
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader
     hydra._internal.config_loader_impl.create_defaults_list = _single_options
     Container.resolve_parse_tree = _counted  # type: ignore[method-assign, assignment]
+    Container._resolve_node_interpolation = _bounded(_read)  # type: ignore[method-assign]
+    Container._evaluate_custom_resolver = _bounded(_call)  # type: ignore[method-assign]
     OmegaConf.register_new_resolver("oc.env", environment_variable, replace=True)
 
 
@@ -98,15 +101,35 @@ def _single_options(*given: Any, **named: Any) -> DefaultsList:
 
 
 _follow = Container.resolve_parse_tree
+_read = Container._resolve_node_interpolation
+_call = Container._evaluate_custom_resolver
 _steps = itertools.count()
+_characters = [0]
 
 
 def _counted(container: Container, *given: Any, **named: Any) -> Any:
     """Follow an interpolation as OmegaConf does, while there are not too many."""
     if next(_steps) > MOST_STEPS:
-        hint = "a value that repeats values grows without bound; write out what is meant"
-        raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", hint)
+        raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", GROWS)
     return _follow(container, *given, **named)
+
+
+def _bounded(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of OmegaConf's that gives parts of interpolations, while they are not too long.
+
+    Raises:
+        UserError: They are; here, before the parts are put together.
+    """
+
+    def bounded(container: Container, *given: Any, **named: Any) -> Any:
+        found = read(container, *given, **named)
+        value = found._value() if isinstance(found, Node) else found
+        _characters[0] += len(value) if isinstance(value, str) else 0
+        if _characters[0] > MOST_CHARACTERS:
+            raise UserError(f"the interpolations of the config give more than {MOST_CHARACTERS:,} characters", GROWS)
+        return found
+
+    return bounded
 
 
 def environment_variable(name: str, *default: str | None) -> str | None:
@@ -147,7 +170,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
             UserError: Something names code, or sets more of Hydra's own configuration than the launcher.
         """
         global _steps
-        _steps = itertools.count()
+        _steps, _characters[0] = itertools.count(), 0
         own = [override for override in overrides if override not in MODES]
         for override in own:
             check_override(override)

@@ -213,6 +213,15 @@ def test_interpolations_that_repeat_interpolations_end_in_one_error(tmp_path: Pa
     assert "Recursive interpolation" in refusal("experiment=mine", own=tmp_path)
 
 
+@pytest.mark.parametrize("part", ["${tracking.group}", "${oc.select:tracking.group}", "${oc.decode:${.group}}"])
+def test_interpolations_of_long_texts_end_in_one_short_error(tmp_path: Path, part: str) -> None:
+    text = f"# @package _global_\ntracking:\n  group: {'x' * 300_000}\n  project: '{part * 1900}'\n"
+    said = refusal("experiment=mine", own=own(tmp_path, text))
+    assert said.startswith("the interpolations of the config give more than 10,000,000 characters\n")
+    own(tmp_path, f"# @package _global_\nseed: '{'x' * 300_000}'\n")
+    assert len(refusal("experiment=mine", own=tmp_path)) < 2_100
+
+
 def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:
     own(tmp_path, "# @package _global_\nseed: &n 7\nsplit: {seed: *n}\n")
     config = composed("experiment=mine", own=tmp_path)

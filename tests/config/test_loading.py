@@ -195,6 +195,12 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
             "^cannot read 'data.path=runs/epoch=3.jsonl'.*quote the value.*: \"data.path='runs/epoch=3.jsonl'\"$",
         ),
         (["tracking.project=a$b(c)"], r"for the shell: 'tracking.project='\"'\"'a\$b\(c\)'\"'\"''$"),
+        (
+            ["output_dir="],
+            "^output_dir must be given, and is empty\n  write output_dir=PATH; the current folder is output_dir=.$",
+        ),
+        (["output_dir=' '"], "^output_dir must be given, and is empty"),
+        (["data=rated", "data.path="], "^data.path must be given, and is empty"),
         (["dpo.loss_type=[sigmoid"], "write KEY=VALUE, quoted for the shell"),
         (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
     ],
