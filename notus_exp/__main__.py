@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 
 if __name__ == "__main__":  # Ctrl-C while the imports below load ends the process without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -18,8 +20,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import MULTIRUN, check_arguments, check_flags, names_study, split
-from notus_exp.errors import UserError, whole_traceback
+from notus_exp.config.commandline import MULTIRUN, check_arguments, check_flags, names_study, shows, split
+from notus_exp.errors import UserError, strike, whole_traceback
 from notus_exp.reporting.texts import tell, tell_path
 from notus_exp.run.outcome import Outcome, unscored
 from notus_exp.task import task
@@ -49,7 +51,7 @@ def main() -> None:
         if names_study(flags, overrides):
             flags.append(MULTIRUN[1])
         sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag
-        entry(collect)()
+        _show(entry(collect)) if shows(flags) else entry(collect)()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell
         _fail("interrupted; finished stages are kept, and the same command goes on from there", 130)
@@ -70,6 +72,18 @@ def main() -> None:
         if outcome.unscored:
             lacking = unscored(outcome.unscored)
             _fail(str(lacking), lacking.code)
+
+
+def _show(entry: Callable[[], None]) -> None:
+    """Let Hydra show something, without the secrets in it, such as the password of a search's storage."""
+    shown = io.StringIO()
+    try:
+        with redirect_stdout(shown):
+            entry()
+    finally:
+        if shown.getvalue():
+            with suppress(BrokenPipeError):
+                tell(strike(shown.getvalue()).rstrip("\n"), sys.stdout)
 
 
 def _fail(message: str, code: int) -> None:

@@ -21,11 +21,19 @@ _IN_URL = re.compile(r"(?<=://)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
 """User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`. A password is taken up to the
 last `@`, as databases' drivers allow unescaped slashes in it; rather a path with a port and an `@` is hidden too."""
 
-_IN_QUERY = re.compile(r"(?i)([?&][\w-]*(?:password|passwd|pwd|secret|token|key|signature)[\w-]*=)[^&\s'\"]*")
-"""A parameter of a URL's query that names a secret, such as `?password=` or `&sslpassword=`."""
+_IN_QUERY = re.compile(r"([?&]([\w-]+)=)[^&\s'\"]*")
+"""A parameter of a URL's query."""
 
-_VARIABLE = re.compile(r"(?i)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
-"""Names of environment variables that hold secrets, by their last word: OPENAI_API_KEY, HF_TOKEN."""
+_SECRET_WORDS = frozenset({"auth", "cred", "key", "pass", "passcode", "pat", "pwd", "sig", "sshpass"})
+"""Words that tell of a secret in the name of a variable or a parameter: OPENAI_API_KEY, DB_PASS, MY_PAT."""
+_SECRET_ENDS = ("apikey", "accesskey", "bearer", "credential", "passphrase", "passwd", "password", "secret",
+                "signature", "token")  # fmt: skip
+"""Ends of words that do, with whatever goes before: PGPASSWORD, sslpassword."""
+_NO_SECRETS = frozenset({"PWD", "SSH_AUTH_SOCK"})
+"""Variables of every shell with such a word, that hold places."""
+
+LONGEST_LINE, LONGEST_MESSAGE = 2_000, 20_000
+"""Characters of an error that are shown at most; a value in it may have any length."""
 
 LEAST_CHARACTERS = 8
 """A shorter value is a placeholder, and striking it out would spoil words."""
@@ -78,11 +86,36 @@ def strike(text: str) -> str:
 
     Known are the values of the environment variables whose names say that they hold a secret.
     """
-    text = _IN_QUERY.sub(rf"\1{STRUCK}", _IN_URL.sub(f"{STRUCK}@", text))
+    text = _IN_QUERY.sub(_struck_parameter, _IN_URL.sub(f"{STRUCK}@", text))
     for name, value in os.environ.items():
-        if _VARIABLE.search(name):
+        if names_secret(name):
             text = without_secret(text, value)
     return text
+
+
+def names_secret(name: str) -> bool:
+    """Say whether the words of a variable's or a parameter's name, apart at `_` and at capitals, tell of a secret."""
+    if name in _NO_SECRETS:
+        return False
+    words = [word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    singular = [word.removesuffix("s") for word in words]
+    return not _SECRET_WORDS.isdisjoint([*words, *singular]) or any(word.endswith(_SECRET_ENDS) for word in singular)
+
+
+def _struck_parameter(found: re.Match[str]) -> str:
+    return found.group(1) + STRUCK if names_secret(found.group(2)) else found.group()
+
+
+def _shortened(text: str) -> str:
+    """Return a text as it is shown, what is longer than anybody reads cut out of the midst of it and of its lines."""
+    lines = (_cut(line, LONGEST_LINE) for line in text.split("\n"))
+    return _cut("\n".join(lines), LONGEST_MESSAGE)
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} [... {len(text) - most // 4 * 3:,} characters ...] {text[-(most // 4) :]}"
 
 
 class UserError(Exception):
@@ -99,7 +132,7 @@ class UserError(Exception):
     code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
-        self.message, self.hint = strike(message), strike(hint)
+        self.message, self.hint = _shortened(strike(message)), _shortened(strike(hint))
         super().__init__(self.message, self.hint)
 
     def __str__(self) -> str:
@@ -122,7 +155,9 @@ def first_line(error: BaseException | str) -> str:
     except Exception:  # an error may fail at telling what it is about
         text = ""
     lines = (line.strip() for line in strike(text).splitlines())
-    return next((line for line in lines if line), "" if isinstance(error, str) else type(error).__name__)
+    return next(
+        (_cut(line, LONGEST_LINE) for line in lines if line), "" if isinstance(error, str) else type(error).__name__
+    )
 
 
 def named_line(error: BaseException) -> str:

@@ -208,3 +208,11 @@ def test_a_text_without_the_secret_and_a_placeholder_stay_as_they_are() -> None:
     said = r"100%25 of C:\\users\\x41 &amp; more \u0041"
     assert without_secret(said, SECRET) == said
     assert without_secret("EMPTY is empty", "EMPTY") == "EMPTY is empty"
+
+
+def test_an_error_shows_the_ends_of_what_nobody_reads_to_the_end() -> None:
+    error = UserError("a" * 300_000 + "b" * 10, "\n".join(["c" * 1_000] * 900))
+    assert error.message == "a" * 1_000 + " [... 298,510 characters ...] " + "a" * 490 + "b" * 10
+    assert len(error.hint) < 20_000
+    assert len(first_line("d" * 3_000)) < 2_000
+    assert UserError("e" * 2_000, "f").message == "e" * 2_000

@@ -82,11 +82,19 @@ def check_flags(flags: Sequence[str]) -> None:
         UserError: Several say what to do, or one goes with another that is not given.
     """
     given = {flag.partition("=")[0] for flag in flags}
-    doing = sorted(given & {"--run", "-r", *MULTIRUN, "--cfg", "-c", *INFO})
+    doing = sorted(given & {"--run", "-r", *MULTIRUN, *SHOWING})
     if len(doing) > 1:
-        raise UserError(f"{' and '.join(doing)} do not go together", "give one of --run, --multirun, --cfg and --info")
+        hint = (
+            "give one of --run and --multirun, which run something, --cfg, --info, --help, --hydra-help and --version"
+        )
+        raise UserError(f"{' and '.join(doing)} do not go together", hint)
     if "--resolve" in given and not given & {"--cfg", "-c", "--help", "-h"}:
         raise UserError("--resolve goes with --cfg", "add --cfg job")
+
+
+def shows(flags: Sequence[str]) -> bool:
+    """Say whether one of the flags, split from a command line, shows something, so that nothing runs."""
+    return not {flag.partition("=")[0] for flag in flags}.isdisjoint(SHOWING)
 
 
 def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:

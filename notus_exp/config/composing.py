@@ -2,7 +2,7 @@
 
 Hydra imports what its own configuration names. So what is composed may differ from the shipped configuration of Hydra
 in the launcher alone, a file of somebody else's is read only where its aliases leave it small, and no config reads a
-secret from the environment.
+variable of the environment but those meant for it.
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hydra._internal.config_loader_impl
 import hydra._internal.hydra
 import yaml  # type: ignore[import-untyped]
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.defaults_list import DefaultsList
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
+from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
+from notus_exp.config.schema import Config
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UserError, first_line, names_secret
 
 SHIPPED = ("hydra", "main", "hydra.searchpath in main", "schema")
 """Hydra's names of the places of configs that are shipped; any other place is a user's."""
@@ -39,46 +44,107 @@ MODES = ("hydra.mode=RUN", "hydra.mode=MULTIRUN")
 """Overrides that Hydra adds by itself."""
 MOST_NODES, MOST_LEVELS = 100_000, 50
 """Keys and values that a user's file may hold once its aliases are written out, and how deep they may be nested."""
-MOST_STEPS = 2_000
-"""Interpolations that may be followed for one composed config: values that repeat values grow without bound."""
+MOST_STEPS, MOST_CHARACTERS = 2_000, 10_000_000
+"""Interpolations that may be followed for one composed config, and characters that they may give in all."""
+GROWS = "a value that repeats values grows without bound; write out what is meant"
+ENDPOINTS = ("judge", "generation")
+"""Groups of which some options ask an endpoint."""
+LISTED = "evaluation"
+"""The only group of which several options may be chosen."""
+ROOT = "config"
+"""The name of the shipped configuration."""
+OVERLAYS = ("experiment", "study")
+"""Groups of which an option may be read beside the one that is chosen, because a file names it."""
+SINGLE = {spec.name for spec in fields(Config)} - {LISTED} | {*OVERLAYS, LAUNCHER[0]}
+"""Groups of which one option is chosen; its file may be made of others of the group."""
 OF_COMMAND = ("launcher", "mode", "overrides", "runtime")
 """Parts of Hydra's configuration that are the command's; what the launcher may be is checked by itself."""
 OF_JOB = ("override_dirname", "id", "num")
 """Likewise of its `job`."""
-SECRET = re.compile(r"(?i)key|token|secret|passw|passphrase|credential|auth")
-"""Is in the name of an environment variable that holds a secret."""
+READABLE = "NOTUS_EXP_"
+"""Begins the names of the variables that a config may read: configs are printed, written to files and sent away."""
 
 
 def install() -> None:
     """Let Hydra compose with `CheckedLoader`, and OmegaConf follow a bounded number of interpolations, to no secret."""
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader
+    hydra._internal.config_loader_impl.create_defaults_list = _single_options
     Container.resolve_parse_tree = _counted  # type: ignore[method-assign, assignment]
+    Container._resolve_node_interpolation = _bounded(_read)  # type: ignore[method-assign]
+    Container._evaluate_custom_resolver = _bounded(_call)  # type: ignore[method-assign]
     OmegaConf.register_new_resolver("oc.env", environment_variable, replace=True)
 
 
+_list_defaults = hydra._internal.config_loader_impl.create_defaults_list
+
+
+def _single_options(*given: Any, **named: Any) -> DefaultsList:
+    """List what a config is composed of as Hydra does, with one option a group; Hydra would merge several.
+
+    Raises:
+        UserError: Several options are given of a group other than `evaluation`, wherever they are named.
+    """
+    listed: DefaultsList = _list_defaults(*given, **named)
+    known = {key.partition("@")[0]: option for key, option in listed.overrides.known_choices.items()}
+    chosen: dict[str, list[str]] = {}
+    for part in listed.defaults:
+        group, _, option = str(part.config_path).rpartition("/")
+        made_of = str(part.parent).rpartition("/")[0] == group or (group in OVERLAYS and part.parent != ROOT)
+        if group in SINGLE and not made_of and option not in chosen.setdefault(group, []):
+            chosen[group].append(option)
+    for group, options in chosen.items():
+        if options != [known.get(group)]:  # Hydra knows of a choice only where it is one option
+            hint = f"write {group}={options[-1]}"
+            several = f"; for a run of each write {group}={','.join(options)} and add -m" if len(options) > 1 else ""
+            raise UserError(f"{group}=[{','.join(options)}] is a list, and {group} takes one option", hint + several)
+    return listed
+
+
 _follow = Container.resolve_parse_tree
+_read = Container._resolve_node_interpolation
+_call = Container._evaluate_custom_resolver
 _steps = itertools.count()
+_characters = [0]
 
 
 def _counted(container: Container, *given: Any, **named: Any) -> Any:
     """Follow an interpolation as OmegaConf does, while there are not too many."""
     if next(_steps) > MOST_STEPS:
-        hint = "a value that repeats values grows without bound; write out what is meant"
-        raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", hint)
+        raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", GROWS)
     return _follow(container, *given, **named)
+
+
+def _bounded(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of OmegaConf's that gives parts of interpolations, while they are not too long.
+
+    Raises:
+        UserError: They are; here, before the parts are put together.
+    """
+
+    def bounded(container: Container, *given: Any, **named: Any) -> Any:
+        found = read(container, *given, **named)
+        value = found._value() if isinstance(found, Node) else found
+        _characters[0] += len(value) if isinstance(value, str) else 0
+        if _characters[0] > MOST_CHARACTERS:
+            raise UserError(f"the interpolations of the config give more than {MOST_CHARACTERS:,} characters", GROWS)
+        return found
+
+    return bounded
 
 
 def environment_variable(name: str, *default: str | None) -> str | None:
     """Return a variable of the environment, which `${oc.env:NAME}` and `${oc.env:NAME,DEFAULT}` stand for.
 
     Raises:
-        UserError: It is not set, or holds a secret: configs are printed, written to files and sent to trackers.
+        UserError: It is none that a config may read, is not set, or holds a secret all the same.
     """
+    if not name.startswith(READABLE):
+        hint = f"a config reads {READABLE}NAME alone: export {READABLE}{name}=VALUE; a key is named in an api_key_env"
+        raise UserError(f"the config reads the environment variable {name}, which may hold a secret", hint)
     value = os.environ.get(name, *default)
-    if SECRET.search(name) or (value is not None and without_credentials(value) != value):
-        raise UserError(
-            f"the config reads the environment variable {name}, which may hold a secret", "name it in an api_key_env"
-        )
+    if names_secret(name) or (value is not None and without_credentials(value) != value):
+        hint = "a config is printed and written down; a key is named in an api_key_env"
+        raise UserError(f"the config reads the environment variable {name}, which may hold a secret", hint)
     if value is None and not default:
         raise UserError(f"the config reads the environment variable {name}, which is not set", f"export {name}=VALUE")
     return value
@@ -104,7 +170,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
             UserError: Something names code, or sets more of Hydra's own configuration than the launcher.
         """
         global _steps
-        _steps = itertools.count()
+        _steps, _characters[0] = itertools.count(), 0
         own = [override for override in overrides if override not in MODES]
         for override in own:
             check_override(override)
@@ -114,7 +180,16 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         if len(shipped) < len(places) or re.search("hydra|@", " ".join(own)):  # else all of it is shipped
             _check_hydra(composed.hydra, _shipped(config_name, *shipped))
         expand_homes(composed)
+        for group in ENDPOINTS:  # before anybody shows the config
+            url, variable = (_given(composed, f"{group}.{setting}") for setting in ("base_url", "api_key_env"))
+            check_endpoint(group, url, variable)
         return composed
+
+
+def _given(composed: DictConfig, key: str) -> str | None:
+    """Return a text of a composed config; None where there is none, and where it cannot be resolved."""
+    value = OmegaConf.select(composed, key, throw_on_resolution_failure=False)
+    return value if isinstance(value, str) else None
 
 
 class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
@@ -123,9 +198,13 @@ class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Load a config; None where there is none."""
         source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if source is None or source.provider in SHIPPED:
-            return super().load_config(config_path)
         name = ConfigSource._normalize_file_name(config_path)
+        if source is None or source.provider in SHIPPED:
+            for other in self.get_sources():
+                if source is not None and other.provider not in SHIPPED and other.is_config(name):
+                    hint = "give it another name: the shipped one would be read in its place"
+                    raise UserError(f"{Path(other.path) / name} has the name of a part of notus_exp", hint)
+            return super().load_config(config_path)
         path = Path(source.path) / name
         if config_path.startswith("hydra/"):
             hint = f"choose a launcher with {LAUNCHER[0]}=NAME, and set it with {LAUNCHER[1]}KEY=VALUE"

@@ -22,9 +22,9 @@ def check_endpoints(config: Config) -> None:
         UserError: Naming the key and the remedy.
     """
     if isinstance(config.judge, OpenAIJudge):
-        _check("judge", config.judge.base_url, config.judge.api_key_env)
+        check_endpoint("judge", config.judge.base_url, config.judge.api_key_env)
     if isinstance(config.generation, EndpointGeneration):
-        _check("generation", config.generation.base_url, config.generation.api_key_env)
+        check_endpoint("generation", config.generation.base_url, config.generation.api_key_env)
 
 
 def check_address(setting: str, url: str) -> None:
@@ -61,10 +61,22 @@ def check_address(setting: str, url: str) -> None:
         raise UserError(f"{setting} is no address of an endpoint", hint)
 
 
-def _check(group: str, base_url: str | None, variable: str) -> None:
+def check_endpoint(group: str, base_url: str | None, variable: str | None) -> None:
+    """Check where an endpoint is, and which variable holds its key, as far as they are given.
+
+    Args:
+        group: `judge` or `generation`, for the error.
+        base_url: As of `check_address`.
+        variable: The name of the environment variable.
+
+    Raises:
+        UserError: Without the value itself.
+    """
     if base_url is not None:
         check_address(f"{group}.base_url", base_url)
     # A key that was given in the place of its variable's name: most have other characters, some letters of both cases.
+    if variable is None:
+        return
     if not _VARIABLE.fullmatch(variable) or (variable != variable.upper() and variable not in os.environ):
         raise UserError(
             f"{group}.api_key_env is no name of an environment variable that is set",

@@ -214,10 +214,13 @@ def _unreadable(override: str) -> UserError:
 
 
 def _several(key: str, value: str, *, listed: bool) -> UserError:
-    ways = ["add -m for an arm of each"]
-    if listed:
-        ways += [f"write '{key}=[{value}]' for a list", f"or {for_shell(key, quoted(value))} for a text with a comma"]
-    return UserError(f"{key}={value} gives several values, and a single run takes one", ", ".join(ways))
+    """Say what works where several values are given: a list and a text only where the setting takes one."""
+    bare, ways = key.lstrip("+"), ["add -m for an arm of each"]
+    if listed and (bare == composing.LISTED or schema.takes(bare, list)):
+        ways.append(f"write '{key}=[{value}]' for a list")
+    if listed and schema.takes(bare, str):
+        ways.append(f"write {for_shell(key, quoted(value))} for a text with a comma")
+    return UserError(f"{key}={value} gives several values, and a single run takes one", ", or ".join(ways))
 
 
 def explain(error: Exception) -> UserError:

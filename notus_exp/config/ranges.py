@@ -114,6 +114,8 @@ def check(node: Any, path: str = "") -> None:
 def _check_value(key: str, value: Any, metadata: Any) -> None:
     if "options" in metadata and value not in metadata["options"]:
         raise UserError(f"{key}={value} is not an option", did_you_mean(str(value), metadata["options"]))
+    if PLACE in metadata and isinstance(value, str) and not value.strip():
+        raise UserError(f"{key} must be given, and is empty", f"write {key}=PATH; the current folder is {key}=.")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{key}={value} is not a finite number")
     if "above" in metadata:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Any, Optional, get_args, get_type_hints
+from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
 
 from notus_exp.config.ranges import PLACE, bounded, named_file, one_of, place, unbounded
 from notus_exp.config.study_settings import Study
@@ -505,6 +505,28 @@ ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {
     "judge": JUDGE_SCHEMAS,
 }
 """Group -> option -> what it reads, of the groups whose options read different settings."""
+
+
+def takes(key: str, kind: type) -> bool:
+    """Say whether the setting of a dotted key takes a list, a text (`str`) or whatever type, by any option."""
+    return kind in known_types().get(key, ())
+
+
+def known_types(kind: Any = Config, path: str = "") -> dict[str, set[Any]]:
+    """Return the types of every setting by its dotted key, over all options of each group."""
+    known: dict[str, set[Any]] = {}
+    for name, hint in get_type_hints(kind).items():
+        types = (
+            {get_origin(one) or one for one in (hint, *get_args(hint))}
+            if get_origin(hint) is Union
+            else {get_origin(hint) or hint}
+        )
+        known.setdefault(f"{path}{name}", set()).update(types)
+        options = ALTERNATIVES.get(f"{path}{name}")
+        for child in options.values() if options else filter(is_dataclass, types):
+            for key, of in known_types(child, f"{path}{name}.").items():
+                known.setdefault(key, set()).update(of)
+    return known
 
 
 def known_settings(kind: Any = Config, path: str = "") -> dict[str, Field[Any]]:

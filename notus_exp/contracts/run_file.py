@@ -152,7 +152,7 @@ def read_run_file(path: Path) -> RunFile:
         content = read_object(path, FORMAT)
         _check(content)
     except ValueError as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
+        raise DamagedFileError(f"{path} cannot be read: {error}", "the command of the run writes it again") from error
     if "metrics" in content:
         content["metrics"] = {_name_now(name): value for name, value in content["metrics"].items()}
     return cast(RunFile, content)

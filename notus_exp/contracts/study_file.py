@@ -146,6 +146,7 @@ class SearchSummary(TypedDict):
     command: str | None
 
 
+_REMEDY = "the command that runs the study writes it again (python -m notus_exp study=NAME); its runs are kept"
 _OF_STUDY = ("name", "kind", "metric", "seeds", "arms")
 _OF_ARM = ("overrides", "levels", "tuned", "runs")
 _OF_CANDIDATE = ("values", "runs", "value", "low", "high", "reason")
@@ -168,7 +169,7 @@ def read_study_file(path: Path, *, check_seal: bool = True) -> StudyFile:
         content = read_object(path, FORMAT, check_seal=check_seal)
         _check(content)
     except ValueError as error:
-        raise DamagedFileError(f"{path} cannot be read: {error}", "the same command writes it again") from error
+        raise DamagedFileError(f"{path} cannot be read: {error}", _REMEDY) from error
     return cast(StudyFile, content)
 
 

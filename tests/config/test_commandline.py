@@ -65,6 +65,8 @@ def test_only_the_listed_flags_exactly_spelt_are_taken(arguments: list[str], wor
 def test_flags_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(UserError, match="--cfg and -m do not go together"):
         check_flags(["--cfg=job", "-m"])
+    with pytest.raises(UserError, match="--hydra-help and -m do not go together"):
+        check_flags(["-m", "--hydra-help"])
     with pytest.raises(UserError, match="--resolve goes with --cfg"):
         check_flags(["--resolve", "-m"])
     check_flags(["--resolve", "--cfg=job", "-p=dpo", "-cd=."])

@@ -84,6 +84,55 @@ def test_a_users_file_cannot_stand_in_the_place_of_the_schema(tmp_path: Path, na
     assert "has the name of a part of notus_exp" in refusal(own=own(tmp_path, "seed: 3\n", name))
 
 
+@pytest.mark.parametrize("name", ["dpo/lora_small.yaml", "selection/critique.yaml", "config.yaml"])
+def test_a_users_file_that_would_be_passed_over_for_a_shipped_one_is_refused(tmp_path: Path, name: str) -> None:
+    said = refusal("selection=critique", own=own(tmp_path, "name: x\n", name))
+    assert f"{tmp_path / name} has the name of a part of notus_exp\n  give it another name" in said
+
+
+def test_an_option_may_be_made_of_others_of_its_group(tmp_path: Path) -> None:
+    own(tmp_path, "defaults: [lora_small]\nbeta: 0.7\n", "dpo/mine.yaml")
+    own(tmp_path, "# @package _global_\ndefaults: [smoke, {override /dpo: mine}]\n")
+    config = composed("experiment=mine", own=tmp_path)
+    assert (config.dpo.beta, config.model.name) == (0.7, "tiny_random")
+
+
+@pytest.mark.parametrize(
+    ("override", "options"),
+    [
+        ("filters=[small,none]", "small,none"),
+        ("rejected=[lowest,random]", "lowest,random"),
+        ("model=[tiny_random,smollm2_135m]", "tiny_random,smollm2_135m"),
+        ("selection=[average,critique]", "average,critique"),
+        ("judge=[openai,mock]", "openai,mock"),
+        ("selection=[average]", "average"),
+        ("experiment=[smoke,zephyr_7b_beta]", "smoke,zephyr_7b_beta"),
+        ("+study=[curation]", "curation"),
+        ("study=[curation]", "curation"),
+        ("hydra/launcher=[basic]", "basic"),
+    ],
+)
+def test_only_evaluation_takes_a_list_of_options(override: str, options: str) -> None:
+    group, last = override.lstrip("+").partition("=")[0], options.split(",")[-1]
+    said = refusal(override)
+    assert said.startswith(f"{group}=[{options}] is a list, and {group} takes one option\n  write {group}={last}")
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        "- override /filters: [small, none]",
+        "- override /filters: none\n  - /filters/small",
+        "- override /filters: [none]",
+    ],
+)
+def test_a_file_lists_no_options_of_a_group_either(tmp_path: Path, defaults: str) -> None:
+    if "- /filters/small" in defaults:
+        defaults = "- /filters/small@filters\n  - override /filters: none"
+    own(tmp_path, f"# @package _global_\ndefaults:\n  {defaults}\n")
+    assert "is a list, and filters takes one option" in refusal("experiment=mine", own=tmp_path)
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -164,6 +213,15 @@ def test_interpolations_that_repeat_interpolations_end_in_one_error(tmp_path: Pa
     assert "Recursive interpolation" in refusal("experiment=mine", own=tmp_path)
 
 
+@pytest.mark.parametrize("part", ["${tracking.group}", "${oc.select:tracking.group}", "${oc.decode:${.group}}"])
+def test_interpolations_of_long_texts_end_in_one_short_error(tmp_path: Path, part: str) -> None:
+    text = f"# @package _global_\ntracking:\n  group: {'x' * 300_000}\n  project: '{part * 1900}'\n"
+    said = refusal("experiment=mine", own=own(tmp_path, text))
+    assert said.startswith("the interpolations of the config give more than 10,000,000 characters\n")
+    own(tmp_path, f"# @package _global_\nseed: '{'x' * 300_000}'\n")
+    assert len(refusal("experiment=mine", own=tmp_path)) < 2_100
+
+
 def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:
     own(tmp_path, "# @package _global_\nseed: &n 7\nsplit: {seed: *n}\n")
     config = composed("experiment=mine", own=tmp_path)
@@ -172,13 +230,24 @@ def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:
 
 # -------------------------------------------------------------------------------------------------------- environment
 @pytest.mark.parametrize(
-    "reference", ["${oc.env:OPENAI_API_KEY}", "${oc.env:MY_TOKEN,x}", "${${tracking.group}:A_SECRET}"]
+    "reference",
+    [
+        "${oc.env:OPENAI_API_KEY}",
+        "${oc.env:MY_TOKEN,x}",
+        "${${tracking.group}:A_SECRET}",
+        "${oc.env:DB_PASS}",
+        "${oc.env:MY_PAT}",
+        "${oc.env:HOME}",
+        "${oc.env:NOTUS_EXP_DB_PASS}",
+        "${oc.env:NOTUS_EXP_STORAGE}",
+    ],
 )
 def test_no_config_reads_a_secret_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str
 ) -> None:
-    for name in ("OPENAI_API_KEY", "MY_TOKEN", "A_SECRET"):
+    for name in ("OPENAI_API_KEY", "MY_TOKEN", "A_SECRET", "DB_PASS", "MY_PAT", "NOTUS_EXP_DB_PASS"):
         monkeypatch.setenv(name, "planted")
+    monkeypatch.setenv("NOTUS_EXP_STORAGE", "postgresql://me:planted@host/x")
     text = f"# @package _global_\ntracking: {{group: oc.env, project: '{reference}'}}\n"
     said = refusal("experiment=mine", own=own(tmp_path, text))
     assert "which may hold a secret" in said
@@ -186,16 +255,38 @@ def test_no_config_reads_a_secret_from_the_environment(
     assert len(said.splitlines()) == 2
 
 
-def test_a_config_reads_other_variables_unless_a_password_is_in_them(
+def test_a_config_reads_the_variables_meant_for_it_unless_a_password_is_in_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own(tmp_path, "# @package _global_\ntracking: {project: '${oc.env:PLACE}'}\n")
-    monkeypatch.setenv("PLACE", "here")
+    own(tmp_path, "# @package _global_\ntracking: {project: '${oc.env:NOTUS_EXP_PLACE}'}\n")
+    monkeypatch.setenv("NOTUS_EXP_PLACE", "here")
     assert composed("experiment=mine", own=tmp_path).tracking.project == "here"
-    monkeypatch.setenv("PLACE", "postgresql://me:planted@host/x")
+    monkeypatch.setenv("NOTUS_EXP_PLACE", "postgresql://me:planted@host/x")
     assert "which may hold a secret" in refusal("experiment=mine", own=tmp_path)
-    monkeypatch.delenv("PLACE")
-    assert "PLACE, which is not set" in refusal("experiment=mine", own=tmp_path)
+    monkeypatch.delenv("NOTUS_EXP_PLACE")
+    assert "NOTUS_EXP_PLACE, which is not set" in refusal("experiment=mine", own=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("group", "setting", "words"),
+    [
+        ("judge", "{base_url: 'http://me:planted@host/v1'}", "judge.base_url holds a user name or password"),
+        ("judge", "{base_url: 'http://host/v1?x=planted'}", "judge.base_url goes on after its path"),
+        ("judge", "{api_key_env: sk-planted-123}", "judge.api_key_env is no name of an environment variable"),
+        ("generation", "{base_url: 'http://planted@host'}", "generation.base_url holds a user name or password"),
+    ],
+)
+def test_an_endpoints_secret_is_refused_before_the_config_is_shown(
+    tmp_path: Path, group: str, setting: str, words: str
+) -> None:
+    own(tmp_path, f"# @package _global_\n{group}: {setting}\n")
+    with pytest.raises(UserError) as one:
+        composed_by_hydra(f"{group}=openai", f"{group}={setting.replace(': ', ':')}")
+    with pytest.raises(UserError) as other:
+        composed_by_hydra(f"{group}=openai", "experiment=mine", own=tmp_path)
+    for error in (one, other):
+        assert words in str(error.value)
+        assert "planted" not in str(error.value)
 
 
 def test_the_variables_of_the_command_itself_lead_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +329,17 @@ def test_no_command_unpickles_or_calls_what_a_folder_holds(tmp_path: Path) -> No
         assert len(done.stderr.splitlines()) == 2
         assert "experiment" not in done.stdout
     assert not ran.exists()
+
+
+def test_the_printed_config_hides_the_password_of_a_searchs_storage(tmp_path: Path) -> None:
+    url = "postgresql://me:planted@host/db"
+    own(tmp_path, f"# @package _global_\nstudy: {{search: {{storage: '{url}'}}}}\n")
+    for setting in ("experiment=mine", f"study.search.storage='{url}'", f"study={{search:{{storage:'{url}'}}}}"):
+        command = [sys.executable, "-m", "notus_exp", "--config-dir", str(tmp_path), setting, "--cfg", "job"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "storage: postgresql://***@host/db" in done.stdout
+        assert "planted" not in done.stdout + done.stderr
 
 
 def test_the_printed_config_of_shipped_options_names_no_code() -> None:

@@ -380,3 +380,16 @@ def test_a_metric_of_an_older_run_goes_by_the_name_that_it_has_now(tmp_path: Pat
         f"base/{now}": {"value": 2.0},
         "alpaca_eval/win_rate": {"value": 3.0},
     }
+
+
+def test_a_damaged_record_names_the_command_that_writes_it_again_whoever_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(DamagedFileError) as error:
+        read_study_file(tmp_path / "study.json")
+    assert error.value.hint.startswith(
+        "the command that runs the study writes it again (python -m notus_exp study=NAME)"
+    )
+    (tmp_path / "run.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(DamagedFileError) as error:
+        read_run_file(tmp_path / "run.json")
+    assert error.value.hint == "the command of the run writes it again"

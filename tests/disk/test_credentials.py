@@ -1,7 +1,7 @@
 import pytest
 
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.errors import UserError, named_line, whole_traceback
+from notus_exp.errors import UserError, named_line, names_secret, whole_traceback
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,21 @@ def test_errors_show_no_password_of_a_url() -> None:
         raise ValueError("http://me:hidden@host")
     except ValueError as error:
         assert "hidden" not in whole_traceback(error).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("OPENAI_API_KEY", "HF_TOKEN", "DB_PASS", "MY_PAT", "MYSQL_PWD", "PGPASSWORD", "AWS_CREDENTIALS", "MY_CREDS"),
+        *("KEY_OF_MINE", "PASSPHRASE", "API_KEY_2", "apiKey", "AccessKeyId", "sslpassword", "X-Amz-Signature"),
+    ],
+)
+def test_names_of_secrets_are_known_by_their_words(name: str) -> None:
+    assert names_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["AUTHOR", "KEYBOARD", "PATH", "PWD", "OLDPWD", "TOKENIZERS_PARALLELISM", "MONKEY", "BYPASS", "user"]
+)
+def test_other_names_are_not_taken_for_those_of_secrets(name: str) -> None:
+    assert not names_secret(name)

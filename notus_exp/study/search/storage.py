@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UserError, first_line, names_secret
 
 STORAGE_FILE = "optuna.db"
 ENVIRONMENT = "NOTUS_EXP_STORAGE"
@@ -32,8 +32,6 @@ COMPANIONS = ("-journal", "-wal", "-shm")
 """How long sqlite waits for another process that writes."""
 _MENDS = "the search's command sets it aside and asks for its trials again; their finished runs are used again"
 _HELD = "another process holds it: wait for that or end it, and give the command again"
-_SECRET = ("password", "passwd", "sslpassword")
-"""Arguments of a URL that some drivers take a password from."""
 
 
 def take_password(storage: str | None) -> str | None:
@@ -145,7 +143,7 @@ def _parse(text: str) -> URL:
 
 
 def _bare(url: URL) -> URL:
-    kept = {name: value for name, value in url.query.items() if name not in _SECRET}
+    kept = {name: value for name, value in url.query.items() if not names_secret(name)}
     return url._replace(password=None).set(query=kept)
 
 
