@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +53,10 @@ class Job:
     judge: Judge
     ledger: Path
     requirements: Requirements = field(default_factory=Requirements)
+
+    def places(self) -> list[Path]:
+        """Return the folders that are written to, each of which may be on a disk of its own."""
+        return [self.artifacts, self.cache, self.events.parent, Path(tempfile.gettempdir())]
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
