@@ -23,7 +23,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from notus_exp.config.schema import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
-from notus_exp.disk.artifacts import content_of
+from notus_exp.disk.artifacts import contents_of
 from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit
 from notus_exp.models.markup import hold_marks, marks
@@ -204,16 +204,9 @@ def _make_trainer(
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name)],
     )
-    trainer.owner = CheckpointOwner(out.name, _contents(inputs), out / files.EVENTS)
+    trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
     return trainer
-
-
-def _contents(inputs: dict[str, Path]) -> dict[str, str]:
-    """Return what stands for the content of each input, where it was hashed."""
-    manifests = {use: folder / files.MANIFEST for use, folder in inputs.items()}
-    found = {use: content_of(read_manifest(path)) for use, path in manifests.items() if path.exists()}
-    return {use: content for use, content in found.items() if content is not None}
 
 
 def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
