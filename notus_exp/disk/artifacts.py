@@ -77,6 +77,13 @@ def content_of(manifest: Manifest) -> str | None:
     return digest(read)[:32]
 
 
+def contents_of(inputs: dict[str, Path]) -> dict[str, str]:
+    """Return what stands for the content of each input's folder; one that was not hashed yet is left out."""
+    manifests = {use: folder / MANIFEST for use, folder in inputs.items()}
+    found = {use: content_of(read_manifest(path)) for use, path in manifests.items() if path.exists()}
+    return {use: content for use, content in found.items() if content is not None}
+
+
 class ArtifactStore:
     """The folder of all artifacts of one output folder; safe under several processes.
 

@@ -31,6 +31,8 @@ CHECKED_BYTES = 32 * 2**20
 COMPANIONS = ("-wal", "-shm")
 """Suffixes of the files that sqlite keeps beside a database."""
 _POLL_SECONDS = 0.05
+_TAKEN_OUT = "damaged "
+"""Begins the keys under which rows that are damaged and cost money are kept."""
 _REMEDIES = {
     sqlite3.SQLITE_BUSY: "another process holds it: wait for that or end it, and give the command again",
     sqlite3.SQLITE_LOCKED: "another process holds it: wait for that or end it, and give the command again",
@@ -175,8 +177,10 @@ class Database:
                 if isinstance(error, sqlite3.Error) and not self._is_damage(error, opening=True):
                     raise self._unusable(error) from None
                 self._mend(error, use)
+            except IsADirectoryError:
+                raise self._unusable("it is a folder", "move that folder away and give the command again") from None
             except OSError as error:
-                raise self._unusable(str(error)) from None
+                raise self._unusable(error.strerror or str(error), _remedy(sqlite3.SQLITE_CANTOPEN)) from None
         raise self._unusable("it was mended and is damaged again")
 
     def _connect(self, path: Path) -> sqlite3.Connection:
@@ -209,11 +213,16 @@ class Database:
     def _upgrade(self, connection: sqlite3.Connection) -> None:
         """Give a table from before there were seals a seal for each of its rows that is whole."""
         table = self._table
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")]
-        if columns == ["key", table.column, "seal"]:
-            return
-        if columns != ["key", table.column]:
+        if other := _other_than_a_table(connection, table.name):
+            raise _DamagedError(other)
+        described = list(connection.execute(f"PRAGMA table_info({table.name})"))
+        columns = [row[1] for row in described]
+        if columns not in (["key", table.column], ["key", table.column, "seal"]):
             raise _DamagedError(f"its table has the columns {', '.join(columns)}")
+        if not described[0][5]:
+            raise _DamagedError("its table has no key")
+        if len(columns) == 3:
+            return
         connection.create_function("seal_of", 2, lambda key, value: seal_of(key, value) if self._is_good(value) else "")
         with _transaction(connection):
             connection.execute(f"ALTER TABLE {table.name} ADD COLUMN seal TEXT")
@@ -231,7 +240,7 @@ class Database:
         table = self._table
 
         def take_out(connection: sqlite3.Connection) -> None:
-            change = f"UPDATE OR REPLACE {table.name} SET key = 'damaged ' || key" if table.costly else ""
+            change = f"UPDATE OR REPLACE {table.name} SET key = '{_TAKEN_OUT}' || key" if table.costly else ""
             with _transaction(connection):
                 connection.executemany(
                     f"{change or f'DELETE FROM {table.name}'} WHERE key = ?", [(key,) for key in keys]
@@ -245,7 +254,7 @@ class Database:
         """Put a new file in the place of a damaged one, with what can be read of that where it cost money."""
         table, salvaged = self._table, self._beside(".salvaged")
         self._be_alone(use)
-        rows, lost = self._salvaged() if table.costly else ([], 0)
+        rows, lost = self._salvaged() if table.costly else ([], "")
         for suffix in ("", *COMPANIONS):
             salvaged.with_name(salvaged.name + suffix).unlink(missing_ok=True)
         connection = self._connect(salvaged)
@@ -259,15 +268,13 @@ class Database:
         fcntl.flock(use, fcntl.LOCK_SH)
         again = f"its {table.rows} are computed anew"
         if table.costly:
-            again = f"{len(rows)} {table.rows} were saved"
-            again += f", at least {lost} are lost; what is missing is asked again" if lost or not rows else ""
+            again = f"{len(rows)} {table.rows} were saved{lost}"
         self._say(f"{self._path} was damaged ({reason}) and is set aside as {kept.name}; {again}")
 
-    def _salvaged(self) -> tuple[list[tuple[str, Any, str]], int]:
-        """Return the rows of a damaged file that are whole, and how many more there were at least."""
+    def _salvaged(self) -> tuple[list[tuple[str, Any, str]], str]:
+        """Return the rows of a damaged file that are whole, and in words how many more there were."""
         found = read_damaged(self._path)
         rows: dict[str, tuple[str, Any, str]] = {}
-        seen = set(found.keys)
         for record in found.records:
             if len(record) not in (2, 3) or not isinstance(record[0], str):
                 continue
@@ -275,7 +282,14 @@ class Database:
             value = float(value) if self._table.kind == "REAL" and isinstance(value, int) else value
             if self._holds(key, value, seal):
                 rows[key] = (key, value, seal_of(key, value))
-        return list(rows.values()), len(seen - rows.keys())
+        seen = {key for key in found.keys if not key.startswith(_TAKEN_OUT)}
+        # A row that the index does not name stands for an entry that was damaged: its key reads as another there.
+        lost = max(len(seen - rows.keys()) - len(rows.keys() - seen), found.unread if found.short else 0)
+        if lost > 0:
+            return list(rows.values()), f", at least {lost} are lost; what is missing is asked again"
+        if found.short or found.unread or len(seen) < len(rows) or not rows:
+            return list(rows.values()), ", how many are lost cannot be told; what is missing is asked again"
+        return list(rows.values()), ""
 
     def _be_alone(self, use: int) -> None:
         """Wait until no other process has the file open."""
@@ -295,10 +309,9 @@ class Database:
             return self._path.exists() and os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK)
         return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (opening and code == sqlite3.SQLITE_ERROR)
 
-    def _unusable(self, problem: sqlite3.Error | str) -> UserError:
-        code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_BUSY) & 0xFF
-        remedy = _REMEDIES.get(code, "give the command again")
-        return UserError(f"{self._path} cannot be used: {problem}", remedy)
+    def _unusable(self, problem: sqlite3.Error | str, remedy: str = "") -> UserError:
+        code = getattr(problem, "sqlite_errorcode", None)
+        return UserError(f"{self._path} cannot be used: {problem}", remedy or _remedy(code))
 
     def _beside(self, suffix: str) -> Path:
         return self._path.with_name(self._path.name + suffix)
@@ -307,10 +320,21 @@ class Database:
         return "asked again" if self._table.costly else "computed anew"
 
 
+def _remedy(code: int | None) -> str:
+    """Return what to do about an error of sqlite; None: another process is in the way."""
+    return _REMEDIES.get(sqlite3.SQLITE_BUSY if code is None else code & 0xFF, "give the command again")
+
+
 def seal_of(key: str, value: str | float) -> str:
     """Return the hash of a row: xxh3-64 (hex) of its key and its value, of a number its shortest exact text."""
     text = value if isinstance(value, str) else repr(float(value) + 0.0)  # sqlite keeps no -0.0
     return xxh3_64(f"{key}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _other_than_a_table(connection: sqlite3.Connection, name: str) -> str:
+    """Say what a file holds beside the one table, such as a view in its place; "" where nothing."""
+    query = "SELECT type, name FROM sqlite_schema WHERE NOT (type = 'table' AND name = ?) AND name NOT LIKE 'sqlite_%'"
+    return next((f"it holds a {kind} {found}" for kind, found in connection.execute(query, (name,))), "")
 
 
 def _insert(connection: sqlite3.Connection, table: StoreTable, rows: Iterable[tuple[str, Any, str]]) -> None:

@@ -5,13 +5,14 @@ A line with `said` beside these is a sentence to the user, not kept.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.disk.json_lines import OnDamage, append_line, keep_lines, read_lines, write_lines
+from notus_exp.disk.json_lines import OnDamage, append_line, keep_lines, read_lines
 
 PROGRESS = "progress"
 """Metric that moves a stage's progress bar: the work done, as a share in [0, 1]. Not sent to the tracker."""
@@ -67,13 +68,10 @@ class EventWriter:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def forget_after(self, step: int) -> None:
-        """Drop kept events later than `step`, which a stage resumed there writes again; replay the earlier ones."""
-        damaged: list[None] = []
-        kept = [event for event in read(self._kept, lambda: damaged.append(None)) if event.step <= step]
-        if damaged:
-            self.say(f"{len(damaged)} events in {self._kept} are damaged and left out: curves have gaps there")
-        write_lines(self._kept, map(_line, kept))
+    def keep(self, size: int) -> None:
+        """Drop kept events after the first `size` bytes, which a resumed stage writes again; replay the others."""
+        if self._kept.exists():
+            os.truncate(self._kept, size)
         if self._followed:
             replay(self._kept, self._followed)
 

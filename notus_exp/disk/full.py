@@ -22,13 +22,17 @@ _LEFT = 2**20
 """Free bytes below which a disk is full, whatever a library says went wrong."""
 
 
-def disk_problem(error: BaseException, folder: Path) -> str | None:
+DISK_HINT = "free some space there or make it writable, or give another output_dir=FOLDER; finished stages are kept"
+
+
+def disk_problem(error: BaseException, *folders: Path) -> str | None:
     """Return in one line what is wrong with the disk where that is why something failed, else None.
 
     Args:
         error: What failed, with what it came from.
-        folder: Where it wrote.
+        folders: Where it wrote; an error that names no file is told of the one with the least room.
     """
+    folder = fullest(*folders)
     seen: list[BaseException] = []
     found: BaseException | None = error
     while found is not None and found not in seen:
@@ -38,13 +42,24 @@ def disk_problem(error: BaseException, folder: Path) -> str | None:
         if any(word in str(found).lower() for word in _WORDS):
             return f"{first_line(found)}: below {folder}"
         found = found.__cause__ or found.__context__
-    if isinstance(error, Exception) and _is_full(folder):
+    if isinstance(error, Exception) and is_full(folder):
         return f"the disk is full: below {folder} ({first_line(error)})"
     return None
 
 
-def _is_full(folder: Path) -> bool:
+def fullest(*folders: Path) -> Path:
+    """Return the folder on whose disk the least room is left; the first of those that share it."""
+    return min(folders, key=_free)
+
+
+def is_full(folder: Path) -> bool:
+    """Say whether so little room is left where a folder is that whatever failed there failed for that."""
+    return _free(folder) < _LEFT
+
+
+def _free(folder: Path) -> float:
+    """Return the free bytes where a folder is, or would be made."""
     try:
-        return shutil.disk_usage(folder).free < _LEFT
-    except OSError:
-        return False
+        return shutil.disk_usage(next(one for one in (folder, *folder.parents) if one.exists())).free
+    except (OSError, StopIteration):
+        return float("inf")

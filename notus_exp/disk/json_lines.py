@@ -12,6 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from xxhash import xxh3_64
+
+SEAL = "seal"
+"""The key of a sealed line's hash."""
+
 OnDamage = Callable[[], None]
 """Called for each complete line that is no JSON; it is left out."""
 
@@ -63,6 +68,26 @@ def keep_lines(path: Path, most: int | None = None) -> None:
     with path.open("rb+") as stream:
         end = sum(len(line) for line in itertools.islice(stream, most) if line.endswith(b"\n"))
         stream.truncate(end)
+
+
+def sealed_line(content: dict[str, Any], made_from: object) -> dict[str, Any]:
+    """Return a line with a seal: a hash of its content and, as JSON, of what it was made from."""
+    return {**content, SEAL: _seal_of(content, made_from)}
+
+
+def opened_line(line: Any, made_from: object) -> dict[str, Any] | None:
+    """Return the content of a line that was read; None where it is not what was written, or made from something else.
+
+    A line without a seal, from before there were any, is as it is.
+    """
+    if not isinstance(line, dict):
+        return None
+    content = {name: value for name, value in line.items() if name != SEAL}
+    return content if SEAL not in line or line[SEAL] == _seal_of(content, made_from) else None
+
+
+def _seal_of(content: dict[str, Any], made_from: object) -> str:
+    return xxh3_64(json.dumps([made_from, content]).encode()).hexdigest()
 
 
 def _line(content: object) -> str:

@@ -36,10 +36,14 @@ class Readable(NamedTuple):
     Attributes:
         records: Of every cell that reads as a row of a table, right or wrong.
         keys: First column of every entry of an index: what rows there were.
+        unread: Cells on pages of a table, the schema's aside, that do not read as rows.
+        short: Whether the file has fewer whole pages than it says.
     """
 
     records: list[Columns]
     keys: set[str]
+    unread: int
+    short: bool
 
 
 def is_database(path: Path) -> bool:
@@ -63,12 +67,18 @@ def read_damaged(path: Path) -> Readable:
     usable = size - (data[20] if len(data) > 20 and data[:16] == _MAGIC and data[20] < size - 480 else 0)
     records: list[Columns] = []
     keys: set[str] = set()
+    unread = 0
     # the pages as they were before the log too: where that is damaged they hold what it replaced
     for number, page in [*logged, *pages.items()]:
-        records += _cells(page, number, _TABLE_LEAF, newest, usable)
+        read = [*_cells(page, number, _TABLE_LEAF, newest, usable)]
+        records += (one for one in read if one is not None)
+        if page[:1] == bytes([_TABLE_LEAF]) and page is newest[number]:
+            unread += read.count(None)
         if page[:1] and page[0] in (_INDEX_LEAF, _INDEX_INTERIOR):
             keys |= {one[0] for one in _cells(page, number, page[0], newest, usable) if one and type(one[0]) is str}
-    return Readable(records, keys)
+    said = int.from_bytes(newest.get(1, b"")[28:32], "big") if data[:16] == _MAGIC else 0
+    whole = sum(len(page) == size for page in newest.values())
+    return Readable(records, keys, unread, said > whole)
 
 
 def _page_size(data: bytes) -> int:
@@ -86,8 +96,11 @@ def _logged(log: bytes, size: int) -> Iterator[tuple[int, bytes]]:
             yield number, log[start + _FRAME_HEADER : start + _FRAME_HEADER + size]
 
 
-def _cells(page: bytes, number: int, kind: int, pages: dict[int, bytes], usable: int) -> Iterator[Columns]:
-    """Yield the record of each cell of a page that is read as one of this kind, whatever the page says of itself."""
+def _cells(page: bytes, number: int, kind: int, pages: dict[int, bytes], usable: int) -> Iterator[Columns | None]:
+    """Yield the record of each cell of a page that is read as one of this kind, whatever the page says of itself.
+
+    None stands for a cell that cannot be read.
+    """
     start = 100 if number == 1 else 0
     count = int.from_bytes(page[start + 3 : start + 5], "big")
     first = start + _CELLS_AT[kind]
@@ -97,7 +110,7 @@ def _cells(page: bytes, number: int, kind: int, pages: dict[int, bytes], usable:
         try:
             yield _cell(page, int.from_bytes(page[place : place + 2], "big"), kind, pages, usable)
         except (_Unreadable, IndexError, struct.error):
-            continue
+            yield None
 
 
 def _cell(page: bytes, at: int, kind: int, pages: dict[int, bytes], usable: int) -> Columns:

@@ -35,6 +35,7 @@ def answer(
         UserError: A prompt and its answer are longer than the model reads, or an endpoint does not answer.
     """
     start = time.monotonic()
+    context.events.keep(0)  # nothing here is worth keeping: what lies there is nobody's
     if settings.endpoint_model is None:
         from notus_exp.generation.local import local_answers  # imports torch: not where an endpoint answers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from transformers import (
 )
 
 from notus_exp.disk.hashing import uniform
-from notus_exp.disk.json_lines import append_line, keep_lines, read_lines
+from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
 from notus_exp.models.encoding import Limits, encode
 from notus_exp.models.pretrained import autocast
 from notus_exp.models.rendering import Message
@@ -57,21 +58,38 @@ def make_batches(prompts: list[EncodedQuestion], size: int) -> list[list[Encoded
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def read_finished(path: Path, batches: list[list[EncodedQuestion]]) -> list[dict[str, list[int]]]:
+def read_finished(
+    path: Path,
+    batches: list[list[EncodedQuestion]],
+    made_from: object = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, list[int]]]:
     """Return the answers of the batches that a killed attempt finished, and cut the file after the last of them.
 
-    A half-written or damaged line, or one of an attempt with other batches (another `hardware.generation_batch_size`),
-    and all after it are dropped: what goes on is what an uninterrupted attempt would have done.
+    A half-written or damaged line, or one of an attempt with other batches (another `hardware.generation_batch_size`)
+    or from another model, and all after it are dropped: what goes on is what an uninterrupted attempt would have done.
+
+    Args:
+        path: The file.
+        batches: What is to be answered.
+        made_from: What else the answers depend on, as JSON.
+        say: Told where complete lines are dropped.
 
     Returns:
         For the first so many of `batches`: prompt id -> generated token ids.
     """
     finished: list[dict[str, list[int]]] = []
-    for answers, batch in zip(read_lines(path), batches, strict=False):
-        if not isinstance(answers, dict) or list(answers) != [prompt.prompt_id for prompt in batch]:
+    dropped: list[None] = []
+    for line, batch in zip(read_lines(path, lambda: dropped.append(None)), batches, strict=False):
+        answers = opened_line(line, [made_from, [prompt.ids for prompt in batch]])
+        expected = [prompt.prompt_id for prompt in batch]
+        if dropped or answers is None or list(answers) != expected or not all(map(_is_answer, answers.values())):
+            dropped.append(None)
             break
         finished.append(answers)
     keep_lines(path, len(finished))
+    if dropped:
+        say(f"{path}: what follows batch {len(finished)} is damaged or of another attempt's batches, and is made again")
     return finished
 
 
@@ -82,11 +100,12 @@ def answer_all(
     precision: str,
     path: Path,
     context: Context,
+    made_from: object = None,
 ) -> dict[str, list[int]]:
-    """Return prompt id -> generated token ids, adding each batch to the file as soon as it is there."""
+    """Return prompt id -> generated token ids, adding each batch to the file at once; see `read_finished`."""
     batches = make_batches(prompts, context.hardware.generation_batch_size)
     answers: dict[str, list[int]] = {}
-    for batch_answers in read_finished(path, batches):
+    for batch_answers in read_finished(path, batches, made_from, context.events.say):
         answers |= batch_answers
     start, tokens = time.monotonic(), 0
     context.events.progress(len(answers), len(prompts))
@@ -94,12 +113,16 @@ def answer_all(
         if batch[0].prompt_id in answers:
             continue
         made = dict(zip((p.prompt_id for p in batch), generate(model, batch, decoding, precision), strict=True))
-        append_line(path, made)
+        append_line(path, sealed_line(made, [made_from, [prompt.ids for prompt in batch]]))
         answers |= made
         tokens += sum(map(len, made.values()))
         speed = tokens / (time.monotonic() - start)
         context.events.progress(len(answers), len(prompts), tokens_per_second=speed)
     return answers
+
+
+def _is_answer(value: object) -> bool:
+    return isinstance(value, list) and all(type(token) is int for token in value)
 
 
 class GumbelNoise(LogitsProcessor):  # type: ignore[misc]

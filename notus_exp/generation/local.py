@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import GenerationConfig, PreTrainedModel
 
 from notus_exp.disk import files
+from notus_exp.disk.artifacts import contents_of
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.generation.decoding import Decoding, EncodedQuestion, answer_all, end_tokens
@@ -29,6 +30,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
     model = load_policy(base, adapter, settings.precision, context.hardware)
     end_ids = end_tokens(tokenizer, model, settings.system_prompt, settings.template_date)
     model.generation_config = GenerationConfig()  # what the model's own file says besides must not move a result
+    made_from = [out.name, contents_of(inputs)]
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
@@ -48,7 +50,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
             settings.max_new_tokens, settings.seed, purpose, end_ids, int(tokenizer.pad_token_id), limit
         )
         path = out / files.ANSWERS.format(turn)
-        made = answer_all(model, fitting, decoding, settings.precision, path, context)
+        made = answer_all(model, fitting, decoding, settings.precision, path, context, made_from)
         return {prompt.prompt_id: _answer(prompt, made.get(prompt.prompt_id, [])) for prompt in prompts}
 
     def _answer(prompt: EncodedQuestion, response_ids: list[int]) -> Answer:

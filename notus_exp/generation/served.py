@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
@@ -11,7 +13,7 @@ from notus_exp.chat.thinking import after_thinking
 from notus_exp.chat.waiting import Pause
 from notus_exp.config.schema import EndpointGeneration
 from notus_exp.disk import files
-from notus_exp.disk.json_lines import append_line, keep_lines, read_lines
+from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.stages.context import Context
@@ -34,7 +36,8 @@ def served_answers(settings: GenerationsSettings, out: Path, context: Context) -
     def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
         path = out / files.ANSWERS.format(turn)
         keep_lines(path)
-        known = _read(path)
+        made_from = {one.question.prompt_id: [out.name, one.messages()] for one in conversations}
+        known = _read(path, made_from, context.events.say)
         missing = [one for one in conversations if one.question.prompt_id not in known]
         context.events.progress(len(conversations) - len(missing), len(conversations))
         failures = asyncio.run(_ask_all(settings, endpoint, turn, missing, path, context, len(conversations)))
@@ -45,7 +48,7 @@ def served_answers(settings: GenerationsSettings, out: Path, context: Context) -
                 f"{first.reason}",
                 f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
             )
-        return {prompt_id: Answer(*fields) for prompt_id, fields in _read(path).items()}
+        return {prompt_id: Answer(*fields) for prompt_id, fields in _read(path, made_from).items()}
 
     return answer_turn
 
@@ -79,7 +82,8 @@ async def _ask_all(
         text = after_thinking(reply.text, cut=truncated) if settings.thinking == "strip" else reply.text
         # an answer that ends within its thinking is empty, and counts as truncated
         answer = [text or "", reply.completion_tokens, truncated or text is None, [], []]
-        append_line(path, {one.question.prompt_id: answer})
+        made_from = [path.parent.name, one.messages()]
+        append_line(path, sealed_line({one.question.prompt_id: answer}, made_from))
         done += 1
         context.events.progress(done, total)
 
@@ -126,12 +130,31 @@ def chat_with(
     )
 
 
-def _read(path: Path) -> dict[str, list]:  # type: ignore[type-arg]
-    """Return prompt id -> fields of its answer; a line that is damaged has none, so that it is asked again."""
-    lines = (answers for answers in read_lines(path) if isinstance(answers, dict))
-    return {
-        prompt_id: fields
-        for answers in lines
-        for prompt_id, fields in answers.items()
-        if isinstance(fields, list) and len(fields) == len(Answer._fields)
-    }
+def _read(
+    path: Path, made_from: dict[str, list[Any]], say: Callable[[str], None] = lambda line: None
+) -> dict[str, list[Any]]:
+    """Return prompt id -> fields of its answer; a line that is damaged has none, so that it is asked again.
+
+    Args:
+        path: The file.
+        made_from: Prompt id -> what its answer was made from.
+        say: Told how many lines are passed over.
+    """
+    damaged: list[None] = []
+    found: dict[str, list[Any]] = {}
+    for line in read_lines(path, lambda: damaged.append(None)):
+        prompt_id = next(iter(line), "") if isinstance(line, dict) else ""
+        answers = opened_line(line, made_from.get(prompt_id))
+        if answers is None or list(answers) != [prompt_id] or not _is_answer(answers[prompt_id]):
+            damaged.append(None)
+        else:
+            found |= answers
+    if damaged:
+        say(f"{path}: {len(damaged)} answers are damaged, or to another conversation, and are asked again")
+    return found
+
+
+def _is_answer(fields: object) -> bool:
+    if not isinstance(fields, list) or len(fields) != len(Answer._fields):
+        return False
+    return all(isinstance(field, kind) for field, kind in zip(fields, (str, int, bool, list, list), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 
 from notus_exp.config.schema import GENERATION_SCHEMAS, JUDGE_SCHEMAS, Generation, Hardware, Judge, Stage
 from notus_exp.contracts.format import DamagedFileError
-from notus_exp.contracts.manifest import Manifest, read_manifest
-from notus_exp.disk.artifacts import ArtifactStore, content_of, write_json
+from notus_exp.contracts.manifest import Manifest
+from notus_exp.disk.artifacts import ArtifactStore, contents_of, write_json
 from notus_exp.disk.events import EventWriter
-from notus_exp.disk.files import EVENTS, MANIFEST
+from notus_exp.disk.files import EVENTS
 from notus_exp.disk.ledger import Ledger
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.stages.context import Context, Requirements
@@ -52,6 +53,10 @@ class Job:
     judge: Judge
     ledger: Path
     requirements: Requirements = field(default_factory=Requirements)
+
+    def places(self) -> list[Path]:
+        """Return the folders that are written to, each of which may be on a disk of its own."""
+        return [self.artifacts, self.cache, self.events.parent, Path(tempfile.gettempdir())]
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
@@ -114,7 +119,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
 
     def make(out: Path) -> dict[str, Any]:
         marks.mark(STARTED)
-        wanted.contents = _contents(inputs)
+        wanted.contents = contents_of(inputs)
         run = importlib.import_module(info.module).run
         events = EventWriter(node.name, out / EVENTS, job.events)
         context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
@@ -127,9 +132,3 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
     result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))
     marks.mark(FINISHED)
     return result
-
-
-def _contents(inputs: dict[str, Path]) -> dict[str, str]:
-    """Return what the inputs' contents are, by name; an input that was made before there were hashes is left out."""
-    found = {use: content_of(read_manifest(folder / MANIFEST)) for use, folder in inputs.items()}
-    return {use: content for use, content in found.items() if content is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +14,12 @@ from omegaconf import DictConfig
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides, check_places
 from notus_exp.config.schema import Config
-from notus_exp.disk.full import disk_problem
+from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
 
 HIDDEN_GROUPS = ("hydra/", "study")
 """Groups that are no choice about what a run computes."""
-
-
-DISK_HINT = "mend that, or give another output_dir=FOLDER; finished stages are kept"
 
 
 @dataclass
@@ -72,13 +70,14 @@ def disk_failure(error: BaseException, output_dir: str) -> UserError | None:
     """Return what an error says of a full disk or an unusable folder; None where it says nothing of the kind."""
     if isinstance(error, UserError) or not isinstance(error, Exception):
         return None
-    if isinstance(error, OSError):
-        where = error.filename or f"below output_dir={output_dir}"
-        return UserError(f"{error.strerror or first_line(error)}: {where}", DISK_HINT)
+    if isinstance(error, OSError) and error.filename:
+        return UserError(f"{error.strerror or first_line(error)}: {error.filename}", DISK_HINT)
     # Polars has no error of its own for a full disk.
     if type(error).__module__.startswith("polars") and "IO error" in str(error):
         return UserError(f"{first_line(error)}: below output_dir={output_dir}", DISK_HINT)
-    problem = disk_problem(error, Path(output_dir))
+    problem = disk_problem(error, Path(output_dir), Path(tempfile.gettempdir()))
+    if problem is None and isinstance(error, OSError):
+        problem = f"{error.strerror or first_line(error)}: below output_dir={output_dir}"
     return UserError(problem, DISK_HINT) if problem else None
 
 

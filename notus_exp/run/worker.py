@@ -16,6 +16,7 @@ from notus_exp.config.schema import Device, Hardware, Precision
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, parse
 from notus_exp.disk.files import JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
+from notus_exp.disk.full import DISK_HINT, fullest, is_full
 from notus_exp.disk.json_lines import take_lines
 from notus_exp.errors import UserError
 from notus_exp.machine import devices
@@ -86,13 +87,16 @@ def _failure(code: int, job: Job, folder: Path) -> UserError:
     where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
     log = shorten(folder / WORKER_LOG)
     error = _read(folder / WORKER_ERROR)
-    if code == DISK and not error:
-        return UserError(f"{where}: the disk is full or cannot be written", "free some space; finished stages are kept")
+    place = fullest(*job.places())
+    if not error and (code == DISK or is_full(place)):  # where a disk is full a mapped file ends a process by a signal
+        return UserError(f"{where}: the disk is full or cannot be written: below {place}", DISK_HINT)
     if not {"message", "hint"} <= error.keys():
         reason = f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"
         return UserError(f"{where}: {reason}", f"out of memory? lower the batch sizes in hardware; log: {log}")
     if code == 2:
         return UserError(f"{error['message']}", error["hint"])
+    if code == DISK:
+        return UserError(f"{where}: {error['message']}", DISK_HINT)
     return UserError(f"{where}: {error['message']}", f"the traceback is in {log}; finished stages are kept")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore, write_json
 from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
-from notus_exp.disk.full import disk_problem
+from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import Node
@@ -29,8 +29,10 @@ def main(arguments: list[str]) -> int:
     path = Path(arguments[0])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     made: dict[str, bool] = {}
+    places = [path.parent]
     try:
         job = Job.read(path)
+        places = job.places()
         prepare = fill_once(job)
         # Base models first: what the reference nodes miss is computed for all of them before the first is made.
         for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
@@ -39,8 +41,8 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         return _tell(path, error.message, error.hint, 2)
     except BaseException as error:
-        if problem := disk_problem(error, path.parent):
-            return _tell(path, problem, "", DISK)
+        if problem := disk_problem(error, *places):
+            return _tell(path, problem, DISK_HINT, DISK)
         print(whole_traceback(error), file=sys.stderr)
         return _tell(path, named_line(error), "", 1)
     return 0

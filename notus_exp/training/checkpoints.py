@@ -1,7 +1,7 @@
 """Checkpoints that can be trusted: one counts only while every file in it is as its marker, written last, says.
 
-The marker holds the step and a hash of each file. A marker of earlier versions is empty: of such a checkpoint is looked
-at what can be: the step, the files that a resume reads, and the checksums that torch's own archives have.
+The marker holds the step, a hash of each file, which artifact the training makes and from which inputs, and a hash of
+the events that were kept up to then: what a resumed training goes on from is all of one training, or is not used.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from notus_exp.contracts.format import check_kinds, sealed
+from xxhash import xxh3_128
+
+from notus_exp.contracts.format import check_kinds, seal_of, sealed
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.hashing import content_hash
 
@@ -22,34 +24,61 @@ MARKER = "complete"
 STATE = "trainer_state.json"
 UNSAFE = "training_args.bin"
 """A pickle that transformers writes beside weights; nothing here reads it, so it is not kept."""
-_NEEDED = (STATE, "optimizer.pt", "scheduler.pt", "rng_state*.pth", "*.safetensors")
-_ARCHIVES = ("*.pt", "*.pth")
-_HEADER = 8
-"""Bytes at the beginning of a safetensors file that say how long its header is."""
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Declare a checkpoint complete: its files reach the disk first, then the marker with their hashes does."""
+class CheckpointOwner(NamedTuple):
+    """The training that a checkpoint is part of.
+
+    Attributes:
+        artifact: Name of the folder in which it makes its artifact; the key is part of it.
+        inputs: What stands for the content of each input, by its use.
+        events: The file of its kept events.
+    """
+
+    artifact: str
+    inputs: dict[str, str]
+    events: Path
+
+
+class _ForeignError(Exception):
+    """A checkpoint is whole, but what is there beside it is not of the same training."""
+
+
+def mark_complete(checkpoint: Path, owner: CheckpointOwner) -> None:
+    """Declare a checkpoint complete: its files and the events reach the disk first, then the marker does."""
     paths = sorted(checkpoint.rglob("*"))
-    for path in paths:
+    for path in [*paths, *([owner.events] if owner.events.exists() else [])]:
         _sync(path)
-    hashes = {str(path.relative_to(checkpoint)): content_hash(path) for path in paths if path.is_file()}
-    write_json(checkpoint / MARKER, sealed({"step": step_of(checkpoint), "files": hashes}))
+    marker = {
+        "step": step_of(checkpoint),
+        "artifact": owner.artifact,
+        "inputs": owner.inputs,
+        "events": _kept(owner.events),
+        "files": {str(path.relative_to(checkpoint)): content_hash(path) for path in paths if path.is_file()},
+    }
+    write_json(checkpoint / MARKER, sealed(marker))
     _sync(checkpoint)
 
 
-def newest_complete(folder: Path, say: Callable[[str], None] = lambda line: None) -> Path | None:
-    """Return the complete and undamaged checkpoint of the most steps, or None.
+def newest_complete(
+    folder: Path, owner: CheckpointOwner, say: Callable[[str], None] = lambda line: None
+) -> Path | None:
+    """Return the complete and undamaged checkpoint of the most steps that is the owner's, or None.
 
     Args:
         folder: Where checkpoints lie.
-        say: Told of each checkpoint that is damaged and passed over.
+        owner: The training that is to go on.
+        say: Told of each checkpoint that is passed over, and where none is left.
     """
+    passed_over = 0
     for path in _marked(folder):
-        damage = damage_of(path)
-        if damage is None:
+        reason = _reason_against(path, owner)
+        if reason is None:
             return path
-        say(f"{path} is damaged and passed over: {damage}")
+        say(f"{path} {reason}")
+        passed_over += 1
+    if passed_over:
+        say("no checkpoint can be gone on from: the training begins anew")
     return None
 
 
@@ -72,49 +101,54 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
-def damage_of(checkpoint: Path) -> str | None:
-    """Return in words what is wrong with a marked checkpoint, None where nothing is."""
+def events_of(checkpoint: Path) -> int:
+    """Return how many bytes of the kept events were written up to a checkpoint that is whole."""
+    size: int = json.loads((checkpoint / MARKER).read_bytes())["events"]["bytes"]
+    return size
+
+
+def _reason_against(checkpoint: Path, owner: CheckpointOwner) -> str | None:
+    """Return in words why a marked checkpoint is not gone on from; None where it is the owner's, as it was written."""
     try:
-        marker = (checkpoint / MARKER).read_bytes()
-        if marker:
-            _check_hashes(checkpoint, json.loads(marker))
-        else:
-            _check_by_itself(checkpoint)
+        _check_marker(checkpoint, _read_marker(checkpoint), owner)
         _check_step(checkpoint)
-    except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
-        return str(error)
+    except _ForeignError as error:
+        return f"is passed over: {error}"
+    except (OSError, ValueError, RecursionError) as error:
+        return f"is damaged and passed over: {error}"
     return None
 
 
-def _check_hashes(checkpoint: Path, marker: object) -> None:
-    check_kinds(marker, {"step": int, "files": dict}, required=("step", "files", "seal"), where="its marker")
-    assert isinstance(marker, dict)
-    if sealed({"step": marker["step"], "files": marker["files"]})["seal"] != marker["seal"]:
+def _read_marker(checkpoint: Path) -> Any:
+    content = (checkpoint / MARKER).read_bytes()
+    if not content:  # an earlier version wrote it so: of a training under another key, so nothing of today's is lost
+        raise ValueError("its marker is empty")
+    return json.loads(content)
+
+
+def _check_marker(checkpoint: Path, marker: Any, owner: CheckpointOwner) -> None:
+    kinds = {"step": int, "artifact": str, "inputs": dict, "events": dict, "files": dict}
+    check_kinds(marker, kinds, required=(*kinds, "seal"), where="its marker")
+    if seal_of(marker) != marker["seal"]:
         raise ValueError("its marker is not what was written")
     if marker["step"] != step_of(checkpoint):
         raise ValueError(f"its marker is of step {marker['step']}")
+    if marker["artifact"] != owner.artifact:
+        raise _ForeignError(f"it is a checkpoint of {marker['artifact']}, not of {owner.artifact}")
+    for use, content in marker["inputs"].items():
+        if owner.inputs.get(use) != content:
+            raise _ForeignError(f"it was trained on another input: {use} has other content now")
     for name, expected in marker["files"].items():
         if content_hash(checkpoint / name) != expected:
             raise ValueError(f"{name} is not what was written")
+    if _kept(owner.events, marker["events"]["bytes"]) != marker["events"]:
+        raise _ForeignError(f"{owner.events} is not what was written up to then")
 
 
-def _check_by_itself(checkpoint: Path) -> None:
-    for pattern in _NEEDED:
-        if not any(checkpoint.glob(pattern)):
-            raise ValueError(f"it has no {pattern}")
-    for path in (path for pattern in _ARCHIVES for path in sorted(checkpoint.glob(pattern))):
-        with zipfile.ZipFile(path) as archive:
-            if broken := archive.testzip():
-                raise ValueError(f"{path.name} has another content than its checksum says ({broken})")
-    for path in sorted(checkpoint.glob("*.safetensors")):
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(_HEADER), "little")
-            if length > path.stat().st_size:
-                raise ValueError(f"{path.name} is cut off")
-            header = json.loads(stream.read(length))
-        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
-        if path.stat().st_size != _HEADER + length + max(ends, default=0):
-            raise ValueError(f"{path.name} is cut off")
+def _kept(events: Path, most: int | None = None) -> dict[str, int | str]:
+    """Return how many bytes of events there are, at most so many, and their hash."""
+    content = events.read_bytes()[:most] if events.exists() else b""
+    return {"bytes": len(content), "hash": xxh3_128(content).hexdigest()}
 
 
 def _check_step(checkpoint: Path) -> None:

@@ -23,6 +23,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from notus_exp.config.schema import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
+from notus_exp.disk.artifacts import contents_of
 from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.markup import hold_marks, marks
@@ -31,7 +32,7 @@ from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, 
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
-from notus_exp.training.checkpoints import keep_only, newest_complete, one_before, step_of
+from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
 from notus_exp.training.model_card import write_card
 from notus_exp.training.trainer import COLUMNS, PairTrainer, Reporter, final_metrics
 
@@ -207,6 +208,7 @@ def _make_trainer(
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name)],
     )
+    trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
     return trainer
 
@@ -221,13 +223,13 @@ def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
 
 
 def _train(trainer: PairTrainer, checkpoints: Path, context: Context) -> None:
-    """Train to the end, from the newest complete checkpoint that is undamaged, where there is one."""
+    """Train to the end, from the newest checkpoint that is whole and of this training, where there is one."""
     main = trainer.is_world_process_zero()
-    found = newest_complete(checkpoints, *([context.events.say] if main else []))
+    found = newest_complete(checkpoints, trainer.owner, *([context.events.say] if main else []))
     trainer.accelerator.wait_for_everyone()  # every process has looked before one removes the others
     if main:
         keep_only(checkpoints, found, one_before(found) if found else None)
-        context.events.forget_after(step_of(found) if found else 0)
+        context.events.keep(events_of(found) if found else 0)
     trainer.accelerator.wait_for_everyone()
     try:
         trainer.train(resume_from_checkpoint=str(found) if found else None)

@@ -21,7 +21,7 @@ from trl import DPOTrainer
 
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
-from notus_exp.training.checkpoints import UNSAFE, keep_only, mark_complete, one_before
+from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, mark_complete, one_before
 from notus_exp.training.measures import MEASURES
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
@@ -32,7 +32,9 @@ MOST_EVENTS = 200
 
 
 class PairTrainer(DPOTrainer):  # type: ignore[misc]
-    """DPOTrainer over datasets with the columns `COLUMNS`."""
+    """DPOTrainer over datasets with the columns `COLUMNS`; `owner`, set once it is made, marks its checkpoints."""
+
+    owner: CheckpointOwner
 
     # The loss that `compute_loss` returns is a pass's part of the mean over a global batch: nothing is left to divide.
     loss_is_scaled_for_ga = True
@@ -117,7 +119,7 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
             raise
         self.accelerator.wait_for_everyone()  # each process saves its own random state
         if self.is_world_process_zero():
-            mark_complete(checkpoint)
+            mark_complete(checkpoint, self.owner)
             keep_only(folder, checkpoint, one_before(checkpoint))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -99,6 +99,81 @@ def test_a_page_of_zeros_costs_the_rows_on_it_and_they_are_counted(paid: bytes, 
     assert f"{120 - lost} replies were saved, at least {lost} are lost" in said[0]
 
 
+def few(path: Path) -> bytes:
+    """Make a cache of ten short replies, of three pages, and return its file."""
+    with ReplyCache(path) as cache:
+        for key in KEYS[:10]:
+            cache.put(key, Reply("short", None, "snap", 10, 2, "stop"))
+    return path.read_bytes()
+
+
+def test_a_bit_in_the_index_loses_nothing_and_nothing_is_called_lost(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.sqlite"
+    content = bytearray(few(path))
+    content[content.index(KEYS[4].encode(), 8192) + 7] ^= 1
+    path.write_bytes(content)
+    said: list[str] = []
+    with ReplyCache(path, said.append) as cache:
+        assert len(cache.get_many(KEYS)) == 10
+    assert said[0].endswith("; 10 replies were saved")
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        (5000, "0 replies were saved, at least 10 are lost; what is missing is asked again"),
+        (4096, "0 replies were saved, how many are lost cannot be told; what is missing is asked again"),
+        (8192, "10 replies were saved, how many are lost cannot be told; what is missing is asked again"),
+    ],
+)
+def test_of_a_cache_that_was_cut_it_is_said_what_is_lost_as_far_as_it_can_be_told(
+    size: int, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "verdicts.sqlite"
+    content = few(path)
+    assert len(content) == 3 * 4096
+    path.write_bytes(content[:size])
+    said: list[str] = []
+    with ReplyCache(path, said.append):
+        pass
+    assert said[0].endswith(f"; {says}")
+
+
+def test_a_row_that_was_taken_out_before_is_not_lost_again(paid: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.sqlite"
+    path.write_bytes(paid.replace(b"answer 60 ", b"answer 61 "))
+    with ReplyCache(path, lambda line: None) as cache:
+        cache.get_many(KEYS)
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    said: list[str] = []
+    with ReplyCache(path, said.append):
+        pass
+    assert said[0].endswith("; 119 replies were saved")
+
+
+@pytest.mark.parametrize(
+    ("statements", "says"),
+    [
+        ("DROP TABLE logps; CREATE VIEW logps AS SELECT 'a' AS key, 0.5 AS logp, '' AS seal", "it holds a view logps"),
+        ("ALTER TABLE logps RENAME TO other; CREATE VIEW logps AS SELECT * FROM other", "it holds a table other"),
+        ("CREATE TRIGGER more AFTER INSERT ON logps BEGIN DELETE FROM logps; END", "it holds a trigger more"),
+        ("DROP TABLE logps; CREATE TABLE logps (key TEXT, logp REAL, seal TEXT)", "its table has no key"),
+    ],
+)
+def test_a_store_with_another_schema_is_set_aside_and_mended(statements: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "reference.sqlite"
+    with ReferenceStore(path) as store:
+        store.put_many(LOGPS)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(statements)
+    said: list[str] = []
+    with ReferenceStore(path, said.append) as store:
+        store.put_many(LOGPS)
+        assert store.get_many(KEYS) == LOGPS
+    assert len(said) == 1
+    assert says in said[0]
+
+
 def test_replies_that_lie_in_a_damaged_log_alone_are_saved_too(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.sqlite"
     code = (
@@ -259,6 +334,6 @@ def test_a_locked_store_names_itself_and_the_remedy(tmp_path: Path, monkeypatch:
 
 def test_a_folder_in_the_place_of_a_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "reference.sqlite").mkdir()
-    with pytest.raises(UserError, match=r"reference\.sqlite cannot be used") as caught:
+    with pytest.raises(UserError, match=r"reference\.sqlite cannot be used: it is a folder") as caught:
         ReferenceStore(tmp_path / "reference.sqlite")
-    assert caught.value.hint
+    assert caught.value.hint == "move that folder away and give the command again"

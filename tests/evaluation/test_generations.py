@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from notus_exp.disk import files
+from notus_exp.disk.json_lines import append_line, sealed_line
 from notus_exp.errors import UserError
 from notus_exp.evaluation import generations as generation
 from notus_exp.feedback.simulated import constraint_prompts, constraints
@@ -202,6 +203,24 @@ def test_answers_of_other_batches_are_dropped(tmp_path):
     path.write_text(json.dumps({a.prompt_id: [5], b.prompt_id: [6]}) + "\n" + json.dumps({c.prompt_id: [7]}) + "\n")
     assert len(decoding.read_finished(path, [[a, b], [c]])) == 2
     assert decoding.read_finished(path, [[a], [b], [c]]) == []
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [(": [6", ": [7", 1), ("[6", '["6"', 1), ('"seal"', '"seam"', 0), ("[5", "[5, 5", 0), ("[5", "{5", 0), ("", "", 2)],
+)
+def test_answers_that_are_not_what_was_written_are_made_again_and_said(tmp_path, before, after, kept):
+    path = tmp_path / files.ANSWERS.format(1)
+    batches = [[EncodedQuestion("a" * 16, [1])], [EncodedQuestion("b" * 16, [2])]]
+    for number, [question] in enumerate(batches, start=5):
+        append_line(path, sealed_line({question.prompt_id: [number]}, ["policy", [question.ids]]))
+    path.write_text(path.read_text().replace(before, after, 1))
+    said = []
+    assert decoding.read_finished(path, batches, "policy", said.append) == [{"a" * 16: [5]}, {"b" * 16: [6]}][:kept]
+    assert len(path.read_text().splitlines()) == kept
+    assert len(said) == (kept < 2)
+    assert decoding.read_finished(path, batches, "another policy", said.append) == []
     assert path.read_text() == ""
 
 

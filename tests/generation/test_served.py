@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from notus_exp.config.schema import Device, EndpointGeneration, Hardware, Launch
+from notus_exp.disk import files
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.hashing import prompt_id
+from notus_exp.disk.json_lines import SEAL, write_lines
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Conversation, Question
 from notus_exp.generation.served import served_answers
@@ -71,3 +74,26 @@ def test_a_refusal_names_the_setting_and_a_long_wait_ends_it(tmp_path: Path) -> 
         with pytest.raises(UserError, match=r"asks to wait 24 hours .* generation.max_wait=60 seconds"):
             answers(server, tmp_path, concurrency=1, max_retries=6)
         assert len(server.requests) == 1, "the pause holds for the clients of all temperatures"
+
+
+def test_of_kept_answers_those_that_are_not_what_was_written_are_asked_again_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / files.ANSWERS.format(1)
+    with FaultServer(answer=lambda prompt: f"re: {prompt}") as server:
+        answers(server, tmp_path)
+        written = path.read_text()
+        path.write_text(written.replace("re: a", "re: c"))
+        assert [one.response for one in answers(server, tmp_path)] == ["re: a", "re: b"]
+        assert [prompt for _, prompt, _, _ in server.requests].count("a") == 2
+        assert f"{path}: 1 answers are damaged" in capsys.readouterr().err
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / path.name).write_text(written)
+        answers(server, tmp_path / "other")
+        assert len(server.requests) == 5, "answers of another artifact are none of this one"
+        old = [
+            {name: value for name, value in json.loads(line).items() if name != SEAL} for line in written.splitlines()
+        ]
+        write_lines(path, old)
+        answers(server, tmp_path)
+        assert len(server.requests) == 5, "lines from before there were seals are read"

@@ -18,12 +18,11 @@ from notus_exp.config.schema import Config
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.files import LEDGER, RUN_JSON, WORKER_ERROR
-from notus_exp.disk.full import disk_problem
+from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.feedback import completions
 from notus_exp.run import record, worker, worker_process
-from notus_exp.run.outcome import DISK_HINT
 from notus_exp.run.pipeline import Run
 from support.configs import composed
 
@@ -162,14 +161,33 @@ def test_whatever_fails_on_a_disk_without_room_fails_for_that(tmp_path: Path, mo
     assert disk_problem(KeyboardInterrupt(), tmp_path) is None
 
 
+def test_the_place_that_is_full_is_named_and_not_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = {tmp_path / "runs": 10**9, tmp_path / "artifacts": 300_000, tmp_path: 10**9}
+    (tmp_path / "artifacts").mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=room[folder]))
+    for error in (full(), RustError("No space left on device (os error 28)"), RuntimeError("unexpected pos 704")):
+        found = disk_problem(error, tmp_path / "runs", tmp_path / "artifacts")
+        assert found is not None
+        assert f"below {tmp_path / 'artifacts'}" in found
+        assert "runs" not in found
+
+
 def test_a_worker_that_cannot_write_down_why_it_failed_says_it_by_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_process, "write_json", lambda *_: (_ for _ in ()).throw(full()))
     assert worker_process._tell(tmp_path / "job.json", "no room", "", 1) == worker.DISK
-    job: Any = SimpleNamespace(nodes=[], artifacts=tmp_path)
+    job: Any = SimpleNamespace(nodes=[], artifacts=tmp_path, places=lambda: [tmp_path])
     error = worker._failure(worker.DISK, job, tmp_path)
-    assert "the disk is full or cannot be written" in error.message
+    assert f"the disk is full or cannot be written: below {tmp_path}" in error.message
+    assert "free some space" in error.hint
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+        assert "the disk is full" in worker._failure(-7, job, tmp_path).message, "a mapped file that finds no room"
+    (tmp_path / WORKER_ERROR).write_text('{"message": "no room", "hint": "h"}')
+    error = worker._failure(worker.DISK, job, tmp_path)
+    assert error.message == "the worker failed: no room"
+    assert error.hint == DISK_HINT, "there is no traceback to look at"
     for text in ("{half", "[]", '{"message": "x"}'):
         (tmp_path / WORKER_ERROR).write_text(text)
         assert "the worker ended with code 1" in worker._failure(1, job, tmp_path).message

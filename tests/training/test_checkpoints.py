@@ -12,12 +12,17 @@ from safetensors.torch import save_file
 
 from notus_exp.training.checkpoints import (
     MARKER,
-    damage_of,
+    CheckpointOwner,
+    events_of,
     keep_only,
     mark_complete,
     newest_complete,
     one_before,
 )
+
+
+def owner(folder: Path, artifact: str = "policy-a", **inputs: str) -> CheckpointOwner:
+    return CheckpointOwner(artifact, inputs or {"pairs": "p1"}, folder / "events.jsonl")
 
 
 def checkpoint(folder: Path, step: int, *, mark: bool = True) -> Path:
@@ -29,7 +34,7 @@ def checkpoint(folder: Path, step: int, *, mark: bool = True) -> Path:
     torch.save({"cpu": torch.arange(50)}, path / "rng_state.pth")
     (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "log_history": []}))
     if mark:
-        mark_complete(path)
+        mark_complete(path, owner(folder))
     return path
 
 
@@ -54,6 +59,7 @@ DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
     ("another step", raise_step),
     ("a bit of the random state", lambda path: flip(path / "rng_state.pth")),
     ("a cut adapter", lambda path: (path / "adapter_model.safetensors").write_bytes(b"\x40")),
+    ("an empty marker, as of before", lambda path: (path / MARKER).write_bytes(b"")),
     ("another marker", lambda path: (path / MARKER).write_text("{}")),
     ("half a marker", lambda path: (path / MARKER).write_text('{"step": 4, "fi')),
     ("the marker of another step", lambda path: path.joinpath(MARKER).write_bytes(_marker_of(path, 2))),
@@ -69,26 +75,61 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_said(
     damage: str, do: Callable[[Path], object], tmp_path: Path
 ) -> None:
     before, last = checkpoint(tmp_path, 2), checkpoint(tmp_path, 4)
-    assert newest_complete(tmp_path) == last
+    assert newest_complete(tmp_path, owner(tmp_path)) == last
     do(last)
     said: list[str] = []
-    assert newest_complete(tmp_path, said.append) == before, damage
+    assert newest_complete(tmp_path, owner(tmp_path), said.append) == before, damage
     assert len(said) == 1
     assert said[0].startswith(f"{last} is damaged and passed over: ")
 
 
-SEEN_WITHOUT_HASHES = [one for one in DAMAGES if "bit of the adapter" not in one[0] and "marker" not in one[0]]
+def test_truncated_markers_prove_nothing_and_the_training_begins_anew(tmp_path: Path) -> None:
+    for step in (2, 4):
+        path = checkpoint(tmp_path, step)
+        (path / MARKER).write_bytes(b"")
+        flip(path / "adapter_model.safetensors")
+    said: list[str] = []
+    assert newest_complete(tmp_path, owner(tmp_path), said.append) is None
+    assert [line.rpartition(": ")[2] for line in said] == ["its marker is empty"] * 2 + ["the training begins anew"]
 
 
-@pytest.mark.parametrize(("damage", "do"), SEEN_WITHOUT_HASHES, ids=[name for name, _ in SEEN_WITHOUT_HASHES])
-def test_a_checkpoint_with_a_marker_of_before_is_usable_and_checked_as_far_as_it_can_be(
-    damage: str, do: Callable[[Path], object], tmp_path: Path
-) -> None:
-    path = checkpoint(tmp_path, 4, mark=False)
-    (path / MARKER).touch()
-    assert damage_of(path) is None
-    do(path)
-    assert damage_of(path) is not None, damage
+def test_a_checkpoint_of_another_policy_or_of_other_inputs_is_refused_and_said(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, 4)
+    said: list[str] = []
+    assert newest_complete(tmp_path, owner(tmp_path, "policy-b"), said.append) is None
+    assert said[0] == f"{path} is passed over: it is a checkpoint of policy-a, not of policy-b"
+    assert newest_complete(tmp_path, owner(tmp_path, pairs="p2"), said.append) is None
+    assert "it was trained on another input: pairs has other content now" in said[2]
+    assert newest_complete(tmp_path, owner(tmp_path)) == path
+
+
+@pytest.mark.parametrize(
+    ("events", "last"),
+    [
+        (b"one\ntwo\nthree\n", 4),
+        (b"one\ntwo\nanything\xff", 4),
+        (b"one\ntwp\nthree\n", 2),
+        (b"one\n", 2),
+        (b"other\nlines\n", None),
+        (None, None),
+    ],
+)
+def test_the_events_up_to_a_checkpoint_are_proven_by_it(events: bytes | None, last: int | None, tmp_path: Path) -> None:
+    kept = tmp_path / "events.jsonl"
+    for step, line in ((2, "one\n"), (4, "two\n")):
+        with kept.open("a") as stream:
+            stream.write(line)
+        checkpoint(tmp_path, step)
+    kept.unlink()
+    if events is not None:
+        kept.write_bytes(events)
+    said: list[str] = []
+    found = newest_complete(tmp_path, owner(tmp_path), said.append)
+    assert (found and found.name) == (last and f"checkpoint-{last}")
+    assert bool(said) == (last != 4)
+    assert all(f"{kept} is not what was written" in line for line in said[:1])
+    if found is not None:
+        assert events_of(found) == {2: 4, 4: 8}[last or 0]
 
 
 def test_the_one_before_is_kept_until_the_next_is_complete(tmp_path: Path) -> None:
@@ -97,7 +138,7 @@ def test_the_one_before_is_kept_until_the_next_is_complete(tmp_path: Path) -> No
     assert first.exists()
     third = checkpoint(tmp_path, 6, mark=False)
     assert one_before(second) == first
-    mark_complete(third)
+    mark_complete(third, owner(tmp_path))
     keep_only(tmp_path, third, one_before(third))
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-4", "checkpoint-6"}
 
@@ -105,5 +146,5 @@ def test_the_one_before_is_kept_until_the_next_is_complete(tmp_path: Path) -> No
 def test_a_checkpoint_without_a_marker_is_none(tmp_path: Path) -> None:
     checkpoint(tmp_path, 2, mark=False)
     said: list[str] = []
-    assert newest_complete(tmp_path, said.append) is None
+    assert newest_complete(tmp_path, owner(tmp_path), said.append) is None
     assert said == []

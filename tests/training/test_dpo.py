@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,8 +254,8 @@ from notus_exp.stages.context import Context
 from notus_exp.training import dpo, trainer
 
 mark = trainer.mark_complete
-def mark_and_die(checkpoint):
-    mark(checkpoint)
+def mark_and_die(*given):
+    mark(*given)
     os.kill(os.getpid(), signal.SIGKILL)
 trainer.mark_complete = mark_and_die
 
@@ -264,6 +265,10 @@ writer = events.EventWriter("policy", out / "events.jsonl", None)
 context = Context(events=writer, hardware=from_json(Hardware, job["hardware"]), cache=out)
 dpo.run(from_json(PolicySettings, job["settings"]), {k: Path(v) for k, v in job["inputs"].items()}, out, context)
 """
+
+
+def owner(out):
+    return checkpoints.CheckpointOwner(out.name, {}, out / files.EVENTS)
 
 
 def test_a_killed_training_resumes_to_the_same_bits(artifacts, tmp_path):
@@ -281,7 +286,7 @@ def test_a_killed_training_resumes_to_the_same_bits(artifacts, tmp_path):
         [sys.executable, "-c", KILLED, str(tmp_path / "job.json")], env=environment, timeout=120, capture_output=True
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert checkpoints.newest_complete(out / dpo.CHECKPOINTS).name == "checkpoint-2"
+    assert checkpoints.newest_complete(out / dpo.CHECKPOINTS, owner(out)).name == "checkpoint-2"
     half_written = out / dpo.CHECKPOINTS / "checkpoint-4"
     half_written.mkdir()
     (half_written / "trainer_state.json").write_text('{"global_')
@@ -306,16 +311,36 @@ def test_a_run_killed_after_its_last_step_only_finishes(artifacts, tmp_path, mon
         assert torch.equal(weights(tmp_path / "killed")[name], tensor)
 
 
+def test_what_a_killed_training_left_is_not_gone_on_from_where_it_is_not_its_own(artifacts, tmp_path, monkeypatch):
+    short, foreign = (recipe(beta=beta, max_steps=2, evaluations=0) for beta in (0.1, 0.5))
+    whole = train(artifacts, tmp_path / "whole", short)
+    with monkeypatch.context() as patch:
+        patch.setattr(dpo, "write_card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        for name, asked in (("foreign", short), ("hurt", short), ("other", foreign)):
+            with pytest.raises(KeyboardInterrupt):
+                train(artifacts, tmp_path / name, asked)
+    shutil.rmtree(tmp_path / "foreign" / dpo.CHECKPOINTS)
+    shutil.copytree(tmp_path / "other" / dpo.CHECKPOINTS, tmp_path / "foreign" / dpo.CHECKPOINTS)
+    kept = tmp_path / "hurt" / files.EVENTS
+    kept.write_bytes(kept.read_bytes().replace(b"train/loss", b"train/lost", 1))
+    expected = [(event.step, event.metrics) for event in events.read(tmp_path / "whole" / files.EVENTS)]
+    for name, reason in (("foreign", "it is a checkpoint of other, not of foreign"), ("hurt", f"{kept} is not what")):
+        finished = train(artifacts, tmp_path / name, short)
+        assert finished["train/margin"] == whole["train/margin"]
+        assert [(event.step, event.metrics) for event in events.read(tmp_path / name / files.EVENTS)] == expected
+        assert reason in (tmp_path / name / "followed.jsonl").read_text()
+
+
 def test_only_a_marked_checkpoint_counts(tmp_path):
     for step in (2, 4, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
     for step in (2, 4):
-        checkpoints.mark_complete(tmp_path / f"checkpoint-{step}")
-    newest = checkpoints.newest_complete(tmp_path)
+        checkpoints.mark_complete(tmp_path / f"checkpoint-{step}", owner(tmp_path))
+    newest = checkpoints.newest_complete(tmp_path, owner(tmp_path))
     assert checkpoints.step_of(newest) == 4
     checkpoints.keep_only(tmp_path, newest)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-4"]
-    assert checkpoints.newest_complete(tmp_path / "absent") is None
+    assert checkpoints.newest_complete(tmp_path / "absent", owner(tmp_path)) is None
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_model(artifacts, tmp_path):
