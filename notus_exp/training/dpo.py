@@ -229,6 +229,7 @@ def _train(trainer: PairTrainer, checkpoints: Path, context: Context) -> None:
     trainer.accelerator.wait_for_everyone()  # every process has looked before one removes the others
     if main:
         keep_only(checkpoints, found, one_before(found) if found else None)
+        shutil.rmtree(checkpoints.parent / files.MODEL, ignore_errors=True)  # of an attempt that ended while writing it
         context.events.keep(events_of(found) if found else 0)
     trainer.accelerator.wait_for_everyone()
     try:

@@ -304,9 +304,11 @@ def test_a_run_killed_after_its_last_step_only_finishes(artifacts, tmp_path, mon
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(dpo, "write_card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(artifacts, tmp_path / "killed", recipe())
+    (tmp_path / "killed" / files.MODEL / "left.safetensors").touch()
     finished = train(artifacts, tmp_path / "killed", recipe())
     differing = {key for key in whole if finished[key] != whole[key]}
     assert differing <= {"seconds", "peak_memory_bytes"}
+    assert not (tmp_path / "killed" / files.MODEL / "left.safetensors").exists()
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.equal(weights(tmp_path / "killed")[name], tensor)
 
