@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from notus_exp.config.schema import Config, Stage
 from notus_exp.errors import UserError
@@ -20,9 +21,10 @@ def task(composed: DictConfig) -> Outcome:
     try:
         with disk_errors(composed.output_dir):
             hydra = HydraConfig.get()
+            overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as given
             if hydra.mode is RunMode.RUN:
-                _refuse_study(hydra.overrides.task)
-            config, choices = load(composed, hydra.runtime.choices, hydra.overrides.task)
+                _refuse_study(overrides)
+            config, choices = load(composed, hydra.runtime.choices, overrides)
             return run(config, choices)
     except UserError as error:
         return Outcome(error=error)

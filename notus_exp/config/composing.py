@@ -139,7 +139,9 @@ def environment_variable(name: str, *default: str | None) -> str | None:
         UserError: It is none that a config may read, is not set, or holds a secret all the same.
     """
     if not name.startswith(READABLE):
-        hint = f"a config reads {READABLE}NAME alone: export {READABLE}{name}=VALUE; a key is named in an api_key_env"
+        hint = f"a config reads variables named {READABLE}... alone, such as {READABLE}{name}"
+        if names_secret(name):
+            hint = "a config is printed and written down; a key is named in an api_key_env"
         raise UserError(f"the config reads the environment variable {name}, which may hold a secret", hint)
     value = os.environ.get(name, *default)
     if names_secret(name) or (value is not None and without_credentials(value) != value):

@@ -342,5 +342,21 @@ def test_the_printed_config_hides_the_password_of_a_searchs_storage(tmp_path: Pa
         assert "planted" not in done.stdout + done.stderr
 
 
+def test_a_secret_that_an_override_reads_ends_in_one_error(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "notus_exp",
+        "experiment=smoke",
+        "until=pairs",
+        'tracking.tags=["${oc.env:DB_PASS}"]',
+    ]
+    environment = os.environ | {"DB_PASS": "planted-word"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the config reads the environment variable DB_PASS, which may hold a secret\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_printed_config_of_shipped_options_names_no_code() -> None:
     assert "_target_" not in OmegaConf.to_yaml(composed_by_hydra())
