@@ -46,9 +46,13 @@ def named_file() -> Any:
     return field(metadata={"in_key": False, "file": True, PLACE: True})
 
 
-def place() -> Any:
-    """A dataclass field that is a path or a list of them, or null; no key holds where something lies."""
-    return field(metadata={"in_key": False, PLACE: True})
+def place(*, empty: bool = False) -> Any:
+    """A dataclass field that is a path or a list of them, or null; no key holds where something lies.
+
+    Args:
+        empty: Whether it may be empty, which says that it is not given; who needs it then asks for it.
+    """
+    return field(metadata={"in_key": False, PLACE: True, "empty": empty})
 
 
 def files_of(node: Any) -> dict[str, str]:
@@ -114,7 +118,7 @@ def check(node: Any, path: str = "") -> None:
 def _check_value(key: str, value: Any, metadata: Any) -> None:
     if "options" in metadata and value not in metadata["options"]:
         raise UserError(f"{key}={value} is not an option", did_you_mean(str(value), metadata["options"]))
-    if PLACE in metadata and isinstance(value, str) and not value.strip():
+    if PLACE in metadata and not metadata.get("empty") and isinstance(value, str) and not value.strip():
         raise UserError(f"{key} must be given, and is empty", f"write {key}=PATH; the current folder is {key}=.")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{key}={value} is not a finite number")

@@ -443,7 +443,7 @@ class RewardModelJudge(Judge):
     A digest of its weights stands for `model` and `revision` in keys.
     """
 
-    model: str = place()
+    model: str = place(empty=True)
     revision: str = unbounded(in_key=False)
     max_length: int = bounded(least=8)
     template_date: Optional[str] = unbounded(since=None, default=None)
