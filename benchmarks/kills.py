@@ -5,7 +5,7 @@
 
 A kill is drawn over the stages, not over time alone, which would nearly always hit the longest: trial i is for stage
 i modulo their number. Its folder is a copy of a finished one from which the artifacts of that stage and of all after
-it are taken away (for stages up to the reference the caches too). The command is started, killed with -9 at a random
+it are taken away (for stages up to the reference the store of log-probs too). The command is started, killed with -9 at a random
 moment of that stage, as long as it took undisturbed, and given again. What there is then must be what the
 undisturbed run left, as `alike.py` compares. The exit code is 1 where it is not. The script goes on where it was
 stopped.
@@ -72,7 +72,7 @@ def _try(work: Path, trial: str, stages: dict[str, dict[str, Any]], part: int) -
     shutil.copytree(whole / "outputs", folder / "outputs")
     for name in names[names.index(stage) :]:
         shutil.rmtree(folder / "outputs/artifacts" / Path(stages[name]["path"]).name)
-    if names.index(stage) <= names.index("reference_scored"):
+    if names.index(stage) <= names.index("reference"):  # which computes for both, and both are taken away
         shutil.rmtree(folder / "outputs/cache", ignore_errors=True)
     draw = random.Random(trial)
     killed = _kill(folder, stage, draw.random() * stages[stage]["seconds_when_made"])
