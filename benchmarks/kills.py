@@ -5,8 +5,8 @@
 
 A kill is drawn over the stages, not over time alone, which would nearly always hit the longest: trial i is for stage
 i modulo their number. Its folder is a copy of a finished one from which the artifacts of that stage and of all after
-it are taken away (for stages up to the reference the store of log-probs too). The command is started, killed with -9 at a random
-moment of that stage, as long as it took undisturbed, and given again. What there is then must be what the
+it are taken away (for stages up to the reference the store of log-probs too). The command is started, killed with -9
+at a random moment of that stage, as long as it took undisturbed, and given again. What there is then must be what the
 undisturbed run left, as `alike.py` compares. The exit code is 1 where it is not. The script goes on where it was
 stopped.
 """
