@@ -268,7 +268,7 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
             )
         alike: list[tuple[str, Callable[[Run, str], Any]]] = [("split", _split), (f"evaluation.{scored}", _asked)]
         if of_data(metric):
-            alike.insert(0, ("feedback (data=...), of which its prompts are held out", _feedback))
+            alike.insert(0, ("feedback (data=...), out of which its prompts are held", _feedback))
         for what, of in alike:
             if of(one.run, scored) != of(first.run, scored):
                 hint = "give it on the command line for all arms, or make two studies"
