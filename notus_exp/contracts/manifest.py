@@ -28,7 +28,7 @@ class Manifest:
         hashes: Relative path -> xxh3-128 (hex) of the content; empty where a manifest of version 1 was not checked yet.
         hashed: When the hashes of a manifest of version 1 were added, in ISO 8601, UTC: damage done before cannot be
             seen. None where they were taken when the artifact was made.
-        contents: Input node name -> what stood for the input's content (`disk.artifacts.content_of`) when this was made
+        contents: Input node name -> what stood for the input's content (`disk.keys.content_of`) when this was made
             from it.
     """
 

@@ -7,23 +7,23 @@ while its inode, size and times stay as they were.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
-
-from filelock import FileLock, Timeout
 
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
-from notus_exp.disk.files import EVENTS, FOR_PEOPLE, MANIFEST
-from notus_exp.disk.hashing import canonical, content_hash, digest
+from notus_exp.disk.check_notes import Checked, read_notes, remove_notes, state_of, write_notes
+from notus_exp.disk.files import EVENTS, MANIFEST
+from notus_exp.disk.hashing import canonical, content_hash
+from notus_exp.disk.json_files import write_json
+from notus_exp.disk.keys import folder_name
+from notus_exp.disk.locks import locked
 
 PARTIAL = ".partial"
 """Ending of the folder in which an artifact is being made."""
@@ -31,11 +31,6 @@ SET_ASIDE = ".set-aside"
 """Ending of the folder of an artifact that was found damaged, or made from other bytes, and is made anew."""
 OTHERS = f".others{SET_ASIDE}"
 """Ending of the folder to which files are moved that lay in an artifact and were not written by its stage."""
-CHECKED = ".checked"
-"""Folder of the notes about files that were checked, one folder a machine."""
-IN_USE = ".in-use"
-"""Folder in which each process that uses artifacts names them, under a lock that the kernel frees when it dies."""
-PRUNING = "pruning.lock"
 
 
 class Found(NamedTuple):
@@ -51,37 +46,6 @@ class Found(NamedTuple):
 
 
 ABSENT = Found(None, None)
-
-
-def make_key(
-    stage: str, version: int, settings: dict[str, Any], inputs: dict[str, str], versions: dict[str, str]
-) -> str:
-    """Return the sha256 that names an artifact: of everything that may change its content."""
-    return digest({"stage": stage, "version": version, "slice": settings, "inputs": inputs, "versions": versions})
-
-
-def folder_name(stage: str, key: str) -> str:
-    """Return the name of an artifact's folder."""
-    return f"{stage}-{key[:16]}"
-
-
-def content_of(manifest: Manifest) -> str | None:
-    """Return what stands for the content that other stages read of an artifact; None where it was not hashed yet."""
-    if not manifest.hashes:
-        return None
-    read = {
-        name: value
-        for name, value in manifest.hashes.items()
-        if not any(PurePosixPath(name).match(pattern) for pattern in FOR_PEOPLE)
-    }
-    return digest(read)[:32]
-
-
-def contents_of(inputs: dict[str, Path]) -> dict[str, str]:
-    """Return what stands for the content of each input's folder; one that was not hashed yet is left out."""
-    manifests = {use: folder / MANIFEST for use, folder in inputs.items()}
-    found = {use: content_of(read_manifest(path)) for use, path in manifests.items() if path.exists()}
-    return {use: content for use, content in found.items() if content is not None}
 
 
 class ArtifactStore:
@@ -158,12 +122,12 @@ class ArtifactStore:
             again: Whether files that were checked before are read again.
         """
         folder = self.root / name
-        before = {} if again else self._checked(name)
-        checked: dict[str, list[int | str]] = {}
+        before = {} if again else read_notes(self.root, name)
+        checked: Checked = {}
         for file in manifest.files:
             path = folder / file
             try:
-                state = _state(path)
+                state = state_of(path)
                 known = before.get(file, [])
                 found = str(known[-1]) if known[:-1] == state else content_hash(path)
             except OSError as error:
@@ -177,7 +141,7 @@ class ArtifactStore:
                 manifest.hashed = _now()
                 write_json(folder / MANIFEST, manifest_file(manifest))
             if checked != before:
-                self._note(name, checked)
+                write_notes(self.root, name, checked)
         return Found(manifest, None)
 
     def note_contents(self, manifest: Manifest, contents: dict[str, str]) -> None:
@@ -259,58 +223,14 @@ class ArtifactStore:
             self._move(final)  # what is there and not found is damaged
             partial.rename(final)
             _sync(self.root)
-            self._note(final.name, {name: [*_state(final / name), manifest.hashes[name]] for name in files})
+            written: Checked = {name: [*state_of(final / name), manifest.hashes[name]] for name in files}
+            write_notes(self.root, final.name, written)
             return manifest, True
-
-    @contextmanager
-    def using(self, names: Iterable[str]) -> Iterator[None]:
-        """Tell whoever prunes, until the block ends or this process dies, that artifacts are in use.
-
-        Args:
-            names: Of their folders, whether or not they are there.
-        """
-        folder = self.root / IN_USE
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{platform.node()}-{os.getpid()}-{time.monotonic_ns()}.json"
-        lock = FileLock(path.with_suffix(".lock"))
-        with FileLock(folder / PRUNING):  # not while artifacts are being removed
-            lock.acquire()
-            write_json(path, sorted({*names}))
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            lock.release()
-            path.with_suffix(".lock").unlink(missing_ok=True)
-
-    def in_use(self) -> set[str]:
-        """Return the names that processes are using now, and forget those of processes that died."""
-        found: set[str] = set()
-        for path in (self.root / IN_USE).glob("*.json"):
-            lock = FileLock(path.with_suffix(".lock"))
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                with suppress(FileNotFoundError):  # it ended just now
-                    found |= {*json.loads(path.read_text(encoding="utf-8"))}
-                continue
-            path.unlink(missing_ok=True)
-            lock.release()
-            path.with_suffix(".lock").unlink(missing_ok=True)
-        return found
-
-    @contextmanager
-    def pruning(self) -> Iterator[None]:
-        """Keep every process from starting to use artifacts until the block ends."""
-        (self.root / IN_USE).mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / IN_USE / PRUNING):
-            yield
 
     def forget(self, name: str) -> None:
         """Remove a folder of this store, and what was noted about its files."""
         shutil.rmtree(self.root / name)
-        for notes in (self.root / CHECKED).glob(f"*/{name}.json"):
-            notes.unlink(missing_ok=True)
+        remove_notes(self.root, name)
 
     def _move(self, folder: Path) -> Path:
         aside = self.root / (folder.name + SET_ASIDE)
@@ -323,28 +243,6 @@ class ArtifactStore:
 
     def _lock(self, manifest: Manifest) -> Path:
         return self.root / f"{folder_name(manifest.stage, manifest.key)}.lock"
-
-    def _notes(self, name: str) -> Path:
-        return self.root / CHECKED / (platform.node() or "machine") / f"{name}.json"
-
-    def _checked(self, name: str) -> dict[str, list[int | str]]:
-        """Return, by file, its state when it was checked on this machine, and its hash; none if notes are unusable."""
-        try:
-            notes = json.loads(self._notes(name).read_bytes())
-            return {str(file): list(known) for file, known in notes.items()}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-            return {}
-
-    def _note(self, name: str, checked: dict[str, list[int | str]]) -> None:
-        path = self._notes(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, checked)
-
-
-def _state(path: Path) -> list[int | str]:
-    """Return what tells that a file is the one that was checked: inode, size, and times of content and of inode."""
-    stat = path.stat()
-    return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _others(folder: Path, manifest: Manifest) -> list[str]:
@@ -367,36 +265,6 @@ def _other_size(path: Path, size: int) -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader, or a crash, never meets half a file; where it fails nothing is left behind."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=2, ensure_ascii=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold a file lock; the kernel frees it when the holder dies, however it dies."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        on_wait()
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _sync(folder: Path) -> None:

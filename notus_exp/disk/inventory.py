@@ -9,8 +9,10 @@ from typing import NamedTuple
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.contracts.run_file import RunFile, read_run_file
-from notus_exp.disk.artifacts import PARTIAL, SET_ASIDE, ArtifactStore, content_of, folder_name
+from notus_exp.disk.artifacts import PARTIAL, SET_ASIDE, ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
+from notus_exp.disk.in_use import names_in_use, pruning
+from notus_exp.disk.keys import content_of, folder_name
 from notus_exp.errors import UserError
 
 COMPLETE, IN_THE_MAKING, MOVED = "complete", "in the making", "set aside"
@@ -63,7 +65,7 @@ def entries(outputs: Path) -> list[Entry]:
     store = _store(outputs)
     users = _users(outputs)
     keep_partial = users.pop("", [])
-    used = store.in_use()
+    used = names_in_use(store.root)
     found = []
     for path in sorted(store.root.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
@@ -93,7 +95,7 @@ def prune(outputs: Path) -> list[Entry]:
         UserError: As `entries`.
     """
     store = _store(outputs)
-    with store.pruning():
+    with pruning(store.root):
         removed = removable(entries(outputs))
         for entry in removed:
             store.forget(entry.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import GenerationConfig, PreTrainedModel
 
 from notus_exp.disk import files
-from notus_exp.disk.artifacts import contents_of
+from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
 from notus_exp.generation.decoding import Decoding, EncodedQuestion, answer_all, end_tokens

@@ -13,9 +13,11 @@ from typing import Any
 from notus_exp.config.schema import GENERATION_SCHEMAS, JUDGE_SCHEMAS, Generation, Hardware, Judge, Stage
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import ArtifactStore, contents_of, write_json
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS
+from notus_exp.disk.json_files import write_json
+from notus_exp.disk.keys import contents_of
 from notus_exp.disk.ledger import Ledger
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.stages.context import Context, Requirements

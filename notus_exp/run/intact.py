@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import ArtifactStore, Found, content_of
+from notus_exp.disk.artifacts import ArtifactStore, Found
+from notus_exp.disk.keys import content_of
 from notus_exp.run.plan import Node
 
 

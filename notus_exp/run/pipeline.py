@@ -14,10 +14,12 @@ from notus_exp.config.batches import plan_batches
 from notus_exp.config.schema import Config, EndpointGeneration, Launch, OpenAIJudge, Stage, reaches
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
-from notus_exp.disk.artifacts import ArtifactStore, locked
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER, RUN_JSON
+from notus_exp.disk.in_use import using
 from notus_exp.disk.ledger import Ledger
+from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.reporting.console import say, shorten
@@ -116,7 +118,7 @@ class Run:
             try:
                 self.look_ahead()
                 tracker = self._open_tracker(record)
-                with self.store.using(node.folder for node in self.nodes):
+                with using(self.store.root, (node.folder for node in self.nodes)):
                     self._make_all(record, tracker, display.Display(self.console))
             except BaseException as error:
                 status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.schema import Config, EndpointGeneration, Stage, reaches
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import folder_name, make_key
+from notus_exp.disk.keys import folder_name, make_key
 from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys

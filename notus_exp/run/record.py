@@ -27,12 +27,13 @@ from notus_exp.contracts.run_file import (
     read_run_file,
 )
 from notus_exp.contracts.samples_file import Sample, read_samples
-from notus_exp.disk.artifacts import ArtifactStore, write_json
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.database import to_stderr
 from notus_exp.disk.files import CONFIG_YAML, LEDGER, METRICS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import digest
+from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
 from notus_exp.machine.cuda import describe

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from notus_exp.config.schema import Stage
-from notus_exp.disk.artifacts import ArtifactStore, write_json
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
 from notus_exp.disk.full import DISK_HINT, disk_problem
+from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import Node

@@ -8,7 +8,7 @@ from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
 from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
 from notus_exp.contracts.format import refuse_newer, sealed
-from notus_exp.disk.artifacts import write_json
+from notus_exp.disk.json_files import write_json
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML, read_study
 
 

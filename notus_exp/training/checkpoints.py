@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from xxhash import xxh3_128
 
 from notus_exp.contracts.format import check_kinds, seal_of, sealed
-from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.hashing import content_hash
+from notus_exp.disk.json_files import write_json
 
 PREFIX = "checkpoint-"
 MARKER = "complete"

@@ -23,7 +23,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from notus_exp.config.schema import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
-from notus_exp.disk.artifacts import contents_of
+from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.markup import hold_marks, marks

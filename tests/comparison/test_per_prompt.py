@@ -8,9 +8,9 @@ import pytest
 from notus_exp.comparison.per_prompt import metrics_by_prompt, run_values, seed_table
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import manifest_file, read_manifest
-from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.files import MANIFEST
 from notus_exp.disk.hashing import content_hash
+from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError
 from support.study_folders import ACCURACY, STRICT, TOKENS, edit, prompt, run_json, write_study
 

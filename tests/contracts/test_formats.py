@@ -18,8 +18,9 @@ from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
 from notus_exp.contracts.run_file import FORMAT, read_metrics, read_run_file
 from notus_exp.contracts.samples_file import read_samples
 from notus_exp.contracts.study_file import read_study_file
-from notus_exp.disk.artifacts import ArtifactStore, write_json
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
+from notus_exp.disk.json_files import write_json
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
 from notus_exp.power import main as power

@@ -1,4 +1,4 @@
-"""Artifacts: keys, atomic publishing, damage, locks."""
+"""Artifacts: atomic publishing, damage, locks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from notus_exp.contracts.manifest import Manifest, read_manifest
-from notus_exp.disk import artifacts
-from notus_exp.disk.artifacts import ArtifactStore, content_of, make_key
+from notus_exp.disk import artifacts, check_notes
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST
 from notus_exp.disk.hashing import content_hash
+from notus_exp.disk.keys import content_of
 from notus_exp.errors import UserError
 
 KEY = "ab" * 32
@@ -31,19 +32,6 @@ def wanted() -> Manifest:
 def make(out: Path) -> dict[str, Any]:
     (out / "data.txt").write_text("content")
     return {"rows": 3}
-
-
-def test_a_key_changes_with_everything_that_it_is_made_of_and_not_with_the_order_of_keys() -> None:
-    base = make_key("pairs", 1, {"a": 1, "b": 2}, {"feedback": "x"}, {"torch": "2"})
-    assert base == make_key("pairs", 1, {"b": 2, "a": 1}, {"feedback": "x"}, {"torch": "2"})
-    others = [
-        make_key("policy", 1, {"a": 1, "b": 2}, {"feedback": "x"}, {"torch": "2"}),
-        make_key("pairs", 2, {"a": 1, "b": 2}, {"feedback": "x"}, {"torch": "2"}),
-        make_key("pairs", 1, {"a": 1, "b": 3}, {"feedback": "x"}, {"torch": "2"}),
-        make_key("pairs", 1, {"a": 1, "b": 2}, {"feedback": "y"}, {"torch": "2"}),
-        make_key("pairs", 1, {"a": 1, "b": 2}, {"feedback": "x"}, {"torch": "3"}),
-    ]
-    assert len({base, *others}) == 6
 
 
 def test_a_built_artifact_is_found_with_its_facts_and_not_built_again(tmp_path: Path) -> None:
@@ -168,12 +156,12 @@ def test_a_file_is_read_once_and_again_only_after_something_touched_it(
     assert store.check(wanted()).manifest is not None
     assert read == ["data.txt"]
     read.clear()
-    for notes in (tmp_path / artifacts.CHECKED).rglob("*.json"):
+    for notes in (tmp_path / check_notes.CHECKED).rglob("*.json"):
         notes.write_text("[[")
     assert store.check(wanted()).manifest is not None
     assert read == ["data.txt", "events.jsonl"]
     read.clear()
-    monkeypatch.setattr(artifacts.platform, "node", lambda: "another")
+    monkeypatch.setattr(check_notes.platform, "node", lambda: "another")
     assert store.check(wanted()).manifest is not None
     assert read == ["data.txt", "events.jsonl"]
 

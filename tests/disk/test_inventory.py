@@ -13,9 +13,10 @@ import pytest
 
 from notus_exp.artifacts import main
 from notus_exp.contracts.manifest import Manifest
-from notus_exp.disk.artifacts import ArtifactStore, folder_name
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
 from notus_exp.disk.inventory import prune
+from notus_exp.disk.keys import folder_name
 
 KEYS = {name: letter * 64 for name, letter in zip(("used", "free", "partial", "aside"), "abcd", strict=True)}
 
@@ -108,8 +109,8 @@ def test_nothing_is_removed_while_a_process_uses_it_however_that_ends(outputs: P
     code = f"""
 import os, sys
 from pathlib import Path
-from notus_exp.disk.artifacts import ArtifactStore
-with ArtifactStore(Path({str(outputs / "artifacts")!r})).using([{name_of("free")!r}, {name_of("partial")!r}]):
+from notus_exp.disk.in_use import using
+with using(Path({str(outputs / "artifacts")!r}), [{name_of("free")!r}, {name_of("partial")!r}]):
     print("using", flush=True)
     sys.stdin.read()
     os._exit(9)
@@ -179,7 +180,7 @@ def test_verify_reads_again_what_was_checked_before(
     _flip(path)
     state = path.stat()
     monkeypatch.setattr(
-        "notus_exp.disk.artifacts._state",
+        "notus_exp.disk.artifacts.state_of",
         lambda one: [state.st_ino, state.st_size, 0, 0],  # as on a disk that rots below its file system
     )
     said(capsys, "verify", str(outputs), code=1)

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from notus_exp.config.schema import Config
 from notus_exp.contracts.run_file import read_run_file
-from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.files import LEDGER, RUN_JSON, WORKER_ERROR
 from notus_exp.disk.full import DISK_HINT, disk_problem
+from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.feedback import completions

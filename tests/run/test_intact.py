@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from notus_exp.config.schema import Stage
-from notus_exp.disk.artifacts import ArtifactStore, make_key
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST
+from notus_exp.disk.keys import make_key
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.plan import STAGES, Node, StageInfo

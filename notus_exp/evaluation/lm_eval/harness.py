@@ -11,7 +11,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import SandboxedEnvironment
 
 from notus_exp.disk import files
-from notus_exp.disk.artifacts import write_json
+from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.lm_eval.tasks import NOT_INSTALLED, task_manager
 from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_folders

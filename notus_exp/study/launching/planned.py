@@ -14,6 +14,7 @@ from rich.console import Console
 
 from notus_exp.config.schema import Stage
 from notus_exp.disk.hashing import digest
+from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
@@ -169,7 +170,7 @@ def launch(
     """
     if not planned:
         return Launched({}, None)
-    with planned[0].run.store.using(node.folder for one in planned for node in one.run.nodes):
+    with using(planned[0].run.store.root, (node.folder for one in planned for node in one.run.nodes)):
         return _launch(jobs, planned, folder, batch, stop, console)
 
 

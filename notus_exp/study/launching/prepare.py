@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp.config.schema import Device, Stage
-from notus_exp.disk.artifacts import locked
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.hashing import digest
+from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, named_line
 from notus_exp.machine.cuda import cuda_devices
 from notus_exp.reporting.console import say

@@ -9,10 +9,10 @@ from pathlib import Path
 from notus_exp.contracts.comparison_file import FORMAT as COMPARISON_FORMAT
 from notus_exp.contracts.format import DamagedFileError, refuse_newer, sealed
 from notus_exp.contracts.study_file import FORMAT, StudyFile, read_study_file
-from notus_exp.disk.artifacts import write_json
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.database import to_stderr
+from notus_exp.disk.json_files import write_json
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
 from notus_exp.study.launching.definition import Definition, results
