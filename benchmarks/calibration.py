@@ -229,6 +229,7 @@ def heavy_values(point: Point, rng: np.random.Generator, some: int, _: float) ->
 
 
 def normal_values(point: Point, rng: np.random.Generator, some: int, _: float) -> Array:
+
     def drawn(deviation: Array, shape: tuple[int, ...]) -> Array:
         return _scaled(deviation, rng.standard_normal(shape, dtype=np.float32))
 

@@ -105,7 +105,7 @@ def make_data(folder: Path, prompts: int, layouts: dict[str, Callable[[pl.DataFr
 
 def settings() -> Any:
     """Return the default settings of `selection=average rejected=random`."""
-    from notus_exp.config.schema import (
+    from notus_exp.config.curation_settings import (
         Ambiguous,
         Contamination,
         Filters,
@@ -144,7 +144,7 @@ def ours(folder: Path, out: Path) -> float:
 
 def stage(folder: Path, out: Path) -> float:
     """Run the whole stage, with its counts and report; return the seconds."""
-    from notus_exp.config.schema import Device, Hardware, Launch
+    from notus_exp.config.hardware_settings import Device, Hardware, Launch
     from notus_exp.curation.make_pairs import run
     from notus_exp.disk.events import EventWriter
     from notus_exp.stages.context import Context

@@ -20,7 +20,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from notus_exp.config.schema import OpenAIJudge
+from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.judging.judge import prefer
 from notus_exp.judging.verdicts import AnswerPair

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.config.schema import Split
+from notus_exp.config.curation_settings import Split
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.curation.split import assign
 from notus_exp.disk.files import RUN_JSON

@@ -33,7 +33,8 @@ from hydra import compose, initialize_config_dir
 from notus_exp.comparison.per_prompt import seed_table
 from notus_exp.comparison.words import verdict_of
 from notus_exp.config import loading as configuration
-from notus_exp.config.schema import Config, Simulated
+from notus_exp.config.data_settings import Simulated
+from notus_exp.config.schema import Config
 from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, ComparisonFile, read_comparison
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation.pairs import curate

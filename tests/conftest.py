@@ -6,7 +6,8 @@ import os
 import pytest
 from hypothesis import settings
 
-from notus_exp.config.schema import Device, Hardware, Launch, Precision
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.training_settings import Precision
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub by mistake fails at once
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -68,7 +69,7 @@ def context(tmp_path, cpu):
 @pytest.fixture(scope="session")
 def smollm2_folder(tmp_path_factory):
     """SmolLM2-135M-Instruct converted from its wheel (about 15 s); skips where the wheel is not installed."""
-    from notus_exp.config.schema import Model
+    from notus_exp.config.training_settings import Model
     from notus_exp.disk.events import EventWriter
     from notus_exp.errors import UserError
     from notus_exp.models import base_model

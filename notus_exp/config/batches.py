@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from notus_exp.config.schema import DPO, Hardware
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.training_settings import DPO
 from notus_exp.errors import UserError
 
 BATCH_LOSSES = frozenset({"aot", "aot_unpaired"})

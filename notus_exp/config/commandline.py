@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from notus_exp.config.data_settings import FileData
 from notus_exp.config.endpoint_checks import check_address
-from notus_exp.config.schema import Config, FileData, RewardModelJudge
+from notus_exp.config.judge_settings import RewardModelJudge
+from notus_exp.config.schema import Config
 from notus_exp.errors import UserError, did_you_mean
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")

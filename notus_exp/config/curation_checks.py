@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from notus_exp.config.schema import Config, Filters, Rejected, Repair, Selection, Split, TopTies
+from notus_exp.config.curation_settings import Filters, Rejected, Repair, Selection, Split, TopTies
+from notus_exp.config.schema import Config
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from notus_exp.config.schema import DPO, SMOOTHED_LOSSES
+from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES
 from notus_exp.errors import UserError
 
 PREFERENCE_FREE = frozenset({"sft"})

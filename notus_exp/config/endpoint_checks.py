@@ -9,7 +9,9 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from notus_exp.config.schema import Config, EndpointGeneration, OpenAIJudge
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.judge_settings import OpenAIJudge
+from notus_exp.config.schema import Config
 from notus_exp.errors import UserError
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)

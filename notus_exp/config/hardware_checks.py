@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from notus_exp.config.batches import plan_batches
-from notus_exp.config.schema import DPO, Hardware, Launch
+from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.training_settings import DPO
 from notus_exp.errors import UserError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.config.schema import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.errors import UserError
 
 

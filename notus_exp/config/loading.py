@@ -16,13 +16,17 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from notus_exp.config import composing, schema
+from notus_exp.config import composing
 from notus_exp.config.commandline import for_shell, quoted
 from notus_exp.config.curation_checks import check_curation
+from notus_exp.config.data_settings import DATA_SCHEMAS, FileData, Simulated
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
+from notus_exp.config.generation_settings import GENERATION_SCHEMAS
 from notus_exp.config.hardware_checks import check_hardware
+from notus_exp.config.judge_settings import JUDGE_SCHEMAS
 from notus_exp.config.ranges import check
+from notus_exp.config.schema import ALTERNATIVES, Config, known_settings, takes
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean, first_line
 from notus_exp.machine.cuda import cuda_devices
@@ -62,12 +66,12 @@ def register() -> None:
     """
     composing.install()
     store = ConfigStore.instance()
-    store.store(name="schema", node=schema.Config)
-    for name, node in schema.DATA_SCHEMAS.items():
+    store.store(name="schema", node=Config)
+    for name, node in DATA_SCHEMAS.items():
         store.store(name=f"{name}_schema", node=node)
-    for name, kind in schema.GENERATION_SCHEMAS.items():
+    for name, kind in GENERATION_SCHEMAS.items():
         store.store(name=f"{name}_generation_schema", node=kind)
-    for name, judge in schema.JUDGE_SCHEMAS.items():
+    for name, judge in JUDGE_SCHEMAS.items():
         store.store(name=f"{name}_judge_schema", node=judge)
     store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
     os.environ[SWEEPS] = str(sweeps_dir())
@@ -76,7 +80,7 @@ def register() -> None:
     store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
 
 
-def load(composed: DictConfig) -> schema.Config:
+def load(composed: DictConfig) -> Config:
     """Turn a composed config into a checked Config.
 
     An overlay may set sizes of an evaluation that is not chosen (its own file did not name it): these are dropped.
@@ -95,15 +99,15 @@ def load(composed: DictConfig) -> schema.Config:
         raise UserError(f"{error.full_key} must be given", f"add {error.full_key}=VALUE to the command") from error
     except OmegaConfBaseException as error:
         raise explain(error) from error
-    assert isinstance(config, schema.Config)
+    assert isinstance(config, Config)
     _check_option_names(config)
     check(config)
     check_together(config)
     return config
 
 
-def _check_option_names(config: schema.Config) -> None:
-    for group in (*schema.ALTERNATIVES, *PROGRAMMED):
+def _check_option_names(config: Config) -> None:
+    for group in (*ALTERNATIVES, *PROGRAMMED):
         name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
         if name not in options:
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
@@ -128,12 +132,12 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
             reject_unknown_keys(child, f"{path}{key}.")
 
 
-def chosen_evaluations(config: schema.Config) -> list[str]:
+def chosen_evaluations(config: Config) -> list[str]:
     """Return the names of the chosen evaluations."""
     return [spec.name for spec in fields(config.evaluation) if getattr(config.evaluation, spec.name) is not None]
 
 
-def check_choices(config: schema.Config, choices: Mapping[str, Any]) -> None:
+def check_choices(config: Config, choices: Mapping[str, Any]) -> None:
     """Refuse a group's `name` that was changed by hand: the option would no longer be what its name says.
 
     Args:
@@ -149,19 +153,19 @@ def check_choices(config: schema.Config, choices: Mapping[str, Any]) -> None:
             raise UserError(f"{group}.name={name} cannot be set: it names the option", f"choose it with {group}={name}")
 
 
-def check_together(config: schema.Config) -> None:
+def check_together(config: Config) -> None:
     """Check what concerns several keys.
 
     Raises:
         UserError: Naming the keys and the remedy.
     """
-    if isinstance(config.data, schema.Simulated):
+    if isinstance(config.data, Simulated):
         check_simulated(config.data)
     check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)
     check_endpoints(config)
-    if isinstance(config.data, schema.FileData) and not config.data.path and not config.data.hub_id:
+    if isinstance(config.data, FileData) and not config.data.path and not config.data.hub_id:
         raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
@@ -184,7 +188,7 @@ def _check_date(key: str, day: str | None) -> None:
 
 def known_keys() -> list[str]:
     """Return every key that a command line can set, dotted, over all options of each group."""
-    return sorted(schema.known_settings())
+    return sorted(known_settings())
 
 
 def _unread(key: str | None, kind: Any) -> UserError | None:
@@ -195,7 +199,7 @@ def _unread(key: str | None, kind: Any) -> UserError | None:
         kind: The dataclass that does not have it.
     """
     group, setting = f"{key}.".split(".")[:2]
-    options = schema.ALTERNATIVES.get(group, {})
+    options = ALTERNATIVES.get(group, {})
     read = {option: [spec.name for spec in fields(other) if spec.name != "name"] for option, other in options.items()}
     chosen = next((option for option, other in options.items() if other is kind), None)
     if chosen is None or not any(setting in settings for settings in read.values()):
@@ -216,9 +220,9 @@ def _unreadable(override: str) -> UserError:
 def _several(key: str, value: str, *, listed: bool) -> UserError:
     """Say what works where several values are given: a list and a text only where the setting takes one."""
     bare, ways = key.lstrip("+"), ["add -m for an arm of each"]
-    if listed and (bare == composing.LISTED or schema.takes(bare, list)):
+    if listed and (bare == composing.LISTED or takes(bare, list)):
         ways.append(f"write '{key}=[{value}]' for a list")
-    if listed and schema.takes(bare, str):
+    if listed and takes(bare, str):
         ways.append(f"write {for_shell(key, quoted(value))} for a text with a comma")
     return UserError(f"{key}={value} gives several values, and a single run takes one", ", or ".join(ways))
 

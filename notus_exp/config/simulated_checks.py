@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
+from notus_exp.config.data_settings import SIMULATED_ASPECTS, Simulated
 from notus_exp.errors import UserError, did_you_mean
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.config.schema import Filters
+from notus_exp.config.curation_settings import Filters
 from notus_exp.curation.columns import OVERALL, RATING
 from notus_exp.curation.contamination import overlap
 from notus_exp.curation.same_prompts import folded_ids

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.config.schema import PairChoice
+from notus_exp.config.curation_settings import PairChoice
 from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs

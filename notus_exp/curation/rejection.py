@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from xxhash import xxh3_64_hexdigest
 
-from notus_exp.config.schema import Rejected, TopTies
+from notus_exp.config.curation_settings import Rejected, TopTies
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError, did_you_mean
 

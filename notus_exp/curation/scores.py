@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from notus_exp.config.schema import Selection
+from notus_exp.config.curation_settings import Selection
 from notus_exp.curation.columns import OVERALL, check_aspects, mean_rating, rating
 from notus_exp.errors import UserError, did_you_mean
 

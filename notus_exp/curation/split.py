@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from notus_exp.config.schema import Split
+from notus_exp.config.curation_settings import Split
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import uniform
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.config.schema import Repair
+from notus_exp.config.curation_settings import Repair
 from notus_exp.contracts.curation_file import StrategyTruth, TruthShare
 from notus_exp.curation.columns import needed
 from notus_exp.curation.filters import apply_filters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
-from notus_exp.config.schema import Evaluation
+from notus_exp.config.evaluation_settings import Evaluation
 from notus_exp.evaluation.alpaca_eval.spec import SPEC as ALPACA_EVAL
 from notus_exp.evaluation.ifeval.spec import SPEC as IFEVAL
 from notus_exp.evaluation.kit.description import EvaluationSpec

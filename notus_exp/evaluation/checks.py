@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.judge_checks import check_judge
-from notus_exp.config.schema import Config, EndpointGeneration, EvaluationSplit, Stage, reaches
+from notus_exp.config.schema import Config, EvaluationSplit, Stage, reaches
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import chosen, held_out, judged
 

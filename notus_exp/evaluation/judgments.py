@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.schema import Judge
+from notus_exp.config.judge_settings import Judge
 from notus_exp.disk.files import GENERATIONS, JUDGMENTS
 from notus_exp.evaluation.catalogue import entrance
 from notus_exp.judging.verdicts import VERDICTS_SCHEMA

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from notus_exp.config.schema import Config, Evaluation
+from notus_exp.config.evaluation_settings import Evaluation
+from notus_exp.config.schema import Config
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.evaluation.catalogue import CATALOGUE, chosen, in_reading_order
 from notus_exp.evaluation.kit.description import EvaluationSpec, Metric

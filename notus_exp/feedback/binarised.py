@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from notus_exp.config.schema import Pairs
+from notus_exp.config.data_settings import Pairs
 from notus_exp.errors import UserError
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import (

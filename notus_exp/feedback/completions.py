@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.schema import DATA_SCHEMAS, Data, Simulated
+from notus_exp.config.data_settings import DATA_SCHEMAS, Data, Simulated
 from notus_exp.disk import files
 from notus_exp.disk.json_lines import write_lines
 from notus_exp.errors import UserError, did_you_mean

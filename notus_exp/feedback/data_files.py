@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from notus_exp.config.schema import Data, FileData
+from notus_exp.config.data_settings import Data, FileData
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError, did_you_mean

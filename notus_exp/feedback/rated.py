@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from notus_exp.config.schema import Rated
+from notus_exp.config.data_settings import Rated
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import (
     Parsed,

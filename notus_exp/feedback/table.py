@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.config.schema import RepeatedPrompts
+from notus_exp.config.data_settings import RepeatedPrompts
 from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean

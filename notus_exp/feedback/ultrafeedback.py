@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from notus_exp.config.schema import UltraFeedback
+from notus_exp.config.data_settings import UltraFeedback
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import (

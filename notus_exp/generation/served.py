@@ -11,7 +11,7 @@ from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.chat.thinking import after_thinking
 from notus_exp.chat.waiting import Pause
-from notus_exp.config.schema import EndpointGeneration
+from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.disk import files
 from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
 from notus_exp.errors import UserError

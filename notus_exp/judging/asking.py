@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiolimiter import AsyncLimiter
 
 from notus_exp.chat.messages import ChatBackend, Messages, Reply, Unanswered
-from notus_exp.config.schema import ChatJudge
+from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, reply_key
 from notus_exp.judging.spending import Spending, forecast

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.chat.messages import Messages, Reply
-from notus_exp.config.schema import TOKEN_LIMITS, ChatJudge, MockJudge, OpenAIJudge
+from notus_exp.config.generation_settings import TOKEN_LIMITS
+from notus_exp.config.judge_settings import ChatJudge, MockJudge, OpenAIJudge
 from notus_exp.disk.database import Database, Say, StoreTable, to_stderr
 from notus_exp.disk.hashing import digest
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from notus_exp.chat.messages import Messages, Reply, Unanswered
 from notus_exp.chat.thinking import END, after_thinking
-from notus_exp.config.schema import OpenAIJudge
+from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.disk.files import VERDICT_CACHE
 from notus_exp.errors import UserError
 from notus_exp.judging.asking import ask_all

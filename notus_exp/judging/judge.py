@@ -13,7 +13,8 @@ from notus_exp.chat.messages import ChatBackend, Reply
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.chat.thinking import END as THOUGHT
 from notus_exp.chat.thinking import after_thinking
-from notus_exp.config.schema import ChatJudge, Hardware, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.judge_settings import ChatJudge, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.database import Say, to_stderr
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import ReplayJudge
+from notus_exp.config.judge_settings import ReplayJudge
 from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import RewardModelJudge
+from notus_exp.config.judge_settings import RewardModelJudge
 from notus_exp.errors import UserError, first_line
 
 LABELS = 2

@@ -13,7 +13,8 @@ from scipy.special import expit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from notus_exp.chat.messages import Messages
-from notus_exp.config.schema import Hardware, RewardModelJudge
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.judge_settings import RewardModelJudge
 from notus_exp.errors import UserError, first_line
 from notus_exp.judging.verdicts import AnswerPair, Grading, OnProgress, Verdict
 from notus_exp.models.capabilities import check_date

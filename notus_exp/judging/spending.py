@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from notus_exp.chat.messages import Messages
-from notus_exp.config.schema import ChatJudge
+from notus_exp.config.judge_settings import ChatJudge
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text, roughly: for the estimate alone."""

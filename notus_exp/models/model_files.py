@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from notus_exp.config.schema import Model
+from notus_exp.config.training_settings import Model
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.errors import UserError
 

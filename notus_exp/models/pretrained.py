@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from notus_exp.config.schema import Device, Hardware
+from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.disk import files
 from notus_exp.errors import UserError, first_line
 

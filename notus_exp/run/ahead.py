@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from notus_exp.config.schema import EndpointGeneration, OpenAIJudge, ReplayJudge, RewardModelJudge, Stage
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.judge_settings import OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS, GENERATIONS, VERDICT_CACHE

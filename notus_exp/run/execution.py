@@ -10,7 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import GENERATION_SCHEMAS, JUDGE_SCHEMAS, Generation, Hardware, Judge, Stage
+from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
+from notus_exp.config.schema import Stage
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore

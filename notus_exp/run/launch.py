@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from notus_exp.config.schema import Hardware, Launch, Precision
+from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.training_settings import Precision
 
 
 def launch_command(hardware: Hardware, precision: Precision, job: str) -> list[str]:

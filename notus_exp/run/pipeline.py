@@ -11,7 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
-from notus_exp.config.schema import Config, EndpointGeneration, Launch, OpenAIJudge, Stage, reaches
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.judge_settings import OpenAIJudge
+from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore

@@ -6,7 +6,8 @@ import importlib.metadata
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from notus_exp.config.schema import Config, EndpointGeneration, Stage, reaches
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.keys import folder_name, make_key
 from notus_exp.evaluation.catalogue import answering, chosen, judged

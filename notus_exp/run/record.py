@@ -14,7 +14,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from notus_exp.config.schema import ChatJudge, Config, Stage
+from notus_exp.config.judge_settings import ChatJudge
+from notus_exp.config.schema import Config, Stage
 from notus_exp.contracts.format import DamagedFileError, sealed
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.contracts.run_file import (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from notus_exp.config.data_settings import FileData
+from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
 from notus_exp.config.ranges import files_of
-from notus_exp.config.schema import ChatJudge, Config, FileData, RewardModelJudge, Stage, reaches
+from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import Device, Hardware, Precision
+from notus_exp.config.hardware_settings import Device, Hardware
+from notus_exp.config.training_settings import Precision
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, parse
 from notus_exp.disk.files import JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT

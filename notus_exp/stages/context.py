@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import Generation, Hardware, Judge
+from notus_exp.config.generation_settings import Generation
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.judge_settings import Judge
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.ledger import Ledger
 

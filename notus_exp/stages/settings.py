@@ -1,4 +1,4 @@
-"""What each stage receives: exactly the settings that its key hashes. Fields are JSON or dataclasses of schema.py."""
+"""What each stage receives: exactly the settings that its key hashes. Fields are JSON or dataclasses of config/."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
+from notus_exp.config.curation_settings import Filters, Rejected, Repair, Selection, Split
+from notus_exp.config.evaluation_settings import Evaluation, LMEvalEvaluation, PreferencesEvaluation
 from notus_exp.config.ranges import enters_key, left_out_as, unbounded
-from notus_exp.config.schema import (
-    DPO,
-    Evaluation,
-    Filters,
-    LMEvalEvaluation,
-    Model,
-    PreferencesEvaluation,
-    Rejected,
-    Repair,
-    Selection,
-    Split,
-)
+from notus_exp.config.training_settings import DPO, Model
 
 
 @dataclass

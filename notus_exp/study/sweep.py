@@ -15,8 +15,9 @@ from rich.console import Console
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
+from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import ChatJudge, Config, Stage
+from notus_exp.config.schema import Config, Stage
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials

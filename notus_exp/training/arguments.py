@@ -11,7 +11,8 @@ from trl import DPOConfig
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.dpo_checks import ALL_LINEAR
-from notus_exp.config.schema import DPO, Hardware, Lora
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.training_settings import DPO, Lora
 from notus_exp.errors import UserError
 
 # transformers renamed the option and warns about the old name; its older versions know only that.

@@ -20,7 +20,7 @@ from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
-from notus_exp.config.schema import DPO, SpecialTokens
+from notus_exp.config.training_settings import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import SIMULATED_ASPECTS
+from notus_exp.config.data_settings import SIMULATED_ASPECTS
 from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, UNKNOWN
 from notus_exp.disk.hashing import prompt_id
 from support.curation_tables import completion, prompt, table

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from notus_exp.config.batches import BATCH_LOSSES, plan_batches
 from notus_exp.config.hardware_checks import check_hardware
-from notus_exp.config.schema import Launch
+from notus_exp.config.hardware_settings import Launch
 from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
 from notus_exp.training.arguments import dpo_arguments

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from notus_exp.config.judge_checks import check_judge
+from notus_exp.config.judge_settings import ChatJudge, Judge
 from notus_exp.config.loading import conf_dir
-from notus_exp.config.schema import ChatJudge, Judge
 from notus_exp.errors import UserError
 from support.judges import mock_judge, openai_judge, replay_judge, reward_judge
 from support.pipelines import run

@@ -13,7 +13,8 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from notus_exp.config import loading as configuration
-from notus_exp.config import schema
+from notus_exp.config.schema import ALTERNATIVES
+from notus_exp.config.training_settings import LongPrompts, Precision
 from notus_exp.errors import UserError
 from support.configs import composed
 
@@ -76,8 +77,8 @@ def test_published_recipes_have_the_published_values(name: str, expected: dict[s
     assert (dpo.beta, dpo.lora.r, dpo.learning_rate, dpo.epochs) == (0.1, expected["r"], 5e-7, 3.0)
     assert (dpo.optimizer, dpo.lr_scheduler, dpo.warmup) == ("rmsprop", "linear", 0.1)
     assert (dpo.global_batch_size, dpo.max_length, dpo.max_prompt_length) == (64, 1024, 512)
-    assert dpo.precision is schema.Precision.bfloat16
-    assert dpo.long_prompts is schema.LongPrompts.cut
+    assert dpo.precision is Precision.bfloat16
+    assert dpo.long_prompts is LongPrompts.cut
     assert config.model.hub_id == "alignment-handbook/zephyr-7b-sft-full"
     assert config.model.system_prompt == ""
     assert config.seed == 42
@@ -87,7 +88,7 @@ def test_published_recipes_have_the_published_values(name: str, expected: dict[s
 @pytest.mark.parametrize("profile", ["cpu", "gpu", "a100_8x40gb"])
 def test_hardware_keeps_precision_and_global_batch(profile: str) -> None:
     config = composed("experiment=notus_7b_v1", f"hardware={profile}")
-    assert config.dpo.precision is schema.Precision.bfloat16
+    assert config.dpo.precision is Precision.bfloat16
     assert config.dpo.global_batch_size == 64
 
 
@@ -246,8 +247,8 @@ def test_an_own_option_of_a_name_that_no_code_knows_is_refused(group: str, known
 
 
 def test_the_options_of_groups_that_code_tells_apart_are_those_that_it_knows() -> None:
-    shipped = {group: {path.stem for path in (CONF / group).glob("*.yaml")} for group in schema.ALTERNATIVES}
-    assert shipped == {group: {*options} for group, options in schema.ALTERNATIVES.items()}
+    shipped = {group: {path.stem for path in (CONF / group).glob("*.yaml")} for group in ALTERNATIVES}
+    assert shipped == {group: {*options} for group, options in ALTERNATIVES.items()}
 
 
 def test_a_groups_name_is_its_option() -> None:

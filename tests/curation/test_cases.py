@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import Split
+from notus_exp.config.curation_settings import Split
 from notus_exp.curation import make_pairs
 from notus_exp.curation.counts import flat
 from notus_exp.curation.pairs import curate

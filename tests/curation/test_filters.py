@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from notus_exp.config.curation_checks import check_filters
-from notus_exp.config.schema import Contamination, PairChoice, Split, TopTies
+from notus_exp.config.curation_settings import Contamination, PairChoice, Split, TopTies
 from notus_exp.curation.contamination import overlap, read_prompts
 from notus_exp.curation.counts import check_counts, flat
 from notus_exp.curation.pairs import curate

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import Contamination, Device, Hardware, Launch
+from notus_exp.config.curation_settings import Contamination
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.curation import strategies as compare_module
 from notus_exp.curation.make_pairs import run
 from notus_exp.curation.page import render, summarise

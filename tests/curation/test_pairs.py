@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from notus_exp.config.schema import Split, TopTies
+from notus_exp.config.curation_settings import Split, TopTies
 from notus_exp.curation.pairs import PAIR_COLUMNS, curate
 from notus_exp.errors import UserError
 from support.curation_tables import completion, prompt, settings, table, texts, world

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from notus_exp.config.curation_checks import check_aspects, check_repair, check_selection
-from notus_exp.config.schema import Ambiguous, Repair, Selection, TopTies
+from notus_exp.config.curation_settings import Ambiguous, Repair, Selection, TopTies
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import labelling_scores, labellings, score_expr

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from notus_exp.config.curation_checks import check_split
-from notus_exp.config.schema import Split
+from notus_exp.config.curation_settings import Split
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.curation.split import assign, held_out_prompts

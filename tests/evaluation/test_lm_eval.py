@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from notus_exp.config.schema import LMEvalEvaluation
+from notus_exp.config.evaluation_settings import LMEvalEvaluation
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.evaluation.lm_eval import harness as benchmarks

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from scipy import stats
 
+from notus_exp.config.evaluation_settings import PreferencesEvaluation
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.loading import conf_dir
-from notus_exp.config.schema import Device, Hardware, Launch, Precision, PreferencesEvaluation
+from notus_exp.config.training_settings import Precision
 from notus_exp.disk.events import EventWriter, read
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, LIKELIHOODS, METRICS, SAMPLES
 from notus_exp.errors import UserError
@@ -18,7 +20,7 @@ from notus_exp.evaluation import measuring as stage
 from notus_exp.evaluation.preferences.agreement import PUBLISHED_REPAIR, agree, estimates, left_out
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import to_json
-from support.evaluation_settings import evaluation_settings
+from support.stage_settings import evaluation_settings
 
 PID = "00000000000000a1"
 

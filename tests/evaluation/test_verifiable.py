@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notus_exp.config.schema import Device, Hardware, Launch, Precision, Simulated, VerifiableEvaluation
+from notus_exp.config.data_settings import Simulated
+from notus_exp.config.evaluation_settings import VerifiableEvaluation
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.training_settings import Precision
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import BY_PROMPT, DIVERGENCE, GENERATIONS, METRICS, SAMPLES
 from notus_exp.errors import UserError
@@ -17,8 +20,8 @@ from notus_exp.evaluation.verifiable.degeneration import degeneration, longest_r
 from notus_exp.feedback.simulated import simulate
 from notus_exp.feedback.simulated.constraints import Constraint, to_json
 from notus_exp.stages.context import Context
-from support.evaluation_settings import evaluation_settings
 from support.places import REPLAY
+from support.stage_settings import evaluation_settings
 
 IFEVAL = REPLAY / "ifeval/input_response_data_gpt4_20231107_145030.jsonl"
 LOWER = Constraint("lowercase", {})

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from notus_exp.config.schema import Pairs, RepeatedPrompts
+from notus_exp.config.data_settings import Pairs, RepeatedPrompts
 from notus_exp.errors import UserError
 from notus_exp.feedback.binarised import read
 from notus_exp.feedback.records import read_files

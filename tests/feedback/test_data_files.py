@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from notus_exp.config.schema import RepeatedPrompts, Simulated, UltraFeedback
+from notus_exp.config.data_settings import RepeatedPrompts, Simulated, UltraFeedback
 from notus_exp.errors import UserError
 from notus_exp.feedback import data_files as sources
 from support.places import ROOT

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
+from notus_exp.config.data_settings import SIMULATED_ASPECTS, Simulated
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.disk import hashing
 from notus_exp.disk.folding import folded

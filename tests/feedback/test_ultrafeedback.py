@@ -4,7 +4,7 @@ import json
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import RepeatedPrompts, UltraFeedback
+from notus_exp.config.data_settings import RepeatedPrompts, UltraFeedback
 from notus_exp.errors import UserError
 from notus_exp.feedback.records import read_files
 from notus_exp.feedback.table import build

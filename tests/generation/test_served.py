@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from notus_exp.config.schema import Device, EndpointGeneration, Hardware, Launch
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.disk import files
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.hashing import prompt_id

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from notus_exp.config.judge_settings import JUDGE_SCHEMAS
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import JUDGE_SCHEMAS
 from notus_exp.disk.hashing import digest, prompt_id
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from notus_exp.config.schema import Device, Model
+from notus_exp.config.hardware_settings import Device
+from notus_exp.config.training_settings import Model
 from notus_exp.errors import UserError
 from notus_exp.models import base_model
 from notus_exp.models import model_files as sources

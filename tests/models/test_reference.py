@@ -10,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notus_exp.config.schema import PreferencesEvaluation, Split, Stage
+from notus_exp.config.curation_settings import Split
+from notus_exp.config.evaluation_settings import PreferencesEvaluation
+from notus_exp.config.schema import Stage
 from notus_exp.curation.split import assign
 from notus_exp.disk import events, files, hashing
 from notus_exp.disk.artifacts import ArtifactStore

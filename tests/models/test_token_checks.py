@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from notus_exp.config.schema import Split
+from notus_exp.config.curation_settings import Split
 from notus_exp.errors import UserError
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.token_checks import check_ends, check_pairs

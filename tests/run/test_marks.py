@@ -15,8 +15,11 @@ from typing import Any, Optional
 
 import pytest
 
+from notus_exp.config.curation_settings import Selection, TopTies
+from notus_exp.config.evaluation_settings import Evaluation, PreferencesEvaluation
+from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
 from notus_exp.config.ranges import bounded, files_of, named_file, unbounded
-from notus_exp.config.schema import JUDGE_SCHEMAS, Config, Evaluation, Judge, PreferencesEvaluation, Selection, TopTies
+from notus_exp.config.schema import Config
 from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.run import old_keys
 from notus_exp.run.plan import make_plan
@@ -190,14 +193,16 @@ def scratch(tmp_path: Path) -> Path:
 
 
 def add_setting(root: Path) -> None:
-    edit(root / "notus_exp/config/schema.py", "    beta: float = bounded(above=0)\n",
+    edit(root / "notus_exp/config/training_settings.py", "    beta: float = bounded(above=0)\n",
          "    beta: float = bounded(above=0)\n    warmth: float = bounded(least=0, since=0.0)\n")  # fmt: skip
     for path in (root / "conf/dpo").glob("*.yaml"):
         path.write_text(path.read_text(encoding="utf-8") + "\nwarmth: 0.0  # of a scratch branch\n", encoding="utf-8")
 
 
 def add_evaluation(root: Path) -> None:
-    edit(root / "notus_exp/config/schema.py", "    lm_eval: Optional[LMEvalEvaluation] = None\n",
+    settings = root / "notus_exp/config/evaluation_settings.py"
+    edit(settings, "ranges import bounded, place\n", "ranges import bounded, place, unbounded\n")
+    edit(settings, "    lm_eval: Optional[LMEvalEvaluation] = None\n",
          "    lm_eval: Optional[LMEvalEvaluation] = None\n"
          "    counting: Optional[PreferencesEvaluation] = unbounded(since=None, default=None)\n")  # fmt: skip
     folder = root / "notus_exp/evaluation/counting"
@@ -210,8 +215,8 @@ def add_evaluation(root: Path) -> None:
     (folder / "measure.py").write_text(COUNTING)
     catalogue = root / "notus_exp/evaluation/catalogue.py"
     edit(catalogue, '    "lm_eval": LM_EVAL,\n', '    "lm_eval": LM_EVAL,\n    "counting": COUNTING,\n')
-    edit(catalogue, "from notus_exp.config.schema import Evaluation\n",
-         "from notus_exp.config.schema import Evaluation\n"
+    edit(catalogue, "from notus_exp.config.evaluation_settings import Evaluation\n",
+         "from notus_exp.config.evaluation_settings import Evaluation\n"
          "from notus_exp.evaluation.counting.spec import SPEC as COUNTING\n")  # fmt: skip
     (root / "conf/evaluation/counting.yaml").write_text(
         "# Counts the records of the feedback.\n"

@@ -10,11 +10,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from notus_exp.config import loading as configuration
-from notus_exp.config import schema
+from notus_exp.config.schema import Config
 from notus_exp.evaluation.checks import check_evaluations
 
 
-def composed(*overrides: str, own: Path | None = None) -> schema.Config:
+def composed(*overrides: str, own: Path | None = None) -> Config:
     """Return the checked config of overrides, with a folder of own options as `--config-dir` adds it."""
     config = configuration.load(composed_by_hydra(*overrides, own=own))
     check_evaluations(config)

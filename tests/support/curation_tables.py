@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from notus_exp.config.schema import (
+from notus_exp.config.curation_settings import (
     Ambiguous,
     Contamination,
     Filters,

@@ -1,6 +1,6 @@
 """Judges and pairs for the tests of judging."""
 
-from notus_exp.config.schema import MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.judge_settings import MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.judging.verdicts import AnswerPair, Grading
 

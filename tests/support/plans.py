@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from notus_exp.config.schema import Config, FileData
+from notus_exp.config.data_settings import FileData
+from notus_exp.config.schema import Config
 from notus_exp.evaluation.catalogue import chosen, judged
 from notus_exp.run.plan import Sources
 

@@ -1,6 +1,7 @@
 """A training recipe and a machine, small and plain; keyword arguments change them."""
 
-from notus_exp.config.schema import DPO, Device, Hardware, Launch, LongPrompts, Lora, Precision
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.training_settings import DPO, LongPrompts, Lora, Precision
 
 LORA = Lora(r=4, alpha=8, dropout=0.0, target_modules=["q_proj", "v_proj"])
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from notus_exp.config.dpo_checks import check_dpo
-from notus_exp.config.schema import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
+from notus_exp.config.training_settings import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
 from notus_exp.errors import UserError
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
 from support.recipes import LORA, machine, recipe

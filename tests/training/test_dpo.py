@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
-from notus_exp.config.schema import LOSSES, Precision, SpecialTokens
+from notus_exp.config.training_settings import LOSSES, Precision, SpecialTokens
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
@@ -248,7 +248,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from notus_exp.disk import events
-from notus_exp.config.schema import Hardware
+from notus_exp.config.hardware_settings import Hardware
 from notus_exp.stages.settings import PolicySettings, from_json
 from notus_exp.stages.context import Context
 from notus_exp.training import dpo, trainer

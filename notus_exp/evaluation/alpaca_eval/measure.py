@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.schema import Judge
+from notus_exp.config.judge_settings import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.alpaca_eval import length_adjusted, length_control, published, win_rates
 from notus_exp.evaluation.alpaca_eval.questions import read_alpaca_prompts

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.schema import Judge, OpenAIJudge
+from notus_exp.config.judge_settings import Judge, OpenAIJudge
 from notus_exp.disk.files import JUDGMENTS
 from notus_exp.evaluation.kit.entrance import BASE
 

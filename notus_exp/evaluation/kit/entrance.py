@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:  # the catalogue, which every plan reads, names these types and must stay light
     import polars as pl
 
-    from notus_exp.config.schema import Judge
+    from notus_exp.config.judge_settings import Judge
     from notus_exp.generation.conversation import Question
     from notus_exp.inference.estimates import Estimate
     from notus_exp.judging.judge import Judged

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from notus_exp.config.schema import Judge
+from notus_exp.config.judge_settings import Judge
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS, VERDICT_CACHE
 from notus_exp.evaluation.kit.both_sides import SIDES, failures, node_of, read_verdicts
 from notus_exp.evaluation.kit.entrance import BASE, Locate, Part

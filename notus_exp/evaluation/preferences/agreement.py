@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.config.schema import Ambiguous, Repair
+from notus_exp.config.curation_settings import Ambiguous, Repair
 from notus_exp.curation.columns import OVERALL, mean_rating
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import AVERAGE, CRITIQUE, labelling_scores

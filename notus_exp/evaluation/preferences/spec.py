@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from notus_exp.config.schema import Config, Data, Rated, Simulated
+from notus_exp.config.data_settings import Data, Rated, Simulated
+from notus_exp.config.schema import Config
 from notus_exp.evaluation.kit.description import SHARE, EvaluationSpec, Metric
 
 LATENT = "latent"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
+from notus_exp.config.data_settings import SIMULATED_ASPECTS, Simulated
 from notus_exp.errors import UserError
 from notus_exp.feedback.simulated.annotators import annotate
 from notus_exp.feedback.simulated.answers import SimulatedAnswer, answer

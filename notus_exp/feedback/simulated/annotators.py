@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from notus_exp.config.schema import SIMULATED_ASPECTS, Simulated
+from notus_exp.config.data_settings import SIMULATED_ASPECTS, Simulated
 from notus_exp.feedback.simulated.draws import ANNOTATORS, generator
 
 _RATINGS, _OVERALL, _RATING_MISSING, _OVERALL_MISSING, _INVERTED, _WORDING = range(6)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from notus_exp.config.schema import Device, Stage
+from notus_exp.config.hardware_settings import Device
+from notus_exp.config.schema import Stage
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.locks import locked

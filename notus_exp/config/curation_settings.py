@@ -1,0 +1,82 @@
+"""The settings of the groups that make pairs of feedback: repair, selection, rejected, filters, split."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional
+
+from notus_exp.config.ranges import bounded, place
+
+TopTies = Enum("TopTies", ["hash", "first", "drop"])
+Ambiguous = Enum("Ambiguous", ["drop", "keep"])
+PairChoice = Enum("PairChoice", ["random", "largest_margin"])
+MOST = 10**9
+"""Counts of rows and characters beyond it would not fit the integers that tables hold."""
+
+
+@dataclass
+class Repair:
+    """What is done about overall scores that are known to be wrong."""
+
+    name: str
+    low_mean: float
+    high_mean: float
+    ambiguous: Ambiguous
+
+
+@dataclass
+class Selection:
+    """The score that orders the completions of a prompt; the highest is chosen."""
+
+    name: str
+    aspect: Optional[str]
+    weights: dict[str, float]
+    ties: TopTies
+
+
+@dataclass
+class Rejected:
+    """Which worse completion becomes the rejected one."""
+
+    name: str
+    strictly_worse: bool
+    ties: TopTies
+
+
+@dataclass
+class Contamination:
+    """Prompts that overlap with benchmark prompts."""
+
+    files: list[str] = place()  # their digests stand for them
+    field: Optional[str]
+    ngram: int = bounded(least=1)
+    max_overlap: float = bounded(least=0, most=1)
+
+
+@dataclass
+class Filters:
+    """Which prompts, completions and pairs are left out; each rule's drops are counted."""
+
+    min_margin: float = bounded(least=0)
+    min_chars: int = bounded(least=0, most=MOST)
+    max_chars: Optional[int] = bounded(least=1, most=MOST)
+    duplicate_prompts: bool
+    duplicate_responses: bool
+    identical_pairs: bool
+    empty_responses: bool
+    exclude_sources: list[str]
+    contamination: Contamination
+    valid_under: list[str]
+    max_pairs: Optional[int] = bounded(least=1, most=MOST)
+    max_pairs_by: PairChoice
+
+
+@dataclass
+class Split:
+    """Shares of the prompts held out, by a hash of the folded prompt."""
+
+    seed: int = bounded(least=0)
+    validation: float = bounded(least=0, below=1)
+    test: float = bounded(least=0, below=1)

@@ -1,0 +1,87 @@
+"""The settings of the group `data`: the feedback that a run reads or makes, and how its file is read."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional
+
+from notus_exp.config.ranges import bounded, place, unbounded
+
+RepeatedPrompts = Enum("RepeatedPrompts", ["strip", "keep"])
+SIMULATED_ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
+"""What the simulated annotators rate."""
+
+
+@dataclass
+class Data:
+    """What every source of feedback has."""
+
+    name: str
+    aspects: list[str]
+    max_bad_rows: int = bounded(least=0)
+
+
+@dataclass
+class FileData(Data):
+    """Feedback read from local files or from a dataset on the hub: exactly one of `path` and `hub_id`."""
+
+    path: Optional[str] = place()  # a digest of the files stands for it, and the commit for `revision`
+    hub_id: Optional[str] = unbounded(unless="path")
+    hub_split: str = unbounded(unless="path")
+    revision: str = unbounded(in_key=False)
+    repeated_prompts: RepeatedPrompts  # in every key: how files are read has changed in other ways together with it
+
+
+@dataclass
+class UltraFeedback(FileData):
+    """OpenBMB's layout: one row a prompt with its completions and annotations."""
+
+
+@dataclass
+class Rated(FileData):
+    """One row per rated completion; the rating columns are `aspects`."""
+
+    prompt_column: str
+    response_column: str
+    model_column: Optional[str]
+    source_column: Optional[str]
+    overall_column: Optional[str]
+    critique_column: Optional[str]
+
+
+@dataclass
+class Pairs(FileData):
+    """Already binarised rows: prompt, chosen, rejected."""
+
+    prompt_column: str
+    chosen_column: str
+    rejected_column: str
+    chosen_score_column: Optional[str]
+    rejected_score_column: Optional[str]
+    source_column: Optional[str]
+
+
+@dataclass
+class Simulated(Data):
+    """A world whose true quality is known; see notus_exp/feedback/simulated/."""
+
+    seed: int = bounded(least=0)
+    prompts: int = bounded(least=1, most=5_000_000)
+    min_constraints: int = bounded(least=1, most=3)
+    max_constraints: int = bounded(least=1, most=3)
+    skills: dict[str, float]
+    rating_noise: float = bounded(least=0)
+    overall_noise: float = bounded(least=0)
+    missing_rate: float = bounded(least=0, most=1)
+    overall_missing_rate: float = bounded(least=0, most=1)
+    inverted_score_rate: float = bounded(least=0, most=1)
+
+
+DATA_SCHEMAS: dict[str, type[Data]] = {
+    "ultrafeedback": UltraFeedback,
+    "rated": Rated,
+    "pairs": Pairs,
+    "simulated": Simulated,
+}
