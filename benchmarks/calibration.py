@@ -106,6 +106,7 @@ class Sample(NamedTuple):
 
 
 def constant(*deviations: float) -> Callable[[int, int], Deviations]:
+    """Return the same three deviations, of prompts, seeds and residual, for any numbers of seeds and prompts."""
     prompt, seed, residual = deviations
     return lambda _seeds, _prompts: (prompt, seed, residual)
 
@@ -214,6 +215,7 @@ def normal_arms(point: Point, rng: np.random.Generator, size: int) -> tuple[Arra
 
 
 def of_contrasts(matrices: Array) -> Array:
+    """Return the arms' differences from arm 0, shape (size, arms - 1), of matrices of the arms' mean squares."""
     own = np.diagonal(matrices, axis1=1, axis2=2)
     return np.asarray(own[:, 1:] + own[:, :1] - 2 * matrices[:, 0, 1:])
 
@@ -229,6 +231,7 @@ def heavy_values(point: Point, rng: np.random.Generator, some: int, _: float) ->
 
 
 def normal_values(point: Point, rng: np.random.Generator, some: int, _: float) -> Array:
+    """Return values whose three parts are normal."""
 
     def drawn(deviation: Array, shape: tuple[int, ...]) -> Array:
         return _scaled(deviation, rng.standard_normal(shape, dtype=np.float32))
@@ -326,6 +329,7 @@ def mixed_form(sample: Sample, seeds: int, found: Tested) -> Form:
 
 
 def satterthwaite_degrees(sample: Sample, seeds: int, found: Tested) -> Array:
+    """Return each contrast's degrees of freedom by Satterthwaite's formula, rounded down."""
     share = np.asarray(found.share)
     ratio = 1 / ((1 - share) ** 2 / (sample.prompts - 1) + share**2 / (seeds - 1))
     return np.asarray(np.floor(ratio * (1 + 1e-9)))
@@ -349,6 +353,7 @@ def holm(form: Form, means: Array) -> NDArray[np.bool_]:
 
 
 def percent(found: Any) -> float:
+    """Return how many of truths are true, in percent."""
     return 100 * float(np.mean(found))
 
 
@@ -477,6 +482,7 @@ def table(rows: Iterable[tuple[Point, dict[str, str]]]) -> None:
 
 
 def span(values: Iterable[float]) -> str:
+    """Return the least and the most of the values that are known, as text."""
     known = [value for value in values if not math.isnan(value)]
     return f"{min(known):.1f} to {max(known):.1f}" if known else "-"
 

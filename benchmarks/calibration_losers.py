@@ -45,6 +45,7 @@ class Parts(NamedTuple):
 
 
 def t2(degrees: Array | int, level: float) -> Array:
+    """Return the squared two-sided t quantile at a level."""
     return np.asarray(np.square(special.stdtrit(degrees, level / 2)))
 
 
@@ -56,6 +57,7 @@ def single_t(prompt: Array, seed: Array, n: int, degrees: Array | int, power: fl
 
 
 def weighted(parts: Parts, level: float, weigh: Callable[[Array], Array], root: float = 1.0) -> Array:
+    """Return t^2 times the variance with a weighted mean of the quantiles for prompts and for seeds."""
     total = parts.prompt + parts.seed
     w = weigh(parts.seed / total)
     one, other = t2(parts.n - 1, level) ** root, t2(parts.k - 1, level) ** root
@@ -111,6 +113,7 @@ def drawn(point: Point, rng: np.random.Generator, size: int) -> tuple[Array, Par
 
 
 def form_of(name: str, parts: Parts) -> Form:
+    """Return which contrasts a form calls different at a level, given their means."""
     return lambda means, level: np.asarray(np.square(means) > FORMS[name](parts, level))
 
 

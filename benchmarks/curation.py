@@ -274,6 +274,7 @@ def scale(sizes: list[int]) -> None:
 
 
 def main() -> None:
+    """Compare and print what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--prompts", type=int, default=63_967, help="prompts of the comparison")
     parser.add_argument("--sizes", default="1000,10000,64000,256000", help="numbers of prompts of the table")

@@ -59,6 +59,7 @@ def serve(latency: float) -> None:
 
 
 def judge_at(url: str, concurrency: int) -> OpenAIJudge:
+    """Return the settings of a judge at a URL that is asked in both orders."""
     return OpenAIJudge(
         name="openai",
         model="benchmark",

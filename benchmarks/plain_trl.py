@@ -101,11 +101,13 @@ def of_split(rows: datasets.Dataset, split: str, most: int) -> datasets.Dataset:
 
 
 def conversation(instruction: str, system: str | None) -> Messages:
+    """Return a prompt as messages."""
     user = {"role": "user", "content": instruction}
     return [user] if system is None else [{"role": "system", "content": system}, user]
 
 
 def turn(response: str) -> Messages:
+    """Return an answer as messages."""
     return [{"role": "assistant", "content": response}]
 
 
@@ -301,6 +303,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Do what the file of settings, the first argument, says, and write the result to the second."""
     settings, result = (Path(argument) for argument in sys.argv[1:3])
     done = run(json.loads(settings.read_text(encoding="utf-8")))
     result.write_text(json.dumps(done, indent=2), encoding="utf-8")

@@ -98,6 +98,7 @@ def run_scripts(arms: Sequence[tuple[str, str]], material: Material, sizes: Size
 
 
 def script_settings(material: Material, sizes: Sizes, selection: str, beta: float, folder: Path) -> dict[str, Any]:
+    """Return the settings that the plain script reads for one arm."""
     config = material.config
     return {
         "feedback": str(material.feedback),
@@ -225,12 +226,14 @@ def report_alone(script: Timed, run: Timed, outputs: Path, sizes: Sizes) -> bool
 
 
 def verdict(name: str, ratio: float, most: float) -> bool:
+    """Print a ratio beside its bound, and say whether it is kept."""
     kept = ratio <= most
     print(f"\n{name}: {ratio:.3f} (at most {most:g}: {'yes' if kept else 'NO'})", flush=True)
     return kept
 
 
 def say(message: str) -> None:
+    """Print to standard error what is being done."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -255,6 +258,7 @@ def measure(options: argparse.Namespace, folder: Path) -> bool:
 
 
 def main() -> None:
+    """Measure what the command line asks for; exit 1 where a bound is not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=["smollm2", "tiny"], default="smollm2")
     parser.add_argument("--pairs", type=int, default=128, help="training pairs of each arm")
