@@ -81,6 +81,7 @@ def judge_at(url: str, concurrency: int) -> OpenAIJudge:
         max_wait=30.0,
         token_limit_parameter="max_tokens",
         thinking="none",
+        ask_again=0,
         offline=False,
         input_price=None,
         output_price=None,
