@@ -28,6 +28,7 @@ from notus_exp.evaluation.alpaca_eval.published import (
     baseline_of_weights,
     models_with_weights,
     named_alike,
+    of_other_references,
     place_in_leaderboard,
     read_annotations,
     read_difficulty,
@@ -265,11 +266,10 @@ def _check_same_prompts(a: Preferences, b: Preferences) -> None:
             )
     if "reference" not in a.table.columns or "reference" not in b.table.columns:
         return
-    both = a.table.join(b.table, on="prompt_id", suffix="_b")
-    differ = both.filter(pl.col("reference").str.strip_chars() != pl.col("reference_b").str.strip_chars())
-    if differ.height:
+    differ = of_other_references(a.table, b.table)
+    if len(differ):
         raise UserError(
-            f"'{a.name}' and '{b.name}' were compared with different reference answers on {differ.height} prompts, such"
-            f" as {differ['prompt_id'][0]}",
+            f"'{a.name}' and '{b.name}' were compared with different reference answers on {len(differ)} prompts, such"
+            f" as {differ[0]}",
             "give verdicts against the answers of one reference model",
         )

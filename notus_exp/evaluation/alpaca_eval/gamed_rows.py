@@ -12,7 +12,13 @@ import polars as pl
 from notus_exp.errors import UserError
 from notus_exp.evaluation.alpaca_eval.length_control import spread
 from notus_exp.evaluation.alpaca_eval.length_published import GAMED_SETS
-from notus_exp.evaluation.alpaca_eval.published import Preferences, named_alike, named_prompts, read_annotations
+from notus_exp.evaluation.alpaca_eval.published import (
+    Preferences,
+    named_alike,
+    named_prompts,
+    of_other_references,
+    read_annotations,
+)
 from notus_exp.evaluation.alpaca_eval.win_rates import points
 from notus_exp.evaluation.kit.published_files import one_of, read_csv
 from notus_exp.judging.verdict_origin import VerdictOrigin, check_same_origin, origin_of, tells_origin
@@ -115,14 +121,14 @@ def _check_texts(table: pl.DataFrame, model: Preferences) -> None:
     told = table.drop_nulls("answer")
     if told.is_empty():
         return
-    both = told.join(model.table, on="prompt_id", suffix="_of_model", maintain_order="left")
-    other = both.filter(pl.col("reference").str.strip_chars() != pl.col("reference_of_model").str.strip_chars())
-    if other.height:
+    other = of_other_references(told, model.table)
+    if len(other):
         raise UserError(
-            f"{_WHAT}: {other.height} rows, such as of prompt {other['prompt_id'][0]}, are against other reference"
-            f" answers than those of '{model.name}'",
+            f"{_WHAT}: {len(other)} rows, such as of prompt {other[0]}, are against other reference answers than those"
+            f" of '{model.name}'",
             "give the gamed rows of the baseline that the model is judged against",
         )
+    both = told.join(model.table.select("prompt_id", "model"), on="prompt_id", maintain_order="left")
     for (name,), rows in both.group_by("variant", maintain_order=True):
         if (rows["answer"] == rows["model"]).all():
             raise UserError(f"{_WHAT}: the answers of '{name}' are those of '{model.name}' itself", _AS_PUBLISHED)

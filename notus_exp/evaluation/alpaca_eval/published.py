@@ -111,6 +111,17 @@ def named_alike(table: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     return table if merged else named
 
 
+def of_other_references(table: pl.DataFrame, other: pl.DataFrame) -> pl.Series:
+    """Return the ids of prompts, one a row of a table, whose reference answer there is not that of another table.
+
+    Args:
+        table: `prompt_id, reference`.
+        other: The same, one row a prompt; prompts of one table alone are not looked at.
+    """
+    both = table.join(other.select("prompt_id", that="reference"), on="prompt_id", maintain_order="left")
+    return both.filter(pl.col("reference").str.strip_chars() != pl.col("that").str.strip_chars())["prompt_id"]
+
+
 def read_preference_column(path: Path, column: str, prompts: Path | None = None) -> Preferences:
     """Read one model's column of a CSV file of preferences; an empty cell is a failed verdict.
 
