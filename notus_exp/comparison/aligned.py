@@ -64,6 +64,11 @@ class Measured:
             return np.empty((0, len(found.prompts))), True
         return rows.mean(axis=0, keepdims=True), bool(np.allclose(rows, rows[0], rtol=0, atol=1e-9, equal_nan=True))
 
+    def most(self, metric: str) -> float | None:
+        """Return the largest value that a prompt of any run can have, where the prompts tell it."""
+        found = (values.most(metric) for by_seed in self.runs.values() for values in by_seed.values())
+        return max((one for one in found if one is not None), default=None)
+
     def _of(self, metric: str) -> _Aligned:
         if metric not in self._aligned:
             runs = {(arm, seed): values for arm, by_seed in self.runs.items() for seed, values in by_seed.items()}

@@ -16,6 +16,7 @@ from notus_exp.comparison.compatibility import Protocol, check_tuning, common_pr
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
+from notus_exp.comparison.reach import Reach, reach_of
 from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import kept, study_words
 from notus_exp.contracts.comparison_file import (
@@ -181,27 +182,38 @@ def _contrasts(parts: _Parts) -> list[ContrastRow]:
     others = [arm for arm in asked.runs if arm != asked.baseline]
     rows: list[ContrastRow] = []
     for name in parts.metrics:
-        family = [_of_arms(parts, name, arm) for arm in others]
+        reach = _reach(parts, name)
+        family = [_of_arms(parts, name, arm, reach) for arm in others]
         if name == asked.metric:
             rows += family_json(family, metric_of(name))
         else:
             rows += [exploratory_json(found, metric_of(name)) for found in family if found.estimate.seeds]
-        beside = [_of_base(parts, name, arm) for arm in asked.runs]
+        reach = _reach(parts, name, base=True)
+        beside = [_of_base(parts, name, arm, reach) for arm in asked.runs]
         rows += [exploratory_json(found, metric_of(name)) for found in beside if found is not None]
     return rows
 
 
-def _of_arms(parts: _Parts, metric: str, arm: str) -> Contrast:
+def _reach(parts: _Parts, metric: str, *, base: bool = False) -> Reach:
+    """Return how far two arms, or an arm and the base model, may lie apart on a prompt."""
+    measured, known = parts.measured, metric_of(metric)
+    tables = [measured.table(metric, arm, measured.seeds(metric, arm)) for arm in parts.asked.runs]
+    against = known.by_construction if base else None
+    if base and against is None:
+        tables.append(measured.base(metric)[0])
+    return reach_of(known, tables, most=measured.most(metric), against=against)
+
+
+def _of_arms(parts: _Parts, metric: str, arm: str, reach: Reach) -> Contrast:
     """Contrast an arm with the baseline on the seeds that both have."""
     baseline = parts.asked.baseline
     seeds = parts.measured.seeds(metric, arm, baseline)
     difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, baseline, seeds)
-    return contrast(
-        difference, metric, arm, baseline, margins=_margins(parts, metric), span=metric_of(metric).difference_span()
-    )
+    span = metric_of(metric).difference_span()
+    return contrast(difference, metric, arm, baseline, margins=_margins(parts, metric), span=span, reach=reach)
 
 
-def _of_base(parts: _Parts, metric: str, arm: str) -> Contrast | None:
+def _of_base(parts: _Parts, metric: str, arm: str, reach: Reach) -> Contrast | None:
     """Contrast an arm with the untuned model that its own runs measured; None where they did not."""
     seeds = parts.measured.seeds(metric, arm)
     difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, arm, seeds, base=True)
@@ -212,6 +224,7 @@ def _of_base(parts: _Parts, metric: str, arm: str) -> Contrast | None:
         BASE_MODEL,
         margins=_margins(parts, metric),
         span=metric_of(metric).difference_span(base=True),
+        reach=reach,
     )
     return found if found.estimate.prompts and found.estimate.seeds else None
 

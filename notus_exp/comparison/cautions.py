@@ -36,11 +36,23 @@ Techniques, section 2.15), which keeps the error of a normal interval below 6 %.
 UNSEEN = 0.05
 """Chance of a sample that holds none of the prompts that would turn the result, from which on it is said."""
 
-_FIGURES = re.compile(r"[+-]?\d+(\.\d+)?")
+MOST_TIMES = 12
+"""How many times as far as anything that was seen a rare difference is thought to go where no scale bounds a metric:
+the least that leaves no more than 6.5 % unwarned in the simulated worlds of rare losses."""
+LEAST_PROMPTS = 10
+"""Prompts below which nothing is said of those that were not drawn but that these are too few."""
+TOO_FEW = f"Fewer than {LEAST_PROMPTS} prompts tell nothing of others: p and interval hold if others are like these few"
+
+_FIGURES = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]\d+)?")
 
 
 def cautions(
-    estimate: CrossedEstimate, family: int = 1, *, span: Span | None = None, shown: float | None = None
+    estimate: CrossedEstimate,
+    family: int = 1,
+    *,
+    span: Span | None = None,
+    seen: Span | None = None,
+    shown: float | None = None,
 ) -> list[str]:
     """Return what speaks against the p and the interval of a contrast; empty where nothing does, or there is no p.
 
@@ -48,16 +60,19 @@ def cautions(
         estimate: Of the difference.
         family: Contrasts of its family; 1 where it is exploratory.
         span: The least and the largest difference possible, where there are such.
+        seen: Of a metric without such ends: as far apart as the values of prompts lie, below and above 0.
         shown: The largest difference of a prompt that the family shows; None: that of the estimate.
     """
     if math.isnan(estimate.p):
         return []
-    found = of_seeds(estimate.seeds, family)
-    if abs(estimate.skewness) > MOST_SKEWED:
+    found, clear = of_seeds(estimate.seeds, family), estimate.p < 1 - CONFIDENCE
+    skewed = abs(estimate.skewness) > MOST_SKEWED
+    if estimate.prompts < LEAST_PROMPTS:
+        return [*found, TOO_FEW] if clear or skewed else found
+    if skewed:
         found.append(_few(estimate))
-    worst = abs(span[0] if estimate.value > 0 else span[1]) if span else shown or estimate.furthest
-    if estimate.p < 1 - CONFIDENCE and unseen_would_turn(estimate.value, worst, estimate.prompts):
-        found.append(_unseen(estimate, worst, "as far as the metric goes" if span else "the most that was seen"))
+    if clear:
+        found += _of_unseen(estimate, span, seen, shown or estimate.furthest)
     return found
 
 
@@ -119,6 +134,34 @@ def _few(estimate: CrossedEstimate) -> str:
         f"A few of the {estimate.prompts} prompts carry this difference (skewness of its mean"
         f" {estimate.skewness:+.2f}): with so few, such intervals may miss the truth much more often than the 5 % that"
         " are meant; more prompts would tell"
+    )
+
+
+def _of_unseen(estimate: CrossedEstimate, span: Span | None, seen: Span | None, shown: float) -> list[str]:
+    if span:
+        worst, why = _against(estimate.value, span), "as far as the metric goes"
+    else:
+        apart = _against(estimate.value, seen) if seen else 0.0
+        worst, why = max((shown, "the most that was seen"), (apart, "as far apart as values of this metric lie"))
+    if unseen_would_turn(estimate.value, worst, estimate.prompts):
+        return [_unseen(estimate, worst, why)]
+    if seen and not span and unseen_would_turn(estimate.value, MOST_TIMES * shown, estimate.prompts):
+        return [_unbounded(estimate, shown)]
+    return []
+
+
+def _against(value: float, span: Span) -> float:
+    """Return how far a prompt may lie on the other side of 0."""
+    return max(-span[0] if value > 0 else span[1], 0.0)
+
+
+def _unbounded(estimate: CrossedEstimate, shown: float) -> str:
+    share = _rare(estimate.prompts)
+    turning = (1 - share) / share * abs(estimate.value)
+    return (
+        f"No scale bounds this metric: one prompt in {1 / share:.0f} that lay {turning:.3g} on the other side of zero,"
+        f" {turning / shown:.1f} times as far as any difference that was seen, would undo this, and {100 * UNSEEN:g} %"
+        f" of samples of {estimate.prompts} prompts would show none of them"
     )
 
 

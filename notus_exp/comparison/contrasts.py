@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from notus_exp.comparison.cautions import cautions
+from notus_exp.comparison.reach import Reach
 from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.contracts.comparison_file import ContrastRow, EquivalenceRow, EstimateRow
 from notus_exp.evaluation.kit.description import Metric, Span
@@ -32,6 +33,7 @@ class Contrast(NamedTuple):
         reference: minus whose.
         estimate: Of the difference, paired by prompt and seed.
         span: The least and the largest difference possible.
+        reach: How far the difference of a prompt may go where there is no span.
         tests: Of equivalence, a margin each.
         bootstrap: 95 % interval over seeds alone, from 10 seeds on.
         permutation: p over seeds alone, from 6 seeds on.
@@ -42,13 +44,21 @@ class Contrast(NamedTuple):
     reference: str
     estimate: CrossedEstimate
     span: Span | None
+    reach: Reach
     tests: list[Equivalence]
     bootstrap: Interval | None
     permutation: float | None
 
 
 def contrast(
-    difference: Array, metric: str, arm: str, reference: str, *, margins: Sequence[float] = (), span: Span | None = None
+    difference: Array,
+    metric: str,
+    arm: str,
+    reference: str,
+    *,
+    margins: Sequence[float] = (),
+    span: Span | None = None,
+    reach: Reach | None = None,
 ) -> Contrast:
     """Estimate a contrast.
 
@@ -59,6 +69,7 @@ def contrast(
         reference: For the row.
         margins: Differences that would not matter, in the unit of the values.
         span: The least and the largest difference possible.
+        reach: For cautions alone: how far the difference of a prompt may go where there is no span.
     """
     estimate = estimate_of(difference, span=span)
     return Contrast(
@@ -67,6 +78,7 @@ def contrast(
         reference,
         estimate,
         span,
+        reach or Reach(),
         [within_margin(estimate, margin) for margin in margins],
         bootstrap_over_seeds(difference),
         permutation_over_seeds(difference),
@@ -134,7 +146,9 @@ def _row(
         "equivalence": _equivalence_row(found.tests[0]) if found.tests else None,
         "bootstrap": {"low": found.bootstrap.low, "high": found.bootstrap.high} if found.bootstrap else None,
         "permutation": found.permutation,
-        "cautions": cautions(estimate, family, span=found.span, shown=shown),
+        "cautions": cautions(
+            estimate, family, span=found.span or found.reach.known, seen=found.reach.seen, shown=shown
+        ),
         "words": words if adjusted else f"{words}; exploratory",
     }
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,7 @@ from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance, in_reading_order
-from notus_exp.evaluation.kit.entrance import BASE
+from notus_exp.evaluation.kit.entrance import BASE, MOST
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.inference.crossed import Array
 
@@ -36,7 +36,7 @@ class RunValues(NamedTuple):
 
     Attributes:
         tables: By evaluation: `prompt_id` (unique) and Float64 columns `<metric>` and `base/<metric>`; null and NaN
-            are missing.
+            are missing. Of some metrics also `most/<metric>`, the largest value that each prompt can have.
     """
 
     tables: dict[str, pl.DataFrame]
@@ -47,8 +47,15 @@ class RunValues(NamedTuple):
             name
             for table in self.tables.values()
             for name in table.columns
-            if name != "prompt_id" and not name.startswith(BASE)
+            if name != "prompt_id" and not name.startswith((BASE, MOST))
         ]
+
+    def most(self, metric: str) -> float | None:
+        """Return the largest value that a prompt can have, where the prompts tell it."""
+        table = self.tables.get(metric.partition("/")[0])
+        if table is None or MOST + metric not in table.columns:
+            return None
+        return cast("float | None", table[MOST + metric].max())
 
     def column(self, metric: str, *, base: bool = False) -> dict[str, float]:
         """Return prompt id -> value of the policy or of the base model; a missing value is NaN.
@@ -90,7 +97,7 @@ def run_values(folder: Path, run: RunFile) -> RunValues:
                 "delete its folder in runs/ and give the study's command again: it makes what is missing",
             ) from error
         table = _named(table, evaluation)
-        known = [name for name in table.columns if name.removeprefix(BASE) in measured]
+        known = [name for name in table.columns if _without_prefix(name) in measured]
         tables[evaluation] = table.select("prompt_id", pl.col(known).cast(pl.Float64))
     return RunValues(tables)
 
@@ -141,10 +148,13 @@ def seed_table(columns: Sequence[Mapping[str, float]], prompts: Sequence[str]) -
 
 def _named(table: pl.DataFrame, evaluation: str) -> pl.DataFrame:
     """Put the evaluation's name before each measure, behind the prefix of the base model."""
-    return table.rename(
-        {
-            name: f"{BASE if name.startswith(BASE) else ''}{evaluation}/{name.removeprefix(BASE)}"
-            for name in table.columns
-            if name != "prompt_id"
-        }
-    )
+    renamed = {}
+    for name in table.columns:
+        measure = _without_prefix(name)
+        if name != "prompt_id":
+            renamed[name] = f"{name.removesuffix(measure)}{evaluation}/{measure}"
+    return table.rename(renamed)
+
+
+def _without_prefix(column: str) -> str:
+    return column.removeprefix(BASE).removeprefix(MOST)

@@ -18,6 +18,7 @@ import polars as pl
 from notus_exp.comparison.cautions import ONE_SEED, caution_words
 from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, family_json
 from notus_exp.comparison.per_prompt import seed_table
+from notus_exp.comparison.reach import reach_of
 from notus_exp.comparison.words import p_words
 from notus_exp.contracts.comparison_file import UNKNOWN
 from notus_exp.errors import UserError, did_you_mean
@@ -181,13 +182,15 @@ def _of_values(values: Values, kind: str, options: VerdictOptions, unchecked: Se
     unit = "points" if in_points else ""
     metric = Metric("", unit, digits=2 if unit else 3)
     means = [_mean(models, model, limits) for model in values.models]
+    seen = (models.units(models.table(model, models.seeds(model)))[0] for model in values.models)
+    reach = reach_of(metric, list(seen))
     family, counts = [], []
     for model in values.models:
         if model != baseline:
             seeds = models.seeds(model, baseline)
             units, counted = models.units(models.table(model, seeds) - models.table(baseline, seeds))
-            reach = (-100.0, 100.0) if limits else None
-            family.append(contrast(units, "", model, baseline, margins=options.margins, span=reach))
+            ends = (-100.0, 100.0) if limits else None
+            family.append(contrast(units, "", model, baseline, margins=options.margins, span=ends, reach=reach))
             counts.append(counted)
     found_rows = family_json(family, metric)
     cautions = caution_words(found_rows)

@@ -19,7 +19,7 @@ from notus_exp.evaluation.kit.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence, Interval
-from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write_study
+from support.study_folders import ACCURACY, STRICT, TOKENS, crossed, edit, prompt, run_json, write_study
 
 SEEDS = [0, 1, 2]
 
@@ -461,3 +461,19 @@ def test_an_arm_that_lacks_the_metric_is_said_and_the_others_are_compared(tmp_pa
     ]
     [row] = contrasts(found, metric=ACCURACY, arm="average", reference="critique")
     assert row["value"] == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("spread", "said"), [(300.0, "as far apart as values of this metric lie"), (0.0, "No scale bounds this metric")]
+)
+def test_how_far_values_of_a_metric_without_a_scale_lie_apart_is_known_to_its_cautions(tmp_path, spread, said):
+    # 5 tokens more on 60 prompts: one prompt in 21 that lay about 20 times as far on the other side would undo it
+    rng = np.random.default_rng(0)
+    lengths, gains = 50 + np.linspace(0, spread, 60), rng.normal(5, 10, 60)
+    arms = {
+        arm: {seed: {ACCURACY: np.full(60, 0.5), TOKENS: lengths + gained + rng.normal(0, 1, 60)} for seed in SEEDS}
+        for arm, gained in (("a", 0 * gains), ("b", gains))
+    }
+    folder = write_study(tmp_path, arms, base={TOKENS: list(lengths)})
+    [row] = contrasts(analyse(folder), metric=TOKENS, arm="b", reference="a")
+    assert [said in one for one in row["cautions"]] == [True]

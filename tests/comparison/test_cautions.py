@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from notus_exp.comparison.cautions import cautions, unseen_would_turn
-from notus_exp.comparison.contrasts import contrast, family_json
+from notus_exp.comparison.cautions import TOO_FEW, cautions, counted_cautions, unseen_would_turn
+from notus_exp.comparison.contrasts import contrast, exploratory_json, family_json
+from notus_exp.comparison.reach import Reach
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 
@@ -63,3 +64,43 @@ def test_which_side_of_an_uneven_span_could_turn_it():
     found = crossed_mean(drawn(3, mean=0.2))
     assert cautions(found, span=(-0.5, 10)) == []
     assert len(cautions(found, span=(-10, 0.5))) == 1
+
+
+@pytest.mark.parametrize(("n", "chance"), [(60, 0.02), (60, 0.03), (100, 0.02)])
+def test_rare_losses_as_large_as_the_values_of_the_metric_err_with_a_caution(n, chance):
+    found = [crossed_mean(drawn(seed, n=n, loss=10.0, chance=chance)) for seed in range(300)]
+    wrong = [one for one in found if one.p < 0.05]
+    assert len(wrong) > 20
+    assert sum(not cautions(one, seen=(-10, 10)) for one in wrong) <= 3
+    [said] = cautions(next(one for one in wrong if one.skewness < 0.2), seen=(-10, 10))
+    assert "lay 10 on the other side of zero (as far apart as values of this metric lie)" in said
+
+
+@pytest.mark.parametrize(("n", "chance"), [(60, 0.02), (60, 0.03), (100, 0.02)])
+def test_rare_losses_beyond_all_that_was_seen_err_with_a_caution_where_no_scale_bounds_them(n, chance):
+    found = [crossed_mean(drawn(seed, n=n, loss=10.0, chance=chance)) for seed in range(300)]
+    wrong = [one for one in found if one.p < 0.05]
+    assert sum(not cautions(one, seen=(-1, 1)) for one in wrong) <= 0.065 * 300
+
+
+def test_what_it_would_take_is_said_in_figures():
+    # q = 1 - 0.05^(1/60) = 0.0487; to undo +0.2 a prompt must lie 0.2 (1 - q) / q = 3.91 on the other side
+    values = np.tile([0.0, 0.4], (3, 30)) + np.array([[-0.01], [0.0], [0.01]])
+    [said] = cautions(crossed_mean(values), seen=(-1, 1))
+    assert said.startswith(
+        "No scale bounds this metric: one prompt in 21 that lay 3.91 on the other side of zero, 9.8 "
+    )
+
+
+def test_large_studies_of_clear_differences_are_silent_without_a_scale():
+    found = [crossed_mean(drawn(seed, n=800, mean=0.2)) for seed in range(40)]
+    assert not any(cautions(one, seen=(-10, 10)) for one in found)
+
+
+def test_few_prompts_have_one_short_sentence():
+    found = [
+        contrast(drawn(seed, n=4, mean=3.0), "kl", f"arm{seed}", "a", reach=Reach(seen=(-9, 9))) for seed in (1, 2)
+    ]
+    rows = [exploratory_json(one, Metric("kl")) for one in found]
+    assert [row["cautions"] for row in rows] == [[TOO_FEW], [TOO_FEW]]
+    assert counted_cautions(rows) == [f"2 of 2 exploratory contrasts: {TOO_FEW}"]

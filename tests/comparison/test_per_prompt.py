@@ -117,6 +117,9 @@ def test_followed_instructions_average_to_the_share_of_all_instructions(evaluate
     assert numbers(values.column("ifeval/prompt_loose")) == {"p": 1, "q": 1, "r": None}
     instructions = numbers(values.column("ifeval/inst_strict"))  # 2 of 4 are followed, 2 a prompt on average
     assert instructions == {"p": 1, "q": 0, "r": None}
+    assert values.most("ifeval/inst_strict") == 1.5  # p has three, though no answer follows all of them
+    assert values.most("ifeval/prompt_strict") is None
+    assert sorted(values.metrics()) == sorted(names)
     assert numbers(values.column("ifeval/kind/a:x/strict")) == {"p": 0.5}  # q has none of this kind, r no answer
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from notus_exp.disk.files import BY_PROMPT, GENERATIONS
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.evaluation.ifeval import checking
-from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
+from notus_exp.evaluation.kit.entrance import BASE, MOST, Locate, Part
 from notus_exp.generation.conversation import Question
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings
@@ -80,6 +80,9 @@ def rehearse(questions: Sequence[Question], sources: Mapping[str, list[str]]) ->
 
 
 def _followed(instructions: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return the instructions that a prompt follows over the mean number of instructions of a prompt."""
+    """Return the instructions that a prompt follows over their mean number; of the policy also the most it could."""
     counts = instructions.group_by("prompt_id").agg(followed=pl.col("followed").sum(), asked=pl.len())
-    return counts.select("prompt_id", (pl.col("followed") / pl.col("asked").mean()).alias(name))
+    columns = {name: "followed"} if name.startswith(BASE) else {name: "followed", f"{MOST}{name}": "asked"}
+    return counts.select(
+        "prompt_id", **{name: pl.col(count) / pl.col("asked").mean() for name, count in columns.items()}
+    )

@@ -18,7 +18,7 @@ SPEC = EvaluationSpec(
     metrics=(
         Metric("prompt_strict", meaning=_FOLLOWED, span=SHARE, headline=True),
         Metric("prompt_loose", meaning=_FOLLOWED, span=SHARE, headline=True),
-        # No span: by prompt they are counts over the mean number of instructions of a prompt.
+        # No span: by prompt they are counts over the mean number of instructions; `by_prompt` tells the most of each.
         Metric("inst_strict", meaning=_FOLLOWED, headline=True),
         Metric("inst_loose", meaning=_FOLLOWED, headline=True),
         Metric("kind/", meaning=_FOLLOWED, of_some_prompts=True),

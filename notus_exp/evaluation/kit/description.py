@@ -26,6 +26,8 @@ class Metric(NamedTuple):
         unit: Of a value and of a difference, in the plural; "" for shares and for what has none.
         meaning: What a value says, in words: "share of prompts".
         span: The least and the largest value that one prompt can have, where there are such.
+        scale: The least and the largest value that is asked for, where a value beyond them stays as it is: no interval
+            is cut to it, but a caution knows how far a prompt may go.
         direction: `MAXIMIZE` or `MINIMIZE`, whichever is better; None where neither is.
         headline: Shown at the end of a run and first in a report; of a family the members that are, or True for all.
         by_construction: The value that any base model has on every prompt, where it is not measured.
@@ -39,6 +41,7 @@ class Metric(NamedTuple):
     unit: str = ""
     meaning: str = ""
     span: Span | None = None
+    scale: Span | None = None
     direction: str | None = MAXIMIZE
     headline: bool | tuple[str, ...] = False
     by_construction: float | None = None

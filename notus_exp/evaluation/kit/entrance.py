@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # the catalogue, which every plan reads, names these types an
 
 BASE = "base/"
 """Prefix of the untuned model's metrics and columns."""
+MOST = "most/"
+"""Prefix of a column beside a metric's: the largest value that each prompt can have, where prompts differ in it."""
 
 Locate = Callable[[str, str], Path]
 """(node of a run, file of its artifact) -> where that file is."""
@@ -48,6 +50,8 @@ class Entrance(Protocol):
 
     def by_prompt(self, place: Locate) -> pl.DataFrame:
         """Return `prompt_id` (unique) and a column for each metric, without the evaluation's name, and after `base/`.
+
+        Where the largest value is another for each prompt, and the least 0, a column after `most/` tells it.
 
         What is no mean over prompts has no column. Null and NaN are missing.
         """

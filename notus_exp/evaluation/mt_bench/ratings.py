@@ -19,14 +19,13 @@ import polars as pl
 
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.kit.published_files import read_objects, require
+from notus_exp.evaluation.mt_bench.spec import SCALE
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, standard_error
 from notus_exp.inference.paired import PairedComparison, paired_comparison
 from notus_exp.judging.verdict_origin import grading_judge, origin_of
 
 FAILED = -1
 """Published for a judgment without a rating."""
-
-SCALE = (1.0, 10.0)
 
 _DOUBLE = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
 _SINGLE = re.compile(r"\[(\d+(?:\.\d+)?)\]")

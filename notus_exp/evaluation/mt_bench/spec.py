@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
+SCALE = (1.0, 10.0)
+"""The least and the largest rating that a judge is asked for."""
+
 # No span: a rating off the scale stays in the mean, as in published scores.
-_RATING = Metric("", "points", meaning="rating, 1 to 10", digits=2)
+_RATING = Metric("", "points", meaning="rating, 1 to 10", scale=SCALE, digits=2)
 
 SPEC = EvaluationSpec(
     name="mt_bench",
