@@ -199,7 +199,7 @@ def forms(found: Judged) -> dict[str, Any]:
     hill = np.log(sizes[:, :top] / sizes[:, top : top + 1]).mean(axis=1)
     rarer = top / prompts / (UNSEEN * (1 - UNSEEN ** (1 / prompts)))
     apart = np.maximum(shown, found.apart)
-    multiples = {f"furthest x {times}": times * shown for times in (1, 2, 4, 8, 12, 16)}
+    multiples = {f"furthest x {times}": times * shown for times in (1, 2, 4, 8, 16)}
     return multiples | {
         "Hill's tail": sizes[:, top] * rarer**hill,
         "20 deviations": 20 * by_prompt.std(axis=1),

@@ -60,7 +60,9 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
     if options.pilot is not None:
         pilots = read_pilot(options.pilot, metric=options.metric, arm=options.arm, reference=options.reference)
         return {
-            f"{one.metric}: {one.arm} minus {one.reference}": Source(completed(one, given), seed_bound(one, given))
+            f"{one.metric}: {one.arm} minus {one.reference}": Source(
+                completed(one, given), seed_bound(one, given), one.differing_share
+            )
             for one in pilots
         }
     missing = [_option(name) for name in _DEVIATIONS if getattr(options, name) is None]

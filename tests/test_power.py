@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from statsmodels.stats.power import TTestPower
 
 from notus_exp.inference.crossed import Components, crossed_interval, mean_squares
@@ -20,6 +21,7 @@ from notus_exp.inference.power import (
 )
 from notus_exp.power import main
 from notus_exp.reporting.pilot import Pilot, seed_bound
+from notus_exp.reporting.planning import FEW_DIFFERING
 
 MIXED = Components(0.16, 0.0001, 0.09)
 
@@ -290,6 +292,44 @@ def test_what_is_no_pilot_is_refused(pilot, tmp_path, capsys):
         assert said in capsys.readouterr().err
     assert main(["--pilot", pilot(contrast(primary=False))]) == 2
     assert "no contrast of a primary metric" in capsys.readouterr().err
+
+
+def test_a_pilot_on_which_few_prompts_differ_says_where_its_power_is_too_high(pilot, capsys):
+    asking = ["--prompts", "100,200,400", "--seeds", "3"]
+    folder = pilot(contrast(differing=15), contrast(arm="repaired", differing=300), contrast(arm="self"))
+    assert main(["--pilot", folder, *asking]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "average minus critique: the two differ on 5 % of the pilot's prompts, so with 100 or 200 prompts fewer"
+        " than 15 would: what is shown for these is too hopeful"
+    ) in said
+    assert said.count("too hopeful") == 1  # nothing is known of an earlier comparison.json
+
+
+@pytest.mark.parametrize(("rate", "prompts"), [(0.03, 50), (0.01, 100), (0.1, 200)])
+def test_power_of_rare_yes_and_no_is_too_high_only_where_that_is_said(rate, prompts):
+    """Answers by an ease of each prompt that two arms share: three standard errors, 3 seeds, 1,500 studies."""
+    rng, (k, studies) = np.random.default_rng(1), (3, 1500)
+
+    def drawn(effect):
+        ease = rng.standard_normal((studies, 1, prompts))
+        shares = (rate + effect, rate)
+        spread = math.sqrt(1 + 0.3**2)
+        sides = [ease + 0.3 * rng.standard_normal((studies, k, prompts)) > spread * norm.isf(one) for one in shares]
+        return sides[0] - sides[1].astype(float)
+
+    effect = 3 * drawn(0.0).mean(axis=(1, 2)).std()
+    values = drawn(effect)
+    squares = mean_squares(values)
+    known = sum(squares) > 0
+    whole = type(squares)(*(np.where(known, one, 1.0) for one in squares))
+    interval = crossed_interval(values.mean(axis=(1, 2)), whole, prompts=prompts, seeds=k)
+    seen = np.mean(known & ((interval.low > 0) | (interval.high < 0)))
+    residual = squares.residual.mean()
+    prompt, seed = ((one.mean() - residual) / n for one, n in ((squares.prompt, k), (squares.seed, prompts)))
+    predicted = power(Components(max(prompt, 0), max(seed, 0), residual), effect, Design(prompts, k)).value
+    told = (values != 0).any(axis=1).sum(axis=1).mean() < FEW_DIFFERING
+    assert (predicted - seen > 0.04) == told
 
 
 def test_neither_pilot_nor_deviations_is_refused_naming_what_is_missing(capsys):

@@ -36,7 +36,7 @@ Techniques, section 2.15), which keeps the error of a normal interval below 6 %.
 UNSEEN = 0.05
 """Chance of a sample that holds none of the prompts that would turn the result, from which on it is said."""
 
-MOST_TIMES = 12
+MOST_TIMES = 13
 """How many times as far as anything that was seen a rare difference is thought to go where no scale bounds a metric:
 the least that leaves no more than 6.5 % unwarned in the simulated worlds of rare losses."""
 LEAST_PROMPTS = 10

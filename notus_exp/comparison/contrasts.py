@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from notus_exp.comparison.cautions import cautions
 from notus_exp.comparison.reach import Reach
 from notus_exp.comparison.words import contrast_words, verdict_of
@@ -32,6 +34,7 @@ class Contrast(NamedTuple):
         arm: Whose values
         reference: minus whose.
         estimate: Of the difference, paired by prompt and seed.
+        differing: Prompts with a value for every seed on which the two are not the same in all of them.
         span: The least and the largest difference possible.
         reach: How far the difference of a prompt may go where there is no span.
         tests: Of equivalence, a margin each.
@@ -43,6 +46,7 @@ class Contrast(NamedTuple):
     arm: str
     reference: str
     estimate: CrossedEstimate
+    differing: int
     span: Span | None
     reach: Reach
     tests: list[Equivalence]
@@ -72,11 +76,13 @@ def contrast(
         reach: For cautions alone: how far the difference of a prompt may go where there is no span.
     """
     estimate = estimate_of(difference, span=span)
+    differing = ~np.isnan(difference).any(axis=0) & (difference != 0).any(axis=0)
     return Contrast(
         metric,
         arm,
         reference,
         estimate,
+        int(differing.sum()),
         span,
         reach or Reach(),
         [within_margin(estimate, margin) for margin in margins],
@@ -137,6 +143,7 @@ def _row(
         **estimate_json(estimate),
         "standard_error": estimate.standard_error,
         "seed_share": estimate.seed_share,
+        "differing": found.differing,
         "p": estimate.p,
         "holm": adjusted.holm if adjusted else None,
         "holm_low": interval.low if interval else None,

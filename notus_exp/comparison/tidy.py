@@ -16,7 +16,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "primary": pl.Boolean,
     **dict.fromkeys(("value", "low", "high", "standard_error", "seed_share", "p", "holm"), pl.Float64),
     **dict.fromkeys(("holm_low", "holm_high", "benjamini_hochberg"), pl.Float64),
-    **dict.fromkeys(("prompts", "seeds", "left_out"), pl.Int64),
+    **dict.fromkeys(("prompts", "seeds", "left_out", "differing"), pl.Int64),
     **dict.fromkeys(("variance_prompt", "variance_seed", "variance_residual"), pl.Float64),
     "verdict": pl.String,
     **dict.fromkeys(("equivalence_margin", "equivalence_p"), pl.Float64),

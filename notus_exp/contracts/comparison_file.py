@@ -84,6 +84,7 @@ class ContrastRow(EstimateRow):
         standard_error: In the metric's unit.
         seed_share: Share of the seeds in the square of the standard error, 0 to 1; files of before the quantile of both
             parts hold the degrees of freedom instead.
+        differing: Prompts on which the two are not the same in every seed; files of before do not hold it.
         p: Alone.
         holm: p by Holm among the primary contrasts; None where it is exploratory.
         holm_low: Lower end of the interval at the level of Holm's step: it leaves out 0 where `holm` is below 0.05.
@@ -103,6 +104,7 @@ class ContrastRow(EstimateRow):
     reference: str
     standard_error: float | None
     seed_share: float | None
+    differing: NotRequired[int]
     p: float | None
     holm: float | None
     holm_low: float | None

@@ -16,7 +16,11 @@ from notus_exp.inference.estimates import CONFIDENCE
 
 
 class Pilot(NamedTuple):
-    """A contrast of a study: what it compared, how much it measured, its variances (NaN where it could not tell)."""
+    """A contrast of a study: what it compared, how much it measured, its variances (NaN where it could not tell).
+
+    `differing` counts the prompts on which its sides are not the same in every seed; None where the study's
+    comparison.json is of before that was counted.
+    """
 
     metric: str
     arm: str
@@ -24,6 +28,12 @@ class Pilot(NamedTuple):
     prompts: int
     seeds: int
     variances: Components
+    differing: int | None = None
+
+    @property
+    def differing_share(self) -> float | None:
+        """The share of its prompts that differ; None where that is not known."""
+        return None if self.differing is None or not self.prompts else self.differing / self.prompts
 
 
 class SeedBound(NamedTuple):
@@ -145,4 +155,5 @@ def _read(folder: Path) -> list[ContrastRow]:
 def _pilot(one: ContrastRow) -> Pilot:
     variances = (one["components"][name] for name in ("prompt", "seed", "residual"))
     known = Components(*(math.nan if value is None else float(value) for value in variances))
-    return Pilot(one["metric"], one["arm"], one["reference"], int(one["prompts"]), int(one["seeds"]), known)
+    sizes = int(one["prompts"]), int(one["seeds"])
+    return Pilot(one["metric"], one["arm"], one["reference"], *sizes, known, one.get("differing"))

@@ -27,13 +27,23 @@ from notus_exp.reporting.tables import Report, Table
 
 MOST_FALSE = 1.6
 """False positives, in units of the level they are tested at (8 % at 0.05), above which the report warns."""
+FEW_DIFFERING = 15
+"""Prompts that differ below which power is told too high: by 4 points and more in the simulations of rare yes and no in
+docs/results/calibration.md, where normal differences are no likeness any more."""
 
 
 class Source(NamedTuple):
-    """The variances of a contrast, all known, and how large its seed variance may be where a pilot measured it."""
+    """The variances of a contrast, all known, and what a pilot tells beside them.
+
+    Attributes:
+        variances: As planned with.
+        bound: How large the seed variance may be; None where it was given.
+        differing: Share of the pilot's prompts on which its sides are not the same in every seed; None where not known.
+    """
 
     variances: Components
     bound: SeedBound | None = None
+    differing: float | None = None
 
     @property
     def worst(self) -> Components | None:
@@ -86,6 +96,7 @@ def report(sources: Mapping[str, Source], question: PowerQuestion) -> Report:
         if bound is not None:
             _describe(f"{name}, seed deviation at its upper bound", answer["seed_bound"], question, found)
             found.sentences.append(_uncertainty(name, sources[name].variances, bound))
+        found.sentences += _few_differ(name, sources[name].differing, question.prompts)
         if sources[name].variances.residual == 0:
             found.sentences.append(
                 f"{name}: all that varies within a seed counts as the prompts' own (one seed cannot tell more); as far "
@@ -205,6 +216,18 @@ def _uncertainty(name: str, variances: Components, bound: SeedBound) -> str:
         "What lies between the two tables is all in keeping with the pilot; plan with the second, or run more "
         "pilot seeds, which bring it down."
     )
+
+
+def _few_differ(name: str, share: float | None, planned: Sequence[int]) -> list[str]:
+    """Say for which numbers of prompts too few will differ for the power to be true."""
+    few = [f"{prompts:,}" for prompts in planned if share is not None and share * prompts < FEW_DIFFERING]
+    if share is None or not few:
+        return []
+    return [
+        f"{name}: the two differ on {100 * share:.2g} % of the pilot's prompts, so with {' or '.join(few)} prompts "
+        f"fewer than {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in "
+        "simulations."
+    ]
 
 
 def _floors(name: str, answer: dict[str, Any], goal: str) -> list[str]:

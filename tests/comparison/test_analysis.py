@@ -477,3 +477,11 @@ def test_how_far_values_of_a_metric_without_a_scale_lie_apart_is_known_to_its_ca
     folder = write_study(tmp_path, arms, base={TOKENS: list(lengths)})
     [row] = contrasts(analyse(folder), metric=TOKENS, arm="b", reference="a")
     assert [said in one for one in row["cautions"]] == [True]
+
+
+def test_prompts_on_which_two_arms_are_not_the_same_are_counted(tmp_path):
+    one = {0: [1.0, 0.0, 1.0, None], 1: [1.0, 0.0, 0.0, 1.0]}
+    other = {0: [1.0, 0.0, 1.0, 0.0], 1: [0.0, 0.0, 0.0, 0.0]}
+    arms = {arm: {seed: {ACCURACY: row} for seed, row in rows.items()} for arm, rows in (("a", one), ("b", other))}
+    [row] = contrasts(analyse(write_study(tmp_path, arms)), primary=True)
+    assert (row["differing"], row["prompts"], row["left_out"]) == (1, 3, 1)  # the last prompt lacks a value
