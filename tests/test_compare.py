@@ -489,3 +489,17 @@ def test_baseball_games_have_the_coefficients_that_r_prints(compare, table):
         assert round(found[team]["value"], 4) == coefficient
         assert round(found[team]["standard_error"], 4) == published["published_se"][team]
     assert found["Baltimore"]["value"] == 0
+
+
+def test_verdicts_of_yes_and_no_have_a_scale_and_other_values_have_none(compare, table):
+    def cautions(a, b):
+        row = against(
+            json.loads(compare("--verdicts", table(prompt=list(map(str, range(60))), a=a, b=b), "--json")[1]), "b"
+        )
+        assert row["verdict"] == "higher"
+        return [said for said in row["cautions"] if "other side of zero" in said]
+
+    no, yes = [0] * 60, [0, 1] * 30
+    assert cautions(no, yes) == []  # a no in one prompt of 21 does not undo a half
+    [said] = cautions([5 + place % 3 for place in range(60)], [5.5 + place % 4 for place in range(60)])
+    assert said.startswith("No scale bounds this metric: ")
