@@ -69,7 +69,7 @@ def read_body(body: str, key: str = NO_KEY) -> Reply:
         place = ".".join(map(str, first["loc"])) or "the body"
         raise ValueError(f"the answer is not a chat completion: {place}: {first['msg']}") from None
     choice = completion.choices[0]
-    prompt_tokens, completion_tokens = _usage(content) or (0, 0)
+    prompt_tokens, completion_tokens = _usage(content) or (None, None)
     positions = choice.logprobs.content if choice.logprobs else None
     return Reply(
         text=choice.message.content or "",

@@ -15,17 +15,21 @@ class Reply(NamedTuple):
         text: The message, "" where it is empty.
         top_logprobs: Likeliest first tokens with their log-probs (nats); None where none were asked for or given.
         snapshot: The model as the endpoint names it.
-        prompt_tokens: Tokens read, 0 where the endpoint does not say.
-        completion_tokens: Tokens written, 0 where the endpoint does not say.
+        prompt_tokens: Tokens read, None where the endpoint does not say.
+        completion_tokens: Tokens written, None where the endpoint does not say.
         finish_reason: "stop", "length", ...; "" where the endpoint does not say.
+        endpoint: The address that answered; "" where none did, and of replies from before it was noted.
+        refused: Why the endpoint refuses this prompt, whatever is asked otherwise; "" of a reply that came.
     """
 
     text: str
     top_logprobs: list[tuple[str, float]] | None
     snapshot: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     finish_reason: str
+    endpoint: str = ""
+    refused: str = ""
 
 
 class Unanswered(Exception):  # noqa: N818 - the name says what happened to the request
@@ -34,11 +38,12 @@ class Unanswered(Exception):  # noqa: N818 - the name says what happened to the 
     Args:
         reason: What happened, without any secret.
         hint: The setting that mends it, where that is known.
+        lasting: Whether it will not come however often this is asked, no setting being known that mends it.
     """
 
-    def __init__(self, reason: str, hint: str = "") -> None:
+    def __init__(self, reason: str, hint: str = "", *, lasting: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.hint = reason, hint
+        self.reason, self.hint, self.lasting = reason, hint, lasting
 
 
 class OnDiscarded(Protocol):

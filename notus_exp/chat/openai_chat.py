@@ -20,11 +20,9 @@ from notus_exp.chat.exchange import Exchange, HttpAnswer, LostError
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply, Unanswered
 from notus_exp.chat.remedies import remedy
 from notus_exp.chat.waiting import Pause, asked_wait, backoff, in_words
-from notus_exp.config.endpoint_checks import check_address
+from notus_exp.config.endpoint_checks import DEFAULT_URL_VARIABLE, address_of, check_address
 from notus_exp.errors import UserError, without_secret
 
-DEFAULT_URL, DEFAULT_URL_VARIABLE = "https://api.openai.com/v1", "OPENAI_BASE_URL"
-"""The hosted endpoint, and the variable that names another, as for the official client."""
 MEMBERSHIP = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 """Headers that the hosted endpoint knows -> the variables that hold them, likewise."""
 SHOWN_CHARACTERS = 300
@@ -156,14 +154,17 @@ class OpenAIChat:
         return _key(self._api_key_env, self._base_url)
 
     @cached_property
+    def _address(self) -> str:
+        address = address_of(self._base_url)
+        if self._base_url is None:
+            check_address(DEFAULT_URL_VARIABLE, address)
+        return address
+
+    @cached_property
     def _exchange(self) -> Exchange:
-        base = self._base_url
-        if base is None:
-            base = os.environ.get(DEFAULT_URL_VARIABLE) or DEFAULT_URL
-            check_address(DEFAULT_URL_VARIABLE, base)
         membership = {name: os.environ[variable] for name, variable in MEMBERSHIP.items() if os.environ.get(variable)}
         return Exchange(
-            f"{base.rstrip('/')}/chat/completions",
+            f"{self._address}/chat/completions",
             {"Authorization": f"Bearer {self._key}", "User-Agent": "notus-exp", **membership},
             seconds=self._timeout,
             most_bytes=self._most_bytes,
@@ -174,7 +175,8 @@ class OpenAIChat:
         try:
             content = json.dumps({"messages": messages, **self._parameters}, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise Unanswered("the prompt has characters that UTF-8 cannot write (lone surrogates)") from None
+            reason = "the prompt has characters that UTF-8 cannot write (lone surrogates)"
+            raise Unanswered(reason, lasting=True) from None
         try:
             answered = await self._exchange.post(content)
         except LostError as error:
@@ -182,7 +184,7 @@ class OpenAIChat:
         if answered.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise self._refused(answered, messages)
         try:
-            return read_body(answered.body, self._key)
+            return read_body(answered.body, self._key)._replace(endpoint=self._address)
         except ValueError as error:
             raise _FailedError(str(error), usage=discarded_usage(answered.body)) from None
 
@@ -202,10 +204,12 @@ class OpenAIChat:
         reason = f"status {status}: {said}"
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _FailedError(reason, wait=asked_wait(answered.headers))
+        lasting = status >= HTTPStatus.BAD_REQUEST
         if status not in NOT_TAKEN:
-            return Unanswered(reason)
+            return Unanswered(reason, lasting=lasting)
         system = any(message["role"] == "system" for message in messages)
-        return Unanswered(reason, remedy(answered.body, self._parameters, self._group, system=system))
+        hint = remedy(answered.body, self._parameters, self._group, system=system)
+        return Unanswered(reason, hint, lasting=lasting and not hint)
 
 
 def _key(variable: str, base_url: str | None) -> str:

@@ -21,6 +21,21 @@ _UNKNOWN = re.compile(
     r"unsupported|not supported|does not support|unknown|unrecogni[sz]ed|unexpected|deprecated|extra (?:inputs|fields)|"
     r"(?:not|n't|never) (?:be )?(?:permitted|allowed|accepted|available)|no longer"
 )
+_VALUE = re.compile(
+    r"\b(?:no|only|invalid|must|cannot|range|between|illegal|default)\b|(?:not|n't) (?:take|accept|allow|support)"
+)
+"""How else servers complain of a parameter."""
+_OF_CONTENT = re.compile(
+    r"\bpolic(?:y|ies)\b|content[ _-]?filter|\bfiltered\b|moderat(?:ion|ed)|\bflagged\b|\bsafety\b|"
+    r"\bharmful\b|inappropriate"
+)
+"""What refuses the text itself: the words that it names are the text's."""
+_SENTENCE = re.compile(r"[.;!?]\s|\n")
+_ALLOWED = re.compile(
+    r"(?:max(?:imum)?(?: allowed)?|at most|up to|(?:no more|greater|less) than|<=|between \d+ and)\D{0,20}(\d+)"
+)
+_FEWEST_LOGPROBS = 2
+"""The least of judge.top_logprobs."""
 _INSTEAD = re.compile(r"use\W+(\w+)\W+instead")
 _OUTPUT_TOKENS = re.compile(r"\d+ output tokens|in the completion")
 """How servers that name no parameter say what the limit on a reply's tokens asked for."""
@@ -49,6 +64,17 @@ class _Complaint(NamedTuple):
             return self.parameter in parameters
         return any(re.search(rf"\b{parameter}\b", self.words) for parameter in parameters)
 
+    def refuses(self, *parameters: str) -> bool:
+        """Say whether one of these is complained of: an everyday word is no parameter wherever it stands."""
+        if self.parameter is not None:
+            return self.parameter in parameters
+        return any(
+            re.search(rf"\b{parameter}\b", sentence)
+            and any(pattern.search(sentence) for pattern in (_UNKNOWN, _VALUE, _TOO_MUCH, _TOO_LITTLE))
+            for parameter in parameters
+            for sentence in _SENTENCE.split(self.words)
+        )
+
 
 def remedy(body: str, parameters: dict[str, Any], group: str, *, system: bool = False) -> str:
     """Return what to set so that an endpoint takes a request, "" where its words name nothing that is known.
@@ -60,16 +86,20 @@ def remedy(body: str, parameters: dict[str, Any], group: str, *, system: bool = 
         system: The messages have a system turn, which is the config's own.
     """
     said = _complaint(body)
+    if said.parameter is None and _OF_CONTENT.search(said.words):
+        return ""
     for name, other in _SENT_AS.items():
         if name in parameters and (found := _limit(said, name, other, parameters[name], group)) is not None:
             return found
-    if "temperature" in parameters and said.names("temperature"):
+    if "temperature" in parameters and said.refuses("temperature"):
         return f"set {group}.temperature=null, which sends none"
-    if "logprobs" in parameters and said.names("logprobs", "top_logprobs", "log_probs"):
-        if _TOO_MUCH.search(said.words) and not _UNKNOWN.search(said.words):
-            return f"set judge.top_logprobs lower than {parameters['top_logprobs']}"
+    if "logprobs" in parameters and said.refuses("logprobs", "top_logprobs", "log_probs"):
+        sent, allowed = parameters.get("top_logprobs", 0), _number(_ALLOWED.search(said.words))
+        fewer = min(sent - 1, sent if allowed is None else allowed) >= _FEWEST_LOGPROBS
+        if fewer and _TOO_MUCH.search(said.words) and not _UNKNOWN.search(said.words):
+            return f"set judge.top_logprobs lower than {sent}"
         return "set judge.parser=ranking or judge.parser=letters, which need no log-probs"
-    if "seed" in parameters and said.names("seed"):
+    if "seed" in parameters and said.refuses("seed"):
         return f"set {group}.seed=null, which sends none"
     if group == "generation" and system and re.search(r"\bsystem\b.*\brole|\brole.*\bsystem\b", said.words):
         return "set model.system_prompt=null"
@@ -88,11 +118,13 @@ def _limit(said: _Complaint, name: str, other: str, sent: int, group: str) -> st
         about = said.names(*_SENT_AS) or _OUTPUT_TOKENS.search(said.words)
         if not about or (read is not None and read >= context):
             return ""  # the prompt alone is too long
+        if min(sent, context) <= 1:
+            return ""
         return f"set {setting} lower than {min(sent, context)}: prompt and reply share {context} tokens"
     if not said.names(name):
         return None
     if _TOO_MUCH.search(said.words):
-        return f"set {setting} lower than {sent}"
+        return f"set {setting} lower than {sent}" if sent > 1 else ""
     if _UNKNOWN.search(said.words):
         return f"set {group}.token_limit_parameter={other}"
     return f"set {setting} higher than {sent}" if _TOO_LITTLE.search(said.words) else ""

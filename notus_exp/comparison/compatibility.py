@@ -92,7 +92,8 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
-    warnings = [*apart.values(), *_other_versions(runs), *_other_precision(runs)]
+    warnings = [*apart.values(), *_other_versions(runs), *_other_precision(runs), *_other_endpoints(runs)]
+    warnings += _one_served(runs)
     feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
     return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
 
@@ -348,3 +349,37 @@ def _other_precision(runs: Runs) -> list[str]:
     found = sorted({str(run["config"].get("dpo", {}).get("precision")) for run in runs.values()})
     many = f"the runs compute in different precisions (dpo.precision: {', '.join(found)}), in evaluation too"
     return [many] if len(found) > 1 else []
+
+
+def _other_endpoints(runs: Runs) -> list[str]:
+    """Say that runs were given different endpoints: a server may have moved, so this is no refusal."""
+    found = []
+    for group, begins in (("generation", "generations"), ("judge", "judgments")):
+        asking = [run["config"].get(group) or {} for run in runs.values() if _has_stage(run, begins)]
+        addresses = sorted({str(settings["base_url"]) for settings in asking if "base_url" in settings})
+        if len(addresses) > 1:
+            found.append(f"the runs asked different endpoints ({group}.base_url: {', '.join(addresses)})")
+    return found
+
+
+def _one_served(runs: Runs) -> list[str]:
+    """Say that one served model answered for the policies of several runs, which a server can be made to do in turn."""
+    owners: dict[tuple[str, str], tuple[tuple[str, int], str]] = {}
+    found: dict[str, str] = {}
+    for name, run in runs.items():
+        generation = run["config"].get("generation") or {}
+        if "policy_model" not in generation or "policy" not in run["stages"] or not _has_stage(run, "generations"):
+            continue
+        served, policy = str(generation["policy_model"]), run["stages"]["policy"]["key"]
+        owner, known = owners.setdefault((str(generation["base_url"]), served), (name, policy))
+        if known != policy:
+            found.setdefault(
+                served,
+                f"generation.policy_model={served} answered for different policies, such as those of {_named(owner)} "
+                f"and {_named(name)}: unless each was served under it in its turn, their answers are one model's",
+            )
+    return list(found.values())
+
+
+def _has_stage(run: RunFile, begins: str) -> bool:
+    return any(node.startswith(begins) for node in run["stages"])

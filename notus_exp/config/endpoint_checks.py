@@ -16,6 +16,14 @@ from notus_exp.errors import UserError
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
+DEFAULT_URL, DEFAULT_URL_VARIABLE = "https://api.openai.com/v1", "OPENAI_BASE_URL"
+"""The hosted endpoint, and the variable that names another, as for the official client."""
+
+
+def address_of(base_url: str | None) -> str:
+    """Return the address that a `base_url` means, without a slash at its end: null is the default endpoint."""
+    return (base_url or os.environ.get(DEFAULT_URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+
 
 def check_endpoints(config: Config) -> None:
     """Check the endpoints of judge and generation, whether or not anything will be asked.

@@ -144,6 +144,15 @@ class ArtifactStore:
                 write_notes(self.root, name, checked)
         return Found(manifest, None)
 
+    def manifests(self, stage: str) -> list[Manifest]:
+        """Return the manifests of all artifacts of a stage that can be read."""
+        found = []
+        for path in sorted(self.root.glob(f"{folder_name(stage, '')}*/{MANIFEST}")):
+            if path.parent.suffix not in (PARTIAL, SET_ASIDE):
+                with suppress(DamagedFileError, OSError):  # whoever needs it says what is wrong with it
+                    found.append(read_manifest(path))
+        return found
+
     def note_contents(self, manifest: Manifest, contents: dict[str, str]) -> None:
         """Add to a manifest of version 1 what its inputs' contents are at the time when its own is first hashed."""
         manifest.contents = contents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def answer(
         context: Device, batch size, events; the endpoint where one answers.
 
     Returns:
-        Facts: prompts, answers, tokens (generated, without end tokens), truncated, seconds (of this attempt).
+        Facts: prompts, answers, tokens (generated, without end tokens, of the answers of which they are known),
+        truncated, seconds (of this attempt); where an endpoint answered also tokens_unknown (answers of which it did
+        not tell the tokens) and endpoints (address -> answers).
 
     Raises:
         UserError: A prompt and its answer are longer than the model reads, or an endpoint does not answer.
@@ -54,7 +57,13 @@ def answer(
     table.write_parquet(out / files.GENERATIONS)
     for left in out.glob(files.ANSWERS.format("*")):
         left.unlink()
+    served: dict[str, Any] = {}
+    if settings.endpoint_model is not None:
+        addresses = Counter(one.endpoint for conversation in conversations for one in conversation.answers)
+        served["tokens_unknown"] = table["tokens"].null_count()
+        served["endpoints"] = {address: count for address, count in sorted(addresses.items()) if address}
     return {
+        **served,
         "prompts": len(questions),
         "answers": len(table),
         "tokens": int(table["tokens"].sum()),

@@ -8,7 +8,7 @@ generations.parquet of an artifact `generations` has one row a turn:
     instruction     String       the user's message
     constraints     String       what a program can check in the answer, as JSON
     response        String       the answer
-    tokens          Int64        generated tokens without an end token
+    tokens          Int64        generated tokens without an end token; null where an endpoint does not tell
     truncated       Boolean      it was cut at the limit of tokens
     prompt_ids      List(Int64)  tokens of the templated conversation before it; empty where an endpoint answered
     response_ids    List(Int64)  the generated tokens, with the end token where there is one; likewise empty
@@ -62,17 +62,19 @@ class Answer(NamedTuple):
 
     Attributes:
         response: The text.
-        tokens: Generated tokens without an end token.
+        tokens: Generated tokens without an end token; None where an endpoint does not tell.
         truncated: It was cut at the limit of tokens.
         prompt_ids: Tokens of the templated conversation before it; empty where an endpoint answered.
         response_ids: The generated tokens, with the end token where there is one; likewise empty.
+        endpoint: The address that answered; "" where none did, and of answers from before it was noted. In no table.
     """
 
     response: str
-    tokens: int
+    tokens: int | None
     truncated: bool
     prompt_ids: list[int]
     response_ids: list[int]
+    endpoint: str = ""
 
 
 class Conversation(NamedTuple):
@@ -104,7 +106,7 @@ def to_table(conversations: list[Conversation]) -> pl.DataFrame:
             "category": question.category,
             "instruction": question.turns[turn - 1],
             "constraints": question.constraints,
-            **answer._asdict(),
+            **{name: value for name, value in answer._asdict().items() if name != "endpoint"},
         }
         for question, answers in conversations
         for turn, answer in enumerate(answers, start=1)

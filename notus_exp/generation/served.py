@@ -81,7 +81,7 @@ async def _ask_all(
         truncated = reply.finish_reason == "length"
         text = after_thinking(reply.text, cut=truncated) if settings.thinking == "strip" else reply.text
         # an answer that ends within its thinking is empty, and counts as truncated
-        answer = [text or "", reply.completion_tokens, truncated or text is None, [], []]
+        answer: list[Any] = [text or "", reply.completion_tokens, truncated or text is None, [], [], reply.endpoint]
         made_from = [path.parent.name, one.messages()]
         append_line(path, sealed_line({one.question.prompt_id: answer}, made_from))
         done += 1
@@ -155,6 +155,8 @@ def _read(
 
 
 def _is_answer(fields: object) -> bool:
-    if not isinstance(fields, list) or len(fields) != len(Answer._fields):
+    """Say whether fields are those of an answer; lines from before the endpoint was noted lack it."""
+    kinds = (str, int | None, bool, list, list, str)
+    if not isinstance(fields, list) or len(fields) not in (len(kinds) - 1, len(kinds)):
         return False
-    return all(isinstance(field, kind) for field, kind in zip(fields, (str, int, bool, list, list), strict=True))
+    return all(isinstance(field, kind) for field, kind in zip(fields, kinds, strict=False))

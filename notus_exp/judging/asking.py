@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 from notus_exp.chat.messages import ChatBackend, Messages, Reply, Unanswered
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.errors import UserError
-from notus_exp.judging.cache import ReplyCache, reply_key
+from notus_exp.judging.cache import ReplyCache, kept_replies, reply_key
 from notus_exp.judging.spending import Spending, forecast
 from notus_exp.judging.verdicts import OnProgress, OnSpent
 
@@ -28,7 +28,8 @@ class Answered(NamedTuple):
     prompts), estimated_tokens and estimated_cost (before the first request), discarded (answers that were paid for and
     were no answer), prompt_tokens, completion_tokens and cost (of what was asked, discarded ones too, where it told its
     tokens; USD, None without prices), cost_unknown_requests (that did not tell), cost_reserved (USD that those cost at
-    most, which the budget counts; None without prices), snapshots (name -> replies, cached ones too).
+    most, which the budget counts; None without prices), refused (prompts that the endpoint refuses, of those asked),
+    snapshots and endpoints (name or address -> replies, cached ones too).
     """
 
     replies: list[Reply]
@@ -65,18 +66,22 @@ async def ask_all(
 
     Raises:
         UserError: judge.offline and a reply is not in the cache; requests without an answer (all others are asked
-            first); the budget is used up; the judge is another than judge.snapshot; the backend refuses.
+            first); the budget is used up; the judge is another than judge.snapshot; the backend refuses. A prompt that
+            an endpoint refuses which answers others has a reply that says `refused`, holds no verdict and is not kept.
     """
     keys = [reply_key(judge, messages, top_logprobs, again) for messages in prompts]
-    known = cache.get_many(set(keys))
-    missing = {key: messages for key, messages in zip(keys, prompts, strict=True) if key not in known}
+    wanted = dict(zip(keys, prompts, strict=True))
+    known = kept_replies(cache, judge, wanted, top_logprobs, again)
+    missing = {key: messages for key, messages in wanted.items() if key not in known}
     if missing and judge.offline:
         raise UserError(
             f"judge.offline=true, and {len(missing)} of {len(set(keys))} replies are not in the cache",
             "ask for them with judge.offline=false",
         )
     report = _Report(on_progress, len(set(keys)), len(known))
-    asking = _Asking(missing, judge, backend, cache, report, Spending(judge, spent), on_spent)
+    asking = _Asking(
+        missing, judge, backend, cache, report, Spending(judge, spent), on_spent, others=bool(known) or again > 0
+    )
     asked = await asking.run()
     replies = [known[key] if key in known else asked[key] for key in keys]
     from_cache = sum(key in known for key in keys)
@@ -86,9 +91,18 @@ async def ask_all(
         "repeated": len(keys) - from_cache - len(asked),
         **asking.estimate,
         **asking.facts(),
-        "snapshots": dict(sorted(Counter(reply.snapshot for reply in replies).items())),
+        **origins(replies),
     }
     return Answered(replies, facts)
+
+
+def origins(replies: Sequence[Reply]) -> dict[str, dict[str, int]]:
+    """Count by which snapshot, and at which address, replies that came were given."""
+    came = [reply for reply in replies if not reply.refused]
+    return {
+        "snapshots": dict(sorted(Counter(reply.snapshot for reply in came).items())),
+        "endpoints": dict(sorted(Counter(reply.endpoint for reply in came if reply.endpoint).items())),
+    }
 
 
 class _Report:
@@ -122,7 +136,10 @@ class _Asking:
         report: _Report,
         spending: Spending,
         on_spent: OnSpent | None,
+        *,
+        others: bool,  # this endpoint answered others of the kind before
     ) -> None:
+        self._others = others
         self._judge, self._backend, self._cache, self._report = judge, backend, cache, report
         self._spending, self._on_spent = spending, on_spent
         self._discarded = 0
@@ -130,6 +147,7 @@ class _Asking:
         self._waiting = iter(missing.items())
         self._replies: dict[str, Reply] = {}
         self._unanswered: list[Unanswered] = []
+        self._refused: dict[str, Unanswered] = {}
         self._unaffordable: str | None = None
         self._settled = asyncio.Condition()
         rate = judge.requests_per_minute  # one by one: a bucket of a minute's size would let a minute's worth through
@@ -147,7 +165,10 @@ class _Asking:
         except ExceptionGroup as group:  # the first failure cancelled the other workers
             raise group.exceptions[0] from None
         self._require_all()
-        return self._replies
+        refused = {
+            key: Reply("", None, "", None, None, "", refused=error.reason) for key, error in self._refused.items()
+        }
+        return self._replies | refused
 
     def facts(self) -> dict[str, Any]:
         """Return what was spent; see `Answered`."""
@@ -158,6 +179,7 @@ class _Asking:
             "cost": self._spending.cost,
             "cost_unknown_requests": self._spending.unknown,
             "cost_reserved": self._spending.held,
+            "refused": len(self._refused),
         }
 
     async def _work(self) -> None:
@@ -188,7 +210,11 @@ class _Asking:
             reply = await self._backend.ask(messages, discard)
             self._keep(key, reply)
         except Unanswered as error:
-            self._unanswered.append(error)
+            if error.lasting:
+                self._refused[key] = error
+                self._report.done += 1
+            else:
+                self._unanswered.append(error)
         except UserError:
             payable = reply is not None  # nobody charges for a request that is refused
             raise
@@ -239,9 +265,11 @@ class _Asking:
                 f"{self._unaffordable}; {kept} replies are kept, {total - kept} are missing",
                 f"raise judge.budget; {AGAIN}",
             )
-        if self._unanswered:
-            first = self._unanswered[0]
+        # refused by a server that answers others: it is the prompt, and asking again changes nothing
+        lacking = [*self._unanswered, *([] if kept or self._others else self._refused.values())]
+        if lacking:
+            first = lacking[0]
             raise UserError(
-                f"judge: {len(self._unanswered)} of {total} requests got no valid answer; the first: {first.reason}",
+                f"judge: {len(lacking)} of {total} requests got no valid answer; the first: {first.reason}",
                 f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
             ) from first

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from notus_exp.chat.messages import Reply
-from notus_exp.judging.asking import Answered
+from notus_exp.judging.asking import Answered, origins
 
 Ask = Callable[[list[int], int, float], Awaitable[Answered]]
 """Asks the prompts at some places, which were asked so often before, after so many USD were spent on others here."""
@@ -37,10 +36,12 @@ async def ask_again(ask: Ask, prompts: int, again: int, is_read: Callable[[Reply
         for place, reply in zip(failed, answered.replies, strict=True):
             replies[place] = reply
         facts = _together(facts, answered.facts | {"asked_again": len(failed)})
-    names = Counter(reply.snapshot for reply in replies)
-    return Answered(replies, facts | {"snapshots": dict(sorted(names.items()))})
+        facts["refused"] = sum(bool(reply.refused) for reply in replies)
+    return Answered(replies, facts | origins(replies))
 
 
 def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Add numbers up; money is not known of either where there are no prices."""
-    return {name: None if one[name] is None else one[name] + other[name] for name in one if name != "snapshots"}
+    return {
+        name: None if one[name] is None else one[name] + other[name] for name in one if not isinstance(one[name], dict)
+    }

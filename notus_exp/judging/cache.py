@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,31 @@ def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None, ag
     )
 
 
+def kept_replies(
+    cache: ReplyCache, judge: ChatJudge, asked: Mapping[str, Messages], top_logprobs: int | None, again: int
+) -> dict[str, Reply]:
+    """Return the replies that are kept, by key.
+
+    Those that `judge.snapshot` gave when any snapshot was asked for (null) are its own: they are paid for.
+
+    Args:
+        cache: Where replies are kept.
+        judge: Who is asked.
+        asked: `reply_key` -> messages.
+        top_logprobs: As for `reply_key`.
+        again: As for `reply_key`.
+    """
+    known = cache.get_many(asked)
+    if judge.snapshot is None or len(known) == len(asked):
+        return known
+    anyone = replace(judge, snapshot=None)
+    other = {
+        reply_key(anyone, messages, top_logprobs, again): key for key, messages in asked.items() if key not in known
+    }
+    found = cache.get_many(other)
+    return known | {other[key]: reply for key, reply in found.items() if reply.snapshot == judge.snapshot}
+
+
 _TABLE = StoreTable("replies", "reply", "TEXT", "replies", costly=True)
 
 
@@ -62,7 +88,7 @@ class ReplyCache(Database):
 
     def put(self, key: str, reply: Reply) -> Reply:
         """Keep a reply at once and return the one that the cache has: an earlier one of the same key stays."""
-        self.add({key: json.dumps(reply._asdict())})
+        self.add({key: json.dumps({name: value for name, value in reply._asdict().items() if name != "refused"})})
         return self.get_many([key])[key]
 
 
@@ -70,6 +96,8 @@ def _from_json(text: str) -> Reply:
     fields = json.loads(text)
     if fields["top_logprobs"] is not None:
         fields["top_logprobs"] = [(token, logprob) for token, logprob in fields["top_logprobs"]]
+    if not fields["prompt_tokens"]:  # before, 0 stood for what nobody told
+        fields |= {"prompt_tokens": None, "completion_tokens": None}
     return Reply(**fields)
 
 

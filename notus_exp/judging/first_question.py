@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from notus_exp.chat.messages import Messages, Reply, Unanswered
-from notus_exp.chat.thinking import END, after_thinking
+from notus_exp.chat.thinking import after_thinking, thinks
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.disk.files import VERDICT_CACHE
 from notus_exp.errors import UserError
@@ -49,8 +49,8 @@ def ask_first(judge: OpenAIJudge, parser: str, *, spent: float, on_spent: OnSpen
             f"{named} has said nothing to a question that takes one letter after judge.max_tokens={judge.max_tokens}",
             "raise judge.max_tokens: the tokens of a model's thinking count",
         )
-    thinks = judge.thinking == "none" and END in reply.text
-    return reply, f"{named} thinks aloud: judge.thinking=strip reads what follows its thoughts" if thinks else None
+    unread = judge.thinking == "none" and thinks(reply.text)
+    return reply, f"{named} thinks aloud: judge.thinking=strip reads what follows its thoughts" if unread else None
 
 
 async def _ask(judge: OpenAIJudge, parser: str, spent: float, on_spent: OnSpent) -> Reply:

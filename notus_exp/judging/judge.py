@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.chat.messages import ChatBackend, Reply
 from notus_exp.chat.openai_chat import OpenAIChat
-from notus_exp.chat.thinking import END as THOUGHT
-from notus_exp.chat.thinking import after_thinking
+from notus_exp.chat.thinking import after_thinking, thinks
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import ChatJudge, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.database import Say, to_stderr
@@ -275,7 +274,12 @@ def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> 
 
 
 def _read(reply: Reply, judge: ChatJudge, parser: str) -> ParsedVerdict:
-    """Return the verdict that a reply holds; where the judge is known to think aloud, only behind its thoughts."""
+    """Return the verdict that a reply holds; where the judge is known to think aloud, only behind its thoughts.
+
+    A reply with thoughts where none are expected holds none, whatever the parser: what a thought names is no verdict.
+    """
+    if reply.refused:
+        return ParsedVerdict(None, f"the endpoint refuses this prompt: {reply.refused}")
     strip = isinstance(judge, OpenAIJudge) and judge.thinking == "strip"
     cut = reply.finish_reason == "length"
     text = after_thinking(reply.text, cut=cut) if strip else reply.text
@@ -283,8 +287,9 @@ def _read(reply: Reply, judge: ChatJudge, parser: str) -> ParsedVerdict:
         return ParsedVerdict(None, f"the reply ends within its thinking{' (cut at max_tokens)' * cut}")
     read = reply._replace(text=text)
     parsed = parse_grading(read) if parser == mock.RATING else parse_comparison(read, parser)
-    if parsed.value is None and not strip and THOUGHT in reply.text:
-        return ParsedVerdict(None, f"{parsed.reason} (the reply thinks: judge.thinking=strip reads what follows)")
+    if not strip and thinks(reply.text):
+        reason = parsed.reason or "a verdict among thoughts is none"
+        return ParsedVerdict(None, f"{reason} (the reply thinks: judge.thinking=strip reads what follows)")
     return parsed
 
 

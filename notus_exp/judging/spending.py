@@ -23,9 +23,9 @@ class UsageForecast(NamedTuple):
     cost: float | None
 
 
-def cost_of(judge: ChatJudge, prompt_tokens: int, completion_tokens: int) -> float | None:
-    """Return what so many tokens cost in USD; None where the config has no prices."""
-    if judge.input_price is None or judge.output_price is None:
+def cost_of(judge: ChatJudge, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+    """Return what so many tokens cost in USD; None where the config has no prices, or nobody tells how many."""
+    if judge.input_price is None or judge.output_price is None or prompt_tokens is None or completion_tokens is None:
         return None
     return (prompt_tokens * judge.input_price + completion_tokens * judge.output_price) / PER_PRICE
 

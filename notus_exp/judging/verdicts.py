@@ -2,8 +2,9 @@
 
 judgments.parquet of an artifact `judgments` has one row a request, a `Verdict`. Below the stage is
 cache/verdicts.sqlite: raw replies keyed by judge, snapshot, decoding and messages, parsed anew whenever they are read.
-A reply without a verdict is a failed verdict, kept and never guessed; a request that got no valid reply after all
-retries leaves the stage unfinished, and the same command asks only for what is missing.
+A reply without a verdict is a failed verdict, kept and never guessed, and so is a prompt that the endpoint refuses
+while it answers others; a request that got no valid reply after all retries leaves the stage unfinished, and the same
+command asks only for what is missing.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ class Verdict(NamedTuple):
         reason: Why it failed, "" where it did not.
         raw: What the judge said.
         snapshot: The judge as it names itself.
-        prompt_tokens: Tokens read.
-        completion_tokens: Tokens written.
-        cost: USD at the config's prices, also where the reply came from the cache; None without prices.
+        prompt_tokens: Tokens read; None where nobody tells.
+        completion_tokens: Tokens written, likewise.
+        cost: USD at the config's prices, also where the reply came from the cache; None without prices or tokens.
     """
 
     prompt_id: str
@@ -88,8 +89,8 @@ class Verdict(NamedTuple):
     reason: str
     raw: str
     snapshot: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     cost: float | None
 
 

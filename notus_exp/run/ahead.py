@@ -79,6 +79,8 @@ def _answers(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[st
         return
     store = ArtifactStore(job.artifacts)
     seen: set[tuple[str, int]] = set()
+    for note in _stand_ins(missing, store):
+        say(f"note: {note}")
     for node in missing:
         settings = from_json(GenerationsSettings, node.settings)
         model = settings.endpoint_model or ""
@@ -89,6 +91,31 @@ def _answers(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[st
         setting = "generation.policy_model" if "policy" in node.inputs else "generation.base_model"
         _ask_model(setting, settings, endpoint, untrained=untrained)
         say(f"{setting}={model} answers")
+
+
+def _stand_ins(missing: Sequence[Node], store: ArtifactStore) -> list[str]:
+    """Say where one served model answers for two: base model and policy, or a policy and one of an earlier run."""
+    served = {True: {}, False: {}}  # type: dict[bool, dict[str, str]]
+    for node in missing:
+        served["policy" in node.inputs][node.settings["endpoint_model"]] = node.inputs.get("policy", "")
+    policies, bases = served[True], served[False]
+    notes = [
+        f"generation.policy_model={model} is generation.base_model too: what they differ by is no effect of training"
+        for model in policies
+        if model in bases
+    ]
+    kept = {
+        str(manifest.settings.get("endpoint_model"))
+        for manifest in store.manifests(Stage.generations.name)
+        if "policy" in manifest.inputs
+        and manifest.inputs["policy"] != policies.get(str(manifest.settings.get("endpoint_model")))
+    }
+    return notes + [
+        f"generation.policy_model={model} answered for another policy before, whose answers are kept: see to it that "
+        "it serves this run's policy now"
+        for model in policies
+        if model in kept
+    ]
 
 
 def _made_later(model: str, store: ArtifactStore) -> bool:

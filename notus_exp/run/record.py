@@ -39,6 +39,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
 from notus_exp.machine.cuda import describe
 from notus_exp.run.data_notes import data_notes
+from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.run.token_notes import token_notes
 from notus_exp.stages.settings import to_json
@@ -182,7 +183,8 @@ class RunRecord:
         notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
         notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
         notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
-        return notes + token_notes(facts, self._content["config"])
+        config = self._content["config"]
+        return [*notes, *token_notes(facts, config), *endpoint_notes(facts, config)]
 
     def samples(self) -> list[Sample]:
         """Return sample answers of base and policy, empty where nothing was generated."""

@@ -35,6 +35,7 @@ from notus_exp.study.launching import tuning
 from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.launching.jobs import Jobs
 from notus_exp.study.launching.planned import Budget, Launched, Planned
+from notus_exp.study.launching.served_models import check_served
 
 
 def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, arguments: Sequence[str]) -> None:
@@ -117,6 +118,7 @@ def _compare_arms(
         if launched.stopped:  # arms are compared after the same number of candidates, or not at all
             return {}
         planned = _plan(jobs, settings, _tuned(study, overrides, settings))
+        _check_served(planned, ())
         record.note_runs(study, planned)
         record.write(folder, study)
         plans.show(planned, folder, console)
@@ -183,6 +185,7 @@ def _check(definition: Definition, planned: Sequence[Planned], tried: Sequence[t
     """Check everything that can be known before anything is spent."""
     settings, config = definition.settings, planned[0].run.config
     plans.check_alike(planned, settings.metric)
+    _check_served(planned, tried)
     if _compared(config):
         _check_metric(settings, planned)
         tuning.check_tunable(settings, tried)
@@ -190,6 +193,15 @@ def _check(definition: Definition, planned: Sequence[Planned], tried: Sequence[t
         raise UserError(f"study.tune needs evaluations, but until={config.until.name}", "leave one of them out")
     _check_costs(settings, config)
     record.check_same(definition, folder)
+
+
+def _check_served(planned: Sequence[Planned], tried: Sequence[tuning.Candidate]) -> None:
+    """Check that no served model stands in for several models of these runs, those of the tuning among them."""
+    named = {f"arm '{one.arm}', seed {one.seed}": one.run for one in planned}
+    for candidate in tried:
+        values = ", ".join(f"{key}={value}" for key, value in candidate.values.items())
+        named |= {f"arm '{one.arm}', seed {one.seed} ({values})": one.run for one in candidate.runs}
+    check_served(named)
 
 
 def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:

@@ -102,3 +102,32 @@ def test_no_system_turn_is_taken_away_where_there_is_none() -> None:
     assert remedy(said, SENT, "generation", system=True) == "set model.system_prompt=null"
     assert remedy(said, SENT, "generation") == ""
     assert remedy(said, SENT, "judge", system=True) == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The request was rejected by our content policy: what it says of the temperature in hell is not allowed.",
+        "The response was filtered. The prompt asks about temperature, seed and logprobs, which must not be discussed",
+        "Your prompt was flagged: 'at which temperature does it melt?' cannot be answered",
+        "could not read the messages, the third of which speaks of a temperature",
+        "bad messages. The temperature outside is 9. Only text is read",
+    ],
+)
+def test_an_everyday_word_in_a_message_is_no_parameter(said: str) -> None:
+    assert remedy(vllm(said), SENT, "judge") == ""
+    assert remedy(said, SENT, "judge") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("Requested sample logprobs of 5, which is greater than max allowed: 0", {**SENT, "top_logprobs": 5}),
+        ("top_logprobs must be at most 1", {**SENT, "top_logprobs": 5}),
+        ("top_logprobs is too large", {**SENT, "top_logprobs": 2}),
+    ],
+)
+def test_a_number_that_the_setting_does_not_take_is_no_remedy(said: str, sent: dict[str, Any]) -> None:
+    parsers = "set judge.parser=ranking or judge.parser=letters, which need no log-probs"
+    assert remedy(vllm(said, "top_logprobs"), sent, "judge") == parsers
+    assert remedy("max_tokens is too large: 1", {"max_tokens": 1}, "judge") == ""

@@ -20,6 +20,8 @@ from notus_exp.chat.thinking import after_thinking
         ("<think>a</think><think>b", True, None),
         ("<think>a</think>", True, ""),
         ("<think>a</think>M and", True, "M and"),
+        ("ok <think>[[A]]", False, None),
+        ("<think>a</think>ok <think>[[A]]", False, None),
     ],
 )
 def test_what_follows_the_thinking(text: str, cut: bool, expected: str | None) -> None:

@@ -241,3 +241,39 @@ def test_an_artifact_that_is_gone_is_an_error_with_a_remedy(study):
 
 def test_no_protocol_difference_shows_a_path(study):
     assert str(study.parent) not in json.dumps(analyse(study))
+
+
+def served(study, model, address="http://one:1/v1"):
+    """Have every run answered by an endpoint's model, whose name each arm and seed gives."""
+    for arm in ("critique", "average"):
+        for seed in (0, 1):
+
+            def change(run, arm=arm, seed=seed):
+                where = address if isinstance(address, str) else address(arm)
+                run["config"]["generation"] = {"name": "openai", "base_url": where, "policy_model": model(arm, seed)}
+                run["stages"]["policy"] = {"key": f"{arm}-{seed}", "path": "x", "facts": {}}
+
+            edit(run_json(study, f"{arm}-s{seed}"), change)
+
+
+def test_one_served_model_for_several_policies_is_said(study):
+    served(study, lambda arm, seed: f"{arm}-{seed}")
+    assert analyse(study)["warnings"] == []
+    served(study, lambda arm, seed: "p")
+    [said] = analyse(study)["warnings"]
+    assert said.startswith("generation.policy_model=p answered for different policies, such as those of arm 'critique'")
+
+
+def test_different_endpoints_are_said(study):
+    served(study, lambda arm, seed: f"{arm}-{seed}", lambda arm: f"http://{arm}:1/v1")
+    [said] = analyse(study)["warnings"]
+    assert said == (
+        "the runs asked different endpoints (generation.base_url: http://average:1/v1, http://critique:1/v1)"
+    )
+
+
+def test_tokens_that_nobody_told_are_null_in_a_comparison(tmp_path):
+    arms = {arm: {seed: {STRICT: [True, False, True] * 4, "verifiable/tokens": [None] * 12} for seed in (0, 1)}
+            for arm in ("one", "two")}  # fmt: skip
+    comparison = analyse(write_study(tmp_path, arms), metric=STRICT)
+    assert [arm["metrics"]["verifiable/tokens"]["value"] for arm in comparison["arms"]] == [None, None]

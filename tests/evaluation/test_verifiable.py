@@ -15,7 +15,7 @@ from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import BY_PROMPT, DIVERGENCE, GENERATIONS, METRICS, SAMPLES
 from notus_exp.errors import UserError
 from notus_exp.evaluation import measuring as stage
-from notus_exp.evaluation.verifiable.checked import estimates, left_out, measure, pair, samples
+from notus_exp.evaluation.verifiable.checked import estimates, left_out, measure, notes, pair, samples
 from notus_exp.evaluation.verifiable.degeneration import degeneration, longest_repeat, repetition
 from notus_exp.feedback.simulated import simulate
 from notus_exp.feedback.simulated.constraints import Constraint, to_json
@@ -248,6 +248,21 @@ def test_prompts_that_one_side_lacks_are_counted_and_not_compared():
         "policy_degenerate_short": 1,
         "base_degenerate_empty": 1,
     }
+
+
+def test_tokens_that_nobody_told_are_left_out_and_said():
+    known = generations((1, [LOWER], "tea is warm"), (2, [LOWER], "it is hot"), (3, [LOWER], ""))
+    told = pl.Series("tokens", [None, 3, 0], dtype=pl.Int64)
+    paired = pair(measure(known.with_columns(told)), measure(known.with_columns(told.fill_null(0))))
+    assert paired["tokens"].to_list() == paired["base/tokens"].to_list() == [None, 3, 0]
+    assert (estimates(paired)["verifiable/tokens"].value, estimates(paired)["verifiable/tokens"].n) == (1.5, 2)
+    assert left_out(paired)["prompts_without_policy_answer"] == 0
+    policy, base = notes(paired)
+    assert policy.startswith("verifiable/tokens leaves out 1 of 3 answers of the policy")
+    assert "of the base model" in base
+    nobody = measure(known.with_columns(tokens=pl.lit(None, dtype=pl.Int64)))
+    assert math.isnan(estimates(pair(nobody, nobody))["verifiable/tokens"].value)
+    assert notes(pair(measure(known), measure(known))) == []
 
 
 def test_divergence_is_in_nats_per_answer_and_per_token():

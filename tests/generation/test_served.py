@@ -98,3 +98,26 @@ def test_of_kept_answers_those_that_are_not_what_was_written_are_asked_again_and
         write_lines(path, old)
         answers(server, tmp_path)
         assert len(server.requests) == 5, "lines from before there were seals are read"
+
+
+def test_tokens_that_an_endpoint_does_not_tell_are_unknown_and_not_nought(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        server.usage = None
+        assert [one.tokens for one in answers(server, tmp_path)] == [None, None]
+        assert [one.tokens for one in answers(server, tmp_path)] == [None, None]
+        assert len(server.requests) == 2, "an answer without its tokens is kept as any other"
+
+
+def test_each_answer_says_which_address_gave_it(tmp_path: Path) -> None:
+    with FaultServer() as one, FaultServer() as other:
+        with (
+            FaultServer(lambda prompt, nth: "400" if prompt == "b" else "ok") as half,
+            pytest.raises(UserError, match="1 of 2 prompts were not answered"),
+        ):
+            answers(half, tmp_path)
+        assert [answer.endpoint for answer in answers(one, tmp_path)] == [half.url, one.url]
+        path = tmp_path / files.ANSWERS.format(1)
+        old = [json.loads(line) for line in path.read_text().splitlines()]
+        write_lines(path, [{name: fields[:5] for name, fields in line.items() if name != SEAL} for line in old])
+        assert [answer.endpoint for answer in answers(other, tmp_path)] == ["", ""], "lines from before addresses"
+        assert other.requests == []

@@ -15,7 +15,7 @@ import pytest
 
 from notus_exp.chat import waiting
 from notus_exp.chat.completion import NO_KEY, read_body
-from notus_exp.chat.messages import Unanswered
+from notus_exp.chat.messages import Reply, Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.chat.waiting import backoff
 from notus_exp.errors import UserError
@@ -314,7 +314,7 @@ def test_a_body_that_is_no_answer_says_where(body):
 
 def test_a_body_may_lack_usage_and_finish_reason_and_have_null_text():
     reply = read_body('{"model": "x", "choices": [{"message": {"content": null}}]}')
-    assert reply == ("", None, "x", 0, 0, "")
+    assert reply == Reply("", None, "x", None, None, "")
 
 
 def body_of(text, **more):
@@ -327,7 +327,7 @@ def body_of(text, **more):
      {"prompt_tokens": 100}, {"prompt_tokens": -100, "completion_tokens": 3}, {"prompt_tokens": "?"}],
 )  # fmt: skip
 def test_a_usage_that_tells_no_number_leaves_the_answer_valid_and_the_tokens_unknown(usage):
-    assert read_body(body_of("m", usage=usage)) == ("m", None, "x", 0, 0, "")
+    assert read_body(body_of("m", usage=usage)) == Reply("m", None, "x", None, None, "")
 
 
 def test_a_lone_surrogate_becomes_the_replacement_character_and_the_reply_is_kept(tmp_path):

@@ -284,3 +284,15 @@ def test_a_harness_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="which is not installed"):
         Ahead(tmp_path, "evaluation=[lm_eval]", "evaluation.lm_eval.tasks=[arc_easy]").look()
+
+
+def test_one_served_model_for_two_is_told(tmp_path: Path, alpaca: list[str]) -> None:
+    with FaultServer() as server:
+        both = Ahead(tmp_path, *alpaca, *served_by(server, "generation.policy_model=base")).look()
+        assert both[0].startswith("note: generation.policy_model=base is generation.base_model too")
+        earlier = Ahead(tmp_path, *alpaca, *served_by(server, "dpo.beta=0.7"))
+        node = earlier.node("generations_alpaca_eval")
+        earlier.store.build(node.wanted, lambda out: {}, resumable=False)
+        said = Ahead(tmp_path, *alpaca, *served_by(server)).look()
+        assert said[0].startswith("note: generation.policy_model=tuned answered for another policy before")
+        assert not any("note" in line for line in earlier.look())

@@ -7,7 +7,7 @@ Base and policy answer the same prompts. Each answer is measured alone, by the s
     kind/<kind>     the constraints of this kind are followed; null where the prompt has none
     words           words of the answer, as `notus_exp.feedback.simulated.constraints` counts them
     characters      characters, white space around the answer apart
-    tokens          generated tokens
+    tokens          generated tokens; null where an endpoint does not tell
     repetition      share of the word 3-grams that occurred before in the answer
     repeat          words covered by the longest run of a block said over and over
     truncated       the answer reached the token limit
@@ -94,13 +94,31 @@ def left_out(paired: pl.DataFrame) -> dict[str, int]:
     """Count the prompts answered and those that one side lacks, and the reasons of the policy's degenerate answers."""
     counts = {
         "verifiable_prompts": paired.height,
-        "prompts_without_policy_answer": paired["tokens"].null_count(),
-        "prompts_without_base_answer": paired["base/tokens"].null_count(),
+        "prompts_without_policy_answer": paired["characters"].null_count(),
+        "prompts_without_base_answer": paired["base/characters"].null_count(),
     }
     for side, prefix in (("policy", ""), ("base", "base/")):
         reasons = paired[f"{prefix}degeneration"].drop_nulls().value_counts().sort(f"{prefix}degeneration")
         counts |= {f"{side}_degenerate_{reason}": count for reason, count in reasons.iter_rows() if reason}
     return counts
+
+
+def notes(paired: pl.DataFrame) -> list[str]:
+    """Say of how many answers the tokens are not known."""
+    unknown = {
+        side: int(
+            paired.select(
+                (pl.col(f"{prefix}characters").is_not_null() & pl.col(f"{prefix}tokens").is_null()).sum()
+            ).item()
+        )
+        for side, prefix in (("policy", ""), ("base model", "base/"))
+    }
+    return [
+        f"verifiable/tokens leaves out {count} of {paired.height} answers of the {side}: the endpoint did not tell how"
+        " many tokens they have (usage)"
+        for side, count in unknown.items()
+        if count
+    ]
 
 
 def samples(policy: pl.DataFrame, base: pl.DataFrame) -> list[dict[str, str]]:
@@ -146,7 +164,7 @@ def _measure_one(row: dict[str, object]) -> dict[str, object]:
         "share": sum(followed for _, followed in verdicts) / len(verdicts) if verdicts else None,
         "words": len(lowered),
         "characters": len(response.strip()),
-        "tokens": row["tokens"],
+        "tokens": row["tokens"] if row["tokens"] or not response else None,  # 0 once stood for what nobody told
         "repetition": repetition(lowered),
         "repeat": longest_repeat(lowered),
         "truncated": row["truncated"],

@@ -9,7 +9,7 @@ import polars as pl
 
 from notus_exp.config.schema import EvaluationSplit
 from notus_exp.disk.files import BY_PROMPT, COMPLETIONS, DIVERGENCE, GENERATIONS
-from notus_exp.evaluation.kit.entrance import Locate, Part
+from notus_exp.evaluation.kit.entrance import BASE, Locate, Part
 from notus_exp.evaluation.verifiable import checked as measured
 from notus_exp.feedback.simulated import constraint_prompts, constraints
 from notus_exp.feedback.simulated.draws import VALIDATION_SEED
@@ -64,12 +64,18 @@ def measure(settings: EvaluationSettings, inputs: dict[str, Path], out: Path, co
     )
     answers = measured.pair(measured.measure(policy, divergence), measured.measure(base))
     answers.write_parquet(out / BY_PROMPT.format("verifiable"))
-    return Part(measured.estimates(answers), measured.left_out(answers), measured.samples(policy, base))
+    shown = measured.samples(policy, base)
+    return Part(measured.estimates(answers), measured.left_out(answers), shown, measured.notes(answers))
 
 
 def by_prompt(place: Locate) -> pl.DataFrame:
-    """Return the measures of each prompt."""
+    """Return the measures of each prompt; tokens of tables from before null stood for unknown ones become null."""
     answers = pl.read_parquet(place("evaluation", BY_PROMPT.format("verifiable")), glob=False)
+    for prefix in ("", BASE):
+        tokens, characters = f"{prefix}tokens", f"{prefix}characters"
+        if {tokens, characters} <= {*answers.columns}:
+            known = (pl.col(tokens) > 0) | (pl.col(characters) == 0)
+            answers = answers.with_columns(pl.when(known).then(pl.col(tokens)))
     numbers = [name for name, kind in answers.schema.items() if kind == pl.Boolean or kind.is_numeric()]
     return answers.select("prompt_id", *numbers)
 

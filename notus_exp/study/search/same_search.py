@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 
+from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.errors import UserError
@@ -16,6 +17,7 @@ from notus_exp.run.pipeline import Run
 from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.definition import written
 from notus_exp.study.launching.jobs import Jobs
+from notus_exp.study.launching.served_models import check_served
 from notus_exp.study.search.goals import check_measurable, measured_metrics
 from notus_exp.study.search.space import Label, Space
 
@@ -24,16 +26,18 @@ DEFINITION, STANDALONE = "definition", "standalone"
 SPLIT = "evaluation_split"
 
 
-def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str], seed: int) -> Run:
+def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str], seeds: Sequence[int]) -> Run:
     """Plan a run for every choice, the others at their first values, and compose one for each end of a range.
 
     Returns:
         The plan with all first values.
 
     Raises:
-        UserError: A value does not fit, its runs would not measure what the search asks for, or it changes the data of
-            which the prompts of what it asks for are held out; the key is named.
+        UserError: A value does not fit, its runs would not measure what the search asks for, it changes the data of
+            which the prompts of what it asks for are held out, or one served model would answer for several trials; the
+            key is named.
     """
+    seed = seeds[0]
     for override in common:
         key, _, value = override.lstrip("+~").partition("=")
         if key == SPLIT and value != "validation":
@@ -41,11 +45,17 @@ def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str],
                 f"'{override}' is given, but a search measures on validation prompts", "leave evaluation_split out"
             )
     first = _probe(jobs, search, space, common, seed, {})
+    named = {"a trial of the first values": first}
     for parameter in space.parameters:
         for label in list(parameter.texts) if parameter.texts else [parameter.low, parameter.high]:
             if label != parameter.first or parameter.when:
                 other = _probe(jobs, search, space, common, seed, {parameter.key: label})
                 _check_same_prompts(search, parameter.key, first, other)
+                named[f"a trial of {parameter.key}={label}"] = other
+    if isinstance(first.config.generation, EndpointGeneration):
+        for number in seeds[1:]:
+            named[f"a trial's seed {number}"] = _probe(jobs, search, space, common, number, {})
+    check_served(named)
     return first
 
 

@@ -70,7 +70,7 @@ def run_search(
     space = read_space(study.search.parameters, common)
     if study.search.sampler == "grid":
         space.combinations()
-    first = check_space(jobs, study.search, space, common, study.seeds[0])
+    first = check_space(jobs, study.search, space, common, study.seeds)
     if first.config.until is Stage.config:
         _show_plan(study, space, console)
         return
