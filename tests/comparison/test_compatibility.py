@@ -1,4 +1,5 @@
 import json
+import math
 
 import polars as pl
 import pytest
@@ -273,7 +274,8 @@ def test_different_endpoints_are_said(study):
 
 
 def test_tokens_that_nobody_told_are_null_in_a_comparison(tmp_path):
-    arms = {arm: {seed: {STRICT: [True, False, True] * 4, "verifiable/tokens": [None] * 12} for seed in (0, 1)}
+    arms = {arm: {seed: {STRICT: [True, False, True] * 4, "verifiable/tokens": [math.nan] * 12} for seed in (0, 1)}
             for arm in ("one", "two")}  # fmt: skip
     comparison = analyse(write_study(tmp_path, arms), metric=STRICT)
-    assert [arm["metrics"]["verifiable/tokens"]["value"] for arm in comparison["arms"]] == [None, None]
+    assert [arm["metrics"]["verifiable/tokens"]["prompts"] for arm in comparison["arms"]] == [0, 0]
+    assert all(arm["metrics"]["verifiable/tokens"]["value"] != 0 for arm in comparison["arms"])
