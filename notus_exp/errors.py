@@ -17,9 +17,12 @@ SHOWN = 20
 
 STRUCK = "***"
 
-_IN_URL = re.compile(r"(?<=://)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
-"""User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`. A password is taken up to the
-last `@`, as databases' drivers allow unescaped slashes in it; rather a path with a port and an `@` is hidden too."""
+_IN_URL = re.compile(r"(?<=:/)(/*)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
+"""User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`, of which a URL that was taken
+for a path has one slash left. A password is taken up to the last `@`, as databases' drivers allow unescaped slashes in
+it; rather a path with a port and an `@` is hidden too."""
+_ADDRESS = re.compile(r"\s*([A-Za-z][\w+.-]+):/")
+"""How a URL begins, with one slash or two; a single letter is a drive."""
 
 _IN_QUERY = re.compile(r"([?&]([\w-]+)=)[^&\s'\"]*")
 """A parameter of a URL's query."""
@@ -86,7 +89,7 @@ def strike(text: str) -> str:
 
     Known are the values of the environment variables whose names say that they hold a secret.
     """
-    text = _IN_QUERY.sub(_struck_parameter, _IN_URL.sub(f"{STRUCK}@", text))
+    text = _IN_QUERY.sub(_struck_parameter, _IN_URL.sub(rf"\1{STRUCK}@", text))
     for name, value in os.environ.items():
         if names_secret(name):
             text = without_secret(text, value)
@@ -104,6 +107,24 @@ def names_secret(name: str) -> bool:
 
 def _struck_parameter(found: re.Match[str]) -> str:
     return found.group(1) + STRUCK if names_secret(found.group(2)) else found.group()
+
+
+def check_local(named: str, value: str) -> None:
+    """Refuse a URL where a folder or file of this machine is asked: it would be the path of one named `https:`.
+
+    Args:
+        named: The setting or argument, for the error.
+        value: What was given; only its scheme is shown, since the rest may hold a password.
+
+    Raises:
+        UserError: It is a URL.
+    """
+    found = _ADDRESS.match(value)
+    if found:
+        raise UserError(
+            f"{named} is an address ({found[1]}://...), and a folder or file of this machine is asked",
+            "give its path here; what lies elsewhere is copied to this machine first",
+        )
 
 
 def _shortened(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`~` for the home folder in settings that name a place, as a shell has it: on the command line and in files."""
+"""Settings that name a place: `~` is the home folder, on the command line and in files; a URL is no place here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from notus_exp.config.ranges import PLACE
+from notus_exp.config.ranges import ADDRESS, PLACE
 from notus_exp.config.schema import known_settings
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, check_local
 
 SQLITE = "sqlite:///"
 """Goes before the path of a database of SQLite."""
@@ -34,7 +34,7 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
     """Expand `~` in every setting of a composed config that names a place.
 
     Raises:
-        UserError: `~NAME` of a user that this machine does not know.
+        UserError: `~NAME` of a user that this machine does not know, or a URL.
     """
     kind = OmegaConf.get_type(node)
     if not is_dataclass(kind):
@@ -46,11 +46,12 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
             expand_homes(child, f"{key}.")
         elif spec.metadata.get(PLACE) and not OmegaConf.is_missing(node, spec.name):
             given = node[spec.name]
-            if isinstance(given, ListConfig):
-                for position, item in enumerate(given):
-                    _replace(given, position, item, key)
-            else:
-                _replace(node, spec.name, given, key)
+            owner, named = (given, range(len(given))) if isinstance(given, ListConfig) else (node, [spec.name])
+            for name in named:
+                address = spec.metadata.get(ADDRESS)
+                if address is None or not str(owner[name]).startswith(address):
+                    check_local(key, str(owner[name] or ""))
+                _replace(owner, name, owner[name], key)
 
 
 @cache

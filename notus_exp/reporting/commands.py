@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import UserError, check_local, first_line, strike
 from notus_exp.reporting.texts import tell
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is."""
-        tell(f"error: {message}\n  {self.prog} --help shows how it is used", sys.stderr)
+        tell(f"error: {strike(message)}\n  {self.prog} --help shows how it is used", sys.stderr)
         sys.exit(2)
 
 
@@ -72,8 +72,11 @@ def positive_numbers(kind: Callable[[str], Number]) -> Callable[[str], list[Numb
 
 
 def home(text: str) -> str:
-    """Return an argument that begins with a path, `~` in it expanded."""
+    """Return an argument that begins with a path, `~` in it expanded; a URL is refused."""
     try:
+        check_local("this", text)
         return str(Path(text).expanduser()) if text.startswith("~") else text
+    except UserError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f"'{text}': this machine knows no user of that name") from error
