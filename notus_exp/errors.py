@@ -42,12 +42,14 @@ LEAST_CHARACTERS = 8
 """A shorter value is a placeholder, and striking it out would spoil words."""
 
 
+MOST_QUOTED = 3
+"""Times that a text may have been quoted for a URL or a page, as an address within an address is."""
 _ESCAPE = re.compile(r"(?i)\\+(?:u00([0-9a-f]{2})|x([0-9a-f]{2})|(/))")
 """A character as JSON and most languages may write it, however often it was written so."""
 
 
 def without_secret(text: str, secret: str) -> str:
-    r"""Return a text with `***` for a secret, as it is or in base64; a text that hides it in escapes is decoded.
+    r"""Return a text with `***` for a secret, as it is, in hex or base64; a text that hides it in escapes is decoded.
 
     Args:
         text: Such as a server's own words.
@@ -68,15 +70,19 @@ def _decoded(text: str) -> str:
     """Return a text without the escapes of JSON, HTML and URLs."""
     if not any(mark in text for mark in "\\&%"):
         return text
-    plain = _ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)
-    return unquote(html.unescape(plain))
+    for _ in range(MOST_QUOTED):
+        plain = _ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)
+        text = unquote(html.unescape(plain))
+    return text
 
 
 @lru_cache(maxsize=64)
 def _spellings(secret: str) -> tuple[str, ...]:
-    """Return a secret and what of its base64 it alone decides, at each of the three places where it may begin."""
+    """Return a secret, its hex, and what of its base64 it alone decides, at each of the three places of its begin."""
     content = secret.encode("utf-8", "surrogateescape")
     found = [secret]
+    for digits in (content.hex(), content.hex(" "), content.hex(":")):
+        found += [digits, digits.upper()]
     for before in range(3):
         whole = base64.b64encode(b"\0" * before + content).decode()
         own = whole[(0, 2, 3)[before] : 4 * ((before + len(content)) // 3) + (0, 1, 2)[(before + len(content)) % 3]]

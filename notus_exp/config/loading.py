@@ -170,11 +170,19 @@ def check_together(config: Config) -> None:
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
+    for group in ("data", "model"):
+        _check_hub_id(f"{group}.hub_id", getattr(getattr(config, group), "hub_id", None))
     for group in ("model", "judge"):
         _check_date(f"{group}.template_date", getattr(getattr(config, group), "template_date", None))
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
+
+
+def _check_hub_id(key: str, name: str | None) -> None:
+    """Refuse what is no name on a hub, such as a URL; it is not shown, since it may hold a password."""
+    if name and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name, re.ASCII):
+        raise UserError(f"{key} is no name on the hub", f"write {key}=OWNER/NAME, without an address before it")
 
 
 def _check_date(key: str, day: str | None) -> None:

@@ -322,3 +322,13 @@ def test_a_templates_date_is_a_day() -> None:
 @pytest.mark.parametrize("experiment", ["notus_7b_v1", "notus_7b_v1_lora", "zephyr_7b_beta"])
 def test_a_recipe_that_reproduces_a_publication_keeps_what_it_was_trained_on(experiment: str) -> None:
     assert composed(f"experiment={experiment}", "hardware=a100_8x40gb").dpo.special_tokens.name == "keep"
+
+
+@pytest.mark.parametrize(("key", "option"), [("model.hub_id", "model=hub"), ("data.hub_id", "data=rated")])
+def test_an_address_in_the_place_of_a_name_on_the_hub_is_refused_and_not_shown(key: str, option: str) -> None:
+    for name in ("https://me:hunter2@host/a/b", "a/b/c", "a b", "hunter2@a/b"):
+        with pytest.raises(UserError, match=rf"{key} is no name on the hub\n.*OWNER/NAME") as error:
+            composed(option, f"{key}='{name}'")
+        assert "hunter2" not in str(error.value)
+    for name in ("gpt2", "HuggingFaceTB/SmolLM2-135M", "a.b/c_d"):
+        composed(option, f"{key}={name}")
