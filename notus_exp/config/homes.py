@@ -46,12 +46,12 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
             expand_homes(child, f"{key}.")
         elif spec.metadata.get(PLACE) and not OmegaConf.is_missing(node, spec.name):
             given = node[spec.name]
-            owner, named = (given, range(len(given))) if isinstance(given, ListConfig) else (node, [spec.name])
-            for name in named:
-                address = spec.metadata.get(ADDRESS)
-                if address is None or not str(owner[name]).startswith(address):
-                    check_local(key, str(owner[name] or ""))
-                _replace(owner, name, owner[name], key)
+            address = spec.metadata.get(ADDRESS)
+            if isinstance(given, ListConfig):
+                for position, item in enumerate(given):
+                    _replace(given, position, item, key, address)
+            else:
+                _replace(node, spec.name, given, key, address)
 
 
 @cache
@@ -60,7 +60,9 @@ def place_keys() -> frozenset[str]:
     return frozenset(key for key, spec in known_settings().items() if spec.metadata.get(PLACE))
 
 
-def _replace(node: Any, name: str | int, given: str | None, key: str) -> None:
+def _replace(node: Any, name: str | int, given: str | None, key: str, address: str | None) -> None:
+    if given and (address is None or not given.startswith(address)):
+        check_local(key, given)
     scheme = SQLITE if given and given.startswith(SQLITE) else ""
     if not given or not given.startswith(f"{scheme}~"):
         return

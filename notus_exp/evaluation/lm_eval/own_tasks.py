@@ -67,10 +67,10 @@ def _settings(node: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
     if not isinstance(node, dict | list) or id(node) in seen:
         return
     seen.add(id(node))
-    for item in node.items() if isinstance(node, dict) else enumerate(node):
-        if isinstance(item[0], str):
-            yield item
-        yield from _settings(item[1], seen)
+    if isinstance(node, dict):
+        yield from ((key, value) for key, value in node.items() if isinstance(key, str))
+    for value in node.values() if isinstance(node, dict) else node:
+        yield from _settings(value, seen)
 
 
 def _check_setting(path: Path, key: str, value: Any) -> None:
