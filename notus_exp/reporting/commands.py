@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from notus_exp.disk.full import remedy
 from notus_exp.errors import UserError, check_local, first_line, strike
 from notus_exp.reporting.texts import tell
 
@@ -44,7 +45,8 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
         tell(f"error: {error}", sys.stderr)
         return 2
     except OSError as error:
-        tell(f"error: {error.strerror or first_line(error)}: {error.filename}", sys.stderr)
+        named = f": {error.filename}" if error.filename else ""
+        tell(f"error: {UserError(f'{error.strerror or first_line(error)}{named}', remedy(error))}", sys.stderr)
         return 2
     # here and not above, so that --help answers at once
     from notus_exp.reporting.console import make_console
