@@ -17,9 +17,12 @@ SHOWN = 20
 
 STRUCK = "***"
 
-_IN_URL = re.compile(r"(?<=://)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
-"""User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`. A password is taken up to the
-last `@`, as databases' drivers allow unescaped slashes in it; rather a path with a port and an `@` is hidden too."""
+_IN_URL = re.compile(r"(?<=:/)(/*)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
+"""User information of a URL (RFC 3986, section 3.2.1): what stands between `//` and `@`, of which a URL that was taken
+for a path has one slash left. A password is taken up to the last `@`, as databases' drivers allow unescaped slashes in
+it; rather a path with a port and an `@` is hidden too."""
+_ADDRESS = re.compile(r"\s*([A-Za-z][\w+.-]+):/")
+"""How a URL begins, with one slash or two; a single letter is a drive."""
 
 _IN_QUERY = re.compile(r"([?&]([\w-]+)=)[^&\s'\"]*")
 """A parameter of a URL's query."""
@@ -39,12 +42,14 @@ LEAST_CHARACTERS = 8
 """A shorter value is a placeholder, and striking it out would spoil words."""
 
 
+MOST_QUOTED = 3
+"""Times that a text may have been quoted for a URL or a page, as an address within an address is."""
 _ESCAPE = re.compile(r"(?i)\\+(?:u00([0-9a-f]{2})|x([0-9a-f]{2})|(/))")
 """A character as JSON and most languages may write it, however often it was written so."""
 
 
 def without_secret(text: str, secret: str) -> str:
-    r"""Return a text with `***` for a secret, as it is or in base64; a text that hides it in escapes is decoded.
+    r"""Return a text with `***` for a secret, as it is, in hex or base64; a text that hides it in escapes is decoded.
 
     Args:
         text: Such as a server's own words.
@@ -65,15 +70,19 @@ def _decoded(text: str) -> str:
     """Return a text without the escapes of JSON, HTML and URLs."""
     if not any(mark in text for mark in "\\&%"):
         return text
-    plain = _ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)
-    return unquote(html.unescape(plain))
+    for _ in range(MOST_QUOTED):
+        plain = _ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)
+        text = unquote(html.unescape(plain))
+    return text
 
 
 @lru_cache(maxsize=64)
 def _spellings(secret: str) -> tuple[str, ...]:
-    """Return a secret and what of its base64 it alone decides, at each of the three places where it may begin."""
+    """Return a secret, its hex, and what of its base64 it alone decides, at each of the three places of its begin."""
     content = secret.encode("utf-8", "surrogateescape")
     found = [secret]
+    for digits in (content.hex(), content.hex(" "), content.hex(":")):
+        found += [digits, digits.upper()]
     for before in range(3):
         whole = base64.b64encode(b"\0" * before + content).decode()
         own = whole[(0, 2, 3)[before] : 4 * ((before + len(content)) // 3) + (0, 1, 2)[(before + len(content)) % 3]]
@@ -86,7 +95,7 @@ def strike(text: str) -> str:
 
     Known are the values of the environment variables whose names say that they hold a secret.
     """
-    text = _IN_QUERY.sub(_struck_parameter, _IN_URL.sub(f"{STRUCK}@", text))
+    text = _IN_QUERY.sub(_struck_parameter, _IN_URL.sub(rf"\1{STRUCK}@", text))
     for name, value in os.environ.items():
         if names_secret(name):
             text = without_secret(text, value)
@@ -104,6 +113,24 @@ def names_secret(name: str) -> bool:
 
 def _struck_parameter(found: re.Match[str]) -> str:
     return found.group(1) + STRUCK if names_secret(found.group(2)) else found.group()
+
+
+def check_local(named: str, value: str) -> None:
+    """Refuse a URL where a folder or file of this machine is asked: it would be the path of one named `https:`.
+
+    Args:
+        named: The setting or argument, for the error.
+        value: What was given; only its scheme is shown, since the rest may hold a password.
+
+    Raises:
+        UserError: It is a URL.
+    """
+    found = _ADDRESS.match(value)
+    if found:
+        raise UserError(
+            f"{named} is an address ({found[1]}://...), and a folder or file of this machine is asked",
+            "give its path here; what lies elsewhere is copied to this machine first",
+        )
 
 
 def _shortened(text: str) -> str:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import datasets
 import huggingface_hub
@@ -195,6 +196,13 @@ def test_a_secret_in_base64_is_struck_wherever_it_begins(before: str) -> None:
         SECRET.replace("/", "\\/").replace("t", "\\u0074"),
         "".join(f"&#{ord(one)};" for one in SECRET),
         SECRET.replace("/", "%2F").replace("+", "%2b"),
+        "".join(f"%{ord(one):02x}" for one in SECRET),
+        quote(quote(SECRET, safe=""), safe=""),
+        quote_plus(SECRET),
+        SECRET.encode().hex(),
+        SECRET.encode().hex().upper(),
+        SECRET.encode().hex(":"),
+        SECRET.encode().hex(" ").upper(),
     ],
 )
 def test_a_secret_is_struck_however_its_characters_are_written(monkeypatch: pytest.MonkeyPatch, spelt: str) -> None:

@@ -13,6 +13,8 @@ from notus_exp.errors import without_secret
 
 NO_KEY = "none"
 """Sent to an endpoint of one's own where no key is set: most ignore it."""
+MOST_TOKENS = 10_000_000
+"""Of one request or answer; no model reads more, and a server that tells more has not counted."""
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -40,8 +42,8 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = Field(gt=0)
-    completion_tokens: int = Field(ge=0)
+    prompt_tokens: int = Field(gt=0, le=MOST_TOKENS)
+    completion_tokens: int = Field(ge=0, le=MOST_TOKENS)
 
 
 class _Completion(BaseModel):

@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
+LONGEST_NUMBER = 12
+"""Digits of a number of tokens that is read in a complaint; a longer one is none."""
 _SENT_AS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The two names of the limit on a reply's tokens: models that think take the second alone, many servers the first."""
 _TOO_MUCH = re.compile(
@@ -132,7 +134,7 @@ def _limit(said: _Complaint, name: str, other: str, sent: int, group: str) -> st
 
 def _number(found: re.Match[str] | None) -> int | None:
     digits = found[1].replace(",", "") if found else ""
-    return int(digits) if digits else None
+    return int(digits) if 0 < len(digits) <= LONGEST_NUMBER else None
 
 
 def _complaint(body: str) -> _Complaint:

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from notus_exp.config.data_settings import FileData
+from notus_exp.config.data_settings import FORMATS, FileData
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.config.judge_settings import RewardModelJudge
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, known_settings
 from notus_exp.errors import UserError, did_you_mean
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
@@ -122,12 +122,14 @@ def check_override(override: str) -> None:
     """Refuse an override that names code, changes Hydra's own configuration or holds a password.
 
     Raises:
-        UserError: For `_target_` anywhere, for a key or a package of `hydra` other than the launcher, and for an
-            address with a password.
+        UserError: For `_target_` anywhere, for a key or a package of `hydra` other than the launcher, for an address
+            with a password, and for `~` before a setting, which every run has.
     """
     key, _, value = override.lstrip("+~").partition("=")
     if key.endswith(".base_url") and "@" in value:  # before anybody shows the command line or the config
         check_address(key, value.strip("'\""))
+    if override.startswith("~") and key in known_settings():
+        raise UserError(f"{key} is a setting and cannot be taken away with ~", f"give it another value: {key}=VALUE")
     if CODE_KEY in override:
         raise UserError(f"'{override}': a config never names code to import ({CODE_KEY})")
     if touches_hydra(key):
@@ -193,8 +195,13 @@ def check_places(overrides: Iterable[str], config: Config) -> None:
 
 
 def _split_file(folder: Path, split: str) -> str:
-    """Return `data.path=FILE` with the first file of a folder that has the split in its name."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and split in path.name)
+    """Return `data.path=FILE` with the first data file of a folder that has the split as a word of its name."""
+    word = re.compile(rf"(?<![a-z0-9]){re.escape(split.lower())}(?![a-z])")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.name.lower().endswith(tuple(FORMATS)) and word.search(path.name.lower()) and path.is_file()
+    )
     return f"data.path={found[0] if found else folder / 'FILE'}"
 
 

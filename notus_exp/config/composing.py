@@ -224,11 +224,13 @@ def check_file(path: Path) -> None:
     """Check a user's file of a config before it is loaded.
 
     Raises:
-        UserError: It is not a mapping in YAML, grows beyond `MOST_NODES` by its aliases, sets Hydra's configuration, or
-            names code.
+        UserError: It begins with a byte order mark, is not a mapping in YAML, grows beyond `MOST_NODES` by its aliases,
+            sets Hydra's configuration, or names code.
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if text.startswith("\N{BYTE ORDER MARK}"):  # Hydra would pass over a `@package` behind it
+            raise UserError(f"{path} begins with a byte order mark (BOM)", "save it as UTF-8 without one")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         size = 0 if root is None else _size(root, {}, ())
     except RecursionError as error:

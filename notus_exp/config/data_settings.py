@@ -10,6 +10,8 @@ from typing import Optional
 from notus_exp.config.ranges import bounded, place, unbounded
 
 RepeatedPrompts = Enum("RepeatedPrompts", ["strip", "keep"])
+FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "json", ".jsonl.gz": "jsonl", ".json.gz": "json"}
+"""Ending of a data file's name -> how it is read."""
 SIMULATED_ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 """What the simulated annotators rate."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from notus_exp.config.ranges import bounded, place
+from notus_exp.config.ranges import HUB, bounded, place
 
 
 @dataclass
@@ -43,10 +43,10 @@ class Answering:
 class AlpacaEvalEvaluation(Answering):
     """Answers against reference answers, judged in both orders."""
 
-    prompts: str = place()
+    prompts: str = place(address=HUB)
     max_prompts: Optional[int] = bounded(least=2)
-    difficulty: Optional[str] = place()
-    leaderboard: Optional[str] = place()
+    difficulty: Optional[str] = place(address=HUB)
+    leaderboard: Optional[str] = place(address=HUB)
     resamples: int = bounded(least=100)
 
 
@@ -54,9 +54,9 @@ class AlpacaEvalEvaluation(Answering):
 class MTBenchEvaluation(Answering):
     """Two turns, each graded by a judge."""
 
-    questions: str = place()
-    references: Optional[str] = place()
-    judge_prompts: Optional[str] = place()
+    questions: str = place(address=HUB)
+    references: Optional[str] = place(address=HUB)
+    judge_prompts: Optional[str] = place(address=HUB)
     max_prompts: Optional[int] = bounded(least=2)
     temperatures: dict[str, float] = bounded(least=0)
 
@@ -65,7 +65,7 @@ class MTBenchEvaluation(Answering):
 class IFEvalEvaluation(Answering):
     """Instructions that IFEval's own checkers verify."""
 
-    prompts: str = place()
+    prompts: str = place(address=HUB)
     max_prompts: Optional[int] = bounded(least=2)
     exclude: list[int]
 

@@ -1,4 +1,4 @@
-"""`~` for the home folder in settings that name a place, as a shell has it: on the command line and in files."""
+"""Settings that name a place: `~` is the home folder, on the command line and in files; a URL is no place here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from notus_exp.config.ranges import PLACE
+from notus_exp.config.ranges import ADDRESS, PLACE
 from notus_exp.config.schema import known_settings
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, check_local
 
 SQLITE = "sqlite:///"
 """Goes before the path of a database of SQLite."""
@@ -34,7 +34,7 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
     """Expand `~` in every setting of a composed config that names a place.
 
     Raises:
-        UserError: `~NAME` of a user that this machine does not know.
+        UserError: `~NAME` of a user that this machine does not know, or a URL.
     """
     kind = OmegaConf.get_type(node)
     if not is_dataclass(kind):
@@ -46,11 +46,12 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
             expand_homes(child, f"{key}.")
         elif spec.metadata.get(PLACE) and not OmegaConf.is_missing(node, spec.name):
             given = node[spec.name]
+            address = spec.metadata.get(ADDRESS)
             if isinstance(given, ListConfig):
                 for position, item in enumerate(given):
-                    _replace(given, position, item, key)
+                    _replace(given, position, item, key, address)
             else:
-                _replace(node, spec.name, given, key)
+                _replace(node, spec.name, given, key, address)
 
 
 @cache
@@ -59,7 +60,9 @@ def place_keys() -> frozenset[str]:
     return frozenset(key for key, spec in known_settings().items() if spec.metadata.get(PLACE))
 
 
-def _replace(node: Any, name: str | int, given: str | None, key: str) -> None:
+def _replace(node: Any, name: str | int, given: str | None, key: str, address: str | None) -> None:
+    if given and (address is None or not given.startswith(address)):
+        check_local(key, given)
     scheme = SQLITE if given and given.startswith(SQLITE) else ""
     if not given or not given.startswith(f"{scheme}~"):
         return

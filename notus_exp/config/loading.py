@@ -170,11 +170,24 @@ def check_together(config: Config) -> None:
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
+    if config.model.path and config.model.kind != "local":
+        raise UserError(
+            f"model.path={config.model.path} is set, but model.kind={config.model.kind} is read, without it",
+            "leave model.path out, or choose model=local",
+        )
+    for group in ("data", "model"):
+        _check_hub_id(f"{group}.hub_id", getattr(getattr(config, group), "hub_id", None))
     for group in ("model", "judge"):
         _check_date(f"{group}.template_date", getattr(getattr(config, group), "template_date", None))
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
+
+
+def _check_hub_id(key: str, name: str | None) -> None:
+    """Refuse what is no name on a hub, such as a URL; it is not shown, since it may hold a password."""
+    if name and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name, re.ASCII):
+        raise UserError(f"{key} is no name on the hub", f"write {key}=OWNER/NAME, without an address before it")
 
 
 def _check_date(key: str, day: str | None) -> None:
@@ -245,6 +258,20 @@ def explain(error: Exception) -> UserError:
     several = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*)'", text)
     if several:
         return _several(*several.groups(), listed=text.startswith("Ambiguous"))
+    chosen = re.search(r"Multiple values for ([\w/]+)\. .*: ([\w./-]+)'|^([\w/]+) appears more than once in the", text)
+    if chosen:
+        group, option = (chosen[1] or chosen[3]), chosen[2] or "NAME"
+        in_file = f"in a file's defaults 'override /{group}: {option}'"
+        return UserError(
+            f"an option of {group} is added to the one that is chosen, and there is one",
+            f"on the command line write {group}={option} once, without +; {in_file}",
+        )
+    if "HydraConfig was not set" in text:
+        key = re.search(r"full_key: ([\w.\[\]-]+)", text)
+        return UserError(
+            f"{key[1] if key else 'a setting'} asks Hydra for a value by ${{hydra:...}}, and none may be made of it",
+            "write the value; a relative path starts where the command is called",
+        )
     if "Unexpected type for root" in text:
         return UserError("a key of an evaluation is set that is not chosen", "add it: 'evaluation=[...,NAME]'")
     if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:

@@ -13,6 +13,10 @@ ALWAYS = object()
 """Says of a setting that it has been there from the beginning."""
 PLACE = "place"
 """Marks in a field's metadata a setting that is a path, in which `~` is the home folder."""
+ADDRESS = "address"
+"""Marks there what a URL begins with that may be given instead; without it a URL is refused."""
+HUB = "hf://"
+"""Begins the URL of a file on the hub."""
 
 
 def bounded(
@@ -42,17 +46,18 @@ def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS) -> Any:
 
 
 def named_file() -> Any:
-    """A dataclass field that names a file, or null: the digest of its content enters keys in its place."""
-    return field(metadata={"in_key": False, "file": True, PLACE: True})
+    """A dataclass field that names a file, here or on the hub, or null: a digest of its content enters keys for it."""
+    return field(metadata={"in_key": False, "file": True, PLACE: True, ADDRESS: HUB})
 
 
-def place(*, empty: bool = False) -> Any:
+def place(*, empty: bool = False, address: str | None = None) -> Any:
     """A dataclass field that is a path or a list of them, or null; no key holds where something lies.
 
     Args:
         empty: Whether it may be empty, which says that it is not given; who needs it then asks for it.
+        address: What a URL begins with that may be given instead: "" is any, None none.
     """
-    return field(metadata={"in_key": False, PLACE: True, "empty": empty})
+    return field(metadata={"in_key": False, PLACE: True, "empty": empty, ADDRESS: address})
 
 
 def files_of(node: Any) -> dict[str, str]:

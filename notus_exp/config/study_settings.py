@@ -36,7 +36,7 @@ class Search:
     prune_direction: str = one_of("maximize", "minimize")
     trials: int = bounded(least=1)
     concurrency: int = bounded(least=1)
-    storage: Optional[str] = place()
+    storage: Optional[str] = place(address="")
     lease: float = bounded(above=0)
 
 

@@ -25,6 +25,27 @@ _LEFT = 2**20
 DISK_HINT = "free some space there or make it writable, or give another output_dir=FOLDER; finished stages are kept"
 
 
+_REMEDIES = {
+    errno.EACCES: "let your user read and write it and the folders above it",
+    errno.EPERM: "let your user read and write it and the folders above it",
+    errno.ENAMETOOLONG: "give a shorter name: most disks take 255 bytes of one",
+    errno.ENOTDIR: "a file lies where a folder is asked: give another place",
+    errno.EISDIR: "a folder lies where a file is asked: give another place",
+    errno.EEXIST: "a file lies where a folder is asked: give another place",
+    errno.ENOENT: "check the path",
+}
+
+
+def remedy(error: OSError, otherwise: str = "free some space there or make it writable") -> str:
+    """Return what to do about an error of the disk.
+
+    Args:
+        error: The error.
+        otherwise: What helps where its number says nothing more.
+    """
+    return _REMEDIES.get(error.errno or 0, otherwise)
+
+
 def disk_problem(error: BaseException, *folders: Path) -> str | None:
     """Return in one line what is wrong with the disk where that is why something failed, else None.
 

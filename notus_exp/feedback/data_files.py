@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from notus_exp.config.data_settings import Data, FileData
+from notus_exp.config.data_settings import FORMATS, Data, FileData
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError, did_you_mean
-
-FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "json", ".jsonl.gz": "jsonl", ".json.gz": "json"}
-"""Ending of a file's name -> how it is read."""
 
 
 class FeedbackSources(NamedTuple):

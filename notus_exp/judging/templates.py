@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 import jinja2
-from jinja2 import meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from notus_exp.chat.messages import Messages
 from notus_exp.disk import given
 from notus_exp.disk.hashing import digest
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, first_line
 from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, AnswerPair, Grading
+from notus_exp.models.bounded_rendering import ask, limit_in_words
 
 FOLDER = Path(__file__).parent / "templates"
 PAIRWISE = {
@@ -26,8 +26,8 @@ PAIRWISE = {
 RATING = "rating.j2"
 VARIABLES = frozenset({"instruction", "first", "second"})
 
-# Prompts are plain text, so nothing is escaped; sandboxed, since a user's file is data and not code.
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
+# Prompts are plain text, so nothing is escaped. A user's file is rendered in another process, in the same manner.
+_ENVIRONMENT = jinja2.Environment(
     undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
 )
 
@@ -45,9 +45,15 @@ FASTCHAT_NAMES = {
 
 @dataclass(frozen=True)
 class ComparisonTemplate:
-    """A Jinja2 template with the variables instruction, first and second."""
+    """A Jinja2 template with the variables instruction, first and second.
+
+    Attributes:
+        source: Its text.
+        path: A user's file; None of our own.
+    """
 
     source: str
+    path: Path | None = None
 
     @property
     def digest(self) -> str:
@@ -85,21 +91,21 @@ def load_comparison_template(parser: str, path: Path | None = None) -> Compariso
         path: A user's template; None for our own.
 
     Raises:
-        UserError: The file is missing, is no template, or has other variables than instruction, first and second.
+        UserError: The file is missing, is no template, has other variables than instruction, first and second, or
+            cannot be rendered within the limits.
     """
     if path is None:
         return ComparisonTemplate((FOLDER / PAIRWISE[parser]).read_text(encoding="utf-8"))
     source = _read(path, "judge.template")
-    try:
-        variables = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
-    except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"judge.template={path} is no Jinja2 template: line {error.lineno}: {error.message}") from None
-    if variables != VARIABLES:
+    names = _asked(path, {"template": source})["names"]
+    if names != sorted(VARIABLES):
         raise UserError(
-            f"judge.template={path} has the variables {', '.join(sorted(variables)) or 'none'}",
+            f"judge.template={path} has the variables {', '.join(names) or 'none'}",
             f"it must have {', '.join(sorted(VARIABLES))}, and no other",
         )
-    return ComparisonTemplate(source)
+    template = ComparisonTemplate(source, path)
+    _comparison(template, dict.fromkeys(VARIABLES, "A text."))  # fails now, if ever, and not behind a training
+    return template
 
 
 def load_grading_templates(path: Path | None = None) -> GradingTemplates:
@@ -134,11 +140,14 @@ def comparison_messages(pair: AnswerPair, order: str, template: ComparisonTempla
         pair: The two answers.
         order: `REFERENCE_FIRST` or `MODEL_FIRST`.
         template: How they are shown.
+
+    Raises:
+        UserError: A user's template refuses these texts, or takes more than the limits.
     """
     answers = {REFERENCE_FIRST: pair.reference, MODEL_FIRST: pair.model}
     first = answers.pop(order)
     [second] = answers.values()
-    text = _compiled(template.source).render(instruction=pair.instruction, first=first, second=second)
+    text = _comparison(template, {"instruction": pair.instruction, "first": first, "second": second})
     return [{"role": "user", "content": text}]
 
 
@@ -169,6 +178,24 @@ def grading_messages(grading: Grading, templates: GradingTemplates) -> Messages:
     ]
 
 
+def _comparison(template: ComparisonTemplate, variables: dict[str, str]) -> str:
+    if template.path is None:
+        return _compiled(template.source).render(**variables)
+    return str(_asked(template.path, {"template": template.source, "variables": variables})["text"])
+
+
+def _asked(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Return what comes of a user's template in the process that renders within limits."""
+    found = ask(request)
+    if "limit" in found:
+        most = limit_in_words(found["limit"])
+        raise UserError(f"judge.template={path} takes more than {most}", "write a template that ends")
+    if "refused" in found:
+        what = "cannot be rendered" if "variables" in request else "is no Jinja2 template"
+        raise UserError(f"judge.template={path} {what}: {first_line(found['refused'])}")
+    return found
+
+
 @cache
 def _compiled(source: str) -> jinja2.Template:
     return _ENVIRONMENT.from_string(source)
@@ -191,9 +218,14 @@ def _checked(path: Path, named: dict[str, ChatPrompt], name: str, known: tuple[s
             f"{path} has no prompt {name!r}", f"it must have {', '.join(n for n, _ in FASTCHAT_NAMES.values())}"
         )
     try:
-        fields = {field for _, field, _, _ in Formatter().parse(named[name].user) if field is not None}
+        parsed = [(field, layout) for _, field, layout, _ in Formatter().parse(named[name].user) if field is not None]
     except ValueError as error:
         raise UserError(f"{path}: the prompt {name!r} is malformed: {error}", "double a brace that is meant") from None
+    fields, layouts = {field for field, _ in parsed}, [layout for _, layout in parsed if layout]
+    if layouts:  # a width may be of any size
+        raise UserError(
+            f"{path}: the prompt {name!r} lays a field out by ':{layouts[0][:20]}'", "write the field's name alone"
+        )
     if not fields <= set(known):
         raise UserError(
             f"{path}: the prompt {name!r} has the unknown field {min(fields - set(known))!r}",

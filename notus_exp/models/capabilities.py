@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from notus_exp.config.dpo_checks import ALL_LINEAR
 from notus_exp.errors import UserError, did_you_mean, first_line
-from notus_exp.models import rendering
+from notus_exp.models import bounded_rendering, rendering
 from notus_exp.models.encoding import shows_system_turn
 from notus_exp.models.markup import CONVERSATION
 from notus_exp.models.model_files import MODEL_FILES
@@ -150,7 +150,7 @@ def _steady(tokenizer: PreTrainedTokenizerFast) -> str:
     With a system turn too, where the template takes one, and with a generation prompt: either may bring in what varies.
     """
     once = _renderings(tokenizer)
-    rendering.forget()  # the second in another process, where addresses and hashes are others
+    bounded_rendering.forget()  # the second in another process, where addresses and hashes are others
     if once != _renderings(tokenizer):
         raise UserError("model: the chat template writes the same conversation in two ways", rendering.REMEDY)
     return once[0]

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-import notus_exp
 from notus_exp.errors import UserError, first_line
+from notus_exp.models.bounded_rendering import ask, limit_in_words
 
 Message = Mapping[str, str]
 """One turn: {"role": ..., "content": ...}."""
 
-SECONDS = 10.0
-"""Of computing that one rendering may take; a usual one takes a thousandth of one."""
-CHARACTERS = 16_000_000
-"""Of text that one rendering may make: more than any model reads."""
-MEMORY = 2 * 1024**3
-"""Bytes of address space of the process that renders."""
 OPEN = "|the text goes on here| "
 """Marks the end of a last turn's text, to cut what the template writes after it."""
 MOST_SAID = 200
@@ -62,7 +47,7 @@ def render(
     Raises:
         UserError: The template asks for a date, refuses the turns, is none, or takes more than the limits.
     """
-    found = _ask(_request(tokenizer, turns, add_generation_prompt, date, given))
+    found = ask(_request(tokenizer, turns, add_generation_prompt, date, given))
     if "text" in found:
         return str(found["text"])
     if "asks_date" in found:
@@ -71,7 +56,7 @@ def render(
             f"say which date it writes, on every day: {whose}.template_date={datetime.now(UTC).date()}",
         )
     if "limit" in found:
-        most = _limits()[found["limit"]]
+        most = limit_in_words(found["limit"])
         raise UserError(f"{whose}: one rendering of the chat template takes more than {most}", REMEDY)
     roles = ", ".join(turn["role"] for turn in turns)
     said = first_line(found["refused"])[:MOST_SAID]
@@ -80,7 +65,7 @@ def render(
 
 def asks_date(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, add_generation_prompt: bool) -> bool:
     """Say whether the template asks for today's date where it renders these turns."""
-    return "asks_date" in _ask(_request(tokenizer, turns, add_generation_prompt, None, {}))
+    return "asks_date" in ask(_request(tokenizer, turns, add_generation_prompt, None, {}))
 
 
 def render_open(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, date: str | None, **given: Any) -> str:
@@ -102,72 +87,6 @@ def render_open(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *,
     return before.rstrip()
 
 
-def forget() -> None:
-    """End the process that renders; the next rendering starts another."""
-    with _TURN:
-        _forget()
-
-
-class _Renderer:
-    """A process that renders, and its limits; one thread at a time asks it."""
-
-    def __init__(self) -> None:
-        self.owner = os.getpid()
-        # Nothing of this process's environment: a template has no use for a key.
-        environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME") if name in os.environ}
-        root = str(Path(notus_exp.__file__).parent.parent)
-        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "notus_exp.models.rendering_process", str(SECONDS), str(CHARACTERS), str(MEMORY)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """Return its answer, or None where it has ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            return None
-        answer: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
-        return answer
-
-    def close(self) -> int:
-        """End the process and return its exit code, negative where a signal ended it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):  # what was written to a process that had ended
-            self._process.stdin.close()
-        self._process.stdout.close()
-        return self._process.wait()
-
-
-_RENDERERS: list[_Renderer] = []
-"""The one of this process, once it is started."""
-_TURN = threading.Lock()
-
-
-def _ask(request: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of the process that renders, which is started where it does not run."""
-    with _TURN:
-        if _RENDERERS and _RENDERERS[0].owner != os.getpid():
-            _RENDERERS.clear()  # a fork: that process answers the one that started it
-        if not _RENDERERS:
-            _RENDERERS.append(_Renderer())
-        answer = _RENDERERS[0].ask(request)
-        if answer is not None:
-            return answer
-        code = _forget()
-    if code == -signal.SIGPROF:
-        return {"limit": "seconds"}
-    return {"refused": f"the process that renders it ended with code {code}"}
-
-
 def _request(
     tokenizer: PreTrainedTokenizerFast,
     turns: Sequence[Message],
@@ -186,21 +105,6 @@ def _request(
     return {"template": tokenizer.get_chat_template(), "variables": variables, "date": date}
 
 
-def _forget() -> int:
-    return _RENDERERS.pop().close() if _RENDERERS else 0
-
-
 def _plain(token: Any) -> Any:
     """Return a special token, or several of a kind, as text."""
     return [str(one) for one in token] if isinstance(token, list | tuple) else str(token)
-
-
-def _limits() -> dict[str, str]:
-    return {
-        "seconds": f"{SECONDS:g} s of computing",
-        "characters": f"{CHARACTERS:,} characters",
-        "memory": f"{MEMORY:,} bytes of memory",
-    }
-
-
-atexit.register(forget)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from notus_exp.errors import UserError, first_line
+from notus_exp.disk.full import remedy
+from notus_exp.errors import UserError, check_local, first_line, strike
 from notus_exp.reporting.texts import tell
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is."""
-        tell(f"error: {message}\n  {self.prog} --help shows how it is used", sys.stderr)
+        tell(f"error: {strike(message)}\n  {self.prog} --help shows how it is used", sys.stderr)
         sys.exit(2)
 
 
@@ -44,7 +45,8 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
         tell(f"error: {error}", sys.stderr)
         return 2
     except OSError as error:
-        tell(f"error: {error.strerror or first_line(error)}: {error.filename}", sys.stderr)
+        named = f": {error.filename}" if error.filename else ""
+        tell(f"error: {UserError(f'{error.strerror or first_line(error)}{named}', remedy(error))}", sys.stderr)
         return 2
     # here and not above, so that --help answers at once
     from notus_exp.reporting.console import make_console
@@ -72,8 +74,11 @@ def positive_numbers(kind: Callable[[str], Number]) -> Callable[[str], list[Numb
 
 
 def home(text: str) -> str:
-    """Return an argument that begins with a path, `~` in it expanded."""
+    """Return an argument that begins with a path, `~` in it expanded; a URL is refused."""
     try:
+        check_local("this", text)
         return str(Path(text).expanduser()) if text.startswith("~") else text
+    except UserError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(f"'{text}': this machine knows no user of that name") from error

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides, check_places
 from notus_exp.config.schema import Config
-from notus_exp.disk.full import DISK_HINT, disk_problem
+from notus_exp.disk.full import DISK_HINT, disk_problem, remedy
 from notus_exp.errors import UnscoredError, UserError, first_line
 from notus_exp.evaluation.checks import check_evaluations
 
@@ -71,7 +71,7 @@ def disk_failure(error: BaseException, output_dir: str) -> UserError | None:
     if isinstance(error, UserError) or not isinstance(error, Exception):
         return None
     if isinstance(error, OSError) and error.filename:
-        return UserError(f"{error.strerror or first_line(error)}: {error.filename}", DISK_HINT)
+        return UserError(f"{error.strerror or first_line(error)}: {error.filename}", remedy(error, DISK_HINT))
     # Polars has no error of its own for a full disk.
     if type(error).__module__.startswith("polars") and "IO error" in str(error):
         return UserError(f"{first_line(error)}: below output_dir={output_dir}", DISK_HINT)

@@ -37,6 +37,13 @@ def test_the_setting_that_mends_a_refusal(said: str, sent: dict[str, Any], group
     assert remedy(said, sent, group) == expected
 
 
+def test_a_number_of_thousands_of_digits_is_none() -> None:
+    nines = "9" * 5_000
+    assert remedy(f"max_tokens: the context length is {nines}", SENT, "judge") == "set judge.max_tokens lower than 9"
+    said = f"maximum context length is 100 tokens. You requested {nines} input tokens and max_tokens"
+    assert remedy(said, SENT, "judge") == "set judge.max_tokens lower than 9: prompt and reply share 100 tokens"
+
+
 def vllm(message: str, param: str | None = None, code: object = 400) -> str:
     return json.dumps({"error": {"message": message, "type": "BadRequestError", "param": param, "code": code}})
 

@@ -140,6 +140,18 @@ def test_a_hubs_split_beside_a_folder_names_the_splits_file(tmp_path: Path) -> N
         check_places(overrides, composed(*overrides))
 
 
+def test_a_splits_file_has_its_name_as_a_word_and_is_data(tmp_path: Path) -> None:
+    for name in ("a.train.txt", "constraints.jsonl", "restrained.json", "train.csv"):
+        (tmp_path / name).write_text("{}\n", encoding="utf-8")
+    overrides = ["data=rated", f"data.path={tmp_path}", "data.hub_split=train"]
+    config = composed(*overrides)
+    with pytest.raises(UserError, match=f"data.path={tmp_path}/FILE$"):
+        check_places(overrides, config)
+    (tmp_path / "z_Train-00000.jsonl.gz").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=f"data.path={tmp_path}/z_Train-00000.jsonl.gz$"):
+        check_places(overrides, config)
+
+
 def test_a_hubs_setting_without_a_path_or_null_passes() -> None:
     overrides = ["data=rated", "data.hub_id=a/b", "data.hub_split=x", "model=hub", "model.hub_id=c/d"]
     check_places(overrides, composed(*overrides))

@@ -101,6 +101,55 @@ def test_the_home_of_nobody_is_an_error_and_a_tilde_within_is_a_name() -> None:
     assert composed_by_hydra("output_dir='a/~/b'").output_dir == "a/~/b"
 
 
+@pytest.mark.parametrize("key", sorted(PLACES - {"study.search.storage"}))
+def test_an_address_in_the_place_of_a_path_is_refused_and_not_shown(key: str) -> None:
+    group, _, setting = key.partition(".")
+    options = {
+        "data": "rated",
+        "model": "local",
+        "judge": {"path": "replay", "model": "reward_model"}.get(setting, "mock"),
+    }
+    chosen = [f"{group}={options[group]}"] if group in options else []
+    chosen += [f"evaluation=[{setting.split('.')[0]}]"] if group == "evaluation" else []
+    for url in ("https://me:hunter2@host/x.jsonl", "s3:/AKIA:hunter2@bucket/x", " file:///x", "HTTPS://hunter2"):
+        value = f"['{url}']" if key.endswith("files") else f"'{url}'"
+        with pytest.raises(UserError, match=rf"{key} is an address \(\w+://\.\.\.\), and a folder or file") as error:
+            composed_by_hydra(*chosen, f"{key}={value}")
+        assert "hunter2" not in str(error.value)
+
+
+def test_files_of_evaluations_may_lie_on_the_hub_and_a_drive_is_no_address() -> None:
+    url = "hf://datasets/a/b@main/c.json"
+    config = composed_by_hydra(
+        "evaluation=[ifeval]", "judge=replay", f"evaluation.ifeval.prompts={url}", f"judge.path={url}"
+    )
+    assert (config.evaluation.ifeval.prompts, config.judge.path) == (url, url)
+    assert composed_by_hydra("output_dir='C:/me/x'").output_dir == "C:/me/x"
+    composed_by_hydra("study.search.storage='postgresql://host/db'")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (artifacts, ["list", "https://me:hunter2@host/out"]),
+        (compare, ["https://me:hunter2@host/out"]),
+        (compare, ["--verdicts", "s3://me:hunter2@host/out"]),
+        (compare, ["a", "b", "https://me:hunter2@host/out"]),
+        (power, ["--pilot", "https://me:hunter2@host/out"]),
+        (score, ["alpaca_eval", "https://me:hunter2@host/a.csv:x"]),
+        (score, ["mt_bench", "https:/me:hunter2@host/a.jsonl"]),
+    ],
+)
+def test_an_address_as_an_argument_is_refused_and_not_shown(
+    command: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    shown = capsys.readouterr()
+    assert "error: " in shown.err
+    assert "hunter2" not in shown.out + shown.err
+
+
 @pytest.mark.parametrize("command", [artifacts, compare, power, score], ids=lambda command: command.__name__)
 def test_every_path_of_a_command_begins_at_home(command: ModuleType) -> None:
     parsers: list[argparse.ArgumentParser] = [command._parser()]

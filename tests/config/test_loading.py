@@ -150,7 +150,23 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["rejected.ties=drop"], "rejected.ties=drop does nothing"),
         (["filters.contamination.field=foo"], "field=foo needs a file with fields"),
         (["tracking.tags=[" + "t" * 65 + "]"], "longer than the 64 characters"),
-        (["~dpo.beta"], "cannot be taken away"),
+        (
+            ["~dpo.beta"],
+            "dpo.beta is a setting and cannot be taken away with ~\n  give it another value: dpo.beta=VALUE",
+        ),
+        (["~seed"], "^seed is a setting and cannot be taken away with ~\n  give it another value: seed=VALUE$"),
+        (["~seed=0"], "^seed is a setting and cannot be taken away with ~"),
+        (
+            ["+experiment=smoke"],
+            "^an option of experiment is added .*\n  on the command line write experiment=smoke once",
+        ),
+        (["+experiment=smoke", "experiment=smoke"], "^an option of experiment is added .*without \\+"),
+        (["+judge=mock"], "^an option of judge is added .*\n  on the command line write judge=mock once, without \\+"),
+        (
+            ["output_dir='${hydra:runtime.cwd}'"],
+            "output_dir asks Hydra for a value .*\n  write the value; a relative path",
+        ),
+        (["model.kind=tiny_random", "model.path=x"], "^model.path=x is set, but model.kind=tiny_random is read"),
         (["evaluation=[alpaca_eval]"], "judge.model must be given: evaluation=alpaca_eval needs a judge"),
         (["evaluation=[mt_bench]", "judge=replay"], "judge.path must be given"),
         (["judge=replay", "judge.path=null"], "judge.path.*not Optional"),
@@ -322,3 +338,30 @@ def test_a_templates_date_is_a_day() -> None:
 @pytest.mark.parametrize("experiment", ["notus_7b_v1", "notus_7b_v1_lora", "zephyr_7b_beta"])
 def test_a_recipe_that_reproduces_a_publication_keeps_what_it_was_trained_on(experiment: str) -> None:
     assert composed(f"experiment={experiment}", "hardware=a100_8x40gb").dpo.special_tokens.name == "keep"
+
+
+@pytest.mark.parametrize(("key", "option"), [("model.hub_id", "model=hub"), ("data.hub_id", "data=rated")])
+def test_an_address_in_the_place_of_a_name_on_the_hub_is_refused_and_not_shown(key: str, option: str) -> None:
+    for name in ("https://me:hunter2@host/a/b", "a/b/c", "a b", "hunter2@a/b"):
+        with pytest.raises(UserError, match=rf"{key} is no name on the hub\n.*OWNER/NAME") as error:
+            composed(option, f"{key}='{name}'")
+        assert "hunter2" not in str(error.value)
+    for name in ("gpt2", "HuggingFaceTB/SmolLM2-135M", "a.b/c_d"):
+        composed(option, f"{key}={name}")
+
+
+def test_a_path_of_a_file_that_the_kind_of_model_does_not_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nmodel: {kind: tiny_random, path: /x}\n"
+    (tmp_path / "experiment/mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"model\.path=/x is set, but model\.kind=tiny_random(.|\n)*model=local"):
+        composed("experiment=mine", own=tmp_path)
+
+
+def test_an_option_behind_a_byte_order_mark_says_so(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\nseed: 5\n", encoding="utf-8-sig")
+    with pytest.raises(UserError, match=r"mine\.yaml begins with a byte order mark \(BOM\)\n.*UTF-8 without"):
+        composed("experiment=mine", own=tmp_path)
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\nseed: 5\n", encoding="utf-8")
+    assert composed("experiment=mine", own=tmp_path).seed == 5

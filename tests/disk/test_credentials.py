@@ -14,6 +14,9 @@ from notus_exp.errors import UserError, named_line, names_secret, whole_tracebac
         ("study.search.storage=postgresql://me:s3cret@host/db", "study.search.storage=postgresql://***@host/db"),
         ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
         ("https://host/a@b", "https://host/a@b"),
+        ("'https:/me:s3cret@host/x.jsonl'", "'https:/***@host/x.jsonl'"),  # what a path makes of it
+        ("/out/s3:/AKIA:s3cret@bucket/x: no", "/out/s3:/***@bucket/x: no"),
+        ("hf://datasets/a/b@main/c", "hf://datasets/a/b@main/c"),
         ("sqlite:////folder/optuna.db", "sqlite:////folder/optuna.db"),
         ("write to me@example.org", "write to me@example.org"),
     ],

@@ -10,7 +10,9 @@ from notus_exp.config.evaluation_settings import LMEvalEvaluation
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.evaluation.lm_eval import harness as benchmarks
+from notus_exp.evaluation.lm_eval.own_tasks import check_task_files
 from notus_exp.evaluation.lm_eval.results import estimates, usable_results
+from notus_exp.evaluation.lm_eval.tasks import check_tasks, task_manager
 from notus_exp.stages.settings import BenchmarksSettings
 
 TASK = """
@@ -89,24 +91,65 @@ def test_an_own_task_is_asked_and_each_question_is_kept(asked):
     assert found["results"]["sums"]["acc"]["value"] == pytest.approx(sum(values.values()) / 3)
 
 
-def test_a_task_file_that_names_code_is_refused(asked):
-    pytest.importorskip("lm_eval")
-    run, folders = asked
-    (folders["tasks"] / "evil.yaml").write_text("task: evil\nprocess_docs: !function module.name\n")
-    with pytest.raises(UserError, match=r"evil.yaml names code to import"):
-        run("sums")
+ALIASES = "a0: &a0 1\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(40))
+CODE = {
+    "a function": "process_docs: !function module.name",
+    "a function in another spelling": "doc_to_text: !%66unction module.name",
+    "a function of Python": "doc_to_text: !!python/name:os.system",
+    "a metric of a path": "metric_list: [{metric: acc}, {metric: /tmp/evil.py, aggregation: mean}]",
+    "a metric of the hub": "metric_list: [{metric: owner/repo}]",
+    "a metric of the hub's own": "metric_list: [{metric: rouge}]",
+    "a known metric, asked of the hub": "metric_list: [{metric: acc, hf_evaluate: true}]",
+    "a metric without a list": "metric_list: {metric: owner/repo}",
+    "a metric by an alias": "metadata: {m: &m {metric: owner/repo}}\nmetric_list: [*m]",
+    "a metric by a merge": "metadata: &m {metric: owner/repo}\nmetric_list: [{<<: *m}]",
+    "a metric of a task within a group": "group: g\ntask: [{task: t, metric_list: [{metric: owner/repo}]}]",
+    "a metric that is no text": "metric_list: [{metric: [acc]}]",
+    "a filter by a function": "filter_list: [{name: f, filter: [{function: custom, filter_fn: f}]}]",
+    "a class": "class: module.Task",
+    "a function by its name": "process_results: module.name",
+    "a loader": "custom_dataset: module.name",
+    "a generation by a program": "generation_kwargs: {custom_generate: /tmp/evil}",
+    "remote code": "dataset_kwargs: {trust_remote_code: true}",
+    "unsafe code": "unsafe_code: true",
+    "a data set's program": "dataset_path: /tmp/evil.py",
+    "another file": "include: ../elsewhere.yaml",
+    "another file of prompts": "use_prompt: /tmp/mine.yaml:one",
+}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["task: evil\ndoc_to_text: !%66unction module.name\n", "include: ../elsewhere.yaml\ntask: evil\n"],
-)
-def test_code_in_another_spelling_or_another_file_is_refused_too(asked, text):
-    pytest.importorskip("lm_eval")
-    run, folders = asked
-    (folders["tasks"] / "evil.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"evil.yaml (names code|includes another file)"):
-        run("sums")
+@pytest.mark.parametrize("name", CODE)
+def test_a_task_file_that_names_code_or_a_file_is_refused(tmp_path, name):
+    (tmp_path / "evil.yaml").write_text(f"task: evil\n{CODE[name]}\n")
+    with pytest.raises(UserError, match=r"evil\.yaml(:| names code| includes another file)"):
+        task_manager(["evil"], [str(tmp_path)])
+    with pytest.raises(UserError, match=r"evil\.yaml"):  # before anything is made, and without the harness
+        check_tasks(["evil"], [str(tmp_path)])
+
+
+def test_a_data_set_that_is_a_folder_with_a_program_is_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "evil.yaml").write_text(f"task: evil\ndataset_path: {tmp_path / 'data'}\n")
+    check_task_files(tmp_path)
+    (tmp_path / "data" / "data.py").write_text("")
+    with pytest.raises(UserError, match="holds a Python program"):
+        check_task_files(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["task: [", "a: *b", "a: \xff", "a: 2024-02-31", "[" * 5000, "? {}\n: 1"])
+def test_a_task_file_that_is_no_yaml_is_named(tmp_path, text):
+    (tmp_path / "evil.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"evil\.yaml (cannot be read as YAML|is nested too deep)"):
+        check_task_files(tmp_path)
+
+
+def test_a_task_file_of_data_alone_passes(tmp_path):
+    (tmp_path / "sums.yaml").write_text(
+        TASK + ALIASES + "unsafe_code: false\ngeneration_kwargs: {until: [x], do_sample: false}\n"
+        "filter_list: [{name: n, filter: [{function: regex, regex_pattern: x}, {function: take_first}]}]\n"
+    )
+    (tmp_path / "group.yaml").write_text("group: g\ntask: [sums]\naggregate_metric_list: [{metric: own}]\n")
+    check_task_files(tmp_path)
 
 
 def test_a_template_that_reaches_for_code_is_refused(asked):

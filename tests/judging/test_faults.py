@@ -324,10 +324,20 @@ def body_of(text, **more):
 @pytest.mark.parametrize(
     "usage",
     [None, [], {"prompt_tokens": 100, "completion_tokens": None}, {"prompt_tokens": None, "completion_tokens": 3},
-     {"prompt_tokens": 100}, {"prompt_tokens": -100, "completion_tokens": 3}, {"prompt_tokens": "?"}],
+     {"prompt_tokens": 100}, {"prompt_tokens": -100, "completion_tokens": 3}, {"prompt_tokens": "?"},
+     *({"prompt_tokens": a, "completion_tokens": b} for a, b in [(10**399, 3), (3, 10**399), (10**7 + 1, 0)])],
 )  # fmt: skip
 def test_a_usage_that_tells_no_number_leaves_the_answer_valid_and_the_tokens_unknown(usage):
     assert read_body(body_of("m", usage=usage)) == Reply("m", None, "x", None, None, "")
+
+
+def test_an_absurd_usage_is_none_and_ends_no_run(tmp_path):
+    with FaultServer() as server:
+        server.usage = {"prompt_tokens": 10**399, "completion_tokens": 10**399}
+        judged = prefer([pair(1)], at(server, input_price=1.0, output_price=1.0), tmp_path / "a.sqlite")
+    assert [verdict.prompt_tokens for verdict in judged.verdicts] == [0, 0]
+    assert judged.facts["prompt_tokens"] == 0
+    assert read_body(body_of("m", usage={"prompt_tokens": 10**7, "completion_tokens": 0})).prompt_tokens == 10**7
 
 
 def test_a_lone_surrogate_becomes_the_replacement_character_and_the_reply_is_kept(tmp_path):

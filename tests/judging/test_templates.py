@@ -1,5 +1,6 @@
 import json
 
+import jinja2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from notus_exp.judging.templates import (
     load_grading_templates,
 )
 from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, AnswerPair, Grading
+from notus_exp.models import bounded_rendering
 from support.judges import grading, pair
 from support.places import REPLAY
 
@@ -55,6 +57,52 @@ def test_braces_and_marks_in_texts_arrive_as_they_are(question, one, other):
     assert f"=== Request ===\n{question}\n=== End" in shown
     assert f"=== Answer A ===\n{one}\n=== End" in shown
     assert f"=== Answer B ===\n{other}\n=== End" in shown
+
+
+USES = "{{ instruction }} {{ first }} {{ second }}"
+ENDLESS = {
+    "loops": "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+    "a text": "{% for a in range(90000) %}{% for b in range(90000) %}xxxxxxxxx{% endfor %}{% endfor %}",
+    "a width": "{{ '%1000000000s' % first }}",
+    "a padding": "{{ first.center(10 ** 10) }}",
+    "a power while it is compiled": "{{ 10 ** (10 ** 10) }}",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_users_template_without_end_is_an_error_before_anything_is_asked(tmp_path, monkeypatch, name):
+    bounded_rendering.forget()
+    monkeypatch.setattr(bounded_rendering, "SECONDS", 0.3)
+    monkeypatch.setattr(bounded_rendering, "CHARACTERS", 100_000)
+    monkeypatch.setattr(bounded_rendering, "MEMORY", 2**28)
+    path = tmp_path / "mine.j2"
+    path.write_text(USES + ENDLESS[name])
+    with pytest.raises(UserError, match=rf"judge\.template={path} takes more than"):
+        load_comparison_template("ranking", path)
+    bounded_rendering.forget()
+
+
+def test_a_template_that_ends_for_some_texts_alone_is_an_error_where_it_does_not(tmp_path, monkeypatch):
+    bounded_rendering.forget()
+    monkeypatch.setattr(bounded_rendering, "SECONDS", 0.3)
+    path = tmp_path / "mine.j2"
+    path.write_text(USES + "{% if '7' in first %}" + ENDLESS["loops"] + "{% endif %}")
+    template = load_comparison_template("ranking", path)
+    assert content(comparison_messages(pair(1), MODEL_FIRST, template)) == "Question 1? model 1 reference 1"
+    with pytest.raises(UserError, match=r"judge\.template=.* takes more than 0\.3 s of computing"):
+        comparison_messages(pair(7), MODEL_FIRST, template)
+    bounded_rendering.forget()
+
+
+def test_a_users_template_is_rendered_as_ever(tmp_path):
+    path = tmp_path / "mine.j2"
+    text = "  {% if true %}\n{{ instruction | tojson }}\n  {% endif %}\n{{ first }}\n{# no #}\n{{ second | upper }}\n\n"
+    path.write_text(text)
+    texts = {"instruction": "<b>'ä'\ud800", "first": "{{ x }}", "second": "é<"}
+    usual = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    comparison = AnswerPair("0" * 16, texts["instruction"], texts["second"], texts["first"])
+    shown = content(comparison_messages(comparison, MODEL_FIRST, load_comparison_template("letters", path)))
+    assert shown == usual.from_string(text).render(**texts), "else its cached verdicts would be asked again"
 
 
 @pytest.mark.parametrize("references", [False, True])
@@ -115,6 +163,8 @@ def test_braces_do_not_break_fastchats_format(tmp_path_factory, question, answer
         ({"single-v1": "{question} {ref_answer_1.__class__}"}, "unknown field 'ref_answer_1.__class__'"),
         ({"single-v1": "{question_2}"}, "unknown field 'question_2'"),
         ({"single-v1": "{question"}, "malformed"),
+        ({"single-v1": "{question:>1000000000}"}, "'single-v1' lays a field out by ':>1000000000'"),
+        ({"single-v1": "{question:{answer}}"}, "lays a field out"),
     ],
 )
 def test_a_malformed_prompt_file_says_what_is_wrong(tmp_path, changes, message):
@@ -166,6 +216,11 @@ def test_the_digest_of_gradings_tells_prompts_apart(tmp_path):
         ("{{ instruction }} {{ first }}", "has the variables first, instruction"),
         ("{{ instruction }} {{ first }} {{ second }} {{ third }}", "third"),
         ("{{ instruction", "is no Jinja2 template: line 1"),
+        (f"{USES}\n{{{{ first.absent.more }}}}", "cannot be rendered: .*has no attribute 'absent'"),
+        (f"{USES} {{{{ instruction + 1 }}}}", "cannot be rendered: TypeError"),
+        (f"{USES} {{{{ ''.__class__.__mro__ }}}}", "cannot be rendered: .*unsafe"),
+        (f"{USES} {{{{ lipsum() }}}}", "has the variables .*lipsum"),
+        (f"{USES} {{{{ [1, 2] | random }}}}", "No filter named 'random'"),
     ],
 )
 def test_a_users_template_that_cannot_work_is_an_error(tmp_path, text, message):

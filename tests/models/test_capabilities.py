@@ -124,11 +124,11 @@ def test_a_template_that_writes_two_texts_is_refused(local, where):
 
 
 def test_an_endless_template_is_refused_when_the_model_is_opened(local, monkeypatch):
-    from notus_exp.models import rendering
+    from notus_exp.models import bounded_rendering
 
-    rendering.forget()
-    monkeypatch.setattr(rendering, "SECONDS", 0.3)
+    bounded_rendering.forget()
+    monkeypatch.setattr(bounded_rendering, "SECONDS", 0.3)
     with_template(local, "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}" + CHATML)
     with pytest.raises(UserError, match="s of computing"):
         open_model(local)
-    rendering.forget()
+    bounded_rendering.forget()

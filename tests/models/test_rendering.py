@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from notus_exp.errors import UserError
-from notus_exp.models import rendering
+from notus_exp.models import bounded_rendering
 from notus_exp.models.rendering import render, render_open
 
 TURNS = [
@@ -63,12 +63,12 @@ def tokenizer(tiny_tokenizer):
 @pytest.fixture
 def hasty(monkeypatch):
     """Limits that are reached at once, in a process of their own."""
-    rendering.forget()
-    monkeypatch.setattr(rendering, "SECONDS", 0.3)
-    monkeypatch.setattr(rendering, "CHARACTERS", 100_000)
-    monkeypatch.setattr(rendering, "MEMORY", 2**28)
+    bounded_rendering.forget()
+    monkeypatch.setattr(bounded_rendering, "SECONDS", 0.3)
+    monkeypatch.setattr(bounded_rendering, "CHARACTERS", 100_000)
+    monkeypatch.setattr(bounded_rendering, "MEMORY", 2**28)
     yield
-    rendering.forget()
+    bounded_rendering.forget()
 
 
 @pytest.mark.parametrize("prompt", [False, True])
@@ -169,10 +169,10 @@ def test_a_template_that_fails_is_an_error_of_the_model(tokenizer, broken):
 
 
 def test_the_process_that_renders_is_told_no_secret(tokenizer, monkeypatch):
-    rendering.forget()
+    bounded_rendering.forget()
     monkeypatch.setenv("OPENAI_API_KEY", "planted-key")
     render(tokenizer, TURNS, add_generation_prompt=False, date=None)
-    [renderer] = rendering._RENDERERS
+    [renderer] = bounded_rendering._RENDERERS
     environment = Path(f"/proc/{renderer._process.pid}/environ")
     if not environment.exists():
         pytest.skip("no /proc here")

@@ -22,7 +22,9 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.feedback import completions
+from notus_exp.reporting.commands import answer
 from notus_exp.run import record, worker, worker_process
+from notus_exp.run.outcome import disk_errors
 from notus_exp.run.pipeline import Run
 from support.configs import composed
 
@@ -193,3 +195,31 @@ def test_a_worker_that_cannot_write_down_why_it_failed_says_it_by_its_code(
         assert "the worker ended with code 1" in worker._failure(1, job, tmp_path).message
         (tmp_path / "made.json").write_text(text)
         assert worker.made(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "let your user read and write it"),
+        (errno.EPERM, "let your user read and write it"),
+        (errno.ENAMETOOLONG, "give a shorter name"),
+        (errno.ENOTDIR, "a file lies where a folder is asked"),
+        (errno.ENOSPC, "free some space"),
+    ],
+)
+def test_each_error_of_a_place_has_its_own_remedy(number: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> Any:
+        raise OSError(number, os.strerror(number), "/x/y")
+
+    with pytest.raises(UserError, match=words), disk_errors("/x"):
+        fail()
+    assert answer(fail, as_json=False) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {os.strerror(number)}: /x/y\n  ")
+    assert words in shown
+
+
+def test_a_file_that_cannot_be_written_is_named_and_not_its_temporary_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error:
+        write_json(tmp_path / "absent" / "comparison.json", {})
+    assert error.value.filename == str(tmp_path / "absent" / "comparison.json")

@@ -201,7 +201,7 @@ def add_setting(root: Path) -> None:
 
 def add_evaluation(root: Path) -> None:
     settings = root / "notus_exp/config/evaluation_settings.py"
-    edit(settings, "ranges import bounded, place\n", "ranges import bounded, place, unbounded\n")
+    edit(settings, "ranges import HUB, bounded, place\n", "ranges import HUB, bounded, place, unbounded\n")
     edit(settings, "    lm_eval: Optional[LMEvalEvaluation] = None\n",
          "    lm_eval: Optional[LMEvalEvaluation] = None\n"
          "    counting: Optional[PreferencesEvaluation] = unbounded(since=None, default=None)\n")  # fmt: skip

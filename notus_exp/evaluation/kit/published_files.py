@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import polars as pl
 
+from notus_exp.config.data_settings import FORMATS
 from notus_exp.disk.given import LARGEST, check_header, usable
 from notus_exp.errors import UserError, did_you_mean, first_line
-from notus_exp.feedback.data_files import FORMATS, file_format
+from notus_exp.feedback.data_files import file_format
 from notus_exp.feedback.records import Malformed, read_files
 
 _MUST_BE = {

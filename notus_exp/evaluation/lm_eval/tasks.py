@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.evaluation.lm_eval.own_tasks import check_task_files
 
-from notus_exp.errors import UserError, did_you_mean, first_line
-
-YAML_TAGS = "tag:yaml.org,2002:"
-"""What YAML's own tags begin with; the harness reads others as Python code to import."""
 NOT_INSTALLED = (
     "evaluation=lm_eval needs lm-evaluation-harness, which is not installed",
     "pip install 'notus-exp[lm_eval]'",
@@ -33,6 +30,8 @@ def check_tasks(tasks: list[str], own: list[str]) -> None:
     Raises:
         UserError: The harness is not installed, or as `task_manager`.
     """
+    for folder in own:
+        check_task_files(Path(folder))
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError(*NOT_INSTALLED)
     command = [sys.executable, "-m", "notus_exp.evaluation.lm_eval.tasks"]
@@ -50,35 +49,15 @@ def task_manager(tasks: list[str], own: list[str]) -> Any:
     Raises:
         UserError: A task is unknown, or a file of one's own names code or cannot be read.
     """
+    for folder in own:
+        check_task_files(Path(folder))
     from lm_eval.tasks import TaskManager
 
-    for folder in own:
-        _refuse_code(Path(folder))
     manager = TaskManager(include_path=own[0] if own else None)
     for task in tasks:
         if not manager.match_tasks([task]):
             raise UserError(f"evaluation.lm_eval.tasks: '{task}' is no task", did_you_mean(task, manager.all_tasks))
     return manager
-
-
-def _refuse_code(folder: Path) -> None:
-    """Refuse task files that name code: by a tag of the harness, however written, or by including files elsewhere."""
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml")):
-        try:
-            events = list(yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {first_line(error)}") from error
-        tags = [event.tag for event in events if getattr(event, "tag", None)]
-        values = [event.value for event in events if isinstance(event, yaml.ScalarEvent)]
-        if any(not tag.startswith(YAML_TAGS) for tag in tags):
-            raise UserError(
-                f"{path} names code to import (a YAML tag such as !function)",
-                "a config never names code: write the task with Jinja templates",
-            )
-        if "include" in values:
-            raise UserError(
-                f"{path} includes another file, which is neither checked nor part of a key", "write its settings here"
-            )
 
 
 def main() -> int:
