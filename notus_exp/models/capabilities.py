@@ -120,7 +120,7 @@ def check_date(tokenizer: PreTrainedTokenizerFast, date: str | None, whose: str 
     if date is None:
         rendering.render(tokenizer, CONVERSATION, add_generation_prompt=False, date=None, whose=whose)
     elif not any(
-        rendering.asks_date(tokenizer, turns, add_generation_prompt=turns[-1]["role"] == "user")
+        rendering.asks_date(tokenizer, turns, add_generation_prompt=turns[-1]["role"] == "user", whose=whose)
         for turns in (CONVERSATION, CONVERSATION[:1], WITH_SYSTEM, WITH_SYSTEM[:2])
     ):
         raise UserError(
