@@ -96,6 +96,7 @@ def test_two_models_are_compared_by_prompt(score, annotations):
     [
         ({"annotator": "gpt4"}, {"annotator": "gpt4_turbo"}, "differ in the judge, so their verdicts are not compared"),
         ({"generator_1": "davinci"}, {"generator_1": "gpt4"}, "differ in the reference model"),
+        ({"annotator": "gpt4"}, {"judge_name": "gpt4_turbo"}, "differ in the judge"),
         ({"snapshot": "gpt-4-0613"}, {"snapshot": "gpt-4-1106"}, "differ in the snapshot of the judge"),
         ({}, {"output_1": "another reference"}, "compared with different reference answers on 3 prompts"),
     ],
@@ -124,7 +125,7 @@ def test_models_judged_on_different_prompts_are_not_compared(score, annotations)
     assert "judged on different prompts: 'b' lacks 1 of the 3 of 'a'" in err
 
 
-@pytest.mark.parametrize("key", ["annotator", "generator_1", "snapshot"])
+@pytest.mark.parametrize("key", ["annotator", "generator_1", "snapshot", "judge_name"])
 def test_a_file_of_two_judges_or_baselines_is_refused(score, annotations, key):
     file = annotations("a", 2, 1, 2)
     rows = json.loads(file.read_text())
