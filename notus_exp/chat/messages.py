@@ -34,11 +34,12 @@ class Unanswered(Exception):  # noqa: N818 - the name says what happened to the 
     Args:
         reason: What happened, without any secret.
         hint: The setting that mends it, where that is known.
+        refused: The server answers, and does not take this request, as it would not another time.
     """
 
-    def __init__(self, reason: str, hint: str = "") -> None:
+    def __init__(self, reason: str, hint: str = "", *, refused: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.hint = reason, hint
+        self.reason, self.hint, self.refused = reason, hint, refused
 
 
 class OnDiscarded(Protocol):

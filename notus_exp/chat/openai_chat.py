@@ -33,6 +33,8 @@ REPEATED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatu
 """Statuses below 500 after which a request is repeated."""
 NOT_TAKEN = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Statuses by which a server refuses a parameter."""
+OF_A_PROMPT = (*NOT_TAKEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS)
+"""Statuses by which a server refuses one prompt and not another: a filter of contents, a length."""
 FRAME_BYTES, BYTES_PER_TOKEN = 1_000_000, 1_000
 """What the body of an answer may be long: with log-probs each token comes with its alternatives, each as long."""
 LOG = logging.getLogger(__name__)
@@ -203,9 +205,9 @@ class OpenAIChat:
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _FailedError(reason, wait=asked_wait(answered.headers))
         if status not in NOT_TAKEN:
-            return Unanswered(reason)
+            return Unanswered(reason, refused=status in OF_A_PROMPT)
         system = any(message["role"] == "system" for message in messages)
-        return Unanswered(reason, remedy(answered.body, self._parameters, self._group, system=system))
+        return Unanswered(reason, remedy(answered.body, self._parameters, self._group, system=system), refused=True)
 
 
 def _key(variable: str, base_url: str | None) -> str:

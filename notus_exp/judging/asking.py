@@ -18,6 +18,9 @@ from notus_exp.judging.spending import Spending, forecast
 from notus_exp.judging.verdicts import OnProgress, OnSpent
 
 PROGRESS_SECONDS = 0.5
+REFUSED = "the endpoint refuses this prompt"
+"""`finish_reason` of what stands for the reply to a prompt that was refused while others were answered; its text is
+what the endpoint says. It is in no cache."""
 AGAIN = "what was answered is kept: the same command asks only for the rest"
 
 
@@ -25,7 +28,7 @@ class Answered(NamedTuple):
     """Replies in the order of the prompts, and facts about how they came.
 
     The facts: from_cache, asked, repeated (prompts that were asked once with an equal one; the three add up to the
-    prompts), estimated_tokens and estimated_cost (before the first request), discarded (answers that were paid for and
+    prompts), refused (those of the asked ones that the endpoint lastingly does not take), estimated_tokens and estimated_cost (before the first request), discarded (answers that were paid for and
     were no answer), prompt_tokens, completion_tokens and cost (of what was asked, discarded ones too, where it told its
     tokens; USD, None without prices), cost_unknown_requests (that did not tell), cost_reserved (USD that those cost at
     most, which the budget counts; None without prices), snapshots (name -> replies, cached ones too).
@@ -49,7 +52,9 @@ async def ask_all(
 ) -> Answered:
     """Return a reply to every prompt, from the cache or else from the backend.
 
-    Each reply is in the cache before the next is asked for, so that no interruption loses one. `on_progress` is called
+    Each reply is in the cache before the next is asked for, so that no interruption loses one. A prompt that the
+    endpoint refuses for good, as by a filter of contents, while it answers others has a reply that says `REFUSED`; it
+    is asked for by who asks for all again. `on_progress` is called
     before the first request, with `estimated_tokens` and `estimated_cost`, and then while replies come.
 
     Args:
@@ -76,17 +81,18 @@ async def ask_all(
             "ask for them with judge.offline=false",
         )
     report = _Report(on_progress, len(set(keys)), len(known))
-    asking = _Asking(missing, judge, backend, cache, report, Spending(judge, spent), on_spent)
+    asking = _Asking(missing, judge, backend, cache, report, Spending(judge, spent), on_spent, (len(known), again))
     asked = await asking.run()
     replies = [known[key] if key in known else asked[key] for key in keys]
     from_cache = sum(key in known for key in keys)
     facts = {
         "from_cache": from_cache,
         "asked": len(asked),
+        "refused": sum(reply.finish_reason == REFUSED for reply in asked.values()),
         "repeated": len(keys) - from_cache - len(asked),
         **asking.estimate,
         **asking.facts(),
-        "snapshots": dict(sorted(Counter(reply.snapshot for reply in replies).items())),
+        "snapshots": dict(sorted(Counter(reply.snapshot for reply in replies if reply.finish_reason != REFUSED).items())),
     }
     return Answered(replies, facts)
 
@@ -122,7 +128,9 @@ class _Asking:
         report: _Report,
         spending: Spending,
         on_spent: OnSpent | None,
+        before: tuple[int, int],
     ) -> None:
+        self._known, self._again = before
         self._judge, self._backend, self._cache, self._report = judge, backend, cache, report
         self._spending, self._on_spent = spending, on_spent
         self._discarded = 0
@@ -130,6 +138,7 @@ class _Asking:
         self._waiting = iter(missing.items())
         self._replies: dict[str, Reply] = {}
         self._unanswered: list[Unanswered] = []
+        self._refused: dict[str, Unanswered] = {}
         self._unaffordable: str | None = None
         self._settled = asyncio.Condition()
         rate = judge.requests_per_minute  # one by one: a bucket of a minute's size would let a minute's worth through
@@ -147,7 +156,7 @@ class _Asking:
         except ExceptionGroup as group:  # the first failure cancelled the other workers
             raise group.exceptions[0] from None
         self._require_all()
-        return self._replies
+        return self._replies | {key: _no_reply(error) for key, error in self._refused.items()}
 
     def facts(self) -> dict[str, Any]:
         """Return what was spent; see `Answered`."""
@@ -188,7 +197,10 @@ class _Asking:
             reply = await self._backend.ask(messages, discard)
             self._keep(key, reply)
         except Unanswered as error:
-            self._unanswered.append(error)
+            if error.refused:
+                payable, self._refused[key] = False, error
+            else:
+                self._unanswered.append(error)
         except UserError:
             payable = reply is not None  # nobody charges for a request that is refused
             raise
@@ -232,8 +244,14 @@ class _Asking:
         self._report.done += 1
 
     def _require_all(self) -> None:
-        """Raise where a request has no reply; all that could be sent have been."""
+        """Raise where a request has no reply; all that could be sent have been.
+
+        A refusal is one of a single prompt where others are answered under the same settings: in this asking or the one
+        before it, or at any time where its words name no setting.
+        """
         kept, total = len(self._replies), len(self._missing)
+        if not kept and not self._again:
+            self._unanswered += [error for error in self._refused.values() if error.hint or not self._known]
         if self._unaffordable is not None:
             raise UserError(
                 f"{self._unaffordable}; {kept} replies are kept, {total - kept} are missing",
@@ -245,3 +263,9 @@ class _Asking:
                 f"judge: {len(self._unanswered)} of {total} requests got no valid answer; the first: {first.reason}",
                 f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
             ) from first
+
+
+def _no_reply(error: Unanswered) -> Reply:
+    """Return what stands for the reply to a prompt that is refused."""
+    said = f"{error.reason}; {error.hint}" if error.hint else error.reason
+    return Reply(said, None, "", 0, 0, REFUSED)

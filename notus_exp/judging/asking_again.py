@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from notus_exp.chat.messages import Reply
-from notus_exp.judging.asking import Answered
+from notus_exp.judging.asking import REFUSED, Answered
 
 Ask = Callable[[list[int], int, float], Awaitable[Answered]]
 """Asks the prompts at some places, which were asked so often before, after so many USD were spent on others here."""
@@ -37,7 +37,7 @@ async def ask_again(ask: Ask, prompts: int, again: int, is_read: Callable[[Reply
         for place, reply in zip(failed, answered.replies, strict=True):
             replies[place] = reply
         facts = _together(facts, answered.facts | {"asked_again": len(failed)})
-    names = Counter(reply.snapshot for reply in replies)
+    names = Counter(reply.snapshot for reply in replies if reply.finish_reason != REFUSED)
     return Answered(replies, facts | {"snapshots": dict(sorted(names.items()))})
 
 

@@ -18,7 +18,7 @@ from notus_exp.config.judge_settings import ChatJudge, Judge, MockJudge, OpenAIJ
 from notus_exp.disk.database import Say, to_stderr
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
-from notus_exp.judging.asking import Answered, ask_all
+from notus_exp.judging.asking import REFUSED, Answered, ask_all
 from notus_exp.judging.asking_again import ask_again
 from notus_exp.judging.cache import ReplyCache
 from notus_exp.judging.parsing import ParsedVerdict, parse_comparison, parse_grading
@@ -276,6 +276,8 @@ def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> 
 
 def _read(reply: Reply, judge: ChatJudge, parser: str) -> ParsedVerdict:
     """Return the verdict that a reply holds; where the judge is known to think aloud, only behind its thoughts."""
+    if reply.finish_reason == REFUSED:
+        return ParsedVerdict(None, f"{REFUSED}: {reply.text}")
     strip = isinstance(judge, OpenAIJudge) and judge.thinking == "strip"
     cut = reply.finish_reason == "length"
     text = after_thinking(reply.text, cut=cut) if strip else reply.text

@@ -29,7 +29,7 @@ def reply(text, read=10, written=2, top=None):
 
 
 class Backend:
-    """Answers "re: <prompt>" after some time; a prompt that begins with "lost" gets no answer."""
+    """Answers "re: <prompt>" after some time; one that begins with "lost" gets no answer, with "no" a refusal."""
 
     def __init__(self, seconds=0.0, read=10, written=2):
         self.seconds, self.read, self.written = seconds, read, written
@@ -47,6 +47,8 @@ class Backend:
             self.now -= 1
         if text.startswith("lost"):
             raise Unanswered(f"no answer to {text}")
+        if text.startswith("no"):
+            raise Unanswered(f"status 400: {text}", "a hint" if "hint" in text else "", refused=True)
         self.done += 1
         return reply(f"re: {text}", self.read, self.written)
 
@@ -185,6 +187,23 @@ def test_all_others_are_asked_before_the_lost_ones_are_reported(tmp_path):
         ask(texts, backend, tmp_path / "a.sqlite")
     assert sorted(backend.asked) == sorted(texts)
     assert ask(texts[1:-1], Backend(), tmp_path / "a.sqlite").facts["from_cache"] == 20
+
+
+def test_a_prompt_that_is_refused_while_others_are_answered_is_no_obstacle(tmp_path):
+    path = tmp_path / "a.sqlite"
+    with pytest.raises(UserError, match="2 of 2 requests got no valid answer; the first: no answer to lost"):
+        ask(["no", "lost"], Backend(), path)  # a lost one is asked for again
+    with pytest.raises(UserError, match="2 of 2 requests got no valid answer; the first: status 400: no"):
+        ask(["no", "no, too"], Backend(), path)  # nothing says that it is the prompts
+    answered = ask(["1", "no, hint", "2"], Backend(), path, input_price=1e6, output_price=1e6)
+    assert [one.text for one in answered.replies] == ["re: 1", "status 400: no, hint; a hint", "re: 2"]
+    assert (answered.facts["refused"], answered.facts["snapshots"]) == (1, {"snapshot": 2})
+    assert answered.facts["cost_unknown_requests"] == 0, "nobody charges for a refusal"
+    again = Backend()
+    assert ask(["1", "no", "2"], again, path).facts["refused"] == 1  # the others were answered earlier
+    assert again.asked == ["no"], "a refusal is not kept"
+    with pytest.raises(UserError, match="a hint"):
+        ask(["1", "no, hint", "2"], Backend(), path)
 
 
 def test_progress_begins_with_the_estimate_and_ends_with_all(tmp_path):

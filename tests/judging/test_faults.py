@@ -150,6 +150,19 @@ def test_a_bad_request_is_not_repeated_and_says_what_the_server_said(quick):
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("ask_again", [0, 1])
+def test_a_prompt_that_is_always_refused_is_a_failed_verdict_that_says_so(quick, tmp_path, ask_again):
+    pairs = [pair(number) for number in range(3)]
+    filtered = prompt_of(pairs[1], "model_first")
+    with FaultServer(lambda prompt, nth: "400" if prompt == filtered else "ok") as server:
+        judged = prefer(pairs, at(server, ask_again=ask_again), tmp_path / "replies.sqlite")
+    [failed] = [verdict for verdict in judged.verdicts if verdict.value is None]
+    assert (failed.prompt_id, failed.order, failed.snapshot) == (pairs[1].prompt_id, "model_first", "")
+    assert failed.reason.startswith("the endpoint refuses this prompt: status 400: ")
+    assert (judged.facts["failed"], judged.facts["refused"]) == (1, 1 + ask_again)
+    assert list(judged.facts["snapshots"].values()) == [5]
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_verdict_is_lost_or_invented_in_a_random_mix_of_faults(quick, tmp_path, seed):
     draw = random.Random(seed)
