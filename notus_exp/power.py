@@ -120,7 +120,9 @@ def _numbers(kind: Callable[[str], Number], least: float) -> Callable[[str], lis
             numbers = []
         if not numbers or not all(least <= number <= LARGEST for number in numbers):
             what = "whole numbers" if kind is int else "numbers"
-            raise argparse.ArgumentTypeError(f"'{text}' is no list of {what} from {least:g} to {LARGEST:g}, such as 3,5")
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is no list of {what} from {least:g} to {LARGEST:g}, such as 3,5"
+            )
         return numbers
 
     return parse

@@ -413,8 +413,21 @@ def test_a_model_that_is_called_as_a_judge_is_a_model(compare, table):
 
 @pytest.mark.parametrize(
     "column",
-    ["annotator", "judge", "generator_1", "snapshot", "Annotator", "evaluator", "Judge_Model", "GRADER", "rater",
-     "judge_name", "scorer", "judgeModel", "the referee"],
+    [
+        "annotator",
+        "judge",
+        "generator_1",
+        "snapshot",
+        "Annotator",
+        "evaluator",
+        "Judge_Model",
+        "GRADER",
+        "rater",
+        "judge_name",
+        "scorer",
+        "judgeModel",
+        "the referee",
+    ],
 )
 def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, table, column):
     prompts = list("0123")

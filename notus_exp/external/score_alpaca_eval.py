@@ -17,6 +17,7 @@ from notus_exp.evaluation.alpaca_eval.length_control import (
     LABELS,
     LengthControlled,
     predict_length_controlled,
+    shrunken,
     why_none,
 )
 from notus_exp.evaluation.alpaca_eval.length_held import length_by_held_weights
@@ -209,6 +210,8 @@ def _about_length_control(name: str, found: LengthControlled) -> list[str]:
     said = [f"{name}: {reason}"] if reason else []
     if caution and not reason:
         said.append(f"{name}: {LABELS[found.estimator].partition(',')[0]}: {caution}")
+    if drawn := shrunken(found):
+        said.append(f"{name}: {drawn}")
     counts = {
         "no verdict": found.n_without_verdict,
         "no difficulty": found.n_without_difficulty,

@@ -28,10 +28,11 @@ class Answered(NamedTuple):
     """Replies in the order of the prompts, and facts about how they came.
 
     The facts: from_cache, asked, repeated (prompts that were asked once with an equal one; the three add up to the
-    prompts), refused (those of the asked ones that the endpoint lastingly does not take), estimated_tokens and estimated_cost (before the first request), discarded (answers that were paid for and
-    were no answer), prompt_tokens, completion_tokens and cost (of what was asked, discarded ones too, where it told its
-    tokens; USD, None without prices), cost_unknown_requests (that did not tell), cost_reserved (USD that those cost at
-    most, which the budget counts; None without prices), snapshots (name -> replies, cached ones too).
+    prompts), refused (those of the asked ones that the endpoint lastingly does not take), estimated_tokens and
+    estimated_cost (before the first request), discarded (answers that were paid for and were no answer), prompt_tokens,
+    completion_tokens and cost (of what was asked, discarded ones too, where it told its tokens; USD, None without
+    prices), cost_unknown_requests (that did not tell), cost_reserved (USD that those cost at most, which the budget
+    counts; None without prices), snapshots (name -> replies, cached ones too).
     """
 
     replies: list[Reply]
@@ -92,7 +93,9 @@ async def ask_all(
         "repeated": len(keys) - from_cache - len(asked),
         **asking.estimate,
         **asking.facts(),
-        "snapshots": dict(sorted(Counter(reply.snapshot for reply in replies if reply.finish_reason != REFUSED).items())),
+        "snapshots": dict(
+            sorted(Counter(reply.snapshot for reply in replies if reply.finish_reason != REFUSED).items())
+        ),
     }
     return Answered(replies, facts)
 
