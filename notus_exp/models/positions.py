@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from notus_exp.config.schema import Model
+from notus_exp.config.training_settings import Model
 from notus_exp.errors import UserError
 from notus_exp.stages.context import Requirements
 

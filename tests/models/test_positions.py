@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from notus_exp.config.schema import Model
+from notus_exp.config.training_settings import Model
 from notus_exp.errors import UserError
 from notus_exp.models.positions import TINY_POSITIONS, told_positions
 from notus_exp.run.pipeline import Run
