@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Number, Parser, answer
 
@@ -117,9 +118,11 @@ def _numbers(kind: Callable[[str], Number], least: float) -> Callable[[str], lis
             numbers = [kind(part) for part in text.split(",")]
         except ValueError:
             numbers = []
-        if not numbers or not all(least <= number < float("inf") for number in numbers):
+        if not numbers or not all(least <= number <= LARGEST for number in numbers):
             what = "whole numbers" if kind is int else "numbers"
-            raise argparse.ArgumentTypeError(f"'{text}' is no list of {what} of at least {least:g}, such as 3,5")
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is no list of {what} from {least:g} to {LARGEST:g}, such as 3,5"
+            )
         return numbers
 
     return parse

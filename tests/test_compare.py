@@ -413,7 +413,21 @@ def test_a_model_that_is_called_as_a_judge_is_a_model(compare, table):
 
 @pytest.mark.parametrize(
     "column",
-    ["annotator", "judge", "generator_1", "snapshot", "Annotator", "evaluator", "Judge_Model", "GRADER", "rater"],
+    [
+        "annotator",
+        "judge",
+        "generator_1",
+        "snapshot",
+        "Annotator",
+        "evaluator",
+        "Judge_Model",
+        "GRADER",
+        "rater",
+        "judge_name",
+        "scorer",
+        "judgeModel",
+        "the referee",
+    ],
 )
 def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, table, column):
     prompts = list("0123")
@@ -429,6 +443,22 @@ def test_verdicts_of_two_judges_or_baselines_in_one_table_are_refused(compare, t
         code, out, err = compare("--verdicts", table(f"{kind}-mixed.csv", **columns, **mixed))
         assert (code, out) == (2, "")
         assert f"'{column}' is j (3), k (1)" in err
+
+
+def test_a_text_that_differs_between_models_alone_is_said(compare, table):
+    values = {"model": list("xxyy"), "prompt_id": list("0101"), "value": [1.5, 1, 2, 1]}
+    for texts, said in (("ppqq", True), ("pppp", False), ("pqpq", False), ("pqrr", False)):
+        code, out, _ = compare("--verdicts", table(**values, panel=list(texts)))
+        assert code == 0
+        assert ("'panel': one for each model, and not the same for all" in " ".join(out.split())) == said
+
+
+def test_what_a_judge_wrote_and_models_that_are_called_as_one_are_no_judges(compare, table):
+    values = {"model": list("xxyy"), "prompt_id": list("0101"), "value": [1.5, 1, 2, 1]}
+    for column in ("judge_verdict", "rater_comment", "judgeReply"):
+        assert compare("--verdicts", table(**values, **{column: list("abcd")}))[0] == 0
+    wide = table(prompt_id=list("012"), judge_7b=[1, 2, 2], y=[2, 2, 1])
+    assert len(json.loads(compare("--verdicts", wide, "--json")[1])["models"]) == 2
 
 
 def test_games_of_few_prompts_say_so_and_of_two_cannot_tell(compare, table):

@@ -342,7 +342,8 @@ def test_prompts_that_do_not_vary_are_refused(capsys):
     assert "neither prompts nor residual vary" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [["--prompts", "1"], ["--seeds", "2.5"], ["--effect", "0"], ["--power", "80"]])
+@pytest.mark.parametrize("wrong", [["--prompts", "1"], ["--seeds", "2.5"], ["--effect", "0"], ["--power", "80"],
+                                   ["--prompt-sd", "1e200"], ["--prompts", "9" * 400]])  # fmt: skip
 def test_a_number_out_of_range_is_refused(wrong, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(wrong)

@@ -96,6 +96,7 @@ def test_two_models_are_compared_by_prompt(score, annotations):
     [
         ({"annotator": "gpt4"}, {"annotator": "gpt4_turbo"}, "differ in the judge, so their verdicts are not compared"),
         ({"generator_1": "davinci"}, {"generator_1": "gpt4"}, "differ in the reference model"),
+        ({"annotator": "gpt4"}, {"judge_name": "gpt4_turbo"}, "differ in the judge"),
         ({"snapshot": "gpt-4-0613"}, {"snapshot": "gpt-4-1106"}, "differ in the snapshot of the judge"),
         ({}, {"output_1": "another reference"}, "compared with different reference answers on 3 prompts"),
     ],
@@ -124,7 +125,7 @@ def test_models_judged_on_different_prompts_are_not_compared(score, annotations)
     assert "judged on different prompts: 'b' lacks 1 of the 3 of 'a'" in err
 
 
-@pytest.mark.parametrize("key", ["annotator", "generator_1", "snapshot"])
+@pytest.mark.parametrize("key", ["annotator", "generator_1", "snapshot", "judge_name"])
 def test_a_file_of_two_judges_or_baselines_is_refused(score, annotations, key):
     file = annotations("a", 2, 1, 2)
     rows = json.loads(file.read_text())
@@ -194,7 +195,15 @@ def test_separated_length_control_is_said_and_has_no_number(score, annotations, 
         (["alpaca_eval", "{m}", "--lc-weights", "{csv}"], "add --model NAME --difficulty FILE"),
         (["alpaca_eval", "{csv}:zephyr", "--difficulty", "{csv}"], "come without answers"),
         (["alpaca_eval", "{m}", "--leaderboard", "{csv}"], "has no column win_rate"),
+        (["alpaca_eval", "{csv}:zephyr", "--difficulty", "{csv}", "--lc-weights", "{csv}"], "come without answers"),
+        (["alpaca_eval", "{m}", "--model", "m"], "add --lc-weights FILE"),
+        (["alpaca_eval", "{m}", "--prompts", "{csv}"], "leave it out, or give FILE.csv:COLUMN"),
+        (["alpaca_eval", "{csv}:zephyr", "--prompts", "/nowhere"], "there is no file '/nowhere'"),
+        (["alpaca_eval", "--lc-weights", "{csv}", "--model", "m", "--gamed", "{csv}"], "--gamed does nothing"),
+        (["alpaca_eval", "--lc-weights", "{csv}", "--model", "m", "--leaderboard", "{csv}"], "--leaderboard does noth"),
+        (["alpaca_eval", "{m}", "--difficulty", "{csv}", "--lc-weights", "{csv}", "--gamed", "{csv}"], "two ways to"),
         (["alpaca_eval", "{m}", "--margin", "0"], "not a list of positive numbers"),
+        (["alpaca_eval", "{m}", "--margin", "1e308"], "not a list of positive numbers"),
         (["alpaca_eval", "{m}", "--effect", "1,2"], "not one positive number"),
         (["alpaca_eval", "{folder}"], "there is no file"),
         (["mt_bench", "{csv}"], "cannot read the type"),

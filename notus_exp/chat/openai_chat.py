@@ -31,6 +31,8 @@ REPEATED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatu
 """Statuses below 500 after which a request is repeated."""
 NOT_TAKEN = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Statuses by which a server refuses a parameter."""
+OF_A_PROMPT = (*NOT_TAKEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS)
+"""Statuses by which a server refuses one prompt and not another: a filter of contents, a length."""
 FRAME_BYTES, BYTES_PER_TOKEN = 1_000_000, 1_000
 """What the body of an answer may be long: with log-probs each token comes with its alternatives, each as long."""
 LOG = logging.getLogger(__name__)
@@ -204,7 +206,7 @@ class OpenAIChat:
         reason = f"status {status}: {said}"
         if status in REPEATED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return _FailedError(reason, wait=asked_wait(answered.headers))
-        lasting = status >= HTTPStatus.BAD_REQUEST
+        lasting = status in OF_A_PROMPT
         if status not in NOT_TAKEN:
             return Unanswered(reason, lasting=lasting)
         system = any(message["role"] == "system" for message in messages)

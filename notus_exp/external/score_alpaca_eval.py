@@ -17,6 +17,7 @@ from notus_exp.evaluation.alpaca_eval.length_control import (
     LABELS,
     LengthControlled,
     predict_length_controlled,
+    shrunken,
     why_none,
 )
 from notus_exp.evaluation.alpaca_eval.length_held import length_by_held_weights
@@ -67,9 +68,10 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
         options: The rest of the command line.
 
     Raises:
-        UserError: A file cannot be used, the options do not fit, or the models differ in their judge, their reference
-            model or their prompts.
+        UserError: A file cannot be used, the options do not fit or would change nothing, or the models differ in their
+            judge, their reference model or their prompts.
     """
+    _check_options([spec for spec in (a, b) if spec is not None], options)
     sides = [_read(spec, options.prompts) for spec in (a, b) if spec is not None]
     if len(sides) == 2:
         sides[1] = sides[1]._replace(table=named_alike(sides[1].table, sides[0].table))
@@ -85,6 +87,33 @@ def report(a: str | None, b: str | None, options: AlpacaEvalOptions) -> Report:
         left, right = (side._replace(name=label) for side, label in zip(sides, labels, strict=True))
         _add_paired(found, left, right, options)
     return found
+
+
+def _check_options(specs: Sequence[str], options: AlpacaEvalOptions) -> None:
+    """Refuse options that would change nothing here: who gives one takes it for heard."""
+    if options.model is not None and options.weights is None:
+        raise UserError(
+            f"--model {options.model} names a model of published weights, and none are given", "add --lc-weights FILE"
+        )
+    if not specs:
+        for flag, given in (("--gamed", options.gamed), ("--leaderboard", options.leaderboard)):
+            if given:
+                raise UserError(f"{flag} does nothing without preferences", "give annotations.json, or FILE.csv:COLUMN")
+    if options.gamed and options.weights is not None and options.model is None:
+        raise UserError(
+            "--gamed and --lc-weights are two ways to control the length of A and B",
+            "leave one of them out, or predict a model by its published weights with --model NAME",
+        )
+    if options.prompts is None:
+        return
+    tables = [spec for spec in specs if _CSV in spec] + [path for path in options.gamed if path.suffix == ".csv"]
+    if not tables:
+        raise UserError(
+            "--prompts names the prompts of a CSV of preferences that has their index alone, and there is none",
+            "leave it out, or give FILE.csv:COLUMN",
+        )
+    if not options.prompts.is_file():
+        raise UserError(f"--prompts: there is no file '{options.prompts}'", "give a CSV of index and instruction_sha16")
 
 
 def _labels(specs: Sequence[str], sides: Sequence[Preferences]) -> list[str]:
@@ -145,11 +174,11 @@ def _controlled(side: Preferences, options: AlpacaEvalOptions) -> tuple[LengthCo
     if options.difficulty is None:
         return None
     if "model" not in side.table.columns:
-        if options.weights is not None:
+        if options.model is not None:
             return None
         raise UserError(
             f"--difficulty: the preferences of '{side.name}' come without answers, whose lengths length control needs",
-            "give an annotations.json, or published weights with --lc-weights",
+            "give an annotations.json, or predict it by its published weights with --lc-weights FILE --model NAME",
         )
     difficulty = read_difficulty(options.difficulty)
     if options.gamed:
@@ -181,6 +210,8 @@ def _about_length_control(name: str, found: LengthControlled) -> list[str]:
     said = [f"{name}: {reason}"] if reason else []
     if caution and not reason:
         said.append(f"{name}: {LABELS[found.estimator].partition(',')[0]}: {caution}")
+    if drawn := shrunken(found):
+        said.append(f"{name}: {drawn}")
     counts = {
         "no verdict": found.n_without_verdict,
         "no difficulty": found.n_without_difficulty,

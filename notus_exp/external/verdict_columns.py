@@ -124,6 +124,18 @@ def origin_columns(table: pl.DataFrame, asked: WantedColumns, path: Path) -> Ver
     return origin_of(told, "verdicts", path)
 
 
+def told_apart(table: pl.DataFrame, asked: WantedColumns) -> list[str]:
+    """Return the sentence on columns of texts that are one for each model of a long table, and not for all the same."""
+    named = ("model", "value", "seed", *PROMPT_COLUMNS, asked.clusters, asked.prompt)
+    texts = [one.name for one in table if one.dtype == pl.String and one.name not in named and not _of_origin(one)]
+    by_model = table.group_by("model").agg(pl.col(texts).n_unique())
+    apart = [f"'{name}'" for name in texts if table[name].n_unique() > 1 and (by_model[name] == 1).all()]
+    if not apart:
+        return []
+    return [f"{', '.join(apart)}: one for each model, and not the same for all; where that tells how the verdicts came"
+            " about, the models are not compared on equal terms"]  # fmt: skip
+
+
 def check_models(table: pl.DataFrame, asked: WantedColumns, key: str | None, path: Path) -> None:
     """Refuse models of a wide table that are not there, hold no numbers, or look like the number of a row.
 
@@ -153,7 +165,7 @@ def check_models(table: pl.DataFrame, asked: WantedColumns, key: str | None, pat
 
 def _of_origin(column: pl.Series) -> bool:
     """Tell whether a column names a judge or a reference model; fractions are values of a model of that name."""
-    return tells_origin(column.name) and not column.dtype.is_float()
+    return tells_origin(column.name, column) and not column.dtype.is_float()
 
 
 def _looks_like_ids(column: pl.Series, name: str, key: str | None) -> bool:

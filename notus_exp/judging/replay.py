@@ -13,7 +13,7 @@ from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.judging.parsing import BEST_RATING, LEAST_RATING
-from notus_exp.judging.verdict_origin import grading_judge, origin_of, origin_of_records
+from notus_exp.judging.verdict_origin import grading_judge, origin_of_gradings, origin_of_records
 from notus_exp.judging.verdicts import AnswerPair, Grading, Verdict
 
 QUESTIONS = "question.jsonl"
@@ -90,7 +90,7 @@ def _ratings(judge: ReplayJudge) -> dict[Hashable, StoredVerdict]:
     if model not in models:
         raise UserError(f"judge.model={model}: {file} has no judgments of it", f"it has {', '.join(sorted(models))}")
     own = [row for row in rows if row.get("model") == model]
-    origin_of({"judge": [grading_judge(row.get("judge")) for row in own]}, "judge.path", file)
+    origin_of_gradings(own, "judge.path", file)
     return _indexed(file, own, lambda row: (str(row["question_id"]), _whole(row["turn"])))
 
 

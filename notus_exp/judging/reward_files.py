@@ -17,7 +17,7 @@ def check_reward_files(judge: RewardModelJudge) -> None:
     """Check that a folder can be a reward model; one of the hub is checked when it is loaded.
 
     Raises:
-        UserError: It has no chat template, or another number of outputs than one.
+        UserError: It has no chat template, or several and no default, or another number of outputs than one.
     """
     folder = Path(judge.model).expanduser()
     if not folder.is_dir():
@@ -31,6 +31,13 @@ def check_reward_files(judge: RewardModelJudge) -> None:
     inside = _read(tokenizer, named).get("chat_template") if tokenizer.is_file() else None
     if not inside and not (folder / "chat_template.jinja").is_file() and not (folder / "chat_template.json").is_file():
         raise UserError(f"{named} has no chat template", "add chat_template.jinja to the model's folder")
+    if isinstance(inside, list) and not (folder / "chat_template.jinja").is_file():  # which transformers reads instead
+        names = [str(one.get("name")) for one in inside if isinstance(one, dict)]
+        if "default" not in names:
+            raise UserError(
+                f"{named} has several chat templates ({', '.join(names)}), none of them 'default'",
+                "make one of them the only chat_template.jinja in the model's folder",
+            )
 
 
 def _read(path: Path, named: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from notus_exp.models import bounded_rendering, rendering
 from notus_exp.models.encoding import shows_system_turn
 from notus_exp.models.markup import CONVERSATION
 from notus_exp.models.model_files import MODEL_FILES
+from notus_exp.models.positions import check_positions
 from notus_exp.models.pretrained import load_tokenizer
 from notus_exp.stages.context import Requirements
 
@@ -79,18 +80,7 @@ def check_fit(
             that is not given, or for none where one is given, or hides or refuses the config's system turn.
     """
     tokenizer, model = open_model(folder)
-    limit = model_length(folder)
-    if limit is not None and max_length > limit:
-        raise UserError(
-            f"dpo.max_length={max_length} is more than the {limit} tokens that the model reads",
-            f"use dpo.max_length={limit} or less",
-        )
-    for key, tokens in requirements.new_tokens.items():
-        if limit is not None and tokens >= limit:
-            raise UserError(
-                f"{key}={tokens} leaves no token of the {limit} that the model reads for a prompt",
-                f"use fewer than {limit}",
-            )
+    check_positions(model_length(folder), requirements, max_length)
     check_targets(model, requirements.target_modules)
     check_date(tokenizer, date)
     if system_prompt is not None and not shows_system_turn(tokenizer, [*CONVERSATION[:1]], system_prompt, date):
@@ -120,7 +110,7 @@ def check_date(tokenizer: PreTrainedTokenizerFast, date: str | None, whose: str 
     if date is None:
         rendering.render(tokenizer, CONVERSATION, add_generation_prompt=False, date=None, whose=whose)
     elif not any(
-        rendering.asks_date(tokenizer, turns, add_generation_prompt=turns[-1]["role"] == "user")
+        rendering.asks_date(tokenizer, turns, add_generation_prompt=turns[-1]["role"] == "user", whose=whose)
         for turns in (CONVERSATION, CONVERSATION[:1], WITH_SYSTEM, WITH_SYSTEM[:2])
     ):
         raise UserError(

@@ -21,6 +21,7 @@ from transformers import (
 from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.disk import files
 from notus_exp.errors import UserError, first_line
+from notus_exp.models.positions import TINY_POSITIONS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -68,7 +69,7 @@ def tiny_random(folder: Path, seed: int) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=2048,
+        max_position_embeddings=TINY_POSITIONS,
         initializer_range=0.1,  # wide enough that tokens get visibly different log-probs
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,

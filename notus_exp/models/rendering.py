@@ -18,6 +18,8 @@ OPEN = "|the text goes on here| "
 """Marks the end of a last turn's text, to cut what the template writes after it."""
 MOST_SAID = 200
 """Characters of what a template says that an error repeats."""
+_BY_FOLDER = {"model": " (model=local)"}
+"""Group of the config -> how it is given a folder."""
 REMEDY = "choose another model, or mend chat_template.jinja in a copy of its folder (model=local)"
 
 
@@ -45,11 +47,18 @@ def render(
         given: Other variables of the template.
 
     Raises:
-        UserError: The template asks for a date, refuses the turns, is none, or takes more than the limits.
+        UserError: The template asks for a date, refuses the turns, is none or one of several, takes more than the
+            limits, or writes half a character.
     """
-    found = ask(_request(tokenizer, turns, add_generation_prompt, date, given))
+    found = ask(_request(tokenizer, turns, add_generation_prompt, date, whose, given))
     if "text" in found:
-        return str(found["text"])
+        text = str(found["text"])
+        if _halved(text) and not any(_halved(turn["content"]) for turn in turns):
+            raise UserError(
+                f"{whose}: the chat template writes half a character (a lone surrogate), which no tokenizer reads",
+                REMEDY,
+            )
+        return text
     if "asks_date" in found:
         raise UserError(
             f"{whose}: the chat template writes today's date, so that the same text has other tokens tomorrow",
@@ -59,13 +68,15 @@ def render(
         most = limit_in_words(found["limit"])
         raise UserError(f"{whose}: one rendering of the chat template takes more than {most}", REMEDY)
     roles = ", ".join(turn["role"] for turn in turns)
-    said = first_line(found["refused"])[:MOST_SAID]
+    said = first_line(found["refused"])[:MOST_SAID].encode("utf-8", "replace").decode()
     raise UserError(f"{whose}: the chat template refuses the turns {roles}: {said}", remedy)
 
 
-def asks_date(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, add_generation_prompt: bool) -> bool:
+def asks_date(
+    tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, add_generation_prompt: bool, whose: str = "model"
+) -> bool:
     """Say whether the template asks for today's date where it renders these turns."""
-    return "asks_date" in ask(_request(tokenizer, turns, add_generation_prompt, None, {}))
+    return "asks_date" in ask(_request(tokenizer, turns, add_generation_prompt, None, whose, {}))
 
 
 def render_open(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], *, date: str | None, **given: Any) -> str:
@@ -92,6 +103,7 @@ def _request(
     turns: Sequence[Message],
     add_generation_prompt: bool,
     date: str | None,
+    whose: str,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
     variables = {
@@ -102,7 +114,27 @@ def _request(
         "add_generation_prompt": add_generation_prompt,
         **given,
     }
-    return {"template": tokenizer.get_chat_template(), "variables": variables, "date": date}
+    return {"template": _template(tokenizer, whose), "variables": variables, "date": date}
+
+
+def _template(tokenizer: PreTrainedTokenizerFast, whose: str) -> str:
+    """Return the chat template of a tokenizer; of several, which have names, the one that is the default."""
+    several = tokenizer.chat_template
+    if isinstance(several, dict) and "default" not in several:
+        raise UserError(
+            f"{whose}: the tokenizer has several chat templates ({', '.join(sorted(several))}), none of them 'default'",
+            f"in a copy of the model's folder{_BY_FOLDER.get(whose, '')} make one of them the only chat_template.jinja",
+        )
+    return str(tokenizer.get_chat_template())
+
+
+def _halved(text: str) -> bool:
+    """Say whether a text holds half a character: half a surrogate pair, which UTF-8 cannot write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _plain(token: Any) -> Any:

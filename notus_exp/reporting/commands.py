@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from notus_exp.disk.full import remedy
+from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, check_local, first_line, strike
 from notus_exp.reporting.texts import tell
 
@@ -59,14 +60,14 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
 
 
 def positive_numbers(kind: Callable[[str], Number]) -> Callable[[str], list[Number]]:
-    """Return an argument's type: numbers above 0 with commas between them."""
+    """Return an argument's type: numbers above 0, none beyond `LARGEST`, with commas between them."""
 
     def parse(text: str) -> list[Number]:
         try:
             numbers = [kind(part) for part in text.split(",")]
         except ValueError:
             numbers = []
-        if not numbers or not all(0 < number < float("inf") for number in numbers):
+        if not numbers or not all(0 < number <= LARGEST for number in numbers):
             raise argparse.ArgumentTypeError(f"'{text}' is not a list of positive numbers such as 3,2")
         return numbers
 

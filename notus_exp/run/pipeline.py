@@ -25,6 +25,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
+from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
@@ -53,7 +54,7 @@ class Run:
         monitor: May end the run.
 
     Raises:
-        UserError: If something that the run reads does not exist.
+        UserError: If something that the run reads does not exist, or it asks for more tokens than its model reads.
     """
 
     def __init__(
@@ -61,6 +62,10 @@ class Run:
     ) -> None:
         self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
         self.sources = resolve(config)
+        if reaches(config.until, Stage.reference):
+            model, digest = config.model, self.sources.model_digest
+            known = told_positions(model, digest if digest != UNRESOLVED else None, self.sources.files["model"])
+            check_positions(known, requirements(config), config.dpo.max_length)
         self.nodes = make_plan(config, self.sources)
         self.by_key = {node.key: node for node in self.nodes}
         output = Path(config.output_dir).absolute()

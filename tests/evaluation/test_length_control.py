@@ -23,6 +23,7 @@ from notus_exp.evaluation.alpaca_eval.length_control import (
     LengthControlled,
     Weights,
     predict_length_controlled,
+    shrunken,
 )
 from notus_exp.evaluation.alpaca_eval.length_held import length_by_held_weights
 from notus_exp.evaluation.alpaca_eval.length_published import length_controlled
@@ -160,6 +161,30 @@ def test_the_fit_meets_the_conditions_of_its_penalty(world: World, files: dict[s
     penalties = np.logspace(-4, 4, 10)
     nearest = penalties[np.abs(np.log(penalties * abs(slopes[0]))).argmin()]
     assert nearest * slopes * np.sign(weights) == pytest.approx([1, 1, 1], rel=0.05)
+
+
+def test_where_the_strongest_penalty_wins_the_interval_is_that_of_the_verdicts(files: dict[str, Path]) -> None:
+    # 40 prompts whose verdicts hardly lean: no fold is predicted better than by 50 %
+    rng = np.random.default_rng(3)
+    n = 40
+    hardness, wins = rng.normal(size=n), np.arange(n) % 2
+    own = rows(rng.integers(450, 900, n), Weights(0, 0, 0), hardness).with_columns(preference=pl.Series(1.0 + wins))
+    difficulty = own.select("prompt_id", difficulty=pl.Series(hardness))
+    gamed = pl.concat(
+        [own.select("prompt_id", points=pl.Series(1.0 * (wins == side)), std_delta_len=pl.Series(rng.normal(size=n)))
+         for side in (0, 1)]
+    )  # fmt: skip
+    found = length_controlled(own, difficulty, gamed, resamples=100)
+    assert found.weights == (0, 0, 0)
+    assert found.win_rate.value == 50
+    low, high = found.win_rate.low, found.win_rate.high
+    assert 10 < high - low < 60  # 2 x 1.96 standard errors of 40 even verdicts are 31 points
+    assert low <= 50 <= high
+    assert "leaves no coefficient" in (shrunken(found) or "")
+    few = found._replace(weights=TRUTH)
+    assert "on 40 prompts, fewer than 100" in (shrunken(few) or "")
+    assert shrunken(few._replace(win_rate=few.win_rate._replace(n=100))) is None
+    assert shrunken(few._replace(estimator=HELD)) is None
 
 
 def test_gamed_rows_tell_what_a_models_own_rows_cannot(world: World, files: dict[str, Path]) -> None:

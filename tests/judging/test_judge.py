@@ -173,7 +173,7 @@ def test_two_stored_verdicts_on_the_same_outputs_are_refused(tmp_path):
         prefer([pair(1)], stored(tmp_path / "a.json", row(1, 2.0), row(1, 2.0)), tmp_path / "unused")
 
 
-@pytest.mark.parametrize("key", ["annotator", "generator_1"])
+@pytest.mark.parametrize("key", ["annotator", "generator_1", "scorer_model"])
 def test_stored_verdicts_of_two_judges_or_reference_models_are_refused(tmp_path, key):
     settings = stored(tmp_path / "a.json", row(1, 2.0, **{key: "x"}), row(2, 2.0, **{key: "y"}))
     with pytest.raises(UserError, match=rf"'{key}' is x \(1\), y \(1\)"):

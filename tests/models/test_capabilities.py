@@ -123,6 +123,15 @@ def test_a_template_that_writes_two_texts_is_refused(local, where):
         open_model(local)
 
 
+def test_several_templates_without_a_default_are_refused_when_the_model_is_opened(local):
+    (local / "chat_template.jinja").unlink(missing_ok=True)
+    path = local / "tokenizer_config.json"
+    several = [{"name": name, "template": CHATML} for name in ("rag", "tool_use")]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": several}))
+    with pytest.raises(UserError, match=r"several chat templates \(rag, tool_use\)"):
+        open_model(local)
+
+
 def test_an_endless_template_is_refused_when_the_model_is_opened(local, monkeypatch):
     from notus_exp.models import bounded_rendering
 

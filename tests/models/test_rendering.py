@@ -168,6 +168,26 @@ def test_a_template_that_fails_is_an_error_of_the_model(tokenizer, broken):
         render(tokenizer, TURNS, add_generation_prompt=False, date=None)
 
 
+def test_of_several_templates_the_default_is_taken_and_without_one_the_user_chooses(tokenizer):
+    tokenizer.chat_template = {"tool_use": "tools", "default": "plain"}
+    assert render(tokenizer, TURNS, add_generation_prompt=False, date=None) == "plain"
+    tokenizer.chat_template = {"tool_use": "tools", "rag": "documents"}
+    for whose in ("model", "judge"):
+        with pytest.raises(UserError, match=rf"^{whose}: .* several chat templates \(rag, tool_use\)(.|\n)*only"):
+            render(tokenizer, TURNS, add_generation_prompt=False, date=None, whose=whose)
+
+
+def test_half_a_character_that_the_template_writes_is_an_error_of_the_model(tokenizer):
+    tokenizer.chat_template = "{{ '\\ud800' }}" + "{{ messages[1].content }}"
+    plain = [{**turn, "content": "plain"} for turn in TURNS]
+    with pytest.raises(UserError, match="model: the chat template writes half a character"):
+        render(tokenizer, plain, add_generation_prompt=False, date=None)
+    tokenizer.chat_template = "{{ raise_exception('\\ud800!') }}"
+    with pytest.raises(UserError) as refused:
+        render(tokenizer, plain, add_generation_prompt=False, date=None)
+    assert str(refused.value).encode()  # can be printed and written
+
+
 def test_the_process_that_renders_is_told_no_secret(tokenizer, monkeypatch):
     bounded_rendering.forget()
     monkeypatch.setenv("OPENAI_API_KEY", "planted-key")

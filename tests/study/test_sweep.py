@@ -373,6 +373,7 @@ def test_a_budget_needs_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     Path("questions.json").write_text(json.dumps([{"instruction": "a question", "output": "b"}]))
     judged = ["evaluation=[alpaca_eval]", "judge=mock", "evaluation.alpaca_eval.prompts=questions.json"]
+    judged.append("evaluation.alpaca_eval.max_new_tokens=64")  # the tiny model reads no more than 2,048
     study = [*ARMS, *judged, "study.metric=alpaca_eval/win_rate", "study.max_cost=2", "until=config"]
     with pytest.raises(UserError, match=r"max_cost=2 cannot be kept without prices\n  add judge.input_price=USD"):
         check_only(*study)
@@ -415,6 +416,7 @@ def test_tuning_leaves_evaluations_with_fixed_prompts_to_the_comparison(
     monkeypatch.chdir(tmp_path)
     Path("questions.json").write_text(json.dumps([{"instruction": "a question", "output": "b"}]))
     chosen = ["evaluation=[preferences,alpaca_eval]", "evaluation.alpaca_eval.prompts=questions.json", "judge=mock"]
+    chosen.append("evaluation.alpaca_eval.max_new_tokens=64")  # the tiny model reads no more than 2,048
     study = [*ARMS, *chosen, "study.tune=[dpo.beta]", "seed=0,1", "until=config"]
     check_only(*study)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

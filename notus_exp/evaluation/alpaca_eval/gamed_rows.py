@@ -148,7 +148,7 @@ def _of_csv(path: Path, prompts: Path | None) -> Gamed:
         )
     numbers = table.select(points=pl.col("preference").cast(pl.Float64).fill_nan(None), std_delta_len="std_delta_len")
     model = next((name for name in _MODEL_COLUMNS if name in table.columns), None)
-    told = {name: table[name] for name in table.columns if tells_origin(name)}
+    told = {name: table[name] for name in table.columns if tells_origin(name, table[name])}
     none = pl.lit(None, pl.String)
     rows = numbers.select(
         named_prompts(table, path, _WHAT, prompts),

@@ -45,6 +45,9 @@ CAUTIONS = {
 }
 """Estimator -> the sentence that stands beside its win rate; `PUBLISHED` needs none."""
 
+FEW_PROMPTS = 100
+"""Fewer make an interval of `PUBLISHED` too narrow: see `length_published.py`."""
+
 _USABLE = 0.95
 """Share of the resamples that must have an estimate for the interval to be told."""
 
@@ -152,6 +155,23 @@ def why_none(found: LengthControlled) -> str | None:
     if found.separated:
         reason = "length and difficulty separate wins from losses without error, so the likelihood has no maximum"
     return f"no length-controlled win rate: {reason}" if reason else None
+
+
+def shrunken(found: LengthControlled) -> str | None:
+    """Return the sentence on what the penalty of `PUBLISHED` does to a win rate of few prompts, None where little."""
+    if found.estimator != PUBLISHED or found.weights is None:
+        return None
+    if not any(found.weights):
+        return (
+            "cross-validation chose the strongest penalty, which leaves no coefficient: the length-controlled win rate"
+            " is 50 % whatever the verdicts say; its interval is that of the weakest penalty"
+        )
+    if found.win_rate.n < FEW_PROMPTS:
+        return (
+            f"on {found.win_rate.n} prompts, fewer than {FEW_PROMPTS}, the penalty may draw the length-controlled win"
+            " rate towards 50 %, and its interval may be too narrow"
+        )
+    return None
 
 
 def predict_length_controlled(weights: Weights, difficulty: Floats | pl.Series) -> float:

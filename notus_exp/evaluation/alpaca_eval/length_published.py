@@ -8,8 +8,12 @@ both copies of a row in one fold, scored by the weighted log loss. It predicts a
 model.
 
 Two things differ: difficulty is joined by the prompt (AlpacaEval joins it by the row's position, which is wrong where
-rows are missing), and the interval is a bootstrap over prompts of the refit at the chosen penalty (AlpacaEval's
-standard error leaves the coefficients' uncertainty out).
+rows are missing), and the interval is a bootstrap over prompts of the refit (AlpacaEval's standard error leaves the
+coefficients' uncertainty out) at the weakest of the ten penalties. A penalty draws all resamples towards 50 %; where
+the strongest is chosen all are 50 %. In 36 simulated studies of 60 prompts the interval of refits at the chosen penalty
+left out the truth 10 times, at the weakest 4 times, and with the penalty chosen anew in each resample, at 60 times the
+cost, 5 times; of 120 prompts the weakest left it out once in 48 studies, and on 805 prompts all are alike. The interval
+is widened to hold the estimate, which the penalty may draw out of it.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ GAMED_SETS = 2
 _GAMED_WEIGHT = 0.2 / GAMED_SETS
 _HOW: dict[str, Any] = {"l1_ratio": 1, "solver": "liblinear", "fit_intercept": False, "random_state": 123}
 _FOLDS = 5
+_PENALTIES = np.logspace(-4, 4, 10)
+"""Values of C, which is the inverse of the penalty, as scikit-learn's `Cs=10` has them."""
 
 
 def length_controlled(
@@ -87,18 +93,17 @@ def length_controlled(
         return np.concatenate([np.column_stack(theirs), own])
 
     once = np.ones(len(prompts))
-    coefficients, penalty = _cross_validated(design(once)[used], y[used], weight[used])
-    weights = _named(coefficients)
+    weights = _named(_cross_validated(design(once)[used], y[used], weight[used]))
     rng, rates = np.random.default_rng(seed), []
     for _ in range(resamples):
         counts = np.bincount(rng.integers(len(prompts), size=len(prompts)), minlength=len(prompts)).astype(np.float64)
-        drawn = _named(_fit(design(counts)[used], y[used], (weight * counts[owner])[used], penalty))
+        drawn = _named(_fit(design(counts)[used], y[used], (weight * counts[owner])[used]))
         own = counts[owner[pinned.height :]]
         if own.sum():
             rates.append(float(100 * own @ expit(drawn.psi * rows.difficulty + drawn.b) / own.sum()))
     low, high, error = percentiles(np.array(rates), resamples)
-    n = int(judged.sum())
-    estimate = Estimate(predict_length_controlled(weights, rows.difficulty), low, high, n)
+    rate = predict_length_controlled(weights, rows.difficulty)
+    estimate = Estimate(rate, min(low, rate), max(high, rate), int(judged.sum()))
     return LengthControlled(
         PUBLISHED, estimate, error, weights, False, None, *rows.left_out, resamples, resamples - len(rates)
     )
@@ -131,17 +136,18 @@ def _doubled(y: Floats, weight: Floats) -> tuple[NDArray[np.int64], Floats, Floa
     return labels, np.concatenate([y, 1 - y]), np.concatenate([weight, weight])
 
 
-def _fit(design: Floats, y: Floats, weight: Floats, penalty: float) -> Floats:
+def _fit(design: Floats, y: Floats, weight: Floats) -> Floats:
+    """Return the coefficients at the weakest penalty."""
     from sklearn.linear_model import LogisticRegression  # a second, which only this procedure needs
 
     labels, shares, times = _doubled(y, weight)
-    model = LogisticRegression(C=penalty, **_HOW)
+    model = LogisticRegression(C=_PENALTIES[-1], **_HOW)
     fitted: Floats = model.fit(np.tile(design, (2, 1)), labels, sample_weight=shares * times).coef_[0]
     return fitted
 
 
-def _cross_validated(design: Floats, y: Floats, weight: Floats) -> tuple[Floats, float]:
-    """Return the coefficients and the penalty C, the best of ten from 1e-4 to 1e4."""
+def _cross_validated(design: Floats, y: Floats, weight: Floats) -> Floats:
+    """Return the coefficients at the best of the ten penalties."""
     import sklearn
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.metrics import make_scorer
@@ -152,7 +158,7 @@ def _cross_validated(design: Floats, y: Floats, weight: Floats) -> tuple[Floats,
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = make_scorer(_log_likelihood, response_method="predict_proba")
         model = LogisticRegressionCV(
-            Cs=10,
+            Cs=_PENALTIES,
             cv=GroupKFold(_FOLDS),
             scoring=scorer.set_score_request(share=True, times=True),
             l1_ratios=(1,),
@@ -167,7 +173,8 @@ def _cross_validated(design: Floats, y: Floats, weight: Floats) -> tuple[Floats,
             share=shares,
             times=times,
         )
-    return model.coef_[0], float(model.C_)
+    coefficients: Floats = model.coef_[0]
+    return coefficients
 
 
 def _log_likelihood(y_true: NDArray[np.int64], y_pred: Floats, share: Floats, times: Floats) -> float:

@@ -140,7 +140,7 @@ def read_preference_column(path: Path, column: str, prompts: Path | None = None)
     if not table[column].dtype.is_numeric() and table[column].null_count() < table.height:
         raise UserError(f"preferences: column '{column}' of '{path}' holds text", "preferences are numbers, 1 to 2")
     named = table.select(named_prompts(table, path, "preferences", prompts), preference=pl.col(column).cast(pl.Float64))
-    told = {name: table[name] for name in table.columns if tells_origin(name) and name != column}
+    told = {name: table[name] for name in table.columns if tells_origin(name, table[name]) and name != column}
     return Preferences(column, named, origin_of(told, "preferences", path))
 
 

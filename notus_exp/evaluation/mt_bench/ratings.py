@@ -22,7 +22,7 @@ from notus_exp.evaluation.kit.published_files import read_objects, require
 from notus_exp.evaluation.mt_bench.spec import SCALE
 from notus_exp.inference.estimates import Estimate, mean_estimate, paired_difference, standard_error
 from notus_exp.inference.paired import PairedComparison, paired_comparison
-from notus_exp.judging.verdict_origin import grading_judge, origin_of
+from notus_exp.judging.verdict_origin import origin_of_gradings
 
 FAILED = -1
 """Published for a judgment without a rating."""
@@ -90,7 +90,7 @@ def read_judgments(path: Path) -> pl.DataFrame:
 
 
 def _check_one_judge(rows: list[dict[str, Any]], path: Path) -> None:
-    origin_of({"judge": [grading_judge(row.get("judge")) for row in rows]}, "judgments", path)
+    origin_of_gradings(rows, "judgments", path)
     asked: dict[tuple[int, int], Any] = {}
     for row in rows:
         turn, how = (row["question_id"], row["turn"]), row.get("judge")
