@@ -75,8 +75,8 @@ def entries(outputs: Path) -> list[Entry]:
     """Return what lies below an output folder's `artifacts/`, by name.
 
     Raises:
-        UserError: There is no such folder, or a run.json cannot be read or says nothing of its stages, so that it is not
-            known what is referred to; or it is not known what a process uses.
+        UserError: There is no such folder, or a run.json cannot be read or says nothing of its stages, so that what is
+            referred to is not known; or what a process uses is not.
     """
     store = _store(outputs)
     users = _users(outputs)

@@ -153,8 +153,9 @@ class Run:
         ledger = Ledger(self.folder / LEDGER)
         told = [ledger.mend()]
         with suppress(FileNotFoundError, DamagedFileError):
-            costs = read_run_file(self.folder / RUN_JSON).get("costs")
-            if costs:
+            before = read_run_file(self.folder / RUN_JSON)
+            costs = before.get("costs")
+            if costs and before.get("run_id", self.id) == self.id:
                 told.append(ledger.catch_up(costs.get("judge_usd") or 0.0, costs.get("judge_tokens") or 0))
         for line in filter(None, told):
             self._say(line)
