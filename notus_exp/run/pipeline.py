@@ -20,6 +20,7 @@ from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER, RUN_JSON
+from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
 from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
@@ -53,13 +54,14 @@ class Run:
         monitor: May end the run.
 
     Raises:
-        UserError: If something that the run reads does not exist.
+        UserError: If something that the run reads does not exist, or its output folder cannot be one.
     """
 
     def __init__(
         self, config: Config, choices: dict[str, str], console: Console, monitor: Monitor = NO_MONITOR
     ) -> None:
         self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
+        check_output(config.output_dir, ("artifacts", "runs", "cache"))
         self.sources = resolve(config)
         self.nodes = make_plan(config, self.sources)
         self.by_key = {node.key: node for node in self.nodes}
