@@ -155,24 +155,27 @@ class ArtifactStore:
     def clear(self, wanted: Manifest) -> list[Path]:
         """Move files and links out of an artifact that its stage did not write: what loads a folder loads them too.
 
-        Of a link the link alone is moved. What was moved out before stays.
+        Of a link the link alone is moved. What was moved out before stays. Links to folders are moved out of what is
+        in the making too: an attempt that goes on there would write to where they point.
 
         Returns:
             Where they lie now.
         """
         folder = self.path(wanted.stage, wanted.key)
         aside = folder.with_name(folder.name + OTHERS)
-        moved: list[Path] = []
         try:
-            others = _others(folder, read_manifest(folder / MANIFEST))
+            found = [folder / name for name in _others(folder, read_manifest(folder / MANIFEST))]
         except (DamagedFileError, OSError):  # what is not there or damaged is dealt with as a whole
-            return []
-        if others:
+            found = []
+        partial = self.partial(wanted.stage, wanted.key)
+        found += [] if partial.is_symlink() else _links(partial)  # what is no folder of ours is not looked into
+        moved: list[Path] = []
+        if found:
             with locked(self._lock(wanted), lambda: None):
-                for name in filter(lambda name: os.path.lexists(folder / name), others):
-                    place = _free_place(aside, name)
+                for path in filter(os.path.lexists, found):
+                    place = _free_place(aside, str(path.relative_to(partial if partial in path.parents else folder)))
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.move(folder / name, place)  # also from another disk, where the artifact is a link to there
+                    shutil.move(path, place)  # also from another disk, where the artifact is a link to there
                     moved.append(place)
         return moved
 
@@ -256,15 +259,19 @@ def _others(folder: Path, manifest: Manifest) -> list[str]:
 
     A link to a folder is among them: whatever reads the artifact would read what lies there, which nobody compares.
     """
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder):  # does not enter links
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
-        found += [(Path(place) / name).relative_to(folder) for name in (*files, *links)]
+    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]  # does not enter links
+    found = sorted(path.relative_to(folder) for path in (*files, *_links(folder)))
     return [
         str(path)
-        for path in sorted(found)
+        for path in found
         if str(path) not in manifest.files and str(path) != MANIFEST and not path.name.startswith(".")
     ]
+
+
+def _links(folder: Path) -> list[Path]:
+    """Return the links to folders that lie in a folder, those below links not among them."""
+    inside = (Path(place) / name for place, names, _ in os.walk(folder) for name in names)
+    return [path for path in inside if path.is_symlink()]
 
 
 def _free_place(aside: Path, name: str) -> Path:

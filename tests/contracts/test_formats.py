@@ -374,6 +374,18 @@ def test_damaged_and_exchanged_runs_end_a_comparison_and_leave_the_one_that_is_t
     assert read_run(study, "average-s0") == {"status": "failed", "error": error}
 
 
+def test_a_comparison_is_not_written_over_by_one_that_lacks_a_run_whose_record_is_gone(study: Path) -> None:
+    edit(study / STUDY_JSON, lambda content: content["arms"]["average"]["runs"].update({"2": "average-s2"}))
+    write_outcome(study)  # a run that was not started yet is no reason
+    before = outcome(study)
+    run_json(study, "average-s1").unlink()
+    with pytest.raises(UserError, match=r"run average-s1 \(arm 'average', seed 1\) has no run\.json any more"):
+        write_outcome(study)
+    assert outcome(study) == before
+    (study / COMPARISON_JSON).unlink()
+    write_outcome(study)
+
+
 def test_a_run_of_a_tuning_whose_record_is_damaged_ends_a_comparison(study: Path) -> None:
     tried = {"values": {}, "runs": {"7": "tried"}, "value": None, "low": None, "high": None, "reason": None}
     edit(study / STUDY_JSON, lambda content: content.update(tuning={"average": [tried]}))

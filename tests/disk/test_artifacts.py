@@ -245,6 +245,26 @@ def test_a_link_in_the_place_of_a_folder_is_no_folder_of_the_artifact(tmp_path: 
     assert (model / "data.txt").read_text() == "content"
 
 
+def test_an_attempt_that_goes_on_does_not_write_through_links(tmp_path: Path) -> None:
+    def make_model(out: Path) -> dict[str, Any]:
+        assert (out / "checkpoint").read_text() == "step 3"
+        (out / "model").mkdir()
+        (out / "model" / "data.txt").write_text("content")
+        return {}
+
+    store, elsewhere = ArtifactStore(tmp_path / "artifacts"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    partial = store.partial("pairs", KEY)
+    partial.mkdir(parents=True)
+    (partial / "checkpoint").write_text("step 3")
+    (partial / "model").symlink_to(elsewhere)
+    (moved,) = store.clear(wanted())
+    assert moved.readlink() == elsewhere
+    manifest, _ = store.build(wanted(), make_model, resumable=True)
+    assert {*manifest.files} == {"checkpoint", "events.jsonl", "model/data.txt"}
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_link_in_the_place_of_a_file_is_what_its_content_is(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "artifacts")
     store.build(wanted(), make, resumable=False)
