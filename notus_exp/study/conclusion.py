@@ -36,8 +36,8 @@ def write_outcome(
         The comparison.
 
     Raises:
-        UserError: As `analysis.analyse`, or a run has no record any more that the comparison which would be written over
-            has a result of; nothing is written then.
+        UserError: As `analysis.analyse`, or a run has no record any more of which the comparison that would be written
+            over has a result; nothing is written then.
         NewerFormatError: There is a comparison.json of a newer version, which would be written over.
     """
     from notus_exp.study.report import write_report  # imports matplotlib and Jinja2
