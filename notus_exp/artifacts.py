@@ -4,6 +4,9 @@
     python -m notus_exp.artifacts verify
     python -m notus_exp.artifacts prune          # shows what would go; prune --yes removes it
 
+What is not an artifact is left alone, and so are files that were moved out of artifacts, unless prune is told
+--set-aside.
+
 The exit code is 1 where `verify` finds damage, and 2 after an error.
 """
 
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING
 from notus_exp.reporting.commands import Parser, answer
 
 if TYPE_CHECKING:
-    from notus_exp.disk.inventory import Entry
+    from notus_exp.disk.inventory import Entry, Verified
     from notus_exp.reporting.tables import Report, Table
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -35,15 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _list(options: argparse.Namespace) -> Report:
-    from notus_exp.disk.inventory import entries, removable
+    from notus_exp.disk.inventory import NO_ARTIFACT, entries, removable
     from notus_exp.reporting.tables import Report
 
     found = entries(options.output_dir)
     free = removable(found)
-    sentences = [f"{len(found)} artifacts, {_size(sum(entry.size for entry in found))}"]
+    artifacts = [entry for entry in found if entry.state != NO_ARTIFACT]
+    sentences = [f"{len(artifacts)} artifacts, {_size(sum(entry.size for entry in artifacts))}"]
     if free:
         total = _size(sum(entry.size for entry in free))
         sentences.append(f"no run refers to {len(free)} of them, {total}: prune removes those")
+    sentences += _left_alone(found)
     return Report({"artifacts": found}, [_table("Artifacts", found)], sentences)
 
 
@@ -54,11 +59,9 @@ def _verify(options: argparse.Namespace, damaged: list[str]) -> Report:
     found = verify(options.output_dir)
     damaged += [one.name for one in found if one.damage]
     since = [one for one in found if one.since]
-    rows = [
-        [one.name, _size(one.size), one.damage or ("intact" if not one.since else f"as it was at {one.since}")]
-        for one in found
-    ]
-    sentences = [f"{len(found)} artifacts read whole: {len(found) - len(damaged)} intact, {len(damaged)} damaged"]
+    rows = [[one.name, _size(one.size), _state(one)] for one in found]
+    read = sum(one.artifact for one in found)
+    sentences = [f"{read} artifacts read whole: {read - len(damaged)} intact, {len(damaged)} damaged"]
     if since:
         sentences.append(f"{len(since)} were made without hashes: damage before the time shown cannot be seen")
     for one in found:
@@ -68,18 +71,45 @@ def _verify(options: argparse.Namespace, damaged: list[str]) -> Report:
     return Report({"artifacts": found}, [Table("Contents", ["artifact", "size", "state"], rows, ("state",))], sentences)
 
 
+def _state(one: Verified) -> str:
+    if not one.artifact:
+        return "not an artifact, left alone"
+    return one.damage or ("intact" if not one.since else f"as it was at {one.since}")
+
+
+def _left_alone(found: Sequence[Entry], *, moved_out: bool = False) -> list[str]:
+    """Say what pruning leaves alone, as it is not known to be nobody's."""
+    from notus_exp.disk.inventory import MOVED_OUT, NO_ARTIFACT
+
+    said = [f"{entry.name} is not an artifact, and is left alone" for entry in found if entry.state == NO_ARTIFACT]
+    for entry in found if not moved_out else []:
+        if entry.state == MOVED_OUT:
+            said.append(
+                f"{entry.name} holds files of yours or of another program, which no stage wrote: they are left alone;"
+                " prune --set-aside removes them"
+            )
+    return said
+
+
 def _prune(options: argparse.Namespace) -> Report:
     from notus_exp.disk.inventory import entries, prune, removable
     from notus_exp.reporting.tables import Report
 
-    found = prune(options.output_dir) if options.yes else removable(entries(options.output_dir))
+    moved_out: bool = options.set_aside
+    lying = entries(options.output_dir)
+    found = prune(options.output_dir, moved_out=moved_out) if options.yes else removable(lying, moved_out=moved_out)
     total = f"{len(found)} artifacts, {_size(sum(entry.size for entry in found))}"
     sentence = f"removed: {total}" if options.yes else f"would be removed: {total}; nothing was. Add --yes to do it"
     if not found:
-        sentence = "nothing to remove: runs refer to everything that is there"
+        sentence = "nothing to remove: runs refer to every artifact that is there"
     title = "Removed" if options.yes else "No run refers to"
     data = {"removed": found if options.yes else [], "removable": [] if options.yes else found}
-    return Report(data, [_table(title, found)] if found else [], [sentence])
+    sentences = [sentence, *_left_alone(lying, moved_out=moved_out)]
+    goes = "was" if options.yes else "would be"
+    sentences += [
+        f"{entry.name} is a link: that {goes} removed, and not what it points to" for entry in found if entry.link
+    ]
+    return Report(data, [_table(title, found)] if found else [], sentences)
 
 
 def _table(title: str, found: Sequence[Entry]) -> Table:
@@ -114,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", parents=[common], help="sizes, ages, and which runs use what")
     commands.add_parser("verify", parents=[common], help="read everything and compare it with what was written")
     prune = commands.add_parser("prune", parents=[common], help="remove what no run refers to")
+    prune.add_argument(
+        "--set-aside", action="store_true", help="also files that were moved out of artifacts: no stage wrote them"
+    )
     prune.add_argument("--yes", action="store_true", help="remove it; without this it is only shown")
     return parser
 

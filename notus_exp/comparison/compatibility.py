@@ -20,7 +20,7 @@ from notus_exp.contracts.comparison_file import EvaluationWay
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
-from notus_exp.disk.outputs import artifact, read_run
+from notus_exp.disk.outputs import artifact, sound_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, held_out, of_data
 from notus_exp.evaluation.kit.description import EvaluationSpec
@@ -128,11 +128,12 @@ def check_tuning(folder: Path, tuning: Iterable[tuple[str, str]], metric: str, e
         evaluation_split: Of the comparison.
 
     Raises:
-        UserError: A tuning run was measured on test prompts, or on the fixed prompts of the primary metric.
+        UserError: A tuning run was measured on test prompts, or on the fixed prompts of the primary metric, or its
+            record cannot be read.
     """
     evaluation = metric.partition("/")[0]
     for arm, run_id in tuning:
-        run = read_run(folder, run_id)
+        run = sound_run(folder, run_id)
         if "config" not in run:
             continue
         if evaluation_split == TEST and _split_of(run) == TEST:

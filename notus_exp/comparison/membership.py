@@ -11,27 +11,45 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
-from notus_exp.contracts.study_file import ArmRecord, StudyFile
+from notus_exp.contracts.study_file import ArmRecord, StudyFile, cell_name
 from notus_exp.disk.outputs import STUDY_JSON
 from notus_exp.errors import UserError
 
 _UNKNOWN = object()
+_REMEDY = f"give the study's command again: it writes {STUDY_JSON} anew"
 
 
 def check_members(study: StudyFile, runs: RunsBySeed) -> None:
     """Refuse a study that counts a run as another arm's or seed's than the run's own config says.
 
-    Looked at are the settings by which the arms differ. What all arms have tells none from another, and a run may have
-    been made by another study, on other hardware, with its evaluations in another order.
+    Looked at are the settings by which the arms differ, in their overrides and in a grid's levels. What all arms have
+    tells none from another, and a run may have been made by another study, on other hardware, with its evaluations in
+    another order. An arm of a grid whose levels are those of another one's name is refused too.
 
     Args:
         study: Content of study.json.
         runs: Arm -> seed -> run.json of the finished runs.
 
     Raises:
-        UserError: Naming the run and the setting that contradicts.
+        UserError: Naming the run and the setting that contradicts, or the arm.
     """
-    arms = {arm: _settings([*spec["overrides"], *_tuned(spec)]) for arm, spec in study["arms"].items()}
+    _check_names(study)
+    for settings in (_overrides, _levels):
+        _check_runs(study, runs, {arm: _settings(settings(spec)) for arm, spec in study["arms"].items()})
+
+
+def _check_names(study: StudyFile) -> None:
+    """Refuse an arm of a grid that has the levels of another: its name follows from them."""
+    if study["kind"] != "grid":
+        return
+    for arm, spec in study["arms"].items():
+        name = cell_name(spec["levels"])
+        if name != arm and name in study["arms"]:
+            raise UserError(f"{STUDY_JSON} gives arm '{arm}' the levels of arm '{name}'", _REMEDY)
+
+
+def _check_runs(study: StudyFile, runs: RunsBySeed, arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a run whose config contradicts what sets its arm apart; `arms` are arm -> setting -> value."""
     for arm, by_seed in runs.items():
         spec = study["arms"][arm]
         own = {key: value for key, value in arms[arm].items() if not all(_same(key, value, it) for it in arms.values())}
@@ -42,12 +60,16 @@ def check_members(study: StudyFile, runs: RunsBySeed) -> None:
                 raise UserError(
                     f"{STUDY_JSON} names run {spec['runs'][str(seed)]} for arm '{arm}', seed {seed}, whose {key} is"
                     f" {wanted}, but that run was made with {key}={has}",
-                    f"give the study's command again: it writes {STUDY_JSON} anew",
+                    _REMEDY,
                 )
 
 
-def _tuned(spec: ArmRecord) -> list[str]:
-    return [f"{key}={value}" for key, value in spec["tuned"].items()]
+def _overrides(spec: ArmRecord) -> list[str]:
+    return [*spec["overrides"], *(f"{key}={value}" for key, value in spec["tuned"].items())]
+
+
+def _levels(spec: ArmRecord) -> list[str]:
+    return [f"{key}={value}" for key, value in spec["levels"].items()]
 
 
 def _same(key: str, value: Any, others: Mapping[str, Any]) -> bool:

@@ -11,8 +11,10 @@ from typing import Any, NotRequired, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
-FORMAT = 1
+FORMAT = 2
 """The version of comparison.json that is written, and the newest that is read."""
+_SEALED_SINCE = 2
+"""The first version whose files all have a seal; some of version 1 have one."""
 
 HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
 """What can be said of a contrast."""
@@ -319,7 +321,7 @@ def read_comparison(path: Path) -> ComparisonFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path, FORMAT)
+        content = read_object(path, FORMAT, sealed_since=_SEALED_SINCE)
         check_kinds(content, {}, required=("contrasts",))
         check_shape(content, ComparisonFile)
     except ValueError as error:

@@ -1,7 +1,8 @@
 """A JSON file that is a contract: its version, its seal, and whether it holds what its readers rely on.
 
 The version is the key `format`, looked at before anything else is. The key `seal` is a hash of all other content: a
-file that does not fit its seal was changed after it was written. One without is from before there were any.
+file that does not fit its seal was changed after it was written. One without is from before there were any, which its
+version tells.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ def seal_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def read_object(path: Path, newest: int, *, check_seal: bool = True) -> dict[str, Any]:
+def read_object(path: Path, newest: int, *, sealed_since: int | None = None, check_seal: bool = True) -> dict[str, Any]:
     """Return the content of a JSON file, once it is known to be of a version that can be read.
 
     Args:
         path: The file; without `format` it is of version 1.
         newest: The newest version of this contract that this package reads.
+        sealed_since: The first version whose files all have a seal; None where there is none.
         check_seal: Whether content that does not fit its seal is refused.
 
     Returns:
@@ -53,14 +55,18 @@ def read_object(path: Path, newest: int, *, check_seal: bool = True) -> dict[str
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged: not UTF-8, not JSON, not an object, or other than it was sealed.
+        ValueError: It is damaged: not UTF-8, not JSON, not an object, other than it was sealed, or without the seal
+            that it had.
         NewerFormatError: It is of a version that this package does not know.
     """
     content = parse_object(path)
     # before the version: what a damaged file says of itself is not believed
     if check_seal and SEAL in content and content[SEAL] != seal_of(content):
         raise ValueError("it was changed after it was written: it does not fit its seal")
-    check_version(path, content.get("format", 1), newest)
+    version = content.get("format", 1)
+    check_version(path, version, newest)
+    if check_seal and sealed_since is not None and version >= sealed_since and SEAL not in content:
+        raise ValueError("it was changed after it was written: its seal was taken out")
     content.pop(SEAL, None)
     return content
 

@@ -10,8 +10,10 @@ from typing import Any, Required, TypedDict, cast
 from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
-FORMAT = 1
+FORMAT = 2
 """The version of run.json that is written, and the newest that is read."""
+_SEALED_SINCE = 2
+"""The first version whose files all have a seal; some of version 1 have one."""
 
 
 class RunEstimate(MeasuredValue):
@@ -136,6 +138,7 @@ _RENAMED = {"alpaca_eval/length_controlled_win_rate": "alpaca_eval/length_adjust
 """Metric as runs of before reported it -> its name now: it never was the estimator that the old name belongs to."""
 
 _OF_FINISHED = ("config", "stages", "metrics")
+_SINCE_2 = ("run_id", "artifacts", "stages")
 _OF_STAGE = ("key", "path", "facts")
 _OF_COSTS = ("device_seconds", "device_seconds_if_nothing_were_reused")
 
@@ -149,7 +152,7 @@ def read_run_file(path: Path) -> RunFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path, FORMAT)
+        content = read_object(path, FORMAT, sealed_since=_SEALED_SINCE)
         _check(content)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the command of the run writes it again") from error
@@ -187,6 +190,7 @@ def _check(content: dict[str, Any]) -> None:
     check_kinds(content, {}, required=("status",))
     check_shape(content, RunFile)
     check_kinds(content, {}, required=_OF_FINISHED if content["status"] == "finished" else ())
+    check_kinds(content, {}, required=_SINCE_2 if content.get("format", 1) >= 2 else ())
     for number, attempt in enumerate(content.get("attempts", []), 1):
         check_kinds(attempt, {}, required=("status",), where=f"attempt {number}")
     for name, stage in content.get("stages", {}).items():

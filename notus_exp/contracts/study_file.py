@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
-FORMAT = 1
+FORMAT = 2
 """The version of study.json that is written, and the newest that is read."""
+_SEALED_SINCE = 2
+"""The first version whose files all have a seal; some of version 1 have one."""
 
 
 class ArmRecord(TypedDict):
@@ -166,11 +169,19 @@ def read_study_file(path: Path, *, check_seal: bool = True) -> StudyFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path, FORMAT, check_seal=check_seal)
+        content = read_object(path, FORMAT, sealed_since=_SEALED_SINCE, check_seal=check_seal)
         _check(content)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", _REMEDY) from error
     return cast(StudyFile, content)
+
+
+def cell_name(levels: Mapping[str, str]) -> str:
+    """Return the name of a grid's arm: it follows from the arm's levels, setting -> value."""
+    short = {key: key.rpartition(".")[2] for key in levels}
+    if len({*short.values()}) < len(short):
+        short = {key: key for key in levels}
+    return ",".join(value if "." not in key else f"{short[key]}={value}" for key, value in levels.items())
 
 
 def _check(content: dict[str, Any]) -> None:

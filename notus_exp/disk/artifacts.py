@@ -7,6 +7,7 @@ while its inode, size and times stay as they were.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
@@ -87,7 +88,7 @@ class ArtifactStore:
         try:
             manifest = read_manifest(folder / MANIFEST)
         except FileNotFoundError:
-            return Found(None, f"{folder} has no {MANIFEST}") if folder.is_dir() else ABSENT
+            return Found(None, f"{folder} has no {MANIFEST}") if os.path.lexists(folder) else ABSENT
         except DamagedFileError as error:
             return Found(None, error.message)
         except OSError as error:
@@ -97,7 +98,8 @@ class ArtifactStore:
                 return Found(None, f"{folder / MANIFEST} is of another artifact: its {what} is not what is asked for")
         damage = next(filter(None, (_other_size(folder / name, size) for name, size in manifest.files.items())), None)
         if damage is None and (others := _others(folder, manifest)):
-            damage = f"{folder / others[0]} is none of the files that were written"
+            link = "a link, " if (folder / others[0]).is_symlink() else ""
+            damage = f"{folder / others[0]} is {link}none of the files that were written"
         return Found(None, damage) if damage else Found(manifest, None)
 
     def check(self, wanted: Manifest) -> Found:
@@ -160,7 +162,10 @@ class ArtifactStore:
             write_json(self.path(manifest.stage, manifest.key) / MANIFEST, manifest_file(manifest))
 
     def clear(self, wanted: Manifest) -> list[Path]:
-        """Move files out of an artifact that its stage did not write: what loads a folder would load them too.
+        """Move files and links out of an artifact that its stage did not write: what loads a folder loads them too.
+
+        Of a link the link alone is moved. What was moved out before stays. Links to folders are moved out of what is
+        in the making too: an attempt that goes on there would write to where they point.
 
         Returns:
             Where they lie now.
@@ -168,15 +173,20 @@ class ArtifactStore:
         folder = self.path(wanted.stage, wanted.key)
         aside = folder.with_name(folder.name + OTHERS)
         try:
-            others = _others(folder, read_manifest(folder / MANIFEST))
+            found = [folder / name for name in _others(folder, read_manifest(folder / MANIFEST))]
         except (DamagedFileError, OSError):  # what is not there or damaged is dealt with as a whole
-            return []
-        if others:
+            found = []
+        partial = self.partial(wanted.stage, wanted.key)
+        found += [] if partial.is_symlink() else _links(partial)  # what is no folder of ours is not looked into
+        moved: list[Path] = []
+        if found:
             with locked(self._lock(wanted), lambda: None):
-                for name in filter(lambda name: (folder / name).exists(), others):
-                    (aside / name).parent.mkdir(parents=True, exist_ok=True)
-                    (folder / name).replace(aside / name)
-        return [aside / name for name in others]
+                for path in filter(os.path.lexists, found):
+                    place = _free_place(aside, str(path.relative_to(partial if partial in path.parents else folder)))
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.move(path, place)  # also from another disk, where the artifact is a link to there
+                    moved.append(place)
+        return moved
 
     def set_aside(self, wanted: Manifest) -> Path:
         """Move an artifact out of the way, so that it is made anew; return where it lies now.
@@ -212,8 +222,9 @@ class ArtifactStore:
             if found:
                 return found, False
             partial, final = self.partial(stage, key), self.path(stage, key)
-            if not resumable:
-                shutil.rmtree(partial, ignore_errors=True)
+            if not resumable or partial.is_symlink() or not partial.is_dir():
+                with suppress(OSError):
+                    _remove(partial)
             partial.mkdir(exist_ok=True)
             start = time.monotonic()
             try:
@@ -237,16 +248,14 @@ class ArtifactStore:
             return manifest, True
 
     def forget(self, name: str) -> None:
-        """Remove a folder of this store, and what was noted about its files."""
-        shutil.rmtree(self.root / name)
+        """Remove a folder of this store, and what was noted about its files; of a link the link alone."""
+        _remove(self.root / name)
         remove_notes(self.root, name)
 
     def _move(self, folder: Path) -> Path:
         aside = self.root / (folder.name + SET_ASIDE)
-        if folder.exists():
-            if aside.is_dir():
-                shutil.rmtree(aside)
-            aside.unlink(missing_ok=True)  # a file lay in the place of a folder before
+        if os.path.lexists(folder):
+            _remove(aside)
             folder.rename(aside)
         return aside
 
@@ -255,13 +264,41 @@ class ArtifactStore:
 
 
 def _others(folder: Path, manifest: Manifest) -> list[str]:
-    """Return the files of a folder that its manifest does not name; hidden ones are a system's, nothing loads them."""
-    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if not path.is_dir())
+    """Return what lies in a folder and its manifest does not name; hidden files are a system's, nothing loads them.
+
+    A link to a folder is among them: whatever reads the artifact would read what lies there, which nobody compares.
+    """
+    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]  # does not enter links
+    found = sorted(path.relative_to(folder) for path in (*files, *_links(folder)))
     return [
         str(path)
         for path in found
         if str(path) not in manifest.files and str(path) != MANIFEST and not path.name.startswith(".")
     ]
+
+
+def _links(folder: Path) -> list[Path]:
+    """Return the links to folders that lie in a folder, those below links not among them."""
+    inside = (Path(place) / name for place, names, _ in os.walk(folder) for name in names)
+    return [path for path in inside if path.is_symlink()]
+
+
+def _free_place(aside: Path, name: str) -> Path:
+    """Return where a file can be moved to, so that nothing which was moved there before is written over."""
+    for number in itertools.count(1):
+        place = aside / (name if number == 1 else f"again-{number}/{name}")
+        above = itertools.takewhile(lambda one: one != aside.parent, place.parents)
+        if not os.path.lexists(place) and all(one.is_dir() or not os.path.lexists(one) for one in above):
+            return place
+    raise AssertionError("there are more numbers than files")
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, a file or a link, never what a link points to; nothing where there is nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _other_size(path: Path, size: int) -> str | None:

@@ -1,12 +1,17 @@
-"""What a full disk makes of a run: each library has its own error for it, and some have none that says so."""
+"""Disks and folders that cannot be written: told before anything is made where that can be known, else what it means.
+
+Each library has its own error for a full disk, and some have none that says so.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from notus_exp.errors import first_line
+from notus_exp.errors import UserError, first_line
 
 _NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _WORDS = (
@@ -44,6 +49,38 @@ def remedy(error: OSError, otherwise: str = "free some space there or make it wr
         otherwise: What helps where its number says nothing more.
     """
     return _REMEDIES.get(error.errno or 0, otherwise)
+
+
+def check_output(given: str, below: Iterable[str]) -> None:
+    """Refuse an output folder that can be neither looked into nor made; one that is there may be read-only.
+
+    Args:
+        given: output_dir.
+        below: Names of the folders in it.
+
+    Raises:
+        UserError: Naming what is in the way.
+    """
+    folder = Path(given).absolute()
+    places = (folder, *(folder / name for name in below if os.path.lexists(folder / name)))
+    problem = next(filter(None, map(_obstacle, places)), None)
+    if problem is not None:
+        raise UserError(f"output_dir={given} cannot be used: {problem}", "give another output_dir=FOLDER")
+
+
+def _obstacle(folder: Path) -> str | None:
+    """Say why a folder cannot be made where it is not there; None where it is, or nothing is in the way."""
+    for path in (folder, *folder.parents):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return f"{error.strerror}: {path}"
+        if not path.is_dir():
+            return f"{os.strerror(errno.ENOENT if path.is_symlink() and not path.exists() else errno.ENOTDIR)}: {path}"
+        return None if path == folder or os.access(path, os.W_OK | os.X_OK) else f"{os.strerror(errno.EACCES)}: {path}"
+    return None
 
 
 def disk_problem(error: BaseException, *folders: Path) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from notus_exp.disk.json_files import write_json
+from notus_exp.errors import UserError
 
 IN_USE = ".in-use"
 """Folder in which each process that uses artifacts names them, under a lock that the kernel frees when it dies."""
@@ -43,7 +44,11 @@ def using(root: Path, names: Iterable[str]) -> Iterator[None]:
 
 
 def names_in_use(root: Path) -> set[str]:
-    """Return the names that processes are using now, and forget those of processes that died."""
+    """Return the names that processes are using now, and forget those of processes that died.
+
+    Raises:
+        UserError: What a process uses that goes on is not known, as its note is damaged.
+    """
     found: set[str] = set()
     for path in (root / IN_USE).glob("*.json"):
         lock = FileLock(path.with_suffix(".lock"))
@@ -51,12 +56,25 @@ def names_in_use(root: Path) -> set[str]:
             lock.acquire(timeout=0)
         except Timeout:
             with suppress(FileNotFoundError):  # it ended just now
-                found |= {*json.loads(path.read_text(encoding="utf-8"))}
+                found |= _names(path)
             continue
         path.unlink(missing_ok=True)
         lock.release()
         path.with_suffix(".lock").unlink(missing_ok=True)
     return found
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        names = json.loads(path.read_bytes())
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return {*names}
+    except (ValueError, RecursionError):
+        pass
+    raise UserError(
+        f"{path} is damaged: which artifacts the process uses that wrote it is not known",
+        "wait until that process has ended: its note goes with it",
+    )
 
 
 @contextmanager

@@ -1,21 +1,31 @@
-"""What lies below `artifacts/`: how large, how old, which runs refer to it; and removing what none refers to."""
+"""What lies below `artifacts/`: how large, how old, which runs refer to it; and removing what none refers to.
+
+Whose name no stage gives is not an artifact and nobody's business here; files that were moved out of artifacts, as no
+stage wrote them, are taken for the user's.
+"""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.contracts.run_file import RunFile, read_run_file
-from notus_exp.disk.artifacts import PARTIAL, SET_ASIDE, ArtifactStore
+from notus_exp.disk.artifacts import OTHERS, PARTIAL, SET_ASIDE, ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
 from notus_exp.disk.in_use import names_in_use, pruning
-from notus_exp.disk.keys import content_of, folder_name
+from notus_exp.disk.keys import content_of, folder_name, is_folder_name
 from notus_exp.errors import UserError
 
 COMPLETE, IN_THE_MAKING, MOVED = "complete", "in the making", "set aside"
+MOVED_OUT = "moved out of an artifact"
+"""Files that no stage wrote: perhaps the user's, and removed only where that is asked for."""
+NO_ARTIFACT = "not an artifact"
+_STATES = {"": COMPLETE, PARTIAL: IN_THE_MAKING, OTHERS: MOVED_OUT, SET_ASIDE: MOVED}
+"""Ending of a name -> state; the longer one of two that fit stands first."""
 
 
 class Entry(NamedTuple):
@@ -23,11 +33,13 @@ class Entry(NamedTuple):
 
     Attributes:
         name: Of the folder.
-        state: `complete`, `in the making` (or left by a process that died), or `set aside`.
+        state: `complete`, `in the making` (or left by a process that died), `set aside`, `moved out of an artifact`
+            (what no stage wrote, and so perhaps the user's), or `not an artifact`.
         size: Bytes of all its files.
         modified: When something in it was written last, in seconds since 1970.
         runs: The runs that refer to it, by name.
         used: Whether a process uses it now.
+        link: Whether it is a link to a folder elsewhere.
     """
 
     name: str
@@ -36,6 +48,7 @@ class Entry(NamedTuple):
     modified: float
     runs: list[str]
     used: bool
+    link: bool
 
 
 class Verified(NamedTuple):
@@ -47,6 +60,7 @@ class Verified(NamedTuple):
         since: Where the manifest had no hashes when the artifact was made, the time at which they were added.
         damage: What is wrong, in one line; None where nothing is.
         runs: The runs that refer to it.
+        artifact: Whether it is one at all; what else lies there is not read.
     """
 
     name: str
@@ -54,13 +68,15 @@ class Verified(NamedTuple):
     since: str | None
     damage: str | None
     runs: list[str]
+    artifact: bool
 
 
 def entries(outputs: Path) -> list[Entry]:
     """Return what lies below an output folder's `artifacts/`, by name.
 
     Raises:
-        UserError: There is no such folder, or a run.json cannot be read, so that it is not known what is referred to.
+        UserError: There is no such folder, or a run.json cannot be read or says nothing of its stages, so that what is
+            referred to is not known; or what a process uses is not.
     """
     store = _store(outputs)
     users = _users(outputs)
@@ -70,33 +86,41 @@ def entries(outputs: Path) -> list[Entry]:
     for path in sorted(store.root.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
-        state = MOVED if path.name.endswith(SET_ASIDE) else IN_THE_MAKING if path.name.endswith(PARTIAL) else COMPLETE
+        state = _state(path.name)
         name = path.name.removesuffix(PARTIAL)
         runs = users.get(name, []) + (keep_partial if state == IN_THE_MAKING else [])
-        files = [one.stat() for one in path.rglob("*") if one.is_file()]
-        modified = max((one.st_mtime for one in files), default=path.stat().st_mtime)
-        size = sum(one.st_size for one in files)
-        found.append(Entry(path.name, state, size, modified, sorted({*runs}), name in used))
+        size, modified = _extent(path)
+        found.append(Entry(path.name, state, size, modified, sorted({*runs}), name in used, path.is_symlink()))
     return found
 
 
-def removable(found: list[Entry]) -> list[Entry]:
-    """Return the entries that no run refers to and no process uses."""
-    return [entry for entry in found if not entry.runs and not entry.used]
+def removable(found: list[Entry], *, moved_out: bool = False) -> list[Entry]:
+    """Return the artifacts that no run refers to and no process uses.
+
+    Args:
+        found: What lies there.
+        moved_out: Whether files that were moved out of artifacts, as no stage wrote them, are among them.
+    """
+    kept = {NO_ARTIFACT} if moved_out else {NO_ARTIFACT, MOVED_OUT}
+    return [entry for entry in found if not entry.runs and not entry.used and entry.state not in kept]
 
 
-def prune(outputs: Path) -> list[Entry]:
-    """Remove what no run refers to and no process uses; return what was removed.
+def prune(outputs: Path, *, moved_out: bool = False) -> list[Entry]:
+    """Remove what no run refers to and no process uses; return what was removed. Of a link the link alone is removed.
 
     While it removes, runs that are about to start wait. An artifact that is being made is locked by who makes it, and
     a run names what it uses before it looks for it, so nothing is taken from under a run.
+
+    Args:
+        outputs: The output folder.
+        moved_out: As in `removable`.
 
     Raises:
         UserError: As `entries`.
     """
     store = _store(outputs)
     with pruning(store.root):
-        removed = removable(entries(outputs))
+        removed = removable(entries(outputs), moved_out=moved_out)
         for entry in removed:
             store.forget(entry.name)
     return removed
@@ -111,7 +135,8 @@ def verify(outputs: Path) -> list[Verified]:
         UserError: As `entries`.
     """
     store = _store(outputs)
-    found = [entry for entry in entries(outputs) if entry.state == COMPLETE]
+    lying = entries(outputs)
+    found = [entry for entry in lying if entry.state == COMPLETE]
     contents: dict[str, str] = {}
     looks = {entry.name: _read(store, entry.name) for entry in found}
     for manifest, _ in looks.values():
@@ -128,8 +153,10 @@ def verify(outputs: Path) -> list[Verified]:
                 if contents.get(manifest.inputs.get(use, ""), content) != content
             ]
             damage = f"it was made from another content of {', '.join(other)} than lies there now" if other else None
-        checked.append(Verified(entry.name, entry.size, manifest.hashed if manifest else None, damage, entry.runs))
-    return checked
+        since = manifest.hashed if manifest else None
+        checked.append(Verified(entry.name, entry.size, since, damage, entry.runs, artifact=True))
+    others = [entry for entry in lying if entry.state == NO_ARTIFACT]
+    return [*checked, *(Verified(one.name, one.size, None, None, [], artifact=False) for one in others)]
 
 
 def age_in_words(modified: float) -> str:
@@ -146,6 +173,21 @@ def _store(outputs: Path) -> ArtifactStore:
     if not root.is_dir():
         raise UserError(f"{outputs} has no folder artifacts", "give the output folder of runs, such as outputs")
     return ArtifactStore(root)
+
+
+def _state(name: str) -> str:
+    fits = (state for ending, state in _STATES.items() if is_folder_name(name.removesuffix(ending)))
+    return next(fits, NO_ARTIFACT)
+
+
+def _extent(folder: Path) -> tuple[int, float]:
+    """Return the bytes of a folder's files, and when one of them, or the folder, was written last."""
+    size, modified = 0, folder.stat().st_mtime
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it was removed just now, as what is in the making may be
+            if path.is_file():
+                size, modified = size + path.stat().st_size, max(modified, path.stat().st_mtime)
+    return size, modified
 
 
 def _read(store: ArtifactStore, name: str) -> tuple[Manifest | None, str | None]:
@@ -174,6 +216,11 @@ def _users(outputs: Path) -> dict[str, list[str]]:
             raise UserError(
                 f"{error.message}: what its run refers to is not known", "give the run's command again, or delete it"
             ) from error
+        if "artifacts" not in run and not run.get("stages") and (run["status"] == "finished" or "stages" not in run):
+            raise UserError(
+                f"{path} says nothing of its run's stages: what the run refers to is not known",
+                "give the run's command again, or delete it",
+            )
         for name in _named(run):
             users.setdefault(name, []).append(path.parent.name)
     return users

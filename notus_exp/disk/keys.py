@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +21,11 @@ def make_key(
 def folder_name(stage: str, key: str) -> str:
     """Return the name of an artifact's folder."""
     return f"{stage}-{key[:16]}"
+
+
+def is_folder_name(name: str) -> bool:
+    """Say whether a name is one that `folder_name` gives, so that a folder with it is an artifact's."""
+    return re.fullmatch(r"[a-z_]+-[0-9a-f]{16}", name) is not None
 
 
 def content_of(manifest: Manifest) -> str | None:

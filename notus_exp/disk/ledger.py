@@ -119,7 +119,9 @@ def _payment(line: bytes) -> dict[str, Any] | None:
         return None
     if len(payment) not in (2, 4):
         return None
-    return payment if "seal" not in content or content["seal"] == _seal_of(payment) else None
+    if "seal" not in content:  # a line from before there were any tells two numbers
+        return payment if len(payment) == 2 else None
+    return payment if content["seal"] == _seal_of(payment) else None
 
 
 def _seal_of(payment: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from notus_exp.errors import UserError
 STUDY_JSON = "study.json"
 COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.csv", "report.html"
 NOT_STARTED = "not started"
+_RECORD_AGAIN = "give the study's command again: it makes the record anew"
 
 
 def read_study(folder: Path, *, check_seal: bool = True) -> StudyFile:
@@ -41,12 +42,13 @@ def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:
     Of a run that has none only `status` is known, and the `error` where it failed before it could begin.
 
     Raises:
+        DamagedFileError: A run.json is damaged or of another run: what is made without it would not be the study's.
         NewerFormatError: A run.json is of a newer version.
     """
     unplanned = study.get("unplanned") or {}
     found: RunsBySeed = {}
     for arm, spec in study["arms"].items():
-        runs = {int(seed): read_run(folder, run) for seed, run in spec["runs"].items()}
+        runs = {int(seed): sound_run(folder, run) for seed, run in spec["runs"].items()}
         for seed, reason in unplanned.get(arm, {}).items():
             # one that was killed could not say so: its own record still calls it running
             status = runs[int(seed)]["status"] if int(seed) in runs else NOT_STARTED
@@ -56,10 +58,11 @@ def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:
     return found
 
 
-def read_run(folder: Path, run: str) -> RunFile:
-    """Return the content of a run's run.json; only a `status` where there is none, and an `error` if it is damaged.
+def sound_run(folder: Path, run: str) -> RunFile:
+    """Return the content of a run's run.json; only a `status` where there is none.
 
     Raises:
+        DamagedFileError: It cannot be read, or is the record of another run.
         NewerFormatError: It is of a newer version.
     """
     path = outputs(folder) / "runs" / run / RUN_JSON
@@ -67,11 +70,28 @@ def read_run(folder: Path, run: str) -> RunFile:
         return {"status": NOT_STARTED}
     try:
         found = read_run_file(path)
-        if found.get("run_id", run) != run:
-            raise DamagedFileError(f"{path} is of another run")
-        return found
-    except DamagedFileError:  # the run's next attempt writes it anew
-        return {"status": "failed", "error": f"{RUN_JSON} is damaged; the study's command writes it again"}
+    except DamagedFileError as error:
+        raise DamagedFileError(f"run {run} has no usable record: {error.message}", _RECORD_AGAIN) from error
+    if found.get("run_id", run) != run:
+        raise DamagedFileError(
+            f"run {run} has the record of another one: {path} was written by the run {found['run_id']}", _RECORD_AGAIN
+        )
+    return found
+
+
+def read_run(folder: Path, run: str) -> RunFile:
+    """Return the content of a run's run.json as `sound_run`, but of one that is no use that the run failed, and why.
+
+    It is for who makes the run again then; who concludes something from runs takes `sound_run`.
+
+    Raises:
+        NewerFormatError: It is of a newer version.
+    """
+    try:
+        return sound_run(folder, run)
+    except DamagedFileError as error:  # the run's next attempt writes it anew
+        what = "damaged" if isinstance(error.__cause__, DamagedFileError) else "of another run"
+        return {"status": "failed", "error": f"{RUN_JSON} is {what}; the study's command writes it again"}
 
 
 def artifact(folder: Path, run: RunFile, node: str) -> Path:

@@ -69,7 +69,8 @@ def ready(nodes: Sequence[Node], store: ArtifactStore, known: Mapping[str, Node]
     undecided: list[Node] = []
     for node in nodes:
         for moved in store.clear(node.wanted):
-            say(f"{moved.name} lay in the artifact of {node.name}, which did not write it: it is moved to {moved}")
+            what = f"the link {moved.name}" if moved.is_symlink() else moved.name
+            say(f"{what} lay in the artifact of {node.name}, which did not write it: it is moved to {moved}")
         waits = any(node.reads(other) for other in missing)
         if any(node.reads(other) for other in undecided) or (waits and store.find(node.wanted) is not None):
             undecided.append(node)

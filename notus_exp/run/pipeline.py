@@ -20,6 +20,7 @@ from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import PROGRESS, Event, replay
 from notus_exp.disk.files import EVENTS, JOB, LEDGER, RUN_JSON
+from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
 from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
@@ -54,13 +55,15 @@ class Run:
         monitor: May end the run.
 
     Raises:
-        UserError: If something that the run reads does not exist, or it asks for more tokens than its model reads.
+        UserError: If something that the run reads does not exist, its output folder cannot be one, or it asks for more
+            tokens than its model reads.
     """
 
     def __init__(
         self, config: Config, choices: dict[str, str], console: Console, monitor: Monitor = NO_MONITOR
     ) -> None:
         self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
+        check_output(config.output_dir, ("artifacts", "runs", "cache"))
         self.sources = resolve(config)
         if reaches(config.until, Stage.reference):
             model, digest = config.model, self.sources.model_digest
@@ -158,8 +161,9 @@ class Run:
         ledger = Ledger(self.folder / LEDGER)
         told = [ledger.mend()]
         with suppress(FileNotFoundError, DamagedFileError):
-            costs = read_run_file(self.folder / RUN_JSON).get("costs")
-            if costs:
+            before = read_run_file(self.folder / RUN_JSON)
+            costs = before.get("costs")
+            if costs and before.get("run_id", self.id) == self.id:
                 told.append(ledger.catch_up(costs.get("judge_usd") or 0.0, costs.get("judge_tokens") or 0))
         for line in filter(None, told):
             self._say(line)

@@ -63,7 +63,8 @@ class RunRecord:
 
     `attempts` lists how often the run was started, the last being this one: what each made and what that cost.
 
-    An earlier run.json that is damaged is set aside. Room for the last words is held until they are written.
+    An earlier run.json that is damaged, or of another run, is set aside. Room for the last words is held until they are
+    written.
 
     Raises:
         NewerFormatError: An earlier run.json of the same run is of a newer version; it stays as it is.
@@ -103,7 +104,7 @@ class RunRecord:
             "started": self._attempt["started"],
             "finished": None,
             "error": None,
-            "attempts": [*_earlier_attempts(self._path, say), self._attempt],
+            "attempts": [*_earlier_attempts(self._path, run, say), self._attempt],
             "artifacts": [node.folder for node in nodes],
             "stages": {},
             "metrics": {},
@@ -217,10 +218,13 @@ def _hold_room(path: Path) -> None:
         os.posix_fallocate(stream.fileno(), 0, RESERVED_BYTES)
 
 
-def _earlier_attempts(path: Path, say: Callable[[str], None]) -> list[AttemptRecord]:
+def _earlier_attempts(path: Path, run: str, say: Callable[[str], None]) -> list[AttemptRecord]:
     """Return the attempts that an earlier run.json of the same run tells of; one that was killed is called so."""
     try:
-        attempts = read_run_file(path).get("attempts", [])
+        found = read_run_file(path)
+        if found.get("run_id", run) != run:
+            raise DamagedFileError(f"{path} was written by another run, {found['run_id']}")
+        attempts = found.get("attempts", [])
     except FileNotFoundError:
         return []
     except DamagedFileError as error:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
-from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
-from notus_exp.contracts.format import refuse_newer, sealed
+from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile, read_comparison
+from notus_exp.contracts.format import DamagedFileError, refuse_newer, sealed
+from notus_exp.contracts.study_file import StudyFile
+from notus_exp.disk.files import RUN_JSON
 from notus_exp.disk.json_files import write_json
-from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML, read_study
+from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, NOT_STARTED, REPORT_HTML, read_run, read_study
+from notus_exp.errors import UserError
 
 
 def write_outcome(
@@ -33,7 +36,8 @@ def write_outcome(
         The comparison.
 
     Raises:
-        UserError: As `analysis.analyse`; nothing is written then.
+        UserError: As `analysis.analyse`, or a run has no record any more of which the comparison that would be written
+            over has a result; nothing is written then.
         NewerFormatError: There is a comparison.json of a newer version, which would be written over.
     """
     from notus_exp.study.report import write_report  # imports matplotlib and Jinja2
@@ -46,9 +50,31 @@ def write_outcome(
 
         comparison = search_comparison(folder, study)
     else:
+        _refuse_lost(place, folder, study)
         comparison = analyse(folder, baseline=baseline, metric=metric, margin=margin)
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / COMPARISON_JSON, sealed(comparison))
     tidy(comparison).write_csv(place / COMPARISON_CSV)
     write_report(folder, comparison, place / REPORT_HTML)
     return comparison
+
+
+def _refuse_lost(place: Path, folder: Path, study: StudyFile) -> None:
+    """Refuse to write over a comparison with one that lacks a run, as its record is gone."""
+    try:
+        before = read_comparison(place / COMPARISON_JSON)
+    except (FileNotFoundError, DamagedFileError):
+        return
+    for row in before.get("arms", []):
+        now = study["arms"].get(row["arm"])
+        for seed in map(str, row.get("seeds", [])):
+            run = row.get("runs", {}).get(seed)
+            if now is None or run is None or now["runs"].get(seed) != run:
+                continue
+            if read_run(folder, run)["status"] == NOT_STARTED:
+                raise UserError(
+                    f"run {run} (arm '{row['arm']}', seed {seed}) has no {RUN_JSON} any more, and"
+                    f" {place / COMPARISON_JSON} was made with it",
+                    f"give the study's command again: it makes the run anew; or delete {COMPARISON_JSON} to compare"
+                    " without it",
+                )

@@ -72,6 +72,39 @@ def test_what_study_json_says_wrongly_of_runs_is_named_before_that_it_was_change
         analyse(study)
 
 
+def grid(content: dict[str, Any]) -> None:
+    content.update(kind="grid", factors={"selection": ["critique", "average"]})
+    for arm, spec in content["arms"].items():
+        spec["levels"] = {"selection": arm}
+
+
+def test_exchanged_entries_of_a_grid_are_named_as_a_name_follows_from_its_levels(study: Path) -> None:
+    edit(study / STUDY_JSON, grid)
+    analyse(study)
+    edit(
+        study / STUDY_JSON,
+        lambda it: it["arms"].update(critique=it["arms"]["average"], average=it["arms"]["critique"]),
+    )
+    with pytest.raises(UserError, match=r"study\.json gives arm 'critique' the levels of arm 'average'"):
+        analyse(study)
+
+
+def test_the_levels_of_a_grid_are_compared_with_the_runs_as_well(study: Path) -> None:
+    edit(study / STUDY_JSON, grid)
+    edit(study / STUDY_JSON, lambda it: it["arms"]["critique"].update(levels={"selection": "margin"}))
+    with pytest.raises(UserError, match=r"run critique-s0 for arm 'critique', seed 0, whose selection is margin"):
+        analyse(study)
+
+
+def test_a_study_whose_seal_was_taken_out_is_refused_since_all_have_one(study: Path) -> None:
+    content = json.loads((study / STUDY_JSON).read_text())
+    write(study / STUDY_JSON, sealed({"format": 2, **content}))
+    analyse(study)
+    write(study / STUDY_JSON, {"format": 2, **content})
+    with pytest.raises(UserError, match="its seal was taken out"):
+        analyse(study)
+
+
 @pytest.mark.parametrize(
     ("override", "contradicts"),
     [

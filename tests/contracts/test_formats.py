@@ -44,7 +44,7 @@ READERS: list[tuple[Reader, dict[str, Any]]] = [
     (read_comparison, {"contrasts": []}),
 ]
 each_file = pytest.mark.parametrize(("read", "content"), READERS, ids=lambda one: getattr(one, "__name__", ""))
-REFUSED = "has format 7, and this version of notus-exp reads up to 1"
+REFUSED = f"has format 7, and this version of notus-exp reads up to {FORMAT}"
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def test_a_file_without_a_format_is_of_version_1(read: Reader, content: dict[str
     path = tmp_path / "file.json"
     write_json(path, content)
     before = read(path)
-    write_json(path, {"format": FORMAT, **content})
+    write_json(path, {"format": 1, **content})
     after = read(path)
-    assert before == after if isinstance(after, Manifest) else {"format": FORMAT, **before} == after
+    assert before == after if isinstance(after, Manifest) else {"format": 1, **before} == after
 
 
 @pytest.mark.parametrize(("read", "content"), READERS[1:], ids=lambda one: getattr(one, "__name__", ""))
-@pytest.mark.parametrize("version", [FORMAT + 1, 7, 0, -1, "2", None, True, [1]])
+@pytest.mark.parametrize("version", [3, 7, 0, -1, "2", None, True, [1]])
 def test_another_version_is_refused_by_name_and_not_called_damaged(
     read: Reader, content: dict[str, Any], version: object, tmp_path: Path
 ) -> None:
@@ -89,7 +89,8 @@ def test_another_version_is_refused_by_name_and_not_called_damaged(
     write_json(path, {"format": version, **content})
     with pytest.raises(NewerFormatError) as error:
         read(path)
-    words = f"{path} has format {json.dumps(version)}, and this version of notus-exp reads up to {FORMAT}"
+    newest = 1 if read is read_curation else FORMAT
+    words = f"{path} has format {json.dumps(version)}, and this version of notus-exp reads up to {newest}"
     assert error.value.message == words
     assert error.value.hint == "update notus-exp"
 
@@ -194,7 +195,8 @@ def test_a_manifest_of_version_1_has_nothing_of_version_2(later: str, tmp_path: 
 
 def test_a_change_of_any_byte_of_a_sealed_record_is_damage_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / RUN_JSON
-    write_json(path, with_seal({"format": 1, **FINISHED, "metrics": {"m": {"value": 0.52, "low": None, "high": None}}}))
+    metrics = {"m": {"value": 0.52, "low": None, "high": None}}
+    write_json(path, with_seal({"format": 1, **FINISHED, "metrics": metrics}))
     whole, content = path.read_bytes(), read_run_file(path)
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
@@ -203,6 +205,40 @@ def test_a_change_of_any_byte_of_a_sealed_record_is_damage_or_changes_nothing(tm
         except (DamagedFileError, NewerFormatError):
             continue
         assert found == content or "seal" in found or "seal" not in json.loads(path.read_bytes())
+
+
+SEALED: list[tuple[Reader, dict[str, Any]]] = [
+    (read_run_file, {**FINISHED, "run_id": "mine", "artifacts": []}),
+    *READERS[3:],
+]
+
+
+@pytest.mark.parametrize(("read", "content"), SEALED, ids=lambda one: getattr(one, "__name__", ""))
+def test_a_record_since_all_have_a_seal_is_damaged_without_it_and_one_of_before_is_read(
+    read: Reader, content: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "file.json"
+    whole = with_seal({"format": 2, **content})
+    write_json(path, whole)
+    read(path)
+    write_json(path, {name: value for name, value in whole.items() if name != "seal"})
+    with pytest.raises(DamagedFileError, match="its seal was taken out"):
+        read(path)
+    for version in ({}, {"format": 1}):
+        for before in ({**version, **content}, with_seal({**version, **content})):
+            write_json(path, before)
+            read(path)
+
+
+@pytest.mark.parametrize("key", ["run_id", "artifacts", "stages"])
+def test_a_record_says_what_its_run_refers_to(key: str, tmp_path: Path) -> None:
+    content = {"format": 2, "status": "failed", "run_id": "mine", "artifacts": [], "stages": {}}
+    write_json(tmp_path / RUN_JSON, with_seal(content))
+    read_run_file(tmp_path / RUN_JSON)
+    del content[key]
+    write_json(tmp_path / RUN_JSON, with_seal(content))
+    with pytest.raises(DamagedFileError, match=f"no '{key}'"):
+        read_run_file(tmp_path / RUN_JSON)
 
 
 @pytest.mark.parametrize("text", ["{half", "[3]", '[{"prompt_id": "a"}]', '[{"prompt_id": 3}]', "\ud800"])
@@ -305,6 +341,70 @@ def test_a_damaged_run_of_a_study_has_failed(study: Path, text: bytes) -> None:
     assert found == {"status": "failed", "error": "run.json is damaged; the study's command writes it again"}
 
 
+def outcome(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_damaged_and_exchanged_runs_end_a_comparison_and_leave_the_one_that_is_there(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare([str(study)]) == 0
+    before = outcome(study)
+    assert {"comparison.json", "comparison.csv", "report.html"} < {*before}
+    path = run_json(study, "average-s1")
+    whole = path.read_bytes()
+    for text in (b"{half", b"[]", b'{"status": "finished", "attempts": null}', b"\xff"):
+        path.write_bytes(text)
+        capsys.readouterr()
+        assert compare([str(study)]) == 2
+        said = capsys.readouterr().err
+        assert f"run average-s1 has no usable record: {path} cannot be read" in said
+        assert "give the study's command again" in said
+    path.write_bytes(whole)
+    one, other = (run_json(study, f"{arm}-s0").parent for arm in ("average", "critique"))
+    one.rename(one.with_name("aside"))
+    other.rename(one)
+    one.with_name("aside").rename(other)
+    assert compare([str(study)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"run critique-s0 has the record of another one: {run_json(study, 'critique-s0')} was written by" in said
+    assert "by the run average-s0" in said
+    assert outcome(study) == before
+    error = "run.json is of another run; the study's command writes it again"
+    assert read_run(study, "average-s0") == {"status": "failed", "error": error}
+
+
+def test_a_comparison_is_not_written_over_by_one_that_lacks_a_run_whose_record_is_gone(study: Path) -> None:
+    edit(study / STUDY_JSON, lambda content: content["arms"]["average"]["runs"].update({"2": "average-s2"}))
+    write_outcome(study)  # a run that was not started yet is no reason
+    before = outcome(study)
+    run_json(study, "average-s1").unlink()
+    with pytest.raises(UserError, match=r"run average-s1 \(arm 'average', seed 1\) has no run\.json any more"):
+        write_outcome(study)
+    assert outcome(study) == before
+    (study / COMPARISON_JSON).unlink()
+    write_outcome(study)
+
+
+def test_a_run_of_a_tuning_whose_record_is_damaged_ends_a_comparison(study: Path) -> None:
+    tried = {"values": {}, "runs": {"7": "tried"}, "value": None, "low": None, "high": None, "reason": None}
+    edit(study / STUDY_JSON, lambda content: content.update(tuning={"average": [tried]}))
+    (study.parent.parent / "runs" / "tried").mkdir()
+    run_json(study, "tried").write_text("{half")  # perhaps it was tuned on test prompts
+    with pytest.raises(DamagedFileError, match="run tried has no usable record"):
+        write_outcome(study)
+
+
+def test_the_attempts_of_another_run_are_not_those_of_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempt = {"status": "finished", "made": ["pairs"]}
+    write_json(tmp_path / RUN_JSON, {"run_id": "another", "status": "failed", "attempts": [attempt]})
+    record(tmp_path)
+    assert len(json.loads((tmp_path / RUN_JSON).read_text())["attempts"]) == 1
+    assert "was written by another run, another; it is set aside as run.json.damaged-1" in capsys.readouterr().err
+
+
 # -------------------------------------------------------------------------------------------------------------- studies
 def test_a_newer_study_is_refused_by_all_that_would_write_over_it(study: Path) -> None:
     before = newer(study / STUDY_JSON)
@@ -347,7 +447,7 @@ def test_the_command_compare_refuses_what_is_newer_and_leaves_it(
     capsys.readouterr()
     assert compare([str(study)]) == 2
     said = capsys.readouterr().err
-    assert f"{path} {REFUSED.removesuffix('1')}" in said
+    assert f"{path} {REFUSED.removesuffix(str(FORMAT))}" in said
     assert "update notus-exp" in said
     assert "Traceback" not in said
     assert path.read_bytes() == before

@@ -204,6 +204,121 @@ def test_what_is_read_by_people_alone_does_not_stand_for_the_content(tmp_path: P
     assert make_with("content", "page") != make_with("another", "page")
 
 
+@pytest.mark.parametrize("place", ["more", "model/additional_chat_templates", "model/dangling", "file"])
+def test_a_link_that_no_stage_wrote_is_damage_and_is_moved_out_without_what_it_points_to(
+    place: str, tmp_path: Path
+) -> None:
+    def make_model(out: Path) -> dict[str, Any]:
+        (out / "model").mkdir()
+        (out / "model" / "data.txt").write_text("content")
+        return {}
+
+    store, elsewhere = ArtifactStore(tmp_path / "artifacts"), tmp_path / "elsewhere"
+    store.build(wanted(), make_model, resumable=False)
+    elsewhere.mkdir()
+    (elsewhere / "default.jinja").write_text("another template")
+    target = {"file": elsewhere / "default.jinja", "model/dangling": tmp_path / "nowhere"}.get(place, elsewhere)
+    link = store.path("pairs", KEY) / place
+    link.symlink_to(target)
+    assert f"{link} is a link, none of the files that were written" in str(store.look(wanted()).damage)
+    assert store.check(wanted()).manifest is None
+    (moved,) = store.clear(wanted())
+    assert moved.readlink() == target
+    assert not link.is_symlink()
+    assert store.check(wanted()).manifest is not None
+    assert (elsewhere / "default.jinja").read_text() == "another template"
+
+
+def test_a_link_in_the_place_of_a_folder_is_no_folder_of_the_artifact(tmp_path: Path) -> None:
+    def make_model(out: Path) -> dict[str, Any]:
+        (out / "model").mkdir()
+        (out / "model" / "data.txt").write_text("content")
+        return {}
+
+    store, model = ArtifactStore(tmp_path / "artifacts"), tmp_path / "model"
+    store.build(wanted(), make_model, resumable=False)
+    (store.path("pairs", KEY) / "model").rename(model)
+    (store.path("pairs", KEY) / "model").symlink_to(model)  # what else lies there would be loaded too
+    assert "model is a link" in str(store.check(wanted()).damage)
+    store.clear(wanted())
+    assert "is missing" in str(store.check(wanted()).damage)
+    assert (model / "data.txt").read_text() == "content"
+
+
+def test_an_attempt_that_goes_on_does_not_write_through_links(tmp_path: Path) -> None:
+    def make_model(out: Path) -> dict[str, Any]:
+        assert (out / "checkpoint").read_text() == "step 3"
+        (out / "model").mkdir()
+        (out / "model" / "data.txt").write_text("content")
+        return {}
+
+    store, elsewhere = ArtifactStore(tmp_path / "artifacts"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    partial = store.partial("pairs", KEY)
+    partial.mkdir(parents=True)
+    (partial / "checkpoint").write_text("step 3")
+    (partial / "model").symlink_to(elsewhere)
+    (moved,) = store.clear(wanted())
+    assert moved.readlink() == elsewhere
+    manifest, _ = store.build(wanted(), make_model, resumable=True)
+    assert {*manifest.files} == {"checkpoint", "events.jsonl", "model/data.txt"}
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_file_is_what_its_content_is(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "artifacts")
+    store.build(wanted(), make, resumable=False)
+    file, moved = store.path("pairs", KEY) / "data.txt", tmp_path / "data.txt"
+    file.rename(moved)
+    file.symlink_to(moved)
+    assert store.check(wanted()).manifest is not None
+    change(moved)
+    assert "its content was changed" in str(store.check(wanted()).damage)
+
+
+def test_what_was_moved_out_before_is_not_written_over(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    store.build(wanted(), make, resumable=False)
+    folder = store.path("pairs", KEY)
+    kept = []
+    for word in ("one", "two", "three"):
+        (folder / "more").write_text(word)
+        kept += store.clear(wanted())
+    (folder / "more").mkdir()
+    (folder / "more" / "below").write_text("four")
+    kept += store.clear(wanted())
+    assert [path.read_text() for path in kept] == ["one", "two", "three", "four"]
+
+
+@pytest.mark.parametrize("ending", ["", ".set-aside", ".partial"])
+@pytest.mark.parametrize("dangling", [False, True])
+@pytest.mark.parametrize("resumable", [False, True])
+def test_a_link_in_the_place_of_an_artifact_ends_nothing_and_what_it_points_to_stays(
+    ending: str, dangling: bool, resumable: bool, tmp_path: Path
+) -> None:
+    store, elsewhere = ArtifactStore(tmp_path / "artifacts"), tmp_path / "elsewhere"
+    if not dangling:
+        elsewhere.mkdir()
+        (elsewhere / "mine.txt").write_text("mine")
+    store.build(wanted(), make, resumable=False)
+    folder = store.path("pairs", KEY)
+    for _ in range(2):
+        if ending != ".set-aside":
+            store.set_aside(wanted())
+        else:
+            (folder / "data.txt").write_text("no longer whole")
+        (store.root / (folder.name + ending)).symlink_to(elsewhere)
+        if ending != ".partial":
+            assert store.look(wanted()).damage is not None
+            store.set_aside(wanted())
+        _, made = store.build(wanted(), make, resumable=resumable)
+        assert made
+        assert store.check(wanted()).manifest is not None
+        assert not folder.is_symlink()
+        store.forget(f"{folder.name}.set-aside")
+        assert dangling or [path.name for path in elsewhere.iterdir()] == ["mine.txt"]
+
+
 def test_two_processes_make_an_artifact_once(tmp_path: Path) -> None:
     code = f"""
 import json, sys, time

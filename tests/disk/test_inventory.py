@@ -15,6 +15,7 @@ from notus_exp.artifacts import main
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
+from notus_exp.disk.in_use import using
 from notus_exp.disk.inventory import prune
 from notus_exp.disk.keys import folder_name
 
@@ -132,6 +133,86 @@ def test_a_run_that_cannot_be_read_stops_pruning(outputs: Path, capsys: pytest.C
     assert main(["prune", str(outputs), "--yes"]) == 2
     assert "what its run refers to is not known" in capsys.readouterr().err
     assert folders(outputs) == before
+
+
+@pytest.mark.parametrize(
+    "content", [{"status": "finished", "config": {}, "metrics": {}, "stages": {}}, {"status": "failed"}]
+)
+def test_a_run_that_says_nothing_of_its_stages_stops_pruning(
+    outputs: Path, content: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(outputs, "before", content)
+    before = folders(outputs)
+    for arguments in (["prune"], ["prune", "--yes"]):
+        assert main([arguments[0], str(outputs), *arguments[1:]]) == 2
+        assert "says nothing of its run's stages" in capsys.readouterr().err
+    assert folders(outputs) == before
+
+
+@pytest.mark.parametrize("name", ["my_notes", "my_notes.set-aside", "pairs-abc", f"Pairs-{'a' * 16}", "x.partial"])
+def test_what_is_no_artifact_is_named_and_left_alone(
+    outputs: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (outputs / "artifacts" / name).mkdir()
+    (outputs / "artifacts" / name / "thesis.tex").write_text("mine")
+    states = {one["name"]: one["state"] for one in said(capsys, "list", str(outputs))["artifacts"]}
+    assert states[name] == "not an artifact"
+    assert main(["verify", str(outputs)]) == 0
+    shown = capsys.readouterr().out
+    assert "not an artifact, left alone" in shown
+    assert "2 artifacts read whole: 2 intact, 0 damaged" in shown
+    assert main(["prune", str(outputs)]) == 0
+    assert f"{name} is not an artifact, and is left alone" in capsys.readouterr().out
+    for more in ([], ["--set-aside"]):
+        assert main(["prune", str(outputs), "--yes", *more]) == 0
+        assert (outputs / "artifacts" / name / "thesis.tex").read_text() == "mine"
+
+
+def test_files_that_were_moved_out_of_an_artifact_are_the_users_until_told_otherwise(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (outputs / "artifacts" / name_of("used") / "thesis.tex").write_text("mine")
+    (moved,) = ArtifactStore(outputs / "artifacts").clear(wanted("used"))
+    for more in ([], ["--yes"]):
+        assert main(["prune", str(outputs), *more]) == 0
+        words = " ".join(capsys.readouterr().out.split())
+        assert f"{moved.parent.name} holds files of yours or of another program" in words
+        assert moved.read_text() == "mine"
+    (removed,) = said(capsys, "prune", str(outputs), "--yes", "--set-aside")["removed"]
+    assert (removed["name"], removed["state"]) == (moved.parent.name, "moved out of an artifact")
+    assert folders(outputs) == {name_of("used")}
+
+
+@pytest.mark.parametrize("ending", ["", ".partial", ".set-aside", ".others.set-aside"])
+def test_of_a_link_the_link_alone_is_removed_and_that_is_said(
+    outputs: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = outputs / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.tex").write_text("mine")
+    link = outputs / "artifacts" / f"pairs-{'e' * 16}{ending}"
+    link.symlink_to(elsewhere)
+    assert main(["prune", str(outputs), "--yes", "--set-aside"]) == 0
+    assert f"{link.name} is a link: that was removed, and not what it points to" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert not link.is_symlink()
+    assert (elsewhere / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("note", [b"{half", b"", b"3", b"[3]", b"[[]]", b'{"a": 1}', b'["\xff"]', b"[" * 100_000])
+def test_a_damaged_note_of_use_whose_process_goes_on_is_one_error_and_nothing_is_removed(
+    outputs: Path, note: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = folders(outputs)
+    with using(outputs / "artifacts", [name_of("free")]):
+        (path,) = (outputs / "artifacts" / ".in-use").glob("*.json")
+        path.write_bytes(note)
+        for arguments in (["list"], ["verify"], ["prune"], ["prune", "--yes"]):
+            assert main([arguments[0], str(outputs), *arguments[1:]]) == 2
+            assert f"{path} is damaged" in capsys.readouterr().err
+    assert folders(outputs) == before
+    assert main(["list", str(outputs)]) == 0
 
 
 def test_a_folder_without_artifacts_is_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

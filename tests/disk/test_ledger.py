@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,15 @@ def test_what_a_damaged_end_said_is_not_known_and_that_is_said(rest: bytes, tmp_
     ledger = Ledger(path)
     assert (ledger.usd, ledger.tokens, ledger.unknown) == (0.75, 130, 1)
     assert "1 payments at its end are not known and count as nothing against judge.budget" in str(ledger.mend())
+
+
+def test_a_line_whose_seal_was_taken_out_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "spending.jsonl"
+    Ledger(path).add(0.5, 10)
+    line = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in line.items() if name != "seal"} | {"usd": 0.1}) + "\n")
+    found = Ledger(path)
+    assert (found.damaged, found.unknown, found.usd) == (1, 1, 0.0)
 
 
 def test_lines_from_before_there_were_seals_add_up_as_before(tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_an_absurd_usage_is_none_and_ends_no_run(tmp_path):
     with FaultServer() as server:
         server.usage = {"prompt_tokens": 10**399, "completion_tokens": 10**399}
         judged = prefer([pair(1)], at(server, input_price=1.0, output_price=1.0), tmp_path / "a.sqlite")
-    assert [verdict.prompt_tokens for verdict in judged.verdicts] == [0, 0]
+    assert [verdict.prompt_tokens for verdict in judged.verdicts] == [None, None]
     assert judged.facts["prompt_tokens"] == 0
     assert read_body(body_of("m", usage={"prompt_tokens": 10**7, "completion_tokens": 0})).prompt_tokens == 10**7
 

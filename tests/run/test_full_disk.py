@@ -46,6 +46,39 @@ def left_behind(folder: Path) -> list[str]:
     return [name for name in found if any(part in name for part in (".partial", f".{RUN_JSON}", "reserve"))]
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("/etc/passwd", "Not a directory: /etc/passwd"),
+        ("/dev/null/x", "Not a directory: /dev/null"),
+        ("{here}/file/below/it", "Not a directory: {here}/file"),
+        ("{here}/dangling/x", "No such file or directory: {here}/dangling"),
+        ("{here}/" + "x" * 300, "File name too long: {here}/xxx"),
+        ("{here}/taken", "Not a directory: {here}/taken/artifacts"),
+    ],
+)
+def test_an_output_folder_that_cannot_be_one_is_refused_when_a_run_is_planned(
+    given: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "artifacts").touch()
+    with pytest.raises(UserError) as caught:
+        planned(Path(given.format(here=tmp_path)), io.StringIO())
+    assert f" cannot be used: {words.format(here=tmp_path)}" in caught.value.message
+    assert caught.value.hint == "give another output_dir=FOLDER"
+
+
+def test_a_folder_that_cannot_be_made_is_refused_and_one_that_is_there_may_be_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # who runs tests may be allowed everything
+    planned(tmp_path, io.StringIO())
+    with pytest.raises(UserError, match=f"Permission denied: {tmp_path}"):
+        planned(tmp_path / "new", io.StringIO())
+
+
 def test_json_that_cannot_be_written_leaves_what_was_there_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,20 @@ def test_a_file_that_no_stage_wrote_is_moved_out_and_the_artifact_used(house: Ho
     assert house.said == []
 
 
+def test_a_link_that_no_stage_wrote_is_moved_out_said_and_the_artifact_used(house: House, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    house.file("policy", "templates").symlink_to(tmp_path / "mine")
+    assert house.settle() == []
+    aside = house.store.root / (house.file("policy").parent.name + ".others.set-aside")
+    assert house.said == [
+        "the link templates lay in the artifact of policy, which did not write it: it is moved to "
+        f"{aside / 'templates'}"
+    ]
+    assert (aside / "templates").readlink() == tmp_path / "mine"
+    assert house.settle() == []
+    assert house.said == []
+
+
 def test_what_reads_something_that_may_be_made_anew_is_not_made_before_that(house: House) -> None:
     house.words["feedback"] = "otherwise"  # so pairs, which are there, are made anew; the policy must read the new ones
     house.file("feedback").write_text("as it wos")

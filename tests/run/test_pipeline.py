@@ -69,7 +69,7 @@ def test_artifacts_from_before_there_was_a_format_are_reused_and_a_newer_record_
     assert len(manifests) > len(NODES)
     for file in [*tmp_path.glob("outputs/artifacts/*/curation.json"), *manifests, path]:
         content = json.loads(file.read_text())
-        assert content.pop("format") == (2 if file.name == "manifest.json" else 1)
+        assert content.pop("format") == (1 if file.name == "curation.json" else 2)
         for later in ("hashes", "hashed", "contents", "seal"):
             content.pop(later, None)
         curation = file.with_name("curation.json")
@@ -82,7 +82,7 @@ def test_artifacts_from_before_there_was_a_format_are_reused_and_a_newer_record_
     path.write_text(json.dumps(sealed(again | {"format": 7})))
     before = path.read_bytes()
     done = run(tmp_path, *SMOKE, code=2)
-    assert f"{path} has format 7, and this version of notus-exp reads up to 1" in done.stderr
+    assert f"{path} has format 7, and this version of notus-exp reads up to 2" in done.stderr
     assert "Traceback" not in done.stderr
     assert path.read_bytes() == before
 

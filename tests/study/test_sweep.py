@@ -264,7 +264,7 @@ def test_a_study_of_a_newer_version_is_refused_before_anything_is_made(
     path = tmp_path / "outputs/studies/mine" / name
     path.parent.mkdir(parents=True)
     path.write_text('{"format": 7}')
-    with pytest.raises(UserError, match="has format 7, and this version of notus-exp reads up to 1"):
+    with pytest.raises(UserError, match="has format 7, and this version of notus-exp reads up to 2"):
         check_only(*ARMS, "seed=0")
     assert path.read_text() == '{"format": 7}'
     assert not (tmp_path / "outputs/runs").exists()

@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from notus_exp.config.commandline import check_arguments, quoted
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.comparison_file import BASE_MODEL
+from notus_exp.contracts.study_file import cell_name
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError, did_you_mean
 
@@ -202,15 +203,8 @@ def _kind(settings: Study, grid: Mapping[str, Any]) -> str:
 
 
 def _cells(grid: Mapping[str, list[str]]) -> list[Arm]:
-    short = {key: key.rpartition(".")[2] for key in grid}
-    if len({*short.values()}) < len(short):
-        short = {key: key for key in grid}
-    arms = []
-    for values in itertools.product(*grid.values()):
-        levels = dict(zip(grid, values, strict=True))
-        name = ",".join(value if "." not in key else f"{short[key]}={value}" for key, value in levels.items())
-        arms.append(Arm(name, [f"{key}={value}" for key, value in levels.items()], levels))
-    return arms
+    cells = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+    return [Arm(cell_name(levels), [f"{key}={value}" for key, value in levels.items()], levels) for levels in cells]
 
 
 def _check_arm(arm: Arm, common: Sequence[str]) -> None:

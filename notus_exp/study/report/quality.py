@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.run_file import RunEstimate, RunFile
-from notus_exp.disk.outputs import read_run
+from notus_exp.disk.outputs import sound_run
 from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.reporting.charts import Point, plane
 from notus_exp.reporting.figures import inline
@@ -157,7 +157,7 @@ def _costed(material: Material, arm: str) -> list[RunFile]:
 def _cost(material: Material, arm: str) -> ArmCost:
     runs = _costed(material, arm)
     tried = (material.study.get("tuning") or {}).get(arm) or []
-    records = [read_run(material.folder, name) for one in tried for name in one["runs"].values()]
+    records = [sound_run(material.folder, name) for one in tried for name in one["runs"].values()]
     return ArmCost(
         arm,
         len(runs),
