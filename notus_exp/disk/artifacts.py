@@ -222,7 +222,7 @@ class ArtifactStore:
             if found:
                 return found, False
             partial, final = self.partial(stage, key), self.path(stage, key)
-            if not resumable or partial.is_symlink() or not partial.is_dir():
+            if partial.is_symlink() or (partial.is_dir() and not resumable):  # a file is not ours to remove
                 with suppress(OSError):
                     _remove(partial)
             partial.mkdir(exist_ok=True)

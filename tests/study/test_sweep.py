@@ -177,6 +177,7 @@ def test_arms_that_are_judged_otherwise_are_refused_before_anybody_is_asked_and_
     (tmp_path / "pair.j2").write_text("{{ instruction }} {{ first }} {{ second }}")
     small = [*SMALL[:-1], "evaluation=[alpaca_eval,preferences]", "evaluation.alpaca_eval.prompts=alpaca.json"]
     small += ["judge=openai", "judge.base_url=http://127.0.0.1:9/v1", "until=config"]
+    small += ["evaluation.alpaca_eval.max_new_tokens=64"]  # the tiny model reads 2048 tokens in all
     with pytest.raises(UserError, match=r"^alpaca_eval/win_rate would not be measured in one way: ") as raised:
         check_only(*arms, "study.metric=alpaca_eval/win_rate", small=small)
     assert words in raised.value.message
