@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-
 SECONDS = 10.0
 """Of computing that one rendering may take; a usual one takes a thousandth of one."""
 CHARACTERS = 16_000_000
