@@ -80,7 +80,7 @@ class ContrastRow(EstimateRow):
 
     Attributes:
         metric: Which metric.
-        primary: Whether it was asked for before the runs; the others are exploratory.
+        primary: Whether it was asked for before the runs; the others are exploratory, as all of a look afterwards are.
         arm: Whose values
         reference: minus whose: an arm's or the `base model`'s.
         standard_error: In the metric's unit.
@@ -88,7 +88,7 @@ class ContrastRow(EstimateRow):
             parts hold the degrees of freedom instead.
         differing: Prompts on which the two are not the same in every seed; files of before do not hold it.
         p: Alone.
-        holm: p by Holm among the primary contrasts; None where it is exploratory.
+        holm: p by Holm among the contrasts of its family (`family_of`); None where it is of none.
         holm_low: Lower end of the interval at the level of Holm's step: it leaves out 0 where `holm` is below 0.05.
         holm_high: Its upper end.
         benjamini_hochberg: Likewise.
@@ -310,6 +310,15 @@ class ComparisonFile(TypedDict):
     trained_by_evaluated: LabellingMatrix | None
     verdict: str
     warnings: list[str]
+
+
+def family_of(comparison: ComparisonFile) -> list[ContrastRow]:
+    """Return the contrasts that Holm's p corrects together: those of the primary metric with the baseline.
+
+    They are the primary ones, but of a look afterwards, which has none.
+    """
+    metric, baseline = comparison["study"]["metric"], comparison["study"]["baseline"]
+    return [row for row in comparison["contrasts"] if row["metric"] == metric and row["reference"] == baseline]
 
 
 def read_comparison(path: Path) -> ComparisonFile:

@@ -14,7 +14,7 @@ from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
 from notus_exp.contracts.run_file import RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
-from notus_exp.disk.outputs import COMPARISON_JSON, outputs, read_run, read_study, runs_of
+from notus_exp.disk.outputs import COMPARISON_JSON, LOOKS, outputs, read_run, read_study, runs_of
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.frames.run_data import BY_PROMPT_COLUMNS, METRICS_COLUMNS, FrameColumns, RunData, of_run, stacked
 
@@ -36,10 +36,12 @@ class StudyData:
     Attributes:
         folder: outputs/studies/<name>.
         record: Content of study.json.
+        look: Name of the look afterwards, in comparisons/, whose contrasts are read; None for what was planned.
     """
 
     folder: Path
     record: StudyFile = field(repr=False)
+    look: str | None = None
 
     @property
     def name(self) -> str:
@@ -55,6 +57,11 @@ class StudyData:
     def baseline(self) -> str | None:
         """The arm that the others are compared with; None in a search."""
         return self.record["baseline"]
+
+    @property
+    def looks(self) -> list[str]:
+        """The names of the looks afterwards, which `load_study(folder, look=NAME)` opens."""
+        return sorted(path.parent.name for path in (self.folder / LOOKS).glob(f"*/{COMPARISON_JSON}"))
 
     @cached_property
     def runs(self) -> pl.DataFrame:
@@ -101,17 +108,19 @@ class StudyData:
 
     @cached_property
     def comparison(self) -> ComparisonFile:
-        """Content of comparison.json, which the study wrote at its end.
+        """Content of comparison.json, which the study wrote at its end, or of that of a look afterwards.
 
         Raises:
-            UserError: There is none, it is of a look afterwards, or a run has finished since it was written.
+            UserError: There is none, it is not what was planned (though no look was asked for), or a run has finished
+                since it was written.
         """
-        path = self.folder / COMPARISON_JSON
-        remedy = f"python -m notus_exp.compare {self.folder} writes it"
+        folder = self.folder if self.look is None else self.folder / LOOKS / self.look
+        path = folder / COMPARISON_JSON
+        remedy = f"python -m notus_exp.compare {self.folder}{' ...' * (self.look is not None)} writes it"
         if not path.is_file():
-            raise UserError(f"{self.folder} has no {COMPARISON_JSON}", remedy)
+            raise UserError(f"{folder} has no {COMPARISON_JSON}", remedy)
         found = read_comparison(path)
-        if chosen := found["study"].get("chosen_afterwards"):
+        if self.look is None and (chosen := found["study"].get("chosen_afterwards")):
             raise UserError(f"{path} rests on another {' and '.join(chosen)} than the study named", f"{remedy} anew")
         for row in found["arms"]:
             now = [seed for seed, (_, run) in self._runs.get(row["arm"], {}).items() if run.status == "finished"]
@@ -242,17 +251,22 @@ class StudyData:
                     yield arm, seed, run
 
 
-def load_study(folder: str | Path) -> StudyData:
+def load_study(folder: str | Path, look: str | None = None) -> StudyData:
     """Return a study as data.
 
     Args:
         folder: outputs/studies/<name>.
+        look: Name of a folder in its comparisons/, which `python -m notus_exp.compare` wrote with another baseline,
+            metric or margin: its estimates and contrasts are given. None: those that were planned.
 
     Raises:
-        UserError: It is no study's folder, or its study.json is damaged or of a newer version.
+        UserError: It is no study's folder, its study.json is damaged or of a newer version, or it has no such look.
     """
     place = Path(folder).expanduser()
-    return StudyData(place, read_study(place))
+    study = StudyData(place, read_study(place), look)
+    if look is not None and look not in study.looks:
+        raise UserError(f"study '{study.name}' has no look '{look}'", did_you_mean(look, study.looks))
+    return study
 
 
 def _type_of(values: list[Any]) -> type[pl.DataType]:

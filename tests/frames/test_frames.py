@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 import notus_exp
+from notus_exp.comparison.analysis import analyse
 from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
 from support.readable_studies import PROMPTS, add_stage, compared, readable
 from support.searches import FakeJobs, Values, good, search
-from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write_study
+from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write, write_study
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,21 @@ def test_contrasts_that_are_not_those_of_the_plan_and_its_runs_are_refused(tmp_p
     with pytest.raises(UserError, match=said) as error:
         _ = loaded.contrasts
     assert f"python -m notus_exp.compare {folder} writes it" in str(error.value)
+
+
+def test_a_look_afterwards_is_opened_by_its_name(study: Path, tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {arm: {0: {STRICT: [0.0, 1.0, 1.0]}} for arm in ("a", "b")}, metric=STRICT)
+    compared(folder)
+    looked = analyse(folder, baseline="b")
+    write(folder / "comparisons/other/comparison.json", looked)
+    loaded = notus_exp.load_study(folder)
+    assert loaded.looks == ["other"]
+    assert loaded.contrasts.filter("primary")["arm"].to_list() == ["b"]
+    found = notus_exp.load_study(folder, look="other").contrasts
+    assert found.filter(reference="b")["arm"].to_list() == ["a"]
+    assert not found["primary"].any()
+    with pytest.raises(UserError, match="did you mean 'other'"):
+        notus_exp.load_study(folder, look="othr")
 
 
 def test_a_search_has_its_trials_as_arms(tmp_path: Path) -> None:

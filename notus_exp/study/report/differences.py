@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from markupsafe import Markup
 
-from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow
+from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow, family_of
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.charts import ForestRow, Look, forest
 from notus_exp.reporting.figures import GREY, inline
@@ -75,8 +75,8 @@ def contrasts(material: Material) -> Section:
     rows = material.comparison["contrasts"]
     if not rows:
         return Section("contrasts", "Differences", None, "There are no two models to contrast.")
-    primary = [row for row in rows if row["primary"]]
-    beside = [row for row in rows if not row["primary"] and row["metric"] == material.metric]
+    primary = family_of(material.comparison)
+    beside = [row for row in rows if row not in primary and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
     drawn = shown_first([row["metric"] for row in others], "")
     content = {
