@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -14,8 +15,11 @@ import pytest
 from filelock import FileLock
 
 from notus_exp.browsing.finding import state_of_run
+from notus_exp.browsing.listing import list_report
 from notus_exp.browsing.settings_apart import settings_apart
 from notus_exp.frames.run_data import load_run
+from notus_exp.reporting.console import make_console
+from notus_exp.reporting.tables import show
 from notus_exp.runs import main
 from support.readable_studies import readable
 from support.study_folders import ACCURACY, STRICT, edit, prompt, run_json
@@ -91,6 +95,21 @@ def test_the_list_has_state_choices_first_metrics_age_and_size(runs: Asked, stud
 
 def _shared(path: Path) -> bool:
     return path.parent.name in ("feedback-feedback", "base_model-base_model")
+
+
+def test_on_80_columns_no_number_is_broken_and_the_end_of_an_id_names_a_run(study: Path) -> None:
+    set_metric(study, "average-s1", STRICT, value=0.4375, low=0.31, high=0.56, n=64)
+    out = io.StringIO()
+    console = make_console(out)
+    console.width = 80
+    show(list_report(study.parent.parent, columns=80), console, as_json=False)
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    first = [line for line in lines if line.startswith("s1")]
+    assert len(first) == 2
+    assert "finished" in first[0]
+    words = out.getvalue().split()
+    assert {"0.438", "[0.310", "0.560]", "preferences/", "verifiable/"} <= {*words}
 
 
 def test_only_what_is_unlike_most_runs_is_shown_of_the_settings(runs: Asked, study: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,18 @@ from notus_exp.reporting.tables import Report, Table, with_span
 
 MOST_SETTINGS, MOST_METRICS = 4, 2
 """Settings, and metrics, shown of a run where none are asked for; all settings are in the JSON."""
+WIDE = 120
+"""Columns of a terminal from which on the table has all that there is."""
 _UNLIKE = "unlike most"
 
 
-def list_report(outputs: Path, metrics: Sequence[str] = ()) -> Report:
+def list_report(outputs: Path, metrics: Sequence[str] = (), *, columns: int = WIDE) -> Report:
     """Return the table of all runs, the newest last.
 
     Args:
         outputs: Folder that holds `runs/`.
         metrics: Which are shown; none for the first ones of the evaluations that most runs have.
+        columns: Of the terminal: on a narrow one a run is named by the end of its id, and its studies are left out.
 
     Raises:
         UserError: There are no runs, or none has such a metric.
@@ -56,9 +60,8 @@ def list_report(outputs: Path, metrics: Sequence[str] = ()) -> Report:
         for place, run in enumerate(runs)
     ]
     common = _common(apart)
-    rows = [_row(one, run, shown, common) for one, run in zip(data, runs, strict=True)]
-    columns = ["run", "state", _UNLIKE, *shown, "study", "age", "size"]
-    table = Table("Runs", columns, rows, ("state", _UNLIKE, "study"))
+    rows = [_cells(one, run, shown, common) for one, run in zip(data, runs, strict=True)]
+    table = _table(rows, shown) if columns >= WIDE else _narrow_table(rows, shown)
     total = sum(sizes.values()) + sum(_bytes_in(run.folder) for run in runs)
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     sentences = [f"{count}, {size_in_words(total)}: a size counts what other runs share too, the sum counts it once"]
@@ -67,19 +70,36 @@ def list_report(outputs: Path, metrics: Sequence[str] = ()) -> Report:
     return Report({"runs": data}, [table], sentences)
 
 
-def _row(one: Mapping[str, Any], run: RunData, shown: Sequence[str], common: Mapping[str, str]) -> list[str]:
-    apart = {key: value for key, value in one["apart"].items() if value not in (common.get(key), "-") and key != "seed"}
+def _table(rows: Sequence[Mapping[str, str]], shown: Sequence[str]) -> Table:
+    columns = ["run", "state", _UNLIKE, *shown, "study", "age", "size"]
+    return Table("Runs", columns, [[row[name] for name in columns] for row in rows], ("state", _UNLIKE, "study"))
+
+
+def _narrow_table(rows: Sequence[Mapping[str, str]], shown: Sequence[str]) -> Table:
+    """Return the table for a terminal of 80 columns: what may be broken is broken between words."""
+    state = "state, age, size"
+    cells = [
+        [row["run"].rpartition("-")[2], f"{row['state']} {row['age']}, {row['size']}", row[_UNLIKE]]
+        + [row[name] for name in shown]
+        for row in rows
+    ]
+    columns = ["run", state, _UNLIKE, *(name.replace("/", "/ ") for name in shown)]
+    return Table("Runs, by the end of their ids, which names them to the other commands", columns, cells, columns[1:3])
+
+
+def _cells(one: Mapping[str, Any], run: RunData, shown: Sequence[str], common: Mapping[str, str]) -> dict[str, str]:
+    apart = {key: value for key, value in one["apart"].items() if value not in (common.get(key), "-")}
     settings = [f"{key}={value}" for key, value in apart.items()]
     more = [f"and {len(settings) - MOST_SETTINGS} more"] if len(settings) > MOST_SETTINGS else []
-    return [
-        one["run"],
-        one["state"],
-        " ".join([*settings[:MOST_SETTINGS], *more]),
-        *(with_span(one["metrics"][name], metric_of(name).digits) for name in shown),
-        ", ".join(one["studies"]),
-        age_in_words(_written(run)),
-        size_in_words(one["bytes"]),
-    ]
+    return {
+        "run": one["run"],
+        "state": one["state"],
+        _UNLIKE: " ".join([*settings[:MOST_SETTINGS], *more]),
+        **{name: with_span(one["metrics"][name], metric_of(name).digits) for name in shown},
+        "study": ", ".join(one["studies"]),
+        "age": age_in_words(_written(run)),
+        "size": size_in_words(one["bytes"]),
+    }
 
 
 def _studies(run: RunData, named: Mapping[str, list[str]]) -> list[str]:
@@ -89,7 +109,7 @@ def _studies(run: RunData, named: Mapping[str, list[str]]) -> list[str]:
 
 
 def _common(apart: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return the value of each setting that more than half of the runs have; a seed is in the run's name."""
+    """Return the value of each setting that more than half of the runs have."""
     counted = {key: Counter(values).most_common(1)[0] for key, values in apart.items()}
     return {key: value for key, (value, count) in counted.items() if 2 * count > len(apart[key])}
 
@@ -128,4 +148,8 @@ def _written(run: RunData) -> float:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a run in progress removes files of its own
+            size += path.stat().st_size if path.is_file() else 0
+    return size

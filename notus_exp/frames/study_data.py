@@ -208,7 +208,11 @@ class StudyData:
         if seed not in self._runs[arm]:
             known = ", ".join(map(str, self._runs[arm]))
             raise UserError(f"arm '{arm}' of study '{self.name}' has no seed {seed}", f"it has {known}")
-        return self._runs[arm][seed][1]
+        run_id, run = self._runs[arm][seed]
+        if run_id is None:
+            why = run.record.get("error") or ""
+            raise UserError(f"arm '{arm}' of study '{self.name}' has no run with seed {seed}", why)
+        return run
 
     @cached_property
     def _runs(self) -> dict[str, dict[int, tuple[str | None, RunData]]]:

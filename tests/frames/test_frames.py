@@ -89,6 +89,12 @@ def test_a_run_without_a_result_is_there_with_its_reason(tmp_path: Path) -> None
     assert loaded.runs.select("status", "error").rows() == [("finished", None), ("failed", "no such file")]
     assert set(loaded.by_prompt["arm"]) == {"a"}
     assert loaded.run("b", 0).by_prompt.schema == loaded.run("a", 0).by_prompt.schema
+    edit(folder / "study.json", lambda content: content["arms"]["b"].update(runs={}))
+    without = notus_exp.load_study(folder)
+    assert one(without.runs, arm="b")["run_id"] is None
+    assert set(without.metrics["arm"]) == {"a"}
+    with pytest.raises(UserError, match="has no run with seed 0"):
+        without.run("b", 0)
 
 
 @pytest.mark.parametrize("state", ["none", "older", "afterwards"])
