@@ -14,6 +14,7 @@ from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.external.verdict_tables import VerdictOptions, by_cluster
 from notus_exp.external.verdict_tables import report as verdicts_report
 from notus_exp.inference.estimates import mean_estimate
+from support.pages import Page
 from support.places import REPLAY
 from support.study_folders import ACCURACY, crossed, write_study
 
@@ -121,7 +122,10 @@ def test_a_look_afterwards_lies_beside_what_was_planned_and_is_exploratory(compa
     assert "(exploratory: a look afterwards)" in said
     assert "Chosen after the runs were made" in said
     assert f"comparisons/{name}/comparison.json" in "".join(out.split())
-    assert "There is no primary contrast" not in (place / "report.html").read_text()
+    page = Page((place / "report.html").read_text()).texts["contrasts"]
+    assert "average" in page
+    assert "There is no primary contrast" not in page
+    assert " None " not in page
 
 
 def test_what_is_named_as_the_study_named_it_is_no_look(compare, study):

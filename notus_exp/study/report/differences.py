@@ -22,7 +22,7 @@ class ShownContrast(ContrastRow, ShownValue):
         p_text: p alone.
         holm_text: p by Holm.
         bh_text: p by Benjamini and Hochberg.
-        holm_span: The interval at the level of Holm's step; None where it is exploratory.
+        holm_span: The interval at the level of Holm's step, shown of a family.
         within: Whether it is shown to be within the margin; None where there is none.
         spread: Standard deviations over prompts, seeds and what is left, in the metric's unit.
         bootstrap_text: Interval over seeds alone; None where they are too few.
@@ -33,7 +33,7 @@ class ShownContrast(ContrastRow, ShownValue):
     p_text: str
     holm_text: str
     bh_text: str
-    holm_span: str | None
+    holm_span: str
     within: str | None
     spread: dict[str, float | None]
     bootstrap_text: str | None
@@ -176,9 +176,7 @@ def _texts(row: ContrastRow) -> ShownContrast:
         "p_text": p_of(row["p"]),
         "holm_text": p_of(row["holm"]),
         "bh_text": p_of(row["benjamini_hochberg"]),
-        "holm_span": span_of({"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}, sign=True)
-        if row["primary"]
-        else None,
+        "holm_span": span_of({"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}, sign=True),
         "within": within,
         "spread": {name: _deviation(components[name]) for name in ("prompt", "seed", "residual")},
         "bootstrap_text": span_of({"value": row["value"], **bootstrap}, sign=True) if bootstrap else None,
