@@ -15,7 +15,7 @@ from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
 from support.readable_studies import PROMPTS, add_stage, compared, readable
 from support.searches import FakeJobs, Values, good, search
-from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write, write_study
+from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, sealed, write, write_study
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_look_afterwards_is_opened_by_its_name(study: Path, tmp_path: Path) ->
     folder = write_study(tmp_path, {arm: {0: {STRICT: [0.0, 1.0, 1.0]}} for arm in ("a", "b")}, metric=STRICT)
     compared(folder)
     looked = analyse(folder, baseline="b")
-    write(folder / "comparisons/other/comparison.json", looked)
+    write(folder / "comparisons/other/comparison.json", sealed(looked))
     loaded = notus_exp.load_study(folder)
     assert loaded.looks == ["other"]
     assert loaded.contrasts.filter("primary")["arm"].to_list() == ["b"]

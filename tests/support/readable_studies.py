@@ -11,7 +11,7 @@ import polars as pl
 from notus_exp.comparison.analysis import analyse
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk.files import EVENTS, GENERATIONS, MANIFEST, PAIRS
-from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, write, write_study
+from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, sealed, write, write_study
 
 SEEDS = (0, 1)
 PROMPTS = 12
@@ -38,7 +38,7 @@ def readable(root: Path) -> Path:
 
 def compared(folder: Path) -> None:
     """Write a study's comparison.json."""
-    write(folder / "comparison.json", analyse(folder))
+    write(folder / "comparison.json", sealed(analyse(folder)))
 
 
 def add_stage(folder: Path, run: str, node: str, files: dict[str, pl.DataFrame | str]) -> Path:
