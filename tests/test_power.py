@@ -311,6 +311,14 @@ def test_power_reads_what_was_planned_and_a_look_afterwards_where_its_folder_is_
     assert sorted(looked["contrasts"]) == [f"{ACCURACY}: {arm} minus b" for arm in "ac"]
 
 
+def test_a_damaged_look_is_told_with_the_study_that_writes_it(tmp_path, capsys):
+    place = tmp_path / "mine/comparisons/looked"
+    place.mkdir(parents=True)
+    (place / "comparison.json").write_text("[")
+    assert main(["--pilot", str(place)]) == 2
+    assert f"python -m notus_exp.compare {tmp_path / 'mine'} --name looked, with" in capsys.readouterr().err
+
+
 def test_a_look_that_an_earlier_version_wrote_over_the_planned_one_is_no_pilot(tmp_path, capsys):
     study = write_study(tmp_path, {arm: {0: {ACCURACY: [0.1, 0.5, 0.4]}} for arm in "ab"})
     write_outcome(study)

@@ -16,6 +16,9 @@ FORMAT = 2
 _SEALED_SINCE = 2
 """The first version whose files all have a seal; some of version 1 have one."""
 
+LOOKS = "comparisons"
+"""Folder of a study with its looks afterwards: one folder each, with the files that the study's own has."""
+
 HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
 """What can be said of a contrast."""
 
@@ -340,6 +343,10 @@ def read_comparison(path: Path) -> ComparisonFile:
 
 def not_a_comparison(path: Path, error: Exception) -> DamagedFileError:
     """Return the error of a comparison.json that cannot be read."""
+    study = path.parent
+    options = ""
+    if study.parent.name == LOOKS:
+        study, options = study.parent.parent, f" --name {study.name}, with what was chosen then,"
     return DamagedFileError(
-        f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {path.parent} writes it anew"
+        f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {study}{options} writes it anew"
     )

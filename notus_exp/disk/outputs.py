@@ -14,8 +14,6 @@ from notus_exp.errors import UserError
 
 STUDY_JSON = "study.json"
 COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.csv", "report.html"
-LOOKS = "comparisons"
-"""Folder of a study with its looks afterwards, one folder each with these three files."""
 NOT_STARTED = "not started"
 _RECORD_AGAIN = "give the study's command again: it makes the record anew"
 

@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 
 from notus_exp.comparison.tidy import SCHEMA, tidy
-from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
+from notus_exp.contracts.comparison_file import LOOKS, ComparisonFile, read_comparison
 from notus_exp.contracts.run_file import RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
-from notus_exp.disk.outputs import COMPARISON_JSON, LOOKS, outputs, read_run, read_study, runs_of
+from notus_exp.disk.outputs import COMPARISON_JSON, outputs, read_run, read_study, runs_of
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.frames.run_data import BY_PROMPT_COLUMNS, METRICS_COLUMNS, FrameColumns, RunData, of_run, stacked
 

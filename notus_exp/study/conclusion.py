@@ -11,7 +11,7 @@ from pathlib import Path
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
-from notus_exp.contracts.comparison_file import FORMAT, ComparedStudy, ComparisonFile, read_comparison
+from notus_exp.contracts.comparison_file import FORMAT, LOOKS, ComparedStudy, ComparisonFile, read_comparison
 from notus_exp.contracts.format import DamagedFileError, refuse_newer, sealed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.files import RUN_JSON
@@ -20,7 +20,6 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.disk.outputs import (
     COMPARISON_CSV,
     COMPARISON_JSON,
-    LOOKS,
     NOT_STARTED,
     REPORT_HTML,
     STUDY_JSON,
