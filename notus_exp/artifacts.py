@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from notus_exp.disk.inventory import Entry, Verified
     from notus_exp.reporting.tables import Report, Table
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
@@ -38,28 +36,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Imports stand inside the functions, so that --help answers at once.
 def _list(options: argparse.Namespace) -> Report:
-    from notus_exp.disk.inventory import NO_ARTIFACT, entries, removable
+    from notus_exp.disk.inventory import NO_ARTIFACT, entries, removable, size_in_words
     from notus_exp.reporting.tables import Report
 
     found = entries(options.output_dir)
     free = removable(found)
     artifacts = [entry for entry in found if entry.state != NO_ARTIFACT]
-    sentences = [f"{len(artifacts)} artifacts, {_size(sum(entry.size for entry in artifacts))}"]
+    sentences = [f"{len(artifacts)} artifacts, {size_in_words(sum(entry.size for entry in artifacts))}"]
     if free:
-        total = _size(sum(entry.size for entry in free))
+        total = size_in_words(sum(entry.size for entry in free))
         sentences.append(f"no run refers to {len(free)} of them, {total}: prune removes those")
     sentences += _left_alone(found)
     return Report({"artifacts": found}, [_table("Artifacts", found)], sentences)
 
 
 def _verify(options: argparse.Namespace, damaged: list[str]) -> Report:
-    from notus_exp.disk.inventory import verify
+    from notus_exp.disk.inventory import size_in_words, verify
     from notus_exp.reporting.tables import Report, Table
 
     found = verify(options.output_dir)
     damaged += [one.name for one in found if one.damage]
     since = [one for one in found if one.since]
-    rows = [[one.name, _size(one.size), _state(one)] for one in found]
+    rows = [[one.name, size_in_words(one.size), _state(one)] for one in found]
     read = sum(one.artifact for one in found)
     sentences = [f"{read} artifacts read whole: {read - len(damaged)} intact, {len(damaged)} damaged"]
     if since:
@@ -92,13 +90,13 @@ def _left_alone(found: Sequence[Entry], *, moved_out: bool = False) -> list[str]
 
 
 def _prune(options: argparse.Namespace) -> Report:
-    from notus_exp.disk.inventory import entries, prune, removable
+    from notus_exp.disk.inventory import entries, prune, removable, size_in_words
     from notus_exp.reporting.tables import Report
 
     moved_out: bool = options.set_aside
     lying = entries(options.output_dir)
     found = prune(options.output_dir, moved_out=moved_out) if options.yes else removable(lying, moved_out=moved_out)
-    total = f"{len(found)} artifacts, {_size(sum(entry.size for entry in found))}"
+    total = f"{len(found)} artifacts, {size_in_words(sum(entry.size for entry in found))}"
     sentence = f"removed: {total}" if options.yes else f"would be removed: {total}; nothing was. Add --yes to do it"
     if not found:
         sentence = "nothing to remove: runs refer to every artifact that is there"
@@ -113,10 +111,13 @@ def _prune(options: argparse.Namespace) -> Report:
 
 
 def _table(title: str, found: Sequence[Entry]) -> Table:
-    from notus_exp.disk.inventory import age_in_words
+    from notus_exp.disk.inventory import age_in_words, size_in_words
     from notus_exp.reporting.tables import Table
 
-    rows = [[entry.name, entry.state, _size(entry.size), age_in_words(entry.modified), _runs(entry)] for entry in found]
+    rows = [
+        [entry.name, entry.state, size_in_words(entry.size), age_in_words(entry.modified), _runs(entry)]
+        for entry in found
+    ]
     return Table(title, ["artifact", "state", "size", "age", "used by"], rows, ("state", "used by"))
 
 
@@ -124,13 +125,6 @@ def _runs(entry: Entry) -> str:
     named = entry.runs[0] if entry.runs else ""
     more = f" and {len(entry.runs) - 1} more" if len(entry.runs) > 1 else ""
     return f"{named}{more}" or ("a run in progress" if entry.used else "none")
-
-
-def _size(count: float) -> str:
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.3g} {_UNITS[unit]}"
 
 
 def _parser() -> argparse.ArgumentParser:

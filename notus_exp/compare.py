@@ -1,5 +1,8 @@
 """The command `python -m notus_exp.compare`: which arms of a study, or which models of a table, differ for real.
 
+    python -m notus_exp.compare outputs/studies/mine                      # as planned: its files are written anew
+    python -m notus_exp.compare outputs/studies/mine --baseline average   # a look: comparisons/baseline=average/
+
 The exit code is 2 after an error.
 """
 
@@ -18,8 +21,9 @@ from notus_exp.reporting.commands import Parser, answer, positive_numbers
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
 
-_OF_STUDIES, _OF_VERDICTS = ("metric",), ("kind", "alpaca_eval", "scale", "clusters", "prompt_column", "models")
-"""VerdictOptions that only a study has, and only a table of verdicts."""
+_OF_STUDIES = ("metric", "output", "name")
+_OF_VERDICTS = ("kind", "alpaca_eval", "scale", "clusters", "prompt_column", "models")
+"""Options that only a study has, and only a table of verdicts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,12 +40,17 @@ def _report(options: argparse.Namespace) -> Report:
 # Imports stand inside the functions, so that --help answers at once.
 def _of_study(options: argparse.Namespace) -> Report:
     from notus_exp.comparison.terminal import study_report
-    from notus_exp.study.conclusion import write_outcome
+    from notus_exp.study.conclusion import place_of, write_outcome
 
-    margin = options.margin[0] if options.margin else None
-    out = options.output or options.study
-    comparison = write_outcome(options.study, out=out, baseline=options.baseline, metric=options.metric, margin=margin)
-    return study_report(comparison, out)
+    comparison = write_outcome(
+        options.study,
+        out=options.output,
+        name=options.name,
+        baseline=options.baseline,
+        metric=options.metric,
+        margin=options.margin[0] if options.margin else None,
+    )
+    return study_report(comparison, options.output or place_of(options.study, comparison["study"], options.name))
 
 
 def _of_verdicts(options: argparse.Namespace) -> Report:
@@ -73,11 +82,13 @@ def _check(options: argparse.Namespace) -> None:
             "compare needs a study's folder or --verdicts FILE, one of them",
             "python -m notus_exp.compare outputs/studies/mine",
         )
-    others = _OF_VERDICTS if options.verdicts is None else (*_OF_STUDIES, "output")
+    others = _OF_VERDICTS if options.verdicts is None else _OF_STUDIES
     for name in others:
         if getattr(options, name) not in (None, False):
             only = "--verdicts FILE" if options.verdicts is None else "a study"
             raise UserError(f"--{name.replace('_', '-')} goes with {only} only", "leave it out")
+    if options.output is not None and options.name is not None:
+        raise UserError("--output and --name both say where the files go", "give one of them")
     if options.verdicts is None and len(options.margin or []) > 1:
         raise UserError("--margin: a study has one margin", "name the largest difference that would not matter")
     if options.alpaca_eval and options.scale is not None:
@@ -99,7 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
     study = parser.add_argument_group("a study")
     study.add_argument("--metric", metavar="NAME", help="primary metric in the place of the study's")
-    study.add_argument("--output", type=Path, metavar="FOLDER", help="where the files go (default: the study's folder)")
+    study.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where the files go (default: the study's folder; with another baseline, metric or margin than the study"
+        " named, STUDY/comparisons/NAME)",
+    )
+    study.add_argument("--name", metavar="NAME", help="of such a look afterwards (default: what was chosen)")
     table = parser.add_argument_group("a table that another tool made")
     table.add_argument("--verdicts", type=Path, metavar="FILE", help="CSV or parquet, of one of these kinds")
     table.add_argument(

@@ -78,7 +78,12 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m notus_exp.power", description="What a study of so many prompts and seeds can see.")
     pilot = parser.add_argument_group("a pilot study, whose variances are taken")
-    pilot.add_argument("--pilot", type=Path, metavar="STUDY", help="outputs/studies/NAME, with its comparison.json")
+    pilot.add_argument(
+        "--pilot",
+        type=Path,
+        metavar="STUDY",
+        help="outputs/studies/NAME: what it planned; a look afterwards is STUDY/comparisons/NAME",
+    )
     pilot.add_argument("--metric", help="its contrasts instead of those of the primary metric")
     pilot.add_argument("--arm", help="only its contrasts of this arm")
     pilot.add_argument("--reference", help="only its contrasts with this arm")

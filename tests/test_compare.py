@@ -14,6 +14,7 @@ from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.external.verdict_tables import VerdictOptions, by_cluster
 from notus_exp.external.verdict_tables import report as verdicts_report
 from notus_exp.inference.estimates import mean_estimate
+from support.pages import Page
 from support.places import REPLAY
 from support.study_folders import ACCURACY, crossed, write_study
 
@@ -64,7 +65,7 @@ def against(data, arm):
 
 # A study
 def test_a_study_is_compared_printed_and_written(compare, study):
-    code, out, err = compare(study, "--margin", 0.05)
+    code, out, err = compare(study)
     assert (code, err) == (0, "")
     said = " ".join(out.split())
     assert "'average' is higher (+0." in said
@@ -86,10 +87,69 @@ def test_the_files_go_where_they_are_asked_to_and_the_same_twice(compare, study,
 
 
 def test_json_is_the_comparison(compare, study):
-    _, out, _ = compare(study, "--json", "--baseline", "average")
+    _, out, _ = compare(study, "--json")
     data = json.loads(out)
     assert data == read_comparison(study / "comparison.json")
+    assert data["study"]["chosen_afterwards"] == []
+    _, out, _ = compare(study, "--json", "--baseline", "average")
+    data = json.loads(out)
+    assert data == read_comparison(study / "comparisons/baseline=average/comparison.json")
     assert data["study"]["chosen_afterwards"] == ["baseline"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (["--baseline", "average"], "baseline=average"),
+        (["--baseline", "average", "--margin", "0.05"], "baseline=average,margin=0.05"),
+        (["--margin", "0.05"], "margin=0.05"),
+        (["--margin", "0.05", "--name", "five_points"], "five_points"),
+    ],
+)
+def test_a_look_afterwards_lies_beside_what_was_planned_and_is_exploratory(compare, study, asked, name):
+    assert compare(study)[0] == 0
+    planned = {file: (study / file).read_bytes() for file in ("comparison.json", "comparison.csv", "report.html")}
+    code, out, err = compare(study, *asked)
+    assert (code, err) == (0, "")
+    assert {file: (study / file).read_bytes() for file in planned} == planned
+    place = study / "comparisons" / name
+    assert sorted(path.name for path in place.iterdir()) == sorted(planned)
+    found = read_comparison(place / "comparison.json")
+    assert not any(row["primary"] for row in found["contrasts"])
+    assert all(row["words"].endswith("; exploratory") for row in found["contrasts"])
+    assert found["contrasts"][0]["holm"] is not None  # its family is corrected all the same
+    said = " ".join(out.split())
+    assert "(exploratory: a look afterwards)" in said
+    assert "Chosen after the runs were made" in said
+    assert f"comparisons/{name}/comparison.json" in "".join(out.split())
+    page = Page((place / "report.html").read_text()).texts
+    assert "only arm" not in " ".join(page.values())
+    assert "There is no primary contrast" not in page["contrasts"]
+    assert " None " not in page["contrasts"]
+
+
+def test_what_is_named_as_the_study_named_it_is_no_look(compare, study):
+    assert compare(study, "--baseline", "critique", "--metric", ACCURACY)[0] == 0
+    assert any(row["primary"] for row in read_comparison(study / "comparison.json")["contrasts"])
+    assert not (study / "comparisons").exists()
+
+
+def test_a_looks_name_is_a_folders_and_two_looks_have_two(compare, tmp_path):
+    rows = crossed(12, [0, 1])
+    arms = {arm: {seed: {ACCURACY: rows[seed]} for seed in (0, 1)} for arm in ("a", "b c", "b_c")}
+    folder = write_study(tmp_path, arms)
+    for arm in ("b c", "b_c"):
+        assert compare(folder, "--baseline", arm)[0] == 0
+    plain, hashed = sorted((path.name for path in (folder / "comparisons").iterdir()), key=len)
+    assert plain == "baseline=b_c"
+    assert re.fullmatch("baseline=b_c-[0-9a-f]{8}", hashed)
+
+
+def test_a_search_has_no_arm_or_margin_to_choose(compare, tmp_path):
+    folder = write_study(tmp_path, {}, kind="search")
+    for option, value in (("--baseline", "a"), ("--metric", ACCURACY), ("--margin", "1.0")):
+        code, _, err = compare(folder, option, value)
+        assert (code, f"{option} {value} does nothing: 'planted' is a search" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +165,12 @@ def test_json_is_the_comparison(compare, study):
         (["{tmp}"], "is not a study"),
         (["--verdicts", "{wide}", "--metric", "x"], "--metric goes with a study only"),
         (["--verdicts", "{wide}", "--output", "x"], "--output goes with a study only"),
+        (["--verdicts", "{wide}", "--name", "x"], "--name goes with a study only"),
+        (["{study}", "--name", "x", "--output", "y"], "both say where the files go"),
+        (["{study}", "--name", "x"], "this is what the study planned"),
+        (["{study}", "--name", "../x", "--margin", "1"], "is no name of a folder"),
+        (["{study}", "--name", "..", "--margin", "1"], "is no name of a folder"),
+        (["{study}", "--output", "{study}", "--margin", "1"], "which a look afterwards does not replace"),
         (["--verdicts", "{wide}", "--margin", "-1"], "not a list of positive numbers"),
         (["--verdicts", "{wide}", "--alpaca-eval", "--scale", "2"], "leave one of them out"),
         (["--verdicts", "{wide}", "--baseline", "zepyhr"], "did you mean 'zephyr'?"),

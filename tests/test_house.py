@@ -10,7 +10,7 @@ from support.places import ROOT
 
 PACKAGE = ROOT / "notus_exp"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
-DOORS = {"__main__", "artifacts", "compare", "power", "score", "task", "errors"}
+DOORS = {"__main__", "artifacts", "compare", "power", "runs", "score", "task", "errors"}
 LIKE_DOORS = {"artifacts", "power"}
 """Rooms called as the door that opens them."""
 OF_EACH_EVALUATION = {"spec", "measure", "questions"}

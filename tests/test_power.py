@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from statsmodels.stats.power import TTestPower
 
+from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.inference.crossed import Components, crossed_interval, mean_squares
 from notus_exp.inference.power import (
     Design,
@@ -22,6 +23,8 @@ from notus_exp.inference.power import (
 from notus_exp.power import main
 from notus_exp.reporting.pilot import Pilot, seed_bound
 from notus_exp.reporting.planning import FEW_DIFFERING
+from notus_exp.study.conclusion import write_outcome
+from support.study_folders import ACCURACY, crossed, edit, write_study
 
 MIXED = Components(0.16, 0.0001, 0.09)
 
@@ -292,6 +295,38 @@ def test_what_is_no_pilot_is_refused(pilot, tmp_path, capsys):
         assert said in capsys.readouterr().err
     assert main(["--pilot", pilot(contrast(primary=False))]) == 2
     assert "no contrast of a primary metric" in capsys.readouterr().err
+
+
+def test_power_reads_what_was_planned_and_a_look_afterwards_where_its_folder_is_given(tmp_path, capsys):
+    arms = {
+        arm: {seed: {ACCURACY: row} for seed, row in crossed(20, [0, 1, 2], arm=place).items()}
+        for place, arm in enumerate("abc")
+    }
+    study = write_study(tmp_path, arms)
+    write_outcome(study)
+    write_outcome(study, baseline="b", name="looked")
+    planned = asked(capsys, "--pilot", str(study), "--effect", "0.1")
+    looked = asked(capsys, "--pilot", str(study / "comparisons/looked"), "--effect", "0.1")
+    assert sorted(planned["contrasts"]) == [f"{ACCURACY}: {arm} minus a" for arm in "bc"]
+    assert sorted(looked["contrasts"]) == [f"{ACCURACY}: {arm} minus b" for arm in "ac"]
+
+
+def test_a_damaged_look_is_told_with_the_study_that_writes_it(tmp_path, capsys):
+    place = tmp_path / "mine/comparisons/looked"
+    place.mkdir(parents=True)
+    (place / "comparison.json").write_text("[")
+    assert main(["--pilot", str(place)]) == 2
+    assert f"python -m notus_exp.compare {tmp_path / 'mine'} --name looked, with" in capsys.readouterr().err
+
+
+def test_a_look_that_an_earlier_version_wrote_over_the_planned_one_is_no_pilot(tmp_path, capsys):
+    study = write_study(tmp_path, {arm: {0: {ACCURACY: [0.1, 0.5, 0.4]}} for arm in "ab"})
+    write_outcome(study)
+    edit(study / "comparison.json", lambda content: content["study"].update(chosen_afterwards=["margin"]))
+    assert main(["--pilot", str(study)]) == 2
+    assert "rests on another margin than the study named" in capsys.readouterr().err
+    write_outcome(study)
+    assert read_comparison(study / "comparison.json")["study"]["chosen_afterwards"] == []
 
 
 def test_a_pilot_on_which_few_prompts_differ_says_where_its_power_is_too_high(pilot, capsys):

@@ -1,7 +1,8 @@
 """A study's comparison: from the runs on disk to estimates, contrasts and a verdict. The same runs give the same bytes.
 
 The primary family is every other arm against the baseline in the primary metric; Holm's p decides there. All else is
-exploratory: other metrics, contrasts with the untuned model, head-to-head strengths, effects of single factors.
+exploratory: other metrics, contrasts with the untuned model, head-to-head strengths, effects of single factors. Where
+metric, baseline or margin are not those that the study named before its runs, all is.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def _base(parts: _Parts) -> dict[str, EstimateRow]:
 
 
 def _contrasts(parts: _Parts) -> list[ContrastRow]:
-    """Return the primary family and after it the exploratory contrasts, metric by metric."""
+    """Return the family of the primary metric and after it the exploratory contrasts, metric by metric."""
     asked = parts.asked
     others = [arm for arm in asked.runs if arm != asked.baseline]
     rows: list[ContrastRow] = []
@@ -185,7 +186,7 @@ def _contrasts(parts: _Parts) -> list[ContrastRow]:
         reach = _reach(parts, name)
         family = [_of_arms(parts, name, arm, reach) for arm in others]
         if name == asked.metric:
-            rows += family_json(family, metric_of(name))
+            rows += family_json(family, metric_of(name), planned=not asked.afterwards)
         else:
             rows += [exploratory_json(found, metric_of(name)) for found in family if found.estimate.seeds]
         reach = _reach(parts, name, base=True)

@@ -113,21 +113,32 @@ def estimate_json(estimate: CrossedEstimate) -> EstimateRow:
     }
 
 
-def family_json(family: Sequence[Contrast], metric: Metric) -> list[ContrastRow]:
-    """Return the rows of the contrasts that were asked for beforehand, corrected for being several."""
+def family_json(family: Sequence[Contrast], metric: Metric, *, planned: bool = True) -> list[ContrastRow]:
+    """Return the rows of the contrasts of a family, corrected for being several.
+
+    Args:
+        family: In the order of the rows.
+        metric: Of the values.
+        planned: Whether they were asked for beforehand; else they are exploratory all the same.
+    """
     ps = [found.estimate.p for found in family]
     counted = sum(not math.isnan(p) for p in ps)
     shown = max((found.estimate.furthest for found in family if found.estimate.prompts), default=math.nan)
     rows = zip(family, adjust(ps), step_confidences(ps), strict=True)
-    return [
+    made = [
         _row(found, metric, both, interval_at(found.estimate, confidence, span=found.span), counted, shown)
         for found, both, confidence in rows
     ]
+    return made if planned else [_exploratory(row) for row in made]
 
 
 def exploratory_json(found: Contrast, metric: Metric) -> ContrastRow:
     """Return the row of a contrast that nobody asked for beforehand."""
-    return _row(found, metric, None, None, 1, found.estimate.furthest)
+    return _exploratory(_row(found, metric, None, None, 1, found.estimate.furthest))
+
+
+def _exploratory(row: ContrastRow) -> ContrastRow:
+    return {**row, "primary": False, "words": f"{row['words']}; exploratory"}
 
 
 def _row(
@@ -137,7 +148,7 @@ def _row(
     words = contrast_words(estimate, found.tests, metric=metric, adjusted=adjusted, interval=interval, family=family)
     return {
         "metric": found.metric,
-        "primary": adjusted is not None,
+        "primary": True,
         "arm": found.arm,
         "reference": found.reference,
         **estimate_json(estimate),
@@ -156,7 +167,7 @@ def _row(
         "cautions": cautions(
             estimate, family, span=found.span or found.reach.known, seen=found.reach.seen, shown=shown
         ),
-        "words": words if adjusted else f"{words}; exploratory",
+        "words": words,
     }
 
 

@@ -1,11 +1,11 @@
-"""A comparison in the terminal: metrics by arm, the primary contrasts, the verdict, and where the files are."""
+"""A comparison in the terminal: metrics by arm, the contrasts of its family, the verdict, and where the files are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from notus_exp.comparison.cautions import counted_cautions
-from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow
+from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow, family_of
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
@@ -13,18 +13,18 @@ from notus_exp.reporting.tables import Report, Table, number, p_value, span, wit
 
 
 def study_report(comparison: ComparisonFile, out: Path) -> Report:
-    """Return what is printed of a comparison; the cautions of its primary contrasts stand in its verdict.
+    """Return what is printed of a comparison; the cautions of its family stand in its verdict.
 
     Args:
         comparison: As `analysis.analyse` returns it; all of it is the report's data.
         out: Folder with the written files.
     """
-    contrasts = comparison["contrasts"]
-    primary = [row for row in contrasts if row["primary"]]
-    tables = [_metrics(comparison), _contrasts(comparison, primary)] if comparison["arms"] else []
+    family = family_of(comparison)
+    tables = [_metrics(comparison), _contrasts(comparison, family)] if comparison["arms"] else []
     sentences = [f"warning: {warning}" for warning in comparison["warnings"]]
-    if beside := [row for row in contrasts if not row["primary"]]:
-        sentences.append(f"{len(beside)} exploratory contrasts are in {COMPARISON_CSV}")
+    if beside := [row for row in comparison["contrasts"] if row not in family]:
+        other = "other " if _is_look(comparison) else ""
+        sentences.append(f"{len(beside)} {other}exploratory contrasts are in {COMPARISON_CSV}")
         sentences += counted_cautions(beside)
     files = ", ".join(shorten(out.absolute() / name) for name in (COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML))
     return Report(dict(comparison), tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
@@ -41,7 +41,7 @@ def _metrics(comparison: ComparisonFile) -> Table:
     return Table("Metrics: mean [95 % interval over prompts and seeds]", ["", *sides], rows)
 
 
-def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
+def _contrasts(comparison: ComparisonFile, family: list[ContrastRow]) -> Table:
     study = comparison["study"]
     digits = metric_of(study["metric"]).digits_of_difference
     rows = [
@@ -54,7 +54,7 @@ def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
             *(p_value(row[name]) for name in ("p", "holm", "benjamini_hochberg")),
             row["verdict"],
         ]
-        for row in primary
+        for row in family
     ]
     columns = [
         "",
@@ -69,4 +69,9 @@ def _contrasts(comparison: ComparisonFile, primary: list[ContrastRow]) -> Table:
         "Benjamini-Hochberg",
         "verdict",
     ]
-    return Table(f"{study['metric']}, minus {study['baseline']}", columns, rows)
+    exploratory = " (exploratory: a look afterwards)" if _is_look(comparison) else ""
+    return Table(f"{study['metric']}, minus {study['baseline']}{exploratory}", columns, rows)
+
+
+def _is_look(comparison: ComparisonFile) -> bool:
+    return bool(comparison["study"]["chosen_afterwards"])

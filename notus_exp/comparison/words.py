@@ -82,7 +82,7 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
         seeds: How many seeds each arm has, of those that have any.
         missing: Runs without a result.
     """
-    family = [row for row in contrasts if row["primary"]]
+    family = [row for row in contrasts if row["reference"] == study["baseline"]]
     if not seeds:
         return "No run is finished, so there is nothing to compare."
     said = [_family_words(study, family)]

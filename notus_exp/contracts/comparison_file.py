@@ -16,6 +16,9 @@ FORMAT = 2
 _SEALED_SINCE = 2
 """The first version whose files all have a seal; some of version 1 have one."""
 
+LOOKS = "comparisons"
+"""Folder of a study with its looks afterwards: one folder each, with the files that the study's own has."""
+
 HIGHER, LOWER, ALIKE, UNKNOWN = "higher", "lower", "not distinguishable", "cannot tell"
 """What can be said of a contrast."""
 
@@ -80,7 +83,7 @@ class ContrastRow(EstimateRow):
 
     Attributes:
         metric: Which metric.
-        primary: Whether it was asked for before the runs; the others are exploratory.
+        primary: Whether it was asked for before the runs; the others are exploratory, as all of a look afterwards are.
         arm: Whose values
         reference: minus whose: an arm's or the `base model`'s.
         standard_error: In the metric's unit.
@@ -88,7 +91,7 @@ class ContrastRow(EstimateRow):
             parts hold the degrees of freedom instead.
         differing: Prompts on which the two are not the same in every seed; files of before do not hold it.
         p: Alone.
-        holm: p by Holm among the primary contrasts; None where it is exploratory.
+        holm: p by Holm among the contrasts of its family (`family_of`); None where it is of none.
         holm_low: Lower end of the interval at the level of Holm's step: it leaves out 0 where `holm` is below 0.05.
         holm_high: Its upper end.
         benjamini_hochberg: Likewise.
@@ -312,6 +315,15 @@ class ComparisonFile(TypedDict):
     warnings: list[str]
 
 
+def family_of(comparison: ComparisonFile) -> list[ContrastRow]:
+    """Return the contrasts that Holm's p corrects together: those of the primary metric with the baseline.
+
+    They are the primary ones, but of a look afterwards, which has none.
+    """
+    metric, baseline = comparison["study"]["metric"], comparison["study"]["baseline"]
+    return [row for row in comparison["contrasts"] if row["metric"] == metric and row["reference"] == baseline]
+
+
 def read_comparison(path: Path) -> ComparisonFile:
     """Return the content of a study's comparison.json.
 
@@ -331,6 +343,10 @@ def read_comparison(path: Path) -> ComparisonFile:
 
 def not_a_comparison(path: Path, error: Exception) -> DamagedFileError:
     """Return the error of a comparison.json that cannot be read."""
+    study = path.parent
+    options = ""
+    if study.parent.name == LOOKS:
+        study, options = study.parent.parent, f" --name {study.name}, with what was chosen then,"
     return DamagedFileError(
-        f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {path.parent} writes it anew"
+        f"{path} is no comparison of a study: {error!r}", f"python -m notus_exp.compare {study}{options} writes it anew"
     )

@@ -20,6 +20,7 @@ from notus_exp.disk.in_use import names_in_use, pruning
 from notus_exp.disk.keys import content_of, folder_name, is_folder_name
 from notus_exp.errors import UserError
 
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 COMPLETE, IN_THE_MAKING, MOVED = "complete", "in the making", "set aside"
 MOVED_OUT = "moved out of an artifact"
 """Files that no stage wrote: perhaps the user's, and removed only where that is asked for."""
@@ -166,6 +167,14 @@ def age_in_words(modified: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def size_in_words(count: float) -> str:
+    """Return a number of bytes with three digits that count, in the largest unit of which there is at least one."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.3g} {_UNITS[unit]}"
 
 
 def _store(outputs: Path) -> ArtifactStore:

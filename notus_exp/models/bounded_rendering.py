@@ -16,8 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import notus_exp
-
 SECONDS = 10.0
 """Of computing that one rendering may take; a usual one takes a thousandth of one."""
 CHARACTERS = 16_000_000
@@ -48,7 +46,7 @@ class _Renderer:
         self.owner = os.getpid()
         # Nothing of this process's environment: a template has no use for a key.
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME") if name in os.environ}
-        root = str(Path(notus_exp.__file__).parent.parent)
+        root = str(Path(__file__).resolve().parents[2])
         environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "notus_exp.models.rendering_process", str(SECONDS), str(CHARACTERS), str(MEMORY)],

@@ -8,8 +8,14 @@ from typing import Literal, NamedTuple
 
 from scipy import stats
 
-from notus_exp.contracts.comparison_file import ContrastRow, not_a_comparison, read_comparison
-from notus_exp.disk.outputs import COMPARISON_JSON
+from notus_exp.contracts.comparison_file import (
+    ComparisonFile,
+    ContrastRow,
+    family_of,
+    not_a_comparison,
+    read_comparison,
+)
+from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
@@ -51,19 +57,20 @@ class SeedBound(NamedTuple):
 def read_pilot(
     folder: Path, *, metric: str | None = None, arm: str | None = None, reference: str | None = None
 ) -> list[Pilot]:
-    """Return a study's contrasts: those of the primary metric, or of the metric and arms that are named.
+    """Return a study's contrasts: those of its family, or of the metric and arms that are named.
 
     Args:
-        folder: outputs/studies/NAME, with a comparison.json.
-        metric: Its contrasts instead of the primary ones; None for the primary metric.
+        folder: outputs/studies/NAME, whose comparison.json is the planned one; or a folder in its comparisons/.
+        metric: Its contrasts instead of the family's; None for the family, the primary contrasts.
         arm: Only contrasts of this arm.
         reference: Only contrasts with this reference.
 
     Raises:
         UserError: There is no comparison, it is unreadable or of a newer version, or it has no such contrast.
     """
-    contrasts = _read(folder)
-    chosen = [one for one in contrasts if (one["primary"] if metric is None else one["metric"] == metric)]
+    comparison = _read(folder)
+    contrasts = comparison["contrasts"]
+    chosen = _family(comparison) if metric is None else [one for one in contrasts if one["metric"] == metric]
     if not chosen and metric is not None:
         raise UserError(
             f"the study {folder} has no contrast of the metric '{metric}'",
@@ -81,12 +88,12 @@ def read_pilot(
 
 
 def family_size(folder: Path) -> int:
-    """Return how many primary contrasts a study has, the family whose p values Holm corrects; at least 1.
+    """Return how many contrasts a study's family has, whose p values Holm corrects; at least 1.
 
     Raises:
         UserError: There is no comparison, or it is unreadable or of a newer version.
     """
-    return max(1, sum(bool(one["primary"]) for one in _read(folder)))
+    return max(1, len(_family(_read(folder))))
 
 
 def completed(pilot: Pilot, given: Components) -> Components:
@@ -136,20 +143,32 @@ def seed_bound(pilot: Pilot, given: Components) -> SeedBound | None:
     return SeedBound((expected - measured.residual) / pilot.prompts, pilot.seeds)
 
 
-def _read(folder: Path) -> list[ContrastRow]:
+def _family(comparison: ComparisonFile) -> list[ContrastRow]:
+    """Return the primary contrasts, or of a look afterwards, which was asked for by its folder, those of its family."""
+    primary = [one for one in comparison["contrasts"] if one["primary"]]
+    return primary or (family_of(comparison) if "study" in comparison else [])
+
+
+def _read(folder: Path) -> ComparisonFile:
     path = folder / COMPARISON_JSON
     if not path.is_file():
         raise UserError(
             f"the pilot {folder} has no {COMPARISON_JSON}",
             f"python -m notus_exp.compare {folder} writes it, or name another",
         )
-    contrasts = read_comparison(path)["contrasts"]
+    comparison = read_comparison(path)
     try:
-        for one in contrasts:
+        for one in comparison["contrasts"]:
             _pilot(one), one["primary"]
+        chosen = comparison["study"].get("chosen_afterwards") if "study" in comparison else None
     except (ValueError, KeyError, TypeError) as error:
         raise not_a_comparison(path, error) from error
-    return contrasts
+    if chosen and (folder / STUDY_JSON).exists():  # an earlier version wrote a look in the place of what was planned
+        raise UserError(
+            f"{path} rests on another {' and '.join(chosen)} than the study named",
+            f"python -m notus_exp.compare {folder} writes the planned one anew",
+        )
+    return comparison
 
 
 def _pilot(one: ContrastRow) -> Pilot:

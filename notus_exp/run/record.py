@@ -179,13 +179,8 @@ class RunRecord:
         return self._content["unscored"]
 
     def notes(self) -> list[str]:
-        """Return what a reader of the metrics must know: of the data, of texts cut or left out, of refused scores."""
-        facts = {name: stage["facts"] for name, stage in self.stages().items()}
-        notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
-        notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
-        notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
-        config = self._content["config"]
-        return [*notes, *token_notes(facts, config), *endpoint_notes(facts, config)]
+        """Return what a reader of the metrics must know."""
+        return notes_of(self._content)
 
     def samples(self) -> list[Sample]:
         """Return sample answers of base and policy, empty where nothing was generated."""
@@ -211,6 +206,19 @@ class RunRecord:
 
     def _file(self, node: Node, name: str) -> Path:
         return self._store.path(node.stage.name, node.key) / name
+
+
+def notes_of(run: RunFile) -> list[str]:
+    """Return what a reader of a run's metrics must know: of the data, of texts cut or left out, of refused scores.
+
+    Args:
+        run: Content of run.json, with a config.
+    """
+    facts = {name: stage["facts"] for name, stage in run.get("stages", {}).items()}
+    notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
+    notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
+    notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
+    return [*notes, *token_notes(facts, run["config"]), *endpoint_notes(facts, run["config"])]
 
 
 def _hold_room(path: Path) -> None:

@@ -32,7 +32,7 @@ def token_notes(facts: Mapping[str, Facts], config: Mapping[str, Any]) -> list[s
 
 
 def _too_long(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]:
-    limit = dpo["max_prompt_length"] or dpo["max_length"]
+    limit = dpo.get("max_prompt_length") or dpo.get("max_length")  # a run of before may not have had them
     notes = []
     if number := counted.get("prompts_too_long", 0):
         notes.append(

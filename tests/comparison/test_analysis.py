@@ -13,6 +13,7 @@ from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.cautions import MANY_CONTRASTS, ONE_SEED, TWO_SEEDS
 from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.comparison.words import contrast_words, verdict_of
+from notus_exp.contracts.comparison_file import family_of
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance
 from notus_exp.evaluation.kit.description import Metric
@@ -287,7 +288,11 @@ def test_what_is_chosen_afterwards_is_called_so(tmp_path):
     other = analyse(folder, baseline="b", metric=STRICT)
     assert other["study"]["chosen_afterwards"] == ["baseline", "metric"]
     assert "Chosen after the runs were made: baseline and metric" in other["verdict"]
-    assert contrasts(other, primary=True)[0]["arm"] == "a"
+    assert contrasts(other, primary=True) == []
+    assert [(row["arm"], row["reference"]) for row in family_of(other)] == [("a", "b")]
+    assert all(row["words"].endswith("; exploratory") for row in other["contrasts"])
+    assert [(row["arm"], row["reference"]) for row in family_of(same)] == [("b", "a")]
+    assert "exploratory" not in family_of(same)[0]["words"]
     assert "the metric was chosen after the runs were made" in other["warnings"]
 
 

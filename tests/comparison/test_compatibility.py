@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from notus_exp.comparison.analysis import analyse
+from notus_exp.contracts.comparison_file import family_of
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.errors import UserError
 from support.study_folders import ACCURACY, STRICT, crossed, edit, manifest, run_json, write, write_run, write_study
@@ -91,7 +92,7 @@ def test_what_an_arms_own_data_keep_it_from_being_asked_is_left_out_of_all_arms_
     assert "verifiable: 2 of 13 prompts were not asked in every run" in " ".join(comparison["warnings"])
     assert not any("do not agree" in warning for warning in comparison["warnings"])
     assert [arm["metrics"][STRICT]["prompts"] for arm in comparison["arms"]] == [11, 11]
-    [row] = [row for row in comparison["contrasts"] if row["primary"]]
+    [row] = family_of(comparison)
     assert (row["prompts"], row["left_out"]) == (11, 0)
 
 

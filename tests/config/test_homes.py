@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from notus_exp import artifacts, compare, power, score
+from notus_exp import artifacts, compare, power, runs, score
 from notus_exp.config import loading as configuration
 from notus_exp.config.homes import place_keys, with_home
 from notus_exp.config.schema import known_settings
@@ -132,6 +132,9 @@ def test_files_of_evaluations_may_lie_on_the_hub_and_a_drive_is_no_address() -> 
     ("command", "arguments"),
     [
         (artifacts, ["list", "https://me:hunter2@host/out"]),
+        (runs, ["list", "https://me:hunter2@host/out"]),
+        (runs, ["show", "https://me:hunter2@host/out"]),
+        (runs, ["show", "x", "--output-dir", "https://me:hunter2@host/out"]),
         (compare, ["https://me:hunter2@host/out"]),
         (compare, ["--verdicts", "s3://me:hunter2@host/out"]),
         (compare, ["a", "b", "https://me:hunter2@host/out"]),
@@ -150,7 +153,7 @@ def test_an_address_as_an_argument_is_refused_and_not_shown(
     assert "hunter2" not in shown.out + shown.err
 
 
-@pytest.mark.parametrize("command", [artifacts, compare, power, score], ids=lambda command: command.__name__)
+@pytest.mark.parametrize("command", [artifacts, compare, power, runs, score], ids=lambda command: command.__name__)
 def test_every_path_of_a_command_begins_at_home(command: ModuleType) -> None:
     parsers: list[argparse.ArgumentParser] = [command._parser()]
     for action in parsers[0]._actions:

@@ -15,18 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notus_exp import artifacts, compare, power, score
+from notus_exp import artifacts, compare, power, runs, score
 from notus_exp.config.commandline import quoted
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
+from notus_exp.disk.files import PAIRS
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import make_console
 from notus_exp.reporting.tables import Report, Table, show
 from notus_exp.reporting.texts import in_one_line, tell, tell_path, visible
 from notus_exp.run.display import Display, StageRow, stages_table
 from support.curation_tables import completion, prompt, settings, table
+from support.readable_studies import add_stage, pairs, readable
 from support.report_folders import comparison, full, written
-from support.study_folders import ACCURACY, crossed, write_study
+from support.study_folders import ACCURACY, crossed, edit, write_study
 
 EVIL = "[bold]a[/bold] [/] :smile: \x1b[31mred\x1b]0;title\x07 \x9b2J \x7f \u202edcba"
 SEEN = "[bold]a[/bold] [/] :smile: ␛[31mred␛]0;title␇ �2J � �dcba"
@@ -156,6 +158,18 @@ def _pilot(folder: Path) -> Path:
     return place
 
 
+def _runs(folder: Path) -> tuple[Path, Path]:
+    """Two runs whose settings, errors, prompts and responses are hostile."""
+    study = readable(folder)
+    one, two = (study.parent.parent / "runs" / name for name in ("critique-s0", "average-s0"))
+    for place, run in enumerate((one, two)):
+        change = {"choices": {"data": f"{place}{EVIL}"}, "command": [EVIL], "git_commit": f"{place}{EVIL}"}
+        edit(run / "run.json", lambda content, change=change: content.update(change))
+        texts = [pl.lit([{"role": "user", "content": f"{place}{EVIL}"}]).alias(role) for role in ("chosen", "rejected")]
+        add_stage(study, run.name, "pairs", {PAIRS: pairs().with_columns(*texts)})
+    return one, two
+
+
 COMMANDS: dict[str, tuple[Callable[..., int], Callable[[Path], list[object]]]] = {
     "verdicts": (compare.main, lambda folder: ["--verdicts", _verdicts(folder)]),
     "study": (compare.main, lambda folder: [_study(folder)]),
@@ -164,6 +178,12 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[Path], list[object]]]] =
     "pilot": (power.main, lambda folder: ["--pilot", _pilot(folder), "--effect", "0.1"]),
     "artifacts": (artifacts.main, lambda folder: ["list", _artifacts(folder)]),
     "artifacts verified": (artifacts.main, lambda folder: ["verify", _artifacts(folder)]),
+    "runs": (runs.main, lambda folder: ["list", _runs(folder)[0].parent.parent]),
+    "a run": (runs.main, lambda folder: ["show", _runs(folder)[0]]),
+    "two runs": (runs.main, lambda folder: ["diff", *_runs(folder)]),
+    "pairs": (runs.main, lambda folder: ["pairs", _runs(folder)[0]]),
+    "flips": (runs.main, lambda folder: ["pairs", _runs(folder)[0], "--flips", folder / "outputs/runs/average-s0"]),
+    "no run": (runs.main, lambda folder: ["show", EVIL, "--output-dir", _runs(folder)[0].parent.parent]),
     "no study": (compare.main, lambda folder: [folder / EVIL]),
     "no table": (compare.main, lambda folder: ["--verdicts", folder / f"{EVIL}.csv"]),
     "no annotations": (score.main, lambda folder: ["alpaca_eval", folder / EVIL]),

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from markupsafe import Markup
 
-from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow
+from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow, family_of
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.charts import ForestRow, Look, forest
 from notus_exp.reporting.figures import GREY, inline
@@ -22,7 +22,7 @@ class ShownContrast(ContrastRow, ShownValue):
         p_text: p alone.
         holm_text: p by Holm.
         bh_text: p by Benjamini and Hochberg.
-        holm_span: The interval at the level of Holm's step; None where it is exploratory.
+        holm_span: The interval at the level of Holm's step, shown of a family.
         within: Whether it is shown to be within the margin; None where there is none.
         spread: Standard deviations over prompts, seeds and what is left, in the metric's unit.
         bootstrap_text: Interval over seeds alone; None where they are too few.
@@ -33,7 +33,7 @@ class ShownContrast(ContrastRow, ShownValue):
     p_text: str
     holm_text: str
     bh_text: str
-    holm_span: str | None
+    holm_span: str
     within: str | None
     spread: dict[str, float | None]
     bootstrap_text: str | None
@@ -75,8 +75,8 @@ def contrasts(material: Material) -> Section:
     rows = material.comparison["contrasts"]
     if not rows:
         return Section("contrasts", "Differences", None, "There are no two models to contrast.")
-    primary = [row for row in rows if row["primary"]]
-    beside = [row for row in rows if not row["primary"] and row["metric"] == material.metric]
+    primary = family_of(material.comparison)
+    beside = [row for row in rows if row not in primary and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
     drawn = shown_first([row["metric"] for row in others], "")
     content = {
@@ -176,9 +176,7 @@ def _texts(row: ContrastRow) -> ShownContrast:
         "p_text": p_of(row["p"]),
         "holm_text": p_of(row["holm"]),
         "bh_text": p_of(row["benjamini_hochberg"]),
-        "holm_span": span_of({"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}, sign=True)
-        if row["primary"]
-        else None,
+        "holm_span": span_of({"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}, sign=True),
         "within": within,
         "spread": {name: _deviation(components[name]) for name in ("prompt", "seed", "residual")},
         "bootstrap_text": span_of({"value": row["value"], **bootstrap}, sign=True) if bootstrap else None,

@@ -1,0 +1,114 @@
+"""The command `python -m notus_exp.runs`: which runs there are, what one was, what sets two apart, pairs to read.
+
+    python -m notus_exp.runs list
+    python -m notus_exp.runs show RUN                   # its id, a part of it that no other has, or its folder
+    python -m notus_exp.runs diff A B
+    python -m notus_exp.runs pairs RUN --flips OTHER
+
+The exit code is 2 after an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notus_exp.reporting.commands import Parser, answer, home
+
+if TYPE_CHECKING:
+    from notus_exp.reporting.tables import Report
+
+_OUTPUTS = Path("outputs")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    reports = {"list": _list, "show": _show, "diff": _diff, "pairs": _pairs}
+    return answer(lambda: reports[options.command](options), as_json=options.json)
+
+
+# Imports stand inside the functions, so that --help answers at once.
+def _list(options: argparse.Namespace) -> Report:
+    from notus_exp.browsing.listing import list_report
+    from notus_exp.reporting.console import LOG_WIDTH
+
+    # a log is as wide as it likes
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
+    return list_report(options.output_dir, options.metric, columns=columns)
+
+
+def _show(options: argparse.Namespace) -> Report:
+    from notus_exp.browsing.finding import find_run
+    from notus_exp.browsing.one_run import show_report
+
+    return show_report(find_run(options.run, options.output_dir))
+
+
+def _diff(options: argparse.Namespace) -> Report:
+    from notus_exp.browsing.finding import find_run
+    from notus_exp.browsing.two_runs import diff_report
+
+    return diff_report(*(find_run(text, options.output_dir) for text in (options.a, options.b)))
+
+
+def _pairs(options: argparse.Namespace) -> Report:
+    from notus_exp.browsing.finding import find_run
+    from notus_exp.browsing.pairs_to_read import Reading, flips_report, pairs_report
+
+    reading = Reading(options.count, options.split, options.prompt, options.characters)
+    run = find_run(options.run, options.output_dir)
+    if options.flips is None:
+        return pairs_report(run, reading)
+    return flips_report(run, find_run(options.flips, options.output_dir), reading)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m notus_exp.runs", description="Runs: a list of them, one, two, and their pairs.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    as_json = Parser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print one JSON object; what is not known is null")
+    common = Parser(add_help=False, parents=[as_json])
+    common.add_argument(
+        "--output-dir", type=Path, default=_OUTPUTS, metavar="FOLDER", help="where the runs are (default: outputs)"
+    )
+    one = commands.add_parser("list", parents=[as_json], help="all runs: state, choices, first metrics, age, size")
+    one.add_argument("output_dir", type=Path, nargs="?", default=_OUTPUTS, metavar="FOLDER", help="default: outputs")
+    one.add_argument("--metric", action="append", default=[], metavar="NAME", help="show this one; may be repeated")
+    show = commands.add_parser("show", parents=[common], help="one run: command, metrics, stages, notes, places")
+    show.add_argument("run", metavar="RUN", type=home, help="a run's id, a part of it that no other has, or its folder")
+    diff = commands.add_parser("diff", parents=[common], help="what differs between two runs, and by how much")
+    diff.add_argument("a", metavar="A", type=home, help="as RUN of show")
+    diff.add_argument("b", metavar="B", type=home, help="the run that A is subtracted from")
+    pairs = commands.add_parser("pairs", parents=[common], help="preference pairs to read")
+    pairs.add_argument("run", metavar="RUN", type=home, help="as RUN of show")
+    pairs.add_argument("--flips", metavar="OTHER", type=home, help="only pairs that are another in this run")
+    pairs.add_argument("--count", type=_count, default=5, metavar="N", help="how many at most (default: %(default)s)")
+    pairs.add_argument("--split", metavar="NAME", help="only those of train, validation or test")
+    pairs.add_argument("--prompt", metavar="ID", help="only those of a prompt, by its id or the beginning of it")
+    pairs.add_argument(
+        "--characters",
+        type=_count,
+        default=600,
+        metavar="N",
+        help="of a text at most, 0 for all (default: %(default)s)",
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
