@@ -73,6 +73,7 @@ class Simulated(Data):
     prompts: int = bounded(least=1, most=5_000_000)
     min_constraints: int = bounded(least=1, most=3)
     max_constraints: int = bounded(least=1, most=3)
+    statements: int = bounded(least=1, most=3, since=1)
     skills: dict[str, float]
     rating_noise: float = bounded(least=0)
     overall_noise: float = bounded(least=0)

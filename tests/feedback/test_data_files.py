@@ -103,7 +103,7 @@ def test_local_data_gives_digest_and_files(tmp_path):
 
 
 def test_simulated_data_has_no_source():
-    spec = Simulated("simulated", ["a"], 0, 0, 1, 1, 1, {"m": 0.5}, 0.1, 0.1, 0.0, 0.0, 0.0)
+    spec = Simulated("simulated", ["a"], 0, 0, 1, 1, 1, 1, {"m": 0.5}, 0.1, 0.1, 0.0, 0.0, 0.0)
     assert sources.sources(spec) == (None, [])
 
 

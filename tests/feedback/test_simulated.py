@@ -166,7 +166,7 @@ def test_responses_of_a_prompt_rarely_repeat_and_are_short(default_world):
     distinct = table.group_by("row").agg(pl.col("response").n_unique())["response"].sum()
     assert 1 - distinct / table.height < 0.05
     lengths = table["response"].map_elements(lambda text: len(words(text)), return_dtype=pl.Int64)
-    assert 8 <= lengths.mean() <= 16 and lengths.max() <= 60
+    assert 16 <= lengths.mean() <= 24 and lengths.max() <= 80
     assert table["instruction"].map_elements(lambda text: len(words(text)), return_dtype=pl.Int64).mean() <= 16
     assert table["prompt_id"].n_unique() >= 0.97 * 5000
 

@@ -63,7 +63,9 @@ class _Statement(NamedTuple):
     true: bool
 
 
-def answer(prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = ()) -> SimulatedAnswer:
+def answer(
+    prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = (), *, least: int = 1
+) -> SimulatedAnswer:
     """Write one answer.
 
     Args:
@@ -71,10 +73,11 @@ def answer(prompt: Prompt, skill: float, draws: Draws, taken: Collection[str] = 
         skill: Probability in [0, 1] of getting each single thing right; 1.0 keeps every constraint, always.
         draws: The prompt's stream of choices.
         taken: Responses of other models; the same text is avoided where another wording exists.
+        least: Statements to make, at least, where no constraint counts sentences or words; 1 to 3.
     """
     plan = _make_plan(prompt, skill, draws)
     for _ in range(_ATTEMPTS):
-        statements = _statements(prompt, plan, draws)
+        statements = _statements(prompt, plan, draws, least)
         response = _write(prompt, plan, statements, draws)
         if response not in taken:
             break
@@ -118,9 +121,9 @@ def _qualities(
 
 
 # ------------------------------------------------------------------------------------------------------- what is said
-def _statements(prompt: Prompt, plan: _Plan, draws: Draws) -> list[_Statement]:
+def _statements(prompt: Prompt, plan: _Plan, draws: Draws, least: int) -> list[_Statement]:
     """Choose what is said, in order: as many statements as the constraints, kept or broken, ask for."""
-    exact, fewest_words = _amount(prompt, plan, draws)
+    exact, fewest_words = _amount(prompt, plan, draws, least)
     if plan.defect == "hollow":
         supply = [_Statement(text.format(prompt.topic.name), True) for text in draws.shuffled(HOLLOW)]
     else:
@@ -130,7 +133,7 @@ def _statements(prompt: Prompt, plan: _Plan, draws: Draws) -> list[_Statement]:
     return draws.shuffled(supply[:exact])
 
 
-def _amount(prompt: Prompt, plan: _Plan, draws: Draws) -> tuple[int, int]:
+def _amount(prompt: Prompt, plan: _Plan, draws: Draws, least: int) -> tuple[int, int]:
     """Return how many statements to make, and the least number of words where that decides instead (else 0)."""
     for kind, params in prompt.constraints_by_kind.items():
         kept = kind in plan.kept
@@ -143,7 +146,7 @@ def _amount(prompt: Prompt, plan: _Plan, draws: Draws) -> tuple[int, int]:
             return (1, 0) if kept else (_MOST, params["n"] + 1)
         if kind == "min_words":
             return (_MOST, params["n"]) if kept else (1, 0)
-    return 1 + draws.chance(0.35), 0
+    return least + draws.chance(0.35), 0
 
 
 def _supply(prompt: Prompt, plan: _Plan, draws: Draws) -> list[_Statement]:
