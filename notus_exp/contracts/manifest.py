@@ -6,10 +6,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from notus_exp.contracts.format import SEAL, DamagedFileError, check_kinds, check_version, parse_object, seal_of, sealed
+from notus_exp.contracts.format import (
+    SEAL,
+    DamagedFileError,
+    check_kinds,
+    check_shape,
+    check_version,
+    parse_object,
+    seal_of,
+    sealed,
+)
+from notus_exp.contracts.provenance import Provenance
 
-FORMAT = 2
-"""The version of manifest.json that is written, and the newest that is read. Version 1 had no hashes and no seal."""
+FORMAT = 3
+"""The version of manifest.json that is written, and the newest that is read.
+
+Version 1 had no hashes and no seal, version 2 did not say what made the artifact. It is a version of its own so that
+a package which knows version 2 alone says that it is too old, and does not take the artifact for damaged.
+"""
 
 
 @dataclass
@@ -30,6 +44,8 @@ class Manifest:
             seen. None where they were taken when the artifact was made.
         contents: Input node name -> what stood for the input's content (`disk.keys.content_of`) when this was made
             from it.
+        provenance: The attempts that made it, the one that finished it last: where a killed one was gone on with, its
+            own comes first. Empty where that was not recorded: versions 1 and 2.
     """
 
     stage: str
@@ -43,6 +59,7 @@ class Manifest:
     hashes: dict[str, str] = field(default_factory=dict)
     hashed: str | None = None
     contents: dict[str, str] = field(default_factory=dict)
+    provenance: list[Provenance] = field(default_factory=list)
 
 
 class ManifestFile(TypedDict):
@@ -66,11 +83,12 @@ class ManifestFile(TypedDict):
     hashes: dict[str, str]
     hashed: str | None
     contents: dict[str, str]
+    provenance: list[Provenance]
     seal: str
 
 
 _OBJECTS = ("settings", "inputs", "versions", "facts", "files", "hashes", "contents")
-_LATER = ("hashes", "hashed", "contents", "seal")
+_LATER = ("hashes", "hashed", "contents", "seal", "provenance")
 """What version 1 did not have."""
 
 
@@ -102,6 +120,7 @@ def read_manifest(path: Path) -> Manifest:
         content.pop("format", None)
         manifest = Manifest(settings=content.pop("slice"), **content)
         check_kinds(vars(manifest), dict.fromkeys(_OBJECTS, dict))
+        check_shape(manifest.provenance, list[Provenance], "its 'provenance'")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = error if isinstance(error, ValueError) else "it is not a manifest"
         raise DamagedFileError(f"{path} cannot be read: {reason}", "the run that needs it makes it anew") from error

@@ -9,6 +9,7 @@ from typing import Any, Required, TypedDict, cast
 
 from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.contracts.provenance import Surroundings
 
 FORMAT = 2
 """The version of run.json that is written, and the newest that is read."""
@@ -48,8 +49,8 @@ class StageRecord(TypedDict):
     facts: dict[str, Any]
 
 
-class AttemptRecord(TypedDict):
-    """One start of a run.
+class AttemptRecord(Surroundings):
+    """One start of a run, and with what: what that made is told of each artifact by its own manifest.
 
     Attributes:
         started: When, in ISO 8601, UTC.
@@ -72,7 +73,8 @@ class RunCosts(TypedDict):
     """What a run cost.
 
     Attributes:
-        device_seconds: Wall time of the worker's stages, of the last attempt.
+        device_seconds: Wall time of the worker's stages, over all attempts; before attempts said with what they were
+            made, of the last one.
         device_seconds_if_nothing_were_reused: The same, had it made all of them.
         judge_tokens: Tokens that judges read and wrote, over all attempts.
         judge_usd: USD that they cost, over all attempts; None where no prices are known.
@@ -91,9 +93,10 @@ class RunFile(TypedDict, total=False):
         format: Version of this file.
         run_id: The run's name, and its folder's; it ends in a hash of all that moves the result.
         status: `running`, `finished`, `failed`, `interrupted` or `pruned`; of the last attempt.
-        command: The arguments that it was started with, without credentials.
-        choices: Group -> option.
-        config: The whole config, nested, without credentials.
+        command: As `versions`.
+        choices: Group -> option; of the attempt that `config` is of.
+        config: The whole config, nested, without credentials: of the last attempt that made anything, since one that
+            finds all made may have named another machine.
         seed: Of training and curation.
         started: Of the last attempt, in ISO 8601, UTC.
         finished: When that ended; None where it goes on, or was killed.
@@ -105,9 +108,9 @@ class RunFile(TypedDict, total=False):
             difference of policy and base model. Empty before the evaluation.
         unscored: Evaluation that was asked for and has no score -> why; not there in runs from before it was noted.
         costs: What it cost.
-        versions: Library -> version, None where it is not installed.
-        hardware: The profile's name and what the machine is.
-        git_commit: Of the checkout that the code ran from, with `-dirty` after uncommitted changes; None outside one.
+        versions: Here only in files from before attempts had their own: of the last attempt, whatever it made.
+        hardware: As `versions`.
+        git_commit: As `versions`.
     """
 
     format: int

@@ -8,17 +8,19 @@ while its inode, size and times stay as they were.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.format import DamagedFileError, check_shape
 from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
+from notus_exp.contracts.provenance import Provenance
 from notus_exp.disk.check_notes import Checked, read_notes, remove_notes, state_of, write_notes
 from notus_exp.disk.files import EVENTS, MANIFEST
 from notus_exp.disk.hashing import canonical, content_hash
@@ -30,6 +32,8 @@ PARTIAL = ".partial"
 """Ending of the folder in which an artifact is being made."""
 SET_ASIDE = ".set-aside"
 """Ending of the folder of an artifact that was found damaged, or made from other bytes, and is made anew."""
+MAKERS = ".provenance.json"
+"""File in which a partial folder says which attempts worked on it."""
 OTHERS = f".others{SET_ASIDE}"
 """Ending of the folder to which files are moved that lay in an artifact and were not written by its stage."""
 
@@ -207,7 +211,9 @@ class ArtifactStore:
         """Return the artifact's manifest, making the artifact if no other process does or did.
 
         Args:
-            manifest: What is to be made; its facts, seconds, files and hashes are filled in.
+            manifest: What is to be made; its facts, seconds, files and hashes are filled in. Its provenance is what
+                this attempt is made with, to which its time is added; what stands before is of attempts that were
+                killed in the folder which is gone on with.
             make: Writes the files into the folder that it is given and returns the facts.
             resumable: Whether `make` continues what a killed attempt left in the folder; else it is given an empty one.
             on_wait: Called once if another process holds the lock.
@@ -226,14 +232,18 @@ class ArtifactStore:
                 with suppress(OSError):
                     _remove(partial)
             partial.mkdir(exist_ok=True)
-            start = time.monotonic()
+            start, makers = time.monotonic(), _Makers(partial, manifest.provenance)
             try:
+                makers.begin()
                 manifest.facts = make(partial)
             except BaseException:
                 if not resumable:  # what is half there helps nobody, and may be what fills the disk
                     shutil.rmtree(partial, ignore_errors=True)
+                else:
+                    makers.fail(round(time.monotonic() - start, 3))
                 raise
             manifest.seconds = round(time.monotonic() - start, 3)
+            manifest.provenance = makers.end(manifest.seconds)
             (partial / EVENTS).touch()
             (partial / MANIFEST).unlink(missing_ok=True)
             files = {str(path.relative_to(partial)): path for path in sorted(partial.rglob("*")) if path.is_file()}
@@ -261,6 +271,50 @@ class ArtifactStore:
 
     def _lock(self, manifest: Manifest) -> Path:
         return self.root / f"{folder_name(manifest.stage, manifest.key)}.lock"
+
+
+class _Makers:
+    """The attempts at making what lies in a partial folder, in a file there until the manifest has them.
+
+    Args:
+        partial: The folder.
+        own: What this attempt is made with, in a list; empty where nobody says so, and nothing is noted then.
+    """
+
+    def __init__(self, partial: Path, own: Sequence[Provenance]) -> None:
+        self._path = partial / MAKERS
+        self._all: list[Provenance] = self._earlier()
+        for one in own:
+            self._all.append({**one, "started": _now(), "seconds": None})
+        self._noted = bool(own)
+
+    def begin(self) -> None:
+        """Note this attempt, before it may be killed."""
+        if self._noted:
+            write_json(self._path, self._all)
+
+    def fail(self, seconds: float) -> None:
+        """Note how long this attempt took that did not finish; on a full disk it stays as one that was killed."""
+        if self._noted:
+            self._all[-1]["seconds"] = seconds
+            with suppress(OSError):
+                write_json(self._path, self._all)
+
+    def end(self, seconds: float) -> list[Provenance]:
+        """Return all attempts, this one with its time, and leave nothing behind."""
+        if self._noted:
+            self._all[-1]["seconds"] = seconds
+        for path in (self._path, *self._path.parent.glob(f".{MAKERS}.*")):  # also one that was never finished
+            path.unlink(missing_ok=True)
+        return self._all
+
+    def _earlier(self) -> list[Provenance]:
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            check_shape(found, list[Provenance])
+        except (OSError, ValueError, RecursionError):  # no earlier attempt, or one that could not say so
+            return []
+        return cast(list[Provenance], found)
 
 
 def _others(folder: Path, manifest: Manifest) -> list[str]:

@@ -61,11 +61,21 @@ def _driver_and_count() -> tuple[Any, int]:
 
 
 def describe() -> dict[str, str | int]:
-    """Return what run.json says of the machine."""
-    return {
+    """Return what run.json and manifests say of the machine; `cuda_names` only where there are CUDA devices."""
+    driver, count = _driver_and_count()
+    found: dict[str, str | int] = {
         "machine": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
         "cpus": os.cpu_count() or 1,
-        "cuda_devices": cuda_devices(),
+        "cuda_devices": count,
     }
+    names = sorted({_name(driver, index) for index in range(count)})
+    return found | {"cuda_names": ", ".join(names)} if names else found
+
+
+def _name(driver: Any, index: int) -> str:
+    """Return what the driver calls a device (cuDeviceGetName), "unknown" where it does not tell."""
+    device, told = ctypes.c_int(0), ctypes.create_string_buffer(128)
+    failed = driver.cuDeviceGet(ctypes.byref(device), index) or driver.cuDeviceGetName(told, len(told), device)
+    return "unknown" if failed else told.value.decode(errors="replace")

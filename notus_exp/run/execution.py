@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
 from notus_exp.config.hardware_settings import Hardware
@@ -16,6 +16,7 @@ from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest
+from notus_exp.contracts.provenance import Provenance
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS
@@ -23,6 +24,7 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.disk.keys import contents_of
 from notus_exp.disk.ledger import Ledger
 from notus_exp.run.plan import STAGES, Node
+from notus_exp.run.provenance import surroundings
 from notus_exp.stages.context import Context, Requirements
 from notus_exp.stages.settings import from_json, to_json
 
@@ -46,6 +48,7 @@ class Job:
         judge: Who judges answers.
         ledger: File in which the run writes down what its judges cost.
         requirements: What is refused before anything is computed.
+        command: The arguments of the run, for the manifests.
     """
 
     nodes: list[Node]
@@ -58,6 +61,7 @@ class Job:
     judge: Judge
     ledger: Path
     requirements: Requirements = field(default_factory=Requirements)
+    command: list[str] = field(default_factory=list)
 
     def places(self) -> list[Path]:
         """Return the folders that are written to, each of which may be on a disk of its own."""
@@ -76,6 +80,7 @@ class Job:
             "judge": to_json(self.judge),
             "ledger": str(self.ledger),
             "requirements": to_json(self.requirements),
+            "command": self.command,
         }
         write_json(path, content)
 
@@ -104,6 +109,7 @@ class Job:
             judge=from_json(JUDGE_SCHEMAS[content["judge"]["name"]], content["judge"]),
             ledger=Path(content["ledger"]),
             requirements=from_json(Requirements, content["requirements"]),
+            command=content["command"],
         )
 
 
@@ -121,6 +127,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
     marks = EventWriter(node.name, partial / EVENTS, job.events)
     inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
     wanted = node.wanted
+    wanted.provenance = [cast(Provenance, surroundings(job.hardware, job.command))]
 
     def make(out: Path) -> dict[str, Any]:
         marks.mark(STARTED)

@@ -37,6 +37,7 @@ from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
 from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import STAGES, Node, make_plan
+from notus_exp.run.provenance import given_command
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.sources import UNRESOLVED, resolve
 from notus_exp.run.worker import following
@@ -229,6 +230,7 @@ class Run:
             config.judge,
             self.folder / LEDGER,
             requirements(config),
+            given_command(),
         )
 
     def _make_here(self, job: Job, record: RunRecord) -> None:

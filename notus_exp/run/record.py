@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 
@@ -18,6 +15,7 @@ from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.schema import Config, Stage
 from notus_exp.contracts.format import DamagedFileError, sealed
 from notus_exp.contracts.manifest import Manifest
+from notus_exp.contracts.provenance import Surroundings
 from notus_exp.contracts.run_file import (
     FORMAT,
     AttemptRecord,
@@ -37,15 +35,12 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
-from notus_exp.machine.cuda import describe
 from notus_exp.run.data_notes import data_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.plan import STAGES, Node
+from notus_exp.run.provenance import given_command, surroundings
 from notus_exp.run.token_notes import token_notes
 from notus_exp.stages.settings import to_json
-
-RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
-
 
 RESERVE = f".{RUN_JSON}.reserve"
 RESERVED_BYTES = 2**18
@@ -61,7 +56,9 @@ def run_id(config: Config, choices: dict[str, str], nodes: list[Node]) -> str:
 class RunRecord:
     """Collects what happens in a run and keeps run.json up to date with it.
 
-    `attempts` lists how often the run was started, the last being this one: what each made and what that cost.
+    `attempts` lists how often the run was started, the last being this one: with what, what each made and what that
+    cost. What an attempt that finds all made was given (another profile, perhaps) replaces nothing of what is said of
+    the run.
 
     An earlier run.json that is damaged, or of another run, is set aside. Room for the last words is held until they are
     written.
@@ -85,6 +82,10 @@ class RunRecord:
         judge = config.judge
         self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
+        before = _earlier(self._path, run, say)
+        earlier = _earlier_attempts(before)
+        self._own = _Given(choices, without_credentials(to_json(config)))
+        said = _said(before) if any(attempt.get("made") for attempt in earlier) else None
         self._attempt: AttemptRecord = {
             "started": _now(),
             "finished": None,
@@ -92,34 +93,31 @@ class RunRecord:
             "error": None,
             "made": [],
             "device_seconds": 0.0,
+            **surroundings(config.hardware, given_command()),
         }
         self._content: RunFile = {
             "format": FORMAT,
             "run_id": run,
             "status": "running",
-            "command": without_credentials(sys.argv[1:]),
-            "choices": choices,
-            "config": without_credentials(to_json(config)),
+            "choices": (said or self._own).choices,
+            "config": (said or self._own).config,
             "seed": config.seed,
             "started": self._attempt["started"],
             "finished": None,
             "error": None,
-            "attempts": [*_earlier_attempts(self._path, run, say), self._attempt],
+            "attempts": [*earlier, self._attempt],
             "artifacts": [node.folder for node in nodes],
             "stages": {},
             "metrics": {},
             "unscored": {},
             "costs": {
-                "device_seconds": 0.0,
+                "device_seconds": sum(attempt.get("device_seconds", 0.0) for attempt in earlier),
                 "device_seconds_if_nothing_were_reused": 0.0,
                 "judge_tokens": 0,
                 "judge_usd": None,
             },
-            "versions": {name: _version(name) for name in RECORDED_VERSIONS},
-            "hardware": {"profile": config.hardware.name, **describe()},
-            "git_commit": _git_commit(),
         }
-        (folder / CONFIG_YAML).write_text(OmegaConf.to_yaml(without_credentials(to_json(config))), encoding="utf-8")
+        self._say_config()
         self._write()
         self._reserve = folder / RESERVE
         with suppress(OSError):  # a disk that is that full says so by itself
@@ -143,6 +141,9 @@ class RunRecord:
         }
         if not reused:
             self._attempt["made"].append(node.name)
+            if len(self._attempt["made"]) == 1:
+                self._content |= {"choices": self._own.choices, "config": self._own.config}
+                self._say_config()
         if STAGES[node.stage].worker:
             self._attempt["device_seconds"] += 0.0 if reused else manifest.seconds
             costs = self._content["costs"]
@@ -180,7 +181,7 @@ class RunRecord:
 
     def notes(self) -> list[str]:
         """Return what a reader of the metrics must know."""
-        return notes_of(self._content)
+        return notes_of({**self._content, "config": self._own.config})  # an earlier one may lack a setting of today
 
     def samples(self) -> list[Sample]:
         """Return sample answers of base and policy, empty where nothing was generated."""
@@ -189,17 +190,20 @@ class RunRecord:
 
     def tags(self) -> list[str]:
         """Return the tracker's tags: one per chosen option."""
-        choices = sorted(self._content["choices"].items())
+        choices = sorted(self._own.choices.items())
         return [f"{group}={option}" for group, choice in choices if choice for option in choice.split(",")]
 
     def tracked_config(self) -> dict[str, Any]:
         """Return the nested config with the choices, for the tracker."""
-        return {**self._content["config"], "choices": self._content["choices"], "run_id": self._content["run_id"]}
+        return {**self._own.config, "choices": self._own.choices, "run_id": self._content["run_id"]}
 
     def _count_judging(self) -> None:
         """Take over what judges cost in all attempts of this run; USD are null where no prices are known."""
         ledger = Ledger(self._path.with_name(LEDGER))
         self._content["costs"] |= {"judge_tokens": ledger.tokens, "judge_usd": ledger.usd if self._priced else None}
+
+    def _say_config(self) -> None:
+        self._path.with_name(CONFIG_YAML).write_text(OmegaConf.to_yaml(self._content["config"]), encoding="utf-8")
 
     def _write(self) -> None:
         write_json(self._path, sealed(self._content))
@@ -221,43 +225,55 @@ def notes_of(run: RunFile) -> list[str]:
     return [*notes, *token_notes(facts, run["config"]), *endpoint_notes(facts, run["config"])]
 
 
+class _Given(NamedTuple):
+    """What an attempt was given."""
+
+    choices: dict[str, str]
+    config: dict[str, Any]
+
+
+def _said(before: RunFile | None) -> _Given | None:
+    """Return what an earlier record says that the run was given, None where it does not say all of it."""
+    if before is None or not {"choices", "config"} <= before.keys():
+        return None
+    return _Given(before["choices"], before["config"])
+
+
 def _hold_room(path: Path) -> None:
     with path.open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, RESERVED_BYTES)
 
 
-def _earlier_attempts(path: Path, run: str, say: Callable[[str], None]) -> list[AttemptRecord]:
-    """Return the attempts that an earlier run.json of the same run tells of; one that was killed is called so."""
+def _earlier(path: Path, run: str, say: Callable[[str], None]) -> RunFile | None:
+    """Return an earlier run.json of the same run; one that is damaged, or of another run, is set aside."""
     try:
         found = read_run_file(path)
         if found.get("run_id", run) != run:
             raise DamagedFileError(f"{path} was written by another run, {found['run_id']}")
-        attempts = found.get("attempts", [])
     except FileNotFoundError:
-        return []
+        return None
     except DamagedFileError as error:
         say(f"{error.message}; it is set aside as {set_aside(path).name}, and what it said of earlier attempts is lost")
+        return None
+    return found
+
+
+def _earlier_attempts(before: RunFile | None) -> list[AttemptRecord]:
+    """Return the attempts that an earlier run.json tells of; one that was killed is called so.
+
+    What it says itself of command, machine and libraries, as files did before attempts had that, is of its last one.
+    """
+    if before is None:
         return []
-    return [attempt | {"status": "killed"} if attempt["status"] == "running" else attempt for attempt in attempts]
+    attempts = [
+        attempt | {"status": "killed"} if attempt["status"] == "running" else attempt
+        for attempt in before.get("attempts", [])
+    ]
+    if attempts:
+        told = {key: value for key, value in before.items() if key in Surroundings.__annotations__}
+        attempts[-1] = cast(AttemptRecord, told | attempts[-1])
+    return attempts
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, with "-dirty" after uncommitted changes."""
-    here = Path(__file__).resolve().parent
-    try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

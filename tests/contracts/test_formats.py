@@ -34,7 +34,7 @@ from support.study_folders import ACCURACY, crossed, edit, manifest, run_json, s
 
 KEY = "ab" * 32
 MADE = Manifest("pairs", KEY, {"seed": 1}, {"feedback": "f"}, {"torch": "2"}, {"rows": 3}, 1.5, {"data.txt": 7})
-LATER = ("format", "hashes", "hashed", "contents", "seal")
+LATER = ("format", "hashes", "hashed", "contents", "seal", "provenance")
 Reader = Callable[[Path], Any]
 READERS: list[tuple[Reader, dict[str, Any]]] = [
     (read_manifest, {name: value for name, value in manifest_file(MADE).items() if name not in LATER}),
@@ -151,22 +151,22 @@ def test_what_readers_rely_on_is_checked(read: Reader, content: dict[str, Any], 
 
 
 @pytest.mark.parametrize("change", [{"files": None}, {"unknown": 1}, {"slice": []}, {"inputs": "x"}])
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_manifest_of_other_content_is_damaged(change: dict[str, Any], version: int, tmp_path: Path) -> None:
     content = manifest_file(MADE) | change
     if version == 1:
         content = {name: value for name, value in content.items() if name not in LATER}
-    write_json(tmp_path / MANIFEST, content if version == 1 else sealed(content))
+    write_json(tmp_path / MANIFEST, content if version == 1 else sealed({**content, "format": version}))
     with pytest.raises(DamagedFileError, match="cannot be read"):
         read_manifest(tmp_path / MANIFEST)
 
 
-@pytest.mark.parametrize("version", [3, 7, 0, -1, "2", None, True, [1]])
+@pytest.mark.parametrize("version", [4, 7, 0, -1, "2", None, True, [1]])
 def test_a_manifest_of_another_version_is_refused_by_name_and_not_called_damaged(
     version: object, tmp_path: Path
 ) -> None:
     write_json(tmp_path / MANIFEST, sealed({**manifest_file(MADE), "format": version}))
-    with pytest.raises(NewerFormatError, match="and this version of notus-exp reads up to 2"):
+    with pytest.raises(NewerFormatError, match="and this version of notus-exp reads up to 3"):
         read_manifest(tmp_path / MANIFEST)
 
 
@@ -292,9 +292,9 @@ def test_an_artifact_of_a_newer_version_is_neither_used_nor_made_anew(tmp_path: 
     store = ArtifactStore(tmp_path)
     path = built(store) / MANIFEST
     before = newer(path)
-    with pytest.raises(NewerFormatError, match="reads up to 2"):
+    with pytest.raises(NewerFormatError, match="reads up to 3"):
         store.find(Manifest("pairs", KEY, {"seed": 1}, {}, {}))
-    with pytest.raises(NewerFormatError, match="reads up to 2"):
+    with pytest.raises(NewerFormatError, match="reads up to 3"):
         store.build(Manifest("pairs", KEY, {"seed": 1}, {}, {}), never, resumable=False)
     assert path.read_bytes() == before
 

@@ -121,7 +121,7 @@ def test_a_plan_looks_at_sizes_and_says_what_was_made_from_other_bytes(house: Ho
 def old(path: Path) -> None:
     """Make a manifest one of version 1."""
     content = json.loads(path.read_text())
-    for later in ("format", "hashes", "hashed", "contents", "seal"):
+    for later in ("format", "hashes", "hashed", "contents", "seal", "provenance"):
         del content[later]
     path.write_text(json.dumps(content))
 

@@ -1,0 +1,207 @@
+"""What made a stage stays with it: later attempts, on other machines too, add to what is known and replace nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.schema import Stage
+from notus_exp.contracts.format import sealed
+from notus_exp.contracts.manifest import Manifest, read_manifest
+from notus_exp.contracts.run_file import AttemptRecord, RunFile, read_run_file
+from notus_exp.disk.artifacts import MAKERS, ArtifactStore
+from notus_exp.disk.files import CONFIG_YAML, MANIFEST, RUN_JSON
+from notus_exp.errors import UserError
+from notus_exp.run import provenance
+from notus_exp.run.execution import Job, execute
+from notus_exp.run.plan import STAGES, Node, StageInfo
+from notus_exp.run.record import RunRecord
+from support.configs import composed
+
+KEY = "ab" * 32
+NODE = Node("policy", Stage.policy, {}, {}, {}, KEY, {})
+HERE: dict[str, Any] = {"hardware": {"profile": "here"}, "versions": {"torch": "2"}, "git_commit": "abc"}
+THERE: dict[str, Any] = {"hardware": {"profile": "there"}, "versions": {"torch": "3"}, "git_commit": "def"}
+
+
+# ------------------------------------------------------------------------------------------------------------ manifests
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+def wanted(made_with: dict[str, Any] | None = HERE) -> Manifest:
+    return Manifest("policy", KEY, {}, {}, {}, provenance=[made_with] if made_with else [])  # type: ignore[list-item]
+
+
+def work(out: Path) -> dict[str, Any]:
+    (out / "weights").write_text("0.5")
+    return {}
+
+
+def test_an_artifact_keeps_what_made_it_whoever_finds_it_later(store: ArtifactStore) -> None:
+    made, _ = store.build(wanted(), work, resumable=True)
+    path = store.path("policy", KEY) / MANIFEST
+    before = path.read_bytes()
+    found, built = store.build(wanted(THERE), work, resumable=True)
+    [one] = found.provenance
+    assert (built, path.read_bytes()) == (False, before)
+    assert {key: one[key] for key in HERE} == HERE  # type: ignore[literal-required]
+    assert one["seconds"] == made.seconds
+    assert one["started"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_attempts_of_which_the_last_one_goes_on_with_the_others_work_are_all_told(
+    store: ArtifactStore, killed: bool
+) -> None:
+    def fail(out: Path) -> dict[str, Any]:
+        (out / "half").write_text("half")
+        raise UserError("no")
+
+    with pytest.raises(UserError):
+        store.build(wanted(), fail, resumable=True)
+    noted = store.partial("policy", KEY) / MAKERS
+    if killed:  # as kill -9 leaves it, in the midst of noting
+        content = json.loads(noted.read_text())
+        noted.write_text(json.dumps([content[0] | {"seconds": None}]))
+        noted.with_name(f".{MAKERS}.123").write_text("[")
+    manifest, _ = store.build(wanted(THERE), work, resumable=True)
+    first, last = manifest.provenance
+    assert (first["hardware"], last["hardware"]) == (HERE["hardware"], THERE["hardware"])
+    assert (first["seconds"] is None) == killed
+    assert last["seconds"] == manifest.seconds
+    assert {*manifest.files} == {"events.jsonl", "half", "weights"}, "the note is no part of the artifact"
+    assert not [path for path in store.path("policy", KEY).iterdir() if MAKERS in path.name]
+
+
+def test_what_is_made_in_an_empty_folder_was_made_by_the_last_attempt_alone(store: ArtifactStore) -> None:
+    partial = store.partial("policy", KEY)
+    partial.mkdir(parents=True)
+    (partial / MAKERS).write_text(json.dumps([HERE | {"started": "then", "seconds": None}]))
+    manifest, _ = store.build(wanted(THERE), work, resumable=False)
+    assert [one["hardware"] for one in manifest.provenance] == [THERE["hardware"]]
+
+
+def test_a_manifest_from_before_is_read_as_not_recorded_and_stays_as_it_is(store: ArtifactStore) -> None:
+    store.build(wanted(), work, resumable=True)
+    path = store.path("policy", KEY) / MANIFEST
+    content = json.loads(path.read_text())
+    del content["provenance"]
+    path.write_text(json.dumps(sealed(content | {"format": 2})))
+    before = path.read_bytes()
+    found, built = store.build(wanted(THERE), work, resumable=True)
+    assert (built, found.provenance) == (False, [])
+    assert store.check(wanted(THERE)).damage is None
+    assert path.read_bytes() == before
+
+
+def job(tmp_path: Path, store: ArtifactStore, command: list[str]) -> Job:
+    config = composed("experiment=smoke")
+    return Job([NODE], store.root, tmp_path, tmp_path / "events", config.hardware, {}, config.generation, config.judge,
+               tmp_path / "ledger", command=command)  # fmt: skip
+
+
+def test_a_stage_is_given_the_machine_libraries_and_command_of_its_run(
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "job.json"
+    job(tmp_path, store, ["experiment=smoke", "seed=1"]).write(path)
+
+    class Module:
+        @staticmethod
+        def run(settings: Any, inputs: dict[str, Path], out: Path, context: Any) -> dict[str, Any]:
+            return work(out)
+
+    monkeypatch.setattr("notus_exp.run.execution.STAGES", dict.fromkeys(STAGES, StageInfo("x", 1, False, False, dict)))
+    monkeypatch.setattr("notus_exp.run.execution.from_json", lambda kind, content: content)
+    monkeypatch.setattr("notus_exp.run.execution.importlib.import_module", lambda name: Module)
+    execute(NODE, Job.read(path))
+    [one] = read_manifest(store.path("policy", KEY) / MANIFEST).provenance
+    assert one["command"] == ["experiment=smoke", "seed=1"]
+    assert (one["hardware"]["profile"], one["hardware"]["device"], one["hardware"]["processes"]) == ("cpu", "cpu", 1)
+    assert one["hardware"].keys() >= {"machine", "system", "python", "cpus", "cuda_devices"}
+    assert one["versions"].keys() == {*provenance.RECORDED_VERSIONS}
+    assert one["seconds"] is not None
+
+
+def test_a_command_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "planted-secret-value")
+    given = ["notus", "judge.base_url=https://me:pass-word@host/v1", "x=planted-secret-value", "seed=1"]
+    monkeypatch.setattr("sys.argv", given)
+    said = provenance.given_command()
+    assert said[-1] == "seed=1"
+    assert "pass-word" not in str(said)
+    assert "planted-secret-value" not in str(said)
+
+
+# ------------------------------------------------------------------------------------------------------------- run.json
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the machine is said to be; change it to go to another one."""
+    now = dict(HERE)
+
+    def made_with(hardware: Hardware, command: list[str]) -> dict[str, Any]:
+        return {"command": command, **now}
+
+    monkeypatch.setattr("notus_exp.run.record.surroundings", made_with)
+    return now
+
+
+def attempt(folder: Path, *, profile: str = "cpu", made: bool, seconds: float = 4.0) -> RunFile:
+    config = composed("experiment=smoke", f"hardware.name={profile}")
+    folder.mkdir(exist_ok=True)
+    record = RunRecord(config, {"hardware": profile}, "mine", folder, ArtifactStore(folder), [NODE])
+    record.add(NODE, Manifest("policy", KEY, {}, {}, {}, seconds=seconds), reused=not made)
+    record.finish("finished")
+    return read_run_file(folder / RUN_JSON)
+
+
+def without_times(one: AttemptRecord) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if key not in ("started", "finished")}
+
+
+def test_a_repeated_command_on_another_machine_adds_an_attempt_and_replaces_nothing(
+    tmp_path: Path, machine: dict[str, Any]
+) -> None:
+    first = attempt(tmp_path, made=True)
+    machine |= THERE
+    again = attempt(tmp_path, profile="elsewhere", made=False)
+    assert again["attempts"][0] == first["attempts"][0]
+    kept = ("config", "choices", "costs", "metrics")
+    assert {key: again[key] for key in kept} == {key: first[key] for key in kept}  # type: ignore[literal-required]
+    assert "elsewhere" not in (tmp_path / CONFIG_YAML).read_text()
+    assert not {"hardware", "versions", "git_commit", "command"} & again.keys(), "attempts and manifests have them"
+    told = without_times(again["attempts"][1])
+    assert told.pop("command") == first["attempts"][0]["command"]
+    assert told == {"status": "finished", "error": None, "made": [], "device_seconds": 0.0, **THERE}
+
+
+def test_an_attempt_that_makes_something_says_what_it_was_given(tmp_path: Path, machine: dict[str, Any]) -> None:
+    attempt(tmp_path, made=True)
+    machine |= THERE
+    again = attempt(tmp_path, profile="elsewhere", made=True, seconds=6.0)
+    assert (again["config"]["hardware"]["name"], again["choices"]) == ("elsewhere", {"hardware": "elsewhere"})
+    assert "elsewhere" in (tmp_path / CONFIG_YAML).read_text()
+    assert again["costs"]["device_seconds"] == 10.0
+    assert [one["hardware"] for one in again["attempts"]] == [HERE["hardware"], THERE["hardware"]]
+
+
+def test_what_a_run_of_before_said_of_its_machine_goes_to_its_last_attempt(
+    tmp_path: Path, machine: dict[str, Any]
+) -> None:
+    before = attempt(tmp_path, made=True)
+    earlier = without_times(before["attempts"][0]) | {"started": "2026-01-01"}
+    for key in ("command", *HERE):
+        earlier.pop(key)
+    content = before | {"attempts": [earlier, earlier | {"made": []}], "command": ["seed=0"], **HERE}
+    (tmp_path / RUN_JSON).write_text(json.dumps(sealed(content)))
+    machine |= THERE
+    first, last, own = attempt(tmp_path, made=False)["attempts"]
+    assert first == earlier, "nobody knows where it ran"
+    assert last == earlier | {"made": [], "command": ["seed=0"], **HERE}
+    assert own["hardware"] == THERE["hardware"]
