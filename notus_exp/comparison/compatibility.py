@@ -20,7 +20,7 @@ from notus_exp.contracts.comparison_file import EvaluationWay
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
-from notus_exp.disk.outputs import artifact, sound_run
+from notus_exp.disk.outputs import artifact, manifest_of, sound_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, held_out, of_data
 from notus_exp.evaluation.kit.description import EvaluationSpec
@@ -92,7 +92,7 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
-    warnings = [*apart.values(), *_other_versions(runs), *_other_precision(runs), *_other_endpoints(runs)]
+    warnings = [*apart.values(), *_other_versions(folder, runs), *_other_precision(runs), *_other_endpoints(runs)]
     warnings += _one_served(runs)
     feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
     return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
@@ -336,12 +336,24 @@ def _many_snapshots(ways: Mapping[tuple[str, int], EvaluationWay]) -> str | None
     return None
 
 
-def _other_versions(runs: Runs) -> list[str]:
-    """Say which libraries changed between runs: numbers may move a little, so this is no refusal."""
+def _other_versions(folder: Path, runs: Runs) -> list[str]:
+    """Say which libraries changed between runs: numbers may move a little, so this is no refusal.
+
+    What a stage was made with is read from its manifest, and compared with that of the same stage of other runs. Of one
+    from before that was noted only the libraries are known that are in its key.
+    """
+    made_with: dict[str, dict[str, set[str]]] = {library: {} for library in ("notus-exp", *VERSIONED)}
+    for run in runs.values():
+        for node in run["stages"]:
+            manifest = manifest_of(folder, run, node)
+            for attempt in (manifest.provenance or [{"versions": dict(manifest.versions)}]) if manifest else []:
+                for library, version in attempt.get("versions", {}).items():
+                    if library in made_with:
+                        made_with[library].setdefault(node, set()).add(str(version))
     found = []
-    for library in ("notus-exp", *VERSIONED):
-        versions = sorted({str(run.get("versions", {}).get(library)) for run in runs.values()})
-        if len(versions) > 1:
+    for library, by_node in made_with.items():
+        versions = sorted(set[str]().union(*(each for each in by_node.values() if len(each) > 1)))
+        if versions:
             found.append(f"the runs were made with different versions of {library}: {', '.join(versions)}")
     return found
 

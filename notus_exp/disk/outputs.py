@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.contracts.format import DamagedFileError
-from notus_exp.contracts.manifest import read_manifest
+from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.contracts.run_file import RunFile, RunsBySeed, read_run_file
 from notus_exp.contracts.study_file import StudyFile, read_study_file
 from notus_exp.disk.artifacts import ArtifactStore
@@ -108,6 +108,26 @@ def artifact(folder: Path, run: RunFile, node: str) -> Path:
         if damage:
             raise DamagedFileError(damage, "the command that made it makes it anew: give it again")
     return place
+
+
+def manifest_of(folder: Path, run: RunFile, node: str) -> Manifest | None:
+    """Return what the manifest of a run's artifact says; None where it is gone, or not the run's. No file is read.
+
+    Args:
+        folder: The study's.
+        run: A run that has the node.
+        node: Name of the node.
+
+    Raises:
+        NewerFormatError: It is of a newer version.
+    """
+    stage = run["stages"][node]
+    path = outputs(folder) / "artifacts" / Path(stage["path"]).name / MANIFEST
+    try:
+        found = read_manifest(path)
+    except (OSError, DamagedFileError):  # whoever needs what lies there says so
+        return None
+    return found if found.key == stage["key"] else None
 
 
 def _damage(store: ArtifactStore, place: Path, key: str) -> str | None:

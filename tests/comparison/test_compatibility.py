@@ -137,14 +137,27 @@ def test_what_an_arm_may_choose_is_not_looked_at(study):
 
 
 def test_other_library_versions_and_precisions_are_only_a_warning(study):
-    def change(run):
-        run["versions"]["torch"] = "3"
-        run["config"]["dpo"]["precision"] = "bfloat16"
+    def with_torch(version):
+        return lambda content: content.update(provenance=[{"versions": {"torch": version, "wandb": version}}])
 
-    edit(run_json(study, "average-s0"), change)
+    for run, version in (("critique-s0", "2"), ("critique-s1", "2"), ("average-s0", "3"), ("average-s1", "2")):
+        edit(manifest(study, run, "evaluation"), with_torch(version))
+        edit(manifest(study, run, "reference_scored"), with_torch("1"))
+    edit(run_json(study, "average-s0"), lambda run: run["config"]["dpo"].update(precision="bfloat16"))
     versions, precision = analyse(study)["warnings"]
     assert versions == "the runs were made with different versions of torch: 2, 3"
     assert "dpo.precision: bfloat16, float32" in precision
+
+
+def test_a_machine_that_found_all_made_is_not_taken_for_the_one_that_made_it(study):
+    edit(run_json(study, "average-s0"), lambda run: run.update(versions={"torch": "9"}, hardware={"profile": "gpu"}))
+    assert analyse(study)["warnings"] == []
+
+
+def test_of_stages_from_before_it_was_noted_the_versions_in_their_keys_are_compared(study):
+    for run in ("critique-s0", "average-s0"):
+        edit(manifest(study, run, "reference_scored"), lambda it, run=run: it["versions"].update(trl=run[:1]))
+    assert analyse(study)["warnings"] == ["the runs were made with different versions of trl: a, c"]
 
 
 @pytest.fixture

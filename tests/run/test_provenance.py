@@ -111,6 +111,7 @@ def test_a_stage_is_given_the_machine_libraries_and_command_of_its_run(
 ) -> None:
     path = tmp_path / "job.json"
     job(tmp_path, store, ["experiment=smoke", "seed=1"]).write(path)
+    given = Job.read(path)
 
     class Module:
         @staticmethod
@@ -120,7 +121,7 @@ def test_a_stage_is_given_the_machine_libraries_and_command_of_its_run(
     monkeypatch.setattr("notus_exp.run.execution.STAGES", dict.fromkeys(STAGES, StageInfo("x", 1, False, False, dict)))
     monkeypatch.setattr("notus_exp.run.execution.from_json", lambda kind, content: content)
     monkeypatch.setattr("notus_exp.run.execution.importlib.import_module", lambda name: Module)
-    execute(NODE, Job.read(path))
+    execute(NODE, given)
     [one] = read_manifest(store.path("policy", KEY) / MANIFEST).provenance
     assert one["command"] == ["experiment=smoke", "seed=1"]
     assert (one["hardware"]["profile"], one["hardware"]["device"], one["hardware"]["processes"]) == ("cpu", "cpu", 1)
