@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
-from notus_exp.disk.files import BY_PROMPT, EVENTS, GENERATIONS, PAIRS, RUN_JSON, SAMPLES
+from notus_exp.contracts.manifest import Manifest, manifest_file
+from notus_exp.contracts.provenance import Provenance
+from notus_exp.disk.files import BY_PROMPT, EVENTS, GENERATIONS, MANIFEST, PAIRS, RUN_JSON, SAMPLES
 from notus_exp.disk.hashing import prompt_id
+from notus_exp.disk.json_files import write_json
 from notus_exp.study.report import write_report
 from support.pages import Page
 
@@ -158,6 +161,15 @@ class StudyFolder:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def made_with(self, arm: str, seed: int, node: str, *attempts: dict[str, Any]) -> None:
+        """Let the manifest of a run's artifact say which attempts made it; none: one from before that was noted."""
+        stage = self.runs[arm, seed]["stages"][node]
+        folder = self.outputs / "artifacts" / Path(stage["path"]).name
+        sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != MANIFEST}
+        made = Manifest(node.split("_")[0], stage["key"], {}, {}, {}, files=sizes)
+        made.provenance = [cast(Provenance, attempt) for attempt in attempts]
+        write_json(folder / MANIFEST, manifest_file(made))
+
     def pairs(self, arm: str, seed: int, rows: Sequence[tuple[str, str, str]]) -> None:
         """Let a run have made these pairs: prompt, chosen, rejected."""
         self.stage(arm, seed, "feedback", "feedfeed")
@@ -300,13 +312,8 @@ def _run(run_id: str, seed: int) -> dict[str, Any]:
     attempts = [{"status": "killed", "device_seconds": 60.0}, {"status": "finished", "device_seconds": 40.0}]
     metrics = {METRIC: {"value": 0.6 + seed / 100, "low": 0.5, "high": 0.7, "n": 20}}
     metrics["verifiable/tokens"] = {"value": 40.0 + seed, "low": 30.0, "high": 50.0, "n": 20}
-    surroundings = {
-        "versions": {"torch": "2.13.0", "wandb": None},
-        "hardware": {"profile": "cpu"},
-        "git_commit": "abc123",
-    }
     state = {"status": "finished", "error": None, "attempts": attempts, "stages": {}, "config": {}}
-    return {"run_id": run_id, "seed": seed, **state, "metrics": metrics, "costs": costs, **surroundings}
+    return {"run_id": run_id, "seed": seed, **state, "metrics": metrics, "costs": costs}
 
 
 def _message(role: str, content: str) -> list[dict[str, str]]:

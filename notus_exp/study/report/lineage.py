@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from notus_exp.contracts.provenance import NOT_RECORDED, Provenance
 from notus_exp.contracts.run_file import RunFile
+from notus_exp.disk.outputs import manifest_of
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, duration, shown
 from notus_exp.study.report.quality import spent
@@ -16,16 +18,17 @@ _TITLE = "Lineage: how to reproduce each number"
 
 
 class ShownStage(TypedDict):
-    """A stage of a run: its key, whether it was reused, and what making it took."""
+    """A stage of a run: its key, whether it was reused, what making it took, when and where that was."""
 
     name: str
     key: str
     reused: bool
     seconds: str
+    made: str
 
 
 class ShownRun(TypedDict):
-    """A run: how to reproduce it, how it ended and what it is made of; None for what is not known."""
+    """A run: how to reproduce it, how it ended, what it is made of and by which commands; None: not known."""
 
     arm: str
     seed: int
@@ -34,16 +37,18 @@ class ShownRun(TypedDict):
     status: str
     reason: str | None
     stages: list[ShownStage]
+    made_by: list[tuple[str, str]]
     seconds: str | None
 
 
-class Surroundings(TypedDict):
-    """What some runs were made with, and which."""
+class MadeWith(TypedDict):
+    """What some artifacts were made with, and which; nothing but those where it was not recorded."""
 
+    recorded: bool
     git_commit: str | None
     hardware: dict[str, str | int]
     versions: dict[str, str | None]
-    runs: list[str]
+    artifacts: list[str]
 
 
 class ShownCandidate(ShownValue):
@@ -64,7 +69,7 @@ class TuningTable(TypedDict):
 
 
 def lineage(material: Material) -> Section:
-    """Return the section with every run's command, id, status, stages and surroundings, and the study's own command."""
+    """Return the section with every run's command, id, status and stages, what made those, and the study's command."""
     runs = [
         _run(material, arm, seed, run)
         for arm in material.study["arms"]
@@ -73,7 +78,7 @@ def lineage(material: Material) -> Section:
     content = {
         "study": shlex.join(["python", "-m", "notus_exp", *material.study.get("command", [])]),
         "runs": runs,
-        "surroundings": _surroundings(material),
+        "made_with": _made_with(material),
         "tuning": _tuning(material),
         "protocol": _protocol(material),
     }
@@ -91,12 +96,14 @@ def command(material: Material, arm: str, seed: int | str) -> str:
 
 
 def _run(material: Material, arm: str, seed: int, run: RunFile) -> ShownRun:
+    made = {name: _provenance(material, run, name) for name in run.get("stages", {})}
     stages: list[ShownStage] = [
         {
             "name": name,
             "key": stage["key"],
             "reused": stage["reused"],
             "seconds": duration(stage["seconds_when_made"]),
+            "made": _made(made[name]),
         }
         for name, stage in run.get("stages", {}).items()
     ]
@@ -108,25 +115,66 @@ def _run(material: Material, arm: str, seed: int, run: RunFile) -> ShownRun:
         "status": run["status"],
         "reason": run.get("error"),
         "stages": stages,
+        "made_by": _made_by(made),
         "seconds": duration(spent(run)) if "costs" in run else None,
     }
 
 
-def _surroundings(material: Material) -> list[Surroundings]:
-    """Return each set of versions, commit and hardware once, with the runs that had it."""
-    found: dict[str, Surroundings] = {}
+def _provenance(material: Material, run: RunFile, node: str) -> list[Provenance]:
+    """Return the attempts that made an artifact; none where its manifest does not say, or is gone."""
+    manifest = manifest_of(material.folder, run, node)
+    return manifest.provenance if manifest else []
+
+
+def _made(attempts: Sequence[Provenance]) -> str:
+    words = [
+        " ".join(filter(None, (attempt.get("started", "")[:10], _machine(attempt), _lost(attempt))))
+        for attempt in attempts
+    ]
+    return "; then ".join(words) or NOT_RECORDED
+
+
+def _made_by(attempts: Mapping[str, Sequence[Provenance]]) -> list[tuple[str, str]]:
+    """Return each command that made artifacts of a run, with those."""
+    found: dict[str, list[str]] = {}
+    for node, each in attempts.items():
+        for words in dict.fromkeys(shlex.join(attempt["command"]) for attempt in each if "command" in attempt):
+            found.setdefault(words, []).append(node)
+    return [(f"python -m notus_exp {words}".rstrip(), ", ".join(nodes)) for words, nodes in found.items()]
+
+
+def _machine(attempt: Provenance) -> str:
+    """Return the profile of an attempt and its devices in a few words, such as "gpu (NVIDIA H100)" or "cpu"."""
+    hardware = attempt.get("hardware", {})
+    names = f" ({hardware['cuda_names']})" if "cuda_names" in hardware and hardware.get("device") != "cpu" else ""
+    return f"{hardware.get('profile', NOT_RECORDED)}{names}"
+
+
+def _lost(attempt: Provenance) -> str:
+    return "(killed)" if attempt.get("seconds") is None else ""
+
+
+def _made_with(material: Material) -> list[MadeWith]:
+    """Return each set of versions, commit and hardware once, with the artifacts that were made with it."""
+    found: dict[str, MadeWith] = {}
+    named: set[str] = set()
     for arm, by_seed in material.runs.items():
         for seed, run in sorted(by_seed.items()):
-            if "versions" not in run:
-                continue
-            here: Surroundings = {
-                "git_commit": run.get("git_commit"),
-                "hardware": run.get("hardware") or {},
-                "versions": run["versions"],
-                "runs": [],
-            }
-            entry = found.setdefault(json.dumps(here, sort_keys=True, default=str), here)
-            entry["runs"].append(f"{arm}, seed {seed}")
+            for node, stage in run.get("stages", {}).items():
+                if stage["key"] in named:  # shared with a run before
+                    continue
+                named.add(stage["key"])
+                nothing: Provenance = {}
+                for attempt in _provenance(material, run, node) or [nothing]:
+                    here: MadeWith = {
+                        "recorded": bool(attempt),
+                        "git_commit": attempt.get("git_commit"),
+                        "hardware": attempt.get("hardware", {}),
+                        "versions": attempt.get("versions", {}),
+                        "artifacts": [],
+                    }
+                    entry = found.setdefault(json.dumps(here, sort_keys=True), here)
+                    entry["artifacts"].append(f"{node} of {arm}, seed {seed}")
     return list(found.values())
 
 

@@ -179,7 +179,7 @@ def test_what_tuning_chose_is_not_given_twice(tmp_path: Path) -> None:
     assert command(material(made), "average", 0).split().count("dpo.beta=0.1") == 1
 
 
-def test_every_run_shows_command_status_reason_stages_and_surroundings(tmp_path: Path) -> None:
+def test_every_run_shows_command_status_reason_stages_and_what_made_them(tmp_path: Path) -> None:
     made = full(tmp_path)
     made.runs["average", 1] |= {"status": "failed", "error": "out of memory in policy"}
     made.study["arms"]["average"]["runs"]["2"] = "never-run"
@@ -191,9 +191,35 @@ def test_every_run_shows_command_status_reason_stages_and_surroundings(tmp_path:
     assert "average, seed 2: not started" in text
     assert "critique, seed 2: failed : data.path does not exist" in text
     assert "pairs00" * 4 in text, "the whole key"
-    assert "commit abc123: 4 runs" in text
-    assert "torch 2.13.0" in text
-    assert "wandb not installed" in text
+    assert "not recorded, made before manifests said it: " in text
+
+
+def test_what_made_a_stage_is_read_from_its_manifest_whatever_the_run_says(tmp_path: Path) -> None:
+    made = full(tmp_path)
+    here = {"started": "2026-03-01T10:00:00+00:00", "command": ["seed=1", "data.path=a b"], "git_commit": "abc123"}
+    here |= {
+        "seconds": 3.0,
+        "hardware": {"profile": "cpu", "device": "cpu"},
+        "versions": {"torch": "2.13.0", "x": None},
+    }
+    gpu = {"hardware": {"profile": "gpu", "device": "cuda", "cuda_names": "NVIDIA H100"}, "command": ["hardware=gpu"]}
+    made.made_with("critique", 1, "pairs", here)
+    made.made_with("average", 1, "pairs", here | gpu | {"seconds": None}, here | {"started": "2026-03-02"})
+    made.made_with("average", 0, "pairs")
+    for run in made.runs.values():  # of a machine that found all made
+        run |= {"hardware": {"profile": "laptop"}, "versions": {"torch": "9"}, "git_commit": "fff"}
+    text = texts(made)["lineage"]
+    assert "90 s 2026-03-01 cpu reused" in text
+    assert "90 s 2026-03-01 gpu (NVIDIA H100) (killed); then 2026-03-02 cpu reused" in text
+    assert "90 s not recorded made" in text, "seed 0"
+    assert "made by python -m notus_exp seed=1 'data.path=a b' : pairs" in text
+    assert "commit abc123, cpu: 2 artifacts" in text
+    assert "commit abc123, gpu: 1 artifact" in text
+    assert "pairs of critique, seed 1 · pairs of average, seed 1" in text
+    assert "torch 2.1" in text
+    assert "x not installed" in text
+    assert "laptop" not in text
+    assert "fff" not in text
 
 
 def test_what_tuning_tried_is_listed_and_its_cost_counted(tmp_path: Path) -> None:
