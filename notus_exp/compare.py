@@ -50,7 +50,12 @@ def _of_study(options: argparse.Namespace) -> Report:
         metric=options.metric,
         margin=options.margin[0] if options.margin else None,
     )
-    return study_report(comparison, options.output or place_of(options.study, comparison["study"], options.name))
+    out = options.output or place_of(options.study, comparison["study"], options.name)
+    if comparison["study"]["kind"] == "search":
+        from notus_exp.study.search.search_terminal import search_report
+
+        return search_report(comparison, options.study, out)
+    return study_report(comparison, out)
 
 
 def _of_verdicts(options: argparse.Namespace) -> Report:

@@ -101,6 +101,16 @@ class StudyFile(TypedDict):
     search: NotRequired[SearchRecord]
 
 
+class TrialInterval(MeasuredValue):
+    """A trial's value of an objective with its interval.
+
+    Attributes:
+        prompts: What it is a mean of: prompts, or whatever the metric counts.
+    """
+
+    prompts: int
+
+
 class TrialRecord(TypedDict):
     """A trial of a search, as its storage has it.
 
@@ -115,6 +125,7 @@ class TrialRecord(TypedDict):
         seeds: How many seeds its values are a mean of.
         runs: Seed -> run id.
         repeats: Number of the lost trial whose parameters it has again, else None.
+        intervals: Objective -> value with its interval, of those that have one.
     """
 
     number: int
@@ -127,6 +138,7 @@ class TrialRecord(TypedDict):
     seeds: int
     runs: dict[str, str]
     repeats: int | None
+    intervals: NotRequired[dict[str, TrialInterval]]
 
 
 class SearchSummary(TypedDict):
@@ -138,7 +150,11 @@ class SearchSummary(TypedDict):
         best: Numbers of the best trials; with several objectives of those that none beats in all.
         importances: Objective -> setting -> share of the variation explained.
         importances_note: How they were found, or why there are none.
-        command: What tests the best trials on test prompts; None where there are none yet.
+        command: What tests the best trials on test prompts, with the settings that were not searched as the baseline;
+            None where there are none yet.
+        importance_intervals: Objective -> setting -> share with its interval.
+        tied: Numbers of the trials that are as good as the best one, itself among them; empty where it is alone.
+        said: What the best trial is worth, in sentences.
     """
 
     objectives: dict[str, str]
@@ -147,6 +163,9 @@ class SearchSummary(TypedDict):
     importances: dict[str, dict[str, float]]
     importances_note: str | None
     command: str | None
+    importance_intervals: dict[str, dict[str, MeasuredValue]]
+    tied: list[int]
+    said: list[str]
 
 
 _REMEDY = "the command that runs the study writes it again (python -m notus_exp study=NAME); its runs are kept"

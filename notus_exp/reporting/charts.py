@@ -169,11 +169,15 @@ def curves(panels: Mapping[str, Sequence[Curve]], x_axis: str, y_axis: str) -> F
     return figure
 
 
-def bars(shares: Mapping[str, float], axis: str, colour: str) -> Figure:
-    """Draw shares as horizontal bars, in the order given."""
+def bars(shares: Mapping[str, MeasuredValue], axis: str, colour: str) -> Figure:
+    """Draw shares as horizontal bars with their intervals, in the order given."""
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(shares)))
     axes = figure.subplots()
-    drawn = axes.barh(range(len(shares)), list(shares.values()), 0.6, color=colour)
+    values, reach = [share["value"] or 0.0 for share in shares.values()], []
+    for share, value in zip(shares.values(), values, strict=True):
+        low, high = share["low"], share["high"]
+        reach.append((max(0.0, value - (value if low is None else low)), max(0.0, (high or value) - value)))
+    drawn = axes.barh(range(len(shares)), values, 0.6, color=colour, xerr=np.transpose(reach), ecolor=INK, capsize=3)
     axes.bar_label(drawn, fmt="%.2f", padding=3)
     axes.set_yticks(range(len(shares)), [label(name) for name in shares])
     axes.set_ylim(len(shares) - 0.5, -0.5)

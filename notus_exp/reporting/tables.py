@@ -43,12 +43,14 @@ class Report:
         data: All figures, as JSON's types, NamedTuples and NaN, which JSON shows as objects and null.
         tables: The figures for a reader.
         sentences: What they mean, in words.
+        commands: What to type next, a line each however narrow the terminal is: a broken line cannot be pasted.
         refused: What could not be scored; where there is anything the command's exit code is not 0.
     """
 
     data: dict[str, Any]
     tables: list[Table] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
@@ -63,6 +65,8 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
         console.print()
     for sentence in report.sentences:
         console.print(sentence)
+    for command in report.commands:
+        console.print(command, soft_wrap=True)
 
 
 def print_table(table: Table, console: Console) -> None:

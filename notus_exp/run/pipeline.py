@@ -37,9 +37,9 @@ from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
 from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import STAGES, Node, make_plan
-from notus_exp.run.provenance import given_command
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.sources import UNRESOLVED, resolve
+from notus_exp.run.surroundings import given_command
 from notus_exp.run.worker import following
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError

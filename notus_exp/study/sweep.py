@@ -308,13 +308,13 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
 
 
 def _ids(folder: Path) -> list[str]:
-    from notus_exp.study.search.summary import summary
+    from notus_exp.study.search.summary import runs_of_trials
 
-    return [run for trial in summary(folder)["trials"] for run in trial["runs"].values()]
+    return runs_of_trials(folder)
 
 
 def _conclude_search(folder: Path, console: Console) -> None:
-    from notus_exp.comparison.terminal import study_report
     from notus_exp.study.conclusion import write_outcome
+    from notus_exp.study.search.search_terminal import search_report
 
-    show_report(study_report(write_outcome(folder), folder), console, as_json=False)
+    show_report(search_report(write_outcome(folder), folder, folder), console, as_json=False)

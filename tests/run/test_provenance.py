@@ -16,7 +16,7 @@ from notus_exp.contracts.run_file import AttemptRecord, RunFile, read_run_file
 from notus_exp.disk.artifacts import MAKERS, ArtifactStore
 from notus_exp.disk.files import CONFIG_YAML, MANIFEST, RUN_JSON
 from notus_exp.errors import UserError
-from notus_exp.run import provenance
+from notus_exp.run import surroundings
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.plan import STAGES, Node, StageInfo
 from notus_exp.run.record import RunRecord
@@ -126,7 +126,7 @@ def test_a_stage_is_given_the_machine_libraries_and_command_of_its_run(
     assert one["command"] == ["experiment=smoke", "seed=1"]
     assert (one["hardware"]["profile"], one["hardware"]["device"], one["hardware"]["processes"]) == ("cpu", "cpu", 1)
     assert one["hardware"].keys() >= {"machine", "system", "python", "cpus", "cuda_devices"}
-    assert one["versions"].keys() == {*provenance.RECORDED_VERSIONS}
+    assert one["versions"].keys() == {*surroundings.RECORDED_VERSIONS}
     assert one["seconds"] is not None
 
 
@@ -134,7 +134,7 @@ def test_a_command_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "planted-secret-value")
     given = ["notus", "judge.base_url=https://me:pass-word@host/v1", "x=planted-secret-value", "seed=1"]
     monkeypatch.setattr("sys.argv", given)
-    said = provenance.given_command()
+    said = surroundings.given_command()
     assert said[-1] == "seed=1"
     assert "pass-word" not in str(said)
     assert "planted-secret-value" not in str(said)

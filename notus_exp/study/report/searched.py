@@ -10,12 +10,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.study_file import SearchSummary, TrialRecord
 from notus_exp.reporting.charts import bars, legend, plain_log
 from notus_exp.reporting.figures import COLOURS, INK, WIDTH, inline
+from notus_exp.reporting.tables import with_span
 from notus_exp.reporting.texts import label
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import number, with_unit
+from notus_exp.study.report.numbers import number, span_of, with_unit
 
 POINT, BEST, OUTSIDE = COLOURS[0], COLOURS[1], COLOURS[3]
 """Colours of a trial, of the best ones, and of those that break a constraint."""
@@ -64,6 +66,7 @@ def from_summary(found: SearchSummary) -> Section:
         "states": {state: states.count(state) for state in dict.fromkeys(states)},
         "best": [_shown(trial, best) for trial in trials if trial["number"] in best],
         "trials": [_shown(trial, best) for trial in trials],
+        "said": found.get("said", []),
         "command": found["command"],
         "importances": _importances(found),
         "importances_note": found["importances_note"],
@@ -86,7 +89,7 @@ def _shown(trial: TrialRecord, best: set[int]) -> ShownTrial:
         "number": trial["number"],
         "state": trial["state"],
         "params": _texts(trial["params"]),
-        "values": _texts(trial["values"]),
+        "values": _with_intervals(trial),
         "constraints": _texts(trial["constraints"]),
         "seeds": trial["seeds"],
         "runs": trial["runs"],
@@ -100,6 +103,13 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
         name: number(value) if value is None or isinstance(value, float) else str(value)
         for name, value in values.items()
     }
+
+
+def _with_intervals(trial: TrialRecord) -> dict[str, str]:
+    """Return the objectives' values, each with its interval where it has one."""
+    known = trial.get("intervals", {})
+    spans = {name: f" [{span_of(known[name])}]" if name in known else "" for name in trial["values"]}
+    return {name: text + spans[name] for name, text in _texts(trial["values"]).items()}
 
 
 def _valued(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
@@ -195,9 +205,13 @@ def _importances(found: SearchSummary) -> list[tuple[str, Markup]]:
     drawn = []
     for place, (objective, shares) in enumerate(found["importances"].items()):
         if shares:
-            ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
+            known = found.get("importance_intervals", {}).get(objective, {})
+            ordered = {
+                name: known.get(name) or MeasuredValue(value=share, low=None, high=None)
+                for name, share in sorted(shares.items(), key=lambda item: -item[1])
+            }
             words = f"Importance for {objective}: " + "; ".join(
-                f"{name} {share:.2f}" for name, share in ordered.items()
+                f"{name} {with_span(share)}" for name, share in ordered.items()
             )
             figure = bars(ordered, "importance (share of the variation explained)", POINT)
             drawn.append((objective, inline(figure, f"importance{place}", words)))

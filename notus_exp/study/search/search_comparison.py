@@ -6,7 +6,7 @@ from pathlib import Path
 
 from notus_exp.comparison.compatibility import TEST
 from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
-from notus_exp.contracts.study_file import StudyFile
+from notus_exp.contracts.study_file import SearchSummary, StudyFile
 from notus_exp.disk.outputs import read_run
 from notus_exp.study.search.summary import summary
 
@@ -27,7 +27,8 @@ def search_comparison(folder: Path, study: StudyFile) -> ComparisonFile:
     Raises:
         UserError: The search's storage cannot be reached.
     """
-    splits = searched_splits(folder)
+    found = summary(folder)
+    splits = _splits(folder, found)
     return {
         "format": FORMAT,
         "study": {
@@ -47,13 +48,17 @@ def search_comparison(folder: Path, study: StudyFile) -> ComparisonFile:
         "effects": [],
         "bradley_terry": None,
         "trained_by_evaluated": None,
-        "verdict": _SAID,
+        "verdict": " ".join([*found["said"], _SAID]),
         "warnings": [_ON_TEST] if TEST in splits else [],
     }
 
 
 def searched_splits(folder: Path) -> list[str]:
     """Return whose prompts the runs of a search were measured on: test, validation, both or none."""
-    ids = {run for trial in summary(folder)["trials"] for run in trial["runs"].values()}
+    return _splits(folder, summary(folder))
+
+
+def _splits(folder: Path, found: SearchSummary) -> list[str]:
+    ids = {run for trial in found["trials"] for run in trial["runs"].values()}
     runs = [read_run(folder, run) for run in sorted(ids)]
     return sorted({run["config"].get("evaluation_split", TEST) for run in runs if "config" in run})

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError, first_line
+from notus_exp.study.search.certainty import in_words, tied, trial_intervals
 from notus_exp.study.search.goals import bounds
+from notus_exp.study.search.importances import importances
 from notus_exp.study.search.same_search import DEFINITION, STANDALONE
 from notus_exp.study.search.space import Space, read_space
 from notus_exp.study.search.storage import (
@@ -31,8 +30,8 @@ from notus_exp.study.search.storage import (
 )
 from notus_exp.study.search.trials import EXPIRED, MEASURED, REASON, REPEATS, RUNS, STATE, unsealed
 
-FEW = 10
-"""Complete trials below which importances are not given: they compare the best tenth with all."""
+BASELINE = "baseline"
+"""Name of the arm that the best trials are tested against: all settings but those that were searched."""
 FRESH_SEEDS = 3
 """Seeds of the study that tests what a search found."""
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -54,15 +53,37 @@ def summary(folder: Path) -> SearchSummary:
     known = _load(folder, content)
     asked = [] if known is None else [one for one in known.trials if one.state is not TrialState.WAITING]
     best = [] if known is None else best_trials(known)
-    importances, note = _importances(known, asked, search["objectives"])
+    found, objectives = importances(known, asked, search["objectives"]), search["objectives"]
+    trials = [_trial(one, search) for one in asked]
+    for trial in trials:
+        trial["intervals"] = trial_intervals(folder, trial)
+    numbers = [one.number for one in best]
+    ties = tied(trials, numbers, objectives)
     return {
-        "objectives": search["objectives"],
-        "trials": [_trial(one, search) for one in asked],
-        "best": [one.number for one in best],
-        "importances": importances,
-        "importances_note": note,
+        "objectives": objectives,
+        "trials": trials,
+        "best": numbers,
+        "importances": found.shares,
+        "importance_intervals": found.intervals,
+        "importances_note": found.note,
         "command": None if known is None else _command(known, content, best),
+        "tied": ties,
+        "said": in_words(trials, numbers, ties, objectives),
     }
+
+
+def runs_of_trials(folder: Path) -> list[str]:
+    """Return the ids of all runs of a search's trials, without what `summary` computes of them.
+
+    Args:
+        folder: The study's, with its study.json.
+
+    Raises:
+        UserError: Its storage cannot be reached.
+    """
+    known = _load(folder, read_study(folder))
+    trials = [] if known is None else known.get_trials(deepcopy=False)
+    return [run for trial in trials for run in trial.user_attrs.get(RUNS, {}).values()]
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -142,41 +163,11 @@ def _trial(trial: FrozenTrial, search: SearchRecord) -> TrialRecord:
     }
 
 
-def _importances(
-    known: optuna.Study | None, trials: Sequence[FrozenTrial], objectives: Mapping[str, str]
-) -> tuple[dict[str, dict[str, float]], str | None]:
-    """Return objective -> parameter -> share, and what to know about them or why there are none.
-
-    PED-ANOVA: Watanabe, Bansal and Hutter 2023, arXiv 2304.10255.
-    """
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    varied = {name for trial in complete for name in trial.params if _varies(name, complete)}
-    if known is None or len(complete) < FEW:
-        return {}, f"{len(complete)} trials are complete; importances are computed from {FEW} on."
-    if len(varied) < 2:
-        return {}, "Fewer than two parameters were varied, so there is nothing to weigh against each other."
-    found = {}
-    for place, (name, direction) in enumerate(objectives.items()):
-        sign = 1.0 if direction == "minimize" else -1.0
-
-        def lower_is_better(trial: FrozenTrial, place: int = place, sign: float = sign) -> float:
-            return sign * float(trial.values[place])
-
-        with warnings.catch_warnings():  # that lower must be better, which is seen to; and regimes of few trials
-            warnings.simplefilter("ignore", UserWarning)
-            shares = get_param_importances(known, evaluator=PedAnovaImportanceEvaluator(), target=lower_is_better)
-        if all(math.isfinite(share) for share in shares.values()) and sum(shares.values()) > 0:
-            found[name] = {key: float(share) for key, share in shares.items()}
-    note = f"By PED-ANOVA over {len(complete)} complete trials: what sets the best tenth apart from all."
-    return found, note if len(complete) >= 5 * FEW else f"{note} So few trials give a rough picture."
-
-
-def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
-    return len({str(trial.params[name]) for trial in trials if name in trial.params}) > 1
-
-
 def _command(known: optuna.Study, content: StudyFile, best: Sequence[FrozenTrial]) -> str | None:
-    """Return the command of a study of the best trials on test prompts, with seeds that the search has not seen."""
+    """Return the command of a study that tests the best trials on test prompts, with seeds that no trial had.
+
+    Its baseline are the settings of every run without what was searched: what one would have without the search.
+    """
     base = known.user_attrs.get(STANDALONE)
     if not best or base is None:
         return None
@@ -188,6 +179,7 @@ def _command(known: optuna.Study, content: StudyFile, best: Sequence[FrozenTrial
     ]
     start = max(content["seeds"]) + 1
     seeds = ",".join(str(seed) for seed in range(start, start + FRESH_SEEDS))
+    arms = [f"+study.arms.{BASELINE}=[]", *arms, f"study.baseline={BASELINE}", f"study.metric={content['metric']}"]
     own = [*base, *arms, f"study.seeds=[{seeds}]", f"study.name={content['name']}_best"]
     return shlex.join(["python", "-m", "notus_exp", "-m", *own])
 

@@ -49,6 +49,17 @@ def test_a_search_draws_history_slices_and_importances() -> None:
     assert content["front"] is None, "there is one objective"
 
 
+def test_what_a_search_found_is_shown_with_how_sure_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = searched(said=["3 trials tie at 0.1875 on 16 prompts."])
+    found["trials"][3]["intervals"] = {METRIC: {"value": 0.6349, "low": 0.61, "high": 0.66, "prompts": 20}}
+    found["importance_intervals"] = {METRIC: {"dpo.beta": {"value": 0.8, "low": 0.31, "high": 0.97}}}
+    [(_, drawn)] = from_summary(found).content["importances"]  # type: ignore[index]
+    assert "dpo.beta 0.80 [0.31 to 0.97]; selection 0.20" in drawn
+    text = search_text(tmp_path, monkeypatch, found)
+    assert "3 trials tie at 0.1875 on 16 prompts." in text
+    assert "3 (best) complete 0.05 average 0.635 [0.610 to 0.660] −1 1" in text
+
+
 def test_two_objectives_are_drawn_against_each_other() -> None:
     other = "verifiable/tokens"
     values = [{METRIC: 0.6, other: 40.0}, {METRIC: 0.7, other: 60.0}, {METRIC: 0.5, other: None}]

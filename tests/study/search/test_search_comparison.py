@@ -16,7 +16,8 @@ def searched(monkeypatch):
     """Stand in for the summary of a search, whose trials have these runs."""
 
     def stand_in(*runs):
-        monkeypatch.setattr(searches, "summary", lambda folder: {"trials": [{"runs": {"0": run}} for run in runs]})
+        found = {"trials": [{"runs": {"0": run}} for run in runs], "said": ["Of this worth."]}
+        monkeypatch.setattr(searches, "summary", lambda folder: found)
 
     return stand_in
 
@@ -26,7 +27,7 @@ def test_a_search_has_no_arms_and_says_what_its_values_are_worth(tmp_path, searc
     searched("gone")
     comparison = searches.search_comparison(folder, read_study(folder))
     assert (comparison["arms"], comparison["contrasts"], comparison["warnings"]) == ([], [], [])
-    assert "This study is a search" in comparison["verdict"]
+    assert comparison["verdict"].startswith("Of this worth. This study is a search")
 
 
 @pytest.mark.parametrize(("split", "warnings"), [("test", 1), ("validation", 0)])

@@ -1,0 +1,131 @@
+"""How sure the values of a search's trials are: an interval beside each, which tie for the best, and both in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from notus_exp.comparison.per_prompt import run_values, seed_table
+from notus_exp.contracts.run_file import RunFile
+from notus_exp.contracts.study_file import TrialInterval, TrialRecord
+from notus_exp.disk.outputs import read_run
+from notus_exp.errors import UserError
+from notus_exp.evaluation.metrics import metric_of
+from notus_exp.inference.crossed import crossed_mean
+
+ALIKE = 1e-9
+"""Values that differ by less, relative to the larger one, tie: means of the same numbers, added in another order."""
+
+
+def trial_intervals(folder: Path, trial: TrialRecord) -> dict[str, TrialInterval]:
+    """Return an interval for each objective of a complete trial that has one; metrics of the training have none.
+
+    Over one seed it is that of the run, for new prompts; over several it is for new prompts and new seeds, as a
+    comparison's.
+
+    Args:
+        folder: The study's.
+        trial: One of its trials.
+    """
+    if trial["state"] != "complete":
+        return {}
+    runs = [read_run(folder, run) for run in trial["runs"].values()]
+    found = {}
+    for name, value in trial["values"].items():
+        if value is not None and runs and all(name in run.get("metrics", {}) for run in runs):
+            interval = _of_run(runs[0], name) if len(runs) == 1 else _of_seeds(folder, runs, name)
+            if interval is not None:
+                found[name] = interval | {"value": value}
+    return found
+
+
+def _of_run(run: RunFile, name: str) -> TrialInterval | None:
+    estimate = run["metrics"][name]
+    if estimate["low"] is None or estimate["high"] is None:
+        return None
+    return {"value": estimate["value"], "low": estimate["low"], "high": estimate["high"], "prompts": estimate["n"]}
+
+
+def _of_seeds(folder: Path, runs: Sequence[RunFile], name: str) -> TrialInterval | None:
+    """Return the crossed interval; None where the metric has no values by prompt, or they are not there any more."""
+    if not all("evaluation" in run.get("stages", {}) for run in runs):
+        return None
+    try:
+        columns = [run_values(folder, run).column(name) for run in runs]
+    except UserError:  # whoever needs the values says what is wrong with them: here they only give an interval
+        return None
+    if not all(columns):
+        return None
+    prompts = sorted(set().union(*columns))
+    estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(name).span)
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return None
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "prompts": estimate.prompts}
+
+
+def tied(trials: Sequence[TrialRecord], best: Sequence[int], objectives: Mapping[str, str]) -> list[int]:
+    """Return the trials that are as good as the best one, itself among them; none where it is alone.
+
+    Trials of the same runs are one: they were asked twice. Of several objectives there is no best to tie for.
+    """
+    if len(best) != 1 or len(objectives) != 1:
+        return []
+    (name,) = objectives
+    values = {trial["number"]: trial["values"].get(name) for trial in trials}
+    wanted = values[best[0]]
+    found: dict[str, int] = {}
+    for trial in trials:
+        value = values[trial["number"]]
+        if wanted is None or value is None or trial["feasible"] is False:
+            continue
+        if math.isclose(value, wanted, rel_tol=ALIKE, abs_tol=1e-12):
+            same = sorted(trial["runs"].items()) or trial["number"]
+            found.setdefault(str(same), trial["number"])
+    return list(found.values()) if len(found) > 1 else []
+
+
+def in_words(
+    trials: Sequence[TrialRecord], best: Sequence[int], ties: Sequence[int], objectives: Mapping[str, str]
+) -> list[str]:
+    """Return sentences on what the best trial is worth: its interval, what ties with it, and what comes near.
+
+    Args:
+        trials: All, with their intervals.
+        best: Numbers of the best ones.
+        ties: What `tied` returned.
+        objectives: Metric -> minimize or maximize.
+    """
+    if len(best) != 1 or len(objectives) != 1:
+        return []
+    ((name, direction),) = objectives.items()
+    (chosen,) = (trial for trial in trials if trial["number"] == best[0])
+    value, interval = chosen["values"][name], chosen.get("intervals", {}).get(name)
+    assert value is not None
+    told = f"{name} {value:.4g}"
+    on = f" on {interval['prompts']} prompts" if interval else ""
+    if interval:
+        told += f" [{interval['low']:.3g} to {interval['high']:.3g}, 95 %]"
+    sentences = [f"The best trial is {best[0]}: {told}{on}."]
+    if ties:
+        sentences = [
+            f"{len(ties)} trials tie at {value:.4g}{on} ({name}): {', '.join(map(str, ties))};"
+            f" {best[0]} was asked first{' and has the interval' if interval else ''}"
+            + (f" {interval['low']:.3g} to {interval['high']:.3g} (95 %)." if interval else ".")
+        ]
+    others = [
+        one["intervals"][name]
+        for one in trials
+        if one["number"] != best[0] and one["feasible"] is not False and name in one.get("intervals", {})
+    ]
+    sign = 1 if direction == "maximize" else -1
+    near = [one for one in others if sign * (_end(one, "high" if sign > 0 else "low") - value) >= 0]
+    if near:
+        sentences.append(f"The intervals of {len(near)} of the {len(others)} other trials reach that value too.")
+    return sentences
+
+
+def _end(interval: TrialInterval, side: str) -> float:
+    found = interval["high"] if side == "high" else interval["low"]
+    assert found is not None
+    return found
