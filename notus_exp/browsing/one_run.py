@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.browsing.finding import state_of_run
-from notus_exp.contracts.run_file import RunEstimate
+from notus_exp.contracts.run_file import RunEstimate, made_with
 from notus_exp.disk.files import CURATION_HTML
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.frames.run_data import RunData
@@ -21,18 +21,19 @@ def show_report(run: RunData) -> Report:
     record = run.record
     tables = [table for table in (_metrics(run), _stages(run), _attempts(run)) if table.rows]
     sentences = [f"{run.run_id}: {state_of_run(run)}{_why(record.get('error'))}"]
-    if "command" in record:
-        sentences.append(" ".join(["python -m notus_exp", *record["command"]]))
+    around = made_with(record)
+    if "command" in around:
+        sentences.append(" ".join(["python -m notus_exp", *around["command"]]))
     if record.get("choices"):
         sentences.append(" ".join(f"{group}={option}" for group, option in record["choices"].items()))
     if costs := record.get("costs"):
-        told = f"device seconds {number(costs['device_seconds'], 0)} of the last attempt, had nothing been reused"
+        told = f"device seconds {number(costs['device_seconds'], 0)}, had nothing been reused"
         told += f" {number(costs['device_seconds_if_nothing_were_reused'], 0)}"
         if costs.get("judge_tokens"):
             usd = costs.get("judge_usd")
             told += f"; judges read and wrote {costs['judge_tokens']} tokens, {_usd(usd)}"
         sentences.append(told)
-    surroundings = {**record.get("hardware", {}), **record.get("versions", {}), "git": record.get("git_commit")}
+    surroundings = {**around.get("hardware", {}), **around.get("versions", {}), "git": around.get("git_commit")}
     if known := [f"{name} {value}" for name, value in surroundings.items() if value is not None]:
         sentences.append(", ".join(known))
     if "config" in record and "dpo" in record["config"]:

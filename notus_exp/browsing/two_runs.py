@@ -11,6 +11,7 @@ from notus_exp.comparison.compatibility import common_protocol
 from notus_exp.comparison.contrasts import contrast
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.contracts.run_file import made_with
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.frames.run_data import RunData
@@ -90,8 +91,8 @@ def _apart_from(one: RunData, two: RunData, nodes: list[str]) -> list[str]:
 def _surroundings(one: RunData, two: RunData) -> dict[str, list[str]]:
     """Return the libraries, the hardware and the code that differ: what -> as it was for A, and for B."""
     sides: list[dict[str, Any]] = [
-        {**run.record.get("hardware", {}), **run.record.get("versions", {}), "git commit": run.record.get("git_commit")}
-        for run in (one, two)
+        {**around.get("hardware", {}), **around.get("versions", {}), "git commit": around.get("git_commit")}
+        for around in (made_with(one.record), made_with(two.record))
     ]
     keys = dict.fromkeys(key for side in sides for key in side)
     found = {key: [str(side.get(key) or "-") for side in sides] for key in keys}

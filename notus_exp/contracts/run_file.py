@@ -164,6 +164,18 @@ def read_run_file(path: Path) -> RunFile:
     return cast(RunFile, content)
 
 
+def made_with(run: RunFile) -> Surroundings:
+    """Return command, machine, libraries and commit of the last attempt that made anything; empty where none says so.
+
+    Of a file from before attempts had them it is what the file says itself. What made a single stage is told by its
+    manifest.
+    """
+    attempts = [one for one in run.get("attempts", []) if "hardware" in one]
+    making = [one for one in attempts if one.get("made")]
+    source: Any = making[-1] if making else run if "hardware" in run or not attempts else attempts[-1]
+    return cast(Surroundings, {key: source[key] for key in Surroundings.__annotations__ if key in source})
+
+
 def _name_now(metric: str) -> str:
     prefix = "base/" if metric.startswith("base/") else ""
     return prefix + _RENAMED.get(metric.removeprefix(prefix), metric.removeprefix(prefix))

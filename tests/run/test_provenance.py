@@ -12,7 +12,7 @@ from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.format import sealed
 from notus_exp.contracts.manifest import Manifest, read_manifest
-from notus_exp.contracts.run_file import AttemptRecord, RunFile, read_run_file
+from notus_exp.contracts.run_file import AttemptRecord, RunFile, made_with, read_run_file
 from notus_exp.disk.artifacts import MAKERS, ArtifactStore
 from notus_exp.disk.files import CONFIG_YAML, MANIFEST, RUN_JSON
 from notus_exp.errors import UserError
@@ -180,6 +180,18 @@ def test_a_repeated_command_on_another_machine_adds_an_attempt_and_replaces_noth
     told = without_times(again["attempts"][1])
     assert told.pop("command") == first["attempts"][0]["command"]
     assert told == {"status": "finished", "error": None, "made": [], "device_seconds": 0.0, **THERE}
+
+
+def test_what_a_run_was_made_with_is_that_of_the_attempt_that_made_something_last(
+    tmp_path: Path, machine: dict[str, Any]
+) -> None:
+    attempt(tmp_path, made=True)
+    machine |= THERE
+    found = made_with(attempt(tmp_path, made=False))
+    assert {key: found[key] for key in HERE} == HERE  # type: ignore[literal-required]
+    old: RunFile = {"status": "finished", "attempts": [{"status": "finished", "made": ["policy"]}], **HERE}  # type: ignore[typeddict-item]
+    assert made_with(old) == HERE, "as files said it before attempts did"
+    assert made_with({"status": "running"}) == {}
 
 
 def test_an_attempt_that_makes_something_says_what_it_was_given(tmp_path: Path, machine: dict[str, Any]) -> None:
