@@ -20,7 +20,15 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import MULTIRUN, check_arguments, check_flags, names_study, shows, split
+from notus_exp.config.commandline import (
+    MULTIRUN,
+    check_arguments,
+    check_flags,
+    check_repeated,
+    names_study,
+    shows,
+    split,
+)
 from notus_exp.errors import UserError, strike, whole_traceback
 from notus_exp.reporting.texts import tell, tell_path
 from notus_exp.run.outcome import Outcome, unscored
@@ -48,6 +56,7 @@ def main() -> None:
         check_arguments(sys.argv[1:])
         flags, overrides = split(sys.argv[1:])
         check_flags(flags)
+        check_repeated(overrides)
         if names_study(flags, overrides):
             flags.append(MULTIRUN[1])
         sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag

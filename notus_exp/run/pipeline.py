@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
+from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
@@ -100,6 +101,12 @@ class Run:
         if hardware.launch is not Launch.plain:
             command = launch_command(hardware, dpo.precision, str(self.folder / JOB))
             out.print("launch: " + " ".join(command), soft_wrap=True)
+        for spec in answering(self.config.evaluation):
+            if spec.prompts_file:
+                place = getattr(getattr(self.config.evaluation, spec.name), spec.prompts_file)
+                out.print(f"prompts of {spec.name}: evaluation.{spec.name}.{spec.prompts_file}={place}", soft_wrap=True)
+        for question in doubts(self.config):
+            say(out, f"question: {question}")
         sources = self.sources
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
@@ -121,6 +128,9 @@ class Run:
                 "use hardware=gpu, or stop with until=pairs",
             )
         self._require_key()
+        if self.config.study.arm is None:  # a study asks once for all of its runs
+            for question in doubts(self.config):
+                self._say(f"question: {question}")
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
             self._mend_ledger()

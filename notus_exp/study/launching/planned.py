@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from notus_exp.config.doubts import doubts
 from notus_exp.config.schema import Stage
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
@@ -130,7 +131,8 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
     for arm in dict.fromkeys(one.arm for one in planned):
         own = [one for one in planned if one.arm == arm]
         to_run = sum(one.run.id in left for one in own)
-        arms.append([arm, ",".join(str(one.seed) for one in own), str(len(own) - to_run), str(to_run)])
+        seeds = dict.fromkeys(one.seed for one in own)  # tuning has a run of each seed for every candidate
+        arms.append([arm, ",".join(map(str, seeds)), str(len(own) - to_run), str(to_run)])
     print_table(Table("Runs", ["arm", "seeds", "finished", "to run"], arms), out)
     distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
     wanted = [node for node, run in distinct.values() if not run.store.find(node.wanted)]
@@ -144,6 +146,8 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
         stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken])
     print_table(Table("Stages of all runs", ["stage", "needed", "distinct", "to make", "expected"], stages), out)
     out.print(f"expected, one run after the other: {in_words(forecast, wanted)}")
+    for question in dict.fromkeys(question for one in planned for question in doubts(one.run.config)):
+        say(out, f"question: {question}")
 
 
 def launch(
