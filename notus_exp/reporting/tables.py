@@ -67,12 +67,14 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
 
 def print_table(table: Table, console: Console) -> None:
     """Print a table; a cell that the terminal is too narrow for goes on in a further line, and loses nothing."""
-    drawn = RichTable(title=_cell(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(table.columns):
         words = place == 0 or column in table.left
         drawn.add_column(_cell(column), justify="left" if words else "right", overflow="fold")
     for row in table.rows:
         drawn.add_row(*map(_cell, row))
+    if table.title:
+        console.print(_cell(table.title), style="table.title")  # by itself: a table breaks it at its own width
     console.print(drawn)
 
 
