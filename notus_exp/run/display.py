@@ -117,8 +117,8 @@ def metrics_table(metrics: dict[str, RunEstimate]) -> Table:
                 _verdict(difference),
             ]
         )
-    columns = ["metric", "base", "policy", "paired difference", "n", ""]
-    return Table("Metrics: mean [95 % interval]", columns, rows, left=("",))
+    columns = ["metric", "base", "policy", "paired difference", "n", "verdict"]
+    return Table("Metrics: mean [95 % interval]", columns, rows, left=("verdict",))
 
 
 def _verdict(difference: MeasuredValue | None) -> str:

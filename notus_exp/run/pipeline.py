@@ -207,7 +207,8 @@ class Run:
     def _make_all(self, record: RunRecord, tracker: Tracker, screen: display.Display) -> None:
         events = self.folder / EVENTS
         events.write_text("", encoding="utf-8")
-        with following(events, [screen.show, _without_marks(tracker), self.monitor.take]), screen:
+        # The screen ends last: the last events come when the following ends, and the bars show them.
+        with screen, following(events, [screen.show, _without_marks(tracker), self.monitor.take]):
             for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
