@@ -23,7 +23,9 @@ MULTIRUN = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn")
 SHOWING = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
 """Flags that show something and run nothing."""
-ALONE_FLAGS = (*MULTIRUN, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
+QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
+"""Flags of our own, of which Hydra knows nothing."""
+ALONE_FLAGS = (*MULTIRUN, *QUIET, *VERBOSE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
 VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p")
 INFO = ("--info", "-i")
 """The flag whose value may be left out."""
@@ -128,8 +130,15 @@ def check_flags(flags: Sequence[str]) -> None:
             "give one of --run and --multirun, which run something, --cfg, --info, --help, --hydra-help and --version"
         )
         raise UserError(f"{' and '.join(doing)} do not go together", hint)
+    if given & {*QUIET} and given & {*VERBOSE}:
+        raise UserError("--quiet and --verbose do not go together", "give one of them")
     if "--resolve" in given and not given & {"--cfg", "-c", "--help", "-h"}:
         raise UserError("--resolve goes with --cfg", "add --cfg job")
+
+
+def without_own(flags: Sequence[str]) -> list[str]:
+    """Return the flags, split from a command line, that Hydra knows."""
+    return [flag for flag in flags if flag not in (*QUIET, *VERBOSE)]
 
 
 def shows(flags: Sequence[str]) -> bool:

@@ -37,6 +37,8 @@ SWEEPER = "hydra_plugins.notus_exp_sweeper.StudySweeper"
 """The plugin by which Hydra hands a multirun to notus_exp.study."""
 SWEEPS = "NOTUS_EXP_SWEEPS"
 """The variable by which conf/config.yaml finds the studies."""
+STUDIES = "NOTUS_EXP_STUDIES"
+"""The variable by which --help, written in conf/config.yaml, names them."""
 EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 """Launcher of Hydra -> the extra of this package that installs it."""
 PROGRAMMED = ("repair", "selection", "rejected")
@@ -76,6 +78,7 @@ def register() -> None:
         store.store(name=f"{name}_judge_schema", node=judge)
     store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
     os.environ[SWEEPS] = str(sweeps_dir())
+    os.environ[STUDIES] = ", ".join(sorted(path.stem for path in sweeps_dir().glob("study/*.yaml")))
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
     profile = "gpu" if cuda_devices() else "cpu"
     store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
@@ -137,7 +140,7 @@ def _whole(key: str, node: Any) -> str:
     """Return a key with those of mappings of one entry below it, as `+foo.bar=1` was given."""
     while isinstance(node, DictConfig) and not node._is_none() and len(node) == 1:
         (inner,) = node
-        key, node = f"{key}.{inner}", node._get_node(inner)
+        key, node = f"{key}.{inner!s}", node._get_node(inner)
     return key
 
 
@@ -298,8 +301,8 @@ def explain(error: Exception) -> UserError:
     if overlay:
         unread = _unread(cause.full_key, cause.object_type) if isinstance(cause, OmegaConfBaseException) else None
         where = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
-        known = unread or misfit(where or "", first_line(str(cause)))
-        reason, hint = (known.message, known.hint) if known else (overlay.group(2), "")
+        said = unread or misfit(where or "", first_line(str(cause)))
+        reason, hint = (said.message, said.hint) if said else (overlay.group(2), "")
         return UserError(f"{overlay.group(1)} does not fit the other choices: {reason}".rstrip(": "), hint)
     unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
     if unknown:

@@ -187,6 +187,13 @@ def with_span(estimate: Mapping[str, Any] | None, digits: int = 2, *, sign: bool
     return number(estimate["value"], digits, sign=sign) + ("" if ends == "-" else f" [{ends}]")
 
 
+def lasting(seconds: float) -> str:
+    """Return a time as text, in the unit in which it is read: seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def p_value(p: float | None) -> str:
     """Return a p with four digits, small ones as a power of ten; "-" where there is none."""
     return "-" if p is None or math.isnan(p) else f"{p:.4f}" if p >= 0.0001 else f"{p:.1e}"
