@@ -19,10 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from notus_exp.config import commandline
 from notus_exp.config import loading as configuration
-from notus_exp.config.commandline import MULTIRUN, check_arguments, check_flags, names_study, shows, split
 from notus_exp.errors import UserError, strike, whole_traceback
-from notus_exp.reporting.texts import tell, tell_path
+from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, tell, tell_path
+from notus_exp.reporting.versions import versions
 from notus_exp.run.outcome import Outcome, unscored
 from notus_exp.task import task
 
@@ -45,13 +46,19 @@ def main() -> None:
         return outcome
 
     try:
-        check_arguments(sys.argv[1:])
-        flags, overrides = split(sys.argv[1:])
-        check_flags(flags)
-        if names_study(flags, overrides):
-            flags.append(MULTIRUN[1])
+        commandline.check_arguments(sys.argv[1:])
+        flags, overrides = commandline.split(sys.argv[1:])
+        commandline.check_flags(flags)
+        commandline.check_repeated(overrides)
+        _set_shown(flags)
+        flags = commandline.without_own(flags)
+        if "--version" in flags:
+            tell("\n".join(versions()), sys.stdout)
+            return
+        if commandline.names_study(flags, overrides):
+            flags.append(commandline.MULTIRUN[1])
         sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag
-        _show(entry(collect)) if shows(flags) else entry(collect)()
+        _show(entry(collect)) if commandline.shows(flags) else entry(collect)()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell
         _fail("interrupted; finished stages are kept, and the same command goes on from there", 130)
@@ -72,6 +79,13 @@ def main() -> None:
         if outcome.unscored:
             lacking = unscored(outcome.unscored)
             _fail(str(lacking), lacking.code)
+
+
+def _set_shown(flags: list[str]) -> None:
+    """Let this process, and those that it starts, show as much as the flags ask for."""
+    for level, asked in ((QUIET, commandline.QUIET), (VERBOSE, commandline.VERBOSE)):
+        if not {*asked}.isdisjoint(flags):
+            os.environ[SHOWN] = level
 
 
 def _show(entry: Callable[[], None]) -> None:

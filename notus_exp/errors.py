@@ -15,6 +15,9 @@ from urllib.parse import unquote
 SHOWN = 20
 """Known words listed at most; of more, such as all keys of the config, only the groups."""
 
+SLIP = 0.95
+"""Likeness of two names, of 1, above which one letter is wrong rather than the name."""
+
 STRUCK = "***"
 
 _IN_URL = re.compile(r"(?<=:/)(/*)(?:[^\s/?#:]*:\S*|[^\s/?#]*)@")
@@ -206,3 +209,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     shown = known if len(known) <= SHOWN else sorted({name.split(".")[0] for name in known})
     return f"known: {', '.join(shown)}" if known else ""
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
+    """Return ``"did you mean 'x', 'y' or 'z'?"`` with the nearest known names, however far they are; "" for none.
+
+    Args:
+        word: What was given.
+        known: Names of parts with `/` between them, such as metrics; the last part alone may have been meant.
+        most: How many are named; one alone where `word` is but a slip away from it.
+    """
+
+    def alike(name: str) -> float:
+        parts = (name, name.rpartition("/")[2])
+        return max(difflib.SequenceMatcher(None, word, part).ratio() for part in parts)
+
+    ranked = sorted(sorted({*known}), key=alike, reverse=True)
+    if ranked and alike(ranked[0]) > SLIP:
+        ranked = ranked[:1]
+    names = [f"'{name}'" for name in ranked[:most]]
+    shown = " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    return f"did you mean {shown}?" if shown else ""

@@ -62,7 +62,7 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
         pilots = read_pilot(options.pilot, metric=options.metric, arm=options.arm, reference=options.reference)
         return {
             f"{one.metric}: {one.arm} minus {one.reference}": Source(
-                completed(one, given), seed_bound(one, given), one.differing_share
+                completed(one, given), seed_bound(one, given), one.differing_share, _largest(one.metric, one.reference)
             )
             for one in pilots
         }
@@ -73,6 +73,18 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
             f"--pilot outputs/studies/NAME, or {', '.join(map(_option, _DEVIATIONS))}",
         )
     return {"the given deviations": Source(given)}
+
+
+def _largest(metric: str, reference: str) -> float | None:
+    """Return the largest difference that a metric can have; None where there is none, or no evaluation reports it."""
+    from notus_exp.contracts.comparison_file import BASE_MODEL
+    from notus_exp.evaluation.catalogue import CATALOGUE
+    from notus_exp.evaluation.metrics import metric_of
+
+    if metric.partition("/")[0] not in CATALOGUE:
+        return None
+    ends = metric_of(metric).difference_span(base=reference == BASE_MODEL)
+    return None if ends is None else max(map(abs, ends))
 
 
 def _parser() -> argparse.ArgumentParser:

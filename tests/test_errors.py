@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notus_exp.config import composing, loading
 from notus_exp.curation import contamination
-from notus_exp.errors import UserError, first_line, named_line, strike, without_secret
+from notus_exp.errors import UserError, first_line, named_line, nearest, strike, without_secret
 from notus_exp.evaluation import hub_files
 from notus_exp.evaluation.kit import published_files
 from notus_exp.external import verdict_files
@@ -224,3 +224,27 @@ def test_an_error_shows_the_ends_of_what_nobody_reads_to_the_end() -> None:
     assert len(error.hint) < 20_000
     assert len(first_line("d" * 3_000)) < 2_000
     assert UserError("e" * 2_000, "f").message == "e" * 2_000
+
+
+METRICS = ["preferences/accuracy/average", "preferences/accuracy/critique", "verifiable/strict", "verifiable/words"]
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("preferences/accuracy/averag", "did you mean 'preferences/accuracy/average'?"),
+        ("strict", "did you mean 'verifiable/strict'?"),
+        (
+            "preferences/accuracy",
+            "did you mean 'preferences/accuracy/average', 'preferences/accuracy/critique' or 'verifiable/words'?",
+        ),
+    ],
+)
+def test_of_a_wrong_name_the_three_nearest_are_shown_and_of_a_slip_the_one_that_is_meant(
+    word: str, wanted: str
+) -> None:
+    assert nearest(word, METRICS) == wanted
+
+
+def test_there_is_nothing_nearest_among_nothing() -> None:
+    assert nearest("strict", []) == ""

@@ -189,6 +189,28 @@ def test_the_family_is_the_pilots_primary_contrasts_unless_it_is_given(pilot, ca
     )
 
 
+WIDE = {"prompt": 4.0, "seed": 0.0001, "residual": 0.09}
+
+
+def test_no_effect_is_named_that_the_metric_cannot_have(pilot, capsys):
+    asking = ["--pilot", pilot(contrast(components=WIDE)), "--prompts", "4,4000", "--seeds", "3"]
+    (answer,) = asked(capsys, *asking)["contrasts"].values()
+    few, many = (cell["detectable_effect"] for cell in answer["designs"])
+    assert few is None
+    assert many == pytest.approx(detectable_effect(Components(4.0, 0.0001, 0.09), Design(4000, 3)))
+    assert main(asking) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "where none is shown, no difference that the metric can have (at most 1) would be seen" in said
+    assert main([*asking, "--effect", "1.5"]) == 2
+    assert "--effect=1.5 is more than this metric can differ by, 1\n  give an effect" in capsys.readouterr().err
+
+
+def test_a_metric_without_bounds_may_have_any_effect(pilot, capsys):
+    folder = pilot(contrast(components=WIDE, metric="verifiable/tokens"))
+    (answer,) = asked(capsys, "--pilot", folder, "--prompts", "4", "--seeds", "3")["contrasts"].values()
+    assert answer["designs"][0]["detectable_effect"] > 1
+
+
 UNKNOWN = Components(math.nan, math.nan, math.nan)
 NO_SPREAD = {"prompt": 0.16, "seed": 0.0, "residual": 0.09}
 

@@ -10,7 +10,7 @@ from notus_exp.comparison.membership import check_members
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
-from notus_exp.errors import UserError, did_you_mean, first_line
+from notus_exp.errors import UserError, did_you_mean, first_line, nearest
 
 FINISHED = "finished"
 
@@ -91,7 +91,7 @@ def _check_metric(runs: RunsBySeed, metric: str) -> None:
     measured = (run["stages"]["evaluation"] for run in finished if "evaluation" in run["stages"])
     notes = (str(note) for stage in measured for note in stage["facts"].get("notes", []))
     why = next((note for note in notes if note.startswith(f"{metric.partition('/')[0]} is not reported")), None)
-    raise UserError(f"no run of this study has the metric '{metric}'", why or did_you_mean(metric, known))
+    raise UserError(f"no run of this study has the metric '{metric}'", why or nearest(metric, known))
 
 
 def _failed(folder: Path, by_seed: dict[int, RunFile], expected: list[int]) -> dict[int, str]:

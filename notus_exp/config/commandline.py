@@ -10,7 +10,8 @@ from pathlib import Path
 from notus_exp.config.data_settings import FORMATS, FileData
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.config.judge_settings import RewardModelJudge
-from notus_exp.config.schema import Config, known_settings
+from notus_exp.config.misfits import settings_called
+from notus_exp.config.schema import Config, known_settings, takes
 from notus_exp.errors import UserError, did_you_mean
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
@@ -22,10 +23,14 @@ MULTIRUN = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn")
 SHOWING = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
 """Flags that show something and run nothing."""
-ALONE_FLAGS = (*MULTIRUN, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
+QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
+"""Flags of our own, of which Hydra knows nothing."""
+ALONE_FLAGS = (*MULTIRUN, *QUIET, *VERBOSE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
 VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p")
 INFO = ("--info", "-i")
 """The flag whose value may be left out."""
+MOST_MEANT = 3
+"""Settings that are shown at most for a flag that there is not."""
 VALUES = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
@@ -68,13 +73,48 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             hint = "add own options with --config-dir FOLDER (FOLDER/experiment/NAME.yaml is experiment=NAME)"
             raise UserError(f"{flag} would replace the whole configuration", hint)
         if flag not in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO):
-            known = [flag for flag in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO) if flag.startswith("--")]
-            raise UserError(f"{flag} is not a flag of this command", did_you_mean(flag, known))
+            raise _no_flag(flag, value or next(iter(waiting), ""))
         if not equals and waiting and (flag in VALUED_FLAGS or (flag in INFO and waiting[0] in VALUES[flag])):
             value = waiting.pop(0)
         _check_value(flag, value, given=bool(equals))
         flags.append(f"{flag}={value}" if value else flag)
     return flags, overrides
+
+
+def _no_flag(flag: str, value: str) -> UserError:
+    """Say that there is no such flag, and where a setting is called so, how it is written.
+
+    Args:
+        flag: As given, without its value.
+        value: What stands behind it, or "".
+    """
+    meant = settings_called(flag.lstrip("-")) if re.match("--?[a-zA-Z]", flag) else []
+    if meant and not (len(flag) < 4 and not value):
+        value = value if value and not re.match(r"-[a-zA-Z-]|[\w./@+~]+=", value) else "VALUE"
+        shown = " or ".join(f"{key}={value}" for key in meant[:MOST_MEANT])
+        return UserError(f"{flag} is not a flag of this command: settings are written KEY=VALUE, here {shown}")
+    known = [flag for flag in (*ALONE_FLAGS, *VALUED_FLAGS, *INFO) if flag.startswith("--")]
+    return UserError(f"{flag} is not a flag of this command", did_you_mean(flag, known))
+
+
+def check_repeated(overrides: Iterable[str]) -> None:
+    """Refuse a key that is given twice, of which Hydra would take the last and pass over the others.
+
+    Entries that are added to a mapping, as by `+study.grid={...}`, come together.
+
+    Raises:
+        UserError: Naming both overrides.
+    """
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if override.startswith("~") or value.lstrip().startswith("{"):
+            continue
+        if key in given:
+            listed = f", or '{key}=[A,B]' for both" if key == "evaluation" or takes(key, list) else ""
+            hint = f"leave one of them out{listed}; {key}=A,B with -m is an arm of each"
+            raise UserError(f"{key} is given twice: {given[key]} and {override}", hint)
+        given[key] = override
 
 
 def check_flags(flags: Sequence[str]) -> None:
@@ -90,8 +130,15 @@ def check_flags(flags: Sequence[str]) -> None:
             "give one of --run and --multirun, which run something, --cfg, --info, --help, --hydra-help and --version"
         )
         raise UserError(f"{' and '.join(doing)} do not go together", hint)
+    if given & {*QUIET} and given & {*VERBOSE}:
+        raise UserError("--quiet and --verbose do not go together", "give one of them")
     if "--resolve" in given and not given & {"--cfg", "-c", "--help", "-h"}:
         raise UserError("--resolve goes with --cfg", "add --cfg job")
+
+
+def without_own(flags: Sequence[str]) -> list[str]:
+    """Return the flags, split from a command line, that Hydra knows."""
+    return [flag for flag in flags if flag not in (*QUIET, *VERBOSE)]
 
 
 def shows(flags: Sequence[str]) -> bool:

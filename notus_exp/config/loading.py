@@ -25,6 +25,7 @@ from notus_exp.config.endpoint_checks import check_endpoints
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS
+from notus_exp.config.misfits import misfit, unknown_key
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ALTERNATIVES, Config, known_settings, takes
 from notus_exp.config.simulated_checks import check_simulated
@@ -36,6 +37,8 @@ SWEEPER = "hydra_plugins.notus_exp_sweeper.StudySweeper"
 """The plugin by which Hydra hands a multirun to notus_exp.study."""
 SWEEPS = "NOTUS_EXP_SWEEPS"
 """The variable by which conf/config.yaml finds the studies."""
+STUDIES = "NOTUS_EXP_STUDIES"
+"""The variable by which --help, written in conf/config.yaml, names them."""
 EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 """Launcher of Hydra -> the extra of this package that installs it."""
 PROGRAMMED = ("repair", "selection", "rejected")
@@ -75,6 +78,7 @@ def register() -> None:
         store.store(name=f"{name}_judge_schema", node=judge)
     store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
     os.environ[SWEEPS] = str(sweeps_dir())
+    os.environ[STUDIES] = ", ".join(sorted(path.stem for path in sweeps_dir().glob("study/*.yaml")))
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
     profile = "gpu" if cuda_devices() else "cpu"
     store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
@@ -125,11 +129,19 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
     known = {spec.name for spec in fields(kind)}
     for key in map(str, node):
         if key not in known:
-            nearest = did_you_mean(f"{path}{key}", [f"{path}{k}" for k in known])
-            raise _unread(f"{path}{key}", kind) or UserError(f"unknown key '{path}{key}'", nearest)
+            beside = [f"{path}{name}" for name in known] if path else None
+            raise _unread(f"{path}{key}", kind) or unknown_key(_whole(f"{path}{key}", node._get_node(key)), beside)
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
             reject_unknown_keys(child, f"{path}{key}.")
+
+
+def _whole(key: str, node: Any) -> str:
+    """Return a key with those of mappings of one entry below it, as `+foo.bar=1` was given."""
+    while isinstance(node, DictConfig) and not node._is_none() and len(node) == 1:
+        (inner,) = node
+        key, node = f"{key}.{inner!s}", node._get_node(inner)
+    return key
 
 
 def chosen_evaluations(config: Config) -> list[str]:
@@ -277,9 +289,8 @@ def explain(error: Exception) -> UserError:
     if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:
         return UserError("a setting cannot be taken away with ~", "give it another value with KEY=VALUE")
     if "Config group override must be a string or a list" in text:
-        return UserError(
-            "a group cannot be null", "name one of its options (--help lists them), or leave the group out"
-        )
+        what = "a group cannot be null" if "NoneType" in text else "a group is given what is no name of an option"
+        return UserError(what, "name one of its options (--help lists them), or leave the group out")
     if "Cannot convert 'DictConfig' to string" in text:
         return UserError(
             "a mapping is given where a word is expected",
@@ -289,7 +300,9 @@ def explain(error: Exception) -> UserError:
     cause = error.__cause__ or error.__context__  # Hydra chains most of its errors, not those of overlays
     if overlay:
         unread = _unread(cause.full_key, cause.object_type) if isinstance(cause, OmegaConfBaseException) else None
-        reason, hint = (unread.message, unread.hint) if unread else (overlay.group(2), "")
+        where = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
+        said = unread or misfit(where or "", first_line(str(cause)))
+        reason, hint = (said.message, said.hint) if said else (overlay.group(2), "")
         return UserError(f"{overlay.group(1)} does not fit the other choices: {reason}".rstrip(": "), hint)
     unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
     if unknown:
@@ -300,6 +313,8 @@ def explain(error: Exception) -> UserError:
         r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]-]+)", text
     )
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        merged = re.search(r"Error merging override \+*([^\n]*)", text)
+        given = merged[1] if merged else ""
         if "is not in struct" in str(cause) or "not in '" in str(cause):
             name = cause.full_key or (key.group(1) if key else str(cause.key))
             if unread := _unread(name, cause.object_type):
@@ -308,7 +323,8 @@ def explain(error: Exception) -> UserError:
                 if name == mapping or name.startswith(f"{mapping}."):
                     entry = f"'+{mapping}={{NAME:VALUE}}'" if mapping in DOTTED_MAPPINGS else f"+{mapping}.NAME=VALUE"
                     return UserError(f"unknown entry of {mapping}", f"add one with {entry}")
-            return UserError(f"unknown key '{name}'", did_you_mean(name, known_keys()))
-        return UserError(f"{cause.full_key or (key.group(1) if key else '')}: {first_line(cause)}")
+            return unknown_key(key[1] if key and key[1].startswith(f"{name}.") else name)
+        name = cause.full_key or (key.group(1) if key else "")
+        return misfit(name, str(cause), given) or UserError(f"{name}: {first_line(cause)}")
     first = first_line(error)
     return UserError(f"{key.group(1)}: {first}" if key and key.group(1) not in first else first)

@@ -36,7 +36,9 @@ def locate(place: str, key: str) -> Path:
     if commit is None:
         raise UserError(
             f"{key}: {place} cannot be downloaded: the hub cannot be reached",
-            f"go online, or give a local copy with {key}=FILE",
+            f"go online, or give a local copy with {key}=FILE; no judge, judge=mock neither, brings prompts of its own"
+            if key.endswith((".prompts", ".questions"))
+            else f"go online, or give a local copy with {key}=FILE",
         )
     from huggingface_hub import hf_hub_download
 

@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from notus_exp.reporting.texts import visible
+from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, visible
 
 LOG_WIDTH = 160
 """Columns of the tables where there is no terminal to fit."""
@@ -40,9 +40,18 @@ class _Console(Console):
 
 
 def make_console(stream: TextIO) -> Console:
-    """Return a console on a stream, on which no text is markup; on no terminal tables are `LOG_WIDTH` wide."""
+    """Return a console on a stream, on which no text is markup; on no terminal tables are `LOG_WIDTH` wide.
+
+    On standard error, where what goes on is shown, a quiet command shows nothing; errors do not go through here.
+    """
     width = None if stream.isatty() else LOG_WIDTH
-    return _Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    quiet = stream is sys.stderr and os.environ.get(SHOWN) == QUIET
+    return _Console(file=stream, width=width, markup=False, emoji=False, highlight=False, quiet=quiet)
+
+
+def verbose() -> bool:
+    """Say whether all is to be shown."""
+    return os.environ.get(SHOWN) == VERBOSE
 
 
 def say(console: Console, line: str) -> None:

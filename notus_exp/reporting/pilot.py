@@ -16,7 +16,7 @@ from notus_exp.contracts.comparison_file import (
     read_comparison,
 )
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, nearest
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
 
@@ -74,7 +74,7 @@ def read_pilot(
     if not chosen and metric is not None:
         raise UserError(
             f"the study {folder} has no contrast of the metric '{metric}'",
-            did_you_mean(metric, {str(one["metric"]) for one in contrasts}),
+            nearest(metric, {str(one["metric"]) for one in contrasts}),
         )
     sides: list[tuple[Literal["arm", "reference"], str | None]] = [("arm", arm), ("reference", reference)]
     for key, wanted in sides:

@@ -39,11 +39,13 @@ class Source(NamedTuple):
         variances: As planned with.
         bound: How large the seed variance may be; None where it was given.
         differing: Share of the pilot's prompts on which its sides are not the same in every seed; None where not known.
+        largest: The largest difference that the metric can have; None where there is none, or none is known.
     """
 
     variances: Components
     bound: SeedBound | None = None
     differing: float | None = None
+    largest: float | None = None
 
     @property
     def worst(self) -> Components | None:
@@ -83,11 +85,17 @@ def report(sources: Mapping[str, Source], question: PowerQuestion) -> Report:
     """Answer the question for each contrast, given by its name; a pilot's also at the upper bound of its seed variance.
 
     Raises:
-        UserError: Neither prompts nor residual of a contrast vary, so that there is nothing to test against.
+        UserError: Neither prompts nor residual of a contrast vary, so that there is nothing to test against, or the
+            effect is one that its metric cannot have.
     """
     for name, source in sources.items():
         if source.variances.prompt + source.variances.residual == 0:
             raise UserError(f"{name}: neither prompts nor residual vary", "give --prompt-sd or --residual-sd above 0")
+        if question.effect is not None and source.largest is not None and question.effect > source.largest:
+            raise UserError(
+                f"{name}: --effect={question.effect:g} is more than this metric can differ by, {source.largest:g}",
+                "give an effect in the unit of the metric",
+            )
     answers = {name: _both(source, question) for name, source in sources.items()}
     found = Report({"question": question._asdict(), "draws": DRAWS, "least_seeds": LEAST_SEEDS, "contrasts": answers})
     for name, answer in answers.items():
@@ -96,6 +104,7 @@ def report(sources: Mapping[str, Source], question: PowerQuestion) -> Report:
         if bound is not None:
             _describe(f"{name}, seed deviation at its upper bound", answer["seed_bound"], question, found)
             found.sentences.append(_uncertainty(name, sources[name].variances, bound))
+        found.sentences += _beyond(name, answer, sources[name].largest)
         found.sentences += _few_differ(name, sources[name].differing, question.prompts)
         if sources[name].variances.residual == 0:
             found.sentences.append(
@@ -138,7 +147,7 @@ def _both(source: Source, question: PowerQuestion) -> dict[str, Any]:
 
     One seed is no answer where at the bound it has more false positives than the report lets pass.
     """
-    answer, worst = _answers(source.variances, question), source.worst
+    answer, worst = _answers(source.variances, question, source.largest), source.worst
     if worst is None:
         return answer
     prompts = answer.get("prompts_needed", {}).get(1)
@@ -146,19 +155,20 @@ def _both(source: Source, question: PowerQuestion) -> dict[str, Any]:
         chance = false_positives(worst, Design(prompts, 1, question.confidence))
         if chance.value > question.most_false:
             del answer["prompts_needed"][1]
-    return answer | {"seed_bound": _answers(worst, question)}
+    return answer | {"seed_bound": _answers(worst, question, source.largest)}
 
 
-def _answers(variances: Components, question: PowerQuestion) -> dict[str, Any]:
+def _answers(variances: Components, question: PowerQuestion, largest: float | None) -> dict[str, Any]:
     effect, confidence = question.effect, question.confidence
     designs = []
     for prompts in question.prompts:
         for seeds in question.seeds:
             design = Design(prompts, seeds, confidence)
+            seen = detectable_effect(variances, design, question.power)
             cell: dict[str, Any] = {
                 "prompts": prompts,
                 "seeds": seeds,
-                "detectable_effect": detectable_effect(variances, design, question.power),
+                "detectable_effect": None if largest is not None and seen > largest else seen,
                 "false_positives": false_positives(variances, design),
             }
             designs.append(cell if effect is None else {**cell, "power": power(variances, effect, design)})
@@ -196,7 +206,7 @@ def _describe(name: str, answer: dict[str, Any], question: PowerQuestion, found:
             rows.append(["prompts needed", *needed, ""])
         found.tables.append(Table(f"{name}: {title}", columns, rows))
 
-    add(f"effect that is seen with {percent}", "detectable_effect", lambda seen: f"{seen:.3g}" if seen else "chance")
+    add(f"effect that is seen with {percent}", "detectable_effect", _effect)
     if effect is not None:
         add(f"power to see {effect:g}, %", "power", _percent)
         found.sentences += _floors(name, answer, f"{effect:g} with {percent}")
@@ -246,6 +256,18 @@ def _floors(name: str, answer: dict[str, Any], goal: str) -> list[str]:
             "the variance between prompts is a floor."
         )
     return sentences
+
+
+def _beyond(name: str, answer: Mapping[str, Any], largest: float | None) -> list[str]:
+    """Say of designs that see no effect which the metric can have what that means."""
+    cells = [*answer["designs"], *answer.get("seed_bound", {"designs": []})["designs"]]
+    if all(cell["detectable_effect"] is not None for cell in cells):
+        return []
+    return [f"{name}: where none is shown, no difference that the metric can have (at most {largest:g}) would be seen."]
+
+
+def _effect(seen: float | None) -> str:
+    return "none" if seen is None else f"{seen:.3g}" if seen else "chance"
 
 
 def _percent(chance: Power) -> str:

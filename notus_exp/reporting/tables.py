@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -17,6 +19,10 @@ from notus_exp.reporting.texts import in_one_line
 
 _ACTING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What JSON need not escape and `visible` would change."""
+
+
+INDENT, GAP = "  ", 2
+"""What stands before cells that are below their row's name, and the columns between cells."""
 
 
 class Table(NamedTuple):
@@ -70,14 +76,73 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
 
 
 def print_table(table: Table, console: Console) -> None:
-    """Print a table; a cell that the terminal is too narrow for goes on in a further line, and loses nothing."""
-    drawn = RichTable(title=_cell(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(table.columns):
-        words = place == 0 or column in table.left
-        drawn.add_column(_cell(column), justify="left" if words else "right", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*map(_cell, row))
-    console.print(drawn)
+    """Print a table; where the terminal is too narrow, each row's name has a line of its own and its cells stand below.
+
+    There an interval goes below its value. What fits in neither way goes on in a further line, and nothing is lost.
+    """
+    if table.title:
+        console.print(_cell(table.title), style="table.title")  # by itself: a table breaks it at its own width
+    widths = _widths_below_names(table, console.width)
+    if widths is None:
+        console.print(_drawn(table, [table.columns, *table.rows], [None] * len(table.columns)))
+        return
+    if table.columns[0]:
+        console.print(_cell(table.columns[0]), style="table.header")
+    console.print(_drawn(table, [table.columns[1:]], widths))
+    for name, *cells in table.rows:
+        console.print(_cell(name))
+        console.print(_drawn(table, [table.columns[1:], cells], widths, header=False))
+
+
+def _drawn(
+    table: Table, lines: Sequence[Sequence[str]], widths: Sequence[int | None], *, header: bool = True
+) -> RenderableType:
+    """Return a table with a header and rows; where widths are given, of the columns behind the first."""
+    below = widths[0] is not None
+    drawn = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=header)
+    for place, (column, width) in enumerate(zip(lines[0], widths, strict=True)):
+        known = table.columns[place + below]
+        words = known in table.left or not (place or below)
+        drawn.add_column(_fitted(column, width), justify="left" if words else "right", overflow="fold", width=width)
+    for row in lines[1:]:
+        drawn.add_row(*(_fitted(cell, width) for cell, width in zip(row, widths, strict=True)))
+    return Padding(drawn, (0, 0, 0, len(INDENT)), expand=False) if below else drawn
+
+
+def _widths_below_names(table: Table, width: int) -> list[int] | None:
+    """Return the widths of the columns behind the first where the table is printed with names on lines of their own.
+
+    None where it fits as it is, and where it does not fit so either without breaking a word.
+    """
+    lines = [table.columns, *table.rows]
+    whole = [max(cell_len(in_one_line(line[place])) for line in lines) for place in range(len(table.columns))]
+    if len(whole) < 3 or sum(whole) + GAP * (len(whole) - 1) <= width:
+        return None
+    room = width - len(INDENT) - GAP * (len(whole) - 2)
+    if sum(whole[1:]) <= room:
+        return whole[1:]
+    parts = [[part for line in lines for part in _parts(line[place])] for place in range(1, len(whole))]
+    most = [max(map(cell_len, column)) for column in parts]
+    least = [max(cell_len(word) for part in column for word in part.split(" ")) for column in parts]
+    spare = room - sum(most)
+    for place in sorted(range(len(most)), key=lambda place: least[place] - most[place]):
+        if table.columns[place + 1] in table.left and spare < 0:  # words are broken before numbers are
+            given = min(-spare, most[place] - least[place])
+            most[place], spare = most[place] - given, spare + given
+    return most if spare >= 0 else None
+
+
+def _fitted(text: str, width: int | None) -> Text:
+    """Return a cell on one line where it fits or is not told how wide it may be; else on those of `_parts`."""
+    if width is None or cell_len(in_one_line(text)) <= width:
+        return _cell(text)
+    return Text("\n".join(_parts(text)))
+
+
+def _parts(text: str) -> list[str]:
+    """Return a cell's lines where there is no room: a value, and its interval below it."""
+    value, bracket, rest = in_one_line(text).partition(" [")
+    return [value, f"[{rest}"] if bracket else [value]
 
 
 def _cell(text: str) -> Text:
@@ -124,6 +189,13 @@ def with_span(estimate: Mapping[str, Any] | None, digits: int = 2, *, sign: bool
         return "-"
     ends = span(estimate["low"], estimate["high"], digits, sign=sign)
     return number(estimate["value"], digits, sign=sign) + ("" if ends == "-" else f" [{ends}]")
+
+
+def lasting(seconds: float) -> str:
+    """Return a time as text, in the unit in which it is read: seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def p_value(p: float | None) -> str:

@@ -6,6 +6,10 @@ import os
 import unicodedata
 from typing import TextIO
 
+SHOWN = "NOTUS_EXP_SHOWN"
+"""The variable that tells a command, and the processes that it starts, how much to show."""
+QUIET, VERBOSE = "quiet", "verbose"
+"""Its values; without one of them a command shows what most readers want."""
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that turn the direction of what follows them, so that a text reads as another (UAX 9, section 2)."""
 

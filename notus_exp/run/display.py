@@ -16,8 +16,10 @@ from notus_exp.evaluation.metrics import headlines
 from notus_exp.reporting.tables import Table, number, with_span
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
-LINE_EVERY = 20.0
-"""Seconds between lines of a running stage where standard error is no terminal."""
+LINE_EVERY, BRIEF_EVERY = 20.0, 300.0
+"""Seconds between lines of a running stage where standard error is no terminal; the second of a study's run."""
+NARROW = 100
+"""Columns of a terminal below which the bars are short and show one number."""
 
 
 class Display:
@@ -25,22 +27,27 @@ class Display:
 
     Args:
         console: Where to print.
+        brief: The run is one of a study's, which tells how it ended: bars go when they are full, and stages that begin,
+            are reused or end have no line.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, *, brief: bool = False) -> None:
+        self.console, self._brief = console, brief
+        self._narrow = console.width < NARROW
         self._bars = Progress(
             TextColumn("{task.description:<18}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=10 if self._narrow else 40),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[shown]}", markup=False),
             console=console,
+            transient=brief,
         )
         self._tasks: dict[str, TaskID] = {}
         self._last_line: dict[str, float] = {}
+        self._last_shown: dict[str, str] = {}
 
     def __enter__(self) -> Display:
         """Begin to draw, where there is a terminal."""
@@ -62,26 +69,29 @@ class Display:
         elif WAITING in event.metrics:
             self.console.print(f"[{event.stage}] waiting for another run that makes it")
         elif FINISHED in event.metrics:
-            self._move(event.stage, 1.0, "", force=True)
+            self._move(event.stage, 1.0, self._last_shown.get(event.stage, ""), force=not self._brief)
         elif PROGRESS in event.metrics:
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in event.metrics.items() if name != PROGRESS)
-            self._move(event.stage, event.metrics[PROGRESS], shown)
+            numbers = [f"{name} {number(value, None)}" for name, value in event.metrics.items() if name != PROGRESS]
+            self._last_shown[event.stage] = "  ".join(numbers[:1] if self._narrow else numbers)
+            self._move(event.stage, event.metrics[PROGRESS], self._last_shown[event.stage])
 
     def reused(self, stage: str, seconds: float) -> None:
         """Say that a stage was not run, and what it had cost."""
-        self.console.print(f"[{stage}] reused (took {seconds:.0f} s when it was made)")
+        if not self._brief:
+            self.console.print(f"[{stage}] reused (took {seconds:.0f} s when it was made)")
 
     def _begin(self, stage: str) -> None:
         self._tasks[stage] = self._bars.add_task(stage, total=1.0, shown="")
         self._last_line[stage] = time.monotonic()
-        if not self.console.is_terminal:
+        if not self.console.is_terminal and not self._brief:
             self.console.print(f"[{stage}] started")
 
     def _move(self, stage: str, share: float, shown: str, force: bool = False) -> None:
         if stage not in self._tasks:
             return
         self._bars.update(self._tasks[stage], completed=share, shown=shown)
-        due = force or time.monotonic() - self._last_line[stage] >= LINE_EVERY
+        every = BRIEF_EVERY if self._brief else LINE_EVERY
+        due = force or time.monotonic() - self._last_line[stage] >= every
         if due and not self.console.is_terminal:
             self._last_line[stage] = time.monotonic()
             self.console.print(f"[{stage}] {share:4.0%}  {shown}".rstrip())
@@ -102,10 +112,16 @@ def stages_table(rows: list[StageRow]) -> Table:
     return Table("Stages", ["stage", "state", "seconds", "where"], cells, left=("state", "where"))
 
 
-def metrics_table(metrics: dict[str, RunEstimate]) -> Table:
-    """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all."""
+def metrics_table(metrics: dict[str, RunEstimate], *, every: bool = False) -> Table:
+    """Return base, tuned policy and their paired difference for the headline metrics; run.json has them all.
+
+    Args:
+        metrics: By name, those of the base model and the differences among them.
+        every: All metrics, the headline metrics first.
+    """
     rows = []
-    for name in headlines(metrics):
+    others = [name for name in metrics if not name.startswith(("base/", "difference/"))] if every else []
+    for name in dict.fromkeys([*headlines(metrics), *others]):
         difference = metrics.get(f"difference/{name}")
         rows.append(
             [
@@ -117,8 +133,14 @@ def metrics_table(metrics: dict[str, RunEstimate]) -> Table:
                 _verdict(difference),
             ]
         )
-    columns = ["metric", "base", "policy", "paired difference", "n", ""]
-    return Table("Metrics: mean [95 % interval]", columns, rows, left=("",))
+    columns = ["metric", "base", "policy", "paired difference", "n", "verdict"]
+    return Table("Metrics: mean [95 % interval]", columns, rows, left=("verdict",))
+
+
+def in_a_line(metrics: dict[str, RunEstimate], primary: str) -> str:
+    """Return the value of a study's primary metric, or of its first headline metric; "" where there is neither."""
+    name = primary if primary in metrics else next(iter(headlines(metrics)), "")
+    return f"{name} {with_span(metrics[name])}" if name else ""
 
 
 def _verdict(difference: MeasuredValue | None) -> str:

@@ -10,6 +10,7 @@ from statistics import median
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk.files import MANIFEST
 from notus_exp.errors import UserError
+from notus_exp.reporting.tables import lasting
 from notus_exp.run.plan import Node
 
 RECENT = 50
@@ -47,8 +48,9 @@ def in_words(forecast: Forecast, wanted: Sequence[Node]) -> str:
         return "nothing is left to make"
     if not known:
         return "not known before a first run with this model"
-    told = f"about {sum(known) / 60:.0f} min" if sum(known) >= 90 else f"about {sum(known):.0f} s"
-    return told + (f", and what {', '.join(unknown)} takes, not made here before" if unknown else "")
+    return f"about {lasting(sum(known))}" + (
+        f", and what {', '.join(unknown)} takes, not made here before" if unknown else ""
+    )
 
 
 def _readable(paths: Iterable[Path]) -> list[Manifest]:

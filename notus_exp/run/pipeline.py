@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
+from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
@@ -19,7 +20,7 @@ from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import PROGRESS, Event, replay
-from notus_exp.disk.files import EVENTS, JOB, LEDGER, RUN_JSON
+from notus_exp.disk.files import CURATION_HTML, EVENTS, JOB, LEDGER, RUN_JSON
 from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
 from notus_exp.disk.ledger import Ledger
@@ -27,7 +28,7 @@ from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.models.positions import check_positions, told_positions
-from notus_exp.reporting.console import say, shorten
+from notus_exp.reporting.console import say, shorten, verbose
 from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
@@ -78,6 +79,12 @@ class Run:
         self.id = run_id(config, choices, self.nodes)
         self.folder = output / "runs" / self.id
 
+    @property
+    def _brief(self) -> bool:
+        """Whether a study tells how this run ended, in a line."""
+        study = self.config.study
+        return (study.arm is not None or study.trial is not None) and not verbose()
+
     def show_plan(self, out: Console) -> None:
         """Print which stages would be reused and which run, and how; make nothing."""
         rows = []
@@ -101,6 +108,12 @@ class Run:
         if hardware.launch is not Launch.plain:
             command = launch_command(hardware, dpo.precision, str(self.folder / JOB))
             out.print("launch: " + " ".join(command), soft_wrap=True)
+        for spec in answering(self.config.evaluation):
+            if spec.prompts_file:
+                place = getattr(getattr(self.config.evaluation, spec.name), spec.prompts_file)
+                out.print(f"prompts of {spec.name}: evaluation.{spec.name}.{spec.prompts_file}={place}", soft_wrap=True)
+        for question in doubts(self.config):
+            say(out, f"question: {question}")
         sources = self.sources
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
@@ -122,6 +135,9 @@ class Run:
                 "use hardware=gpu, or stop with until=pairs",
             )
         self._require_key()
+        if self.config.study.arm is None:  # a study asks once for all of its runs
+            for question in doubts(self.config):
+                self._say(f"question: {question}")
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
             self._mend_ledger()
@@ -131,7 +147,7 @@ class Run:
                 self.look_ahead()
                 tracker = self._open_tracker(record)
                 with using(self.store.root, (node.folder for node in self.nodes)):
-                    self._make_all(record, tracker, display.Display(self.console))
+                    self._make_all(record, tracker, display.Display(self.console, brief=self._brief))
             except BaseException as error:
                 status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
                 failure = disk_failure(error, self.config.output_dir) or error
@@ -141,7 +157,9 @@ class Run:
                 raise
             record.finish("finished")
             tracker.finish(_ending("finished", record))
-            self._summary(record)
+            self._tell_notes(record)
+            if not self._brief:
+                self._summary(record)
             return record.unscored()
 
     def look_ahead(self) -> None:
@@ -198,7 +216,8 @@ class Run:
     def _make_all(self, record: RunRecord, tracker: Tracker, screen: display.Display) -> None:
         events = self.folder / EVENTS
         events.write_text("", encoding="utf-8")
-        with following(events, [screen.show, _without_marks(tracker), self.monitor.take]), screen:
+        # The screen ends last: the last events come when the following ends, and the bars show them.
+        with screen, following(events, [screen.show, _without_marks(tracker), self.monitor.take]):
             for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
@@ -255,12 +274,30 @@ class Run:
             state = "reused" if stage["reused"] else "made"
             rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
         print_table(display.stages_table(rows), self.console)
-        told_last = () if self.config.study.arm else record.unscored().values()  # by the error of a run of its own
+        if record.metrics():
+            print_table(display.metrics_table(record.metrics(), every=verbose()), self.console)
+        self._show_places(record)
+
+    def _tell_notes(self, record: RunRecord) -> None:
+        """Tell what a reader of the metrics must know; a study tells what its arms' runs noted once for all of them."""
+        study = self.config.study
+        if study.arm is not None and not verbose():
+            return
+        told_last = () if study.arm else record.unscored().values()  # by the error of a run of its own
         for note in record.notes():
             if note not in told_last:
-                self.console.print(f"note: {note}", soft_wrap=True)
-        if record.metrics():
-            print_table(display.metrics_table(record.metrics()), self.console)
+                self._say(f"note: {note}")
+
+    def _show_places(self, record: RunRecord) -> None:
+        """Say where there is more to look at: what curation did, and W&B's folder."""
+        for stage in record.stages().values():
+            page = Path(stage["path"]) / CURATION_HTML
+            if page.is_file():
+                self._say(f"curation: {shorten(page)}")
+        folders = sorted((self.folder / "wandb").glob("*run-*"), key=lambda path: path.stat().st_mtime)
+        for folder in folders[-1:]:
+            sent = f" (to send it: wandb sync {shorten(folder)})" if folder.name.startswith("offline-") else ""
+            self._say(f"W&B: {shorten(folder)}{sent}")
 
 
 def requirements(config: Config) -> Requirements:

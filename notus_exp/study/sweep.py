@@ -22,7 +22,7 @@ from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UnscoredError, UserError, first_line
+from notus_exp.errors import UnscoredError, UserError, first_line, nearest
 from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, say, shorten
@@ -211,7 +211,7 @@ def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
         if not is_known(settings.metric, known):
             raise UserError(
                 f"study.metric={settings.metric} is not measured by arm '{one.arm}'",
-                f"it measures {', '.join(known)}",
+                nearest(settings.metric, known),
             )
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from notus_exp.config.commandline import check_arguments, check_flags, check_overrides, check_places, names_study, split
+from notus_exp.config.commandline import (
+    check_arguments,
+    check_flags,
+    check_overrides,
+    check_places,
+    check_repeated,
+    names_study,
+    split,
+)
 from notus_exp.errors import UserError
 from support.configs import composed
 
@@ -28,6 +36,51 @@ from support.configs import composed
 def test_nothing_on_the_command_line_reaches_hydras_own_configuration(argument: str, words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
         check_arguments(["seed=1", argument])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--beta", "0.1"], "dpo.beta=0.1"),
+        (["--selection", "average"], "selection=average"),
+        (["--learning-rate=1e-4"], "dpo.learning_rate=1e-4"),
+        (["--lr", "1e-4"], "dpo.learning_rate=1e-4"),
+        (["--experiment", "smoke"], "experiment=smoke"),
+        (["--dpo.beta", "seed=1"], "dpo.beta=VALUE"),
+        (["--path", "x"], "data.path=x or judge.path=x or model.path=x"),
+    ],
+)
+def test_a_setting_given_as_a_flag_is_shown_as_it_is_written_in_one_line(arguments: list[str], words: str) -> None:
+    with pytest.raises(UserError) as error:
+        split(arguments)
+    flag = arguments[0].partition("=")[0]
+    wanted = f"{flag} is not a flag of this command: settings are written KEY=VALUE, here {words}"
+    assert str(error.value) == wanted
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["experiment=smoke", "seed=1", "experiment=smoke"],
+            "experiment is given twice: experiment=smoke and experiment",
+        ),
+        (["dpo.beta=0.1", "+dpo.beta=0.2"], "dpo.beta is given twice: dpo.beta=0.1 and +dpo.beta=0.2"),
+        (
+            ["evaluation=ifeval", "evaluation=lm_eval"],
+            "leave one of them out, or 'evaluation=[A,B]' for both; evaluation=",
+        ),
+    ],
+)
+def test_a_key_given_twice_is_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        check_repeated(overrides)
+
+
+def test_entries_of_a_mapping_come_together() -> None:
+    check_repeated(
+        ["+study.grid={dpo.beta:[0.1]}", "+study.grid={seed:[1]}", "~data.skills.a", "data.skills.a=1", "seed=1"]
+    )
 
 
 def test_ordinary_arguments_and_the_launcher_pass() -> None:

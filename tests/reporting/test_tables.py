@@ -70,3 +70,32 @@ def test_a_runs_metrics_stand_beside_their_difference():
     assert printed(metrics_table(metrics), 160)[-1].split("  ") == [
         name, "0.50 [0.40 to 0.60]", "0.60 [0.50 to 0.70]", "+0.10 [+0.05 to +0.15]", "40", "higher"
     ]  # fmt: skip
+
+
+def test_at_80_columns_a_runs_metrics_keep_every_number_whole_and_their_verdict():
+    def estimate(value: float, low: float, high: float) -> dict[str, float]:
+        return {"value": value, "low": low, "high": high, "n": 16}
+
+    name = "preferences/accuracy/critique_repaired"
+    metrics = {
+        name: estimate(45.38, 40.45, 50.3),
+        f"base/{name}": estimate(40.94, 32.78, 49.1),
+        f"difference/{name}": estimate(4.44, -5.67, 14.54),
+    }
+    lines = printed(metrics_table(metrics), 80)
+    assert lines == [
+        "Metrics: mean [95 % interval]",
+        "metric",
+        "              base            policy  paired difference   n  verdict",
+        name,
+        "             40.94             45.38              +4.44  16  not distinguishable",
+        "  [32.78 to 49.10]  [40.45 to 50.30]  [-5.67 to +14.54]",
+    ]
+    assert printed(metrics_table(metrics), 102)[-1].split("  ")[1:] == [
+        "40.94 [32.78 to 49.10]", "45.38 [40.45 to 50.30]", "+4.44 [-5.67 to +14.54]", "16", "not distinguishable"
+    ]  # fmt: skip
+
+
+def test_a_long_title_is_not_broken_at_the_width_of_a_narrow_table():
+    title = "a title of many more words than the table below is wide"
+    assert printed(Table(title, ["a", "b"], [["x", "1"]]), 80)[0] == title

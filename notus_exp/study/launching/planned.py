@@ -12,17 +12,20 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from notus_exp.config.doubts import doubts
 from notus_exp.config.schema import Stage
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
-from notus_exp.reporting.console import say
-from notus_exp.reporting.tables import Table, print_table
+from notus_exp.reporting.console import say, shorten, verbose
+from notus_exp.reporting.tables import Table, lasting, print_table
+from notus_exp.run.display import in_a_line
 from notus_exp.run.forecast import Forecast, in_words
 from notus_exp.run.intact import examine
 from notus_exp.run.pipeline import Run
+from notus_exp.run.record import notes_of
 from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.launching.prepare import prepare
@@ -130,7 +133,8 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
     for arm in dict.fromkeys(one.arm for one in planned):
         own = [one for one in planned if one.arm == arm]
         to_run = sum(one.run.id in left for one in own)
-        arms.append([arm, ",".join(str(one.seed) for one in own), str(len(own) - to_run), str(to_run)])
+        seeds = dict.fromkeys(one.seed for one in own)  # tuning has a run of each seed for every candidate
+        arms.append([arm, ",".join(map(str, seeds)), str(len(own) - to_run), str(to_run)])
     print_table(Table("Runs", ["arm", "seeds", "finished", "to run"], arms), out)
     distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
     wanted = [node for node, run in distinct.values() if not run.store.find(node.wanted)]
@@ -144,6 +148,8 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
         stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken])
     print_table(Table("Stages of all runs", ["stage", "needed", "distinct", "to make", "expected"], stages), out)
     out.print(f"expected, one run after the other: {in_words(forecast, wanted)}")
+    for question in dict.fromkeys(question for one in planned for question in doubts(one.run.config)):
+        say(out, f"question: {question}")
 
 
 def launch(
@@ -187,25 +193,67 @@ def _launch(
         if jobs.in_process:  # another machine may reach other endpoints: there each run looks by itself
             _look_ahead([one.run for one in left], console)
         prepare([one.run for one in left], folder, console)
+    tell = _Teller(planned, folder, console, len(left))
     size = batch or (1 if jobs.in_process else max(1, len(left)))
     failed: dict[str, str] = {}
     while left:
         if reason := stop():
+            tell.notes()
             console.print(f"{reason}: {len(left)} runs are not started; the same command goes on with them")
             return Launched(failed, reason)
         now = [one for one in left if not _taken(one.run)][:size]
         if not now:
             _await(left, console)
-        for one in now:
+        for one in now if verbose() else ():
             console.rule(f"run {planned.index(one) + 1} of {len(planned)}: {one.arm}, seed {one.seed}", align="left")
         for one, ended in zip(now, _launch_batch(jobs, now, folder) if now else [], strict=True):
             if ended.status != "finished":
                 failed[one.run.id] = ended.reason or ended.status
                 console.print(f"{one.arm}, seed {one.seed} failed: {ended.reason}; the others go on")
+            else:
+                tell.finished(one)
         tried = {one.run.id for one in now}
         # another process that works on the study may have finished some of the others
         left = missing([one for one in left if one.run.id not in tried], folder)
+        tell.left = len(left)
+    tell.notes()
     return Launched(failed, None)
+
+
+class _Teller:
+    """Tells of each run that finished in a line, and at the end what they noted, once for all that noted it.
+
+    Args:
+        planned: All of the study's runs.
+        folder: The study's.
+        console: Where to print.
+        left: Runs that are to be made.
+    """
+
+    def __init__(self, planned: Sequence[Planned], folder: Path, console: Console, left: int) -> None:
+        self._planned, self._folder, self._console, self.left = planned, folder, console, left
+        self._began, self._done = time.monotonic(), 0
+        self._notes: Counter[str] = Counter()
+
+    def finished(self, one: Planned) -> None:
+        """Tell of a run: its place, how it came out, where it lies, and when the others may be done."""
+        record = read_run(self._folder, one.run.id)
+        self._done, self.left = self._done + 1, self.left - 1
+        unscored = record.get("unscored", {}).values()  # told by the study's error
+        if "config" in record:  # else it cannot be read, which the comparison says
+            self._notes.update(note for note in notes_of(record) if note not in unscored)
+        each = (time.monotonic() - self._began) / self._done
+        value = in_a_line(record.get("metrics", {}), one.run.config.study.metric)
+        parts = [f"finished, {value}" if value else "finished", shorten(one.run.folder)]
+        if self.left > 0:
+            parts.append(f"{self.left} left, about {lasting(each * self.left)}")
+        place = f"run {self._planned.index(one) + 1} of {len(self._planned)}"
+        say(self._console, f"{place}: {one.arm}, seed {one.seed}: {'; '.join(parts)}")
+
+    def notes(self) -> None:
+        """Tell what the runs noted that a reader of their metrics must know."""
+        for note, count in self._notes.items() if not verbose() else ():
+            say(self._console, f"note ({count} of {self._done} runs): {note}")
 
 
 def _look_ahead(runs: Sequence[Run], console: Console) -> None:

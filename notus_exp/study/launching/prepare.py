@@ -16,7 +16,7 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, named_line
 from notus_exp.machine.cuda import cuda_devices
-from notus_exp.reporting.console import say
+from notus_exp.reporting.console import say, verbose
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job, execute
@@ -44,8 +44,8 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
     with locked(folder / ".lock", lambda: console.print("waiting for another process that prepares this study")):
         events = folder / EVENTS
         events.write_text("", encoding="utf-8")
-        screen = display.Display(console)
-        with workers.following(events, [screen.show]), screen:
+        screen = display.Display(console, brief=not verbose())
+        with screen, workers.following(events, [screen.show]):
             _curate(runs, folder, console)
             _score(runs, folder, console)
 

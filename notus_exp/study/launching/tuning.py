@@ -14,7 +14,7 @@ from notus_exp.config.study_settings import Study
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.contracts.study_file import TuningEntry
 from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, nearest
 from notus_exp.evaluation.catalogue import held_out
 from notus_exp.evaluation.metrics import known_metrics, metric_of
 from notus_exp.inference.crossed import crossed_mean
@@ -142,5 +142,5 @@ def check_tunable(settings: Study, tried: Sequence[Candidate]) -> None:
         if metric not in known:
             raise UserError(
                 f"tuning cannot optimise '{metric}': arm '{one.arm}' does not measure it on validation prompts",
-                f"set study.tuning.metric to one of {', '.join(known[:8])}, ...",
+                f"set study.tuning.metric: {nearest(metric, known)}",
             )

@@ -15,7 +15,7 @@ from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS
 from notus_exp.disk.outputs import artifact, read_run
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, nearest
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.training.measures import training_metrics
 
@@ -112,12 +112,7 @@ def check_measurable(search: Search, config: Config) -> None:
     for metric in measured_metrics(search):
         place = "objectives" if metric in search.objectives else "constraints"
         if metric not in trained and not is_known(metric, known):
-            near = did_you_mean(metric, [*known, *trained])
-            hint = "" if near.startswith("known") else f"{near} "
-            raise UserError(
-                f"study.search.{place}: '{metric}' is not measured",
-                f"{hint}known: {', '.join([*known, *trained])}",
-            )
+            raise UserError(f"study.search.{place}: '{metric}' is not measured", nearest(metric, [*known, *trained]))
     evaluated = any(metric not in trained for metric in measured_metrics(search))
     last = Stage.evaluation if evaluated else Stage.policy
     if config.until is not Stage.config and config.until.value < last.value:

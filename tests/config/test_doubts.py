@@ -1,0 +1,35 @@
+"""Values that are allowed and hardly meant are asked about, by key and value."""
+
+from __future__ import annotations
+
+import pytest
+
+from notus_exp.config.doubts import doubts
+from support.configs import composed
+
+
+@pytest.mark.parametrize("overrides", [[], ["experiment=smoke"], ["experiment=notus_7b_v1"]])
+def test_nothing_is_asked_about_what_is_shipped(overrides: list[str]) -> None:
+    assert doubts(composed(*overrides)) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "begin"),
+    [
+        ("dpo.learning_rate=1e3", "dpo.learning_rate=1000 is above what DPO is trained with (1e-08 to 0.01)"),
+        ("dpo.beta=1e-5", "dpo.beta=1e-05 is below what DPO is trained with (0.001 to 10)"),
+        ("data.prompts=3", "data.prompts=3 leaves about 0.3 test prompts (split.test=0.1)"),
+        (
+            "evaluation.verifiable.prompts=2 evaluation.verifiable.kl_prompts=0",
+            "evaluation.verifiable.prompts=2 are too few",
+        ),
+    ],
+)
+def test_what_is_hardly_meant_is_asked(overrides: str, begin: str) -> None:
+    (question,) = doubts(composed(*overrides.split()))
+    assert question.startswith(begin)
+    assert question.endswith("is it meant?")
+
+
+def test_only_what_a_run_reaches_is_asked_about() -> None:
+    assert doubts(composed("dpo.learning_rate=1e3", "data.prompts=3", "until=pairs")) == []
