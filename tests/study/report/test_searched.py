@@ -36,7 +36,7 @@ def test_a_search_shows_trials_best_importances_and_the_command_of_the_test(
     assert "4 trials: 3 complete, 1 failed" in text
     assert "3 (best) complete 0.05 average 0.635 −1 1" in text
     assert "1 complete 0.5 critique 0.7 9.5 1 breaks a constraint" in text
-    assert f"2 failed 0.1 {EVIL} – – 1 crashed-run crashed at {EVIL}" in text
+    assert f"2 failed 0.1 {EVIL} – – 1 crashed at {EVIL} crashed-run" in text
     assert "python -m notus_exp dpo.beta=0.05 seed=0,1,2 -m" in text
     assert "By fANOVA over 3 trials: too few to trust." in text
 
