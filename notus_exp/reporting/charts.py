@@ -112,7 +112,6 @@ def bars(shares: Mapping[str, float], axis: str, colour: str) -> Figure:
     axes.set_yticks(range(len(shares)), [label(name) for name in shares])
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.set_xlabel(axis)
-    axes.grid(axis="x", alpha=0.25)
     return figure
 
 

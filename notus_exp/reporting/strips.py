@@ -18,7 +18,7 @@ from notus_exp.reporting.texts import visible
 
 _PAD = 0.05
 """Room beyond the outermost ends, as a share of what is drawn."""
-_EDGE = 4.0
+_EDGE = 9.0
 """Percent from either end within which no tick has a number: it would be cut."""
 _TICKS = 4
 """Steps between ticks at most: their numbers stand beside each other also on a phone."""

@@ -10,7 +10,7 @@ from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, about, shown, shown_first
 
-_SHADE = 0.28
+_SHADE = 0.22
 """Opacity behind the highest cell of a column."""
 
 ByArm = Mapping[str, Mapping[str, EstimateRow]]

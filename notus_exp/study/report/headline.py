@@ -181,7 +181,7 @@ def _size(row: ContrastRow) -> str:
 
 def _rounded(count: int) -> int:
     """Return a number of prompts or seeds with two digits that count, rounded up: no more can be known of it."""
-    step = 10 ** max(len(str(count)) - 2, 0)
+    step = int(10 ** max(len(str(count)) - 2, 0))
     return math.ceil(count / step) * step
 
 

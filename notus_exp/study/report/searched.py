@@ -25,8 +25,8 @@ WIDE = 20.0
 """A parameter whose tried values span a larger factor is drawn on a logarithmic axis."""
 _TITLE = "The search"
 WORTH_OF_BEST = (
-    "It was picked by that value, so it looks better than it is: compare it with a baseline, as arms of a study of their"
-    " own, with new seeds, on test prompts."
+    "It was picked by that value, so it looks better than it is: compare it with a baseline, as arms of a study of"
+    " their own, with new seeds, on test prompts."
 )
 """What is to be known of the best trials."""
 

@@ -13,7 +13,6 @@ from notus_exp.errors import UserError
 from notus_exp.study.report import write_report
 from support.pages import Page
 from support.report_folders import (
-    ARMS,
     EVIL,
     METRIC,
     StudyFolder,
