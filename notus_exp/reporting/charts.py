@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import NARROW, WIDTH
@@ -78,7 +79,7 @@ def curves(lines: Sequence[Curve], x_axis: str, y_axis: str) -> Figure:
 
     Args:
         lines: Each of two points or more.
-        x_axis: Words and unit below.
+        x_axis: Words below; whole numbers stand there.
         y_axis: Words and unit on the left.
     """
     figure = Figure(figsize=(NARROW, 2.9))
@@ -97,6 +98,7 @@ def curves(lines: Sequence[Curve], x_axis: str, y_axis: str) -> Figure:
             color=line.look.colour,
             linewidth=1.6,
         )
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel(x_axis)
     axes.set_ylabel(y_axis)
     axes.grid(alpha=0.25)

@@ -15,8 +15,11 @@ from markupsafe import Markup, escape
 from notus_exp.reporting.texts import visible
 
 _SHARED = Path(__file__).parent / "templates"
-_JOINTS = re.compile(r"(?<=[/_.:=,|])(?=[^/_.:=,|\s])")
-"""Where a long name may go on in the next line: behind a sign, never within a word."""
+_JOINTS = re.compile(r"(?<=[/.:=,|])(?=[^/.:=,|\s])")
+_WITHIN = re.compile(r"(?<=_)(?=[^_\s])")
+"""Where a long name may go on in the next line: behind a sign, never within a word; behind `_` in long words only."""
+_LONG = 20
+"""Characters from which on a name of words joined by `_` may break."""
 
 
 def page_templates(folder: Path) -> jinja2.Environment:
@@ -38,8 +41,12 @@ def page_templates(folder: Path) -> jinja2.Environment:
 
 
 def breakable(name: object) -> Markup:
-    """Return a name such as `preferences/accuracy_of/average` escaped, with a `<wbr>` behind each of its signs."""
-    return Markup("<wbr>").join(escape(part) for part in _JOINTS.split(visible(str(name))))
+    """Return a name such as `preferences/accuracy/average` escaped, with a `<wbr>` where it may break."""
+    parts = []
+    for part in _JOINTS.split(visible(str(name))):
+        long = any(len(word) >= _LONG for word in part.split())
+        parts += _WITHIN.split(part) if long else [part]
+    return Markup("<wbr>").join(escape(part) for part in parts)
 
 
 def _shown(value: Any) -> Any:

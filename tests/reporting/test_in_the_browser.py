@@ -1,4 +1,4 @@
-"""What a reader sees: report.html and curation.html in a real browser, on a phone, a tablet and a laptop, light and dark.
+"""What a reader sees: report.html and curation.html in a real browser; phone, tablet and laptop, light and dark.
 
 Nothing overflows, no text overlaps another, no word is broken, every text has a contrast of 4.5 or more, no label of a
 plot is cut or crossed by a line; all folded parts are opened.

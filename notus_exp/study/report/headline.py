@@ -125,21 +125,20 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
     for row in family:
         by_word.setdefault(verdict_word(row), []).append(row)
     alike, unknown = by_word.pop(ALIKE, []), by_word.pop(UNKNOWN, [])
-    said = [
-        f"{_names(by_word[word], len(family))} {'is' if len(by_word[word]) == 1 else 'are'} {word} than {baseline}"
-        for word in sorted(by_word, key=("better", "higher", "lower", "worse").index)
-    ]
-    if alike and not said and not unknown:
+    said = []
+    for word in sorted(by_word, key=("better", "higher", "lower", "worse").index):
+        than = "" if said else f" than {baseline}"
+        said.append(f"{_names(by_word[word], len(family))} {_is(by_word[word])} {word}{than}")
+    if alike and len(alike) == len(family):
         needs = {what_would_show(row, study["margin"], len(family)) for row in alike}
         if len(needs) == 1:
             return f"No difference from {baseline} can be shown: {needs.pop()}.", []
-    if alike:
-        whom = f"between {_names(alike, len(family))} and {baseline}" if said else f"from {baseline}"
-        said.append(f"no difference {whom} can be shown" if len(alike) < len(family) else f"no difference {whom} shows")
+        said.append(f"no difference from {baseline} can be shown")
+    elif alike:
+        said.append(f"no difference from {baseline} can be shown for {_names(alike, len(family))}")
     if unknown:
         said.append(f"{_names(unknown, len(family))} cannot be compared with {baseline}")
-    remarks = [f"{row['arm']}: {_remark(row, study['margin'], len(family))}." for row in alike]
-    return _sentence("; ".join(said)), remarks
+    return _sentence("; ".join(said)), [f"{row['arm']}: {_remark(row, study['margin'], len(family))}." for row in alike]
 
 
 def _remark(row: ContrastRow, margin: float | None, family: int) -> str:
@@ -173,6 +172,10 @@ def _names(rows: Sequence[ContrastRow], family: int) -> str:
         return f"{len(rows)} of {family} arms"
     names = [row["arm"] for row in rows]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _is(rows: Sequence[ContrastRow]) -> str:
+    return "is" if len(rows) == 1 else "are"
 
 
 def _size(row: ContrastRow) -> str:
