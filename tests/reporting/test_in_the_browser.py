@@ -13,6 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 from browser import SCHEMES, WIDTHS, Browser, installed
+from pictures import MOST_HIGH, PAGES, names, take
+from PIL import Image
 
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
@@ -153,6 +155,17 @@ def test_the_verdict_and_the_contrasts_are_on_the_first_screen_of_a_laptop(brows
     browser.open(study(tmp_path), 1280, "light")
     bottom = browser.ask_page("document.querySelector('#contrasts tbody').getBoundingClientRect().bottom")
     assert bottom < 900
+
+
+def test_pictures_are_as_wide_as_the_screens_that_they_show(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<meta name=viewport content='width=device-width'><p style='height:3000px'>tall")
+    pictures = take(browser, {"page": tmp_path / "page.html"}, tmp_path / "out")
+    assert [Image.open(one).size for one in pictures] == [(width, MOST_HIGH) for width in WIDTHS for _ in SCHEMES]
+
+
+def test_the_docs_have_every_picture_that_the_command_takes() -> None:
+    kept = {path.name for path in (ROOT / "docs/pictures").glob("*.png")}
+    assert kept == {name for page in PAGES for name in names(page)}
 
 
 @pytest.mark.parametrize(
