@@ -32,7 +32,7 @@ class Point(NamedTuple):
 def plane(points: Sequence[Point], x_axis: str, y_axis: str, *, log: bool = False) -> Figure:
     """Draw arms as one quantity against another: a marker with both intervals, and a small dot a seed.
 
-    Of an arm without both values there are only the seeds.
+    Of an arm without both values there are only the seeds. The page's own legend says whose a marker is.
     """
     figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots()
@@ -52,14 +52,12 @@ def plane(points: Sequence[Point], x_axis: str, y_axis: str, *, log: bool = Fals
             point.look.marker,
             color=point.look.colour,
             markersize=8,
-            label=label(point.name),
         )
     if log:
         plain_log(axes, "x")
     axes.set_xlabel(x_axis)
     axes.set_ylabel(y_axis)
     axes.grid(alpha=0.25)
-    legend(axes)
     return figure
 
 

@@ -26,7 +26,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Those of Okabe and Ito (2008, "Color Universal Design"), which the colour-blind tell apart, without black and yellow:
 one of these cannot be seen on dark and the other not on light."""
 
-WIDTH = 6.2
+WIDTH = 5.2
 """Inches of a plot: on a phone its letters are then still of reading size."""
 NARROW = 4.4
 """Inches of a plot that stands beside others."""

@@ -15,18 +15,19 @@ from markupsafe import Markup, escape
 from notus_exp.reporting.texts import visible
 
 _SHARED = Path(__file__).parent / "templates"
-_JOINTS = re.compile(r"(?<=[/.:=,|])(?=[^/.:=,|\s])")
-_WITHIN = re.compile(r"(?<=_)(?=[^_\s])")
-"""Where a long name may go on in the next line: behind a sign, never within a word; behind `_` in long words only."""
+_JOINTS = re.compile(r"(?<=[/_.:=,|])(?=[^/_.:=,|\s\d])")
+"""Where a long name may go on in the next line: behind a sign, never within a word or a number."""
 _LONG = 20
-"""Characters from which on a name of words joined by `_` may break."""
+"""Characters of a name from which on it may break; a shorter one goes into the next line as a whole."""
+_FIRST = re.compile(r".*?(?=<wbr>|\s|$)", re.DOTALL)
+"""What of a name stays behind its sign."""
 
 
 def page_templates(folder: Path) -> jinja2.Environment:
     """Return the templates of a folder, which is a `templates` beside the module that fills them, and the shared ones.
 
     A name that a template uses and is not given is an error, never an empty place. The filter `breakable` lets a name
-    of several words break between them.
+    of several words break between them, and `signed` puts a sign before it.
     """
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, _SHARED]),
@@ -37,16 +38,23 @@ def page_templates(folder: Path) -> jinja2.Environment:
         finalize=_shown,
     )
     templates.filters["breakable"] = breakable
+    templates.filters["signed"] = signed
     return templates
 
 
 def breakable(name: object) -> Markup:
     """Return a name such as `preferences/accuracy/average` escaped, with a `<wbr>` where it may break."""
-    parts = []
-    for part in _JOINTS.split(visible(str(name))):
-        long = any(len(word) >= _LONG for word in part.split())
-        parts += _WITHIN.split(part) if long else [part]
-    return Markup("<wbr>").join(escape(part) for part in parts)
+    words = re.split(r"(\s+)", visible(str(name)))
+    parted = (_JOINTS.split(word) if len(word) >= _LONG else [word] for word in words)
+    return Markup("").join(Markup("<wbr>").join(escape(part) for part in parts) for parts in parted)
+
+
+def signed(name: object, sign: Markup) -> Markup:
+    """Return a breakable name behind a sign that never stands alone at the end of a line."""
+    text = breakable(name)
+    first = _FIRST.match(text)
+    length = first.end() if first else 0
+    return Markup('<span class="kept">{}{}</span>{}').format(sign, Markup(text[:length]), Markup(text[length:]))
 
 
 def _shown(value: Any) -> Any:

@@ -20,7 +20,7 @@ _PAD = 0.05
 """Room beyond the outermost ends, as a share of what is drawn."""
 _EDGE = 9.0
 """Percent from either end within which no tick has a number: it would be cut."""
-_TICKS = 4
+_TICKS = 5
 """Steps between ticks at most: their numbers stand beside each other also on a phone."""
 
 

@@ -158,7 +158,9 @@ def test_the_verdict_and_the_contrasts_are_on_the_first_screen_of_a_laptop(brows
 
 
 def test_pictures_are_as_wide_as_the_screens_that_they_show(browser: Browser, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text("<meta name=viewport content='width=device-width'><p style='height:3000px'>tall")
+    (tmp_path / "page.html").write_text(
+        "<meta name=viewport content='width=device-width'><p style='height:3000px'>tall"
+    )
     pictures = take(browser, {"page": tmp_path / "page.html"}, tmp_path / "out")
     assert [Image.open(one).size for one in pictures] == [(width, MOST_HIGH) for width in WIDTHS for _ in SCHEMES]
 
@@ -175,6 +177,7 @@ def test_the_docs_have_every_picture_that_the_command_takes() -> None:
         ("<div style='width:9rem'><p style='width:20rem'>words</p></div>", "leaves <div"),
         ("<p>one</p><p style='margin-top:-1.9rem'>two</p>", 'overlap: "one" and "two"'),
         ("<p style='width:2rem; overflow-wrap:anywhere'>unbelievable</p>", 'broken: "unbelievable"'),
+        ("<p>it is 0.<wbr>188 here</p>", 'broken: "it is 0.|188 here" may be'),
         ("<p style='color:#999'>pale</p>", "contrast: 2.8"),
         (
             "<div class='wide' style='width:9rem; overflow-x:auto'><table><td>unbelievably_wide_cell</table></div>",

@@ -55,5 +55,6 @@ def test_long_names_break_between_their_words_alone() -> None:
     assert breakable("preferences/accuracy/average") == "preferences/<wbr>accuracy/<wbr>average"
     assert breakable("critique_repaired") == "critique_repaired"
     assert breakable("average_of_all_aspects") == "average_<wbr>of_<wbr>all_<wbr>aspects"
-    assert breakable("a/<b>") == "a/<wbr>&lt;b&gt;"
-    assert breakable("at 12:30, and so on.") == "at 12:<wbr>30, and so on."
+    assert breakable("a/name/that/is/<long>") == "a/<wbr>name/<wbr>that/<wbr>is/<wbr>&lt;long&gt;"
+    assert breakable("dpo.learning_rate=0.00234") == "dpo.<wbr>learning_<wbr>rate=0.00234", "no number is broken"
+    assert breakable("selection=average, and so on.") == "selection=average, and so on.", "short words stay whole"

@@ -40,6 +40,9 @@
       const lines = new Set([...range.getClientRects()].filter((box) => box.width > 0).map((box) => Math.round(box.top / 4)));
       if (lines.size > 1 && !inPlot(parent)) wrong.push(`broken: "${word[0]}" in ${where(parent)}`);
     }
+    const next = node.nextSibling?.nodeName === "WBR" ? node.nextSibling.nextSibling : null;  // a word that may break within
+    if (next?.nodeType === Node.TEXT_NODE && (/[\p{L}\p{N}]$/u.test(node.data) || /\d[.,]$/.test(node.data)) && /^[\p{L}\p{N}]/u.test(next.data))
+      wrong.push(`broken: "${node.data.slice(-9)}|${next.data.slice(0, 9)}" may be`);
     range.selectNodeContents(node);
     for (let box of range.getClientRects()) {
       for (const one of ancestors(node)) if (scrolls(one)) box = cut(box, one.getBoundingClientRect());

@@ -83,7 +83,7 @@ def length(material: Material) -> Section:
         f"{one.name} {value_of(one.y)} at {value_of(one.x)}" for one in points
     )
     figure = inline(plane(points, with_unit(name), with_unit(metric)), "length", words)
-    return Section("length", "Quality against length", {"figure": figure, "length": name, "metric": metric})
+    return Section("length", "Quality against length", {"figure": figure, "arms": [one.name for one in points]})
 
 
 def cost(material: Material) -> Section:

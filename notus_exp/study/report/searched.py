@@ -160,7 +160,7 @@ def _histories(found: SearchSummary, trials: Sequence[TrialRecord], best: set[in
         shown = _valued(trials, [name])
         if not shown:
             continue
-        figure = Figure(figsize=(WIDTH, 3.2))
+        figure = Figure(figsize=(NARROW, 2.9))
         axes = figure.subplots()
         _dots(axes, shown, [trial["number"] for trial in shown], _values(shown, name), best)
         good = [trial for trial in shown if trial["feasible"] is not False]
