@@ -2,7 +2,7 @@
 
     make pictures
 
-runs study=acceptance and study=beta_search, of which what is finished is reused, and then this script on what they left.
+runs study=acceptance and study=beta_search, reusing what is finished, and then this script on what they left.
 It needs Chromium.
 """
 

@@ -125,7 +125,7 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
     for row in family:
         by_word.setdefault(verdict_word(row), []).append(row)
     alike, unknown = by_word.pop(ALIKE, []), by_word.pop(UNKNOWN, [])
-    said = []
+    said: list[str] = []
     for word in sorted(by_word, key=("better", "higher", "lower", "worse").index):
         than = "" if said else f" than {baseline}"
         said.append(f"{_names(by_word[word], len(family))} {_is(by_word[word])} {word}{than}")
