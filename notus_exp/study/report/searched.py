@@ -79,6 +79,10 @@ def from_summary(found: SearchSummary) -> Section:
         "states": {state: states.count(state) for state in dict.fromkeys(states)},
         "best": [_shown(trial, best) for trial in trials if trial["number"] in best],
         "trials": [_shown(trial, best) for trial in trials],
+        "ties": _ties(found),
+        "remarked": any(
+            trial["reason"] or trial["repeats"] is not None or trial["feasible"] is False for trial in trials
+        ),
         "command": found["command"],
         "importances": _importances(found),
         "importances_note": found["importances_note"],
@@ -102,7 +106,20 @@ def _found(content: Mapping[str, Any]) -> str:
     if len(objectives) > 1:
         return f"{len(best)} of {trials} are beaten by none in {' and '.join(objectives)} together."
     settings = ", ".join(f"{name}={value}" for name, value in best[0]["params"].items())
-    return f"The best of {trials} reached {best[0]['values'][objectives[0]]} in {objectives[0]}: {settings}."
+    reached = f"{best[0]['values'][objectives[0]]} in {objectives[0]}"
+    if content["ties"] > 1:
+        return f"{content['ties']} of {trials} tie at {reached}; the first of them: {settings}."
+    return f"The best of {trials} reached {reached}: {settings}."
+
+
+def _ties(found: SearchSummary) -> int:
+    """Return how many trials that keep the constraints have the value of the best one, where one objective decides."""
+    [objective, *others] = found["objectives"]
+    values = {
+        trial["number"]: trial["values"].get(objective) for trial in found["trials"] if trial["feasible"] is not False
+    }
+    best = values.get(found["best"][0]) if found["best"] and not others else None
+    return 0 if best is None else list(values.values()).count(best)
 
 
 def _shown(trial: TrialRecord, best: set[int]) -> ShownTrial:
