@@ -20,6 +20,8 @@ from typing import Any
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (390, 768, 1280)
 """Pixels of a phone, a tablet and a laptop."""
+PAPER = 1032
+"""Pixels across a page of A4 that lies, without its margins of 12 mm."""
 SCHEMES = ("light", "dark")
 PATIENCE = 60.0
 """Seconds that a page may take to load."""
@@ -71,12 +73,20 @@ class Browser:
         self._ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=_HEIGHT, deviceScaleFactor=1, mobile=width < 600
         )
-        self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self._ask(
+            "Emulation.setEmulatedMedia", media="screen", features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
         self._ask("Page.navigate", url=path.resolve().as_uri())
         since = time.monotonic()
         while self.ask_page("document.readyState + location.protocol") != "completefile:":
             if time.monotonic() - since > PATIENCE:
                 raise TimeoutError(f"{path} did not load")
+
+    def open_on_paper(self, path: Path) -> None:
+        """Show a file as it is printed, however dark the screen is."""
+        self.open(path, PAPER, "dark")
+        dark = {"name": "prefers-color-scheme", "value": "dark"}
+        self._ask("Emulation.setEmulatedMedia", media="print", features=[dark])
 
     def ask_page(self, script: str) -> Any:
         """Return the value of a script, as JSON's types."""

@@ -1,4 +1,4 @@
-"""What a reader sees: report.html and curation.html in a real browser; phone, tablet and laptop, light and dark.
+"""What a reader sees: report.html and curation.html in a real browser; phone, tablet, laptop, paper, light and dark.
 
 Nothing overflows, no text overlaps another, no word is broken, every text has a contrast of 4.5 or more, no label of a
 plot is cut or crossed by a line; all folded parts are opened.
@@ -34,13 +34,14 @@ def browser() -> Iterator[Browser]:
 
 
 def faults(browser: Browser, page: Path) -> list[str]:
-    """What is wrong with a page, by width and scheme."""
+    """What is wrong with a page, by width and scheme, and on paper."""
     found = []
     for width in WIDTHS:
         for scheme in SCHEMES:
             browser.open(page, width, scheme)
             found += [f"{width} {scheme}: {fault}" for fault in browser.ask_page(LAYOUT)]
-    return found
+    browser.open_on_paper(page)
+    return found + [f"paper: {fault}" for fault in browser.ask_page(LAYOUT)]
 
 
 def study(root: Path) -> Path:
@@ -155,6 +156,12 @@ def test_the_verdict_and_the_contrasts_are_on_the_first_screen_of_a_laptop(brows
     browser.open(study(tmp_path), 1280, "light")
     bottom = browser.ask_page("document.querySelector('#contrasts tbody').getBoundingClientRect().bottom")
     assert bottom < 900
+
+
+def test_paper_is_white_and_has_no_contents(browser: Browser, tmp_path: Path) -> None:
+    browser.open_on_paper(curation(tmp_path))
+    assert browser.ask_page("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not browser.ask_page("document.querySelector('nav').checkVisibility()")
 
 
 def test_pictures_are_as_wide_as_the_screens_that_they_show(browser: Browser, tmp_path: Path) -> None:
