@@ -9,19 +9,17 @@ It needs Chromium.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from browser import SCHEMES, WIDTHS, Browser
-from PIL import Image
 
 from notus_exp.disk.files import CURATION_HTML
 from notus_exp.disk.outputs import REPORT_HTML, artifact, read_study, runs_of
 
 PAGES = ("study", "search", "curation")
-MOST_HIGH = 1800
+MOST_HIGH = 1400
 """Pixels of a page that a picture shows."""
 
 
@@ -37,9 +35,7 @@ def take(browser: Browser, pages: Mapping[str, Path], out: Path) -> list[Path]:
     for page, path in pages.items():
         for name, (width, scheme) in names(page).items():
             browser.open(path, width, scheme)
-            picture = Image.open(io.BytesIO(browser.picture(MOST_HIGH))).convert("RGB")
-            few = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)  # a third of the bytes
-            few.save(out / name, optimize=True)
+            (out / name).write_bytes(browser.picture(MOST_HIGH))
             written.append(out / name)
     return written
 

@@ -20,7 +20,9 @@ _JOINTS = re.compile(r"(?<=[/_.:=,|])(?=[^/_.:=,|\s\d])")
 _LONG = 20
 """Characters of a name from which on it may break; a shorter one goes into the next line as a whole."""
 _FIRST = re.compile(r".*?(?=<wbr>|\s|$)", re.DOTALL)
-"""What of a name stays behind its sign."""
+"""What of a name stays behind its sign,"""
+_KEPT = 40
+"""unless it is longer than that: a line must not grow with it."""
 
 
 def page_templates(folder: Path) -> jinja2.Environment:
@@ -53,7 +55,7 @@ def signed(name: object, sign: Markup) -> Markup:
     """Return a breakable name behind a sign that never stands alone at the end of a line."""
     text = breakable(name)
     first = _FIRST.match(text)
-    length = first.end() if first else 0
+    length = first.end() if first and first.end() <= _KEPT else 0
     return Markup('<span class="kept">{}{}</span>{}').format(sign, Markup(text[:length]), Markup(text[length:]))
 
 

@@ -6,6 +6,7 @@ plot is cut or crossed by a line; all folded parts are opened.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import polars as pl
 import pytest
 from browser import SCHEMES, WIDTHS, Browser, installed
 from pictures import MOST_HIGH, PAGES, names, take
-from PIL import Image
 
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
@@ -152,6 +152,15 @@ def test_a_curation_can_be_read(browser: Browser, tmp_path: Path) -> None:
     assert faults(browser, curation(tmp_path)) == []
 
 
+def test_a_name_without_end_makes_no_page_wider_than_its_screen(browser: Browser, tmp_path: Path) -> None:
+    arms = ("critique", "x" * 120)
+    made = full(tmp_path, arms)
+    written(made.write(), comparison(arms))
+    for width in WIDTHS:
+        browser.open(made.folder / "report.html", width, "light")
+        assert browser.ask_page("document.documentElement.scrollWidth") <= width
+
+
 def test_the_verdict_and_the_contrasts_are_on_the_first_screen_of_a_laptop(browser: Browser, tmp_path: Path) -> None:
     browser.open(study(tmp_path), 1280, "light")
     bottom = browser.ask_page("document.querySelector('#contrasts tbody').getBoundingClientRect().bottom")
@@ -169,7 +178,8 @@ def test_pictures_are_as_wide_as_the_screens_that_they_show(browser: Browser, tm
         "<meta name=viewport content='width=device-width'><p style='height:3000px'>tall"
     )
     pictures = take(browser, {"page": tmp_path / "page.html"}, tmp_path / "out")
-    assert [Image.open(one).size for one in pictures] == [(width, MOST_HIGH) for width in WIDTHS for _ in SCHEMES]
+    sizes = [struct.unpack(">II", one.read_bytes()[16:24]) for one in pictures]  # of a PNG's header
+    assert sizes == [(width, MOST_HIGH) for width in WIDTHS for _ in SCHEMES]
 
 
 def test_the_docs_have_every_picture_that_the_command_takes() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from markupsafe import Markup
+
 from notus_exp.reporting.looks import INK, Look
-from notus_exp.reporting.pages import breakable
+from notus_exp.reporting.pages import breakable, signed
 from notus_exp.reporting.strips import Scale, axis, scale_of, strip
 from support.pages import Page
 
@@ -58,3 +60,10 @@ def test_long_names_break_between_their_words_alone() -> None:
     assert breakable("a/name/that/is/<long>") == "a/<wbr>name/<wbr>that/<wbr>is/<wbr>&lt;long&gt;"
     assert breakable("dpo.learning_rate=0.00234") == "dpo.<wbr>learning_<wbr>rate=0.00234", "no number is broken"
     assert breakable("selection=average, and so on.") == "selection=average, and so on.", "short words stay whole"
+
+
+def test_a_sign_stays_beside_the_name_that_it_is_of() -> None:
+    assert signed("base model", Markup("*")) == '<span class="kept">*base</span> model'
+    assert signed("a_very/long<name>", Markup("*")) == '<span class="kept">*a_very/long&lt;name&gt;</span>'
+    assert signed("of_many_words/and_signs", Markup("*")).startswith('<span class="kept">*of_</span><wbr>many_')
+    assert signed("x" * 50, Markup("*")) == f'<span class="kept">*</span>{"x" * 50}', "it may have to break after all"

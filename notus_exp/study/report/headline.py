@@ -130,7 +130,7 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
         than = "" if said else f" than {baseline}"
         said.append(f"{_names(by_word[word], len(family))} {_is(by_word[word])} {word}{than}")
     if alike and len(alike) == len(family):
-        needs = {what_would_show(row, study["margin"], len(family)) for row in alike}
+        needs = {what_would_show(row, study["margin"], len(family)) for row in _told(alike)}
         if len(needs) == 1:
             return f"No difference from {baseline} can be shown: {needs.pop()}.", []
         said.append(f"no difference from {baseline} can be shown")
@@ -138,7 +138,15 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
         said.append(f"no difference from {baseline} can be shown for {_names(alike, len(family))}")
     if unknown:
         said.append(f"{_names(unknown, len(family))} cannot be compared with {baseline}")
-    return _sentence("; ".join(said)), [f"{row['arm']}: {_remark(row, study['margin'], len(family))}." for row in alike]
+    remarks = [f"{row['arm']}: {_remark(row, study['margin'], len(family))}." for row in _told(alike)]
+    return _sentence("; ".join(said)), remarks
+
+
+def _told(alike: Sequence[ContrastRow]) -> list[ContrastRow]:
+    """Return the contrasts of which is told what would show more: of many only the least sure one."""
+    if len(alike) <= MOST_NAMED:
+        return list(alike)
+    return [max(alike, key=lambda row: row["standard_error"] or 0.0)]
 
 
 def _remark(row: ContrastRow, margin: float | None, family: int) -> str:

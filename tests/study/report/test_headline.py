@@ -106,6 +106,15 @@ def test_many_arms_are_counted() -> None:
     )
 
 
+def test_of_many_open_contrasts_the_least_sure_is_told() -> None:
+    rows = [primary(f"arm{number}", ALIKE, standard_error=0.01 * number) for number in range(1, 7)]
+    rows[5]["components"] = PARTS | {"prompt": 0.16}
+    found = headline(study(primary("good", HIGHER), *rows, margin=0.1))
+    assert found.line == "good is better than critique; no difference from critique can be shown for 6 of 7 arms."
+    [remark] = found.remarks
+    assert remark.startswith("arm6: 16 prompts and 2 seeds cannot tell; ")
+
+
 def test_what_cannot_be_compared_is_said() -> None:
     nan = float("nan")
     row = primary("average", (nan, nan, nan), verdict="cannot tell")
