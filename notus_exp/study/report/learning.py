@@ -18,6 +18,8 @@ from notus_exp.study.report.numbers import NONE, number
 
 MOST_POINTS = 30
 """Points of a curve at most: of longer ones neighbours are averaged, since single batches of pairs scatter widely."""
+MOST_BANDS = 6
+"""Arms up to which the seeds are drawn as a band around the mean: more bands hide each other."""
 QUANTITIES = {"loss": "loss (nats)", "accuracy": "accuracy (share of pairs)", "margin": "reward margin (reward units)"}
 SPLITS = ("train", "validation")
 
@@ -38,7 +40,7 @@ def learning(material: Material) -> Section:
     logs = {arm: seeds for arm, seeds in logs.items() if seeds}
     if not logs:
         return Section("learning", "Learning curves", None, "No training of this study left events behind.")
-    figures, longest = [], 0
+    figures, longest, bands = [], 0, len(logs) <= MOST_BANDS
     for split in SPLITS:
         for quantity, axis in QUANTITIES.items():
             found = {arm: _series(seeds, f"{split}/{quantity}") for arm, seeds in logs.items()}
@@ -47,7 +49,9 @@ def learning(material: Material) -> Section:
                 continue
             longest = max([longest, *(len(series) for seeds in drawn.values() for series in seeds)])
             words = f"{quantity} by step of {split}, a line for each of {', '.join(drawn)}"
-            figure = curves([_curve(material, arm, seeds) for arm, seeds in drawn.items()], "step of training", axis)
+            figure = curves(
+                [_curve(material, arm, seeds, bands) for arm, seeds in drawn.items()], "step of training", axis
+            )
             figures.append((f"{quantity}, {split}", inline(figure, f"learning-{split}-{quantity}", words)))
     content = {
         "figures": figures,
@@ -55,6 +59,7 @@ def learning(material: Material) -> Section:
         "averaged": longest > MOST_POINTS,
         "most": MOST_POINTS,
         "seeds": any(len(seeds) > 1 for seeds in logs.values()),
+        "bands": bands,
         "once": [table for split in SPLITS if (table := _once(logs, split))],
     }
     return Section("learning", "Learning curves", content)
@@ -89,11 +94,11 @@ def _series(logs: Sequence[Mapping[str, Series]], name: str) -> list[Series]:
     return [log[name] for log in logs if log.get(name)]
 
 
-def _curve(material: Material, arm: str, seeds: Sequence[Series]) -> Curve:
+def _curve(material: Material, arm: str, seeds: Sequence[Series], band: bool) -> Curve:
     """Return the mean of an arm's seeds and, of several, the band between the lowest and the highest of them."""
     mean = mean_curve(seeds)
     x, y = thinned(mean.keys(), mean.values(), MOST_POINTS)
-    if len(seeds) == 1:
+    if len(seeds) == 1 or not band:
         return Curve(arm, x, y, material.looks[arm])
     each = [thinned(mean.keys(), [series[step] for step in mean], MOST_POINTS)[1] for series in seeds]
     low, high = ([bound(values) for values in zip(*each, strict=True)] for bound in (min, max))

@@ -167,6 +167,18 @@ def test_curves_are_drawn_of_what_was_kept(tmp_path: Path) -> None:
     assert "critique" not in text, "its training kept nothing"
 
 
+@pytest.mark.parametrize(("arms", "shaded"), [(6, True), (7, False)])
+def test_seeds_are_a_band_where_it_hides_no_other_arm(tmp_path: Path, arms: int, shaded: bool) -> None:
+    names = [f"arm{number}" for number in range(arms)]
+    made = StudyFolder(tmp_path, names)
+    for arm in names:
+        for seed in SEEDS:
+            made.events(arm, seed, [0.7, 0.6 + 0.1 * seed])
+    text = texts(made)["learning"]
+    assert "the mean over its seeds" in text
+    assert ("shaded between the lowest and the highest seed" in text) is shaded
+
+
 def test_a_single_point_is_no_curve_but_a_row(tmp_path: Path) -> None:
     made = StudyFolder(tmp_path)
     for seed, accuracy in ((0, 0.5), (1, 0.75)):
