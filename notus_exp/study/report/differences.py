@@ -7,7 +7,15 @@ from typing import Any, TypedDict
 
 from markupsafe import Markup
 
-from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow, family_of
+from notus_exp.contracts.comparison_file import (
+    BASE_MODEL,
+    HIGHER,
+    LOWER,
+    ContrastRow,
+    EffectRow,
+    StrengthRow,
+    family_of,
+)
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import COLOURS
 from notus_exp.reporting.looks import GREY, UNKNOWN_LOOK, Look
@@ -21,7 +29,8 @@ class ShownContrast(ContrastRow, ShownValue):
     """A contrast and its texts.
 
     Attributes:
-        look: Colour and marker of its arm, grey where it is exploratory.
+        in_family: Whether Holm's p corrects it together with others, as it does the primary ones.
+        look: Colour and marker of its arm, grey where it is of no family.
         strip: Its interval, drawn on the scale of its table.
         said: Its verdict: better or worse where the metric has a direction.
         tone: The class of the verdict's colour; "" for none.
@@ -37,6 +46,7 @@ class ShownContrast(ContrastRow, ShownValue):
         permutation_text: p over seeds alone, likewise.
     """
 
+    in_family: bool
     look: Look
     strip: Markup
     said: str
@@ -108,7 +118,7 @@ def contrasts(material: Material) -> Section:
     margin = material.comparison["study"]["margin"]
     shared = shared_cautions(primary)
     groups = [
-        ("", [_texts(material, row, shared) for row in primary]),
+        ("", [_texts(material, row, shared, in_family=True) for row in primary]),
         (_beside_title(beside), [_texts(material, row) for row in beside]),
     ]
     content = {
@@ -119,6 +129,7 @@ def contrasts(material: Material) -> Section:
         "baseline": material.comparison["study"]["baseline"],
         "table": _strips([*primary, *beside], [group for group in groups if group[1]], margin),
         "primary": groups[0][1],
+        "planned": all(row["primary"] for row in primary),
         "others": [_of_metric(material, name, others) for name in dict.fromkeys(row["metric"] for row in others)],
         "count": len(others),
     }
@@ -202,7 +213,9 @@ def _sizes(rows: list[ContrastRow]) -> str:
     return f"{prompts:,} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
-def _texts(material: Material, row: ContrastRow, said_before: Sequence[str] = ()) -> ShownContrast:
+def _texts(
+    material: Material, row: ContrastRow, said_before: Sequence[str] = (), *, in_family: bool = False
+) -> ShownContrast:
     equivalence, components, bootstrap = row["equivalence"], row["components"], row["bootstrap"]
     within = None
     if equivalence:
@@ -213,7 +226,8 @@ def _texts(material: Material, row: ContrastRow, said_before: Sequence[str] = ()
     return {
         **row,
         **shown(row, sign=True),
-        "look": look if row["primary"] else look._replace(colour=GREY),
+        "in_family": in_family,
+        "look": look if in_family else look._replace(colour=GREY),
         "strip": Markup(""),
         "said": word,
         "tone": {"better": "good", "worse": "bad"}.get(word, ""),

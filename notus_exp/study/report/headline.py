@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from notus_exp.comparison.words import ON_VALIDATION
-from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, UNKNOWN, ComparisonFile, ContrastRow
+from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, UNKNOWN, ComparisonFile, ContrastRow, family_of
 from notus_exp.evaluation.kit.description import MAXIMIZE, MINIMIZE
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.inference.crossed import Components
@@ -44,7 +44,7 @@ def headline(comparison: ComparisonFile) -> Headline:
         return Headline(comparison["verdict"], [])
     if not any(arm["seeds"] for arm in arms):
         return Headline("No run is finished, so there is nothing to compare.", [])
-    family = [row for row in comparison["contrasts"] if row["primary"]]
+    family = family_of(comparison)
     line, remarks = _verdict(comparison, family)
     remarks += shared_cautions(family)
     if study["evaluation_split"] == "validation":

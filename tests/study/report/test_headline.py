@@ -84,6 +84,12 @@ def test_one_verdict_stands_with_its_interval() -> None:
     assert line == "average is worse than critique: −0.060 (95 % −0.100 to −0.020)."
 
 
+def test_a_look_afterwards_has_a_verdict_and_is_called_exploratory() -> None:
+    found = headline(study(primary("average", LOWER) | {"primary": False}, chosen_afterwards=["margin"]))
+    assert found.line.startswith("average is worse than critique: ")
+    assert found.remarks == ["Chosen after the runs were made: margin; what rests on that choice is exploratory."]
+
+
 def test_equivalence_within_the_margin_is_a_verdict() -> None:
     tested = {"margin": 0.1, "p": 0.001, "equivalent": True}
     assert headline(study(primary("average", ALIKE, equivalence=tested))).line == (

@@ -88,7 +88,7 @@ def test_control_characters_and_lone_surrogates_do_not_break_the_page(tmp_path: 
 def test_primary_contrasts_show_estimate_interval_and_corrected_verdict(page: Page) -> None:
     text = page.texts["contrasts"]
     assert "average − critique +0.057 +0.021 to +0.092 better 0.0246 not shown (p 0.7100)" in text
-    details = text[text.index("Corrections, spread and seeds") :]
+    details = text[text.index("Corrections, spread and seeds of the contrasts with critique") :]
     for said in ("p alone 0.0123", "Holm's step +0.011 to +0.103", "Benjamini-Hochberg p 0.0235"):
         assert said in details
     for said in ("over prompts 0.2", "over seeds 0.01", "of the rest 0.1"):
