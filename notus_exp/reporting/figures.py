@@ -19,20 +19,17 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
+from notus_exp.reporting.looks import INK
 from notus_exp.reporting.texts import visible
-
-INK = "#1b1c1d"
-"""Drawn as the colour of the page's text, so that a plot can be read on light and on dark."""
-
-GREY = "#8a8f98"
-"""Of what stands in the background."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Those of Okabe and Ito (2008, "Color Universal Design"), which the colour-blind tell apart, without black and yellow:
 one of these cannot be seen on dark and the other not on light."""
 
-WIDTH = 6.2
-"""Inches of every plot: on a phone its letters are then still of reading size."""
+WIDTH = 5.2
+"""Inches of a plot: on a phone its letters are then still of reading size."""
+NARROW = 4.4
+"""Inches of a plot that stands beside others."""
 
 _STYLE: Any = {
     "svg.fonttype": "none",  # letters stay letters: small files, the page's font, searchable

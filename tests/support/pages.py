@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = frozenset({"meta", "br", "img", "hr", "link", "input"})
+VOID = frozenset({"meta", "br", "img", "hr", "link", "input", "wbr"})
 
 
 class Page(HTMLParser):
@@ -35,6 +35,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "wbr":  # a name goes on behind it
+            self.texts[self._section] = self.texts.get(self._section, "").removesuffix(" ")
         own = dict(attrs).get("id")
         if own:
             self.ids.append(own)

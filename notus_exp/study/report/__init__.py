@@ -7,18 +7,20 @@ from pathlib import Path
 
 from notus_exp.contracts.comparison_file import ComparisonFile
 from notus_exp.disk.outputs import read_study, runs_of
-from notus_exp.reporting.figures import INK, style
+from notus_exp.reporting.figures import style
+from notus_exp.reporting.looks import line_sign, sign
 from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.tables import plain
 from notus_exp.study.report.differences import bradley_terry, contrasts, effects
 from notus_exp.study.report.every_arm import matrix, metrics
 from notus_exp.study.report.flips import flips
+from notus_exp.study.report.headline import headline
 from notus_exp.study.report.learning import learning
 from notus_exp.study.report.lineage import lineage
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.palette import looks
 from notus_exp.study.report.quality import cost, length
-from notus_exp.study.report.searched import search
+from notus_exp.study.report.searched import search, search_headline
 from notus_exp.study.report.side_by_side import answers
 
 Gatherer = Callable[[Material], Section]
@@ -66,12 +68,13 @@ def write_report(folder: Path, comparison: ComparisonFile, out: Path) -> None:
 def render(material: Material, sections: list[Section]) -> str:
     """Return the page of these sections."""
     templates = page_templates(Path(__file__).parent / "templates")
-    colours = {name: "currentColor" if look.colour == INK else look.colour for name, look in material.looks.items()}
     statuses = [run["status"] for by_seed in material.runs.values() for run in by_seed.values()]
     return templates.get_template("report.html.j2").render(
         study=material.comparison["study"],
         comparison=material.comparison,
+        headline=search_headline(sections) or headline(material.comparison),
         sections=sections,
-        colours=colours,
+        signs={name: sign(look) for name, look in material.looks.items()},
+        lines={name: line_sign(look) for name, look in material.looks.items()},
         statuses={status: statuses.count(status) for status in dict.fromkeys(statuses)},
     )

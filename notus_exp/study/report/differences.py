@@ -1,23 +1,40 @@
-"""Sections on differences: the forest of contrasts, main effects and interactions, head-to-head strengths."""
+"""Sections on differences: the contrasts, main effects and interactions, head-to-head strengths."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 from markupsafe import Markup
 
-from notus_exp.contracts.comparison_file import HIGHER, LOWER, ContrastRow, EffectRow, StrengthRow, family_of
+from notus_exp.contracts.comparison_file import (
+    BASE_MODEL,
+    HIGHER,
+    LOWER,
+    ContrastRow,
+    EffectRow,
+    StrengthRow,
+    family_of,
+)
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.reporting.charts import ForestRow, Look, forest
-from notus_exp.reporting.figures import GREY, inline
+from notus_exp.reporting.figures import COLOURS
+from notus_exp.reporting.looks import GREY, UNKNOWN_LOOK, Look
+from notus_exp.reporting.strips import Scale, axis, scale_of, strip
+from notus_exp.study.report.headline import shared_cautions, verdict_word
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import ShownValue, p_of, shown, shown_first, span_of, value_of, with_unit
+from notus_exp.study.report.numbers import ShownValue, about, number, p_of, shown, span_of, value_of
 
 
 class ShownContrast(ContrastRow, ShownValue):
     """A contrast and its texts.
 
     Attributes:
+        in_family: Whether Holm's p corrects it together with others, as it does the primary ones.
+        look: Colour and marker of its arm, grey where it is of no family.
+        strip: Its interval, drawn on the scale of its table.
+        said: Its verdict: better or worse where the metric has a direction.
+        tone: The class of the verdict's colour; "" for none.
+        remarks: The cautions that are of this contrast alone.
         name: What is subtracted from what.
         p_text: p alone.
         holm_text: p by Holm.
@@ -29,29 +46,49 @@ class ShownContrast(ContrastRow, ShownValue):
         permutation_text: p over seeds alone, likewise.
     """
 
+    in_family: bool
+    look: Look
+    strip: Markup
+    said: str
+    tone: str
+    remarks: list[str]
     name: str
     p_text: str
     holm_text: str
     bh_text: str
     holm_span: str
     within: str | None
-    spread: dict[str, float | None]
+    spread: dict[str, str]
     bootstrap_text: str | None
     permutation_text: str | None
 
 
+class StripTable(TypedDict):
+    """Contrasts of one metric, all on one scale.
+
+    Attributes:
+        axis: The scale's numbers.
+        groups: What is said above some rows, "" for nothing, and the rows.
+    """
+
+    axis: Markup
+    groups: list[tuple[str, list[ShownContrast]]]
+
+
 class ShownEffect(ShownValue):
-    """An effect: its name, whether it is a main one, and its p."""
+    """An effect: its name, whether it is a main one, its p, and its interval drawn."""
 
     name: str
     kind: str
     p: str
+    strip: Markup
 
 
 class ShownStrength(ShownValue):
-    """A strength and whose it is."""
+    """A strength, whose it is, and its interval drawn."""
 
     name: str
+    strip: Markup
 
 
 class GridTable(TypedDict):
@@ -71,24 +108,30 @@ class GridTable(TypedDict):
 
 
 def contrasts(material: Material) -> Section:
-    """Return the section of all contrasts: those of the primary metric drawn first, the exploratory ones folded."""
+    """Return the section of all contrasts: those of the primary metric in one table, the other metrics' folded."""
     rows = material.comparison["contrasts"]
     if not rows:
         return Section("contrasts", "Differences", None, "There are no two models to contrast.")
     primary = family_of(material.comparison)
     beside = [row for row in rows if row not in primary and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
-    drawn = shown_first([row["metric"] for row in others], "")
+    margin = material.comparison["study"]["margin"]
+    shared = shared_cautions(primary)
+    groups = [
+        ("", [_texts(material, row, shared, in_family=True) for row in primary]),
+        (_beside_title(beside), [_texts(material, row) for row in beside]),
+    ]
     content = {
         "metric": material.metric,
-        "margin": material.comparison["study"]["margin"],
-        "figure": _figure(material, [*primary, *beside], "contrasts") if primary or beside else None,
-        "primary": [_texts(row) for row in primary],
-        "exploratory": [_texts(row) for row in [*beside, *others]],
-        "others": [
-            (name, _figure(material, [row for row in others if row["metric"] == name], f"contrasts{place}"))
-            for place, name in enumerate(drawn)
-        ],
+        "about": about(material.metric),
+        "margin": margin,
+        "sizes": _sizes(primary or beside),
+        "baseline": material.comparison["study"]["baseline"],
+        "table": _strips([*primary, *beside], [group for group in groups if group[1]], margin),
+        "primary": groups[0][1],
+        "planned": all(row["primary"] for row in primary),
+        "others": [_of_metric(material, name, others) for name in dict.fromkeys(row["metric"] for row in others)],
+        "count": len(others),
     }
     return Section("contrasts", "Differences", content)
 
@@ -103,13 +146,12 @@ def effects(material: Material) -> Section:
             else ""
         )
         return Section("effects", "Main effects and interactions", None, note)
-    drawn = [ForestRow(effect_name(row), row, _effect_look(row), _clear(row)) for row in rows]
-    axis = f"difference in {with_unit(material.metric)}"
-    words = "Effects of the grid: " + "; ".join(f"{row.name} {value_of(row.estimate, sign=True)}" for row in drawn)
+    scale = scale_of(rows)
     content = {
         "metric": material.metric,
-        "figure": inline(forest(drawn, axis), "effects", words),
-        "rows": [_effect_texts(row) for row in rows],
+        "about": about(material.metric),
+        "rows": [_effect_texts(row, scale) for row in rows],
+        "axis": axis(scale),
         "grid": _grid(material),
     }
     return Section("effects", "Main effects and interactions", content)
@@ -123,12 +165,9 @@ def bradley_terry(material: Material) -> Section:
     strengths = found["strengths"]
     if not strengths:
         return Section("bradley_terry", "Head to head", None, found["note"])
-    grey = Look(GREY, "o", "-")
-    rows = [ForestRow(one["name"], one, material.looks.get(one["name"], grey)) for one in strengths]
-    words = "Strengths: " + "; ".join(f"{one['name']} {value_of(one, sign=True)}" for one in strengths)
-    figure = inline(forest(rows, "strength (logits; the reference is 0)"), "strengths", words)
-    content = {**found, "figure": figure, "rows": [_strength_texts(one) for one in strengths]}
-    return Section("bradley_terry", "Head to head", content)
+    scale = scale_of(strengths)
+    rows = [_strength_texts(material, one, scale) for one in strengths]
+    return Section("bradley_terry", "Head to head", {**found, "axis": axis(scale), "rows": rows})
 
 
 def contrast_name(row: ContrastRow) -> str:
@@ -142,55 +181,82 @@ def effect_name(row: EffectRow) -> str:
     return " × ".join(f"{factor}: {level} − {reference}" for factor, level, reference in parts)
 
 
-def _figure(material: Material, rows: list[ContrastRow], name: str) -> Markup:
-    """Draw contrasts of one metric: the primary ones in their arm's colour, the exploratory ones grey."""
-    drawn = []
-    for row in rows:
-        look = material.looks[row["arm"]]
-        remark = row["verdict"]
-        if row["primary"]:
-            remark += f", Holm p {p_of(row['holm'])}" if row["holm"] is not None else ""
-        else:
-            look, remark = look._replace(colour=GREY), f"{remark} (exploratory)"
-        drawn.append(ForestRow(contrast_name(row), row, look, row["verdict"] in (HIGHER, LOWER), remark))
-    metric = rows[0]["metric"]
-    margins = [row["equivalence"]["margin"] for row in rows if row["primary"] and row["equivalence"]]
-    axis = f"difference in {with_unit(metric)}"
-    words = f"Differences in {metric}: " + "; ".join(
-        f"{row.name} {value_of(row.estimate, sign=True)} [{span_of(row.estimate, sign=True)}], {row.remark}"
-        for row in drawn
-    )
-    return inline(forest(drawn, axis, band=margins[0] if margins else None), name, words)
+def _strips(rows: list[ContrastRow], groups: list[tuple[str, list[ShownContrast]]], margin: float | None) -> StripTable:
+    """Return contrasts of one metric as a table of strips, all on one scale."""
+    scale = scale_of(rows, band=margin)
+    for _, shown_rows in groups:
+        for row in shown_rows:
+            words = f"{row['name']} {row['text']} [{row['span']}], {row['said']}"
+            row["strip"] = strip(row, scale, row["look"], words, filled=row["verdict"] in (HIGHER, LOWER))
+    return {"axis": axis(scale), "groups": groups}
 
 
-def _texts(row: ContrastRow) -> ShownContrast:
+def _of_metric(material: Material, metric: str, others: list[ContrastRow]) -> dict[str, Any]:
+    """Return what is shown of the contrasts of another metric than the primary one."""
+    rows = [row for row in others if row["metric"] == metric]
+    table = _strips(rows, [("", [_texts(material, row) for row in rows])], None)
+    return {"metric": metric, "about": about(metric), "sizes": _sizes(rows), "table": table}
+
+
+def _beside_title(beside: list[ContrastRow]) -> str:
+    if all(row["reference"] == BASE_MODEL for row in beside):
+        return "Against the untuned base model (exploratory)"
+    return "Exploratory"
+
+
+def _sizes(rows: list[ContrastRow]) -> str:
+    """Return on how many prompts and seeds contrasts rest where all rest on the same, else nothing: the rows say it."""
+    sizes = {(row["prompts"], row["seeds"]) for row in rows}
+    if len(sizes) != 1:
+        return ""
+    [(prompts, seeds)] = sizes
+    return f"{prompts:,} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}"
+
+
+def _texts(
+    material: Material, row: ContrastRow, said_before: Sequence[str] = (), *, in_family: bool = False
+) -> ShownContrast:
     equivalence, components, bootstrap = row["equivalence"], row["components"], row["bootstrap"]
     within = None
     if equivalence:
         yes = {True: "yes", False: "not shown"}.get(equivalence["equivalent"], "cannot tell")
         within = f"{yes} (p {p_of(equivalence['p'])})"
+    look = material.looks[row["arm"]]
+    word = verdict_word(row)
     return {
         **row,
         **shown(row, sign=True),
+        "in_family": in_family,
+        "look": look if in_family else look._replace(colour=GREY),
+        "strip": Markup(""),
+        "said": word,
+        "tone": {"better": "good", "worse": "bad"}.get(word, ""),
+        "remarks": [one for one in row["cautions"] if f"{one}." not in said_before],
         "name": contrast_name(row),
         "p_text": p_of(row["p"]),
         "holm_text": p_of(row["holm"]),
         "bh_text": p_of(row["benjamini_hochberg"]),
         "holm_span": span_of({"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}, sign=True),
         "within": within,
-        "spread": {name: _deviation(components[name]) for name in ("prompt", "seed", "residual")},
+        "spread": {name: number(_deviation(components[name])) for name in ("prompt", "seed", "residual")},
         "bootstrap_text": span_of({"value": row["value"], **bootstrap}, sign=True) if bootstrap else None,
         "permutation_text": p_of(row["permutation"]) if row["permutation"] is not None else None,
     }
 
 
-def _strength_texts(row: StrengthRow) -> ShownStrength:
+def _strength_texts(material: Material, row: StrengthRow, scale: Scale) -> ShownStrength:
+    text = value_of(row, sign=True)
     span = span_of(row, sign=True) if row["value"] else "the reference"  # 0 by definition
-    return {"name": row["name"], "text": value_of(row, sign=True), "span": span}
+    drawn = strip(row, scale, material.looks.get(row["name"], UNKNOWN_LOOK), f"{row['name']} {text} [{span}]")
+    return {"name": row["name"], "text": text, "span": span, "strip": drawn}
 
 
-def _effect_texts(row: EffectRow) -> ShownEffect:
-    return {"name": effect_name(row), "kind": row["kind"], "p": p_of(row["p"]), **shown(row, sign=True)}
+def _effect_texts(row: EffectRow, scale: Scale) -> ShownEffect:
+    name, texts = effect_name(row), shown(row, sign=True)
+    words = f"{name} {texts['text']} [{texts['span']}]"
+    drawn = strip(row, scale, _effect_look(row), words, filled=_clear(row))
+    kind = "main effect" if row["kind"] == "main" else row["kind"]
+    return {"name": name, "kind": kind, "p": p_of(row["p"]), "strip": drawn, **texts}
 
 
 def _deviation(variance: float | None) -> float | None:
@@ -202,7 +268,7 @@ def _clear(row: MeasuredValue) -> bool:
 
 
 def _effect_look(row: EffectRow) -> Look:
-    return Look("#0072b2", "o", "-") if row["kind"] == "main" else Look("#cc79a7", "D", "-")
+    return Look(COLOURS[0], "o", "-") if row["kind"] == "main" else Look(COLOURS[3], "D", "-")
 
 
 def _grid(material: Material) -> GridTable | None:

@@ -7,28 +7,28 @@ from typing import TypedDict
 
 from notus_exp.contracts.comparison_file import EstimateRow
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.evaluation.kit.description import MAXIMIZE, MINIMIZE
-from notus_exp.evaluation.metrics import metric_of
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import ShownValue, shown, shown_first
+from notus_exp.study.report.numbers import ShownValue, about, shown, shown_first
 
-_SHADE = 0.45
+_SHADE = 0.22
 """Opacity behind the highest cell of a column."""
 
 ByArm = Mapping[str, Mapping[str, EstimateRow]]
 """Arm -> metric -> estimate."""
 
 
-class ArmsTable(TypedDict):
-    """A row an arm, a column a metric.
+class MetricRow(TypedDict):
+    """A metric and what each arm reached.
 
     Attributes:
-        columns: Metrics and what is said of each: unit, meaning, and which way is better.
-        rows: Arms and their values, None where one was not measured.
+        name: The metric.
+        about: Unit, meaning, and which way is better.
+        cells: A value an arm, None where one was not measured.
     """
 
-    columns: list[tuple[str, str]]
-    rows: list[tuple[str, list[ShownValue | None]]]
+    name: str
+    about: str
+    cells: list[ShownValue | None]
 
 
 class MatrixCell(ShownValue):
@@ -57,7 +57,7 @@ def metrics(material: Material) -> Section:
     counts = {row["arm"]: (len(row["seeds"]), len(row["failed"])) for row in material.comparison["arms"]}
     content = {
         "metric": material.metric,
-        "counts": counts,
+        "arms": [(name, counts.get(name)) for name in by_arm],
         "first": _table(by_arm, first),
         "groups": [(group, _table(by_arm, members)) for group, members in groups.items()],
         "left_out": _left_out(by_arm, material.metric),
@@ -81,9 +81,15 @@ def matrix(material: Material) -> Section:
     return Section("matrix", "Trained on, evaluated on", {"columns": found["columns"], "rows": rows})
 
 
-def _table(by_arm: ByArm, names: list[str]) -> ArmsTable:
-    rows = [(arm, [shown(found[name]) if name in found else None for name in names]) for arm, found in by_arm.items()]
-    return {"columns": [(name, _about(name)) for name in names], "rows": rows}
+def _table(by_arm: ByArm, names: list[str]) -> list[MetricRow]:
+    return [
+        {
+            "name": name,
+            "about": about(name),
+            "cells": [shown(found[name]) if name in found else None for found in by_arm.values()],
+        }
+        for name in names
+    ]
 
 
 def _matrix_cell(cell: MeasuredValue | None, column: list[float]) -> MatrixCell | None:
@@ -100,10 +106,3 @@ def _left_out(by_arm: ByArm, metric: str) -> list[tuple[str, int]]:
     """Return the arms whose primary metric had to leave prompts out, and how many."""
     found = [(arm, metrics[metric]["left_out"]) for arm, metrics in by_arm.items() if metric in metrics]
     return [(arm, count) for arm, count in found if count]
-
-
-def _about(name: str) -> str:
-    """Return what the head of a metric's column says below its name: unit, meaning, and which way is better."""
-    metric = metric_of(name)
-    better = {MAXIMIZE: "higher is better", MINIMIZE: "lower is better"}.get(metric.direction or "", "")
-    return ", ".join(part for part in (metric.label, better) if part)

@@ -15,10 +15,10 @@ from notus_exp.disk.files import PAIRS
 from notus_exp.disk.hashing import uniform
 from notus_exp.reporting.texts import cut
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import ShownValue, shown
+from notus_exp.study.report.numbers import ShownValue, number
 
 EXAMPLES = 5
-"""Prompts shown for an arm beside the baseline."""
+"""Prompts shown of a group."""
 MOST_EXAMPLES = 20
 """Prompts shown in all."""
 PROMPT_CHARS, RESPONSE_CHARS = 600, 700
@@ -51,18 +51,33 @@ class FlipCounts(TypedDict):
     swapped: FlipShare
 
 
-class FlipExamples(TypedDict):
-    """Prompts of which two arms choose different responses.
+class FlipResponse(TypedDict):
+    """A response of a prompt, and which arms choose or reject it."""
+
+    text: str
+    chosen_by: list[str]
+    rejected_by: list[str]
+
+
+class FlipPrompt(TypedDict):
+    """A prompt and all responses that some arm chooses or rejects, those most often chosen first."""
+
+    prompt: str
+    responses: list[FlipResponse]
+
+
+class FlipGroup(TypedDict):
+    """Prompts of which the same arms choose alike.
 
     Attributes:
-        first: The one arm.
-        second: The other.
-        prompts: The texts `prompt, chosen, rejected, chosen_right, rejected_right` of each, the last two the other's.
+        sides: The arms that choose the same response, side by side.
+        count: How many such prompts there are.
+        prompts: Some of them.
     """
 
-    first: str
-    second: str
-    prompts: list[dict[str, str]]
+    sides: list[list[str]]
+    count: int
+    prompts: list[FlipPrompt]
 
 
 def flips(material: Material) -> Section:
@@ -80,13 +95,16 @@ def flips(material: Material) -> Section:
         return Section(
             "flips", _TITLE, None, "The arms' pairs are of different feedback: their responses cannot be compared."
         )
-    baseline = material.comparison["study"]["baseline"]
+    found_groups = [
+        group
+        for members in _of_one_feedback(tables, runs)
+        for group in _groups(material, {arm: tables[arm] for arm in members}, runs)
+    ]
     content = {
         "seed": seed,
         "rows": [{"first": one, "second": two, **counts(tables[one], tables[two])} for one, two in same],
-        "examples": _all_examples(material, tables, [two for two in same if baseline in two] or same, runs),
+        "groups": found_groups,
         "apart": len(list(itertools.combinations(tables, 2))) - len(same),
-        "shown": EXAMPLES,
     }
     return Section("flips", _TITLE, content)
 
@@ -121,7 +139,7 @@ def _share(both: pl.DataFrame, flipped: pl.Expr) -> FlipShare:
     count = int(both.select(flipped.sum()).item())
     found = share(count, both.height)
     value, low, high = (None if one is None else 100 * one for one in (found["value"], found["low"], found["high"]))
-    return {"count": count, **shown({"value": value, "low": low, "high": high})}
+    return {"count": count, "text": number(value, 1), "span": f"{number(low, 1)} to {number(high, 1)}"}
 
 
 def _pairs(material: Material, run: RunFile) -> pl.DataFrame | None:
@@ -142,32 +160,70 @@ def _feedback(run: RunFile) -> str | None:
     return stage["key"] if stage else None
 
 
-def _all_examples(
-    material: Material, tables: Mapping[str, pl.DataFrame], pairs: list[tuple[str, str]], runs: Mapping[str, RunFile]
-) -> list[FlipExamples]:
-    """Return examples for each two arms, `EXAMPLES` at most and `MOST_EXAMPLES` in all, picked by a hash."""
-    each = max(1, min(EXAMPLES, MOST_EXAMPLES // len(pairs)))
-    found: list[FlipExamples] = []
-    for one, two in pairs[:MOST_EXAMPLES]:
-        different = _join(tables[one], tables[two]).filter(_differs("chosen"))
-        order = np.argsort(uniform(different["prompt_id"], 0, "flips"), kind="stable")[:each]
-        keys = different[order.tolist()].select(_KEY)
-        if keys.height:
-            found.append({"first": one, "second": two, "prompts": _examples(material, keys, runs[one], runs[two])})
-    return found
+def _of_one_feedback(tables: Mapping[str, pl.DataFrame], runs: Mapping[str, RunFile]) -> list[list[str]]:
+    """Return the arms of each feedback, where there are several."""
+    found: dict[str | None, list[str]] = {}
+    for arm in tables:
+        found.setdefault(_feedback(runs[arm]), []).append(arm)
+    return [arms for arms in found.values() if len(arms) > 1]
 
 
-def _examples(material: Material, keys: pl.DataFrame, one: RunFile, two: RunFile) -> list[dict[str, str]]:
-    sides = []
-    for run in (one, two):
+def _groups(material: Material, tables: Mapping[str, pl.DataFrame], runs: Mapping[str, RunFile]) -> list[FlipGroup]:
+    """Return the prompts that all arms make a pair of and do not choose alike, grouped by which arms agree.
+
+    The largest group comes first; its examples are picked by a hash.
+    """
+    arms = list(tables)
+    joined = tables[arms[0]].select(*_KEY, pl.col("chosen").alias("0"))
+    for place, arm in enumerate(arms[1:], start=1):
+        joined = joined.join(tables[arm].select(*_KEY, pl.col("chosen").alias(str(place))), on=_KEY, how="inner")
+    by_sides: dict[tuple[int, ...], list[int]] = {}
+    for row, choices in enumerate(joined.select(str(place) for place in range(len(arms))).iter_rows()):
+        sides = tuple(choices.index(one) for one in choices)  # which arm is the first to choose the same
+        if any(sides):
+            by_sides.setdefault(sides, []).append(row)
+    ordered = sorted(by_sides.items(), key=lambda item: (-len(item[1]), item[0]))
+    groups: list[FlipGroup] = []
+    left = MOST_EXAMPLES
+    for sides, rows in ordered:
+        found = joined[rows]
+        order = np.argsort(uniform(found["prompt_id"], 0, "flips"), kind="stable")[: min(EXAMPLES, left)]
+        left -= len(order)
+        groups.append(
+            {
+                "sides": [[arms[at] for at, of in enumerate(sides) if of == side] for side in dict.fromkeys(sides)],
+                "count": len(rows),
+                "prompts": _examples(material, found[order.tolist()].select(_KEY), {arm: runs[arm] for arm in arms})
+                if len(order)
+                else [],
+            }
+        )
+    return groups
+
+
+def _examples(material: Material, keys: pl.DataFrame, runs: Mapping[str, RunFile]) -> list[FlipPrompt]:
+    """Return each prompt's texts once, with the arms that choose and reject them."""
+    found: dict[tuple[str, int], FlipPrompt] = {}
+    for arm, run in runs.items():
         path = material.place(run, "pairs", PAIRS)
         assert path is not None  # it was read before
         texts = [_text(role).alias(role) for role in ("prompt", "chosen", "rejected")]
         wanted = pl.scan_parquet(path, glob=False).join(keys.lazy(), on=_KEY, how="semi")
-        sides.append(wanted.select(*_KEY, *texts).unique(_KEY, keep="first").collect())
-    both = keys.join(sides[0], on=_KEY, maintain_order="left").join(sides[1], on=_KEY, maintain_order="left")
-    longest = {
-        "prompt": PROMPT_CHARS,
-        **dict.fromkeys(("chosen", "rejected", "chosen_right", "rejected_right"), RESPONSE_CHARS),
-    }
-    return [{name: cut(row[name], most) for name, most in longest.items()} for row in both.iter_rows(named=True)]
+        for row in wanted.select(*_KEY, *texts).unique(_KEY, keep="first").collect().iter_rows(named=True):
+            at = (row["prompt_id"], row["row"])
+            prompt = found.setdefault(at, {"prompt": cut(row["prompt"], PROMPT_CHARS), "responses": []})
+            _response(prompt, row["chosen"])["chosen_by"].append(arm)
+            _response(prompt, row["rejected"])["rejected_by"].append(arm)
+    for prompt in found.values():
+        prompt["responses"].sort(key=lambda one: -len(one["chosen_by"]))
+        for response in prompt["responses"]:
+            response["text"] = cut(response["text"], RESPONSE_CHARS)
+    return [found[at] for at in keys.iter_rows()]
+
+
+def _response(prompt: FlipPrompt, text: str) -> FlipResponse:
+    for one in prompt["responses"]:
+        if one["text"] == text:
+            return one
+    prompt["responses"].append({"text": text, "chosen_by": [], "rejected_by": []})
+    return prompt["responses"][-1]

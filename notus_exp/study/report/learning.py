@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,12 @@ from notus_exp.disk.files import EVENTS
 from notus_exp.reporting.charts import Curve, curves, thinned
 from notus_exp.reporting.figures import inline
 from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.numbers import NONE, number
 
-MOST_POINTS = 120
-"""Points of a curve at most: of longer ones, neighbours are averaged."""
+MOST_POINTS = 30
+"""Points of a curve at most: of longer ones neighbours are averaged, since single batches of pairs scatter widely."""
+MOST_BANDS = 6
+"""Arms up to which the seeds are drawn as a band around the mean: more bands hide each other."""
 QUANTITIES = {"loss": "loss (nats)", "accuracy": "accuracy (share of pairs)", "margin": "reward margin (reward units)"}
 SPLITS = ("train", "validation")
 
@@ -24,26 +27,41 @@ Series = dict[int, float]
 """Step -> value."""
 
 
+class LastRow(NamedTuple):
+    """What an arm had at the only step at which a split was measured, a text a quantity."""
+
+    arm: str
+    cells: list[str]
+
+
 def learning(material: Material) -> Section:
-    """Return the section of loss, accuracy and margin by step, a figure each with training beside validation."""
+    """Return the section of loss, accuracy and margin by step: a figure each; what has one point is a table."""
     logs = {arm: _logs(material, arm) for arm in material.arms}
-    figures, longest = [], 0
-    for quantity, axis in QUANTITIES.items():
-        panels: dict[str, list[Curve]] = {}
-        for split in SPLITS:
-            lines = [
-                line for arm, seeds in logs.items() for line in _lines(material, arm, seeds, f"{split}/{quantity}")
-            ]
-            if lines:
-                panels[split] = lines
-        if panels:
-            words = f"{quantity} by step of training, {' and '.join(panels)}, a line for each arm"
-            figures.append((quantity, inline(curves(panels, "step", axis), f"learning-{quantity}", words)))
-    longest = max((len(series) for seeds in logs.values() for log in seeds for series in log.values()), default=0)
-    if not figures:
+    logs = {arm: seeds for arm, seeds in logs.items() if seeds}
+    if not logs:
         return Section("learning", "Learning curves", None, "No training of this study left events behind.")
-    seeds_drawn = any(len(seeds) > 1 for seeds in logs.values())
-    content = {"figures": figures, "averaged": longest > MOST_POINTS, "most": MOST_POINTS, "seeds": seeds_drawn}
+    figures, longest, bands = [], 0, len(logs) <= MOST_BANDS
+    for split in SPLITS:
+        for quantity, axis in QUANTITIES.items():
+            found = {arm: _series(seeds, f"{split}/{quantity}") for arm, seeds in logs.items()}
+            drawn = {arm: seeds for arm, seeds in found.items() if seeds and len(mean_curve(seeds)) > 1}
+            if not drawn:
+                continue
+            longest = max([longest, *(len(series) for seeds in drawn.values() for series in seeds)])
+            words = f"{quantity} by step of {split}, a line for each of {', '.join(drawn)}"
+            figure = curves(
+                [_curve(material, arm, seeds, bands) for arm, seeds in drawn.items()], "step of training", axis
+            )
+            figures.append((f"{quantity}, {split}", inline(figure, f"learning-{split}-{quantity}", words)))
+    content = {
+        "figures": figures,
+        "arms": list(logs),
+        "averaged": longest > MOST_POINTS,
+        "most": MOST_POINTS,
+        "seeds": any(len(seeds) > 1 for seeds in logs.values()),
+        "bands": bands,
+        "once": [table for split in SPLITS if (table := _once(logs, split))],
+    }
     return Section("learning", "Learning curves", content)
 
 
@@ -57,10 +75,13 @@ def read_log(path: Path) -> dict[str, Series]:
     return found
 
 
-def mean_curve(seeds: list[Series]) -> Series:
+def mean_curve(seeds: Sequence[Series]) -> Series:
     """Return the mean over seeds at every step that all of them have."""
-    steps = sorted(set.intersection(*(set(series) for series in seeds)))
-    return {step: float(np.mean([series[step] for series in seeds])) for step in steps}
+    return {step: float(np.mean([series[step] for series in seeds])) for step in _common(seeds)}
+
+
+def _common(seeds: Sequence[Series]) -> list[int]:
+    return sorted(set.intersection(*(set(series) for series in seeds)))
 
 
 def _logs(material: Material, arm: str) -> list[dict[str, Series]]:
@@ -69,12 +90,37 @@ def _logs(material: Material, arm: str) -> list[dict[str, Series]]:
     return [log for log in (read_log(path) for path in paths if path) if log]
 
 
-def _lines(material: Material, arm: str, logs: Sequence[Mapping[str, Series]], name: str) -> list[Curve]:
-    """Return the thick line of an arm's mean and, of several seeds, a thin one each."""
-    seeds: list[Any] = [log[name] for log in logs if log.get(name)]
-    if not seeds:
-        return []
-    drawn = [(mean_curve(seeds), True)] + ([(series, False) for series in seeds] if len(seeds) > 1 else [])
-    look = material.looks[arm]
-    lines = [(thinned(series.keys(), series.values(), MOST_POINTS), main) for series, main in drawn if series]
-    return [Curve(arm, x, y, look, main) for (x, y), main in lines]
+def _series(logs: Sequence[Mapping[str, Series]], name: str) -> list[Series]:
+    return [log[name] for log in logs if log.get(name)]
+
+
+def _curve(material: Material, arm: str, seeds: Sequence[Series], band: bool) -> Curve:
+    """Return the mean of an arm's seeds and, of several, the band between the lowest and the highest of them."""
+    mean = mean_curve(seeds)
+    x, y = thinned(mean.keys(), mean.values(), MOST_POINTS)
+    if len(seeds) == 1 or not band:
+        return Curve(arm, x, y, material.looks[arm])
+    each = [thinned(mean.keys(), [series[step] for step in mean], MOST_POINTS)[1] for series in seeds]
+    low, high = ([bound(values) for values in zip(*each, strict=True)] for bound in (min, max))
+    return Curve(arm, x, y, material.looks[arm], low, high)
+
+
+def _once(logs: Mapping[str, Sequence[Mapping[str, Series]]], split: str) -> dict[str, object] | None:
+    """Return the table of what a split had at its only step: a point is no curve; None where there are curves."""
+    means = {
+        arm: {
+            quantity: mean_curve(found) for quantity in QUANTITIES if (found := _series(seeds, f"{split}/{quantity}"))
+        }
+        for arm, seeds in logs.items()
+    }
+    shown = [one for one in QUANTITIES if any(len(found.get(one, {})) == 1 for found in means.values())]
+    if not shown:
+        return None
+    steps = sorted({step for found in means.values() for one in shown for step in found.get(one, {})})
+    rows = [
+        LastRow(
+            arm, [number(next(iter(found[one].values()))) if len(found.get(one, {})) == 1 else NONE for one in shown]
+        )
+        for arm, found in means.items()
+    ]
+    return {"split": split, "steps": steps, "columns": [QUANTITIES[one] for one in shown], "rows": rows}

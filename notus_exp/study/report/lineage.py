@@ -14,7 +14,7 @@ from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, duration, shown
 from notus_exp.study.report.quality import spent
 
-_TITLE = "Lineage: how to reproduce each number"
+_TITLE = "Lineage"
 
 
 class ShownStage(TypedDict):

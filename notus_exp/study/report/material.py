@@ -12,7 +12,7 @@ from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, Esti
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import artifact
-from notus_exp.reporting.charts import Look
+from notus_exp.reporting.looks import Look
 
 
 class Section(NamedTuple):

@@ -6,6 +6,7 @@ import math
 from typing import TypedDict
 
 from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.evaluation.kit.description import MAXIMIZE, MINIMIZE
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.reporting import tables
 
@@ -24,6 +25,13 @@ def with_unit(metric: str) -> str:
     """Return a metric's name with its unit on a second line, as the label of an axis."""
     label = metric_of(metric).label
     return f"{metric}\n({label})" if label else metric
+
+
+def about(metric: str) -> str:
+    """Return what stands below a metric's name: unit, meaning, and an arrow up or down for where it is better."""
+    found = metric_of(metric)
+    better = {MAXIMIZE: "↑", MINIMIZE: "↓"}.get(found.direction or "", "")
+    return "\N{NO-BREAK SPACE}".join(part for part in (found.label, better) if part)
 
 
 def number(value: float | None, digits: int | None = None, *, sign: bool = False) -> str:

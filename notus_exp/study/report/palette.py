@@ -1,6 +1,6 @@
-"""How an arm looks: the same colour and marker in every plot, told apart also by the colour-blind.
+"""How an arm looks: the same colour, marker and dash in every plot, told apart also by the colour-blind.
 
-The marker changes with the colour, so that neither has to be told by its colour alone.
+Marker and dash change with the colour, so that none has to be told by its colour alone.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from notus_exp.contracts.comparison_file import BASE_MODEL
-from notus_exp.reporting.charts import Look
-from notus_exp.reporting.figures import COLOURS, INK
+from notus_exp.reporting.figures import COLOURS
+from notus_exp.reporting.looks import INK, Look
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "h")
-_LINES = ("-", "--", ":", "-.")
+_LINES = ("-", "--", "-.", ":")
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Return a look for each arm by its place, and for the base model; up to 42 arms none is like another."""
+    """Return a look for each arm by its place, and for the base model.
+
+    Up to 42 arms no two have both colour and marker in common, and up to 12 none both colour and dash.
+    """
     found = {BASE_MODEL: Look(INK, "X", "-")}
     for place, arm in enumerate(arms):
-        colour, marker = COLOURS[place % len(COLOURS)], _MARKERS[place % len(_MARKERS)]
-        found[arm] = Look(colour, marker, _LINES[place // len(COLOURS) % len(_LINES)])
+        places = (place % len(kind) for kind in (COLOURS, _MARKERS, _LINES))
+        found[arm] = Look(*(kind[at] for kind, at in zip((COLOURS, _MARKERS, _LINES), places, strict=True)))
     return found

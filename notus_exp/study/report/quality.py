@@ -12,7 +12,7 @@ from notus_exp.evaluation.catalogue import CATALOGUE
 from notus_exp.reporting.charts import Point, plane
 from notus_exp.reporting.figures import inline
 from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import NONE, duration, number, span_of, value_of, with_unit
+from notus_exp.study.report.numbers import NONE, duration, number, value_of, with_unit
 
 LENGTHS = [
     f"{spec.name}/{metric.name}"
@@ -82,20 +82,8 @@ def length(material: Material) -> Section:
     words = f"{metric} against {name}: " + "; ".join(
         f"{one.name} {value_of(one.y)} at {value_of(one.x)}" for one in points
     )
-    rows = [
-        {
-            "arm": one.name,
-            "x": value_of(one.x),
-            "x_span": span_of(one.x),
-            "y": value_of(one.y),
-            "y_span": span_of(one.y),
-        }
-        for one in points
-    ]
     figure = inline(plane(points, with_unit(name), with_unit(metric)), "length", words)
-    return Section(
-        "length", "Quality against length", {"figure": figure, "rows": rows, "length": name, "metric": metric}
-    )
+    return Section("length", "Quality against length", {"figure": figure, "arms": [one.name for one in points]})
 
 
 def cost(material: Material) -> Section:

@@ -13,9 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.study_file import SearchSummary, TrialRecord
 from notus_exp.reporting.charts import bars, legend, plain_log
-from notus_exp.reporting.figures import COLOURS, INK, WIDTH, inline
+from notus_exp.reporting.figures import COLOURS, NARROW, WIDTH, inline
+from notus_exp.reporting.looks import INK
 from notus_exp.reporting.tables import with_span
 from notus_exp.reporting.texts import label
+from notus_exp.study.report.headline import Headline
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import number, span_of, with_unit
 
@@ -24,6 +26,11 @@ POINT, BEST, OUTSIDE = COLOURS[0], COLOURS[1], COLOURS[3]
 WIDE = 20.0
 """A parameter whose tried values span a larger factor is drawn on a logarithmic axis."""
 _TITLE = "The search"
+WORTH_OF_BEST = (
+    "It was picked by that value, so it looks better than it is: compare it with a baseline, as arms of a study of"
+    " their own, with new seeds, on test prompts."
+)
+"""What is to be known of the best trials."""
 
 
 class ShownTrial(TypedDict):
@@ -49,6 +56,14 @@ def search(material: Material) -> Section:
     return from_summary(summary(material.folder))
 
 
+def search_headline(sections: Sequence[Section]) -> Headline | None:
+    """Return what the search found in one sentence, and what that is worth; None where the study is no search."""
+    content = next((section.content for section in sections if section.name == "search"), None)
+    if content is None:
+        return None
+    return Headline(_found(content), [WORTH_OF_BEST])
+
+
 def from_summary(found: SearchSummary) -> Section:
     """Return the section of what `study.search.summary.summary` tells."""
     trials = found["trials"]
@@ -67,6 +82,10 @@ def from_summary(found: SearchSummary) -> Section:
         "best": [_shown(trial, best) for trial in trials if trial["number"] in best],
         "trials": [_shown(trial, best) for trial in trials],
         "said": found.get("said", []),
+        "ties": _ties(found),
+        "remarked": any(
+            trial["reason"] or trial["repeats"] is not None or trial["feasible"] is False for trial in trials
+        ),
         "command": found["command"],
         "importances": _importances(found),
         "importances_note": found["importances_note"],
@@ -77,6 +96,33 @@ def from_summary(found: SearchSummary) -> Section:
         "front": _front(trials, objectives, best) if len(objectives) == 2 and _valued(trials, objectives) else None,
     }
     return Section("search", _TITLE, content)
+
+
+def _found(content: Mapping[str, Any]) -> str:
+    complete = content["states"].get("complete", 0)
+    trials = f"{complete} complete {'trial' if complete == 1 else 'trials'}"
+    best, objectives = content["best"], list(content["objectives"])
+    if not best:
+        return (
+            f"No best trial yet: of {trials} none keeps the constraints." if complete else "No trial is complete yet."
+        )
+    if len(objectives) > 1:
+        return f"{len(best)} of {trials} are beaten by none in {' and '.join(objectives)} together."
+    settings = ", ".join(f"{name}={value}" for name, value in best[0]["params"].items())
+    reached = f"{best[0]['values'][objectives[0]]} in {objectives[0]}"
+    if content["ties"] > 1:
+        return f"{content['ties']} of {trials} tie at {reached}; the first of them: {settings}."
+    return f"The best of {trials} reached {reached}: {settings}."
+
+
+def _ties(found: SearchSummary) -> int:
+    """Return how many trials that keep the constraints have the value of the best one, where one objective decides."""
+    [objective, *others] = found["objectives"]
+    values = {
+        trial["number"]: trial["values"].get(objective) for trial in found["trials"] if trial["feasible"] is not False
+    }
+    best = values.get(found["best"][0]) if found["best"] and not others else None
+    return 0 if best is None else list(values.values()).count(best)
 
 
 def _shown(trial: TrialRecord, best: set[int]) -> ShownTrial:
@@ -127,7 +173,7 @@ def _colour(trial: TrialRecord, best: set[int]) -> str:
 
 def _dots(axes: Any, trials: Sequence[TrialRecord], xs: Sequence[Any], ys: Sequence[float], best: set[int]) -> None:
     """Draw trials, each kind with a colour and a marker, named once."""
-    kinds = {BEST: ("best", "*", 11.0), OUTSIDE: ("breaks a constraint", "x", 6.0), POINT: ("trial", "o", 5.0)}
+    kinds = {POINT: ("trial", "o", 5.0), OUTSIDE: ("breaks a constraint", "x", 6.0), BEST: ("best", "*", 11.0)}
     for colour, (name, marker, size) in kinds.items():
         places = [place for place, trial in enumerate(trials) if _colour(trial, best) == colour]
         if places:
@@ -141,7 +187,7 @@ def _histories(found: SearchSummary, trials: Sequence[TrialRecord], best: set[in
         shown = _valued(trials, [name])
         if not shown:
             continue
-        figure = Figure(figsize=(WIDTH, 3.2))
+        figure = Figure(figsize=(NARROW, 2.9))
         axes = figure.subplots()
         _dots(axes, shown, [trial["number"] for trial in shown], _values(shown, name), best)
         good = [trial for trial in shown if trial["feasible"] is not False]
@@ -167,7 +213,7 @@ def _by_parameter(
     shown = [trial for trial in _valued(trials, objectives) if param in trial["params"]]
     if not shown:
         return None
-    figure = Figure(figsize=(WIDTH, 2.6 * len(objectives)))
+    figure = Figure(figsize=(NARROW, 2.4 * len(objectives)))
     panels = figure.subplots(len(objectives), 1, sharex=True, squeeze=False)[:, 0]
     tried = [trial["params"][param] for trial in shown]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in tried)

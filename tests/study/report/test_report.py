@@ -13,7 +13,6 @@ from notus_exp.errors import UserError
 from notus_exp.study.report import write_report
 from support.pages import Page
 from support.report_folders import (
-    ARMS,
     EVIL,
     METRIC,
     StudyFolder,
@@ -33,11 +32,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return written(full(tmp_path_factory.mktemp("full")).write())
 
 
-def test_verdict_warnings_and_contents_come_before_every_section(tmp_path: Path) -> None:
+def test_verdict_and_warnings_come_before_every_section_and_the_contents_name_them_all(tmp_path: Path) -> None:
     page = written(full(tmp_path).write(), comparison(warnings=["average: seed 1 failed"]))
     sections = [value for tag, name, value in page.attributes if (tag, name) == ("section", "id")]
     assert sections == ["verdict", "warnings", *EVERY]
-    assert page.texts["verdict"] == "Average is better by 0.057."
+    assert page.texts["verdict"].startswith("average is better than critique: +0.057 (95 % +0.021 to +0.092).")
     assert "average: seed 1 failed" in page.texts["warnings"]
     links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")]
     assert links == [f"#{name}" for name in EVERY]
@@ -52,9 +51,17 @@ def test_the_page_loads_nothing_and_names_no_address(page: Page) -> None:
 
 def test_every_plot_says_in_words_what_it_shows(page: Page) -> None:
     plots = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
-    assert len(plots) == page.tags.count("svg") == 6
+    drawn = [one for one in page.attributes if one[:2] == ("svg", "role")]
+    assert len(plots) == len(drawn) == 4 + 4, "contrasts as strips; length, loss, accuracy and cost"
     assert all(plots)
-    assert any("average − critique +0.057 [+0.021 to +0.092], higher, Holm p 0.0246" in words for words in plots)
+    assert "average − critique +0.057 [+0.021 to +0.092], better" in plots
+
+
+def test_what_is_only_a_sign_is_hidden_from_those_who_cannot_see_it(page: Page) -> None:
+    others = [one for one in page.attributes if one[:2] == ("svg", "aria-hidden")]
+    nested = [one for one in page.attributes if one[:2] == ("svg", "overflow")]
+    named = [one for one in page.attributes if one[:2] == ("svg", "role")]
+    assert page.tags.count("svg") == len(others) + len(nested) + len(named)
 
 
 def test_what_the_data_says_is_escaped_everywhere(tmp_path: Path) -> None:
@@ -80,11 +87,19 @@ def test_control_characters_and_lone_surrogates_do_not_break_the_page(tmp_path: 
 
 def test_primary_contrasts_show_estimate_interval_and_corrected_verdict(page: Page) -> None:
     text = page.texts["contrasts"]
-    said = "higher 0.0123 0.0246 +0.011 to +0.103 0.0235 not shown (p 0.7100)"
-    assert f"average − critique +0.057 +0.021 to +0.092 {said}" in text
-    assert "average against critique in words" in text
-    assert "0.2, 0.01, 0.1" in text, "square roots of the variances 0.04, 0.0001 and 0.01"
+    assert "average − critique +0.057 +0.021 to +0.092 better 0.0246 not shown (p 0.7100)" in text
+    details = text[text.index("Corrections, spread and seeds of the contrasts with critique") :]
+    for said in ("p alone 0.0123", "Holm's step +0.011 to +0.103", "Benjamini-Hochberg p 0.0235"):
+        assert said in details
+    for said in ("over prompts 0.2", "over seeds 0.01", "of the rest 0.1"):
+        assert f"deviation {said}" in details, "square roots of the variances 0.04, 0.0001 and 0.01"
     assert "±0.02" in text
+
+
+def test_a_contrast_is_told_once(page: Page) -> None:
+    told = " ".join(page.texts.values())
+    assert told.count("+0.021 to +0.092") == 2, "in the verdict, and in the table"
+    assert "in words" not in told
 
 
 def test_cautions_stand_beside_the_verdict(tmp_path: Path) -> None:
@@ -92,32 +107,44 @@ def test_cautions_stand_beside_the_verdict(tmp_path: Path) -> None:
     for row in content["contrasts"]:
         row["cautions"] = [f"few prompts carry {row['metric']}"]
     text = written(full(tmp_path, ["critique", "average"]).write(), content).texts["contrasts"]
-    assert "higher few prompts carry preferences/accuracy/average 0.0123" in text
-    assert "few prompts carry verifiable/strict" in text[text.index("Exploratory contrasts") :]
+    assert "average − critique few prompts carry preferences/accuracy/average +0.057" in text
+    assert "few prompts carry verifiable/strict" in text[text.index("1 exploratory contrast in 1 other metric") :]
+
+
+def test_a_caution_of_all_primary_contrasts_is_said_once_beside_the_verdict(tmp_path: Path) -> None:
+    arms = ["critique", "average", "other"]
+    content = comparison(arms)
+    for row in content["contrasts"]:
+        row["cautions"] = ["two seeds tell little"] if row["primary"] else []
+    page = written(full(tmp_path, arms).write(), content)
+    assert page.texts["verdict"].endswith("two seeds tell little.")
+    assert "two seeds tell little" not in page.texts["contrasts"]
 
 
 def test_exploratory_contrasts_are_said_to_be_so(page: Page) -> None:
     text = page.texts["contrasts"]
-    folded = text[text.index("Exploratory contrasts (3)") :]
-    assert "critique − base model preferences/accuracy/average +0.112 +0.081 to +0.143 higher" in folded
-    assert "average − critique verifiable/strict −0.034 −0.091 to +0.023 not distinguishable" in folded
-    assert "verifiable/strict (exploratory)" in folded
-    assert "higher (exploratory)" in text, "in the forest plot too"
+    beside = text[text.index("Against the untuned base model (exploratory)") :]
+    assert "critique − base model +0.112 +0.081 to +0.143 better 0.0123 alone" in beside
+    folded = text[text.index("1 exploratory contrast in 1 other metric") :]
+    assert "Nothing corrects for how many there are" in folded
+    assert "verifiable/strict share of prompts" in folded
+    assert "average − critique −0.034 −0.091 to +0.023 not distinguishable" in folded
 
 
 def test_the_table_of_arms_has_each_number_beside_its_interval_and_the_base_model(page: Page) -> None:
     text = page.texts["metrics"]
-    assert f"{METRIC} (primary) share of pairs ordered rightly" in text
-    for arm in ARMS:
-        assert f"{arm} 0.612 0.581 to 0.643 0.250 0.150 to 0.360 41.70 35.20 to 48.20" in text
-    assert "base model 0.5 0.5 to 0.5 – 77.00 70.00 to 84.00" in text
+    assert "metric critique 2 seeds average 2 seeds base model" in text, "arms are columns, metrics are rows"
+    both = "0.612 0.581 to 0.643 0.612 0.581 to 0.643 0.5 0.5 to 0.5"
+    assert f"{METRIC} (primary) share of pairs ordered rightly ↑ {both}" in text
+    assert "verifiable/strict share of prompts ↑ 0.250 0.150 to 0.360 0.250 0.150 to 0.360 –" in text
+    assert "verifiable/tokens tokens 41.70 35.20 to 48.20 41.70 35.20 to 48.20 77.00 70.00 to 84.00" in text
     assert "verifiable/kind (1)" in text
-    assert "critique 0.5 no interval" in text
+    assert "0.5 no interval 0.5 no interval –" in text
 
 
 def test_quality_against_length_has_both_numbers(page: Page) -> None:
-    assert "average 41.70 35.20 to 48.20 0.612 0.581 to 0.643" in page.texts["length"]
-    assert "base model 77.00 70.00 to 84.00 0.5 0.5 to 0.5" in page.texts["length"]
+    [words] = [one[2] for one in page.attributes if one[1] == "aria-label" and "against verifiable/tokens" in one[2]]
+    assert "average 0.612 at 41.70; base model 0.5 at 77.00" in words
 
 
 def test_costs_count_every_attempt_and_what_reuse_saved(page: Page) -> None:
@@ -143,7 +170,8 @@ def test_a_study_without_results_says_so_in_sentences(tmp_path: Path, missing: s
     assert "No run has been evaluated." in page.texts["metrics"]
     assert "No training of this study left events behind." in page.texts["learning"]
     assert "No evaluation of this study had prompts answered." in page.texts["answers"]
-    assert "svg" not in page.tags
+    assert not [one for one in page.attributes if one[:2] == ("svg", "role")], "no plot"
+    assert page.texts["verdict"].startswith("No run is finished, so there is nothing to compare.")
     if missing == "everything":
         assert "critique, seed 0: not started" in page.texts["lineage"]
         assert "No run has a record of its costs." in page.texts["cost"]
@@ -173,10 +201,11 @@ def test_an_arm_without_values_leaves_the_others_in_place(tmp_path: Path) -> Non
     ]
     page = written(full(tmp_path).write(), content)
     assert "average − critique – no interval cannot tell –" in page.texts["contrasts"]
-    assert "average – no interval –" in page.texts["metrics"]
+    assert "critique 2 seeds average 0 seeds, 1 failed" in page.texts["metrics"]
+    assert "ordered rightly ↑ 0.612 0.581 to 0.643 – no interval 0.5" in page.texts["metrics"]
     assert "average – no interval –" in page.texts["matrix"]
-    assert "critique 41.70" in page.texts["length"]
-    assert "average" not in page.texts["length"].replace("accuracy/average", "")
+    [words] = [one[2] for one in page.attributes if one[1] == "aria-label" and "against verifiable/tokens" in one[2]]
+    assert "critique 0.612 at 41.70; base model" in words, "average has no place in the plot"
 
 
 def test_without_length_one_sentence_stands_in_its_section(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notus_exp.study.report.searched import from_summary
+from notus_exp.study.report.searched import from_summary, search_headline
 from support.report_folders import EVIL, METRIC, StudyFolder, comparison, searched, trial, written
 
 
@@ -36,7 +36,7 @@ def test_a_search_shows_trials_best_importances_and_the_command_of_the_test(
     assert "4 trials: 3 complete, 1 failed" in text
     assert "3 (best) complete 0.05 average 0.635 −1 1" in text
     assert "1 complete 0.5 critique 0.7 9.5 1 breaks a constraint" in text
-    assert f"2 failed 0.1 {EVIL} – – 1 crashed-run crashed at {EVIL}" in text
+    assert f"2 failed 0.1 {EVIL} – – 1 crashed at {EVIL} crashed-run" in text
     assert "python -m notus_exp dpo.beta=0.05 seed=0,1,2 -m" in text
     assert "By fANOVA over 3 trials: too few to trust." in text
 
@@ -85,3 +85,38 @@ def test_a_search_without_a_complete_trial_draws_nothing(
 
 def test_a_search_without_trials_says_so() -> None:
     assert from_summary(searched(trials=[])).note == "No trial has been started yet."
+
+
+@pytest.mark.parametrize(
+    ("values", "feasible", "line"),
+    [
+        ([0.6, 0.7], [True, True], "The best of 2 complete trials reached 0.7 in {metric}: x=1."),
+        (
+            [0.7, 0.7, 0.7],
+            [True, True, False],
+            "2 of 3 complete trials tie at 0.7 in {metric}; the first of them: x=0.",
+        ),
+    ],
+)
+def test_the_headline_of_a_search_says_what_was_found_and_that_it_was_picked(
+    values: list[float], feasible: list[bool], line: str
+) -> None:
+    trials = [
+        trial(place, values={METRIC: value}, params={"x": place}, feasible=keeps)
+        for place, (value, keeps) in enumerate(zip(values, feasible, strict=True))
+    ]
+    found = searched(trials=trials, best=[values.index(0.7)], importances={})
+    headline = search_headline([from_summary(found)])
+    assert headline is not None
+    assert headline.line == line.format(metric=METRIC)
+    assert "looks better than it is" in headline.remarks[0]
+    assert search_headline([]) is None
+
+
+def test_a_search_without_a_best_trial_says_why() -> None:
+    running = search_headline([from_summary(searched(trials=[trial(0, "running")], best=[]))])
+    broken = search_headline([from_summary(searched(trials=[trial(0, feasible=False)], best=[]))])
+    assert running is not None
+    assert broken is not None
+    assert running.line == "No trial is complete yet."
+    assert broken.line == "No best trial yet: of 1 complete trial none keeps the constraints."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from pathlib import Path
 
@@ -50,9 +51,22 @@ def test_the_page_shows_how_many_pairs_flip_and_both_texts_of_some(tmp_path: Pat
     text = texts(full(tmp_path))["flips"]
     assert "critique and average 20 4, 20.0 % 8.1 to 41.6" in text, "the first 4 of 20 pairs are turned round"
     assert "Seed 0" in text
-    assert "4 examples: critique and average choose differently" in text
-    assert "critique chooses , and average rejects good plain" in text
-    assert "average chooses , and critique rejects bad plain" in text
+    assert "4 prompts: critique against average" in text
+    assert "chosen by critique , rejected by average good plain" in text
+    assert "chosen by average , rejected by critique bad plain" in text
+
+
+def test_pairs_that_flip_are_grouped_by_who_chooses_alike_and_told_once(tmp_path: Path) -> None:
+    made = StudyFolder(tmp_path, ("a", "b", "c"))
+    rows = [(f"p{number}", "x", "z") for number in range(8)]
+    made.pairs("a", 0, rows)
+    made.pairs("b", 0, [(prompt, "y" if place < 5 else "x", "z") for place, (prompt, _, _) in enumerate(rows)])
+    made.pairs("c", 0, [(prompt, "y" if place < 3 else "x", "z") for place, (prompt, _, _) in enumerate(rows)])
+    text = texts(made)["flips"]
+    groups = text[text.index("Who chooses alike") :]
+    assert groups.index("3 prompts: a against b, c") < groups.index("2 prompts: a, c against b"), "the largest first"
+    assert groups.count("Prompt ") == 5, "each of five prompts once, though nine pairs of arms differ"
+    assert "chosen by b, c y chosen by a x rejected by a, b, c z" in groups
 
 
 def test_at_most_five_examples_of_flips_are_shown(tmp_path: Path) -> None:
@@ -61,6 +75,7 @@ def test_at_most_five_examples_of_flips_are_shown(tmp_path: Path) -> None:
         made.pairs(arm, 0, [(f"p{number}", chosen, "z") for number in range(9)])
     text = texts(made)["flips"]
     assert text.count("Prompt ") == 5
+    assert "9 prompts: critique against average 5 of them, picked by a hash." in text
     assert "9, 100.0 %" in text
 
 
@@ -147,9 +162,35 @@ def test_curves_are_drawn_of_what_was_kept(tmp_path: Path) -> None:
     made.events("average", 0, [0.7, 0.6, 0.5])
     text = texts(made)["learning"]
     assert "loss" in text
-    assert "Learning curves A line for each arm. Losses" in text, "one seed: no thin lines to explain"
+    assert "Learning curves A line for each arm. Losses" in text, "one seed: no band to explain"
     assert "average" in text
     assert "critique" not in text, "its training kept nothing"
+
+
+@pytest.mark.parametrize(("arms", "shaded"), [(6, True), (7, False)])
+def test_seeds_are_a_band_where_it_hides_no_other_arm(tmp_path: Path, arms: int, shaded: bool) -> None:
+    names = [f"arm{number}" for number in range(arms)]
+    made = StudyFolder(tmp_path, names)
+    for arm in names:
+        for seed in SEEDS:
+            made.events(arm, seed, [0.7, 0.6 + 0.1 * seed])
+    text = texts(made)["learning"]
+    assert "the mean over its seeds" in text
+    assert ("shaded between the lowest and the highest seed" in text) is shaded
+
+
+def test_a_single_point_is_no_curve_but_a_row(tmp_path: Path) -> None:
+    made = StudyFolder(tmp_path)
+    for seed, accuracy in ((0, 0.5), (1, 0.75)):
+        made.events("average", seed, [0.7, 0.6, 0.5])
+        made.events("average", seed, [accuracy], "validation/accuracy")
+    page = written(made.write(), comparison())
+    plots = [value for _, name, value in page.attributes if name == "aria-label" and "by step of" in value]
+    assert plots == ["loss by step of train, a line for each of average"]
+    assert (
+        "On validation pairs, measured once (step 1) arm accuracy (share of pairs) average 0.625"
+        in page.texts["learning"]
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- lineage
@@ -293,6 +334,15 @@ def test_numbers_and_durations_are_short() -> None:
 def test_no_two_of_forty_arms_look_alike() -> None:
     drawn = [(look.colour, look.marker) for look in looks([f"arm {number}" for number in range(40)]).values()]
     assert len(set(drawn)) == 41
+
+
+def test_arms_are_told_apart_by_dash_and_marker_too() -> None:
+    drawn = list(looks([f"arm {number}" for number in range(12)]).values())[1:]
+    assert len({(look.marker, look.line) for look in drawn}) == 12
+    assert len({(look.colour, look.line) for look in drawn}) == 12
+    for one, two in itertools.pairwise(drawn):
+        assert one.line != two.line
+        assert one.marker != two.marker
 
 
 def luminance(colour: str) -> float:
