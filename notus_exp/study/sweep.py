@@ -17,7 +17,7 @@ from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import Config, Stage
+from notus_exp.config.schema import Config, Stage, Tracking
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
@@ -229,7 +229,7 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
     """Compare what finished, show it and track it."""
     from notus_exp.comparison.terminal import study_report
     from notus_exp.study.conclusion import write_outcome
-    from notus_exp.tracking import track_study
+    from notus_exp.study.group import track
 
     if not any(
         read_run(folder, run)["status"] == "finished" for arm in study["arms"].values() for run in arm["runs"].values()
@@ -238,7 +238,7 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
         return
     comparison = write_outcome(folder)
     show_report(study_report(comparison, folder), console, as_json=False)
-    track_study(config.tracking, study, comparison, folder, console.print)
+    track(config.tracking, study, comparison, folder, console.print)
 
 
 def _unscored(runs: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -303,7 +303,7 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
     run_search(jobs, settings, folder, _common(definition), console, may_start)
     if only_shown:
         return {}
-    _conclude_search(folder, console)
+    _conclude_search(jobs.tracking, study, folder, console)
     return _unscored({f"run {run}": run for run in _ids(folder)}, folder)
 
 
@@ -313,8 +313,12 @@ def _ids(folder: Path) -> list[str]:
     return [run for trial in summary(folder)["trials"] for run in trial["runs"].values()]
 
 
-def _conclude_search(folder: Path, console: Console) -> None:
+def _conclude_search(tracking: Tracking, study: StudyFile, folder: Path, console: Console) -> None:
     from notus_exp.comparison.terminal import study_report
     from notus_exp.study.conclusion import write_outcome
+    from notus_exp.study.group import track
+    from notus_exp.study.search.summary import summary
 
-    show_report(study_report(write_outcome(folder), folder), console, as_json=False)
+    comparison = write_outcome(folder)
+    show_report(study_report(comparison, folder), console, as_json=False)
+    track(tracking, study, comparison, folder, console.print, summary(folder))

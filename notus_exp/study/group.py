@@ -1,0 +1,135 @@
+"""A study's group in W&B: every run of it and every trial of a search, made here or reused, and a run for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from notus_exp.config.schema import Tracking
+from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.run_file import RunFile
+from notus_exp.contracts.study_file import SearchSummary, StudyFile, TrialRecord
+from notus_exp.disk.locks import locked
+from notus_exp.disk.outputs import NOT_STARTED, read_run, runs_of
+from notus_exp.run.retelling import retell
+from notus_exp.tracking import (
+    EXPIRED,
+    Ending,
+    Membership,
+    candidate_of,
+    is_told_already,
+    of_trial,
+    track_study,
+    tracks,
+)
+
+_GOES_ON = ("running", NOT_STARTED)
+"""Status of a run, or state of a trial, of which there is nothing to tell yet."""
+COMPLETE = "complete"
+
+
+class Part(NamedTuple):
+    """A run of a study, as the study counts it.
+
+    Attributes:
+        member: Its place.
+        run: Its run.json, or what stands for it.
+        ending: How it ended.
+    """
+
+    member: Membership
+    run: RunFile
+    ending: Ending
+
+
+def track(
+    tracking: Tracking,
+    study: StudyFile,
+    comparison: ComparisonFile,
+    folder: Path,
+    warn: Callable[[str], None],
+    found: SearchSummary | None = None,
+) -> None:
+    """Make a study's group in W&B say what the study says: tell what was not told yet, then the study's own run.
+
+    Args:
+        tracking: Where it goes; nothing is done where that is nowhere.
+        study: study.json.
+        comparison: comparison.json.
+        folder: outputs/studies/<name>.
+        warn: Told what W&B does not take.
+        found: What a search found; None for arms.
+
+    Raises:
+        UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
+    """
+    if not tracks(tracking):
+        return
+    with locked(folder / ".tracking.lock", lambda: warn("waiting for another process that tells W&B of this study")):
+        for part in parts(study, folder, found):
+            if not is_told_already(tracking, part.member, part.ending, folder):
+                retell(tracking, part.member, part.run, folder, warn, part.ending)
+        track_study(tracking, study, comparison, folder, warn, found)
+
+
+def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterator[Part]:
+    """Yield the runs of a study that have ended: those that are compared, and those that tuned its arms.
+
+    Args:
+        study: study.json.
+        folder: The study's.
+        found: What a search found; None for arms.
+    """
+    if found is not None:
+        for trial in found["trials"]:
+            yield from _of_trial(study, folder, trial, [*found["objectives"], *study["search"]["constraints"]])
+        return
+    metrics = (study["metric"],)
+    for arm, tried in (study.get("tuning") or {}).items():
+        for entry in tried:
+            for number, run in entry["runs"].items():
+                member = Membership(study["name"], arm, int(number), None, candidate_of(entry["values"]), metrics)
+                yield from _ended(member, read_run(folder, run))
+    for arm, by_seed in runs_of(folder, study).items():
+        for seed, record in by_seed.items():
+            yield from _ended(Membership(study["name"], arm, seed, metrics=metrics), record)
+
+
+def _ended(member: Membership, run: RunFile) -> Iterator[Part]:
+    if run["status"] not in _GOES_ON:
+        yield Part(member, run, Ending.of(run, []))
+
+
+def _of_trial(study: StudyFile, folder: Path, trial: TrialRecord, metrics: Sequence[str]) -> Iterator[Part]:
+    """Yield a trial's runs; one that stands for it where none began.
+
+    Where the trial has no values none of its runs is called finished, although another trial of the same parameters
+    may have finished it: what W&B means over a trial's runs are its values.
+    """
+    if trial["state"] in _GOES_ON:
+        return
+    records = {int(seed): read_run(folder, run) for seed, run in trial["runs"].items()}
+    begun = {seed: run for seed, run in records.items() if run["status"] not in _GOES_ON}
+    if not begun:
+        seed = min(records, default=study["seeds"][0])
+        begun = {seed: {"status": trial["state"], "config": _nested(trial["params"], seed)}}
+    for seed, run in begun.items():
+        ending = Ending.of(run, [])
+        if trial["state"] == EXPIRED:  # the trial that has its parameters again has its runs
+            ending = Ending(EXPIRED, {}, [], {}, trial["reason"])
+        elif trial["state"] != COMPLETE and run["status"] in ("finished", trial["state"]):
+            ending = ending._replace(status=trial["state"], error=run.get("error") or trial["reason"])
+        yield Part(of_trial(study["name"], trial["number"], seed, metrics), run, ending)
+
+
+def _nested(params: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return the config of a run that never was: what is known of it, nested as a config is."""
+    config: dict[str, Any] = {"seed": seed, "evaluation_split": "validation", "choices": {}}
+    for key, value in params.items():
+        *groups, last = key.split(".")
+        place = config if groups else config["choices"]
+        for group in groups:
+            place = cast(dict[str, Any], place.setdefault(group, {}))
+        place[last] = value
+    return config
