@@ -1,8 +1,9 @@
 """Where metrics go while a run goes on, and what is told of a study afterwards: Weights & Biases, or nowhere.
 
-The parent process alone owns the tracker. In W&B a stage's curves are `<stage>/<metric>` over `<stage>/step`; the headline
-metrics of a finished run have their names in reports, `validation/` before them where validation prompts were measured;
-all else of run.json is behind `detail/`. A run of a study is one W&B run, whichever attempt, command or study made it.
+The parent process alone owns the tracker. In W&B a stage's curves are `<stage>/<metric>` over `<stage>/step`; the
+headline metrics of a finished run have their names in reports, `validation/` before them where validation prompts were
+measured; all else of run.json is behind `detail/`. A run of a study is one W&B run, whichever attempt, command or study
+made it.
 """
 
 from notus_exp.tracking.tracker import EXPIRED, Ending, Membership, NoTracker, Tracker, candidate_of, of_trial

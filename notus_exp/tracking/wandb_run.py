@@ -168,4 +168,5 @@ def with_place(config: dict[str, Any], member: Membership) -> dict[str, Any]:
     own = copy.deepcopy(config)
     study = own.get("study") or {}
     place = {"name": member.study, "arm": member.arm if member.trial is None else None, "trial": member.trial}
-    return own | {"study": {**study, **place}, key: value if member.trial is None else member.trial}
+    own |= {"study": {**study, **place}, "seed": member.seed}
+    return own | {key: value if member.trial is None else member.trial}

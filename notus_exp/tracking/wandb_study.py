@@ -66,12 +66,9 @@ def track_study(
     def tell() -> None:
         run.summary["verdict"] = comparison["verdict"]
         run.summary["metric"] = comparison["study"]["metric"]
-        run.summary["evaluation_split"] = comparison["study"].get("evaluation_split")
-        shown = (
-            _arms(run, comparison)
-            if found is None
-            else _search(run, found, comparison["study"].get("evaluation_split"))
-        )
+        split = comparison["study"].get("evaluation_split")
+        run.summary["evaluation_split"] = split
+        shown = _arms(run, comparison) if found is None else _search(run, found, split or VALIDATION)
         if (folder / REPORT_HTML).exists():
             shown["report"] = _page(folder / REPORT_HTML)
         if shown:
@@ -113,7 +110,7 @@ def _arms(run: Any, comparison: ComparisonFile) -> dict[str, Any]:
     return shown
 
 
-def _search(run: Any, found: SearchSummary, split: str | None) -> dict[str, Any]:
+def _search(run: Any, found: SearchSummary, split: str) -> dict[str, Any]:
     """Fill summary and history of a search; return its tables."""
     trials, best = found["trials"], set(found["best"])
     run.summary["trials"] = len(trials)

@@ -45,7 +45,10 @@ class OfflineRun:
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """Return a metric's values with their steps on its stage's axis."""
-        axis = f"{metric.split('/')[0]}/step"
+        return self.history_of(metric, f"{metric.split('/')[0]}/step")
+
+    def history_of(self, metric: str, axis: str) -> list[tuple[int, float]]:
+        """Return a metric's values with those of the metric that it is drawn over."""
         return [(row[axis], row[metric]) for row in self.history if metric in row]
 
     def table(self, name: str) -> dict[str, Any]:
