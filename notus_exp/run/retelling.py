@@ -64,13 +64,13 @@ def retell(
         UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
     """
     tracker = open_tracker(tracking, str(run.get("run_id", "")), tags_of(run), config_of(run), folder, warn, member)
-    for event in _events(run, folder):
+    for event in events_of(run, folder):
         if is_kept(event):
             tracker.log(event)
     tracker.finish(ending._replace(samples=_samples(run, folder), stages=_here(ending, folder)))
 
 
-def _events(run: RunFile, folder: Path) -> Iterator[Event]:
+def events_of(run: RunFile, folder: Path) -> Iterator[Event]:
     """Yield what a run's stages reported: as its last attempt followed them, else as its artifacts keep it."""
     followed = outputs(folder) / "runs" / str(run.get("run_id")) / EVENTS
     if followed.is_file():

@@ -29,7 +29,7 @@ _GOES_ON = ("running", NOT_STARTED)
 COMPLETE = "complete"
 
 
-class Part(NamedTuple):
+class EndedRun(NamedTuple):
     """A run of a study, as the study counts it.
 
     Attributes:
@@ -73,7 +73,7 @@ def track(
         track_study(tracking, study, comparison, folder, warn, found)
 
 
-def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterator[Part]:
+def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterator[EndedRun]:
     """Yield the runs of a study that have ended: those that are compared, and those that tuned its arms.
 
     Args:
@@ -96,12 +96,12 @@ def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterat
             yield from _ended(Membership(study["name"], arm, seed, metrics=metrics), record)
 
 
-def _ended(member: Membership, run: RunFile) -> Iterator[Part]:
+def _ended(member: Membership, run: RunFile) -> Iterator[EndedRun]:
     if run["status"] not in _GOES_ON:
-        yield Part(member, run, Ending.of(run, []))
+        yield EndedRun(member, run, Ending.of(run, []))
 
 
-def _of_trial(study: StudyFile, folder: Path, trial: TrialRecord, metrics: Sequence[str]) -> Iterator[Part]:
+def _of_trial(study: StudyFile, folder: Path, trial: TrialRecord, metrics: Sequence[str]) -> Iterator[EndedRun]:
     """Yield a trial's runs; one that stands for it where none began.
 
     Where the trial has no values none of its runs is called finished, although another trial of the same parameters
@@ -120,7 +120,7 @@ def _of_trial(study: StudyFile, folder: Path, trial: TrialRecord, metrics: Seque
             ending = Ending(EXPIRED, {}, [], {}, trial["reason"])
         elif trial["state"] != COMPLETE and run["status"] in ("finished", trial["state"]):
             ending = ending._replace(status=trial["state"], error=run.get("error") or trial["reason"])
-        yield Part(of_trial(study["name"], trial["number"], seed, metrics), run, ending)
+        yield EndedRun(of_trial(study["name"], trial["number"], seed, metrics), run, ending)
 
 
 def _nested(params: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -6,9 +6,11 @@ measured; all else of run.json is behind `detail/`. A run of a study is one W&B 
 made it.
 """
 
+from notus_exp.tracking.saving import save
 from notus_exp.tracking.tracker import EXPIRED, Ending, Membership, NoTracker, Tracker, candidate_of, of_trial
-from notus_exp.tracking.wandb_run import is_told_already, open_tracker, tracks
+from notus_exp.tracking.wandb_run import is_online, is_told_already, open_tracker, tracks
 from notus_exp.tracking.wandb_study import track_study
+from notus_exp.tracking.workspace import WorkspaceSpec, workspace
 
 __all__ = [
     "EXPIRED",
@@ -16,10 +18,14 @@ __all__ = [
     "Membership",
     "NoTracker",
     "Tracker",
+    "WorkspaceSpec",
     "candidate_of",
+    "is_online",
     "is_told_already",
     "of_trial",
     "open_tracker",
+    "save",
     "track_study",
     "tracks",
+    "workspace",
 ]

@@ -91,6 +91,11 @@ def tracks(tracking: Tracking) -> bool:
     return tracking.name != "none" and wandb_mode(tracking.mode) != DISABLED
 
 
+def is_online(tracking: Tracking) -> bool:
+    """Say whether what is tracked goes to W&B at once."""
+    return tracks(tracking) and wandb_mode(tracking.mode) == "online"
+
+
 def is_told_already(tracking: Tracking, member: Membership, ending: Ending, folder: Path) -> bool:
     """Say whether the W&B run of a part of a study was told just this ending, there where it would be told now.
 
@@ -100,8 +105,7 @@ def is_told_already(tracking: Tracking, member: Membership, ending: Ending, fold
         ending: How it ended, as the study counts it.
         folder: The study's.
     """
-    offline = wandb_mode(tracking.mode) != "online"
-    content = told.content_of(ending, member.metrics, tracking.artifacts, offline=offline)
+    content = told.content_of(ending, member.metrics, tracking.artifacts, offline=not is_online(tracking))
     return told.is_told(folder, member_id(tracking, member), content)
 
 

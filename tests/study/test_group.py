@@ -4,54 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 
-from notus_exp.comparison.analysis import analyse
-from notus_exp.config.schema import Tracking
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile
-from notus_exp.contracts.study_file import SearchSummary
 from notus_exp.disk.outputs import read_study
 from notus_exp.study.group import track
-from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.search.search_comparison import search_comparison
-from notus_exp.study.search.summary import summary
 from notus_exp.tracking import Ending, Membership, open_tracker
 from support.offline_runs import TRACKING, own_places, read_runs  # noqa: F401  (a fixture)
-from support.searches import ACCURACY, STRICT, TOKENS, FakeJobs, Values, good, search
-from support.study_folders import Planted, edit, run_json, write_run, write_study
-from support.wandb_groups import Group, names, numbers
-
-ARMS: Planted = {
-    "critique": {0: {STRICT: [0.0, 1.0, 1.0, 0.0]}, 1: {STRICT: [0.0, 0.0, 1.0, 0.0]}},
-    "average": {0: {STRICT: [1.0, 1.0, 1.0, 0.0]}, 1: {STRICT: [1.0, 1.0, 1.0, 1.0]}},
-}
-
-
-def planted(root: Path, arms: Planted = ARMS, **more: Any) -> Path:
-    """A study whose runs report the means of their prompts, as real ones do."""
-    folder = write_study(root, arms, **{"metric": STRICT, **more})
-    for arm, by_seed in arms.items():
-        for seed, values in by_seed.items():
-            metrics = {
-                name: {"value": float(np.mean(column)), "low": 0.0, "high": 1.0, "n": len(column)}
-                for name, column in values.items()
-            }
-            choices = {"selection": arm, "evaluation": "verifiable", "judge": "openai"}
-            own = {"metrics": metrics, "choices": choices}
-            edit(run_json(folder, f"{arm}-s{seed}"), lambda content, own=own: content.update(own))
-    return folder
-
-
-def told(folder: Path, tracking: Tracking = TRACKING) -> ComparisonFile:
-    """Tell W&B of a study of arms, as its command does at its end."""
-    comparison = analyse(folder)
-    track(tracking, read_study(folder), comparison, folder, pytest.fail)
-    return comparison
+from support.searches import ACCURACY, STRICT, TOKENS
+from support.study_folders import edit, run_json, write_run
+from support.wandb_groups import ARMS, Group, names, numbers, planted, searched, told
 
 
 def agrees(group: Group, comparison: ComparisonFile, split: str = "") -> None:
@@ -95,7 +61,7 @@ def test_named_arms_agree(tmp_path: Path) -> None:
 
 
 def test_a_grid_with_a_reused_run_agrees(tmp_path: Path) -> None:
-    """Three of its runs are tracked while they go on; the fourth is an earlier run of its own, which was not tracked."""
+    """Three of its runs are tracked while they go on; the fourth is an earlier run of its own that was not tracked."""
     folder = planted(tmp_path, kind="grid", factors={"selection": ["critique", "average"]})
     edit(run_json(folder, "average-s1"), lambda content: content["config"].update({"study": {"name": None}}))
     for arm, seed in itertools.islice(itertools.product(ARMS, (0, 1)), 3):
@@ -185,28 +151,6 @@ def test_where_nothing_is_tracked_nothing_is_written(tmp_path: Path, monkeypatch
 
 
 # -------------------------------------------------------------------------------------------------------------- search
-def score(values: Values) -> Any:
-    """Trial 0 is pruned, the second seed of trial 1 fails, trial 2 cannot be measured, the others are good."""
-    number, seed = values["study.trial"], values["seed"]
-    if number == "0":
-        return Ended("pruned", "pruned at step 4: low")
-    if number == "1" and seed == "1":
-        return Ended("failed", "out of memory")
-    return {TOKENS: 40.0} if number == "2" else good(values)
-
-
-def searched(root: Path, trials: int = 5, seeds: Sequence[int] = (0, 1), **more: Any) -> tuple[Path, Any]:
-    """A search of some trials, told to W&B; what it found, and `more` in the place of that."""
-    folder = root / "outputs/studies/hunt"
-    pruner = "median" if len(seeds) > 1 else "none"
-    search(
-        folder, FakeJobs(folder, score), trials=trials, seeds=seeds, pruner=pruner, constraints={TOKENS: {"most": 60}}
-    )
-    study, found = read_study(folder), {**summary(folder), **more}
-    track(TRACKING, study, search_comparison(folder, study), folder, pytest.fail, cast(SearchSummary, found))
-    return folder, found
-
-
 def test_a_search_with_pruned_and_failed_trials_agrees(tmp_path: Path) -> None:
     folder, found = searched(tmp_path)
     states = {trial["number"]: trial["state"] for trial in found["trials"]}

@@ -1,13 +1,76 @@
-"""A study's group as W&B would show it once all offline runs below a folder are sent."""
+"""Studies with planted values that are told to W&B, and their groups as it shows them once offline runs are sent."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from support.offline_runs import OfflineRun, read_runs
+import numpy as np
+import pytest
+
+from notus_exp.comparison.analysis import analyse
+from notus_exp.config.schema import Tracking
+from notus_exp.contracts.comparison_file import ComparisonFile
+from notus_exp.contracts.study_file import SearchSummary
+from notus_exp.disk.outputs import read_study
+from notus_exp.study.group import track
+from notus_exp.study.launching.jobs import Ended
+from notus_exp.study.search.search_comparison import search_comparison
+from notus_exp.study.search.summary import summary
+from support.offline_runs import TRACKING, OfflineRun, read_runs
+from support.searches import STRICT, TOKENS, FakeJobs, Values, good, search
+from support.study_folders import Planted, edit, run_json, write_study
+
+ARMS: Planted = {
+    "critique": {0: {STRICT: [0.0, 1.0, 1.0, 0.0]}, 1: {STRICT: [0.0, 0.0, 1.0, 0.0]}},
+    "average": {0: {STRICT: [1.0, 1.0, 1.0, 0.0]}, 1: {STRICT: [1.0, 1.0, 1.0, 1.0]}},
+}
+
+
+def planted(root: Path, arms: Planted = ARMS, **more: Any) -> Path:
+    """A study whose runs report the means of their prompts, as real ones do."""
+    folder = write_study(root, arms, **{"metric": STRICT, **more})
+    for arm, by_seed in arms.items():
+        for seed, values in by_seed.items():
+            metrics = {
+                name: {"value": float(np.mean(column)), "low": 0.0, "high": 1.0, "n": len(column)}
+                for name, column in values.items()
+            }
+            choices = {"selection": arm, "evaluation": "verifiable", "judge": "openai"}
+            own = {"metrics": metrics, "choices": choices}
+            edit(run_json(folder, f"{arm}-s{seed}"), lambda content, own=own: content.update(own))
+    return folder
+
+
+def told(folder: Path, tracking: Tracking = TRACKING) -> ComparisonFile:
+    """Tell W&B of a study of arms, as its command does at its end."""
+    comparison = analyse(folder)
+    track(tracking, read_study(folder), comparison, folder, pytest.fail)
+    return comparison
+
+
+def score(values: Values) -> Any:
+    """Trial 0 is pruned, the second seed of trial 1 fails, trial 2 cannot be measured, the others are good."""
+    number, seed = values["study.trial"], values["seed"]
+    if number == "0":
+        return Ended("pruned", "pruned at step 4: low")
+    if number == "1" and seed == "1":
+        return Ended("failed", "out of memory")
+    return {TOKENS: 40.0} if number == "2" else good(values)
+
+
+def searched(root: Path, trials: int = 5, seeds: Sequence[int] = (0, 1), **more: Any) -> tuple[Path, Any]:
+    """A search of some trials, told to W&B; what it found, and `more` in the place of that."""
+    folder = root / "outputs/studies/hunt"
+    pruner = "median" if len(seeds) > 1 else "none"
+    search(
+        folder, FakeJobs(folder, score), trials=trials, seeds=seeds, pruner=pruner, constraints={TOKENS: {"most": 60}}
+    )
+    study, found = read_study(folder), {**summary(folder), **more}
+    track(TRACKING, study, search_comparison(folder, study), folder, pytest.fail, cast(SearchSummary, found))
+    return folder, found
 
 
 class Group:
