@@ -32,14 +32,14 @@ def tags_of(run: RunFile) -> list[str]:
 
 
 def _unused(run: RunFile) -> set[str]:
-    """Return the groups whose choice moves nothing in this run."""
+    """Return the groups whose choice moves nothing in this run, and the tracker's."""
     until = Stage[run.get("config", {}).get("until", EVALUATION)]
     chosen = [CATALOGUE[name] for name in run.get("choices", {}).get("evaluation", "").split(",") if name in CATALOGUE]
     used = {
         "generation": reaches(until, Stage.generations) and any(spec.answers for spec in chosen),
         "judge": reaches(until, Stage.judgments) and any(spec.judged for spec in chosen),
     }
-    return {group for group, is_used in used.items() if not is_used}
+    return {"tracking", *(group for group, is_used in used.items() if not is_used)}
 
 
 def config_of(run: RunFile) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def track_afterwards(folder: Path, settings: Mapping[str, str | None], *, only_s
     if not tracks(tracking):
         raise UserError("WANDB_MODE=disabled: nothing is tracked", "unset it, or give --mode offline")
     console = make_console(sys.stderr)
-    track(tracking, study, comparison, folder, console.print, found)
+    track(tracking, study, comparison, folder, console.print, found, console.print)
     told = f"W&B was told of {len(runs)} runs of {study['name']}: group {spec['group']}, project {spec['project']}"
     if is_online(tracking):
         return Report({"workspace": spec}, sentences=[told, f"workspace: {save(spec)}"])

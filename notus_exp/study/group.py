@@ -50,6 +50,7 @@ def track(
     folder: Path,
     warn: Callable[[str], None],
     found: SearchSummary | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Make a study's group in W&B say what the study says: tell what was not told yet, then the study's own run.
 
@@ -60,6 +61,7 @@ def track(
         folder: outputs/studies/<name>.
         warn: Told what W&B does not take.
         found: What a search found; None for arms.
+        say: Told how many runs W&B is told of.
 
     Raises:
         UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
@@ -67,9 +69,12 @@ def track(
     if not tracks(tracking):
         return
     with locked(folder / ".tracking.lock", lambda: warn("waiting for another process that tells W&B of this study")):
-        for part in parts(study, folder, found):
-            if not is_told_already(tracking, part.member, part.ending, folder):
-                retell(tracking, part.member, part.run, folder, warn, part.ending)
+        ended = parts(study, folder, found)
+        untold = [part for part in ended if not is_told_already(tracking, part.member, part.ending, folder)]
+        if untold:
+            say(f"telling W&B of {len(untold)} runs of {study['name']} that were made before, or are counted otherwise")
+        for part in untold:
+            retell(tracking, part.member, part.run, folder, warn, part.ending)
         track_study(tracking, study, comparison, folder, warn, found)
 
 

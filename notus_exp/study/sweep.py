@@ -238,7 +238,7 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
         return
     comparison = write_outcome(folder)
     show_report(study_report(comparison, folder), console, as_json=False)
-    track(config.tracking, study, comparison, folder, console.print)
+    track(config.tracking, study, comparison, folder, console.print, say=console.print)
 
 
 def _unscored(runs: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -321,4 +321,4 @@ def _conclude_search(tracking: Tracking, study: StudyFile, folder: Path, console
 
     comparison = write_outcome(folder)
     show_report(study_report(comparison, folder), console, as_json=False)
-    track(tracking, study, comparison, folder, console.print, summary(folder))
+    track(tracking, study, comparison, folder, console.print, summary(folder), console.print)

@@ -11,7 +11,7 @@ from notus_exp.config.schema import Tracking
 from notus_exp.disk.events import Event
 from notus_exp.reporting.texts import cut
 from notus_exp.tracking import told
-from notus_exp.tracking.names import history_of, leading, member_id, summary_of
+from notus_exp.tracking.names import DETAIL, history_of, leading, member_id, summary_of
 from notus_exp.tracking.opening import DISABLED, NAME_LENGTH, Label, conclude, open_run, wandb_mode
 from notus_exp.tracking.products import log_products
 from notus_exp.tracking.tracker import FINISHED, Ending, Membership, NoTracker, Tracker
@@ -49,40 +49,46 @@ class WandbTracker:
         self._split = config.get("evaluation_split")
         self._seed = member.seed if member else int(config.get("seed", 0))
         self._member, self._folder = member, folder
+        self._asked = member.metrics if member else ()
         self._stages: set[str] = set()
+        self._last: dict[str, float] = {}
 
     def log(self, event: Event) -> None:
-        """Log an event's metrics at its stage's step."""
+        """Log an event's metrics at its stage's step; the summary has their last values as details."""
+        axis = f"{event.stage}/step"
         if event.stage not in self._stages:
             self._stages.add(event.stage)
-            self._run.define_metric(f"{event.stage}/step", hidden=True)
-            self._run.define_metric(f"{event.stage}/*", step_metric=f"{event.stage}/step")
+            self._run.define_metric(axis, hidden=True, summary="none")
+            self._run.define_metric(f"{event.stage}/*", step_metric=axis, summary="none")
         values = {f"{event.stage}/{name}": value for name, value in event.metrics.items()}
-        self._run.log({f"{event.stage}/step": event.step, **values})
+        self._last |= values
+        self._run.log({axis: event.step, **values})
 
     def finish(self, ending: Ending) -> None:
         """Put status and metrics with their intervals into the summary, add samples and artifacts, close the run."""
-        asked = self._member.metrics if self._member else ()
         offline, run_id = bool(self._run.offline), str(self._run.id)
-        whole = conclude(self._run, lambda: self._tell(ending, asked), self._warn, failed=ending.status != FINISHED)
+        whole = conclude(self._run, lambda: self._tell(ending), self._warn, failed=ending.status != FINISHED)
         if self._member and whole:
-            content = told.content_of(ending, asked, self._artifacts, offline=offline)
+            content = told.content_of(ending, self._asked, self._artifacts, offline=offline)
             told.note(self._folder, run_id, content)
 
-    def _tell(self, ending: Ending, asked: tuple[str, ...]) -> None:
+    def _tell(self, ending: Ending) -> None:
         """Tell the end; the metrics of a run that did not finish are details: no comparison counts them."""
         self._run.summary["status"] = ending.status
         if ending.error:
             self._run.summary["error"] = ending.error
-        plain = leading(ending.metrics, asked) if ending.status == FINISHED else []
+        finished = ending.status == FINISHED
+        plain = leading(ending.metrics, self._asked) if finished else []
         if shown := history_of(ending.metrics, self._split, plain):
             self._run.log(shown)
         self._run.summary.update(summary_of(ending.metrics, self._split, plain))
+        for name, value in self._last.items():
+            self._run.summary[name if finished and name in self._asked else f"{DETAIL}/{name}"] = value
         if ending.samples:
             columns = list(ending.samples[0])
             rows = [[str(sample[column]) for column in columns] for sample in ending.samples]
             self._run.log({"samples": table(columns, rows)})
-        if ending.status == FINISHED:
+        if finished:
             log_products(self._run, ending.stages, self._artifacts, self._owner, self._seed)
 
 

@@ -168,4 +168,5 @@ def _named(cells: list[object], place: int, split: str | None) -> list[object]:
 
 
 def _cells(row: Mapping[str, object], columns: Sequence[str]) -> list[object]:
-    return [row[column] for column in columns]
+    """Return some columns of a row; None for one that a comparison.json of before does not have."""
+    return [row.get(column) for column in columns]

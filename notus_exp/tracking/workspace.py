@@ -179,8 +179,7 @@ def _of_search(study: StudyFile, found: SearchSummary, split: str) -> list[Panel
         {"where": "config", "key": config_path(name), "title": name, "log": bool(spec.get("log"))}
         for name, spec in parameters.items()
     ]
-    # what training measures, such as policy/validation/accuracy, has no single value in a run's summary
-    names = [wandb_name(name, split) for name in goals if not name.startswith("policy/")]
+    names = [wandb_name(name, split) for name in goals]
     axes += [{"where": "summary", "key": name, "title": name, "log": False} for name in names]
     history: list[Panel] = [
         {"kind": LINE, "title": f"{name} by trial", "metric": f"search/{wandb_name(name, split)}", "x": TRIALS_AXIS}

@@ -354,3 +354,10 @@ def test_the_reader_of_these_tests_joins_records_that_span_blocks(tmp_path: Path
     found = track(tmp_path, config={"long": long})
     assert found.config["long"] == long
     assert read_run(found.path).summary["status"] == "finished", "records after it are read as well"
+
+
+def test_last_values_of_curves_are_details_but_for_what_a_search_asks_for(tmp_path: Path) -> None:
+    events = [Event(0.0, "policy", step, {"train/loss": 1.0 / step, "validation/loss": 2.0 / step}) for step in (1, 2)]
+    member = MEMBER._replace(metrics=("policy/validation/loss",))
+    found = named(track(tmp_path, Ending("finished", {}, [], {}), events, member).summary)
+    assert found == {"status": "finished", "detail/policy/train/loss": 0.5, "policy/validation/loss": 1.0}
