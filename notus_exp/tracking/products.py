@@ -1,9 +1,9 @@
 """A run's pairs and model as W&B artifacts: a name for each arm and role, whose versions W&B counts.
 
 A version's aliases are `latest`, the seed, and the hash that its folder in outputs/artifacts ends in. The pairs are an
-output of the run and, once W&B has them, its input; the model is its output: so W&B's graph leads from the pairs
-through each run that trained on them to its model. The metadata hold the full keys of the artifact and of everything
-that it was made from.
+input of the run (online an output too), the model is its output: so W&B's graph leads from the pairs through each run
+that trained on them to its model. The metadata hold the full keys of the artifact and of everything that it was made
+from.
 
 A model is what is small of it, and a record of its files; its weights are sent where `tracking.artifacts` names them.
 The files are read where they lie when the run is sent, so an offline run's artifacts must still be in outputs/ at

@@ -25,9 +25,9 @@ PROJECT = {"id": "1", "name": "notus-exp", "entity": {"id": "1", "name": "me"}}
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[dict[str, Any]], list[tuple[str, dict[str, Any]]]]]:
-    """A server's address, the variables of each `upsertBucket`, with which W&B creates and changes a run, and artifacts.
+    """A server's address, the variables of each `upsertBucket`, with which W&B makes and changes a run, and artifacts.
 
-    Of these it notes `created` and `used`, each with what it was told.
+    Of these it notes that one was `created` or `used`, with what it was told.
     """
     runs: list[dict[str, Any]] = []
     artifacts: list[tuple[str, dict[str, Any]]] = []
@@ -137,9 +137,10 @@ def test_an_offline_run_that_is_sent_declares_its_pairs_an_input(
     tracker.finish(Ending("finished", {}, [], stages))
     sync(tmp_path, address)
     created = [told for kind, told in artifacts if kind == "created"]
-    names = {told["artifactTypeName"]: told["artifactCollectionNames"] for told in created}
-    assert names == {"pairs": ["mine.average.pairs"], "model": ["mine.average.model"]}
+    names = {told["artifactTypeName"]: told["artifactCollectionName"] for told in created}
+    assert names == {"pairs": "mine.average.pairs", "model": "mine.average.model"}
     aliases = {one["alias"] for one in created[0]["aliases"]}
     assert aliases == {"latest", "s0", "0011223344556677"}
     (used,) = [told for kind, told in artifacts if kind == "used"]
-    assert used["artifactID"] == f"made {1 + next(i for i, one in enumerate(artifacts) if 'pairs' in str(one))}"
+    assert used["runName"] == created[1]["runName"], "the run that made the model"
+    assert used["artifactID"] == f"made {1 + [one['artifactTypeName'] for one in created].index('pairs')}"
