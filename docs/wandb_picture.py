@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from support.wandb_groups import Group
 
 from notus_exp.reporting.figures import COLOURS
 from notus_exp.study.afterwards import track_afterwards
 from notus_exp.tracking import WorkspaceSpec
 from notus_exp.tracking.workspace import Axis, Panel
+from support.wandb_groups import Group
 
 TARGET = Path(__file__).with_name("wandb.png")
 
