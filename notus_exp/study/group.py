@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,13 +21,15 @@ from notus_exp.tracking import (
     candidate_of,
     is_told_already,
     of_trial,
+    told_before,
     track_study,
     tracks,
 )
 
 _GOES_ON = ("running", NOT_STARTED)
 """Status of a run, or state of a trial, of which there is nothing to tell yet."""
-COMPLETE = "complete"
+COMPLETE, LEFT = "complete", "left"
+"""State of a trial that has values; status of a run that the study no longer has."""
 
 
 class EndedRun(NamedTuple):
@@ -66,16 +69,47 @@ def track(
     Raises:
         UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
     """
+    track_runs(tracking, study, folder, warn, found, say)
+    if tracks(tracking):
+        with _alone(folder, warn):
+            track_study(tracking, study, comparison, folder, warn, found)
+
+
+def track_runs(
+    tracking: Tracking,
+    study: StudyFile,
+    folder: Path,
+    warn: Callable[[str], None],
+    found: SearchSummary | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Tell W&B of the runs of a study that it was not told of as they are now, or that have left the study.
+
+    The arguments and errors are those of `track`.
+    """
     if not tracks(tracking):
         return
-    with locked(folder / ".tracking.lock", lambda: warn("waiting for another process that tells W&B of this study")):
-        ended = parts(study, folder, found)
+    with _alone(folder, warn):
+        ended = [*parts(study, folder, found), *(_gone(tracking, study, folder) if found is None else [])]
         untold = [part for part in ended if not is_told_already(tracking, part.member, part.ending, folder)]
         if untold:
             say(f"telling W&B of {len(untold)} runs of {study['name']} that were made before, or are counted otherwise")
         for part in untold:
             retell(tracking, part.member, part.run, folder, warn, part.ending)
-        track_study(tracking, study, comparison, folder, warn, found)
+
+
+def _alone(folder: Path, warn: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Return what keeps other processes from telling W&B of the same study meanwhile."""
+    return locked(folder / ".tracking.lock", lambda: warn("waiting for another process that tells W&B of this study"))
+
+
+def _gone(tracking: Tracking, study: StudyFile, folder: Path) -> Iterator[EndedRun]:
+    """Yield what stands for arms and seeds that W&B was told of and that the study no longer has."""
+    there = {(arm, int(seed)) for arm, spec in study["arms"].items() for seed in spec["runs"]}
+    there |= {(arm, int(seed)) for arm, seeds in (study.get("unplanned") or {}).items() for seed in seeds}
+    for member in told_before(tracking, folder):
+        if not member.candidate and (member.arm, member.seed) not in there:
+            yield EndedRun(member, {"status": LEFT}, Ending(LEFT, {}, [], {}, "it is no part of the study any more"))
 
 
 def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterator[EndedRun]:

@@ -115,6 +115,7 @@ def _compare_arms(
         )
         study["tuning"] = tuning.outcome(folder, settings, tried)
         record.write(folder, study)
+        _track_runs(planned[0].run.config, study, folder, console)
         if launched.stopped:  # arms are compared after the same number of candidates, or not at all
             return {}
         planned = _plan(jobs, settings, _tuned(study, overrides, settings))
@@ -127,6 +128,7 @@ def _compare_arms(
     record.note_failures(study, planned, launched.failed, folder)
     record.write(folder, study)
     config = planned[0].run.config
+    _track_runs(config, study, folder, console)
     unscored = _unscored({f"{one.arm}, seed {one.seed}": one.run.id for one in planned}, folder)
     if _compared(config):
         try:
@@ -229,7 +231,7 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
     """Compare what finished, show it and track it."""
     from notus_exp.comparison.terminal import study_report
     from notus_exp.study.conclusion import write_outcome
-    from notus_exp.study.group import track
+    from notus_exp.tracking import track_study
 
     if not any(
         read_run(folder, run)["status"] == "finished" for arm in study["arms"].values() for run in arm["runs"].values()
@@ -238,7 +240,14 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
         return
     comparison = write_outcome(folder)
     show_report(study_report(comparison, folder), console, as_json=False)
-    track(config.tracking, study, comparison, folder, console.print, say=console.print)
+    track_study(config.tracking, study, comparison, folder, console.print)
+
+
+def _track_runs(config: Config, study: StudyFile, folder: Path, console: Console) -> None:
+    """Tell W&B of the runs that it was not told of while they went on: of those that were made before, for example."""
+    from notus_exp.study.group import track_runs
+
+    track_runs(config.tracking, study, folder, console.print, say=console.print)
 
 
 def _unscored(runs: Mapping[str, str], folder: Path) -> dict[str, str]:

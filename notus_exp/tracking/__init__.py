@@ -8,7 +8,7 @@ made it.
 
 from notus_exp.tracking.saving import save
 from notus_exp.tracking.tracker import EXPIRED, Ending, Membership, NoTracker, Tracker, candidate_of, of_trial
-from notus_exp.tracking.wandb_run import is_online, is_told_already, open_tracker, tracks
+from notus_exp.tracking.wandb_run import is_online, is_told_already, open_tracker, told_before, tracks
 from notus_exp.tracking.wandb_study import track_study
 from notus_exp.tracking.workspace import WorkspaceSpec, workspace
 
@@ -25,6 +25,7 @@ __all__ = [
     "of_trial",
     "open_tracker",
     "save",
+    "told_before",
     "track_study",
     "tracks",
     "workspace",

@@ -70,7 +70,7 @@ class WandbTracker:
         whole = conclude(self._run, lambda: self._tell(ending), self._warn, failed=ending.status != FINISHED)
         if self._member and whole:
             content = told.content_of(ending, self._asked, self._artifacts, offline=offline)
-            told.note(self._folder, run_id, content)
+            told.note(self._folder, run_id, self._member, content)
 
     def _tell(self, ending: Ending) -> None:
         """Tell the end; the metrics of a run that did not finish are details: no comparison counts them."""
@@ -113,6 +113,17 @@ def is_told_already(tracking: Tracking, member: Membership, ending: Ending, fold
     """
     content = told.content_of(ending, member.metrics, tracking.artifacts, offline=not is_online(tracking))
     return told.is_told(folder, member_id(tracking, member), content)
+
+
+def told_before(tracking: Tracking, folder: Path) -> list[Membership]:
+    """Return the parts of a study that W&B was told of, there where it would be told now.
+
+    Args:
+        tracking: Where that is.
+        folder: The study's.
+    """
+    found = told.told_members(folder)
+    return [member for run, member in found.items() if run == member_id(tracking, member)]
 
 
 def open_tracker(

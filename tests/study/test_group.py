@@ -108,6 +108,31 @@ def test_a_run_that_the_study_replaces_by_another_is_replaced_in_the_group(tmp_p
     assert [run.config["run_id"] for run in group.runs if run.run.display_name == "average-s1"] == ["made-anew"]
 
 
+def test_a_seed_that_the_study_no_longer_has_counts_nowhere(tmp_path: Path) -> None:
+    folder = planted(tmp_path)
+    told(folder)
+    edit(folder / "study.json", lambda content: content["arms"]["average"]["runs"].pop("1"))
+    comparison = told(folder)
+    group = Group(folder)
+    (gone,) = [run for run in group.runs if run.run.display_name == "average-s1"]
+    assert gone.summary["status"] == "left"
+    assert group.means(STRICT)["average"] == comparison["arms"][1]["metrics"][STRICT]["value"] == 0.75
+    paths = {run.path for run in group.runs}
+    told(folder)
+    assert {run.path for run in Group(folder).runs} == paths, "that is told once"
+
+
+def test_a_note_that_cannot_be_read_is_told_anew(tmp_path: Path) -> None:
+    folder = planted(tmp_path)
+    told(folder)
+    note = sorted((folder / "wandb/told").iterdir())[0]
+    note.write_text("{")
+    comparison = told(folder)
+    group = Group(folder)
+    agrees(group, comparison)
+    assert len(list((folder / "wandb/superseded").iterdir())) == 2, "that run, and the study's own"
+
+
 def test_a_failed_run_is_in_the_group_and_counts_nowhere(tmp_path: Path) -> None:
     folder = planted(tmp_path)
     edit(run_json(folder, "average-s1"), lambda content: content.update(status="failed", error="out of memory"))
