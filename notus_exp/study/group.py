@@ -131,8 +131,11 @@ def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterat
                 member = Membership(study["name"], arm, int(number), None, candidate_of(entry["values"]), metrics)
                 yield from _ended(member, read_run(folder, run))
     for arm, by_seed in runs_of(folder, study).items():
+        ids = study["arms"][arm]["runs"]
         for seed, record in by_seed.items():
-            yield from _ended(Membership(study["name"], arm, seed, metrics=metrics), record)
+            # of one that was killed the study knows the end, and its own record what it was
+            known = read_run(folder, ids[str(seed)]) if str(seed) in ids else record
+            yield from _ended(Membership(study["name"], arm, seed, metrics=metrics), cast(RunFile, {**known, **record}))
 
 
 def _ended(member: Membership, run: RunFile) -> Iterator[EndedRun]:

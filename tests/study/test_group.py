@@ -144,6 +144,16 @@ def test_a_failed_run_is_in_the_group_and_counts_nowhere(tmp_path: Path) -> None
     assert group.means(STRICT)["average"] == comparison["arms"][1]["metrics"][STRICT]["value"] == 0.75
 
 
+def test_a_run_that_was_killed_is_told_with_what_it_was(tmp_path: Path) -> None:
+    folder = planted(tmp_path)
+    edit(run_json(folder, "average-s1"), lambda content: content.update(status="running"))
+    edit(folder / "study.json", lambda content: content.update(unplanned={"average": {"1": "killed by the cluster"}}))
+    told(folder)
+    (killed,) = [run for run in Group(folder).runs if run.run.display_name == "average-s1"]
+    assert (killed.summary["status"], killed.summary["error"]) == ("failed", "killed by the cluster")
+    assert (killed.config["dpo"]["beta"], STRICT in killed.summary) == (0.1, False)
+
+
 def test_validation_prompts_have_names_of_their_own(tmp_path: Path) -> None:
     folder = planted(tmp_path, split="validation")
     comparison = told(folder)
