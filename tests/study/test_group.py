@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile
+from notus_exp.contracts.study_file import SearchSummary
 from notus_exp.disk.outputs import read_study
-from notus_exp.study.group import track
-from notus_exp.study.search.search_comparison import search_comparison
+from notus_exp.study.group import track_runs
 from notus_exp.tracking import Ending, Membership, open_tracker
-from support.offline_runs import TRACKING, own_places, read_runs  # noqa: F401  (a fixture)
+from support.offline_runs import TRACKING, keep_out, own_places, read_runs  # noqa: F401  (a fixture)
 from support.searches import ACCURACY, STRICT, TOKENS
 from support.study_folders import edit, run_json, write_run
 from support.wandb_groups import ARMS, Group, names, numbers, planted, searched, told
@@ -186,8 +187,16 @@ def test_where_nothing_is_tracked_nothing_is_written(tmp_path: Path, monkeypatch
 
 
 # -------------------------------------------------------------------------------------------------------------- search
-def test_a_search_with_pruned_and_failed_trials_agrees(tmp_path: Path) -> None:
-    folder, found = searched(tmp_path)
+@pytest.fixture(scope="module")
+def hunt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder of a search that was told to W&B, and what it found."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep_out(tmp_path_factory.mktemp("wandb_home"), patch)
+        return searched(tmp_path_factory.mktemp("hunt"))
+
+
+def test_a_search_with_pruned_and_failed_trials_agrees(hunt: tuple[Path, Any]) -> None:
+    folder, found = hunt
     states = {trial["number"]: trial["state"] for trial in found["trials"]}
     assert states == {0: "pruned", 1: "failed", 2: "failed", 3: "complete", 4: "complete"}
     group = Group(folder)
@@ -204,8 +213,8 @@ def test_a_search_with_pruned_and_failed_trials_agrees(tmp_path: Path) -> None:
         assert group.study.history_of(f"search/validation/{goal}", "search/trial") == sorted(expected.items())
 
 
-def test_the_run_of_a_search_carries_trials_and_best(tmp_path: Path) -> None:
-    folder, found = searched(tmp_path)
+def test_the_run_of_a_search_carries_trials_and_best(hunt: tuple[Path, Any]) -> None:
+    folder, found = hunt
     group = Group(folder)
     (best,) = found["best"]
     assert group.study.summary["best"] == str(best)
@@ -232,15 +241,17 @@ def test_importances_are_those_of_the_report(tmp_path: Path) -> None:
     assert study.table("importances")["data"] == [[f"validation/{ACCURACY}", *item] for item in shares.items()]
 
 
-def test_a_trial_that_expired_leaves_its_runs_to_the_trial_that_has_its_parameters_again(tmp_path: Path) -> None:
-    folder, found = searched(tmp_path, seeds=[0])
-    last = found["trials"][4]
+def test_a_trial_that_expired_leaves_its_runs_to_the_trial_that_has_its_parameters_again(
+    hunt: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "outputs/studies/hunt"
+    shutil.copytree(hunt[0].parent.parent, tmp_path / "outputs")
+    last = hunt[1]["trials"][4]
     lost = {**last, "number": 5, "state": "expired", "reason": "the process is gone", "values": {ACCURACY: None}}
-    study = read_study(folder)
-    found["trials"].append(lost)
-    track(TRACKING, study, search_comparison(folder, study), folder, pytest.fail, found)
+    study, found = read_study(folder), {**hunt[1], "trials": [*hunt[1]["trials"], lost]}
+    track_runs(TRACKING, study, folder, pytest.fail, cast(SearchSummary, found))
     group = Group(folder)
-    (run,) = [run for run in group.runs if run.config["trial"] == 5]
+    run = next(run for run in group.runs if run.config["trial"] == 5)
     assert (run.summary["status"], run.summary["error"]) == ("expired", "the process is gone")
     assert f"validation/{ACCURACY}" not in run.summary
     assert 4 in group.means(f"validation/{ACCURACY}", "trial")

@@ -68,7 +68,11 @@ class OfflineRun:
 @pytest.fixture(autouse=True)
 def own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep W&B out of the home folder, and the environment's wishes out of the tests."""
-    place = tmp_path_factory.mktemp("wandb_home")
+    keep_out(tmp_path_factory.mktemp("wandb_home"), monkeypatch)
+
+
+def keep_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give W&B a folder in the place of the home folder, and none of the environment's wishes."""
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.setenv(name, str(place))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_RUN_GROUP", "WANDB_TAGS"):
