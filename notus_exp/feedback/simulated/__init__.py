@@ -97,7 +97,9 @@ def make_world(spec: Simulated) -> World:
         answers: list[SimulatedAnswer] = []
         order = draws.shuffled(skills)
         for _, skill in order:
-            answers.append(answer(prompt, skill, draws, {earlier.response for earlier in answers}, least=spec.statements))
+            answers.append(
+                answer(prompt, skill, draws, {earlier.response for earlier in answers}, least=spec.statements)
+            )
         world.prompts.append(prompt)
         world.models.append([model for model, _ in order])
         world.answers.append(answers)
