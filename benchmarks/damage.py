@@ -30,8 +30,8 @@ from typing import Any
 from alike import differences
 from trials import ENVIRONMENT, ERROR, SAME, SILENT, TRACEBACK, Journal, run, verdict
 
-STUDY = ["-m", "experiment=smoke", "selection=critique,average", "seed=0", "study.name=hurt"]
-TRAINING = ["experiment=smoke", "until=policy", "seed=5", "dpo.checkpoints=4"]
+STUDY = ["-m", "experiment=smoke", "tracking=none", "selection=critique,average", "seed=0", "study.name=hurt"]
+TRAINING = ["experiment=smoke", "tracking=none", "until=policy", "seed=5", "dpo.checkpoints=4"]
 NOT_DAMAGED = (".lock",)
 
 

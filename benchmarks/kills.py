@@ -27,7 +27,7 @@ from typing import Any
 from alike import differences
 from trials import ENVIRONMENT, SAME, Journal, run, verdict
 
-ASKED = ["experiment=smoke"]
+ASKED = ["experiment=smoke", "tracking=none"]
 
 
 def main() -> int:

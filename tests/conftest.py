@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from threads, and tests run side by side
+os.environ.setdefault("WANDB_MODE", "disabled")  # tests of W&B say `tracking.mode=offline`, or take this away
 settings.register_profile("patient", deadline=None)  # a busy machine makes no example slow in itself
 settings.load_profile("patient")
 

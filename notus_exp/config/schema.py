@@ -46,7 +46,7 @@ class Tracking:
     group: Optional[str] = unbounded(in_key=False)
     tags: list[str] = unbounded(in_key=False)
     mode: str = one_of("auto", "online", "offline", in_key=False)
-    artifacts: list[str] = one_of("pairs", "model", in_key=False)
+    artifacts: list[str] = one_of("pairs", "model", "weights", in_key=False)
 
 
 @dataclass

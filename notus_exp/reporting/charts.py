@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import NARROW, WIDTH
-from notus_exp.reporting.looks import Look
+from notus_exp.reporting.looks import INK, Look
 from notus_exp.reporting.texts import label
 
 _MARKERS_A_LINE = 6

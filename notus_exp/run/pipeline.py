@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
@@ -19,7 +20,7 @@ from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
-from notus_exp.disk.events import PROGRESS, Event, replay
+from notus_exp.disk.events import Event, replay
 from notus_exp.disk.files import CURATION_HTML, EVENTS, JOB, LEDGER, RUN_JSON
 from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
@@ -33,18 +34,20 @@ from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
-from notus_exp.run.execution import MARKS, Job, execute
+from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
 from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.record import RunRecord, run_id
+from notus_exp.run.retelling import config_of, is_kept, tags_of
 from notus_exp.run.sources import UNRESOLVED, resolve
 from notus_exp.run.surroundings import given_command
 from notus_exp.run.worker import following
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
-from notus_exp.tracking import Ending, Membership, NoTracker, Tracker, open_tracker
+from notus_exp.stages.settings import to_json
+from notus_exp.tracking import Ending, Membership, NoTracker, Tracker, candidate_of, of_trial, open_tracker
 
 
 class Run:
@@ -156,7 +159,7 @@ class Run:
                     raise failure from error
                 raise
             record.finish("finished")
-            tracker.finish(_ending("finished", record))
+            tracker.finish(_ending(record))
             self._tell_notes(record)
             if not self._brief:
                 self._summary(record)
@@ -191,7 +194,7 @@ class Run:
         """Write down that the run did not finish; where that fails too, say so, and let the first failure be told."""
         try:
             record.finish(status, reason)
-            tracker.finish(_ending(status, record))
+            tracker.finish(_ending(record))
         except Exception as error:
             self._say(f"how the run ended cannot be recorded: {first_line(error)}")
 
@@ -208,10 +211,11 @@ class Run:
             )
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
-        tracking, config = self.config.tracking, record.tracked_config()
-        study = self.config.study
-        member = Membership(study.name, study.arm, self.config.seed) if study.name and study.arm else None
-        return open_tracker(tracking, self.id, record.tags(), config, self.folder, self.console.print, member)
+        """Open the tracker: of a run of a study in the study's folder, where what is told anew finds what was told."""
+        run, member = record.content(), member_of(self.config)
+        folder = self.folder.parent.parent / "studies" / member.study if member else self.folder
+        tracking = self.config.tracking
+        return open_tracker(tracking, self.id, tags_of(run), config_of(run), folder, self.console.print, member)
 
     def _make_all(self, record: RunRecord, tracker: Tracker, screen: display.Display) -> None:
         events = self.folder / EVENTS
@@ -315,15 +319,29 @@ def requirements(config: Config) -> Requirements:
     return asked
 
 
-def _ending(status: str, record: RunRecord) -> Ending:
-    return Ending(status, record.metrics(), record.samples(), record.stages())
+def member_of(config: Config) -> Membership | None:
+    """Return a run's place in the study that started it, None for a run of its own."""
+    study = config.study
+    if study.name is None:
+        return None
+    if study.trial is not None:
+        return of_trial(study.name, study.trial, config.seed, [*study.search.objectives, *study.search.constraints])
+    if study.arm is None:
+        return None
+    tuned = {key: OmegaConf.select(OmegaConf.create(to_json(config)), key) for key in study.tune}
+    candidate = candidate_of(tuned) if config.seed in study.tuning.seeds else ""
+    return Membership(study.name, study.arm, config.seed, candidate=candidate, metrics=(study.metric,))
+
+
+def _ending(record: RunRecord) -> Ending:
+    return Ending.of(record.content(), record.samples())
 
 
 def _without_marks(tracker: Tracker) -> Callable[[Event], None]:
     """Return a consumer that gives a tracker only the events that are worth keeping."""
 
     def consume(event: Event) -> None:
-        if not event.said and PROGRESS not in event.metrics and not MARKS & event.metrics.keys():
+        if is_kept(event):
             tracker.log(event)
 
     return consume

@@ -188,14 +188,9 @@ class RunRecord:
         node = self._nodes.get("evaluation")
         return read_samples(self._file(node[0], SAMPLES)) if node else []
 
-    def tags(self) -> list[str]:
-        """Return the tracker's tags: one per chosen option."""
-        choices = sorted(self._own.choices.items())
-        return [f"{group}={option}" for group, choice in choices if choice for option in choice.split(",")]
-
-    def tracked_config(self) -> dict[str, Any]:
-        """Return the nested config with the choices, for the tracker."""
-        return {**self._own.config, "choices": self._own.choices, "run_id": self._content["run_id"]}
+    def content(self) -> RunFile:
+        """Return what run.json says so far."""
+        return self._content
 
     def _count_judging(self) -> None:
         """Take over what judges cost in all attempts of this run; USD are null where no prices are known."""

@@ -17,7 +17,7 @@ from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import Config, Stage
+from notus_exp.config.schema import Config, Stage, Tracking
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
@@ -115,6 +115,7 @@ def _compare_arms(
         )
         study["tuning"] = tuning.outcome(folder, settings, tried)
         record.write(folder, study)
+        _track_runs(planned[0].run.config, study, folder, console)
         if launched.stopped:  # arms are compared after the same number of candidates, or not at all
             return {}
         planned = _plan(jobs, settings, _tuned(study, overrides, settings))
@@ -127,6 +128,7 @@ def _compare_arms(
     record.note_failures(study, planned, launched.failed, folder)
     record.write(folder, study)
     config = planned[0].run.config
+    _track_runs(config, study, folder, console)
     unscored = _unscored({f"{one.arm}, seed {one.seed}": one.run.id for one in planned}, folder)
     if _compared(config):
         try:
@@ -241,6 +243,13 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
     track_study(config.tracking, study, comparison, folder, console.print)
 
 
+def _track_runs(config: Config, study: StudyFile, folder: Path, console: Console) -> None:
+    """Tell W&B of the runs that it was not told of while they went on: of those that were made before, for example."""
+    from notus_exp.study.group import track_runs
+
+    track_runs(config.tracking, study, folder, console.print, say=console.print)
+
+
 def _unscored(runs: Mapping[str, str], folder: Path) -> dict[str, str]:
     """Return which finished runs have no score of an evaluation that was asked for, and why.
 
@@ -303,7 +312,7 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
     run_search(jobs, settings, folder, _common(definition), console, may_start)
     if only_shown:
         return {}
-    _conclude_search(folder, console)
+    _conclude_search(jobs.tracking, study, folder, console)
     return _unscored({f"run {run}": run for run in _ids(folder)}, folder)
 
 
@@ -313,8 +322,12 @@ def _ids(folder: Path) -> list[str]:
     return runs_of_trials(folder)
 
 
-def _conclude_search(folder: Path, console: Console) -> None:
+def _conclude_search(tracking: Tracking, study: StudyFile, folder: Path, console: Console) -> None:
     from notus_exp.study.conclusion import write_outcome
+    from notus_exp.study.group import track
     from notus_exp.study.search.search_terminal import search_report
+    from notus_exp.study.search.summary import summary
 
-    show_report(search_report(write_outcome(folder), folder, folder), console, as_json=False)
+    comparison = write_outcome(folder)
+    show_report(search_report(comparison, folder, folder), console, as_json=False)
+    track(tracking, study, comparison, folder, console.print, summary(folder), console.print)

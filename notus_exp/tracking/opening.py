@@ -16,6 +16,8 @@ from notus_exp.reporting.texts import cut
 
 INIT_SECONDS = 30.0
 """How long W&B's server has to answer before the run goes on without it."""
+DISABLED = "disabled"
+"""W&B's mode in which nothing is tracked."""
 TAG_LENGTH, NAME_LENGTH = 64, 128
 """Characters that W&B takes; what is longer is cut at the end, the config holds it whole."""
 
@@ -26,9 +28,10 @@ class Label(NamedTuple):
     Attributes:
         name: Shown in its tables.
         group: Runs that belong together, or None.
-        job_type: `run` or `study`.
+        job_type: `run`, `trial`, `tuning` or `study`.
         tags: What one filters by.
         config: The settings, nested.
+        id: Of the run, whose earlier content is written over; None for a new one.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Label(NamedTuple):
     job_type: str
     tags: list[str]
     config: dict[str, Any]
+    id: str | None = None
 
 
 def open_run(tracking: Tracking, label: Label, folder: Path, warn: Callable[[str], None]) -> Any:
@@ -58,20 +62,27 @@ def open_run(tracking: Tracking, label: Label, folder: Path, warn: Callable[[str
         return _init(tracking, label, folder, "offline")
 
 
-def conclude(run: Any, tell: Callable[[], None], warn: Callable[[str], None], *, failed: bool) -> None:
+def conclude(run: Any, tell: Callable[[], None], warn: Callable[[str], None], *, failed: bool) -> bool:
     """Tell a W&B run its last things and close it: with exit code 0, or 1 where it failed.
 
     What is on the disk does not depend on W&B any more, so that its refusals, and files that it is not to be given, are
     warned of.
+
+    Returns:
+        Whether W&B took everything.
     """
+    whole = True
     try:
         tell()
     except _refusals(OSError, UserError) as error:
+        whole = False
         warn(f"W&B did not take all of the run's results ({first_line(error)}); they are in its folder")
     try:
         run.finish(exit_code=1 if failed else 0)
     except _refusals(OSError) as error:
+        whole = False
         warn(f"W&B could not close the run ({first_line(error)})")
+    return whole
 
 
 def wandb_mode(mode: str) -> Any:
@@ -94,7 +105,8 @@ def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
     """Call `wandb.init` so that nothing comes from an earlier run of this process, and no secret goes out.
 
     `create_new` never returns a run that is still open, and sets no global run. An id is always given: one in the
-    environment would make all runs of a multirun the same. The system's metadata would hold the command line.
+    environment would make all runs of a multirun the same. Without `resume` W&B writes over a run of the same id, which
+    is what a run that is told anew wants. The system's metadata would hold the command line.
     """
     import wandb
 
@@ -108,10 +120,10 @@ def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
         x_disable_stats=True,
         init_timeout=INIT_SECONDS,
     )
-    with _own_service():
+    with _own_environment():
         return wandb.init(
-            id=secrets.token_hex(4),
-            resume="never",
+            id=label.id or secrets.token_hex(4),
+            resume=None if label.id else "never",
             project=tracking.project,
             entity=tracking.entity,
             group=label.group and cut(label.group, NAME_LENGTH),
@@ -126,11 +138,15 @@ def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
 
 
 @contextmanager
-def _own_service() -> Iterator[None]:
-    """Take the address of W&B's service out of the environment again: the processes started later have none of it."""
-    before = os.environ.get("WANDB_SERVICE")
+def _own_environment() -> Iterator[None]:
+    """Keep W&B's wish to resume away from a run, and the address of its service from the processes started later."""
+    before = {name: os.environ.get(name) for name in ("WANDB_SERVICE", "WANDB_RESUME")}
+    os.environ.pop("WANDB_RESUME", None)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop("WANDB_SERVICE", None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,55 +10,120 @@ from typing import Any
 from notus_exp.config.schema import Tracking
 from notus_exp.disk.events import Event
 from notus_exp.reporting.texts import cut
-from notus_exp.tracking.opening import NAME_LENGTH, Label, conclude, open_run
+from notus_exp.tracking import told
+from notus_exp.tracking.names import DETAIL, history_of, leading, member_id, summary_of
+from notus_exp.tracking.opening import DISABLED, NAME_LENGTH, Label, conclude, open_run, wandb_mode
 from notus_exp.tracking.products import log_products
 from notus_exp.tracking.tracker import FINISHED, Ending, Membership, NoTracker, Tracker
 from notus_exp.tracking.wandb_tables import table
 
-JOB_TYPE = "run"
+JOB_TYPE, TRIAL_TYPE, TUNING_TYPE = "run", "trial", "tuning"
 
 
 class WandbTracker:
     """A W&B run that is being filled.
 
-    Each stage has its own step axis, `<stage>/step`, so that a resumed or reused stage's curve is complete. Every
-    attempt of a run is a W&B run of its own with the same name: one that was killed says so by having no `status`.
+    Each stage has its own step axis, `<stage>/step`, so that a resumed or reused stage's curve is complete.
 
     Args:
         run: The open W&B run.
         artifacts: Which products are kept as W&B artifacts.
+        owner: What these are named by.
+        config: The run's, nested.
+        member: Its place in a study.
+        folder: Where W&B keeps it.
         warn: Told what W&B did not take.
     """
 
-    def __init__(self, run: Any, artifacts: list[str], warn: Callable[[str], None]) -> None:
-        self._run, self._artifacts, self._warn = run, artifacts, warn
+    def __init__(
+        self,
+        run: Any,
+        artifacts: list[str],
+        owner: str,
+        config: dict[str, Any],
+        member: Membership | None,
+        folder: Path,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._run, self._artifacts, self._owner, self._warn = run, artifacts, owner, warn
+        self._split = config.get("evaluation_split")
+        self._seed = member.seed if member else int(config.get("seed", 0))
+        self._member, self._folder = member, folder
+        self._asked = member.metrics if member else ()
         self._stages: set[str] = set()
+        self._last: dict[str, float] = {}
 
     def log(self, event: Event) -> None:
-        """Log an event's metrics at its stage's step."""
+        """Log an event's metrics at its stage's step; the summary has their last values as details."""
+        axis = f"{event.stage}/step"
         if event.stage not in self._stages:
             self._stages.add(event.stage)
-            self._run.define_metric(f"{event.stage}/step", hidden=True)
-            self._run.define_metric(f"{event.stage}/*", step_metric=f"{event.stage}/step")
+            self._run.define_metric(axis, hidden=True, summary="none")
+            self._run.define_metric(f"{event.stage}/*", step_metric=axis, summary="none")
         values = {f"{event.stage}/{name}": value for name, value in event.metrics.items()}
-        self._run.log({f"{event.stage}/step": event.step, **values})
+        self._last |= values
+        self._run.log({axis: event.step, **values})
 
     def finish(self, ending: Ending) -> None:
         """Put status and metrics with their intervals into the summary, add samples and artifacts, close the run."""
-        conclude(self._run, lambda: self._tell(ending), self._warn, failed=ending.status != FINISHED)
+        offline, run_id = bool(self._run.offline), str(self._run.id)
+        whole = conclude(self._run, lambda: self._tell(ending), self._warn, failed=ending.status != FINISHED)
+        if self._member and whole:
+            content = told.content_of(ending, self._asked, self._artifacts, offline=offline)
+            told.note(self._folder, run_id, self._member, content)
 
     def _tell(self, ending: Ending) -> None:
+        """Tell the end; the metrics of a run that did not finish are details: no comparison counts them."""
         self._run.summary["status"] = ending.status
-        for name, estimate in ending.metrics.items():
-            self._run.summary[name] = estimate["value"]
-            for part in ("low", "high", "n"):
-                self._run.summary[f"{name}/{part}"] = estimate[part]
+        if ending.error:
+            self._run.summary["error"] = ending.error
+        finished = ending.status == FINISHED
+        plain = leading(ending.metrics, self._asked) if finished else []
+        if shown := history_of(ending.metrics, self._split, plain):
+            self._run.log(shown)
+        self._run.summary.update(summary_of(ending.metrics, self._split, plain))
+        for name, value in self._last.items():
+            self._run.summary[name if finished and name in self._asked else f"{DETAIL}/{name}"] = value
         if ending.samples:
             columns = list(ending.samples[0])
             rows = [[str(sample[column]) for column in columns] for sample in ending.samples]
             self._run.log({"samples": table(columns, rows)})
-        if ending.status == FINISHED:
-            log_products(self._run, ending.stages, self._artifacts)
+        if finished:
+            log_products(self._run, ending.stages, self._artifacts, self._owner, self._seed)
+
+
+def tracks(tracking: Tracking) -> bool:
+    """Say whether anything is tracked at all."""
+    return tracking.name != "none" and wandb_mode(tracking.mode) != DISABLED
+
+
+def is_online(tracking: Tracking) -> bool:
+    """Say whether what is tracked goes to W&B at once."""
+    return tracks(tracking) and wandb_mode(tracking.mode) == "online"
+
+
+def is_told_already(tracking: Tracking, member: Membership, ending: Ending, folder: Path) -> bool:
+    """Say whether the W&B run of a part of a study was told just this ending, there where it would be told now.
+
+    Args:
+        tracking: Where it would go.
+        member: The run's place in its study.
+        ending: How it ended, as the study counts it.
+        folder: The study's.
+    """
+    content = told.content_of(ending, member.metrics, tracking.artifacts, offline=not is_online(tracking))
+    return told.is_told(folder, member_id(tracking, member), content)
+
+
+def told_before(tracking: Tracking, folder: Path) -> list[Membership]:
+    """Return the parts of a study that W&B was told of, there where it would be told now.
+
+    Args:
+        tracking: Where that is.
+        folder: The study's.
+    """
+    found = told.told_members(folder)
+    return [member for run, member in found.items() if run == member_id(tracking, member)]
 
 
 def open_tracker(
@@ -76,26 +142,52 @@ def open_tracker(
         name: What a run that belongs to no study is called.
         tags: One per choice.
         config: The nested config; credentials in URLs are left out of what is sent.
-        folder: The run's folder, where an offline run is kept.
+        folder: Where an offline run is kept: the run's folder, or its study's.
         warn: Told what W&B refuses where the run can go on.
-        member: The run's place in a study: it gives the run its name, two tags and, unless `tracking.group` says
+        member: The run's place in a study: it gives the run its id, so that there is one W&B run for each arm (or
+            trial) and seed, its name, two tags, a config key by which one can group, and, unless `tracking.group` says
             otherwise, its group.
 
     Raises:
         UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
     """
-    if tracking.name == "none":
+    if not tracks(tracking):
         return NoTracker()
-    group = tracking.group
+    group, kind, own, wandb_id = tracking.group, JOB_TYPE, config, None
+    owner = name.rpartition("-s")[0] or name
     if member:
         group = group or member.study
-        name = arm_name(member)
-        tags = [*tags, f"study={member.study}", f"arm={member.arm}"]
-    label = Label(name, group, JOB_TYPE, [*tags, *tracking.tags], config)
-    return WandbTracker(open_run(tracking, label, folder, warn), tracking.artifacts, warn)
+        name, wandb_id = arm_name(member), member_id(tracking, member)
+        kind = TUNING_TYPE if member.candidate else JOB_TYPE if member.trial is None else TRIAL_TYPE
+        tags = [*tags, f"study={member.study}", part_of(member)]
+        owner = ".".join(filter(None, (member.study, member.arm, member.candidate)))
+        own = with_place(config, member)
+        folder.mkdir(parents=True, exist_ok=True)
+        told.forget(folder, wandb_id)
+        told.supersede(folder, wandb_id)
+    label = Label(name, group, kind, [*tags, *tracking.tags], own, wandb_id)
+    run = open_run(tracking, label, folder, warn)
+    return WandbTracker(run, tracking.artifacts, owner, config, member, folder, warn)
 
 
 def arm_name(member: Membership) -> str:
     """Return the name of an arm's run; a long arm is cut so that the seed stays."""
     seed = f"-s{member.seed}"
-    return cut(member.arm, NAME_LENGTH - len(seed)) + seed
+    return cut(f"{member.arm} {member.candidate}".rstrip(), NAME_LENGTH - len(seed)) + seed
+
+
+def part_of(member: Membership) -> str:
+    """Return the tag that says which part of its study a run is."""
+    if member.candidate:
+        return f"tunes={member.arm}"
+    return f"arm={member.arm}" if member.trial is None else f"trial={member.trial}"
+
+
+def with_place(config: dict[str, Any], member: Membership) -> dict[str, Any]:
+    """Return a config that says where its run belongs: keys to group by, and the study's own, whoever made the run."""
+    key, _, value = part_of(member).partition("=")
+    own = copy.deepcopy(config)
+    study = own.get("study") or {}
+    place = {"name": member.study, "arm": member.arm if member.trial is None else None, "trial": member.trial}
+    own |= {"study": {**study, **place}, "seed": member.seed}
+    return own | {key: value if member.trial is None else member.trial}

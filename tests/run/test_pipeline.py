@@ -278,7 +278,7 @@ def test_wandb_works_without_an_account_and_keeps_no_secret(tmp_path: Path) -> N
     ("arguments", "environment", "words"),
     [
         (["tracking.mode=online"], {}, "W&B cannot open the run"),
-        (["tracking.project='a/b'"], {}, "W&B cannot open the run"),
+        (["tracking.project='a/b'"], {"WANDB_MODE": "offline"}, "W&B cannot open the run"),
         ([], {"WANDB_MODE": "foo"}, "W&B cannot open the run"),
     ],
 )
@@ -295,7 +295,8 @@ def test_what_wandb_refuses_is_one_error_and_the_run_is_called_failed(
 
 def test_a_key_that_wandb_refuses_leaves_the_run_offline(tmp_path: Path) -> None:
     settings = ["experiment=smoke", "tracking=wandb", "until=feedback"]
-    done = run(tmp_path, *settings, WANDB_API_KEY="abc", WANDB_BASE_URL="http://127.0.0.1:9")
+    own = {"WANDB_API_KEY": "abc", "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_MODE": "online"}
+    done = run(tmp_path, *settings, **own)
     assert "the run is kept offline" in done.stderr
     folder = Path(done.stdout.splitlines()[-1])
     assert list(folder.glob("wandb/offline-run-*/run-*.wandb"))

@@ -30,6 +30,7 @@ from notus_exp.study.sweep import sweep
 from support.offline_runs import read_runs
 from support.places import CASES
 from support.study_runs import ARMS, SMALL, alive, read, run, run_of, runs, start, wait_for
+from support.wandb_groups import Group, names
 
 OUTCOME = ("comparison.json", "comparison.csv", "report.html")
 SHARED = ("feedback", "pairs", "base_model", "reference", "reference_scored")
@@ -448,3 +449,26 @@ def test_wandb_has_one_group_with_a_run_for_each_arm_and_seed_and_one_for_the_st
         )
         assert one.curve("policy/train/loss"), "curves of a reused stage"
         assert one.exit_code == 0
+
+
+def test_runs_that_an_untracked_command_made_are_in_the_group_with_their_curves(copied: Path) -> None:
+    """Three runs are only read; the fourth is made again, so that it is tracked while it goes on."""
+    pytest.importorskip("wandb")
+    shutil.rmtree(copied / "outputs/runs" / run_of(copied, "mine", "average", 1)["run_id"])
+    places = dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"), str(copied / "home"))
+    done = run(copied, *ARMS, "seed=0,1", "tracking=wandb", "tracking.mode=offline", **places)
+    assert done.stderr.count("run 1 of") + done.stderr.count("run 4 of") == 1, "one run was launched"
+    group = Group(copied / "outputs/studies/mine")
+    metric = "preferences/accuracy/average"
+    comparison = read(copied / "outputs/studies/mine/comparison.json")
+    expected = {arm["arm"]: arm["metrics"][metric]["value"] for arm in comparison["arms"]}
+    assert group.means(metric) == pytest.approx(expected)
+    assert names(group.runs) == ["average-s0", "average-s1", "critique-s0", "critique-s1"]
+    for one in group.runs:
+        kept = Path(runs(copied)[one.config["run_id"]]["stages"]["policy"]["path"]) / "events.jsonl"
+        events = [json.loads(line) for line in kept.read_text().splitlines()]
+        losses = [
+            (event["step"], event["metrics"]["train/loss"]) for event in events if "train/loss" in event["metrics"]
+        ]
+        assert one.curve("policy/train/loss") == losses
+        assert {name.rpartition(".")[2] for name in one.artifacts} == {"pairs", "model"}

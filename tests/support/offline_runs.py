@@ -45,7 +45,10 @@ class OfflineRun:
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """Return a metric's values with their steps on its stage's axis."""
-        axis = f"{metric.split('/')[0]}/step"
+        return self.history_of(metric, f"{metric.split('/')[0]}/step")
+
+    def history_of(self, metric: str, axis: str) -> list[tuple[int, float]]:
+        """Return a metric's values with those of the metric that it is drawn over."""
         return [(row[axis], row[metric]) for row in self.history if metric in row]
 
     def table(self, name: str) -> dict[str, Any]:
@@ -65,7 +68,11 @@ class OfflineRun:
 @pytest.fixture(autouse=True)
 def own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep W&B out of the home folder, and the environment's wishes out of the tests."""
-    place = tmp_path_factory.mktemp("wandb_home")
+    keep_out(tmp_path_factory.mktemp("wandb_home"), monkeypatch)
+
+
+def keep_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give W&B a folder in the place of the home folder, and none of the environment's wishes."""
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.setenv(name, str(place))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_RUN_GROUP", "WANDB_TAGS"):

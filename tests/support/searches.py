@@ -83,8 +83,11 @@ class FakeJobs:
         place = self.outputs / "runs" / self.plan(overrides).id
         place.mkdir(parents=True, exist_ok=True)
         metrics = {name: {"value": value, "low": None, "high": None, "n": 9} for name, value in result.items()}
-        config = {"evaluation_split": values["evaluation_split"]}
-        content = {"status": "finished", "config": config, "metrics": metrics, "stages": {}}
+        config: dict[str, Any] = {"evaluation_split": values["evaluation_split"]}
+        config["dpo"] = {key[4:]: float(value) for key, value in values.items() if key.startswith("dpo.")}
+        choices = {"rejected": "random"} | {key: value for key, value in values.items() if key in PARAMETERS}
+        choices = {key: value for key, value in choices.items() if "." not in key}
+        content = {"status": "finished", "config": config, "choices": choices, "metrics": metrics, "stages": {}}
         (place / "run.json").write_text(json.dumps(content))
         return Ended("finished", None)
 

@@ -63,6 +63,11 @@ def stages(
     }
 
 
+def named(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row of a summary or of the history holds, without what W&B adds."""
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
 def test_a_run_of_a_study_is_filed_under_study_arm_and_seed(tmp_path: Path) -> None:
     found = track(tmp_path)
     assert found.run.run_group == "which_score"
@@ -104,17 +109,61 @@ def test_each_stage_has_a_step_axis_of_its_own(tmp_path: Path) -> None:
 def test_the_summary_holds_each_metric_with_its_interval(tmp_path: Path) -> None:
     unknown = {"verifiable/kl": {"value": 1.5, "low": None, "high": None, "n": 1}}
     found = track(tmp_path, Ending("finished", METRICS | unknown, [], {}))
-    expected = {"verifiable/strict": 0.5, "verifiable/strict/low": 0.4, "verifiable/strict/high": 0.6}
-    expected |= {"verifiable/strict/n": 64, "verifiable/kl": 1.5, "verifiable/kl/low": None, "status": "finished"}
-    assert {name: found.summary[name] for name in expected} == expected
+    expected = {"verifiable/strict": 0.5, "detail/verifiable/strict/low": 0.4, "detail/verifiable/strict/high": 0.6}
+    expected |= {"detail/verifiable/strict/n": 64, "verifiable/kl": 1.5, "detail/verifiable/kl/low": None}
+    expected |= {"detail/verifiable/kl/high": None, "detail/verifiable/kl/n": 1, "status": "finished"}
+    assert named(found.summary) == expected
     assert found.exit_code == 0
+
+
+def test_headline_metrics_lead_and_all_others_share_a_prefix(tmp_path: Path) -> None:
+    estimate = METRICS["verifiable/strict"]
+    names = ("verifiable/strict", "base/verifiable/strict", "difference/verifiable/strict", "verifiable/kind/json")
+    found = track(tmp_path, Ending("finished", dict.fromkeys(names, estimate), [], {}))
+    plain = [name for name in named(found.summary) if not name.startswith("detail/")]
+    assert plain == ["status", "verifiable/strict"]
+    assert found.summary["detail/difference/verifiable/strict"] == 0.5
+    assert len(named(found.summary)) == 1 + 4 * 4
+
+
+def test_what_the_study_asks_for_leads_too(tmp_path: Path) -> None:
+    metrics = {"verifiable/kind/json": METRICS["verifiable/strict"]}
+    member = MEMBER._replace(metrics=("verifiable/kind/json", "verifiable/strict"))
+    assert track(tmp_path, Ending("finished", metrics, [], {}), member=member).summary["verifiable/kind/json"] == 0.5
+
+
+def test_headline_metrics_are_in_the_history_so_that_panels_appear(tmp_path: Path) -> None:
+    metrics = METRICS | {"verifiable/kl": {"value": None, "low": None, "high": None, "n": 0}}
+    metrics |= {"verifiable/words": METRICS["verifiable/strict"]}
+    found = track(tmp_path, Ending("finished", metrics, [], {}))
+    (row,) = [named(row) for row in found.history]
+    assert row == {"verifiable/strict": 0.5}
+
+
+def test_values_of_validation_and_of_test_prompts_never_share_a_name(tmp_path: Path) -> None:
+    estimate = METRICS["verifiable/strict"]
+    names = ("verifiable/strict", "verifiable/words", "base/verifiable/strict", "preferences/accuracy/average")
+    found = {}
+    for split in ("test", "validation"):
+        ending = Ending("finished", dict.fromkeys(names, estimate), [], {})
+        run = track(tmp_path / split, ending, config=CONFIG | {"evaluation_split": split})
+        found[split] = {name for row in (run.summary, *run.history) for name in named(row)} - {"status"}
+    assert not found["test"] & found["validation"]
+    assert {"validation/verifiable/strict", "detail/validation/base/verifiable/strict"} <= found["validation"]
+
+
+def test_prompts_that_are_no_split_have_one_name(tmp_path: Path) -> None:
+    metrics = {"mt_bench/score": METRICS["verifiable/strict"]}
+    found = track(tmp_path, Ending("finished", metrics, [], {}), config=CONFIG | {"evaluation_split": "validation"})
+    assert found.summary["mt_bench/score"] == 0.5
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "pruned"])
 def test_a_run_that_did_not_finish_says_how_it_ended(tmp_path: Path, status: str) -> None:
     found = track(tmp_path / "run", Ending(status, METRICS, [], stages(tmp_path / "artifacts")))
     assert found.exit_code == 1
-    assert (found.summary["status"], found.summary["verifiable/strict"]) == (status, 0.5)
+    assert (found.summary["status"], found.summary["detail/verifiable/strict"]) == (status, 0.5)
+    assert "verifiable/strict" not in found.summary, "no comparison counts it"
     assert not found.artifacts, "a model is sent only of a run that is whole"
 
 
@@ -124,27 +173,59 @@ def test_samples_are_a_table(tmp_path: Path) -> None:
     assert content["data"] == [["Name a colour.", "Yes.", "Red."]]
 
 
-def test_pairs_and_model_are_artifacts_named_by_their_keys(tmp_path: Path) -> None:
+def test_pairs_and_model_are_artifacts_named_by_arm_and_role(tmp_path: Path) -> None:
     found = track(tmp_path / "run", Ending("finished", {}, [], stages(tmp_path / "artifacts")))
-    pairs, model = (found.artifacts[name] for name in ("pairs-0011223344556677", "policy-8899aabbccddeeff"))
+    pairs, model = (found.artifacts[f"which_score.average.{role}"] for role in ("pairs", "model"))
     assert (pairs.type, model.type) == ("pairs", "model")
     assert found.artifact_files(pairs.name) == {PAIRS, CURATION_JSON, CURATION_HTML}
-    assert found.artifact_files(model.name) == {"weights.safetensors", "parts/config.json"}
+    assert set(pairs.aliases) == {"latest", "s3", "0011223344556677"}
+    assert set(model.aliases) == {"latest", "s3", "8899aabbccddeeff"}
     assert json.loads(pairs.metadata)["curation"] == {"counts": {"pairs_out": 2}, "notes": []}
     lineage = json.loads(model.metadata)
-    assert lineage["pairs"] == pairs.name
+    assert lineage["pairs"] == "pairs-0011223344556677"
     assert lineage["inputs"] == {"base_model": "bb", "pairs": "00"}
     assert lineage["key"] == "8899aabb" * 8
 
 
-def test_arms_that_share_pairs_share_the_artifact(tmp_path: Path) -> None:
+def test_an_offline_run_declares_its_pairs_an_input(tmp_path: Path) -> None:
+    found = track(tmp_path / "run", Ending("finished", {}, [], stages(tmp_path / "artifacts"))).artifacts
+    used = {name.rpartition(".")[2]: artifact.use_after_commit for name, artifact in found.items()}
+    assert used == {"pairs": True, "model": False}
+
+
+def test_weights_are_sent_where_they_are_asked_for(tmp_path: Path) -> None:
+    files = {}
+    for wanted in ("model", "weights"):
+        ending = Ending("finished", {}, [], stages(tmp_path / "artifacts"))
+        found = track(tmp_path / wanted, ending, artifacts=[wanted])
+        files[wanted] = found.artifact_files("which_score.average.model")
+    assert files["model"] == {"parts/config.json", "model.json"}
+    assert files["weights"] == files["model"] | {"weights.safetensors"}
+
+
+def test_models_without_their_weights_are_versions_of_their_own(tmp_path: Path) -> None:
     both = []
-    for arm, policy in (("low", "policy-aaaaaaaaaaaaaaaa"), ("high", "policy-bbbbbbbbbbbbbbbb")):
-        ending = Ending("finished", {}, [], stages(tmp_path / "artifacts", policy=policy))
-        both.append(track(tmp_path / arm, ending, member=Membership("beta", arm, 0)).artifacts)
-    assert both[0].keys() & both[1].keys() == {"pairs-0011223344556677"}
-    digests = {found["pairs-0011223344556677"].digest for found in both}
-    assert len(digests) == 1, "W&B stores equal content once"
+    for seed, policy in enumerate(("policy-aaaaaaaaaaaaaaaa", "policy-bbbbbbbbbbbbbbbb")):
+        made = stages(tmp_path / "artifacts", policy=policy)
+        ending = Ending("finished", {}, [], made | {"policy": made["policy"] | {"key": policy}})
+        both.append(track(tmp_path / str(seed), ending, member=MEMBER._replace(seed=seed)).artifacts)
+    assert both[0].keys() == both[1].keys(), "one name, whose versions W&B counts"
+    assert len({found["which_score.average.model"].digest for found in both}) == 2
+    assert len({found["which_score.average.pairs"].digest for found in both}) == 1, "W&B stores equal content once"
+
+
+def test_arms_whose_names_wandb_refuses_have_artifacts_of_their_own(tmp_path: Path) -> None:
+    names = set()
+    for number, arm in enumerate(("dpo.beta=0.1", "dpo.beta:0.1", "x" * 300)):
+        ending = Ending("finished", {}, [], stages(tmp_path / "artifacts"))
+        names |= track(tmp_path / str(number), ending, member=Membership("beta", arm, 0)).artifacts.keys()
+    assert len(names) == 6
+
+
+def test_a_single_run_names_its_artifacts_by_what_it_chose(tmp_path: Path) -> None:
+    tracker = open_tracker(TRACKING, "average-tiny-s0-0123456789", [], CONFIG, tmp_path, pytest.fail)
+    tracker.finish(Ending("finished", {}, [], stages(tmp_path / "artifacts")))
+    assert read_runs(tmp_path)[0].artifacts.keys() == {"average-tiny.pairs", "average-tiny.model"}
 
 
 @pytest.mark.parametrize(("wanted", "kinds"), [([], set()), (["pairs"], {"pairs"}), (["model"], {"model"})])
@@ -165,10 +246,11 @@ class OnlineRun:
 
     offline = False
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.calls: list[tuple[str, str]] = []
+        self.dir = str(folder / "files")
 
-    def log_artifact(self, artifact: Any) -> Any:
+    def log_artifact(self, artifact: Any, aliases: list[str]) -> Any:
         self.calls.append(("output", artifact.type))
         artifact.wait = lambda: artifact
         return artifact
@@ -179,8 +261,8 @@ class OnlineRun:
 
 
 def test_online_the_pairs_are_also_the_input_of_the_model(tmp_path: Path) -> None:
-    run = OnlineRun()
-    log_products(run, stages(tmp_path), ["pairs", "model"])
+    run = OnlineRun(tmp_path)
+    log_products(run, stages(tmp_path), ["pairs", "model"], "which_score.average", 3)
     assert run.calls == [("output", "pairs"), ("input", "pairs"), ("output", "model")]
 
 
@@ -272,3 +354,10 @@ def test_the_reader_of_these_tests_joins_records_that_span_blocks(tmp_path: Path
     found = track(tmp_path, config={"long": long})
     assert found.config["long"] == long
     assert read_run(found.path).summary["status"] == "finished", "records after it are read as well"
+
+
+def test_last_values_of_curves_are_details_but_for_what_a_search_asks_for(tmp_path: Path) -> None:
+    events = [Event(0.0, "policy", step, {"train/loss": 1.0 / step, "validation/loss": 2.0 / step}) for step in (1, 2)]
+    member = MEMBER._replace(metrics=("policy/validation/loss",))
+    found = named(track(tmp_path, Ending("finished", {}, [], {}), events, member).summary)
+    assert found == {"status": "finished", "detail/policy/train/loss": 0.5, "policy/validation/loss": 1.0}

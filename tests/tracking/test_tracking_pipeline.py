@@ -17,7 +17,7 @@ from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS, RUN_JSON
 from support.offline_runs import OfflineRun, read_runs
 
-COMMAND = [sys.executable, "-m", "notus_exp", "experiment=smoke", "tracking=wandb", "tracking.mode=offline"]
+COMMAND = [sys.executable, "-m", "notus_exp", "experiment=smoke", "tracking.mode=offline"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -66,18 +66,22 @@ def test_a_reused_run_has_the_same_final_numbers_and_artifacts(twice: tuple[Path
     for found in (made, reused):
         assert found.exit_code == 0
         assert found.summary["status"] == "finished"
-        shown = [found.summary[f"verifiable/strict{part}"] for part in ("", "/low", "/high", "/n")]
+        shown = [found.summary["verifiable/strict"]]
+        shown += [found.summary[f"detail/verifiable/strict/{part}"] for part in ("low", "high", "n")]
         assert shown == [estimate[part] for part in ("value", "low", "high", "n")]
         assert found.table("samples")["data"]
-        names = {Path(content["stages"][stage]["path"]).name for stage in ("pairs", "policy")}
-        assert names <= found.artifacts.keys()
-        assert "model.safetensors" in " ".join(found.artifact_files(max(names)))
+        hashes = {stage: Path(content["stages"][stage]["path"]).name.partition("-")[2] for stage in ("pairs", "policy")}
+        pairs, model = (found.artifacts[f"average-tiny_random.{role}"] for role in ("pairs", "model"))
+        assert hashes["pairs"] in pairs.aliases
+        assert hashes["policy"] in model.aliases
+        assert "model.safetensors" not in " ".join(found.artifact_files(model.name)), "weights were not asked for"
     assert made.run.run_id != reused.run.run_id
 
 
 def test_tags_name_each_chosen_option(twice: tuple[Path, list[OfflineRun]]) -> None:
     tags = set(twice[1][0].run.tags)
     assert {"selection=average", "evaluation=preferences", "evaluation=verifiable", "experiment=smoke"} <= tags
+    assert not [tag for tag in tags if tag.startswith("judge=")], "nothing was judged"
 
 
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:

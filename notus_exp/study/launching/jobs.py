@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, Tracking
 from notus_exp.errors import named_line, whole_traceback
 from notus_exp.reporting.texts import tell
 from notus_exp.run import outcome
@@ -55,6 +55,13 @@ class Jobs:
     def in_process(self) -> bool:
         """Whether the launcher is Hydra's basic one: one run after the other, in this process."""
         return str(self._master.hydra.launcher._target_).endswith("BasicLauncher")
+
+    @property
+    def tracking(self) -> Tracking:
+        """Where the command's metrics go."""
+        found = OmegaConf.to_object(self._master.tracking)
+        assert isinstance(found, Tracking)
+        return found
 
     def load(self, overrides: Sequence[str]) -> tuple[Config, dict[str, str]]:
         """Compose and check the config of a run.
