@@ -27,7 +27,7 @@ OPTIONS = {
     "study/tries.yaml": "docs/searches.md",
 }
 """Options of one's own, and the page whose YAML they are."""
-WORDS = "river stone lamp cloud paper engine garden letter window bridge".split()
+WORDS = ["river", "stone", "lamp", "cloud", "paper", "engine", "garden", "letter", "window", "bridge"]
 
 
 def lay(folder: Path) -> Path:

@@ -18,13 +18,11 @@ AS_IT_STANDS = [
     "python -m notus_exp experiment=smoke until=config",
     "python -m notus_exp experiment=notus_7b_v1 until=config",
     "python -m notus_exp experiment=notus_7b_v1 hardware=a100_8x40gb until=config",
-    "python -m notus_exp study=curation until=config",
     "python -m notus_exp study=beta_search until=config",
     "python -m notus_exp -m experiment=smoke selection=critique,average rejected=random,lowest seed=0,1"
     " study.name=tutorial until=config",
     "python -m notus_exp --config-dir mine experiment=safe until=config",
     "python -m notus_exp --config-dir mine study=rejection until=config",
-    "python -m notus_exp --config-dir mine study=tries until=config",
     "python -m notus_exp.compare outputs/studies/mine",
     "python -m notus_exp.compare outputs/studies/mine --baseline average --margin 0.02",
     "python -m notus_exp.power --pilot outputs/studies/mine",
@@ -76,6 +74,8 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp filters.min_chars=40 filters.min_margin=0.5 until=pairs": (),
     "python -m notus_exp 'filters.contamination.files=[benchmark.jsonl]' until=pairs": (),
     # studies and searches
+    "python -m notus_exp study=curation until=config": (),
+    "python -m notus_exp --config-dir mine study=tries until=config": (),
     "python -m notus_exp study=curation": TINY,
     "python -m notus_exp study=acceptance": (),
     "python -m notus_exp -m selection=critique,average dpo.beta=0.05,0.1 seed=0,1,2 study.name=grid": SMOKE,
@@ -96,7 +96,10 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp.runs diff A B": (),
     "python -m notus_exp.runs pairs RUN --flips OTHER": (),
 }
-"""Run by `make slow` with these overrides on top, one after the other in one folder; `make test` looks at their plans."""
+"""Run by `make slow` with these overrides on top, one after the other in one folder.
+
+`make test` looks at the plans of the single runs among them.
+"""
 
 UNTRIED = {
     "GPU: a model of 7 billion parameters": [

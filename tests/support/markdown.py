@@ -14,10 +14,11 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 
 SHELL, OTHER = ("sh",), ("yaml", "python", "text")
 """Languages that a fenced block may name: each line of the first is a command."""
-PROGRAMS = set(
-    "python python3 .venv/bin/python make pip pipx uv conda notus-exp wandb optuna-dashboard accelerate torchrun deepspeed"
-    " export source . cd git curl docker ollama vllm pre-commit jupyter mkdocs .ci/run pytest ruff mypy".split()
-)
+PROGRAMS = {
+    *("python", "python3", ".venv/bin/python", "notus-exp", "make", "pip", "pipx", "uv", "conda", "pre-commit"),
+    *("wandb", "optuna-dashboard", "accelerate", "torchrun", "deepspeed", "docker", "ollama", "vllm", "jupyter"),
+    *("export", "source", ".", "cd", "git", "curl", ".ci/run", "pytest", "ruff", "mypy"),
+}
 """First words that make a line of any other block, or code within a sentence, a command."""
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*(\S*)\s*$")
