@@ -24,9 +24,8 @@ def broken(page: Path, root: Path = ROOT) -> list[str]:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.exists() or root not in [target, *target.parents]:
-            found.append(link)
-        elif anchor and (target.suffix != ".md" or anchor not in anchors(target)):
+        here = target.exists() and target.is_relative_to(root)
+        if not here or (anchor and (target.suffix != ".md" or anchor not in anchors(target))):
             found.append(link)
     return found
 
