@@ -20,7 +20,7 @@ from support.places import REPLAY, ROOT
 
 FOUND = {command.text: command for page in PAGES for command in commands(page)}
 LISTED = [*AS_IT_STANDS, *SLOW, *why_untried()]
-REASONS = ("GPU", "hub", "cluster", "account", "installs", "a server", "is what runs", "hours")
+REASONS = ("GPU", "hub", "cluster", "account", "installs", "a server", "is what runs", "draws", "hours")
 
 # One process for all: most of a command's time is its imports. Each is the door's own main() with its own arguments.
 DRIVER = """
@@ -141,9 +141,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_longer_command_ends_well(command: str, desk: Path) -> None:
     """In the order of the list, in one folder: later commands look at what earlier ones left."""
     module, arguments = argv(command)
-    done_before = sorted(path.parent.name for path in desk.glob("outputs/runs/*/run.json"))
-    names = {"RUN": 0, "A": 0, "B": -1, "OTHER": -1}
-    arguments = [done_before[names[one]] if one in names else one for one in arguments]
+    smoke = sorted(path.parent.name for path in desk.glob("outputs/runs/*tiny_random*/run.json")) or ["none yet"]
+    names = {"RUN": smoke[0], "A": smoke[0], "B": smoke[-1], "OTHER": smoke[-1], "STUDY": "outputs/studies/mine"}
+    arguments = [names.get(one, one) for one in arguments]
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments, *SLOW[command]],
         cwd=desk,

@@ -56,6 +56,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp seed=0": SMOKE,
     "python -m notus_exp -m data=rated data.path=rated.jsonl selection=critique,average seed=0,1,2"
     " 'filters.valid_under=[critique,average]' study.metric=verifiable/strict study.margin=0.05 study.name=mine": SMOKE,
+    # Weights & Biases
+    "python -m notus_exp -m selection=critique,average seed=0,1,2 study.name=mine": (*SMOKE, "study.name=tracked"),
+    "python -m notus_exp.track outputs/studies/mine": (),
+    "python -m notus_exp.track outputs/studies/mine --json": (),
+    "python -m notus_exp.track STUDY": (),
     # own data
     "python -m notus_exp data=rated data.path=rated.jsonl until=pairs": (),
     "python -m notus_exp data=rated data.path=other.jsonl data.prompt_column=question data.response_column=answer"
@@ -135,12 +140,17 @@ UNTRIED = {
         "pip install 'notus-exp[lm_eval]'",
         "pip install 'notus-exp[slurm]'",
         "pip install 'notus-exp[dashboard]'",
+        "pip install 'notus-exp[workspace]'",
         "pip install pre-commit && pre-commit install",
     ],
     "a server that does not end, of an extra": [
         "optuna-dashboard sqlite:///outputs/studies/beta_search/optuna.db",
     ],
     "is what runs these very tests, or runs before them": ["make test", "make check"],
+    "draws pictures of these pages anew, into docs": [
+        "make pictures",
+        "PYTHONPATH=.:tests python docs/wandb_picture.py ARMS SEARCH",
+    ],
     "hours: reports anew what benchmarks/worlds.py left": [
         "python -m notus_exp.compare outputs/studies/world_neither",
     ],
