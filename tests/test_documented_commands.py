@@ -83,7 +83,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
