@@ -65,6 +65,18 @@ def test_the_site_leads_to_every_page() -> None:
     assert sorted(named) == sorted(["changelog.md", *(top.get(page, page) for page in pages)])
 
 
+def test_figures_of_the_readme_are_those_of_the_pages_that_it_names() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What was measured")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|(.+)\|([^|]+)\| \[.+\]\((docs/results/\w+\.md)\) \|$", table, re.MULTILINE)
+    assert len(rows) > 6
+    lost = []
+    for what, result, page in rows:
+        held = (ROOT / page).read_text(encoding="utf-8")
+        figures = re.findall(r"\d[\d,]*\.\d+|\d[\d,]{2,}\d|\d{3}", what + result)
+        lost += [f"{page}: {one}" for one in figures if not re.search(rf"(?<![\d.,]){re.escape(one)}(?!\d)", held)]
+    assert lost == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_fenced_block_says_a_language_that_the_finder_of_commands_knows(page: Path) -> None:
     languages = {block.language for block in blocks(page.read_text(encoding="utf-8"))[0]}
