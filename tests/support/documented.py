@@ -1,0 +1,170 @@
+"""How each command of README and docs is tried: as it stands, small in a slow test, or not, with the reason.
+
+A new command in the Markdown is added here, or `test_every_command_of_the_pages_is_listed` fails.
+"""
+
+from __future__ import annotations
+
+import re
+
+SMOKE = ("experiment=smoke",)
+TINY = (*SMOKE, "study.seeds=[0,1]")
+
+AS_IT_STANDS = [
+    "python -m notus_exp --help",
+    "python -m notus_exp --cfg job",
+    "python -m notus_exp hardware=cpu until=config",
+    "python -m notus_exp hardware=gpu until=config",
+    "python -m notus_exp experiment=smoke until=config",
+    "python -m notus_exp experiment=notus_7b_v1 until=config",
+    "python -m notus_exp experiment=notus_7b_v1 hardware=a100_8x40gb until=config",
+    "python -m notus_exp study=beta_search until=config",
+    "python -m notus_exp -m experiment=smoke selection=critique,average rejected=random,lowest seed=0,1"
+    " study.name=tutorial until=config",
+    "python -m notus_exp --config-dir mine experiment=safe until=config",
+    "python -m notus_exp --config-dir mine study=rejection until=config",
+    "python -m notus_exp.compare outputs/studies/mine",
+    "python -m notus_exp.compare outputs/studies/mine --baseline average --margin 0.02",
+    "python -m notus_exp.power --pilot outputs/studies/mine",
+    "python -m notus_exp.power --pilot outputs/studies/mine --effect 0.05",
+    "python -m notus_exp.power --prompt-sd 0.4 --seed-sd 0.01 --residual-sd 0.3 --effect 0.05",
+    "python -m notus_exp.artifacts list",
+    "python -m notus_exp.artifacts prune",
+    "python -m notus_exp.score alpaca_eval annotations.json",
+    "python -m notus_exp.score alpaca_eval preferences.csv:notus-7b-v1 preferences.csv:zephyr-7b-beta --paired",
+    "python -m notus_exp.score mt_bench judgments.jsonl",
+    "python -m notus_exp.score ifeval responses.jsonl prompts.jsonl --exclude 1122,1129",
+    "python -m notus_exp.compare --verdicts preferences.csv --alpaca-eval --baseline zephyr-7b-beta --margin 3,2",
+]
+"""Run by `make test`, in a folder that has the files that they name."""
+
+SLOW: dict[str, tuple[str, ...]] = {
+    # the tutorial, in its order
+    "python -m notus_exp experiment=smoke": (),
+    "python -m notus_exp experiment=smoke selection=critique": (),
+    "python -m notus_exp -m experiment=smoke selection=critique,average rejected=random,lowest seed=0,1"
+    " study.name=tutorial": (),
+    "python -m notus_exp.compare outputs/studies/tutorial --baseline average,lowest": (),
+    "python -m notus_exp.power --pilot outputs/studies/tutorial --effect 0.1": (),
+    "python -m notus_exp -m selection=critique,average seed=0,1,2 study.metric=verifiable/strict study.margin=0.05"
+    " study.name=first": SMOKE,
+    # README
+    "make run": (),
+    'make run ARGS="selection=critique seed=1"': SMOKE,
+    'make run ARGS="experiment=smoke"': (),
+    "python -m notus_exp selection=average dpo.beta=0.1": SMOKE,
+    "python -m notus_exp seed=0": SMOKE,
+    "python -m notus_exp -m data=rated data.path=rated.jsonl selection=critique,average seed=0,1,2"
+    " 'filters.valid_under=[critique,average]' study.metric=verifiable/strict study.margin=0.05 study.name=mine": SMOKE,
+    # Weights & Biases
+    "python -m notus_exp -m selection=critique,average seed=0,1,2 study.name=mine": (*SMOKE, "study.name=tracked"),
+    "python -m notus_exp.track outputs/studies/mine": (),
+    "python -m notus_exp.track outputs/studies/mine --json": (),
+    "python -m notus_exp.track STUDY": (),
+    # own data
+    "python -m notus_exp data=rated data.path=rated.jsonl until=pairs": (),
+    "python -m notus_exp data=rated data.path=other.jsonl data.prompt_column=question data.response_column=answer"
+    " 'data.aspects=[quality,safety]' data.overall_column=overall until=pairs": (),
+    "python -m notus_exp data=ultrafeedback data.path=ultrafeedback.jsonl selection=average rejected=lowest"
+    " until=pairs": (),
+    "python -m notus_exp data=ultrafeedback data.path=ultrafeedback.jsonl selection=critique repair=openbmb"
+    " until=pairs": (),
+    "python -m notus_exp data=pairs data.path=pairs.jsonl selection=critique until=pairs": (),
+    "python -m notus_exp data=pairs data.path=scored.jsonl selection=critique data.chosen_score_column=score_chosen"
+    " data.rejected_score_column=score_rejected until=pairs": (),
+    "python -m notus_exp data=rated data.path=rated.jsonl dpo.max_length=1024 dpo.max_prompt_length=512"
+    " filters=default": SMOKE,
+    # options
+    "python -m notus_exp selection=weighted 'selection.weights={helpfulness: 2.0, truthfulness: 1.0}' until=pairs": (),
+    "python -m notus_exp filters.min_chars=40 filters.min_margin=0.5 until=pairs": (),
+    "python -m notus_exp 'filters.contamination.files=[benchmark.jsonl]' until=pairs": (),
+    # studies and searches
+    "python -m notus_exp study=curation until=config": (),
+    "python -m notus_exp --config-dir mine study=tries until=config": (),
+    "python -m notus_exp study=curation": TINY,
+    "python -m notus_exp study=acceptance": (),
+    "python -m notus_exp -m selection=critique,average dpo.beta=0.05,0.1 seed=0,1,2 study.name=grid": SMOKE,
+    "python -m notus_exp study=curation 'study.tune=[dpo.beta]'": (
+        *TINY,
+        "study.name=tuned",
+        "study.tuning.values={dpo.beta: [0.1, 0.3]}",
+    ),
+    "python -m notus_exp study=beta_search experiment=smoke": (),
+    "python -m notus_exp study=beta_search": (*SMOKE, "study.name=another", "study.search.trials=2"),
+    # judges
+    "python -m notus_exp experiment=smoke 'evaluation=[alpaca_eval]' evaluation.alpaca_eval.prompts=alpaca.json"
+    " judge=mock evaluation.alpaca_eval.max_new_tokens=64": (),
+    # what came out
+    "python -m notus_exp.artifacts verify": (),
+    "python -m notus_exp.runs list": (),
+    "python -m notus_exp.runs show RUN": (),
+    "python -m notus_exp.runs diff A B": (),
+    "python -m notus_exp.runs pairs RUN --flips OTHER": (),
+}
+"""Run by `make slow` with these overrides on top, one after the other in one folder.
+
+`make test` looks at the plans of the single runs among them.
+"""
+
+UNTRIED = {
+    "GPU: a model of 7 billion parameters": [
+        "python -m notus_exp experiment=notus_7b_v1 hardware=gpu",
+        "python -m notus_exp experiment=notus_7b_v1 'evaluation=[alpaca_eval,mt_bench,ifeval]' judge.model=gpt-4-0613"
+        " judge.input_price=30 judge.output_price=60 judge.budget=40",
+    ],
+    "GPU: with a model of one's own": [
+        "python -m notus_exp hardware=gpu model=local model.path=FOLDER dpo=lora dpo.precision=bfloat16",
+        "python -m notus_exp hardware=gpu tracking=none model=local model.path=FOLDER dpo=lora dpo.precision=bfloat16"
+        " dpo.epochs=1 dpo.global_batch_size=32 filters.max_pairs=256 dpo.max_length=512 dpo.max_prompt_length=384"
+        " data.prompts=2000 evaluation.preferences.max_prompts=64 evaluation.verifiable.prompts=32"
+        " evaluation.verifiable.max_new_tokens=48 evaluation.verifiable.kl_prompts=8",
+    ],
+    "hub: prompts are downloaded": [
+        "python -m notus_exp 'evaluation=[alpaca_eval,mt_bench]' judge=mock",
+        "python -m notus_exp 'evaluation=[alpaca_eval]' judge.base_url=http://localhost:8000/v1 judge.model=NAME",
+    ],
+    "cluster: Slurm": [
+        "python -m notus_exp study=beta_search study.search.concurrency=4 hydra/launcher=submitit_slurm",
+        "python -m notus_exp study=curation hydra/launcher=submitit_slurm",
+    ],
+    "account: W&B, a judge or a database": [
+        "export OPENAI_API_KEY=...",
+        "export WANDB_API_KEY=...",
+        "export NOTUS_EXP_STORAGE=postgresql://me:...@host/db",
+        "wandb sync --yes outputs/*/*/wandb/offline-run-*",
+    ],
+    "installs packages from the network": [
+        "make install",
+        "make docs",
+        "make PYTHON=python3.12 install",
+        ". .venv/bin/activate",
+        "pip install 'notus-exp[lm_eval]'",
+        "pip install 'notus-exp[slurm]'",
+        "pip install 'notus-exp[dashboard]'",
+        "pip install 'notus-exp[workspace]'",
+        "pip install pre-commit && pre-commit install",
+    ],
+    "a server that does not end, of an extra": [
+        "optuna-dashboard sqlite:///outputs/studies/beta_search/optuna.db",
+    ],
+    "is what runs these very tests, or runs before them": ["make test", "make check"],
+    "draws pictures of these pages anew, into docs": [
+        "make pictures",
+        "PYTHONPATH=.:tests python docs/wandb_picture.py ARMS SEARCH",
+    ],
+    "hours: reports anew what benchmarks/worlds.py left": [
+        "python -m notus_exp.compare outputs/studies/world_neither",
+    ],
+}
+"""Reason -> commands that no test runs. The plans of runs among them are looked at where they can be."""
+
+UNPLANNED = re.compile(r"model\.path=FOLDER|hydra/launcher=")
+"""Of UNTRIED: what cannot even be planned without the model or the extra."""
+
+BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")
+"""Takes minutes to hours, and the page holds what it found; that the script has the options is checked."""
+
+
+def why_untried() -> dict[str, str]:
+    """Return each command that no test runs with its reason."""
+    return {command: reason for reason, listed in UNTRIED.items() for command in listed}
