@@ -156,7 +156,7 @@ def test_a_search_has_no_arm_or_margin_to_choose(compare, tmp_path):
     ("arguments", "said"),
     [
         (["{study}", "--baseline", "averag"], "did you mean 'average'?"),
-        (["{study}", "--metric", "speed"], f"known: {ACCURACY}"),
+        (["{study}", "--metric", "speed"], f"did you mean '{ACCURACY}'"),
         (["{study}", "--margin", "3,2"], "a study has one margin"),
         (["{study}", "--kind", "wide"], "--kind goes with --verdicts FILE only"),
         (["{study}", "--alpaca-eval"], "--alpaca-eval goes with --verdicts FILE only"),

@@ -105,9 +105,9 @@ def test_on_80_columns_no_number_is_broken_and_the_end_of_an_id_names_a_run(stud
     show(list_report(study.parent.parent, columns=80), console, as_json=False)
     lines = out.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines)
-    first = [line for line in lines if line.startswith("s1")]
-    assert len(first) == 2
-    assert "finished" in first[0]
+    first = [below for line, below in zip(lines, lines[1:], strict=False) if line.strip() == "s1"]
+    assert len(first) == 2, "where there is no room a name has a line of its own"
+    assert all("finished" in below for below in first)
     words = out.getvalue().split()
     assert {"0.438", "[0.310", "0.560]", "preferences/", "verifiable/"} <= {*words}
 

@@ -301,7 +301,7 @@ def test_what_is_chosen_afterwards_is_called_so(tmp_path):
     [
         ({"baseline": "averag"}, "did you mean 'average'?"),
         ({"metric": "preferences/accuracy/averag"}, f"did you mean '{ACCURACY}'?"),
-        ({"metric": "speed"}, f"known: {ACCURACY}"),
+        ({"metric": "speed"}, f"did you mean '{ACCURACY}'"),
     ],
 )
 def test_an_unknown_arm_or_metric_names_the_known_ones(tmp_path, asked, said):

@@ -141,4 +141,4 @@ def test_scores_decide_over_the_named_sides_and_contradictions_and_ties_are_told
     written = json.loads((tmp_path / "pairs" / CURATION_JSON).read_text(encoding="utf-8"))
     assert written["reading"] == {"records": 12, "bad_rows": 0, "contradicting_scores": 3, "tied_scores": 3}
     page = (tmp_path / "pairs" / CURATION_HTML).read_text(encoding="utf-8")
-    assert '<td>contradicting scores</td><td class="n">3</td>' in page
+    assert '>contradicting scores</th><td class="n">3</td>' in page

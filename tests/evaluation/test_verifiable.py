@@ -160,6 +160,7 @@ def test_answers_of_the_simulated_world_are_degenerate_only_where_they_repeat_a_
         prompts=100,
         min_constraints=1,
         max_constraints=3,
+        statements=1,
         skills=skills,
         inverted_score_rate=0.0,
         **noise,

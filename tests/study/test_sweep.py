@@ -426,7 +426,7 @@ def test_tuning_leaves_evaluations_with_fixed_prompts_to_the_comparison(
     assert not any(line[:1] == ["judgments"] for line in lines)
     with pytest.raises(UserError, match="tuning cannot optimise 'alpaca_eval/win_rate'") as raised:
         check_only(*study, "study.metric=alpaca_eval/win_rate")
-    assert "set study.tuning.metric to one of preferences/" in str(raised.value)
+    assert "set study.tuning.metric: did you mean 'preferences/" in str(raised.value)
 
 
 # ------------------------------------------------------------------------------------------------------------- tracking
