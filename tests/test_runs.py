@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_on_80_columns_no_number_is_broken_and_the_end_of_an_id_names_a_run(stud
     show(list_report(study.parent.parent, columns=80), console, as_json=False)
     lines = out.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines)
-    first = [below for line, below in zip(lines, lines[1:], strict=False) if line.strip() == "s1"]
+    first = [below for line, below in pairwise(lines) if line.strip() == "s1"]
     assert len(first) == 2, "where there is no room a name has a line of its own"
     assert all("finished" in below for below in first)
     words = out.getvalue().split()

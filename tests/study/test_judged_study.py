@@ -33,13 +33,15 @@ def reply(body: dict[str, Any]) -> str:
 
 def arguments(server: FaultServer, *more: str, seed: int = 0) -> list[str]:
     arms = "{one:['selection=critique','generation.policy_model=first'],two:['generation.policy_model=second']}"
-    return [
+    settings = [
         f"+study.arms={arms}", "study.name=judged", f"study.seeds=[{seed}]", "study.metric=alpaca_eval/win_rate",
         "evaluation=[alpaca_eval]", "evaluation.alpaca_eval.prompts=alpaca.json", "tracking=wandb",
         "generation=openai", f"generation.base_url={server.url}", "generation.base_model=base",
         "judge=openai", f"judge.base_url={server.url}", "judge.model=judge",
-        "judge.max_retries=1", "generation.max_retries=1", *more,
+        "judge.max_retries=1", "generation.max_retries=1",
     ]  # fmt: skip
+    given = {one.partition("=")[0] for one in more}
+    return [*(one for one in settings if one.partition("=")[0] not in given), *more]
 
 
 class Done:

@@ -17,7 +17,9 @@ ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "notus_exp", "-m", *SMALL, *arguments]
+    given = {argument.partition("=")[0] for argument in arguments}
+    small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
+    return [sys.executable, "-m", "notus_exp", "-m", *small, *arguments]
 
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:

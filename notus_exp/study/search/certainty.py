@@ -101,7 +101,8 @@ def in_words(
     ((name, direction),) = objectives.items()
     (chosen,) = (trial for trial in trials if trial["number"] == best[0])
     value, interval = chosen["values"][name], chosen.get("intervals", {}).get(name)
-    assert value is not None
+    if value is None:  # a trial that was put into the storage by hand
+        return []
     told = f"{name} {value:.4g}"
     on = f" on {interval['prompts']} prompts" if interval else ""
     if interval:
