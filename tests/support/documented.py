@@ -150,7 +150,7 @@ UNTRIED = {
     "is what runs these very tests, or runs before them": ["make test", "make check"],
     "draws pictures of these pages anew, into docs": [
         "make pictures",
-        "PYTHONPATH=.:tests python docs/wandb_picture.py ARMS SEARCH",
+        "PYTHONPATH=.:tests python benchmarks/wandb_picture.py ARMS SEARCH",
     ],
     "hours: reports anew what benchmarks/worlds.py left": [
         "python -m notus_exp.compare outputs/studies/world_neither",

@@ -1,6 +1,6 @@
 """Draw docs/wandb.png: the first panels of two studies' workspaces, from nothing but their offline W&B files.
 
-    PYTHONPATH=.:tests python docs/wandb_picture.py outputs/studies/acceptance outputs/studies/beta_search
+    PYTHONPATH=.:tests python benchmarks/wandb_picture.py outputs/studies/acceptance outputs/studies/beta_search
 
 Both studies must have been told to W&B offline: `python -m notus_exp.track STUDY --mode offline`.
 """
