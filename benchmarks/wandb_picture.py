@@ -20,7 +20,7 @@ from notus_exp.tracking import WorkspaceSpec
 from notus_exp.tracking.workspace import Axis, Panel
 from support.wandb_groups import Group
 
-TARGET = Path(__file__).with_name("wandb.png")
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "wandb.png"
 
 
 def main(arms: Path, search: Path) -> None:
