@@ -20,6 +20,7 @@ from support.places import REPLAY, ROOT
 
 FOUND = {command.text: command for page in PAGES for command in commands(page)}
 LISTED = [*AS_IT_STANDS, *SLOW, *why_untried()]
+FROM_AN_OUTER_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS"}  # `make test ARGS=...` is one
 REASONS = ("GPU", "hub", "cluster", "account", "installs", "a server", "is what runs", "draws", "hours")
 
 # One process for all: most of a command's time is its imports. Each is the door's own main() with its own arguments.
@@ -48,7 +49,12 @@ def argv(command: str) -> tuple[str, list[str]]:
     words = shlex.split(command)
     if words[0] == "make":
         dry = subprocess.run(
-            ["make", "-n", "-o", ".venv/.installed", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True
+            ["make", "--no-print-directory", "-n", "-o", ".venv/.installed", *words[1:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={name: value for name, value in os.environ.items() if name not in FROM_AN_OUTER_MAKE},
         )
         words = shlex.split(dry.stdout.splitlines()[-1])
     assert Path(words[0]).name == "python" and words[1] == "-m", command
