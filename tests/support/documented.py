@@ -50,7 +50,6 @@ SLOW: dict[str, tuple[str, ...]] = {
     " study.name=first": SMOKE,
     # README
     "make run": (),
-    'make run ARGS="selection=critique seed=1"': SMOKE,
     'make run ARGS="experiment=smoke"': (),
     "python -m notus_exp selection=average dpo.beta=0.1": SMOKE,
     "python -m notus_exp seed=0": SMOKE,

@@ -12,7 +12,7 @@ from support.places import ROOT
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 """All that tell people what to do; the changelog tells what was."""
 
-SHELL, OTHER = ("sh",), ("yaml", "python", "text")
+SHELL, OTHER = ("sh",), ("json", "yaml", "python", "text")
 """Languages that a fenced block may name: each line of the first is a command."""
 PROGRAMS = {
     *("python", "python3", ".venv/bin/python", "notus-exp", "make", "pip", "pipx", "uv", "conda", "pre-commit"),
