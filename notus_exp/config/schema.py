@@ -34,6 +34,7 @@ def reaches(until: Stage, stage: Stage) -> bool:
 
 
 EvaluationSplit = Enum("EvaluationSplit", ["test", "validation"])
+Calibrate = Enum("Calibrate", ["studies", "always", "never"])
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Config:
     seed: int = bounded(least=0, most=2**32 - 1)
     until: Stage = unbounded(in_key=False)
     output_dir: str = place()
+    calibrate: Calibrate = unbounded(in_key=False)
     split: Split
     evaluation_split: EvaluationSplit
     data: Data

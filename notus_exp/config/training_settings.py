@@ -32,6 +32,7 @@ class Model:
     path: Optional[str] = place()
     system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
     template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
+    parameters: Optional[int] = bounded(least=1, in_key=False, default=None)  # for forecasts alone
 
 
 @dataclass

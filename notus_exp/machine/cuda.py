@@ -7,9 +7,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 
@@ -61,10 +63,14 @@ def _driver_and_count() -> tuple[Any, int]:
 
 
 def describe() -> dict[str, str | int]:
-    """Return what run.json and manifests say of the machine; `cuda_names` only where there are CUDA devices."""
+    """Return what run.json and manifests say of the machine; `cuda_names` only where there are CUDA devices.
+
+    `processor` is the kernel's name of it (/proc/cpuinfo), "unknown" where it does not tell.
+    """
     driver, count = _driver_and_count()
     found: dict[str, str | int] = {
         "machine": platform.machine(),
+        "processor": _processor(),
         "system": platform.system(),
         "python": platform.python_version(),
         "cpus": os.cpu_count() or 1,
@@ -72,6 +78,16 @@ def describe() -> dict[str, str | int]:
     }
     names = sorted({_name(driver, index) for index in range(count)})
     return found | {"cuda_names": ", ".join(names)} if names else found
+
+
+def _processor() -> str:
+    """Return what the kernel calls the processor: machines of as many cores differ by several times in speed."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or "unknown"
+    found = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    return found.group(1).strip() if found else "unknown"
 
 
 def _name(driver: Any, index: int) -> str:

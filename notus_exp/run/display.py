@@ -98,17 +98,25 @@ class Display:
 
 
 class StageRow(NamedTuple):
-    """A line of the table of stages; `seconds` is None where the stage has not run."""
+    """A line of the table of stages.
+
+    Attributes:
+        seconds: None where the stage has not run.
+        expected: What it may take then, as text.
+    """
 
     name: str
     state: str
     seconds: float | None
     path: str
+    expected: str = ""
 
 
 def stages_table(rows: list[StageRow]) -> Table:
     """Return a table of the run's stages."""
-    cells = [[row.name, row.state, "" if row.seconds is None else number(row.seconds, 1), row.path] for row in rows]
+    cells = [
+        [row.name, row.state, row.expected if row.seconds is None else number(row.seconds, 1), row.path] for row in rows
+    ]
     return Table("Stages", ["stage", "state", "seconds", "where"], cells, left=("state", "where"))
 
 

@@ -1,62 +1,223 @@
-"""How long stages may take: what artifacts of the same stage and base model took before."""
+"""How long a plan may take on this machine: from what was recorded here, else from a measurement, else not known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from statistics import median
+from typing import Any, NamedTuple
 
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.schema import Calibrate, Config, Stage
 from notus_exp.contracts.manifest import Manifest, read_manifest
+from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST
 from notus_exp.errors import UserError
+from notus_exp.machine.cuda import cuda_devices
 from notus_exp.reporting.tables import lasting
+from notus_exp.run import amounts, measured_machine
+from notus_exp.run.amounts import Known
+from notus_exp.run.calibration import FACTOR, Calibration
+from notus_exp.run.expectation import Expected, expect, together
 from notus_exp.run.plan import Node
+from notus_exp.run.recorded import Recorded, here
 
-RECENT = 50
-"""Artifacts of a stage that are looked at, the newest."""
+RECORDED, MEASURED = "recorded", "measured"
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a parameter, by precision."""
+
+
+class Told(NamedTuple):
+    """What a node may take.
+
+    Attributes:
+        expected: Seconds; None where that is not known.
+        source: RECORDED or MEASURED; "" where nothing is known.
+        records: How many artifacts it was drawn from.
+    """
+
+    expected: Expected | None
+    source: str = ""
+    records: int = 0
+
+
+NOT_KNOWN = Told(None)
+
+
+class Wanted(NamedTuple):
+    """What is to be forecast: the config of its first run, and nodes.
+
+    Attributes:
+        config: Its hardware, precision, model and output folder count for all of them.
+        nodes: By key, of all runs.
+        missing: Those that are to be made, in that order.
+    """
+
+    config: Config
+    nodes: Mapping[str, Node]
+    missing: Sequence[Node]
 
 
 class Forecast:
-    """Seconds that making a node may take, from the artifacts that are there.
+    """Seconds that the wanted nodes of a plan may take on this machine.
 
     Args:
-        artifacts: Folder of all artifacts.
+        wanted: What is to be done.
+        several: Whether it is a study: then this machine is measured where `calibrate=studies`.
+        say: Shows a line to the user.
     """
 
-    def __init__(self, artifacts: Path) -> None:
-        self._artifacts = artifacts
-        self._manifests: dict[str, list[Manifest]] = {}
+    def __init__(self, wanted: Wanted, *, several: bool, say: Callable[[str], None]) -> None:
+        config, self._wanted, self._say = wanted.config, wanted, say
+        output = Path(config.output_dir).absolute()
+        self._store, self._cache = ArtifactStore(output / "artifacts"), output / "cache"
+        self._hardware, self._precision = config.hardware, config.dpo.precision.name
+        self._machine = here(config.hardware)
+        self._manifest = cache(self._read_manifest)
+        self._known = Known(self._look, self._facts)
+        self._recorded = Recorded(self._store, self._machine, self._look)
+        self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and several)
+        self.elsewhere = elsewhere(config.hardware)
+        self._told = {} if self.elsewhere else self._forecast()
 
-    def seconds(self, node: Node) -> float | None:
-        """Return the median over recent artifacts of the node's stage and base model; None where there are none."""
-        stage = node.stage.name
-        if stage not in self._manifests:
-            paths = sorted(self._artifacts.glob(f"{stage}-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-            self._manifests[stage] = _readable(paths[-RECENT:])
-        base = node.inputs.get("base_model")
-        alike = [one.seconds for one in self._manifests[stage] if one.inputs.get("base_model") == base]
-        return median(alike) if alike else None
+    def of(self, node: Node) -> Told:
+        """Return what a wanted node may take."""
+        return self._told.get(node.key, NOT_KNOWN)
+
+    def briefly(self, nodes: Sequence[Node]) -> str:
+        """Return what wanted nodes of a stage may take together; "" where that is not known of all of them."""
+        expected = [self.of(node).expected for node in nodes]
+        known = [one for one in expected if one]
+        return lasts(together(known)) if known and len(known) == len(expected) else ""
+
+    def in_words(self, wanted: Sequence[Node]) -> str:
+        """Say how long making some of the nodes takes one after the other, from what that is known, and how well."""
+        told = {node.key: self.of(node) for node in wanted}
+        known = [one.expected for one in told.values() if one.expected]
+        unknown = dict.fromkeys(node.stage.name for node in wanted if told[node.key].expected is None)
+        if not wanted:
+            return "nothing is left to make"
+        if self.elsewhere:
+            return f"not known: {self.elsewhere}"
+        if not known:
+            return f"not known: {self._why_not()}"
+        parts = [lasts(together(known)) + self._basis(wanted, told)]
+        if unknown:
+            parts.append(f"and what {', '.join(unknown)} takes, of which nothing is known here")
+        return "; ".join(parts)
+
+    def _basis(self, wanted: Sequence[Node], told: Mapping[str, Told]) -> str:
+        records = {(node.stage, told[node.key].records) for node in wanted if told[node.key].source is RECORDED}
+        measured = dict.fromkeys(node.stage.name for node in wanted if told[node.key].source is MEASURED)
+        parts = []
+        if records:
+            parts.append(f"what {sum(count for _, count in records)} artifacts took on this machine")
+        if measured:
+            of = f" ({', '.join(measured)})" if records else ""
+            parts.append(f"a measurement of this machine doing nothing else, within a factor of about {FACTOR:g}{of}")
+        return f", from {' and '.join(parts)}"
+
+    def _why_not(self) -> str:
+        if self._too_large():
+            return f"{self._parameters():,} parameters in {self._precision} do not fit into this machine's memory"
+        if self._parameters() is None:
+            return (
+                "nothing like it was made on this machine, and how large the model is is not known before it is there"
+            )
+        return "nothing like it was made on this machine, which was not measured (calibrate=always does)"
+
+    # ------------------------------------------------------------------------------------------------------- forecast
+    def _forecast(self) -> dict[str, Told]:
+        work = self._work()
+        told = {node.key: self._from_records(node, work[node.key]) for node in self._wanted.missing}
+        if any(one.expected is None for one in told.values()) and (calibration := self._calibration()):
+            parameters = None if self._too_large() else self._parameters()
+            for node in self._wanted.missing:
+                if told[node.key].expected is None:
+                    share = calibration.seconds(node, self._known, self._hardware, parameters, work[node.key])
+                    told[node.key] = Told(share, MEASURED) if share else NOT_KNOWN
+        return told
+
+    def _work(self) -> dict[str, float | None]:
+        """Return how much work each wanted node is; what several reference nodes share is divided among them evenly."""
+        missing = self._wanted.missing
+        work = {node.key: amounts.planned(node, self._known) for node in missing if node.stage is not Stage.reference}
+        for group in self._references():
+            whole = amounts.union(group, self._made(group[0]), self._known)
+            work |= {node.key: None if whole is None else max(whole, 1.0) / len(group) for node in group}
+        return work
+
+    def _from_records(self, node: Node, amount: float | None) -> Told:
+        taken = self._recorded.taken(node.stage, amounts.likeness(node.stage, node, self._look))
+        shared = len(self._alike(node)) if node.stage is Stage.reference else 1
+        whole = expect(taken, amount * shared) if amount else None
+        if whole is None:
+            return NOT_KNOWN
+        return Told(Expected(*(end / shared for end in whole)), RECORDED, len(taken))
+
+    def _references(self) -> Iterable[list[Node]]:
+        """Group the wanted reference nodes that find each other's log-probs: one worker computes what all of them miss."""
+        groups: dict[str | None, list[Node]] = {}
+        for node in self._wanted.missing:
+            if node.stage is Stage.reference:
+                groups.setdefault(amounts.likeness(node.stage, node, self._look), []).append(node)
+        return groups.values()
+
+    def _alike(self, node: Node) -> list[Node]:
+        return next(group for group in self._references() if node in group)
+
+    def _made(self, node: Node) -> list[Manifest]:
+        """Return the reference artifacts that lie there and share their log-probs with a node's."""
+        likeness = amounts.likeness(Stage.reference, node, self._look)
+        there = self._recorded.of_stage(Stage.reference)
+        return [one for one in there if amounts.likeness(Stage.reference, one, self._look) == likeness]
+
+    # -------------------------------------------------------------------------------------------------------- machine
+    def _calibration(self) -> Calibration | None:
+        machine = measured_machine.measured_for(self._machine, self._hardware, self._precision)
+        found = measured_machine.kept(self._cache, machine, self._say)
+        if found or not self._may_measure or self._parameters() is None or self._too_large():
+            return found
+        return measured_machine.measure(self._cache, machine, self._hardware, self._say)
+
+    def _parameters(self) -> int | None:
+        """Return the base model's parameters: counted where it lies there, else as its option says."""
+        bases = [node for node in self._wanted.nodes.values() if node.stage is Stage.base_model]
+        facts = self._facts(Stage.base_model, bases[0].key) if bases else None
+        return facts["parameters"] if facts else self._wanted.config.model.parameters
+
+    def _too_large(self) -> bool:
+        if self._hardware.device is Device.cuda:
+            return False
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return (self._parameters() or 0) * BYTES[self._precision] > memory
+
+    # -------------------------------------------------------------------------------------------------------- sources
+    def _look(self, stage: Stage, key: str) -> Node | Manifest | None:
+        return self._wanted.nodes.get(key) or self._manifest(stage, key)
+
+    def _facts(self, stage: Stage, key: str) -> Mapping[str, Any] | None:
+        manifest = self._manifest(stage, key)
+        return manifest.facts if manifest else None
+
+    def _read_manifest(self, stage: Stage, key: str) -> Manifest | None:
+        try:
+            return read_manifest(self._store.path(stage.name, key) / MANIFEST)
+        except (UserError, OSError):  # whoever needs it says what is wrong with it
+            return None
 
 
-def in_words(forecast: Forecast, wanted: Sequence[Node]) -> str:
-    """Say how long making these nodes takes one after the other, as far as earlier ones tell."""
-    seconds = {node.key: forecast.seconds(node) for node in wanted}
-    known = [time for time in seconds.values() if time is not None]
-    unknown = dict.fromkeys(node.stage.name for node in wanted if seconds[node.key] is None)
-    if not wanted:
-        return "nothing is left to make"
-    if not known:
-        return "not known before a first run with this model"
-    return f"about {lasting(sum(known))}" + (
-        f", and what {', '.join(unknown)} takes, not made here before" if unknown else ""
-    )
+def elsewhere(hardware: Hardware) -> str:
+    """Say why a profile does not run on this machine; "" where it does."""
+    if hardware.launch is not Launch.plain:
+        return f"hardware={hardware.name} is another machine's ({hardware.processes} processes)"
+    if hardware.device is Device.cuda and cuda_devices() < hardware.processes:
+        return f"this machine has not the CUDA device{'s' * (hardware.processes > 1)} of hardware={hardware.name}"
+    return ""
 
 
-def _readable(paths: Iterable[Path]) -> list[Manifest]:
-    """Return the manifests that can be read: whoever needs one of the others says what is wrong with it."""
-    found = []
-    for path in paths:
-        with suppress(UserError):
-            found.append(read_manifest(path))
-    return found
+def lasts(expected: Expected) -> str:
+    """Return what something may take, and between which two times it should, as text."""
+    ends = [lasting(expected.low), lasting(expected.high)]
+    return f"about {lasting(expected.seconds)} ({' to '.join(dict.fromkeys(ends))})"

@@ -35,6 +35,7 @@ from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
 from notus_exp.run.execution import Job, execute
+from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
 from notus_exp.run.outcome import disk_failure
@@ -90,16 +91,24 @@ class Run:
 
     def show_plan(self, out: Console) -> None:
         """Print which stages would be reused and which run, and how; make nothing."""
+        looks = {node.name: examine(node, self.store, self.by_key, read=False) for node in self.nodes}
+        missing = [node for node in self.nodes if not looks[node.name].manifest]
+        forecast = Forecast(Wanted(self.config, self.by_key, missing), several=False, say=self._say)
         rows = []
         for node in self.nodes:
-            manifest, damage = examine(node, self.store, self.by_key, read=False)
+            manifest, damage = looks[node.name]
             if damage:
                 say(out, f"{damage}: {node.name} will be made anew")
             started = STAGES[node.stage].resumable and self.store.partial(node.stage.name, node.key).exists()
             state = "reuse" if manifest else "continue" if started else "run"
             path = shorten(self.store.path(node.stage.name, node.key))
-            rows.append(display.StageRow(node.name, state, manifest.seconds if manifest else None, path))
+            seconds = manifest.seconds if manifest else None
+            expected = forecast.of(node).expected
+            rows.append(
+                display.StageRow(node.name, state, seconds, path, f"about {expected.seconds:.3g}" if expected else "")
+            )
         print_table(display.stages_table(rows), out)
+        out.print(f"expected: {forecast.in_words(missing)}", soft_wrap=True)
         hardware, dpo = self.config.hardware, self.config.dpo
         batches = plan_batches(dpo, hardware)
         out.print(

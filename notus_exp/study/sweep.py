@@ -96,7 +96,8 @@ def _compare_arms(
     tried = tuning.candidates(jobs, settings, overrides) if settings.tune else []
     _check(definition, planned, tried, folder)
     out = make_console(sys.stdout) if only_shown else console
-    plans.show([run for one in tried for run in one.runs] or planned, folder, out)
+    first = [run for one in tried for run in one.runs] or planned
+    plans.show(first, folder, out, tell=lambda line: say(console, line), in_process=jobs.in_process)
     if tried:
         out.print(f"these runs tune {', '.join(settings.tune)}; then {len(planned)} runs compare the arms")
     if only_shown:
@@ -122,7 +123,7 @@ def _compare_arms(
         _check_served(planned, ())
         record.note_runs(study, planned)
         record.write(folder, study)
-        plans.show(planned, folder, console)
+        plans.show(planned, folder, console, tell=lambda line: say(console, line), in_process=jobs.in_process)
     spending += [one.run.id for one in planned]
     launched = _launch(jobs, planned, spending, folder, settings, budget, console)
     record.note_failures(study, planned, launched.failed, folder)

@@ -25,7 +25,7 @@ ALONE = "all"
 """Name of the arm of a study that varies nothing but seeds."""
 FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study", "hydra")
 """Keys that are the same in all arms of a study, or are set by it."""
-MEANS = ("until", "output_dir", "tracking", "hardware", "hydra")
+MEANS = ("until", "output_dir", "calibrate", "tracking", "hardware", "hydra")
 """Keys that change how runs are made and followed, and nothing that they compute."""
 LIMITS = ("study.name", "study.seeds", "study.max_hours", "study.max_cost", "study.batch")
 """Settings of a study with which it is still the same study."""

@@ -22,7 +22,7 @@ from notus_exp.evaluation.catalogue import of_data
 from notus_exp.reporting.console import say, shorten, verbose
 from notus_exp.reporting.tables import Table, lasting, print_table
 from notus_exp.run.display import in_a_line
-from notus_exp.run.forecast import Forecast, in_words
+from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine
 from notus_exp.run.pipeline import Run
 from notus_exp.run.record import notes_of
@@ -126,8 +126,18 @@ def missing(planned: Sequence[Planned], folder: Path, *, read: bool = True) -> l
     return [one for one in planned if not finished(one)]
 
 
-def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
-    """Print what is to be done: each arm's runs, the stages that are made or reused, and the time that may take."""
+def show(
+    planned: Sequence[Planned], folder: Path, out: Console, *, tell: Callable[[str], None], in_process: bool = True
+) -> None:
+    """Print what is to be done: each arm's runs, the stages that are made or reused, and the time that may take.
+
+    Args:
+        planned: The runs.
+        folder: The study's.
+        out: Where the plan is printed.
+        tell: Shows a line on the way to it.
+        in_process: Whether the runs are made here, one after the other.
+    """
     left = {one.run.id for one in missing(planned, folder, read=False)}
     arms = []
     for arm in dict.fromkeys(one.arm for one in planned):
@@ -138,16 +148,19 @@ def show(planned: Sequence[Planned], folder: Path, out: Console) -> None:
     print_table(Table("Runs", ["arm", "seeds", "finished", "to run"], arms), out)
     distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
     wanted = [node for node, run in distinct.values() if not run.store.find(node.wanted)]
-    forecast = Forecast(planned[0].run.store.root)
+    nodes = {key: node for key, (node, _) in distinct.items()}
+    forecast = Forecast(Wanted(planned[0].run.config, nodes, wanted), several=True, say=tell)
     needed = Counter(node.stage for one in planned for node in one.run.nodes)
     stages = []
     for stage in sorted(needed, key=lambda one: one.value):
         to_make = [node for node in wanted if node.stage is stage]
         different = sum(node.stage is stage for node, _ in distinct.values())
-        time_taken = in_words(forecast, to_make) if to_make and forecast.seconds(to_make[0]) is not None else ""
-        stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), time_taken])
+        stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), forecast.briefly(to_make)])
     print_table(Table("Stages of all runs", ["stage", "needed", "distinct", "to make", "expected"], stages), out)
-    out.print(f"expected, one run after the other: {in_words(forecast, wanted)}")
+    order = "one run after the other"
+    if not in_process:
+        order = f"if {order} were made on this machine (the launcher may make several at once, or elsewhere)"
+    say(out, f"expected, {order}: {forecast.in_words(wanted)}")
     for question in dict.fromkeys(question for one in planned for question in doubts(one.run.config)):
         say(out, f"question: {question}")
 

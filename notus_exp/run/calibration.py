@@ -1,0 +1,102 @@
+"""What stages may take by a measurement of this machine, where nothing like them was made here.
+
+A stage then takes calls x (seconds of a call) + tokens x parameters x (seconds of a parameter and token), both measured
+on two small models: a token costs 2 FLOPs a parameter forward and 6 with gradients (Kaplan et al. 2020, "Scaling laws
+for neural language models", section 2.1), so what is measured holds for the same kind of work at another size.
+How many tokens a text has is not known before it is read: it is taken to fill a third of the most that is allowed.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import NamedTuple
+
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.schema import Stage
+from notus_exp.run import amounts
+from notus_exp.run.amounts import Known
+from notus_exp.run.expectation import Expected
+from notus_exp.run.plan import Node
+
+FACTOR = 3.0
+"""Within which a forecast from a measurement is taken to hold; see docs/results/forecast.md."""
+ADAPTER, RECOMPUTED = 2 / 3, 4 / 3
+"""Cost of a training pass without gradients of frozen weights (4 FLOPs of 6), and with the forward pass repeated."""
+UNPACKING = 1e-7
+"""Seconds a parameter to dequantise and to write a model, as measured on two CPU cores."""
+FEW = Expected(2.0, 0.5, 10.0)
+"""Seconds of what is done without a model, for up to `FEW_PROMPTS` prompts; docs/results/curation.md."""
+FEW_PROMPTS = 10_000
+
+
+class Cost(NamedTuple):
+    """Seconds of a call, whatever the model, and of each parameter and token."""
+
+    call: float
+    token: float
+
+
+class Calibration(NamedTuple):
+    """What was measured: seconds until the libraries are loaded, and what three kinds of work cost.
+
+    Attributes:
+        imports: Seconds.
+        train: Of a pass with the gradients of all weights.
+        score: Of a pass without gradients.
+        decode: Of one token for each text of a batch.
+    """
+
+    imports: float
+    train: Cost
+    score: Cost
+    decode: Cost
+
+    def seconds(
+        self, node: Node, known: Known, hardware: Hardware, parameters: int | None, amount: float | None
+    ) -> Expected | None:
+        """Return what a node may take; None where that depends on what was not measured, such as a judge's time.
+
+        Args:
+            node: What is to be made.
+            known: Where amounts of work are looked up.
+            hardware: The profile, which was measured.
+            parameters: Of the base model; None where that is not known.
+            amount: Of work, in the unit of `amounts.planned`; None where that is not known.
+        """
+        match node.stage:
+            case Stage.feedback | Stage.pairs | Stage.evaluation:
+                return Expected(*(end * max(1.0, (amount or 1.0) / FEW_PROMPTS) for end in FEW))
+            case Stage.judgments if node.settings["judge"]["name"] == "mock":
+                return FEW
+            case _ if parameters is None or amount is None:
+                return None
+        assert parameters is not None and amount is not None
+        seconds = self._of_model(node, known, hardware, parameters, amount)
+        return None if seconds is None else Expected(seconds, seconds, seconds).widened(FACTOR)
+
+    def _of_model(self, node: Node, known: Known, hardware: Hardware, parameters: int, amount: float) -> float | None:
+        settings = node.settings
+        match node.stage:
+            case Stage.base_model if settings["model"]["kind"] in ("tiny_random", "gguf_wheel"):
+                return self.imports + UNPACKING * parameters
+            case Stage.reference:
+                return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
+            case Stage.policy:
+                passes = ceil(amount / hardware.micro_batch_size)
+                once = 1.0 if settings["dpo"]["lora"]["r"] == 0 else ADAPTER
+                once *= RECOMPUTED if hardware.activation_checkpointing else 1.0
+                tokens = 2 * amount * amounts.tokens(node, known)
+                seconds = once * (passes * self.train.call + tokens * parameters * self.train.token)
+                return self.imports + seconds
+            case Stage.generations if settings["endpoint_model"] is None and amounts.prompts_asked(node):
+                prompts, steps = amounts.prompts_asked(node) or 0, settings["max_new_tokens"]
+                calls = ceil(prompts / hardware.generation_batch_size) * steps
+                return calls * self.decode.call + prompts * steps * parameters * self.decode.token
+            case Stage.likelihoods:
+                return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
+        return None
+
+    def scoring(self, texts: float, tokens: float, hardware: Hardware, parameters: int) -> float:
+        """Return the seconds in which texts of so many tokens each are scored."""
+        calls = ceil(texts / hardware.scoring_batch_size)
+        return calls * self.score.call + texts * tokens * parameters * self.score.token
