@@ -83,10 +83,10 @@ class Calibration(NamedTuple):
                 return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
             case Stage.policy:
                 passes = ceil(amount / hardware.micro_batch_size)
-                once = 1.0 if settings["dpo"]["lora"]["r"] == 0 else ADAPTER
+                once: float = 1.0 if settings["dpo"]["lora"]["r"] == 0 else ADAPTER
                 once *= RECOMPUTED if hardware.activation_checkpointing else 1.0
                 tokens = 2 * amount * amounts.tokens(node, known)
-                seconds = once * (passes * self.train.call + tokens * parameters * self.train.token)
+                seconds: float = once * (passes * self.train.call + tokens * parameters * self.train.token)
                 return self.imports + seconds
             case Stage.generations if settings["endpoint_model"] is None and amounts.prompts_asked(node):
                 prompts, steps = amounts.prompts_asked(node) or 0, settings["max_new_tokens"]

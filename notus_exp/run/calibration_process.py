@@ -4,8 +4,8 @@ Two small Llama models with random weights are trained, scored and decoded for s
 call costs whatever the model, and what a parameter and token cost. TEXTS are decoded at once. The last line on standard
 output is the result as JSON. Nothing is downloaded, and nothing is written.
 
-On the CPU processor time is measured, divided by the threads that compute, which is the wall time of a machine that does
-nothing else: what others run just now is no part of the machine.
+On the CPU processor time is measured, divided by the threads that compute, which is the wall time of a machine that
+does nothing else: what others run just now is no part of the machine.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _least(torch: Any, work: Callable[[], object], device: str) -> float:
         if device == "cpu":
             begin = time.process_time()
             work()
-            return (time.process_time() - begin) / torch.get_num_threads()
+            return (time.process_time() - begin) / int(torch.get_num_threads())
         begin = time.monotonic()
         work()
         torch.cuda.synchronize()

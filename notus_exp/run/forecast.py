@@ -157,7 +157,7 @@ class Forecast:
         return Told(Expected(*(end / shared for end in whole)), RECORDED, len(taken))
 
     def _references(self) -> Iterable[list[Node]]:
-        """Group the wanted reference nodes that find each other's log-probs: one worker computes what all of them miss."""
+        """Group the wanted reference nodes that find each other's log-probs, which one worker computes for all."""
         groups: dict[str | None, list[Node]] = {}
         for node in self._wanted.missing:
             if node.stage is Stage.reference:
