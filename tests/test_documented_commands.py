@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.desk import STORED, lay, plant_study
+from support.desk import STORED, lay, plant_measurement, plant_study
 from support.documented import AS_IT_STANDS, BENCHMARK, SLOW, UNPLANNED, UNTRIED, why_untried
 from support.markdown import PAGES, commands
 from support.places import REPLAY, ROOT
@@ -82,6 +82,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What came of each command that is given as it stands, and of each plan."""
     folder = lay(tmp_path_factory.mktemp("desk"))
     plant_study(folder)
+    plant_measurement(folder)
     asked = [argv(one) for one in AS_IT_STANDS] + [planned(one) for one in PLANS]
     done = subprocess.run(
         [sys.executable, "-c", DRIVER],

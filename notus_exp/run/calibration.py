@@ -65,7 +65,7 @@ class Calibration(NamedTuple):
         """
         match node.stage:
             case Stage.feedback | Stage.pairs | Stage.evaluation:
-                return Expected(*(end * max(1.0, (amount or 1.0) / FEW_PROMPTS) for end in FEW))
+                return FEW.scaled(max(1.0, (amount or 1.0) / FEW_PROMPTS))
             case Stage.judgments if node.settings["judge"]["name"] == "mock":
                 return FEW
             case _ if parameters is None or amount is None:
@@ -86,12 +86,12 @@ class Calibration(NamedTuple):
                 once: float = 1.0 if settings["dpo"]["lora"]["r"] == 0 else ADAPTER
                 once *= RECOMPUTED if hardware.activation_checkpointing else 1.0
                 tokens = 2 * amount * amounts.tokens(node, known)
-                seconds: float = once * (passes * self.train.call + tokens * parameters * self.train.token)
+                seconds = once * (passes * self.train.call + tokens * parameters * self.train.token)
                 return self.imports + seconds
             case Stage.generations if settings["endpoint_model"] is None and amounts.prompts_asked(node):
                 prompts, steps = amounts.prompts_asked(node) or 0, settings["max_new_tokens"]
-                calls = ceil(prompts / hardware.generation_batch_size) * steps
-                return calls * self.decode.call + prompts * steps * parameters * self.decode.token
+                calls = ceil(prompts / hardware.generation_batch_size) * int(steps)
+                return calls * self.decode.call + prompts * int(steps) * parameters * self.decode.token
             case Stage.likelihoods:
                 return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
         return None

@@ -1,6 +1,6 @@
 """How long something of a known amount may take, from what others of other amounts took: pure functions.
 
-seconds = fixed + rate x amount, both at least 0, fitted to what was recorded by the least squares of logarithmic errors.
+seconds = fixed + rate x amount, both at least 0, fitted to what was recorded by least squares of the logarithms.
 The interval is the fit times and divided by a factor. Its logarithm is twice the root mean square of the fit's
 logarithmic errors, each record left out of the fit that it is compared with, beside `PRIOR_RECORDS` imagined records
 with an error of `PRIOR_ERROR`, so that few records which happen to agree claim nothing; it grows with the distance to
@@ -35,6 +35,10 @@ class Expected(NamedTuple):
     seconds: float
     low: float
     high: float
+
+    def scaled(self, times: float) -> Expected:
+        """Return what so many times the same takes."""
+        return Expected(self.seconds * times, self.low * times, self.high * times)
 
     def widened(self, factor: float) -> Expected:
         """Return it with an interval that is wider by a factor to both sides."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
@@ -26,6 +27,8 @@ from notus_exp.run.recorded import Recorded, here
 RECORDED, MEASURED = "recorded", "measured"
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a parameter, by precision."""
+TRAINED_COPIES = 3
+"""Of all weights that training holds at least: weights, gradients, a moment of the optimiser."""
 
 
 class Told(NamedTuple):
@@ -43,6 +46,7 @@ class Told(NamedTuple):
 
 
 NOT_KNOWN = Told(None)
+NO_TIMES: Mapping[str, int] = MappingProxyType({})
 
 
 class Wanted(NamedTuple):
@@ -64,7 +68,7 @@ class Forecast:
 
     Args:
         wanted: What is to be done.
-        several: Whether it is a study: then this machine is measured where `calibrate=studies`.
+        several: Whether it is a study: its plan alone (`until=config`) measures this machine where `calibrate=studies`.
         say: Shows a line to the user.
     """
 
@@ -77,7 +81,8 @@ class Forecast:
         self._manifest = cache(self._read_manifest)
         self._known = Known(self._look, self._facts)
         self._recorded = Recorded(self._store, self._machine, self._look)
-        self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and several)
+        asked = several and config.until is Stage.config
+        self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and asked)
         self.elsewhere = elsewhere(config.hardware)
         self._told = {} if self.elsewhere else self._forecast()
 
@@ -91,10 +96,15 @@ class Forecast:
         known = [one for one in expected if one]
         return lasts(together(known)) if known and len(known) == len(expected) else ""
 
-    def in_words(self, wanted: Sequence[Node]) -> str:
-        """Say how long making some of the nodes takes one after the other, from what that is known, and how well."""
+    def in_words(self, wanted: Sequence[Node], times: Mapping[str, int] = NO_TIMES) -> str:
+        """Say how long making some of the nodes takes one after the other, from what that is known, and how well.
+
+        Args:
+            wanted: The nodes.
+            times: Key -> how many like that node are made, where it stands for several.
+        """
         told = {node.key: self.of(node) for node in wanted}
-        known = [one.expected for one in told.values() if one.expected]
+        known = [one.expected.scaled(times.get(key, 1)) for key, one in told.items() if one.expected]
         unknown = dict.fromkeys(node.stage.name for node in wanted if told[node.key].expected is None)
         if not wanted:
             return "nothing is left to make"
@@ -102,10 +112,8 @@ class Forecast:
             return f"not known: {self.elsewhere}"
         if not known:
             return f"not known: {self._why_not()}"
-        parts = [lasts(together(known)) + self._basis(wanted, told)]
-        if unknown:
-            parts.append(f"and what {', '.join(unknown)} takes, of which nothing is known here")
-        return "; ".join(parts)
+        rest = lasts(together(known)) + self._basis(wanted, told)
+        return f"{', '.join(unknown)} not known; the rest {rest}" if unknown else rest
 
     def _basis(self, wanted: Sequence[Node], told: Mapping[str, Told]) -> str:
         records = {(node.stage, told[node.key].records) for node in wanted if told[node.key].source is RECORDED}
@@ -154,7 +162,7 @@ class Forecast:
         whole = expect(taken, amount * shared) if amount else None
         if whole is None:
             return NOT_KNOWN
-        return Told(Expected(*(end / shared for end in whole)), RECORDED, len(taken))
+        return Told(whole.scaled(1 / shared), RECORDED, len(taken))
 
     def _references(self) -> Iterable[list[Node]]:
         """Group the wanted reference nodes that find each other's log-probs, which one worker computes for all."""
@@ -191,7 +199,8 @@ class Forecast:
         if self._hardware.device is Device.cuda:
             return False
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return (self._parameters() or 0) * BYTES[self._precision] > memory
+        copies = 1 if self._wanted.config.dpo.lora.r else TRAINED_COPIES
+        return (self._parameters() or 0) * BYTES[self._precision] * copies > memory
 
     # -------------------------------------------------------------------------------------------------------- sources
     def _look(self, stage: Stage, key: str) -> Node | Manifest | None:

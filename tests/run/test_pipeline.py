@@ -231,12 +231,14 @@ def test_a_plan_creates_nothing_and_says_what_would_be_reused(
     empty = run(tmp_path, *SMOKE, "until=config")
     assert not list(tmp_path.iterdir())
     assert "reuse" not in empty.stdout
+    assert "expected: not known: nothing like it was made on this machine" in empty.stdout
     folder, content = finished
     planned = run(folder, *SMOKE, "until=config", "dpo.beta=0.7")
     states = {
         line.split()[0]: line.split()[1] for line in planned.stdout.splitlines() if line.count("outputs/artifacts")
     }
     assert (states["reference"], states["policy"]) == ("reuse", "run")
+    assert re.search(r"^expected: about .* artifacts took on this machine$", planned.stdout, re.MULTILINE)
     assert Path(planned.stdout.splitlines()[-1]).parent == folder / "outputs" / "runs"
     assert Path(planned.stdout.splitlines()[-1]).name != content["run_id"]
 

@@ -150,6 +150,7 @@ def test_a_name_is_made_of_what_the_runs_compute() -> None:
     same = [
         "until=config",
         "tracking=none",
+        "calibrate=always",
         "hardware.micro_batch_size=2",
         "study.max_hours=2",
         "seed=0,1",

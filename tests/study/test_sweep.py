@@ -70,6 +70,7 @@ def test_arms_of_different_data_are_planned_on_prompts_that_are_not_of_the_data(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     small = ["experiment=smoke", "hardware=cpu", "data=pairs", "selection=critique", "until=config"]
+    small.append("calibrate=never")
     files = ",".join(f"{name}:['data.path={CASES}/labels_{name}.jsonl']" for name in ("clean", "turned"))
     check_only(f"+study.arms={{{files}}}", "study.metric=verifiable/strict", small=small)
     with pytest.raises(UserError, match="arms 'clean' and 'turned' differ in feedback"):
@@ -127,11 +128,13 @@ def test_a_plan_makes_nothing_and_tells_what_would_be_run(compared: tuple[Path, 
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["critique", "0,1", "0", "2"] in lines
     assert ["reference", "8", "5", "5"] in lines, "needed, distinct, to make"
+    assert "expected, one run after the other: not known: nothing like it was made on this machine" in done.stdout
     assert lines[-1] == [str(tmp_path / "outputs/studies/mine")]
     before = sorted(compared[0].rglob("*"))
     done = run(compared[0], *ARMS, "seed=0,1,2", "until=config")
     assert ["critique", "0,1,2", "2", "1"] in [line.split() for line in done.stdout.splitlines()]
     assert "about" in done.stdout, "stages that were made before tell how long"
+    assert re.search(r"expected, one run after the other: about .* artifacts took on this machine", done.stdout)
     assert sorted(compared[0].rglob("*")) == before
 
 

@@ -78,8 +78,8 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp filters.min_chars=40 filters.min_margin=0.5 until=pairs": (),
     "python -m notus_exp 'filters.contamination.files=[benchmark.jsonl]' until=pairs": (),
     # studies and searches
-    "python -m notus_exp study=curation until=config": (),
-    "python -m notus_exp --config-dir mine study=tries until=config": (),
+    "python -m notus_exp study=curation until=config": ("calibrate=never",),
+    "python -m notus_exp --config-dir mine study=tries until=config": ("calibrate=never",),
     "python -m notus_exp study=curation": TINY,
     "python -m notus_exp study=acceptance": (),
     "python -m notus_exp -m selection=critique,average dpo.beta=0.05,0.1 seed=0,1,2 study.name=grid": SMOKE,

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SMALL = ["experiment=smoke", "hardware=cpu", "data.prompts=200", "filters.max_pairs=8", "evaluation=[preferences]"]
+SMALL = [
+    "experiment=smoke",
+    "hardware=cpu",
+    "calibrate=never",
+    "data.prompts=200",
+    "filters.max_pairs=8",
+    "evaluation=[preferences]",
+]
 ARMS = ["selection=critique,average", "study.name=mine"]
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 

@@ -26,11 +26,11 @@ DEFINITION, STANDALONE = "definition", "standalone"
 SPLIT = "evaluation_split"
 
 
-def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str], seeds: Sequence[int]) -> Run:
+def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str], seeds: Sequence[int]) -> list[Run]:
     """Plan a run for every choice, the others at their first values, and compose one for each end of a range.
 
     Returns:
-        The plan with all first values.
+        The plan with all first values, then those with others, and that of the next seed where there is one.
 
     Raises:
         UserError: A value does not fit, its runs would not measure what the search asks for, it changes the data of
@@ -52,11 +52,11 @@ def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str],
                 other = _probe(jobs, search, space, common, seed, {parameter.key: label})
                 _check_same_prompts(search, parameter.key, first, other)
                 named[f"a trial of {parameter.key}={label}"] = other
-    if isinstance(first.config.generation, EndpointGeneration):
-        for number in seeds[1:]:
-            named[f"a trial's seed {number}"] = _probe(jobs, search, space, common, number, {})
+    served = isinstance(first.config.generation, EndpointGeneration)
+    for number in seeds[1:] if served else seeds[1:2]:
+        named[f"a trial's seed {number}"] = _probe(jobs, search, space, common, number, {})
     check_served(named)
-    return first
+    return list(named.values())
 
 
 def _check_same_prompts(search: Search, key: str, one: Run, other: Run) -> None:

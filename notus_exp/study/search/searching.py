@@ -27,6 +27,7 @@ from notus_exp.study.search.goals import bounds, check_goals, measure, measured_
 from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler
 from notus_exp.study.search.same_search import STANDALONE, check_same, check_space, standalone, trial_overrides
+from notus_exp.study.search.search_forecast import expected_of_search
 from notus_exp.study.search.space import Label, Space, read_space
 from notus_exp.study.search.storage import (
     COMPANIONS,
@@ -70,9 +71,10 @@ def run_search(
     space = read_space(study.search.parameters, common)
     if study.search.sampler == "grid":
         space.combinations()
-    first = check_space(jobs, study.search, space, common, study.seeds)
+    probes = check_space(jobs, study.search, space, common, study.seeds)
+    first = probes[0]
     if first.config.until is Stage.config:
-        _show_plan(study, space, console)
+        _show_plan(study, space, probes, console)
         return
     folder.mkdir(parents=True, exist_ok=True)
     url = storage_url(storage, folder)
@@ -250,7 +252,7 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _show_plan(study: Study, space: Space, console: Console) -> None:
+def _show_plan(study: Study, space: Space, probes: Sequence[Run], console: Console) -> None:
     """Print what a search would do."""
     search = study.search
     many = f"{len(space.combinations())} combinations, " if search.sampler == "grid" else ""
@@ -265,3 +267,6 @@ def _show_plan(study: Study, space: Space, console: Console) -> None:
         _say(console, f"  {direction} {name}")
     for bound in bounds(search.constraints):
         _say(console, f"  {bound.metric} at {bound.side} {bound.value:g}")
+    trials = len(space.combinations()) if search.sampler == "grid" else search.trials
+    expected = expected_of_search(study, min(trials, search.trials), probes, lambda line: _say(console, line))
+    _say(console, f"expected, if all trials were like one of the first values, one after the other: {expected}")
