@@ -48,27 +48,28 @@ class Recorded:
     def __init__(self, store: ArtifactStore, machine: Mapping[str, Any], look: Look) -> None:
         self._store, self._machine, self._look = store, machine, look
         self.of_stage = cache(self._of_stage)
-        self._taken = cache(self._all_taken)
+        self.by_likeness = cache(self._by_likeness)
 
     def taken(self, stage: Stage, likeness: str | None) -> list[Taken]:
         """Return what is comparable; nothing where `likeness` is None."""
-        return [] if likeness is None else self._taken(stage).get(likeness, [])
+        return [] if likeness is None else self.by_likeness(stage).get(likeness, [])
 
     def _of_stage(self, stage: Stage) -> list[Manifest]:
         """Return the newest artifacts of a stage that can be read, whoever made them."""
         paths = sorted(self._store.root.glob(f"{stage.name}-*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
         return _readable(paths[-RECENT:])
 
-    def _all_taken(self, stage: Stage) -> dict[str, list[Taken]]:
+    def _by_likeness(self, stage: Stage) -> dict[str, list[Taken]]:
         found: dict[str, list[Manifest]] = {}
         for manifest in self._of_stage(stage):
-            likeness = amounts.likeness(stage, manifest, self._look) if self._is_here(manifest) else None
+            likeness = amounts.likeness(stage, manifest, self._look) if self.counts(manifest) else None
             if likeness is not None:
                 found.setdefault(likeness, []).append(manifest)
         add_up = _by_worker if stage is Stage.reference else _one_by_one
         return {likeness: [*add_up(alike)] for likeness, alike in found.items()}
 
-    def _is_here(self, manifest: Manifest) -> bool:
+    def counts(self, manifest: Manifest) -> bool:
+        """Say whether an artifact was made in one go on this machine."""
         if len(manifest.provenance) != 1:
             return False
         told = manifest.provenance[0].get("hardware", {})
