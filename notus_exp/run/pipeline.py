@@ -30,7 +30,7 @@ from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
-from notus_exp.reporting.tables import print_table
+from notus_exp.reporting.tables import number, print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
@@ -105,7 +105,9 @@ class Run:
             seconds = manifest.seconds if manifest else None
             expected = forecast.of(node).expected
             rows.append(
-                display.StageRow(node.name, state, seconds, path, f"about {expected.seconds:.3g}" if expected else "")
+                display.StageRow(
+                    node.name, state, seconds, path, f"about {number(expected.seconds, 0)}" if expected else ""
+                )
             )
         print_table(display.stages_table(rows), out)
         out.print(f"expected: {forecast.in_words(missing)}", soft_wrap=True)
