@@ -83,6 +83,7 @@ class Forecast:
         self._recorded = Recorded(self._store, self._machine, self._look)
         asked = several and config.until is Stage.config
         self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and asked)
+        self._base = next((key for key, node in wanted.nodes.items() if node.stage is Stage.base_model), "")
         self.elsewhere = elsewhere(config.hardware)
         self._told = {} if self.elsewhere else self._forecast()
 
@@ -127,12 +128,15 @@ class Forecast:
         return f", from {' and '.join(parts)}"
 
     def _why_not(self) -> str:
-        if self._too_large():
-            return f"{self._parameters():,} parameters in {self._precision} do not fit into this machine's memory"
-        if self._parameters() is None:
+        size = self._parameters(self._base)
+        if not self._base:
+            return "nothing like it was made on this machine"
+        if size is None:
             return (
                 "nothing like it was made on this machine, and how large the model is is not known before it is there"
             )
+        if self._too_large(size):
+            return f"{size:,} parameters in {self._precision} do not fit into this machine's memory"
         return "nothing like it was made on this machine, which was not measured (calibrate=always does)"
 
     # ------------------------------------------------------------------------------------------------------- forecast
@@ -140,10 +144,10 @@ class Forecast:
         work = self._work()
         told = {node.key: self._from_records(node, work[node.key]) for node in self._wanted.missing}
         if any(one.expected is None for one in told.values()) and (calibration := self._calibration()):
-            parameters = None if self._too_large() else self._parameters()
             for node in self._wanted.missing:
                 if told[node.key].expected is None:
-                    share = calibration.seconds(node, self._known, self._hardware, parameters, work[node.key])
+                    size = self._fitting(node)
+                    share = calibration.seconds(node, self._known, self._hardware, size, work[node.key])
                     told[node.key] = Told(share, MEASURED) if share else NOT_KNOWN
         return told
 
@@ -185,22 +189,28 @@ class Forecast:
     def _calibration(self) -> Calibration | None:
         machine = measured_machine.measured_for(self._machine, self._hardware, self._precision)
         found = measured_machine.kept(self._cache, machine, self._say)
-        if found or not self._may_measure or self._parameters() is None or self._too_large():
+        if found or not self._may_measure or not any(map(self._fitting, self._wanted.missing)):
             return found
         return measured_machine.measure(self._cache, machine, self._hardware, self._say)
 
-    def _parameters(self) -> int | None:
-        """Return the base model's parameters: counted where it lies there, else as its option says."""
-        bases = [node for node in self._wanted.nodes.values() if node.stage is Stage.base_model]
-        facts = self._facts(Stage.base_model, bases[0].key) if bases else None
-        return facts["parameters"] if facts else self._wanted.config.model.parameters
+    def _parameters(self, base: str) -> int | None:
+        """Return a base model's parameters: counted where it lies there, else as its option says."""
+        if facts := self._facts(Stage.base_model, base):
+            return int(facts["parameters"])
+        return self._wanted.config.model.parameters if base == self._base else None  # other arms' options are not here
 
-    def _too_large(self) -> bool:
+    def _fitting(self, node: Node) -> int | None:
+        """Return the parameters of a node's base model; None where they are not known or do not fit into the memory."""
+        base = node.key if node.stage is Stage.base_model else node.inputs.get("base_model", "")
+        parameters = self._parameters(base)
+        return None if parameters is None or self._too_large(parameters) else parameters
+
+    def _too_large(self, parameters: int) -> bool:
         if self._hardware.device is Device.cuda:
             return False
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         copies = 1 if self._wanted.config.dpo.lora.r else TRAINED_COPIES
-        return (self._parameters() or 0) * BYTES[self._precision] * copies > memory
+        return parameters * BYTES[self._precision] * copies > memory
 
     # -------------------------------------------------------------------------------------------------------- sources
     def _look(self, stage: Stage, key: str) -> Node | Manifest | None:
