@@ -124,8 +124,16 @@ class Forecast:
             parts.append(f"what {sum(count for _, count in records)} artifacts took on this machine")
         if measured:
             of = f" ({', '.join(measured)})" if records else ""
-            parts.append(f"a measurement of this machine doing nothing else, within a factor of about {FACTOR:g}{of}")
+            parts.append(
+                f"a measurement of this machine doing nothing else{self._busy()}, within a factor of about {FACTOR:g}{of}"
+            )
         return f", from {' and '.join(parts)}"
+
+    def _busy(self) -> str:
+        """Say that the processor does something else just now, and how much."""
+        load, cores = os.getloadavg()[0], os.cpu_count() or 1
+        busy = self._hardware.device is Device.cpu and load > cores
+        return f" (it is busy now: {load:.0f} at work on {cores} cores, which makes it longer)" if busy else ""
 
     def _why_not(self) -> str:
         size = self._parameters(self._base)
