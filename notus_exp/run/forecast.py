@@ -124,9 +124,8 @@ class Forecast:
             parts.append(f"what {sum(count for _, count in records)} artifacts took on this machine")
         if measured:
             of = f" ({', '.join(measured)})" if records else ""
-            parts.append(
-                f"a measurement of this machine doing nothing else{self._busy()}, within a factor of about {FACTOR:g}{of}"
-            )
+            how_well = f"within a factor of about {FACTOR:g}{of}"
+            parts.append(f"a measurement of this machine doing nothing else{self._busy()}, {how_well}")
         return f", from {' and '.join(parts)}"
 
     def _busy(self) -> str:

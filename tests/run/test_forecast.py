@@ -257,8 +257,8 @@ def test_what_a_measurement_says_by_hand(tmp_path: Path, unmeasured: None) -> No
 
 
 def test_a_busy_machine_is_said_beside_its_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_measurement(config_of(tmp_path))
     monkeypatch.setattr("notus_exp.run.forecast.os.cpu_count", lambda: 2)
+    keep_measurement(config_of(tmp_path))
     monkeypatch.setattr("notus_exp.run.forecast.os.getloadavg", lambda: (7.6, 0.0, 0.0))
     assert "(it is busy now: 8 at work on 2 cores, which makes it longer)" in words(config_of(tmp_path))
     monkeypatch.setattr("notus_exp.run.forecast.os.getloadavg", lambda: (1.9, 9.0, 9.0))
