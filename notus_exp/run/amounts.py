@@ -28,20 +28,20 @@ INPUTS = {"feedback": Stage.feedback, "pairs": Stage.pairs, "base_model": Stage.
           "generations": Stage.generations}  # fmt: skip
 """Name of an input -> the stage that makes it."""
 
-Look = Callable[[Stage, str], Node | Manifest | None]
+Finder = Callable[[Stage, str], Node | Manifest | None]
 """Finds by stage and key what is planned or lies there."""
-Facts = Callable[[Stage, str], Mapping[str, Any] | None]
+Counted = Callable[[Stage, str], Mapping[str, Any] | None]
 """Finds by stage and key what an artifact that lies there counted."""
 
 
 class Known(NamedTuple):
     """Where amounts are looked up: nodes of a plan, artifacts that lie there, and what those counted."""
 
-    look: Look
-    facts: Facts
+    look: Finder
+    facts: Counted
 
 
-def likeness(stage: Stage, one: Node | Manifest, look: Look) -> str | None:
+def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
     """Return what two artifacts of a stage share if their seconds can be compared, amount against amount.
 
     None where something that it was made from is not there any more.
@@ -245,7 +245,7 @@ def _of_file(answers: Node | Manifest) -> Any:
     return answers.settings["chosen"] if prompts_asked(answers) is None else None
 
 
-def _input(one: Node | Manifest, name: str, look: Look) -> Node | Manifest:
+def _input(one: Node | Manifest, name: str, look: Finder) -> Node | Manifest:
     """Return what an input was, or will be, made with; KeyError where nothing tells."""
     found = look(INPUTS[name], one.inputs[name])
     if found is None:
@@ -257,5 +257,5 @@ def _data(feedback: Node | Manifest) -> Any:
     return [feedback.settings["data"]["name"], feedback.settings["data_digest"]]
 
 
-def _model(one: Node | Manifest, look: Look) -> Any:
+def _model(one: Node | Manifest, look: Finder) -> Any:
     return _input(one, "base_model", look).settings

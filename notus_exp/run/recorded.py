@@ -17,7 +17,7 @@ from notus_exp.disk.files import MANIFEST
 from notus_exp.errors import UserError
 from notus_exp.machine.cuda import describe
 from notus_exp.run import amounts
-from notus_exp.run.amounts import Look
+from notus_exp.run.amounts import Finder
 from notus_exp.run.expectation import Taken
 
 RECENT = 50
@@ -45,7 +45,7 @@ class Recorded:
         look: Finds what an artifact was made from, by stage and key.
     """
 
-    def __init__(self, store: ArtifactStore, machine: Mapping[str, Any], look: Look) -> None:
+    def __init__(self, store: ArtifactStore, machine: Mapping[str, Any], look: Finder) -> None:
         self._store, self._machine, self._look = store, machine, look
         self.of_stage = cache(self._of_stage)
         self.by_likeness = cache(self._by_likeness)
