@@ -30,7 +30,7 @@ INPUTS = {"feedback": Stage.feedback, "pairs": Stage.pairs, "base_model": Stage.
 
 Finder = Callable[[Stage, str], Node | Manifest | None]
 """Finds by stage and key what is planned or lies there."""
-Counted = Callable[[Stage, str], Mapping[str, Any] | None]
+FactsOf = Callable[[Stage, str], Mapping[str, Any] | None]
 """Finds by stage and key what an artifact that lies there counted."""
 
 
@@ -38,7 +38,7 @@ class Known(NamedTuple):
     """Where amounts are looked up: nodes of a plan, artifacts that lie there, and what those counted."""
 
     look: Finder
-    facts: Counted
+    facts: FactsOf
 
 
 def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
