@@ -68,9 +68,7 @@ def measure(
         hardware: The profile.
         say: Shows a line to the user.
     """
-    say(
-        "measuring this machine once for the forecast: half a minute if it does nothing else; calibrate=never leaves it out"
-    )
+    say("measuring this machine once for the forecast, half a minute unless it is busy; calibrate=never leaves it out")
     command = [sys.executable, "-m", "notus_exp.run.calibration_process"]
     command += [hardware.device.name, machine["precision"], hardware.attention]
     command.append(str(hardware.generation_batch_size))
