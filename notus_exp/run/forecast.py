@@ -121,7 +121,8 @@ class Forecast:
         measured = dict.fromkeys(node.stage.name for node in wanted if told[node.key].source is MEASURED)
         parts = []
         if records:
-            parts.append(f"what {sum(count for _, count in records)} artifacts took on this machine")
+            count = sum(count for _, count in records)
+            parts.append(f"what {count} {'artifact' if count == 1 else 'artifacts'} took on this machine")
         if measured:
             of = f" ({', '.join(measured)})" if records else ""
             how_well = f"within a factor of about {FACTOR:g}{of}"
