@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,9 @@ def measure(
             )
         found = json.loads(done.stdout.strip().splitlines()[-1])
         calibration = _read(found)
-        cache.mkdir(parents=True, exist_ok=True)
-        write_json(cache / FILE, _others(cache / FILE) | {digest(machine): {**found, "for": machine}})
+        with suppress(OSError):  # where nothing may be written, the next plan measures again
+            cache.mkdir(parents=True, exist_ok=True)
+            write_json(cache / FILE, _others(cache / FILE) | {digest(machine): {**found, "for": machine}})
     except (UserError, OSError, ValueError, IndexError, KeyError, TypeError, subprocess.SubprocessError) as error:
         told = error.stderr.strip().splitlines()[-1:] if isinstance(error, subprocess.CalledProcessError) else []
         say(f"this machine could not be measured: {told[0] if told else named_line(error)}")
