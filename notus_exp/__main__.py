@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from notus_exp import streams
 from notus_exp.config import commandline
 from notus_exp.config import loading as configuration
 from notus_exp.errors import UserError, strike, whole_traceback
@@ -34,8 +35,19 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    sys.excepthook = lambda kind, error, trace: tell(whole_traceback(error), sys.stderr)
+    sys.excepthook = lambda kind, error, trace: tell(whole_traceback(error), streams.err())
     configuration.register()
+    with streams.apart():
+        try:
+            _main()
+        except Exception:
+            if said := streams.said().strip():  # by libraries, and in no log: it may explain what follows
+                tell(strike(said), streams.err())
+            raise
+
+
+def _main() -> None:
+    """Run the command line, where only what is told through `streams` reaches the terminal."""
     entry = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")
     outcomes: list[Outcome] = []
 
@@ -53,7 +65,7 @@ def main() -> None:
         _set_shown(flags)
         flags = commandline.without_own(flags)
         if "--version" in flags:
-            tell("\n".join(versions()), sys.stdout)
+            tell("\n".join(versions()), streams.out())
             return
         if commandline.names_study(flags, overrides):
             flags.append(commandline.MULTIRUN[1])
@@ -75,7 +87,7 @@ def main() -> None:
         if outcome.error:
             _fail(str(outcome.error), 2)
         with suppress(BrokenPipeError):  # the reader, such as `head`, has seen enough
-            tell_path(str(outcome.folder), sys.stdout)
+            tell_path(str(outcome.folder), streams.out())
         if outcome.unscored:
             lacking = unscored(outcome.unscored)
             _fail(str(lacking), lacking.code)
@@ -97,11 +109,11 @@ def _show(entry: Callable[[], None]) -> None:
     finally:
         if shown.getvalue():
             with suppress(BrokenPipeError):
-                tell(strike(shown.getvalue()).rstrip("\n"), sys.stdout)
+                tell(strike(shown.getvalue()).rstrip("\n"), streams.out())
 
 
 def _fail(message: str, code: int) -> None:
-    tell(f"error: {message}", sys.stderr)
+    tell(f"error: {message}", streams.err())
     sys.exit(code)
 
 

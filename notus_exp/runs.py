@@ -11,12 +11,12 @@ The exit code is 2 after an error.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp import streams
 from notus_exp.reporting.commands import Parser, answer, home
 
 if TYPE_CHECKING:
@@ -35,11 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # Imports stand inside the functions, so that --help answers at once.
 def _list(options: argparse.Namespace) -> Report:
     from notus_exp.browsing.listing import list_report
-    from notus_exp.reporting.console import LOG_WIDTH
+    from notus_exp.reporting.console import make_console
 
-    # a log is as wide as it likes
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else LOG_WIDTH
-    return list_report(options.output_dir, options.metric, columns=columns)
+    return list_report(options.output_dir, options.metric, columns=make_console(streams.out()).width)
 
 
 def _show(options: argparse.Namespace) -> Report:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from notus_exp import streams
 from notus_exp.config.schema import Config, Stage
 from notus_exp.errors import UserError
 from notus_exp.run.outcome import Outcome, disk_errors, load
@@ -42,16 +42,20 @@ def _refuse_study(overrides: Sequence[str]) -> None:
 def run(config: Config, choices: dict[str, str]) -> Outcome:
     """Show a config's plan or execute it; return the run's folder, and which evaluations have no score."""
     from notus_exp.reporting.console import make_console
-    from notus_exp.run.pipeline import Run
-    from notus_exp.stages.monitor import NO_MONITOR, Monitor
+    from notus_exp.reporting.going_on import working
 
-    monitor: Monitor = NO_MONITOR
-    if config.study.trial is not None:
-        from notus_exp.study.search.pruning import open_monitor
+    console = make_console(streams.err())
+    with working(console, "planning"):
+        from notus_exp.run.pipeline import Run
+        from notus_exp.stages.monitor import NO_MONITOR, Monitor
 
-        monitor = open_monitor(config)
-    planned = Run(config, choices, make_console(sys.stderr), monitor)
+        monitor: Monitor = NO_MONITOR
+        if config.study.trial is not None:
+            from notus_exp.study.search.pruning import open_monitor
+
+            monitor = open_monitor(config)
+        planned = Run(config, choices, console, monitor)
     if config.until is Stage.config:
-        planned.show_plan(make_console(sys.stdout))
+        planned.show_plan(make_console(streams.out()))
         return Outcome(folder=str(planned.folder))
     return Outcome(folder=str(planned.folder), unscored=planned.execute())

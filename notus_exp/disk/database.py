@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from filelock import FileLock, Timeout
 from xxhash import xxh3_64
 
+from notus_exp import streams
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.salvage import is_database, read_damaged
 from notus_exp.errors import UserError
@@ -49,7 +49,7 @@ Say = Callable[[str], None]
 
 def to_stderr(line: str) -> None:
     """Show a line to the user where nobody else does."""
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=streams.err(), flush=True)
 
 
 class StoreTable(NamedTuple):

@@ -6,12 +6,12 @@ A line with `said` beside these is a sentence to the user, not kept.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notus_exp import streams
 from notus_exp.disk.json_lines import OnDamage, append_line, keep_lines, read_lines
 
 PROGRESS = "progress"
@@ -66,7 +66,7 @@ class EventWriter:
         if self._followed:
             _append(self._followed, Event(time.time(), self.stage, 0, {}, line))
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=streams.err(), flush=True)
 
     def keep(self, size: int) -> None:
         """Drop kept events after the first `size` bytes, which a resumed stage writes again; replay the others."""

@@ -29,6 +29,7 @@ JOB = "job.json"
 WORKER_ERROR = "error.json"
 WORKER_RESULT = "made.json"
 WORKER_LOG = "worker.log"
+LIBRARIES_LOG = "libraries.log"
 
 UNEQUAL = (MANIFEST, EVENTS, RUN_JSON)
 """The files in which a repeated run may differ from the first one, and that only in what `MEASURED` names."""

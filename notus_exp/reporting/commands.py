@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from notus_exp import streams
 from notus_exp.disk.full import remedy
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, check_local, first_line, strike
@@ -28,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is."""
-        tell(f"error: {strike(message)}\n  {self.prog} --help shows how it is used", sys.stderr)
+        tell(f"error: {strike(message)}\n  {self.prog} --help shows how it is used", streams.err())
         sys.exit(2)
 
 
@@ -40,22 +41,29 @@ def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = F
         as_json: Print one JSON object in the place of tables.
         allow_refused: A part that was refused is no failure.
     """
+    with streams.apart():
+        return _answer(make, as_json=as_json, allow_refused=allow_refused)
+
+
+def _answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool) -> int:
+    # imported here and not above, so that --help answers at once
+    from notus_exp.reporting.console import make_console
+    from notus_exp.reporting.going_on import working
+    from notus_exp.reporting.tables import show
+
     try:
-        report = make()
+        with working(make_console(streams.err()), "reading and computing"):
+            report = make()
     except UserError as error:
-        tell(f"error: {error}", sys.stderr)
+        tell(f"error: {error}", streams.err())
         return 2
     except OSError as error:
         named = f": {error.filename}" if error.filename else ""
-        tell(f"error: {UserError(f'{error.strerror or first_line(error)}{named}', remedy(error))}", sys.stderr)
+        tell(f"error: {UserError(f'{error.strerror or first_line(error)}{named}', remedy(error))}", streams.err())
         return 2
-    # here and not above, so that --help answers at once
-    from notus_exp.reporting.console import make_console
-    from notus_exp.reporting.tables import show
-
-    show(report, make_console(sys.stdout), as_json=as_json)
+    show(report, make_console(streams.out()), as_json=as_json)
     for refused in report.refused:
-        tell(f"refused: {refused}", sys.stderr)
+        tell(f"refused: {refused}", streams.err())
     return 2 if report.refused and not allow_refused else 0
 
 

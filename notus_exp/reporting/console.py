@@ -7,15 +7,16 @@ and servers, and are neither markup nor commands of a terminal.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from notus_exp import streams
 from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, visible
 
 LOG_WIDTH = 160
@@ -34,19 +35,43 @@ class _Console(Console):
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
 
+    @property
+    def size(self) -> ConsoleDimensions:
+        """The size of the terminal that is written to; Rich would ask the descriptors 0 to 2, which may be turned aside."""
+        if self.is_terminal and "COLUMNS" not in os.environ:
+            with suppress(OSError, ValueError):
+                return ConsoleDimensions(*os.get_terminal_size(self.file.fileno()))
+        return super().size
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
     def on_broken_pipe(self) -> None:
         """Write to nowhere from here on."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), streams.out().fileno())
+
+
+_of_err: Console | None = None
 
 
 def make_console(stream: TextIO) -> Console:
     """Return a console on a stream, on which no text is markup; on no terminal tables are `LOG_WIDTH` wide.
 
-    On standard error, where what goes on is shown, a quiet command shows nothing; errors do not go through here.
+    On standard error, where what goes on is shown, a quiet command shows nothing; errors do not go through here. Whoever
+    asks for a console there is given the same one, so that lines stand above what moves at the foot of the terminal.
     """
+    global _of_err
     width = None if stream.isatty() else LOG_WIDTH
-    quiet = stream is sys.stderr and os.environ.get(SHOWN) == QUIET
-    return _Console(file=stream, width=width, markup=False, emoji=False, highlight=False, quiet=quiet)
+    on_err = stream is streams.err()
+    stream = getattr(stream, "rich_proxied_file", stream)
+    quiet = on_err and os.environ.get(SHOWN) == QUIET
+    if on_err and _of_err and _of_err.file is stream and _of_err.quiet == quiet:
+        return _of_err
+    console = _Console(file=stream, width=width, markup=False, emoji=False, highlight=False, quiet=quiet)
+    if on_err:
+        _of_err = console
+    return console
 
 
 def verbose() -> bool:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.evaluation.metrics import headlines
+from notus_exp.reporting.going_on import LINE_EVERY, going_on
 from notus_exp.reporting.tables import Table, number, with_span
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
-LINE_EVERY, BRIEF_EVERY = 20.0, 300.0
-"""Seconds between lines of a running stage where standard error is no terminal; the second of a study's run."""
-NARROW = 100
-"""Columns of a terminal below which the bars are short and show one number."""
+BRIEF_EVERY = 300.0
+"""Seconds between lines of a running stage of a study's run where standard error is no terminal."""
 
 
 class Display:
@@ -33,32 +33,23 @@ class Display:
 
     def __init__(self, console: Console, *, brief: bool = False) -> None:
         self.console, self._brief = console, brief
-        self._narrow = console.width < NARROW
-        self._bars = Progress(
-            TextColumn("{task.description:<18}", markup=False),
-            BarColumn(bar_width=10 if self._narrow else 40),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}", markup=False),
-            console=console,
-            transient=brief,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        self._foot, self._until_end = going_on(console), ExitStack()
+        self._bars: dict[str, TaskID | None] = {}
         self._last_line: dict[str, float] = {}
         self._last_shown: dict[str, str] = {}
+        self._awaited: TaskID | None = None
 
     def __enter__(self) -> Display:
         """Begin to draw, where there is a terminal."""
-        if self.console.is_terminal:
-            self._bars.start()
+        self._until_end.enter_context(self._foot.open())
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop drawing; what was drawn stays."""
-        if self.console.is_terminal:
-            self._bars.stop()
+        """Stop drawing; what was drawn stays, but for bars of a study's run and what was waited for."""
+        self._arrived()
+        for bar in self._bars.values() if self._brief else ():
+            self._foot.remove(bar)
+        self._until_end.close()
 
     def show(self, event: Event) -> None:
         """Take one event of the stream."""
@@ -70,9 +61,11 @@ class Display:
             self.console.print(f"[{event.stage}] waiting for another run that makes it")
         elif FINISHED in event.metrics:
             self._move(event.stage, 1.0, self._last_shown.get(event.stage, ""), force=not self._brief)
+            if self._brief:
+                self._foot.remove(self._bars.pop(event.stage, None))
         elif PROGRESS in event.metrics:
             numbers = [f"{name} {number(value, None)}" for name, value in event.metrics.items() if name != PROGRESS]
-            self._last_shown[event.stage] = "  ".join(numbers[:1] if self._narrow else numbers)
+            self._last_shown[event.stage] = "  ".join(numbers[:1] if self._foot.narrow else numbers)
             self._move(event.stage, event.metrics[PROGRESS], self._last_shown[event.stage])
 
     def reused(self, stage: str, seconds: float) -> None:
@@ -80,16 +73,27 @@ class Display:
         if not self._brief:
             self.console.print(f"[{stage}] reused (took {seconds:.0f} s when it was made)")
 
+    def await_start(self, what: str) -> None:
+        """Show, in a terminal, that something goes on until the next stage begins."""
+        self._arrived()
+        self._awaited = self._foot.add(what)
+
+    def _arrived(self) -> None:
+        self._foot.remove(self._awaited)
+        self._awaited = None
+
     def _begin(self, stage: str) -> None:
-        self._tasks[stage] = self._bars.add_task(stage, total=1.0, shown="")
+        self._arrived()
+        self._foot.remove(self._bars.pop(stage, None))  # it is made anew
+        self._bars[stage] = self._foot.add(stage)
         self._last_line[stage] = time.monotonic()
         if not self.console.is_terminal and not self._brief:
             self.console.print(f"[{stage}] started")
 
     def _move(self, stage: str, share: float, shown: str, force: bool = False) -> None:
-        if stage not in self._tasks:
+        if stage not in self._bars:
             return
-        self._bars.update(self._tasks[stage], completed=share, shown=shown)
+        self._foot.move(self._bars[stage], share, shown=shown)
         every = BRIEF_EVERY if self._brief else LINE_EVERY
         due = force or time.monotonic() - self._last_line[stage] >= every
         if due and not self.console.is_terminal:

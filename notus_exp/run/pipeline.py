@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from notus_exp import streams
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
@@ -21,7 +22,7 @@ from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, replay
-from notus_exp.disk.files import CURATION_HTML, EVENTS, JOB, LEDGER, RUN_JSON
+from notus_exp.disk.files import CURATION_HTML, EVENTS, JOB, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG
 from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
 from notus_exp.disk.ledger import Ledger
@@ -30,6 +31,7 @@ from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
+from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import number, print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
@@ -153,12 +155,15 @@ class Run:
             for question in doubts(self.config):
                 self._say(f"question: {question}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / ".lock", lambda: self.console.print("waiting for another process with this run")):
+        log = self.folder / LIBRARIES_LOG
+        waiting = "waiting for another process with this run"
+        with streams.kept_in(log), locked(self.folder / ".lock", lambda: self.console.print(waiting)):
             self._mend_ledger()
             record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes, self._say)
             tracker: Tracker = NoTracker()
             try:
-                self.look_ahead()
+                with working(self.console, "looking ahead"):
+                    self.look_ahead()
                 tracker = self._open_tracker(record)
                 with using(self.store.root, (node.folder for node in self.nodes)):
                     self._make_all(record, tracker, display.Display(self.console, brief=self._brief))
@@ -169,8 +174,9 @@ class Run:
                 if failure is not error:
                     raise failure from error
                 raise
-            record.finish("finished")
-            tracker.finish(_ending(record))
+            with working(self.console, "recording the run"):
+                record.finish("finished")
+                tracker.finish(_ending(record))
             self._tell_notes(record)
             if not self._brief:
                 self._summary(record)
@@ -237,6 +243,7 @@ class Run:
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
                 while waiting:
+                    screen.await_start("checking what is there")
                     found = ready(waiting, self.store, self.by_key, self._say)
                     for node in waiting:
                         if manifest := found.usable.get(node.name):
@@ -246,6 +253,7 @@ class Run:
                             screen.reused(node.name, manifest.seconds)
                             record.add(node, manifest, reused=True)
                     if found.missing:
+                        screen.await_start("starting the worker" if in_worker else "starting")
                         make(self.job(found.missing), record)
                     waiting = found.undecided
 
@@ -309,6 +317,10 @@ class Run:
             page = Path(stage["path"]) / CURATION_HTML
             if page.is_file():
                 self._say(f"curation: {shorten(page)}")
+        for name in (LIBRARIES_LOG, WORKER_LOG) if verbose() else ():
+            log = self.folder / name
+            if log.is_file() and log.stat().st_size:
+                self._say(f"what libraries said: {shorten(log)}")
         folders = sorted((self.folder / "wandb").glob("*run-*"), key=lambda path: path.stat().st_mtime)
         for folder in folders[-1:]:
             sent = f" (to send it: wandb sync {shorten(folder)})" if folder.name.startswith("offline-") else ""

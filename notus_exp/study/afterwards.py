@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from notus_exp import streams
 from notus_exp.config.schema import Tracking
 from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
 from notus_exp.contracts.run_file import RunFile
@@ -54,7 +54,7 @@ def track_afterwards(folder: Path, settings: Mapping[str, str | None], *, only_s
         return Report({"workspace": spec})
     if not tracks(tracking):
         raise UserError("WANDB_MODE=disabled: nothing is tracked", "unset it, or give --mode offline")
-    console = make_console(sys.stderr)
+    console = make_console(streams.err())
     track(tracking, study, comparison, folder, console.print, found, console.print)
     told = f"W&B was told of {len(runs)} runs of {study['name']}: group {spec['group']}, project {spec['project']}"
     if is_online(tracking):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from notus_exp import streams
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
 from notus_exp.config.judge_settings import ChatJudge
@@ -48,7 +48,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
         UserError: The study cannot be run as described, or some of its runs failed: the others are compared first.
         UnscoredError: All runs finished, and some have no score of an evaluation that was asked for.
     """
-    console = make_console(sys.stderr)
+    console = make_console(streams.err())
     jobs = Jobs(loader, launcher, master, console)
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
     definition = define(_settings(master), overrides)
@@ -57,7 +57,7 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     conduct = _search if definition.kind == "search" else _compare_arms
     with disk_errors(master.output_dir):
         unscored = conduct(jobs, definition, folder, console, only_shown=only_shown)
-    tell_path(str(folder), sys.stdout)
+    tell_path(str(folder), streams.out())
     if unscored:
         shown = "\n  ".join(f"{name}: {reason}" for name, reason in unscored.items())
         count = "1 run has" if len(unscored) == 1 else f"{len(unscored)} runs have"
@@ -95,7 +95,7 @@ def _compare_arms(
     planned = _plan(jobs, settings, overrides)
     tried = tuning.candidates(jobs, settings, overrides) if settings.tune else []
     _check(definition, planned, tried, folder)
-    out = make_console(sys.stdout) if only_shown else console
+    out = make_console(streams.out()) if only_shown else console
     first = [run for one in tried for run in one.runs] or planned
     plans.show(first, folder, out, tell=lambda line: say(console, line), in_process=jobs.in_process)
     if tried:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from notus_exp import streams
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config, Tracking
 from notus_exp.errors import named_line, whole_traceback
@@ -112,7 +112,7 @@ def _ended(job: JobReturn) -> Ended:
     try:
         outcome: Any = job.return_value
     except Exception as error:  # whatever a run or its launcher died of is one failed run
-        tell(whole_traceback(error), sys.stderr)
+        tell(whole_traceback(error), streams.err())
         return Ended("failed", named_line(error))
     if outcome.error:
         return Ended("failed", str(outcome.error))

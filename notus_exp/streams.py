@@ -1,0 +1,175 @@
+"""Standard output and standard error as ours alone: what libraries write there goes to a file.
+
+Libraries warn, log and print wherever they like: by `warnings`, by loggers with handlers of their own, from C, and in
+processes that they start. All of it ends in the descriptors 1 and 2, so these are what is turned aside, and our own
+words go to copies of them: `out()` and `err()`, which are `sys.stdout` and `sys.stderr` where nothing is turned aside.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+_STREAMS = {"stdout": 1, "stderr": 2}
+
+
+@dataclass
+class _Apart:
+    """What is turned aside: the streams that stay ours, and the file that has the rest."""
+
+    out: TextIO
+    err: TextIO
+    file: BinaryIO
+    descriptors: list[int]
+
+
+_apart: _Apart | None = None
+
+
+def out() -> TextIO:
+    """Return the stream of results: standard output."""
+    return _apart.out if _apart else sys.stdout
+
+
+def err() -> TextIO:
+    """Return the stream of progress and errors: standard error."""
+    return _apart.err if _apart else sys.stderr
+
+
+def set_err(stream: TextIO) -> None:
+    """Let our words for standard error take another way for a while, such as above what moves in a terminal."""
+    if _apart:
+        _apart.err = stream
+    else:
+        sys.stderr = stream
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Turn aside what anybody else writes to standard output and error; within another `apart` this does nothing.
+
+    What comes before or without `kept_in` is held in a file without a name; see `said`.
+    """
+    global _apart
+    if _apart:
+        yield
+        return
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        stream.flush()
+    with tempfile.TemporaryFile() as held:
+        real = {name: number for name, number in _STREAMS.items() if _is(getattr(sys, name), number)}
+        copies = {name: os.dup(number) for name, number in real.items()}
+        own = {name: _text(copies[name], getattr(sys, name)) if name in real else getattr(sys, name) for name in _STREAMS}
+        _apart = _Apart(own["stdout"], own["stderr"], held, list(real.values()))
+        sys.stdout = sys.stderr = io.TextIOWrapper(_Sink(), "utf-8", "backslashreplace", write_through=True)
+        _point(held)
+        try:
+            yield
+        finally:
+            _apart = None
+            sys.stdout, sys.stderr = before
+            for name, number in real.items():
+                with suppress(OSError):  # its reader has gone
+                    own[name].flush()
+                os.dup2(copies[name], number)
+                with suppress(OSError):
+                    own[name].close()
+
+
+@contextmanager
+def kept_in(path: Path) -> Iterator[None]:
+    """Keep in a file what is turned aside meanwhile, and what was held before; an empty file is not left."""
+    held = _apart
+    if held is None:
+        yield
+        return
+    outer = held.file
+    try:
+        stream = path.open("ab")
+    except OSError:  # the disk takes nothing, which the run itself says
+        yield
+        return
+    held.file = stream
+    with suppress(OSError):
+        stream.write(_take(outer))
+        stream.flush()
+    _point(stream)
+    try:
+        yield
+    finally:
+        held.file = outer
+        _point(outer)
+        with suppress(OSError):
+            stream.close()
+        with suppress(OSError):
+            if not path.stat().st_size:
+                path.unlink()
+
+
+def said() -> str:
+    """Return what was turned aside and is kept nowhere yet, and forget it."""
+    return "" if _apart is None else _take(_apart.file).decode("utf-8", "replace")
+
+
+class _Sink(io.RawIOBase):
+    """What `sys.stdout` and `sys.stderr` are to libraries: the file of the moment."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: object) -> int:
+        """Write bytes where they belong now."""
+        data = bytes(content)  # type: ignore[call-overload]
+        if _apart:
+            with suppress(OSError):  # a full disk is no fault of a library that warns
+                _apart.file.write(data)
+                _apart.file.flush()
+        return len(data)
+
+    def fileno(self) -> int:
+        """Return a descriptor for processes that libraries start."""
+        if _apart is None:
+            raise io.UnsupportedOperation("nothing is turned aside")
+        return _apart.file.fileno()
+
+
+def _is(stream: TextIO, number: int) -> bool:
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError, AttributeError):  # a stream of a test, or none at all
+        return False
+
+
+def _text(descriptor: int, like: TextIO) -> TextIO:
+    return io.TextIOWrapper(
+        open(descriptor, "wb"),  # noqa: PTH123, SIM115: a descriptor
+        encoding=like.encoding,
+        errors=like.errors,
+        line_buffering=True,
+    )
+
+
+def _point(file: BinaryIO) -> None:
+    """Let the descriptors lead to a file, each write to its end, whoever else writes there."""
+    if _apart:
+        for number in _apart.descriptors:
+            os.dup2(file.fileno(), number)
+
+
+def _take(file: BinaryIO) -> bytes:
+    """Return what a file without a name holds, and empty it; one with a name keeps what it has."""
+    if not file.readable():
+        return b""
+    file.seek(0)
+    content = file.read()
+    file.seek(0)
+    file.truncate()
+    return content
