@@ -64,13 +64,16 @@ def _main() -> None:
         commandline.check_repeated(overrides)
         _set_shown(flags)
         flags = commandline.without_own(flags)
+        if request := commandline.completion(flags):
+            _complete(request)
+            return
         if "--version" in flags:
             tell("\n".join(versions()), streams.out())
             return
         if commandline.names_study(flags, overrides):
             flags.append(commandline.MULTIRUN[1])
         sys.argv[1:] = [*overrides, *flags]  # argparse does not take overrides on both sides of a flag
-        _show(entry(collect)) if commandline.shows(flags) else entry(collect)()
+        _show(entry(collect)) if commandline.shows(flags) else _run(entry(collect))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not break into the farewell
         _fail("interrupted; finished stages are kept, and the same command goes on from there", 130)
@@ -91,6 +94,29 @@ def _main() -> None:
         if outcome.unscored:
             lacking = unscored(outcome.unscored)
             _fail(str(lacking), lacking.code)
+
+
+def _run(entry: Callable[[], None]) -> None:
+    """Let Hydra compose, which takes a second or more, and run what it calls."""
+    from notus_exp.reporting.console import make_console
+    from notus_exp.reporting.going_on import going_on
+
+    foot = going_on(make_console(streams.err()))
+    foot.begin("composing")
+    try:
+        entry()
+    finally:
+        foot.begun()
+
+
+def _complete(request: str) -> None:
+    """Answer a shell that completes our command: with a script, or with what may follow on the line it holds."""
+    from notus_exp.config import completing
+
+    if request == "query=bash":
+        tell("\n".join(completing.candidates(os.environ.get("COMP_LINE", ""))), streams.out())
+    else:
+        tell(completing.script(request), streams.out())
 
 
 def _set_shown(flags: list[str]) -> None:
@@ -117,5 +143,11 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run the command line as a process of its own."""
+    streams.for_good()
     main()
+
+
+if __name__ == "__main__":
+    command()

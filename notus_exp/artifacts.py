@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp import streams
 from notus_exp.reporting.commands import Parser, answer
 
 if TYPE_CHECKING:
@@ -146,4 +147,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    streams.for_good()
     sys.exit(main())

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp import streams
 from notus_exp.disk.given import usable
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Parser, answer, positive_numbers
@@ -165,4 +166,5 @@ def _names(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    streams.for_good()
     sys.exit(main())

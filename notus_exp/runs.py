@@ -109,4 +109,5 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
+    streams.for_good()
     sys.exit(main())

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp import streams
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Parser, answer, home, positive_numbers
 
@@ -164,4 +165,5 @@ def _positive(text: str) -> float:
 
 
 if __name__ == "__main__":
+    streams.for_good()
     sys.exit(main())

@@ -7,6 +7,7 @@ words go to copies of them: `out()` and `err()`, which are `sys.stdout` and `sys
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
@@ -67,7 +68,9 @@ def apart() -> Iterator[None]:
     with tempfile.TemporaryFile() as held:
         real = {name: number for name, number in _STREAMS.items() if _is(getattr(sys, name), number)}
         copies = {name: os.dup(number) for name, number in real.items()}
-        own = {name: _text(copies[name], getattr(sys, name)) if name in real else getattr(sys, name) for name in _STREAMS}
+        own = {
+            name: _text(copies[name], getattr(sys, name)) if name in real else getattr(sys, name) for name in _STREAMS
+        }
         _apart = _Apart(own["stdout"], own["stderr"], held, list(real.values()))
         sys.stdout = sys.stderr = io.TextIOWrapper(_Sink(), "utf-8", "backslashreplace", write_through=True)
         _point(held)
@@ -84,6 +87,13 @@ def apart() -> Iterator[None]:
                     own[name].close()
 
 
+def for_good() -> None:
+    """Turn it aside until this process ends: what is said while an interpreter ends is for nobody either."""
+    context = apart()
+    context.__enter__()
+    atexit.register(lambda: context)  # what is closed at the end of its life must not be closed now
+
+
 @contextmanager
 def kept_in(path: Path) -> Iterator[None]:
     """Keep in a file what is turned aside meanwhile, and what was held before; an empty file is not left."""
@@ -94,8 +104,12 @@ def kept_in(path: Path) -> Iterator[None]:
     outer = held.file
     try:
         stream = path.open("ab")
-    except OSError:  # the disk takes nothing, which the run itself says
-        yield
+    except OSError:  # its folder is not there yet; or the disk takes nothing, which others say
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                _append(path, _take(outer) if path.parent.is_dir() else b"")
         return
     held.file = stream
     with suppress(OSError):
@@ -139,6 +153,12 @@ class _Sink(io.RawIOBase):
         if _apart is None:
             raise io.UnsupportedOperation("nothing is turned aside")
         return _apart.file.fileno()
+
+
+def _append(path: Path, content: bytes) -> None:
+    if content:
+        with path.open("ab") as stream:
+            stream.write(content)
 
 
 def _is(stream: TextIO, number: int) -> bool:

@@ -21,12 +21,14 @@ CODE_KEY = "_target_"
 CONFIG_DIR = ("--config-dir", "-cd")
 MULTIRUN = ("-m", "--multirun")
 ELSEWHERE = ("--config-path", "-cp", "--config-name", "-cn")
-SHOWING = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version")
+COMPLETION = ("--shell-completion", "-sc")
+"""Flags by which a shell asks, and is told how, to complete the command; Hydra's names for it."""
+SHOWING = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--version", *COMPLETION)
 """Flags that show something and run nothing."""
 QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
 """Flags of our own, of which Hydra knows nothing."""
 ALONE_FLAGS = (*MULTIRUN, *QUIET, *VERBOSE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
-VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p")
+VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p", *COMPLETION)
 INFO = ("--info", "-i")
 """The flag whose value may be left out."""
 MOST_MEANT = 3
@@ -36,6 +38,7 @@ VALUES = {
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
 VALUES |= {"-c": VALUES["--cfg"], "-i": VALUES["--info"]}
+VALUES |= dict.fromkeys(COMPLETION, ("install=bash", "uninstall=bash", "query=bash"))
 """What the flags that show something can show."""
 
 
@@ -139,6 +142,12 @@ def check_flags(flags: Sequence[str]) -> None:
 def without_own(flags: Sequence[str]) -> list[str]:
     """Return the flags, split from a command line, that Hydra knows."""
     return [flag for flag in flags if flag not in (*QUIET, *VERBOSE)]
+
+
+def completion(flags: Sequence[str]) -> str | None:
+    """Return what a shell asks of the flags, split from a command line, such as `query=bash`; None where none does."""
+    asked = (flag.partition("=")[2] for flag in flags if flag.partition("=")[0] in COMPLETION)
+    return next(asked, None)
 
 
 def shows(flags: Sequence[str]) -> bool:
@@ -258,6 +267,7 @@ def _check_value(flag: str, value: str, *, given: bool) -> None:
     if flag in VALUED_FLAGS and not value:
         raise UserError(f"{flag} needs a value", f"write {flag} VALUE")
     if flag in VALUES and value and value not in VALUES[flag]:
-        raise UserError(f"{flag} cannot show '{value}'", did_you_mean(value, VALUES[flag]))
+        verb = "take" if flag in COMPLETION else "show"
+        raise UserError(f"{flag} cannot {verb} '{value}'", did_you_mean(value, VALUES[flag]))
     if flag in CONFIG_DIR and not Path(value).is_dir():
         raise UserError(f"--config-dir {value} is not a folder")

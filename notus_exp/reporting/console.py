@@ -37,7 +37,7 @@ class _Console(Console):
 
     @property
     def size(self) -> ConsoleDimensions:
-        """The size of the terminal that is written to; Rich would ask the descriptors 0 to 2, which may be turned aside."""
+        """The size of the terminal that is written to; Rich would ask the descriptors 0 to 2."""
         if self.is_terminal and "COLUMNS" not in os.environ:
             with suppress(OSError, ValueError):
                 return ConsoleDimensions(*os.get_terminal_size(self.file.fileno()))
@@ -58,8 +58,8 @@ _of_err: Console | None = None
 def make_console(stream: TextIO) -> Console:
     """Return a console on a stream, on which no text is markup; on no terminal tables are `LOG_WIDTH` wide.
 
-    On standard error, where what goes on is shown, a quiet command shows nothing; errors do not go through here. Whoever
-    asks for a console there is given the same one, so that lines stand above what moves at the foot of the terminal.
+    On standard error, where what goes on is shown, a quiet command shows nothing; errors do not go through here. There
+    all have one console, so that lines stand above what moves at the foot of the terminal.
     """
     global _of_err
     width = None if stream.isatty() else LOG_WIDTH

@@ -1,7 +1,7 @@
 """What goes on, at the foot of the terminal: a line for each thing, with the time it took and the time left.
 
-There is one such place for a console, whoever adds a line to it. Where there is no terminal, `working` prints a line now
-and then; bars that others draw have lines of their own there.
+There is one such place for a console, whoever adds a line to it. Where there is no terminal, `working` prints a line
+now and then; bars that others draw have lines of their own there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TextIO, cast
 
 from rich.console import Console
@@ -28,6 +28,10 @@ NARROW = 100
 """Columns of a terminal below which the bars are short and show one number."""
 
 
+Left = Callable[[], str]
+"""Returns a time left in words."""
+
+
 class GoingOn:
     """The lines at the foot of a terminal; without a terminal, or where nothing is to be shown, all of it does nothing.
 
@@ -41,10 +45,27 @@ class GoingOn:
         self._shown = console.is_terminal and not console.quiet
         self._lines: Progress | None = None
         self._former: TextIO | None = None
+        self._beginning = ExitStack()
 
     @contextmanager
     def open(self) -> Iterator[GoingOn]:
         """Draw as long as this, or another, lasts; lines that nobody removed stay as they were last."""
+        self.begun()
+        with self._open():
+            yield self
+
+    def begin(self, what: str) -> None:
+        """Show that something goes on until anything else does, or `begun` is called."""
+        self.begun()
+        line = self._beginning.enter_context(self._open()).add(what)
+        self._beginning.callback(lambda: self.remove(line))
+
+    def begun(self) -> None:
+        """Take away what `begin` shows."""
+        self._beginning.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[GoingOn]:
         with self._lock:
             self._holders += 1
             if self._holders == 1 and self._shown:
@@ -61,9 +82,11 @@ class GoingOn:
         """Add a line; without a total it shows that something moves, and how long already."""
         if self._lines is None:
             return None
-        return self._lines.add_task(in_one_line(what), total=total, shown="", left="")
+        return self._lines.add_task(in_one_line(what), total=total, shown="", left=None)
 
-    def move(self, line: TaskID | None, done: float, total: float = 1.0, shown: str = "", left: str | None = None) -> None:
+    def move(
+        self, line: TaskID | None, done: float, total: float = 1.0, shown: str = "", left: Left | None = None
+    ) -> None:
         """Move a line.
 
         Args:
@@ -71,7 +94,7 @@ class GoingOn:
             done: Of `total`.
             total: All there is to do.
             shown: What stands at its end.
-            left: The time left in words, "" for not known; None for what the speed so far says.
+            left: Returns the time left in words, "" where it is not known; None for what the speed so far says.
         """
         if self._lines is not None and line is not None:
             self._lines.update(line, completed=done, total=total, shown=in_one_line(shown), left=left)
@@ -121,9 +144,11 @@ class _Times(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         took = lasting(task.finished_time if task.finished and task.finished_time else task.elapsed or 0.0)
-        left = task.fields.get("left")
-        if left is None and not task.finished and task.time_remaining is not None:
-            left = lasting(task.time_remaining)
+        tell: Left | None = task.fields["left"]
+        left = tell() if tell else ""
+        if tell is None and not task.finished and task.completed and task.total:
+            by_mean = (task.elapsed or 0.0) * (task.total / task.completed - 1)
+            left = lasting(by_mean if task.time_remaining is None else task.time_remaining)
         return Text(took if task.finished or not left else f"{took}, {left} left")
 
 

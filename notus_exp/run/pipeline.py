@@ -159,12 +159,14 @@ class Run:
         waiting = "waiting for another process with this run"
         with streams.kept_in(log), locked(self.folder / ".lock", lambda: self.console.print(waiting)):
             self._mend_ledger()
-            record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes, self._say)
+            with working(self.console, "beginning the record"):
+                record = RunRecord(self.config, self.choices, self.id, self.folder, self.store, self.nodes, self._say)
             tracker: Tracker = NoTracker()
             try:
                 with working(self.console, "looking ahead"):
                     self.look_ahead()
-                tracker = self._open_tracker(record)
+                with working(self.console, "opening the tracker"):
+                    tracker = self._open_tracker(record)
                 with using(self.store.root, (node.folder for node in self.nodes)):
                     self._make_all(record, tracker, display.Display(self.console, brief=self._brief))
             except BaseException as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
@@ -21,11 +22,13 @@ from notus_exp.config.schema import Config, Stage, Tracking
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.files import LIBRARIES_LOG
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UnscoredError, UserError, first_line, nearest
 from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.reporting.console import make_console, say, shorten
+from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import show as show_report
 from notus_exp.reporting.texts import tell_path
 from notus_exp.run.outcome import disk_errors
@@ -55,7 +58,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     folder = Path(str(master.output_dir)).absolute() / "studies" / definition.name
     only_shown = master.until == Stage.config
     conduct = _search if definition.kind == "search" else _compare_arms
-    with disk_errors(master.output_dir):
+    log = nullcontext() if only_shown else streams.kept_in(folder / LIBRARIES_LOG)
+    with disk_errors(master.output_dir), log:
         unscored = conduct(jobs, definition, folder, console, only_shown=only_shown)
     tell_path(str(folder), streams.out())
     if unscored:
@@ -92,7 +96,8 @@ def _compare_arms(
     """Run and compare the arms; return the runs without a score, each with the reason."""
     settings = definition.settings
     overrides = {arm.name: [*_common(definition), *_member(arm)] for arm in definition.arms}
-    planned = _plan(jobs, settings, overrides)
+    with working(console, "planning the runs") as move:
+        planned = _plan(jobs, settings, overrides, move)
     tried = tuning.candidates(jobs, settings, overrides) if settings.tune else []
     _check(definition, planned, tried, folder)
     out = make_console(streams.out()) if only_shown else console
@@ -119,7 +124,8 @@ def _compare_arms(
         _track_runs(planned[0].run.config, study, folder, console)
         if launched.stopped:  # arms are compared after the same number of candidates, or not at all
             return {}
-        planned = _plan(jobs, settings, _tuned(study, overrides, settings))
+        with working(console, "planning the runs") as move:
+            planned = _plan(jobs, settings, _tuned(study, overrides, settings), move)
         _check_served(planned, ())
         record.note_runs(study, planned)
         record.write(folder, study)
@@ -142,8 +148,14 @@ def _compare_arms(
     return unscored
 
 
-def _plan(jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]]) -> list[Planned]:
-    return [one for arm, given in overrides.items() for one in plans.plan_arm(jobs, arm, settings.seeds, given)]
+def _plan(
+    jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]], move: Callable[[float, float], None]
+) -> list[Planned]:
+    planned: list[Planned] = []
+    for done, (arm, given) in enumerate(overrides.items(), 1):
+        planned += plans.plan_arm(jobs, arm, settings.seeds, given)
+        move(done, len(overrides))
+    return planned
 
 
 def _compared(config: Config) -> bool:
@@ -239,16 +251,20 @@ def _conclude(study: StudyFile, config: Config, folder: Path, console: Console) 
     ):
         console.print("no run of the study has finished, so there is nothing to compare")
         return
-    comparison = write_outcome(folder)
-    show_report(study_report(comparison, folder), console, as_json=False)
-    track_study(config.tracking, study, comparison, folder, console.print)
+    with working(console, "comparing the arms and writing the report"):
+        comparison = write_outcome(folder)
+        report = study_report(comparison, folder)
+    show_report(report, console, as_json=False)
+    with working(console, "telling W&B"):
+        track_study(config.tracking, study, comparison, folder, console.print)
 
 
 def _track_runs(config: Config, study: StudyFile, folder: Path, console: Console) -> None:
     """Tell W&B of the runs that it was not told of while they went on: of those that were made before, for example."""
     from notus_exp.study.group import track_runs
 
-    track_runs(config.tracking, study, folder, console.print, say=console.print)
+    with working(console, "telling W&B"):
+        track_runs(config.tracking, study, folder, console.print, say=console.print)
 
 
 def _unscored(runs: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -329,6 +345,9 @@ def _conclude_search(tracking: Tracking, study: StudyFile, folder: Path, console
     from notus_exp.study.search.search_terminal import search_report
     from notus_exp.study.search.summary import summary
 
-    comparison = write_outcome(folder)
-    show_report(search_report(comparison, folder, folder), console, as_json=False)
-    track(tracking, study, comparison, folder, console.print, summary(folder), console.print)
+    with working(console, "comparing the trials and writing the report"):
+        comparison = write_outcome(folder)
+        report = search_report(comparison, folder, folder)
+    show_report(report, console, as_json=False)
+    with working(console, "telling W&B"):
+        track(tracking, study, comparison, folder, console.print, summary(folder), console.print)

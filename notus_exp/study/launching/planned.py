@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +16,16 @@ from rich.console import Console
 
 from notus_exp.config.doubts import doubts
 from notus_exp.config.schema import Stage
+from notus_exp.contracts.run_file import read_run_file
+from notus_exp.disk.files import RUN_JSON
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
 from notus_exp.reporting.console import say, shorten, verbose
-from notus_exp.reporting.tables import Table, lasting, print_table
+from notus_exp.reporting.going_on import going_on, working
+from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.display import in_a_line
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine
@@ -28,10 +33,13 @@ from notus_exp.run.pipeline import Run
 from notus_exp.run.record import notes_of
 from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.jobs import Ended, Jobs
+from notus_exp.study.launching.pace import Pace
 from notus_exp.study.launching.prepare import prepare
 
 POLL_SECONDS = 0.5
 """How often a process looks whether another one has let go of a run."""
+WATCH_SECONDS = 2.0
+"""How often runs that a launcher has at once are looked at."""
 
 
 class Planned(NamedTuple):
@@ -201,12 +209,30 @@ def _launch(
     stop: Callable[[], str | None],
     console: Console,
 ) -> Launched:
-    left = missing(planned, folder)
+    with working(console, "checking what is there"):
+        left = missing(planned, folder)
     if len(left) > 1 and not stop():
         if jobs.in_process:  # another machine may reach other endpoints: there each run looks by itself
-            _look_ahead([one.run for one in left], console)
+            with working(console, "looking ahead"):
+                _look_ahead([one.run for one in left], console)
         prepare([one.run for one in left], folder, console)
-    tell = _Teller(planned, folder, console, len(left))
+    with going_on(console).open():
+        tell = _Teller(planned, folder, console, len(left))
+        try:
+            return _launch_left(jobs, left, folder, batch, stop, console, tell)
+        finally:
+            tell.end()
+
+
+def _launch_left(
+    jobs: Jobs,
+    left: list[Planned],
+    folder: Path,
+    batch: int | None,
+    stop: Callable[[], str | None],
+    console: Console,
+    tell: _Teller,
+) -> Launched:
     size = batch or (1 if jobs.in_process else max(1, len(left)))
     failed: dict[str, str] = {}
     while left:
@@ -218,17 +244,19 @@ def _launch(
         if not now:
             _await(left, console)
         for one in now if verbose() else ():
-            console.rule(f"run {planned.index(one) + 1} of {len(planned)}: {one.arm}, seed {one.seed}", align="left")
-        for one, ended in zip(now, _launch_batch(jobs, now, folder) if now else [], strict=True):
+            console.rule(tell.name(one), align="left")
+        with tell.watching(now if len(now) > 1 else []):
+            ends = _launch_batch(jobs, now, folder) if now else []
+        for one, ended in zip(now, ends, strict=True):
             if ended.status != "finished":
                 failed[one.run.id] = ended.reason or ended.status
-                console.print(f"{one.arm}, seed {one.seed} failed: {ended.reason}; the others go on")
+                tell.failed(one, ended)
             else:
                 tell.finished(one)
         tried = {one.run.id for one in now}
         # another process that works on the study may have finished some of the others
         left = missing([one for one in left if one.run.id not in tried], folder)
-        tell.left = len(left)
+        tell.at(len(left))
     tell.notes()
     return Launched(failed, None)
 
@@ -244,29 +272,83 @@ class _Teller:
     """
 
     def __init__(self, planned: Sequence[Planned], folder: Path, console: Console, left: int) -> None:
-        self._planned, self._folder, self._console, self.left = planned, folder, console, left
-        self._began, self._done = time.monotonic(), 0
+        self._planned, self._folder, self._console, self._left = planned, folder, console, left
+        self._pace = Pace(console, f"study {folder.name}", "runs", len(planned), len(planned) - left)
+        self._told: set[str] = set()
+        self._finished = 0
         self._notes: Counter[str] = Counter()
 
+    def name(self, one: Planned) -> str:
+        """Return what a run is called: its place, arm and seed."""
+        return f"run {self._planned.index(one) + 1} of {len(self._planned)}: {one.arm}, seed {one.seed}"
+
     def finished(self, one: Planned) -> None:
-        """Tell of a run: its place, how it came out, where it lies, and when the others may be done."""
+        """Tell of a run, once: its place, how it came out, where it lies, and when the others may be done."""
+        if one.run.id in self._told:
+            return
         record = read_run(self._folder, one.run.id)
-        self._done, self.left = self._done + 1, self.left - 1
+        self._finished += 1
+        self._ended(one)
         unscored = record.get("unscored", {}).values()  # told by the study's error
         if "config" in record:  # else it cannot be read, which the comparison says
             self._notes.update(note for note in notes_of(record) if note not in unscored)
-        each = (time.monotonic() - self._began) / self._done
         value = in_a_line(record.get("metrics", {}), one.run.config.study.metric)
         parts = [f"finished, {value}" if value else "finished", shorten(one.run.folder)]
-        if self.left > 0:
-            parts.append(f"{self.left} left, about {lasting(each * self.left)}")
-        place = f"run {self._planned.index(one) + 1} of {len(self._planned)}"
-        say(self._console, f"{place}: {one.arm}, seed {one.seed}: {'; '.join(parts)}")
+        if self._left > 0:
+            parts.append(", ".join(filter(None, [f"{self._left} left", self._pace.left(self._left)])))
+        say(self._console, f"{self.name(one)}: {'; '.join(parts)}")
+
+    def failed(self, one: Planned, ended: Ended) -> None:
+        """Tell of a run that failed."""
+        self._ended(one)
+        self._console.print(f"{one.arm}, seed {one.seed} failed: {ended.reason}; the others go on")
+
+    def at(self, left: int) -> None:
+        """Note how many runs are left, some of which another process may have finished."""
+        self._left = left
+        self._pace.at(len(self._planned) - left)
+
+    @contextmanager
+    def watching(self, now: Sequence[Planned]) -> Iterator[None]:
+        """Tell of runs that a launcher has at once when each of them finishes, and not when all have."""
+        began, ended = time.time(), threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(WATCH_SECONDS):
+                for one in now:
+                    if one.run.id not in self._told and _finished_since(one.run, began):
+                        self.finished(one)
+
+        watcher = threading.Thread(target=watch, daemon=True) if now else None
+        if watcher:
+            watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if watcher:
+                watcher.join()
 
     def notes(self) -> None:
         """Tell what the runs noted that a reader of their metrics must know."""
         for note, count in self._notes.items() if not verbose() else ():
-            say(self._console, f"note ({count} of {self._done} runs): {note}")
+            say(self._console, f"note ({count} of {self._finished} runs): {note}")
+
+    def end(self) -> None:
+        """Show no longer how far the study is."""
+        self._pace.end()
+
+    def _ended(self, one: Planned) -> None:
+        self._told.add(one.run.id)
+        self.at(self._left - 1)
+
+
+def _finished_since(run: Run, began: float) -> bool:
+    """Say whether a run finished after a time: its record of before says nothing."""
+    path = run.folder / RUN_JSON
+    with suppress(OSError, UserError):
+        return path.stat().st_mtime > began and read_run_file(path)["status"] == "finished"
+    return False
 
 
 def _look_ahead(runs: Sequence[Run], console: Console) -> None:

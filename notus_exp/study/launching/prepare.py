@@ -46,7 +46,9 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
         events.write_text("", encoding="utf-8")
         screen = display.Display(console, brief=not verbose())
         with screen, workers.following(events, [screen.show]):
+            screen.await_start("checking what is there")
             _curate(runs, folder, console)
+            screen.await_start("starting the worker")
             _score(runs, folder, console)
 
 

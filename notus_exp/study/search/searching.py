@@ -21,8 +21,10 @@ from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import shorten
+from notus_exp.reporting.going_on import going_on
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching.jobs import Ended, Jobs
+from notus_exp.study.launching.pace import Pace
 from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
 from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler
@@ -128,34 +130,50 @@ class _Searching:
         self._space, self._known, self._trials = space, known, trials
         self._search: Search = study.search
         self._bounds = bounds(study.search.constraints)
+        self._pace: Pace | None = None
 
     def go_on(self, may_start: Callable[[], str | None]) -> None:
         """Ask, run and tell until nothing is left; what is not told in the end is given back."""
         try:
             if self._search.sampler == "grid":
                 self._announce_grid(self._trials.plan_grid())
-            waiting = False
-            while True:
-                if reason := may_start():
-                    self._say(f"{reason}: no further trial is started; the same command goes on")
-                    return
-                asked = self._trials.ask(self._search.concurrency)
-                for number in asked.taken:
-                    self._say(f"trial {number} expired: the process that worked on it is gone; it is asked again")
-                if asked.trials:
-                    waiting = False
-                    self._say(f"{asked.finished} of {self._search.trials} trials are finished")
-                    self._run(asked.trials)
-                elif asked.elsewhere:
-                    if not waiting:
-                        self._say(f"waiting for {asked.elsewhere} trial(s) of other processes")
-                    waiting = True
-                    time.sleep(min(WAIT_SECONDS, self._search.lease / 2))
-                else:
-                    self._say(f"the search is finished: {asked.finished} trials; {self._best()}")
-                    return
+            with going_on(self._console).open():
+                self._go_on(may_start)
         finally:
+            if self._pace:
+                self._pace.end()
             self._trials.release()
+
+    def _go_on(self, may_start: Callable[[], str | None]) -> None:
+        waiting = False
+        while True:
+            if reason := may_start():
+                self._say(f"{reason}: no further trial is started; the same command goes on")
+                return
+            asked = self._trials.ask(self._search.concurrency)
+            for number in asked.taken:
+                self._say(f"trial {number} expired: the process that worked on it is gone; it is asked again")
+            pace = self._at(asked.finished)
+            if asked.trials:
+                waiting = False
+                left = f", {pace.left()} left" if pace.left() else ""
+                self._say(f"{asked.finished} of {self._search.trials} trials are finished{left}")
+                self._run(asked.trials)
+            elif asked.elsewhere:
+                if not waiting:
+                    self._say(f"waiting for {asked.elsewhere} trial(s) of other processes")
+                waiting = True
+                time.sleep(min(WAIT_SECONDS, self._search.lease / 2))
+            else:
+                self._say(f"the search is finished: {asked.finished} trials; {self._best()}")
+                return
+
+    def _at(self, finished: int) -> Pace:
+        """Note how many trials are finished, by whichever process; those of others make the search as much faster."""
+        if self._pace is None:
+            self._pace = Pace(self._console, f"search {self._study.name}", "trials", self._search.trials, finished)
+        self._pace.at(finished)
+        return self._pace
 
     def _announce_grid(self, combinations: int) -> None:
         if combinations > self._search.trials:
