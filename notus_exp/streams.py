@@ -170,7 +170,7 @@ def _is(stream: TextIO, number: int) -> bool:
 
 def _text(descriptor: int, like: TextIO) -> TextIO:
     return io.TextIOWrapper(
-        open(descriptor, "wb"),  # noqa: PTH123, SIM115: a descriptor
+        open(descriptor, "wb"),
         encoding=like.encoding,
         errors=like.errors,
         line_buffering=True,
