@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 from sweep_data import ROOT, Material, Sizes, environment, options, prepare
-from sweep_work import Timed, framework_work, import_seconds, join, script_work, worker_imports
+from sweep_work import Timed, command_imports, framework_work, import_seconds, join, script_work, worker_imports
 
 from notus_exp.contracts.run_file import read_run_file
 
@@ -135,7 +135,7 @@ def run_framework(what: list[str], material: Material, sizes: Sizes, model: str,
     material.into(outputs)
     command = ["-m", "notus_exp", *what, *options(sizes, model, material.feedback), f"output_dir={outputs}"]
     done = timed(command, folder / "log")
-    imports = import_seconds(done.text) + sum(worker_imports(outputs).values())
+    imports = import_seconds(done.text) + command_imports(outputs) + sum(worker_imports(outputs).values())
     results = [run_result(outputs, path) for path in sorted(outputs.glob("runs/*/run.json"))]
     say(f"framework, {len(results)} run(s): {done.wall:.1f} s, of them imports {imports:.1f}")
     return Timed(done.wall, done.cpu, imports, framework_work(outputs), results)

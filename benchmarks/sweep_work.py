@@ -92,6 +92,12 @@ def framework_work(outputs: Path) -> dict[str, float]:
     }
 
 
+def command_imports(outputs: Path) -> float:
+    """Return the seconds that the command itself spent importing, as far as it kept what was said in a log."""
+    logs = [*outputs.glob("runs/*/libraries.log"), *outputs.glob("studies/*/libraries.log")]
+    return sum(import_seconds(log.read_text(encoding="utf-8", errors="replace")) for log in logs)
+
+
 def worker_imports(outputs: Path) -> dict[str, float]:
     """Return the seconds that workers spent importing, by the first stage that each of them made."""
     found: dict[str, float] = {}

@@ -107,6 +107,10 @@ def _run(entry: Callable[[], None]) -> None:
         entry()
     finally:
         foot.begun()
+        if "wandb" in sys.modules:
+            foot.begin("closing W&B")  # its service would be waited for at the very end, where nothing can be shown
+            sys.modules["wandb"].teardown()
+            foot.begun()
 
 
 def _complete(request: str) -> None:

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     damaged: list[str] = []
     reports = {"list": _list, "verify": lambda given: _verify(given, damaged), "prune": _prune}
-    code = answer(lambda: reports[options.command](options), as_json=options.json)
+    what = None if options.command == "verify" else "looking through the folder"
+    code = answer(lambda: reports[options.command](options), as_json=options.json, what=what)
     return code or (1 if damaged else 0)
 
 
@@ -53,9 +54,12 @@ def _list(options: argparse.Namespace) -> Report:
 
 def _verify(options: argparse.Namespace, damaged: list[str]) -> Report:
     from notus_exp.disk.inventory import size_in_words, verify
+    from notus_exp.reporting.console import make_console
+    from notus_exp.reporting.going_on import working
     from notus_exp.reporting.tables import Report, Table
 
-    found = verify(options.output_dir)
+    with working(make_console(streams.err()), "reading artifacts") as move:
+        found = verify(options.output_dir, move)
     damaged += [one.name for one in found if one.damage]
     since = [one for one in found if one.since]
     rows = [[one.name, size_in_words(one.size), _state(one)] for one in found]

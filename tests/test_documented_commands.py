@@ -21,7 +21,7 @@ from support.places import REPLAY, ROOT
 FOUND = {command.text: command for page in PAGES for command in commands(page)}
 LISTED = [*AS_IT_STANDS, *SLOW, *why_untried()]
 FROM_AN_OUTER_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS"}  # `make test ARGS=...` is one
-REASONS = ("GPU", "hub", "cluster", "account", "installs", "a server", "is what runs", "draws", "hours")
+REASONS = ("GPU", "hub", "cluster", "account", "installs", "a server", "is what runs", "is tried", "draws", "hours")
 
 # One process for all: most of a command's time is its imports. Each is the door's own main() with its own arguments.
 DRIVER = """
@@ -120,6 +120,19 @@ def test_a_command_ends_well_as_it_stands(command: str, given: dict[str, Any]) -
     assert code == 0, err[-2000:]
     assert out.strip()
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", AS_IT_STANDS)
+def test_what_was_asked_for_is_on_standard_output_and_nothing_stands_beside_it(
+    command: str, given: dict[str, Any]
+) -> None:
+    if any(name in command for name in STORED) and not REPLAY.exists():
+        pytest.skip("the published verdicts are not beside the checkout")
+    _, out, err = given[command]
+    assert err == ""
+    if "until=config" in command:
+        *plan, folder = out.splitlines()
+        assert plan and Path(folder).parts[-3:-1] in [("outputs", "runs"), ("outputs", "studies")]
 
 
 @pytest.mark.parametrize("command", PLANS)

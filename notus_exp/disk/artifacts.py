@@ -119,13 +119,16 @@ class ArtifactStore:
             return Found(None, damage)
         return self.check_files(self.path(wanted.stage, wanted.key).name, manifest)
 
-    def check_files(self, name: str, manifest: Manifest, *, again: bool = False) -> Found:
+    def check_files(
+        self, name: str, manifest: Manifest, *, again: bool = False, on_read: Callable[[int], None] | None = None
+    ) -> Found:
         """Compare the contents of an artifact's files with their hashes; see `check`.
 
         Args:
             name: Of its folder.
             manifest: Its manifest.
             again: Whether files that were checked before are read again.
+            on_read: Told how many bytes were read, each time.
         """
         folder = self.root / name
         before = {} if again else read_notes(self.root, name)
@@ -135,7 +138,7 @@ class ArtifactStore:
             try:
                 state = state_of(path)
                 known = before.get(file, [])
-                found = str(known[-1]) if known[:-1] == state else content_hash(path)
+                found = str(known[-1]) if known[:-1] == state else content_hash(path, on_read)
             except OSError as error:
                 return Found(None, f"{path} cannot be read: {error.strerror}")
             if manifest.hashes and found != manifest.hashes.get(file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +35,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def content_hash(path: Path) -> str:
-    """Return the xxh3-128 (hex) of a file's content: fast, and made to notice damage, not to withstand an attacker."""
+def content_hash(path: Path, on_read: Callable[[int], None] | None = None) -> str:
+    """Return the xxh3-128 (hex) of a file's content: fast, and made to notice damage, not to withstand an attacker.
+
+    Args:
+        path: The file.
+        on_read: Told how many bytes were read, each time.
+    """
     state = xxh3_128()
     buffer = memoryview(bytearray(1 << 20))
     with path.open("rb", buffering=0) as stream:
         while size := stream.readinto(buffer):
             state.update(buffer[:size])
+            if on_read:
+                on_read(size)
     return state.hexdigest()
 
 

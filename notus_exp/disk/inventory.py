@@ -7,6 +7,7 @@ stage wrote them, are taken for the user's.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -127,10 +128,14 @@ def prune(outputs: Path, *, moved_out: bool = False) -> list[Entry]:
     return removed
 
 
-def verify(outputs: Path) -> list[Verified]:
+def verify(outputs: Path, move: Callable[[float, float], None] | None = None) -> list[Verified]:
     """Read every file of every complete artifact and compare it with what was written.
 
     A manifest of version 1 has no hashes; they are added, and damage from before cannot be seen.
+
+    Args:
+        outputs: The output folder.
+        move: Told now and then how many bytes were read, and of how many.
 
     Raises:
         UserError: As `entries`.
@@ -138,8 +143,16 @@ def verify(outputs: Path) -> list[Verified]:
     store = _store(outputs)
     lying = entries(outputs)
     found = [entry for entry in lying if entry.state == COMPLETE]
+    read, total = 0, sum(entry.size for entry in found)
+
+    def on_read(size: int) -> None:
+        nonlocal read
+        read += size
+        if move:
+            move(read, total)
+
     contents: dict[str, str] = {}
-    looks = {entry.name: _read(store, entry.name) for entry in found}
+    looks = {entry.name: _read(store, entry.name, on_read) for entry in found}
     for manifest, _ in looks.values():
         content = content_of(manifest) if manifest else None
         if manifest and content:
@@ -199,7 +212,7 @@ def _extent(folder: Path) -> tuple[int, float]:
     return size, modified
 
 
-def _read(store: ArtifactStore, name: str) -> tuple[Manifest | None, str | None]:
+def _read(store: ArtifactStore, name: str, on_read: Callable[[int], None]) -> tuple[Manifest | None, str | None]:
     try:
         manifest = read_manifest(store.root / name / MANIFEST)
     except FileNotFoundError:
@@ -209,7 +222,7 @@ def _read(store: ArtifactStore, name: str) -> tuple[Manifest | None, str | None]
     if folder_name(manifest.stage, manifest.key) != name:
         return None, "its manifest is of another artifact"
     looked = store.look(manifest)
-    return store.check_files(name, looked.manifest, again=True) if looked.manifest else looked
+    return store.check_files(name, looked.manifest, again=True, on_read=on_read) if looked.manifest else looked
 
 
 def _users(outputs: Path) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -33,26 +34,33 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool = False) -> int:
+def answer(
+    make: Callable[[], Report],
+    *,
+    as_json: bool,
+    allow_refused: bool = False,
+    what: str | None = "reading and computing",
+) -> int:
     """Make a report and print it; return the exit code: 2 after an error, or where a part was refused.
 
     Args:
         make: Makes the report; a UserError or OSError of it becomes a message.
         as_json: Print one JSON object in the place of tables.
         allow_refused: A part that was refused is no failure.
+        what: What the terminal shows meanwhile; None where `make` shows it by itself.
     """
     with streams.apart():
-        return _answer(make, as_json=as_json, allow_refused=allow_refused)
+        return _answer(make, as_json=as_json, allow_refused=allow_refused, what=what)
 
 
-def _answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool) -> int:
+def _answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool, what: str | None) -> int:
     # imported here and not above, so that --help answers at once
     from notus_exp.reporting.console import make_console
     from notus_exp.reporting.going_on import working
     from notus_exp.reporting.tables import show
 
     try:
-        with working(make_console(streams.err()), "reading and computing"):
+        with working(make_console(streams.err()), what) if what else nullcontext():
             report = make()
     except UserError as error:
         tell(f"error: {error}", streams.err())

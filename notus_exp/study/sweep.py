@@ -45,7 +45,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     """Run the study that a multirun's config and command line describe.
 
     Every arm is checked before the first run starts. What is there already is not run again, so the same command goes
-    on with a study that was stopped in any way. The last line on standard output is the study's folder.
+    on with a study that was stopped in any way. The last line on standard output is the study's folder, behind its plan
+    with `until=config`.
 
     Raises:
         UserError: The study cannot be run as described, or some of its runs failed: the others are compared first.

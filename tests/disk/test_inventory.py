@@ -16,7 +16,7 @@ from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
 from notus_exp.disk.in_use import using
-from notus_exp.disk.inventory import prune
+from notus_exp.disk.inventory import prune, verify
 from notus_exp.disk.keys import folder_name
 
 KEYS = {name: letter * 64 for name, letter in zip(("used", "free", "partial", "aside"), "abcd", strict=True)}
@@ -281,3 +281,16 @@ def test_verify_says_since_when_an_artifact_of_before_has_hashes(
     assert said(capsys, "verify", str(outputs))["artifacts"][0]["since"] == first[name_of("used")]
     _flip(path.with_name("data.txt"))
     said(capsys, "verify", str(outputs), code=1)
+
+
+def test_verifying_tells_how_many_of_all_bytes_were_read(outputs: Path) -> None:
+    (outputs / "artifacts" / name_of("used") / "data.txt").write_text("x")  # damaged: found all the same
+    store = ArtifactStore(outputs / "artifacts")
+    big = Manifest("pairs", "e" * 64, {}, {}, {})
+    store.build(big, lambda out: {"bytes": (out / "data").write_bytes(b"x" * 3_000_000)}, resumable=False)
+    told: list[tuple[float, float]] = []
+    verify(outputs, lambda done, total: told.append((done, total)))
+    assert len(told) > 3
+    assert told == sorted(told)
+    done, total = told[-1]
+    assert 3_000_000 <= done <= total < 3_010_000

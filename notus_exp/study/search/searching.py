@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 from rich.console import Console
 
+from notus_exp import streams
 from notus_exp.config.commandline import quoted
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
@@ -20,7 +21,7 @@ from notus_exp.contracts.format import DamagedFileError
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
-from notus_exp.reporting.console import shorten
+from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.going_on import going_on
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching.jobs import Ended, Jobs
@@ -76,7 +77,7 @@ def run_search(
     probes = check_space(jobs, study.search, space, common, study.seeds)
     first = probes[0]
     if first.config.until is Stage.config:
-        _show_plan(study, space, probes, console)
+        _show_plan(study, space, probes, make_console(streams.out()), console)
         return
     folder.mkdir(parents=True, exist_ok=True)
     url = storage_url(storage, folder)
@@ -138,10 +139,12 @@ class _Searching:
             if self._search.sampler == "grid":
                 self._announce_grid(self._trials.plan_grid())
             with going_on(self._console).open():
-                self._go_on(may_start)
+                try:
+                    self._go_on(may_start)
+                finally:
+                    if self._pace:
+                        self._pace.end()
         finally:
-            if self._pace:
-                self._pace.end()
             self._trials.release()
 
     def _go_on(self, may_start: Callable[[], str | None]) -> None:
@@ -270,21 +273,21 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _show_plan(study: Study, space: Space, probes: Sequence[Run], console: Console) -> None:
-    """Print what a search would do."""
+def _show_plan(study: Study, space: Space, probes: Sequence[Run], out: Console, console: Console) -> None:
+    """Print what a search would do; on the console what is told on the way to it."""
     search = study.search
     many = f"{len(space.combinations())} combinations, " if search.sampler == "grid" else ""
     size = f"{many}{search.trials} trials of {len(study.seeds)} run(s) each"
-    _say(console, f"search {study.name}: {size}, sampler {search.sampler}, pruner {search.pruner}")
+    _say(out, f"search {study.name}: {size}, sampler {search.sampler}, pruner {search.pruner}")
     for parameter in space.parameters:
         scale = f"{parameter.low:g} to {parameter.high:g}{' on a log scale' if parameter.log else ''}"
         tried = ", ".join(parameter.texts.values()) or scale
         only = "".join(f", only with {key} in {labels}" for key, labels in parameter.when.items())
-        _say(console, f"  {parameter.key}: {tried}{only}")
+        _say(out, f"  {parameter.key}: {tried}{only}")
     for name, direction in search.objectives.items():
-        _say(console, f"  {direction} {name}")
+        _say(out, f"  {direction} {name}")
     for bound in bounds(search.constraints):
-        _say(console, f"  {bound.metric} at {bound.side} {bound.value:g}")
+        _say(out, f"  {bound.metric} at {bound.side} {bound.value:g}")
     trials = len(space.combinations()) if search.sampler == "grid" else search.trials
     expected = expected_of_search(study, min(trials, search.trials), probes, lambda line: _say(console, line))
-    _say(console, f"expected, if all trials were like one of the first values, one after the other: {expected}")
+    _say(out, f"expected, if all trials were like one of the first values, one after the other: {expected}")

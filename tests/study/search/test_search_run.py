@@ -257,9 +257,12 @@ def test_runs_that_stop_too_early_to_be_measured_are_refused(folder: Path) -> No
         search(folder, FakeJobs(folder, config=composed("until=policy")))
 
 
-def test_until_config_shows_the_search_and_runs_nothing(folder: Path) -> None:
+def test_until_config_shows_the_search_on_standard_output_and_runs_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     jobs = FakeJobs(folder, config=composed("until=config"))
-    said = search(folder, jobs, constraints={TOKENS: {"most": 60}})
+    assert search(folder, jobs, constraints={TOKENS: {"most": 60}}) == ""
+    said = capsys.readouterr().out
     assert "rejected: random, lowest, only with selection in ['average']" in said
     assert f"{TOKENS} at most 60" in said
     assert jobs.launched == []
