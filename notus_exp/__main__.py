@@ -108,8 +108,10 @@ def _run(entry: Callable[[], None]) -> None:
     finally:
         foot.begun()
         if "wandb" in sys.modules:
+            from notus_exp.tracking import end_service
+
             foot.begin("closing W&B")  # its service would be waited for at the very end, where nothing can be shown
-            sys.modules["wandb"].teardown()
+            end_service()
             foot.begun()
 
 

@@ -142,9 +142,12 @@ class _Completing:
 
     def _config(self) -> DictConfig:
         """Return the config that the overrides make, or without them where they do not go together yet."""
-        with suppress(Exception):
-            return self._loader.load_configuration(_CONFIG, self._overrides, RunMode.RUN)
-        return self._loader.load_configuration(_CONFIG, [], RunMode.RUN)
+        config: DictConfig
+        try:
+            config = self._loader.load_configuration(_CONFIG, self._overrides, RunMode.RUN)
+        except Exception:  # whatever is wrong with them, the command itself says it
+            config = self._loader.load_configuration(_CONFIG, [], RunMode.RUN)
+        return config
 
 
 def _arguments(words: Sequence[str]) -> list[str]:

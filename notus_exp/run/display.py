@@ -18,6 +18,8 @@ from notus_exp.reporting.going_on import LINE_EVERY, going_on
 from notus_exp.reporting.tables import Table, number, with_span
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
+MOST_BEFORE_END = 0.99
+"""The share that a stage shows at most before it has ended: what it made is still to be written and hashed."""
 BRIEF_EVERY = 300.0
 """Seconds between lines of a running stage of a study's run where standard error is no terminal."""
 
@@ -66,7 +68,7 @@ class Display:
         elif PROGRESS in event.metrics:
             numbers = [f"{name} {number(value, None)}" for name, value in event.metrics.items() if name != PROGRESS]
             self._last_shown[event.stage] = "  ".join(numbers[:1] if self._foot.narrow else numbers)
-            self._move(event.stage, event.metrics[PROGRESS], self._last_shown[event.stage])
+            self._move(event.stage, min(event.metrics[PROGRESS], MOST_BEFORE_END), self._last_shown[event.stage])
 
     def reused(self, stage: str, seconds: float) -> None:
         """Say that a stage was not run, and what it had cost."""
@@ -93,7 +95,8 @@ class Display:
     def _move(self, stage: str, share: float, shown: str, force: bool = False) -> None:
         if stage not in self._bars:
             return
-        self._foot.move(self._bars[stage], share, shown=shown)
+        if share > 0:  # one that has only begun shows that something moves
+            self._foot.move(self._bars[stage], share, shown=shown)
         every = BRIEF_EVERY if self._brief else LINE_EVERY
         due = force or time.monotonic() - self._last_line[stage] >= every
         if due and not self.console.is_terminal:

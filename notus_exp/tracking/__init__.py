@@ -6,6 +6,7 @@ measured; all else of run.json is behind `detail/`. A run of a study is one W&B 
 made it.
 """
 
+from notus_exp.tracking.opening import end_service
 from notus_exp.tracking.saving import save
 from notus_exp.tracking.tracker import EXPIRED, Ending, Membership, NoTracker, Tracker, candidate_of, of_trial
 from notus_exp.tracking.wandb_run import is_online, is_told_already, open_tracker, told_before, tracks
@@ -20,6 +21,7 @@ __all__ = [
     "Tracker",
     "WorkspaceSpec",
     "candidate_of",
+    "end_service",
     "is_online",
     "is_told_already",
     "of_trial",

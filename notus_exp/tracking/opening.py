@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +83,14 @@ def conclude(run: Any, tell: Callable[[], None], warn: Callable[[str], None], *,
         whole = False
         warn(f"W&B could not close the run ({first_line(error)})")
     return whole
+
+
+def end_service() -> None:
+    """End W&B's service, which its runs were told to, and wait for it; else W&B does so when the interpreter ends."""
+    import wandb
+
+    with suppress(Exception):  # all runs are closed by now, and what went wrong with one was told there
+        wandb.teardown()
 
 
 def wandb_mode(mode: str) -> Any:

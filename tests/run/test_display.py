@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +48,41 @@ def test_the_bar_of_a_training_shows_the_whole_loss_at_80_columns_and_is_full_at
     assert "100%" in last
     assert "loss 0.693" in last
     assert "…" not in last
+
+
+def _drawn(*events: Event) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, markup=False, highlight=False, color_system=None)
+    with Display(console) as screen:
+        for event in events:
+            screen.show(event)
+        time.sleep(0.25)
+        return out.getvalue()
+
+
+def test_a_bar_is_full_when_the_stage_has_ended_and_not_when_it_has_counted_to_its_end() -> None:
+    begun = Event(0.0, "feedback", 0, {STARTED: 1.0})
+    counted = Event(0.0, "feedback", 9, {PROGRESS: 1.0})
+    assert "100%" not in _drawn(begun, counted)
+    assert " 99% " in _drawn(begun, counted)
+    assert "100%" in _drawn(begun, counted, Event(0.0, "feedback", 9, {FINISHED: 1.0}))
+
+
+def test_a_stage_without_a_count_shows_that_it_goes_on_and_no_share() -> None:
+    drawn = _drawn(Event(0.0, "base_model", 0, {STARTED: 1.0}), Event(0.0, "base_model", 0, {PROGRESS: 0.0}))
+    assert "base_model" in drawn and "%" not in drawn and "0 s" in drawn
+
+
+def test_until_a_stage_begins_there_is_what_is_waited_for() -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, width=80, force_terminal=True, color_system=None)) as screen:
+        screen.await_start("starting the worker")
+        time.sleep(0.25)
+        assert "starting the worker" in out.getvalue()
+        screen.show(Event(0.0, "base_model", 0, {STARTED: 1.0}))
+        time.sleep(0.25)
+        assert "starting the worker" not in out.getvalue()[-80:]
+    assert "starting" not in shown()
 
 
 def test_a_studys_run_has_no_lines_of_its_own_in_a_log() -> None:
