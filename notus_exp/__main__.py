@@ -19,9 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from notus_exp import streams
 from notus_exp.config import commandline
 from notus_exp.config import loading as configuration
+from notus_exp.disk import streams
 from notus_exp.errors import UserError, strike, whole_traceback
 from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, tell, tell_path
 from notus_exp.reporting.versions import versions

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.disk.given import usable
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Parser, answer, positive_numbers

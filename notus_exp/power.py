@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Number, Parser, answer

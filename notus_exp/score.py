@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Parser, answer, home, positive_numbers
 

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from notus_exp import streams
 from notus_exp.config.schema import Config, Stage
+from notus_exp.disk import streams
 from notus_exp.errors import UserError
 from notus_exp.run.outcome import Outcome, disk_errors, load
 from notus_exp.stages.monitor import PrunedError

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.reporting.commands import Parser, answer
 
 if TYPE_CHECKING:

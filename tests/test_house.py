@@ -59,3 +59,24 @@ def test_no_test_module_imports_another() -> None:
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             found += [f"{path.name}: {name}" for name in names if name.split(".")[-1].startswith("test_")]
     assert found == []
+
+
+def test_words_for_a_reader_take_the_way_that_libraries_do_not() -> None:
+    """`sys.stdout` and `sys.stderr` are the libraries', whose words go to a file; see `disk/streams.py`."""
+    own = {"disk/streams.py"}
+    own |= {
+        "models/rendering_process.py",
+        "run/worker_process.py",
+        "evaluation/lm_eval/tasks.py",
+    }  # processes without a reader
+    found = []
+    for path, tree in trees().items():
+        name = str(path.relative_to(PACKAGE))
+        for node in ast.walk(tree) if name not in own else ():
+            if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "__stdout__", "__stderr__"):
+                found += (
+                    [f"{name}: sys.{node.attr}"] if isinstance(node.value, ast.Name) and node.value.id == "sys" else []
+                )
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                found += [] if any(word.arg == "file" for word in node.keywords) else [f"{name}: print without a file"]
+    assert found == []

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from filelock import FileLock, Timeout
 from xxhash import xxh3_64
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.salvage import is_database, read_damaged
 from notus_exp.errors import UserError

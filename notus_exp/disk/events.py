@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.disk.json_lines import OnDamage, append_line, keep_lines, read_lines
 
 PROGRESS = "progress"

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.disk.full import remedy
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, check_local, first_line, strike

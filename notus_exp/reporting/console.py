@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableT
 from rich.segment import Segment
 from rich.text import Text
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, visible
 
 LOG_WIDTH = 160

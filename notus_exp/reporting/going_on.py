@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.reporting.tables import lasting
 from notus_exp.reporting.texts import in_one_line
 

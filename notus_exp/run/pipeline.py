@@ -11,7 +11,6 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from notus_exp import streams
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
@@ -20,6 +19,7 @@ from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
+from notus_exp.disk import streams
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, replay
 from notus_exp.disk.files import CURATION_HTML, EVENTS, JOB, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG

@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from notus_exp import streams
 from notus_exp.config.schema import Tracking
 from notus_exp.contracts.comparison_file import ComparisonFile, read_comparison
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.contracts.study_file import SearchSummary, StudyFile
+from notus_exp.disk import streams
 from notus_exp.disk.outputs import COMPARISON_JSON, read_study
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import make_console, shorten

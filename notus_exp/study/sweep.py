@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp import streams
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
 from notus_exp.config.judge_settings import ChatJudge
@@ -21,6 +20,7 @@ from notus_exp.config.ranges import check
 from notus_exp.config.schema import Config, Stage, Tracking
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
+from notus_exp.disk import streams
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import LIBRARIES_LOG
 from notus_exp.disk.outputs import read_run

@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.reporting import going_on as module
 from notus_exp.reporting.console import make_console
 from notus_exp.reporting.going_on import going_on, working

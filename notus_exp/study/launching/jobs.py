@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp import streams
 from notus_exp.config import loading as configuration
 from notus_exp.config.schema import Config, Tracking
+from notus_exp.disk import streams
 from notus_exp.errors import named_line, whole_traceback
 from notus_exp.reporting.texts import tell
 from notus_exp.run import outcome

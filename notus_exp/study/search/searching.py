@@ -13,11 +13,11 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial
 from rich.console import Console
 
-from notus_exp import streams
 from notus_exp.config.commandline import quoted
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.contracts.format import DamagedFileError
+from notus_exp.disk import streams
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from notus_exp import streams
+from notus_exp.disk import streams
 from support.pipelines import ENVIRONMENT
 from support.places import ROOT
 
@@ -70,7 +70,7 @@ door.main()
 def test_a_worker_that_warns_leaves_it_in_its_log(tmp_path: Path) -> None:
     code = f"""{NOISE}
 from pathlib import Path
-from notus_exp import streams
+from notus_exp.disk import streams
 from notus_exp.run.worker import run_worker
 streams.for_good()
 worker = [sys.executable, "-c", {NOISE + 'noise("the worker")'!r}]
@@ -92,9 +92,13 @@ def test_a_door_that_cannot_do_what_it_is_asked_says_so_and_nothing_else(door: s
         "score": ["ifeval", "none", "none"],
         "track": ["none"],
     }[door]
-    code = f"{NOISE}\nfrom notus_exp import {door}, streams\nfrom notus_exp.reporting import commands\n" + (
-        "streams.for_good()\nnoise('a door')\nsys.exit(" + door + ".main(sys.argv[1:]))\n"
-    )
+    code = f"""{NOISE}
+from notus_exp import {door}
+from notus_exp.disk import streams
+streams.for_good()
+noise("a door")
+sys.exit({door}.main(sys.argv[1:]))
+"""
     done = _process(code, *asked, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -141,7 +145,7 @@ def test_streams_of_a_caller_stay_his(capsys: pytest.CaptureFixture[str], tmp_pa
 
 def test_a_result_of_any_size_goes_out_whole(tmp_path: Path) -> None:
     code = """
-from notus_exp import streams
+from notus_exp.disk import streams
 streams.for_good()
 print("x" * 3_000_000, file=streams.out())
 """
@@ -150,8 +154,13 @@ print("x" * 3_000_000, file=streams.out())
 
 def test_json_of_a_door_is_all_of_standard_output(tmp_path: Path) -> None:
     (tmp_path / "outputs" / "artifacts").mkdir(parents=True)
-    code = f"{NOISE}\nfrom notus_exp import artifacts, streams\nstreams.for_good()\nnoise('a door')\n"
-    code += "artifacts.main(['list', '--json'])\n"
+    code = f"""{NOISE}
+from notus_exp import artifacts
+from notus_exp.disk import streams
+streams.for_good()
+noise("a door")
+artifacts.main(["list", "--json"])
+"""
     done = _process(code, cwd=tmp_path)
     assert json.loads(done.stdout) == {"artifacts": []}
     assert done.stderr == ""
