@@ -7,7 +7,6 @@ words go to copies of them: `out()` and `err()`, which are `sys.stdout` and `sys
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import sys
@@ -23,12 +22,12 @@ _STREAMS = {"stdout": 1, "stderr": 2}
 
 @dataclass
 class _Apart:
-    """What is turned aside: the streams that stay ours, and the file that has the rest."""
+    """What is turned aside: the streams that stay ours, the file that has the rest, copies of what descriptors were."""
 
     out: TextIO
     err: TextIO
     file: BinaryIO
-    descriptors: list[int]
+    copies: dict[int, int]
 
 
 _apart: _Apart | None = None
@@ -63,35 +62,19 @@ def apart() -> Iterator[None]:
         yield
         return
     before = sys.stdout, sys.stderr
-    for stream in before:
-        stream.flush()
-    with tempfile.TemporaryFile() as held:
-        real = {name: number for name, number in _STREAMS.items() if _is(getattr(sys, name), number)}
-        copies = {name: os.dup(number) for name, number in real.items()}
-        own = {
-            name: _text(copies[name], getattr(sys, name)) if name in real else getattr(sys, name) for name in _STREAMS
-        }
-        _apart = _Apart(own["stdout"], own["stderr"], held, list(real.values()))
-        sys.stdout = sys.stderr = io.TextIOWrapper(_Sink(), "utf-8", "backslashreplace", write_through=True)
-        _point(held)
-        try:
-            yield
-        finally:
-            _apart = None
-            sys.stdout, sys.stderr = before
-            for name, number in real.items():
-                with suppress(OSError):  # its reader has gone
-                    own[name].flush()
-                os.dup2(copies[name], number)
-                with suppress(OSError):
-                    own[name].close()
+    _apart = _turn()
+    try:
+        yield
+    finally:
+        turned, _apart = _apart, None
+        sys.stdout, sys.stderr = before
+        _put_back(turned)
 
 
 def for_good() -> None:
     """Turn it aside until this process ends: what is said while an interpreter ends is for nobody either."""
-    context = apart()
-    context.__enter__()
-    atexit.register(lambda: context)  # what is closed at the end of its life must not be closed now
+    global _apart
+    _apart = _apart or _turn()
 
 
 @contextmanager
@@ -115,12 +98,12 @@ def kept_in(path: Path) -> Iterator[None]:
     with suppress(OSError):
         stream.write(_take(outer))
         stream.flush()
-    _point(stream)
+    _point(held, stream)
     try:
         yield
     finally:
         held.file = outer
-        _point(outer)
+        _point(held, outer)
         with suppress(OSError):
             stream.close()
         with suppress(OSError):
@@ -161,6 +144,33 @@ def _append(path: Path, content: bytes) -> None:
             stream.write(content)
 
 
+def _turn() -> _Apart:
+    """Point the descriptors of standard output and error, where these are real ones, and both streams to a file."""
+    held = tempfile.TemporaryFile()  # noqa: SIM115
+    own = {"stdout": sys.stdout, "stderr": sys.stderr}
+    copies: dict[int, int] = {}
+    for name, number in _STREAMS.items():
+        own[name].flush()
+        if _is(own[name], number):
+            copies[number] = os.dup(number)
+            own[name] = _text(copies[number], own[name])
+    sys.stdout = sys.stderr = io.TextIOWrapper(_Sink(), "utf-8", "backslashreplace", write_through=True)
+    turned = _Apart(own["stdout"], own["stderr"], held, copies)
+    _point(turned, held)
+    return turned
+
+
+def _put_back(turned: _Apart) -> None:
+    for stream, number in ((turned.out, 1), (turned.err, 2)):
+        if number in turned.copies:
+            with suppress(OSError):  # its reader has gone
+                stream.flush()
+            os.dup2(turned.copies[number], number)
+            with suppress(OSError):
+                stream.close()
+    turned.file.close()
+
+
 def _is(stream: TextIO, number: int) -> bool:
     try:
         return stream.fileno() == number
@@ -177,11 +187,10 @@ def _text(descriptor: int, like: TextIO) -> TextIO:
     )
 
 
-def _point(file: BinaryIO) -> None:
+def _point(turned: _Apart, file: BinaryIO) -> None:
     """Let the descriptors lead to a file, each write to its end, whoever else writes there."""
-    if _apart:
-        for number in _apart.descriptors:
-            os.dup2(file.fileno(), number)
+    for number in turned.copies:
+        os.dup2(file.fileno(), number)
 
 
 def _take(file: BinaryIO) -> bytes:

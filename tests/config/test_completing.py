@@ -85,36 +85,37 @@ def test_the_command_prints_candidates_and_nothing_else() -> None:
     assert done.stderr == ""
 
 
-def _keys(typed: str, wanted: str) -> str:
-    """What a terminal of bash shows after these keys, until it shows what is wanted."""
-    assert BASH
-    process, terminal = pty.fork()
-    if process == 0:
-        os.chdir(ROOT)
-        os.execve(BASH, [BASH, "--norc", "--noprofile", "-i"], ENVIRONMENT)
-    shown = ""
-    try:
-        os.write(terminal, b'eval "$(python -m notus_exp -sc install=bash)"; echo in""stalled\n')
-        for keys, awaited in ((typed.encode(), "installed"), (b"", wanted)):
-            end = time.monotonic() + 60
-            while awaited not in shown and time.monotonic() < end:
-                if select.select([terminal], [], [], 0.5)[0]:
-                    shown += os.read(terminal, 65536).decode(errors="replace")
-            os.write(terminal, keys)
-        return shown
-    finally:
-        os.close(terminal)
-        os.waitpid(process, 0)
+class Shell:
+    """A terminal with bash in it, which was told how to complete our command."""
+
+    def __init__(self) -> None:
+        assert BASH
+        self.process, self._terminal = pty.fork()
+        if self.process == 0:
+            os.chdir(ROOT)
+            os.execve(BASH, [BASH, "--norc", "--noprofile", "-i"], ENVIRONMENT)
+        self.shows('eval "$(python -m notus_exp -sc install=bash)"; echo in""stalled\n', "installed")
+
+    def shows(self, keys: str, wanted: str) -> bool:
+        """Press keys, and say whether the terminal comes to show something."""
+        os.write(self._terminal, keys.encode())
+        shown, end = "", time.monotonic() + 60
+        while wanted not in shown and time.monotonic() < end:
+            if select.select([self._terminal], [], [], 0.5)[0]:
+                shown += os.read(self._terminal, 65536).decode(errors="replace")
+        return wanted in shown
+
+    def end(self) -> None:
+        os.close(self._terminal)
+        os.waitpid(self.process, 0)
 
 
 @pytest.mark.skipif(BASH is None, reason="there is no bash")
-@pytest.mark.parametrize(
-    ("typed", "wanted"),
-    [
-        ("python -m notus_exp selection=aver\t", "selection=average"),
-        ("python -m notus_exp dpo.learning_\t", "dpo.learning_rate="),
-        ("python -m notus_exp.compare pyproj\t", "notus_exp.compare pyproject.toml"),
-    ],
-)
-def test_bash_completes_our_command_and_files_for_others(typed: str, wanted: str) -> None:
-    assert wanted in _keys(typed, wanted)
+def test_bash_completes_our_command_and_files_for_others() -> None:
+    shell, clear = Shell(), "\x15"
+    try:
+        assert shell.shows("python -m notus_exp selection=aver\t", "selection=average")
+        assert shell.shows(f"{clear}python -m notus_exp dpo.learning_\t", "dpo.learning_rate=")
+        assert shell.shows(f"{clear}python -m notus_exp.compare pyproj\t", "notus_exp.compare pyproject.toml")
+    finally:
+        shell.end()
