@@ -145,14 +145,10 @@ UNTRIED = {
     "a server that does not end, of an extra": [
         "optuna-dashboard sqlite:///outputs/studies/beta_search/optuna.db",
     ],
-<<<<<<< HEAD
-    "is what runs these very tests, or runs before them": ["make test", "make check", "make docs"],
-=======
     "is tried by another test: the shell itself is asked, in tests/config/test_completing.py": [
         'eval "$(python -m notus_exp -sc install=bash)"',
     ],
-    "is what runs these very tests, or runs before them": ["make test", "make check"],
->>>>>>> 8402a49 (What was asked for is on standard output at every door; verifying shows the time left)
+    "is what runs these very tests, or runs before them": ["make test", "make check", "make docs"],
     "draws pictures of these pages anew, into docs": [
         "make pictures",
         "PYTHONPATH=.:tests python benchmarks/wandb_picture.py ARMS SEARCH",
