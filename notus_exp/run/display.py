@@ -15,7 +15,7 @@ from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.evaluation.metrics import headlines
 from notus_exp.reporting.going_on import LINE_EVERY, going_on
-from notus_exp.reporting.tables import Table, number, with_span
+from notus_exp.reporting.tables import Table, lasting, number, with_span
 from notus_exp.run.execution import FINISHED, STARTED, WAITING
 
 MOST_BEFORE_END = 0.99
@@ -37,6 +37,7 @@ class Display:
         self.console, self._brief = console, brief
         self._foot, self._until_end = going_on(console), ExitStack()
         self._bars: dict[str, TaskID | None] = {}
+        self._began: dict[str, float] = {}
         self._last_line: dict[str, float] = {}
         self._last_shown: dict[str, str] = {}
         self._awaited: TaskID | None = None
@@ -88,7 +89,7 @@ class Display:
         self._arrived()
         self._foot.remove(self._bars.pop(stage, None))  # it is made anew
         self._bars[stage] = self._foot.add(stage)
-        self._last_line[stage] = time.monotonic()
+        self._began[stage] = self._last_line[stage] = time.monotonic()
         if not self.console.is_terminal and not self._brief:
             self.console.print(f"[{stage}] started")
 
@@ -100,8 +101,9 @@ class Display:
         every = BRIEF_EVERY if self._brief else LINE_EVERY
         due = force or time.monotonic() - self._last_line[stage] >= every
         if due and not self.console.is_terminal:
-            self._last_line[stage] = time.monotonic()
-            self.console.print(f"[{stage}] {share:4.0%}  {shown}".rstrip())
+            now = self._last_line[stage] = time.monotonic()
+            left = f", about {lasting((now - self._began[stage]) * (1 / share - 1))} left" if 0 < share < 1 else ""
+            self.console.print(f"[{stage}] {share:4.0%}{left}  {shown}".rstrip())
 
 
 class StageRow(NamedTuple):

@@ -16,6 +16,7 @@ from notus_exp.disk.events import PROGRESS, Event
 from notus_exp.reporting.console import make_console, verbose
 from notus_exp.reporting.tables import lasting
 from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE
+from notus_exp.run import display
 from notus_exp.run.display import Display, in_a_line
 from notus_exp.run.execution import FINISHED, STARTED
 from notus_exp.study.launching import planned as plans
@@ -83,6 +84,19 @@ def test_until_a_stage_begins_there_is_what_is_waited_for() -> None:
         time.sleep(0.25)
         assert "starting the worker" not in out.getvalue()[-80:]
     assert "starting" not in shown()
+
+
+def test_a_line_in_a_log_has_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    out = io.StringIO()
+    with Display(Console(file=out, width=200, markup=False)) as screen:
+        screen.show(TRAINING[0])
+        clock[0] = 1800.0
+        screen.show(Event(0.0, "policy", 5, {PROGRESS: 0.25, "loss": 0.69314}))
+        clock[0] = 1805.0  # less than LINE_EVERY later
+        screen.show(Event(0.0, "policy", 6, {PROGRESS: 0.3, "loss": 0.6}))
+    assert out.getvalue().splitlines() == ["[policy] started", "[policy]  25%, about 1.5 h left  loss 0.693"]
 
 
 def test_a_studys_run_has_no_lines_of_its_own_in_a_log() -> None:
