@@ -141,6 +141,9 @@ def run_worker(
                 worker.kill()
                 worker.wait()
             raise
+        finally:
+            if worker.stdin:
+                worker.stdin.close()
 
 
 @contextmanager

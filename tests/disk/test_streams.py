@@ -79,12 +79,14 @@ from notus_exp.disk import streams
 from notus_exp.run.worker import run_worker
 streams.for_good()
 worker = [sys.executable, "-c", {NOISE + 'noise("the worker")'!r}]
-print(run_worker(worker, Path("worker.log")), file=streams.out())
+with streams.kept_in(Path("ours.log")):
+    print(run_worker(worker, Path("worker.log")), file=streams.out())
 """
     done = _process(code, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("0\n", "")
     log = (tmp_path / "worker.log").read_text(encoding="utf-8")
     assert all(f"{kind} in the worker" in log for kind in KINDS), log
+    assert not (tmp_path / "ours.log").exists(), (tmp_path / "ours.log").read_text()  # such as of a pipe left open
 
 
 def test_a_door_that_cannot_do_what_it_is_asked_says_so_and_nothing_else(tmp_path: Path) -> None:
