@@ -20,13 +20,16 @@ from rich.text import Text
 
 from notus_exp.disk import streams
 from notus_exp.reporting.tables import lasting
-from notus_exp.reporting.texts import in_one_line
+from notus_exp.reporting.texts import cut, in_one_line
 
 LINE_EVERY = 20.0
 """Seconds between lines of what goes on where standard error is no terminal."""
 NARROW = 100
 """Columns of a terminal below which the bars are short and show one number."""
 
+
+WIDEST = 28
+"""Characters of a line's name on such a terminal: beside it fit share, both times and a number, at 80 columns."""
 
 Left = Callable[[], str]
 """Returns a time left in words."""
@@ -82,7 +85,8 @@ class GoingOn:
         """Add a line; without a total it shows that something moves, and how long already."""
         if self._lines is None:
             return None
-        return self._lines.add_task(in_one_line(what), total=total, shown="", left=None)
+        what = cut(in_one_line(what), WIDEST) if self.narrow else in_one_line(what)
+        return self._lines.add_task(what, total=total, shown="", left=None)
 
     def move(
         self, line: TaskID | None, done: float, total: float = 1.0, shown: str = "", left: Left | None = None

@@ -67,7 +67,11 @@ class Display:
             if self._brief:
                 self._foot.remove(self._bars.pop(event.stage, None))
         elif PROGRESS in event.metrics:
-            numbers = [f"{name} {number(value, None)}" for name, value in event.metrics.items() if name != PROGRESS]
+            numbers = [
+                f"{name.replace('_per_second', '/s')} {number(value, None)}"
+                for name, value in event.metrics.items()
+                if name != PROGRESS
+            ]
             self._last_shown[event.stage] = "  ".join(numbers[:1] if self._foot.narrow else numbers)
             self._move(event.stage, min(event.metrics[PROGRESS], MOST_BEFORE_END), self._last_shown[event.stage])
 

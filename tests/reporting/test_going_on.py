@@ -62,10 +62,14 @@ def test_what_has_a_known_end_shows_its_share_and_the_time_left(monkeypatch: pyt
 def test_no_number_at_the_foot_of_80_columns_is_cut() -> None:
     where, out = console(terminal=True)
     with going_on(where).open() as foot:
-        foot.add("generations_verifiable_base")
-        foot.move(foot.add("reference_scored"), 0.5, shown="tokens_per_second 47650")
+        one = foot.add("generations_verifiable_base")
+        foot.move(one, 0.5, shown="tokens/s 47650", left=lambda: "88 min")
+        assert foot._lines is not None
+        foot._lines.tasks[0].start_time = foot._lines.get_time() - 88.0
+        time.sleep(0.2)
     assert "…" not in out.getvalue()
-    assert any("tokens_per_second 47650" in line for line in lines(out))
+    assert any(re.fullmatch(r"generations_verifiable_base +━+.* +50% 88 s, 88 min left tokens/s 47650", line)
+               for line in lines(out))  # fmt: skip
 
 
 def test_in_a_log_what_takes_long_has_a_line_now_and_then_and_what_does_not_has_none(

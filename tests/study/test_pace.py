@@ -65,12 +65,12 @@ def test_a_studys_line_says_how_many_of_all_are_done(clock: list[float]) -> None
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, color_system=None)
     with going_on(console).open():
-        pace = Pace(console, "search mine", "trials", 20, 0)
-        clock[0] += 7200.0
-        pace.at(5)
+        pace = Pace(console, "search of_a_rather_long_name_indeed", "trials", 200, 0)
+        clock[0] += 72000.0
+        pace.at(50)
         time.sleep(0.3)
         pace.end()
-    assert "25%" in out.getvalue() and "about 6.0 h left 5 of 20 trials" in out.getvalue()
+    assert "25%" in out.getvalue() and "about 60.0 h left 50 of 200 trials" in out.getvalue()
 
 
 def test_runs_that_a_launcher_has_at_once_are_told_when_each_finishes(

@@ -8,6 +8,10 @@ from rich.console import Console
 
 from notus_exp.reporting.going_on import going_on
 from notus_exp.reporting.tables import lasting
+from notus_exp.reporting.texts import cut
+
+WIDEST = 24
+"""Characters of a study's name in its line, so that counts and times fit beside it at 80 columns."""
 
 
 class Pace:
@@ -25,7 +29,7 @@ class Pace:
         self._foot, self._unit, self._total = going_on(console), unit, total
         self._before = self.finished = finished
         self._began = self._last = time.monotonic()
-        self._line = self._foot.add(what)
+        self._line = self._foot.add(cut(what, WIDEST))
         self._move()
 
     @property
