@@ -95,7 +95,10 @@ class Run:
         """Print which stages would be reused and which run, and how; make nothing."""
         looks = {node.name: examine(node, self.store, self.by_key, read=False) for node in self.nodes}
         missing = [node for node in self.nodes if not looks[node.name].manifest]
-        forecast = Forecast(Wanted(self.config, self.by_key, missing), several=False, say=self._say)
+        with working(self.console, "forecasting"):  # which may measure this machine
+            forecast = Forecast(Wanted(self.config, self.by_key, missing), several=False, say=self._say)
+            seconds_of = {node.name: forecast.of(node).expected for node in self.nodes}
+            words = forecast.in_words(missing)
         rows = []
         for node in self.nodes:
             manifest, damage = looks[node.name]
@@ -105,14 +108,14 @@ class Run:
             state = "reuse" if manifest else "continue" if started else "run"
             path = shorten(self.store.path(node.stage.name, node.key))
             seconds = manifest.seconds if manifest else None
-            expected = forecast.of(node).expected
+            expected = seconds_of[node.name]
             rows.append(
                 display.StageRow(
                     node.name, state, seconds, path, f"about {number(expected.seconds, 0)}" if expected else ""
                 )
             )
         print_table(display.stages_table(rows), out)
-        out.print(f"expected: {forecast.in_words(missing)}", soft_wrap=True)
+        out.print(f"expected: {words}", soft_wrap=True)
         hardware, dpo = self.config.hardware, self.config.dpo
         batches = plan_batches(dpo, hardware)
         out.print(

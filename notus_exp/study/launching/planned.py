@@ -17,13 +17,14 @@ from rich.console import Console
 from notus_exp.config.doubts import doubts
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.run_file import read_run_file
+from notus_exp.disk import streams
 from notus_exp.disk.files import RUN_JSON
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
-from notus_exp.reporting.console import say, shorten, verbose
+from notus_exp.reporting.console import make_console, say, shorten, verbose
 from notus_exp.reporting.going_on import going_on, working
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.display import in_a_line
@@ -157,18 +158,22 @@ def show(
     distinct = {node.key: (node, one.run) for one in planned for node in one.run.nodes}
     wanted = [node for node, run in distinct.values() if not run.store.find(node.wanted)]
     nodes = {key: node for key, (node, _) in distinct.items()}
-    forecast = Forecast(Wanted(planned[0].run.config, nodes, wanted), several=True, say=tell)
-    needed = Counter(node.stage for one in planned for node in one.run.nodes)
-    stages = []
-    for stage in sorted(needed, key=lambda one: one.value):
-        to_make = [node for node in wanted if node.stage is stage]
-        different = sum(node.stage is stage for node, _ in distinct.values())
-        stages.append([stage.name, str(needed[stage]), str(different), str(len(to_make)), forecast.briefly(to_make)])
+    with working(make_console(streams.err()), "forecasting"):  # which may measure this machine
+        forecast = Forecast(Wanted(planned[0].run.config, nodes, wanted), several=True, say=tell)
+        needed = Counter(node.stage for one in planned for node in one.run.nodes)
+        stages = []
+        for stage in sorted(needed, key=lambda one: one.value):
+            to_make = [node for node in wanted if node.stage is stage]
+            different = sum(node.stage is stage for node, _ in distinct.values())
+            stages.append(
+                [stage.name, str(needed[stage]), str(different), str(len(to_make)), forecast.briefly(to_make)]
+            )
+        words = forecast.in_words(wanted)
     print_table(Table("Stages of all runs", ["stage", "needed", "distinct", "to make", "expected"], stages), out)
     order = "one run after the other"
     if not in_process:
         order = f"if {order} were made on this machine (the launcher may make several at once, or elsewhere)"
-    say(out, f"expected, {order}: {forecast.in_words(wanted)}")
+    say(out, f"expected, {order}: {words}")
     for question in dict.fromkeys(question for one in planned for question in doubts(one.run.config)):
         say(out, f"question: {question}")
 

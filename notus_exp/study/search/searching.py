@@ -22,7 +22,7 @@ from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import make_console, shorten
-from notus_exp.reporting.going_on import going_on
+from notus_exp.reporting.going_on import going_on, working
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.launching.pace import Pace
@@ -289,5 +289,6 @@ def _show_plan(study: Study, space: Space, probes: Sequence[Run], out: Console, 
     for bound in bounds(search.constraints):
         _say(out, f"  {bound.metric} at {bound.side} {bound.value:g}")
     trials = len(space.combinations()) if search.sampler == "grid" else search.trials
-    expected = expected_of_search(study, min(trials, search.trials), probes, lambda line: _say(console, line))
+    with working(console, "forecasting"):  # which may measure this machine
+        expected = expected_of_search(study, min(trials, search.trials), probes, lambda line: _say(console, line))
     _say(out, f"expected, if all trials were like one of the first values, one after the other: {expected}")
