@@ -67,6 +67,7 @@ def test_words_for_a_reader_take_the_way_that_libraries_do_not() -> None:
     own |= {
         "models/rendering_process.py",
         "run/worker_process.py",
+        "run/calibration_process.py",
         "evaluation/lm_eval/tasks.py",
     }  # processes without a reader
     found = []
