@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, cast
 
+from notus_exp.comparison.added_later import after_results
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
@@ -252,6 +253,7 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     if seeds and min(seeds) == 1:
         found.append(ONE_SEED)
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
+    found += after_results(asked.study)
     found += parts.protocol.warnings
     if len(_base_models(parts)) > 1:
         found.append("the arms start from different base models: each is contrasted with its own")

@@ -67,6 +67,39 @@ class SearchRecord(TypedDict):
     pruner: NotRequired[str]
 
 
+class AddedLater(TypedDict):
+    """What a command added to a study that had results.
+
+    Attributes:
+        date: Of the command, in ISO 8601, UTC.
+        results: How many of the study's runs had results then.
+        seeds: Seeds that were added.
+        arms: Arms that were added, or became others; those have no finished run of before.
+    """
+
+    date: str
+    results: int
+    seeds: list[int]
+    arms: list[str]
+
+
+class FixedPlan(TypedDict):
+    """When metric, baseline and margin were named; none of them is replaced once a run has results.
+
+    Attributes:
+        named: Date, in ISO 8601, UTC; None where results were there before this was recorded.
+        results: How many of the study's runs had results then, which another study may have made; None until the runs
+            are known.
+        fixed: Whether a command found results, though data or code may have changed since.
+        added: Arms and seeds that came later than results.
+    """
+
+    named: str | None
+    results: int | None
+    fixed: bool
+    added: list[AddedLater]
+
+
 class StudyFile(TypedDict):
     """The file. Nothing of it is state: how a run stands is in that run's run.json.
 
@@ -83,6 +116,7 @@ class StudyFile(TypedDict):
         arms: Name -> arm, in order; none in a search.
         tuning: Arm -> candidates that were tried for it; None where nothing was tuned.
         unplanned: Arm -> seed -> why a run left no record of its own.
+        plan: When the primary contrasts were named and what was added later; not in a search, nor in files of before.
         search: Of a search alone.
     """
 
@@ -98,6 +132,7 @@ class StudyFile(TypedDict):
     arms: dict[str, ArmRecord]
     tuning: NotRequired[dict[str, list[TuningEntry]] | None]
     unplanned: NotRequired[dict[str, dict[str, str]]]
+    plan: NotRequired[FixedPlan]
     search: NotRequired[SearchRecord]
 
 
@@ -172,6 +207,8 @@ _REMEDY = "the command that runs the study writes it again (python -m notus_exp 
 _OF_STUDY = ("name", "kind", "metric", "seeds", "arms")
 _OF_ARM = ("overrides", "levels", "tuned", "runs")
 _OF_CANDIDATE = ("values", "runs", "value", "low", "high", "reason")
+_OF_PLAN = ("named", "results", "fixed", "added")
+_OF_ADDED = ("date", "results", "seeds", "arms")
 _OF_SEARCH = ("storage_file", "objectives", "constraints", "parameters")
 
 
@@ -220,6 +257,10 @@ def _check(content: dict[str, Any]) -> None:
             _check_seeds(candidate["runs"], f"a candidate for arm '{name}'")
     for name, reasons in (content.get("unplanned") or {}).items():
         _check_seeds(reasons, f"'unplanned', arm '{name}'")
+    if "plan" in content:
+        check_kinds(content["plan"], {}, required=_OF_PLAN, where="its 'plan'")
+        for added in content["plan"]["added"]:
+            check_kinds(added, {}, required=_OF_ADDED, where="what was added later")
     if "search" in content:
         check_kinds(content["search"], {}, required=_OF_SEARCH, where="its 'search'")
 

@@ -111,8 +111,10 @@ def _compare_arms(
     if count := record.replaced(planned, folder):
         console.print(f"note: data, code or libraries changed: {count} finished runs leave this study for new ones")
     study = record.describe(definition)
+    for note in record.note_plan(study, folder):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if not tried:
-        record.note_runs(study, planned)
+        record.note_runs(study, planned, folder)
     record.write(folder, study)
     budget = Budget(settings.max_hours, settings.max_cost, folder)
     spending = [run.run.id for one in tried for run in one.runs]
@@ -128,7 +130,7 @@ def _compare_arms(
         with working(console, "planning the runs") as move:
             planned = _plan(jobs, settings, _tuned(study, overrides, settings), move)
         _check_served(planned, ())
-        record.note_runs(study, planned)
+        record.note_runs(study, planned, folder)
         record.write(folder, study)
         plans.show(planned, folder, console, tell=lambda line: say(console, line), in_process=jobs.in_process)
     spending += [one.run.id for one in planned]
@@ -321,13 +323,14 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
         "sampler": search.sampler,
         "pruner": search.pruner,
     }
-    if not only_shown:
-        record.write(folder, study)
 
     def may_start() -> str | None:
         return budget.exhausted(_ids(folder) if settings.max_cost is not None else [])
 
-    run_search(jobs, settings, folder, _common(definition), console, may_start)
+    # What the search was begun with stays in study.json: it is written once nothing can be refused any more.
+    run_search(
+        jobs, settings, folder, _common(definition), console, may_start, begin=lambda: record.write(folder, study)
+    )
     if only_shown:
         return {}
     _conclude_search(jobs.tracking, study, folder, console)

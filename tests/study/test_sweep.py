@@ -85,6 +85,8 @@ def test_every_arm_is_run_with_every_seed_and_compared(compared: tuple[Path, str
     assert all((study / name).stat().st_size > 500 for name in OUTCOME)
     description = read(study / "study.json")
     assert (description["kind"], description["baseline"], description["seeds"]) == ("grid", "critique", [0, 1])
+    plan = description["plan"]
+    assert (plan["results"], plan["fixed"], plan["added"]) == (0, False, []), "it was named before the first run"
     for arm in ("critique", "average"):
         for seed in (0, 1):
             content = run_of(folder, "mine", arm, seed)
@@ -249,6 +251,14 @@ def test_an_arm_with_results_cannot_be_dropped(copied: Path) -> None:
     done = run(copied, "selection=critique", "dpo.beta=0.05,0.2", "study.name=mine", code=2)
     assert "an arm 'critique', which this command would drop from it" in done.stderr
     assert "another study.name" in done.stderr
+
+
+def test_a_plan_with_results_cannot_be_replaced(compared: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(compared[0])
+    words = "was planned with study.metric=preferences/accuracy/average, but this command has study.metric=preferences/"
+    with pytest.raises(UserError, match=words) as refused:
+        check_only(*ARMS, "seed=0,1", "study.metric=preferences/accuracy/critique")
+    assert "compare outputs/studies/mine --metric preferences/accuracy/critique" in refused.value.hint
 
 
 def test_a_damaged_record_is_written_again(copied: Path) -> None:

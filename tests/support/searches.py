@@ -119,10 +119,15 @@ def search(
     described = {name: getattr(study.search, name) for name in ("objectives", "constraints", "parameters")}
     content = {"name": study.name, "kind": "search", "seeds": study.seeds, "arms": {}, "metric": ACCURACY}
     storage_file = None if study.search.storage else "optuna.db"
-    (folder / "study.json").write_text(json.dumps(content | {"search": {"storage_file": storage_file, **described}}))
+    content |= {"search": {"storage_file": storage_file, **described}}
     said = io.StringIO()
     names = [*common, f"study.name={study.name}"]
-    run_search(jobs or FakeJobs(folder), study, folder, names, Console(file=said, width=400), may_start)
+    console = Console(file=said, width=400)
+
+    def begin() -> None:
+        (folder / "study.json").write_text(json.dumps(content))
+
+    run_search(jobs or FakeJobs(folder), study, folder, names, console, may_start, begin=begin)
     return said.getvalue()
 
 

@@ -16,6 +16,7 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
 from notus_exp.study.launching.definition import Definition, results
+from notus_exp.study.launching.fixed_plan import count_results, keep_plan, refuse_another_plan
 from notus_exp.study.launching.planned import Planned
 
 _ANOTHER_NAME = "give another study.name=NAME"
@@ -50,9 +51,10 @@ def describe(definition: Definition) -> StudyFile:
 
 
 def check_same(definition: Definition, folder: Path) -> None:
-    """Refuse a study whose name belongs to another one with results: of another kind, or with other arms.
+    """Refuse a study whose name belongs to another one with results: of another kind, or with other arms or plan.
 
-    Arms and seeds may be added. An arm of which no run has finished may be mended, or dropped, under its name.
+    Arms and seeds may be added. An arm of which no run has finished may be mended, or dropped, under its name, and a
+    seed of which none has dropped.
 
     Raises:
         UserError: Naming what the study has that this command would replace.
@@ -64,9 +66,11 @@ def check_same(definition: Definition, folder: Path) -> None:
         return
     if before["kind"] != definition.kind and "search" in (before["kind"], definition.kind):
         raise UserError(f"the study '{definition.name}' exists and is of kind {before['kind']}", _ANOTHER_NAME)
-    now = describe(definition)["arms"]
+    described = describe(definition)
+    now = described["arms"]
     for arm, known in before["arms"].items():
-        if not any(read_run(folder, run)["status"] == "finished" for run in known["runs"].values()):
+        finished = [seed for seed, run in known["runs"].items() if read_run(folder, run)["status"] == "finished"]
+        if not finished:
             continue
         if arm not in now:
             raise UserError(
@@ -78,6 +82,19 @@ def check_same(definition: Definition, folder: Path) -> None:
                 f"the study '{definition.name}' exists, and its arm '{arm}' is another: {' '.join(known['overrides'])}",
                 _ANOTHER_NAME,
             )
+        if dropped := [seed for seed in finished if int(seed) not in described["seeds"]]:
+            raise UserError(
+                f"the study '{definition.name}' has finished runs with seed {', '.join(dropped)}, which this command"
+                " would drop from it",
+                f"{_ANOTHER_NAME}, or name those seeds too",
+            )
+    if definition.kind != "search":
+        refuse_another_plan(before, described, folder)
+
+
+def note_plan(study: StudyFile, folder: Path) -> list[str]:
+    """Note when the primary contrasts were named and what this command adds; return what the user is told of it."""
+    return keep_plan(study, _before(folder), folder)
 
 
 def replaced(planned: Sequence[Planned], folder: Path) -> int:
@@ -89,10 +106,12 @@ def replaced(planned: Sequence[Planned], folder: Path) -> int:
     return sum(read_run(folder, run)["status"] == "finished" for run in changed)
 
 
-def note_runs(study: StudyFile, planned: Sequence[Planned]) -> None:
-    """Write down which run belongs to each arm and seed."""
+def note_runs(study: StudyFile, planned: Sequence[Planned], folder: Path) -> None:
+    """Write down which run belongs to each arm and seed, and how many had results when the plan was made."""
     for one in planned:
         study["arms"][one.arm]["runs"][str(one.seed)] = one.run.id
+    if study["plan"]["results"] is None:
+        study["plan"]["results"] = count_results(study, folder)
 
 
 def note_failures(study: StudyFile, planned: Sequence[Planned], reasons: Mapping[str, str], folder: Path) -> None:
@@ -111,11 +130,17 @@ def note_failures(study: StudyFile, planned: Sequence[Planned], reasons: Mapping
 
 
 def write(folder: Path, study: StudyFile) -> None:
-    """Write study.json; one that is damaged is set aside before."""
+    """Write study.json; one that is damaged is set aside before.
+
+    Raises:
+        UserError: Another command wrote another plan meanwhile, and there are results.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / STUDY_JSON
     try:
-        read_study_file(path)
+        before = read_study_file(path)
+        if study["kind"] != "search":
+            refuse_another_plan(before, study, folder)
     except FileNotFoundError:
         pass
     except DamagedFileError as error:

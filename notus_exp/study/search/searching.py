@@ -50,7 +50,14 @@ _STORAGE_KEY = "study.search.storage"
 
 
 def run_search(
-    jobs: Jobs, study: Study, folder: Path, common: list[str], console: Console, may_start: Callable[[], str | None]
+    jobs: Jobs,
+    study: Study,
+    folder: Path,
+    common: list[str],
+    console: Console,
+    may_start: Callable[[], str | None],
+    *,
+    begin: Callable[[], None],
 ) -> None:
     """Run trials until the study has as many finished ones as it asks for, over all processes that work on it.
 
@@ -61,6 +68,7 @@ def run_search(
         common: Overrides of every run, `study.name` among them.
         console: Where progress is shown.
         may_start: Returns why no further trial may begin, else None.
+        begin: Called once it is known to be the search that the folder belongs to, before its first trial.
 
     Raises:
         UserError: The search cannot be run as described; nothing was launched.
@@ -96,6 +104,7 @@ def run_search(
             check_same(known, study, first)
             if STANDALONE not in known.user_attrs:
                 known.set_user_attr(STANDALONE, standalone(jobs, space, common, study.seeds[0], first))
+        begin()
         where = shorten(folder / STORAGE_FILE) if storage is None else shown(url)
         _say(console, f"search {study.name}: sampler {study.search.sampler}, trials in {where}")
         with Keeper(study.search.lease) as keeper:

@@ -318,8 +318,10 @@ def test_a_search_measures_on_validation_prompts_only(folder: Path) -> None:
 )
 def test_a_search_that_was_something_else_is_not_gone_on_with(folder: Path, settings: Any, named: str) -> None:
     search(folder, trials=1)
+    begun = (folder / "study.json").read_bytes()
     with pytest.raises(UserError, match=f"was begun with another value of {named}"):
         search(folder, trials=2, **settings)
+    assert (folder / "study.json").read_bytes() == begun, "what it was begun with stays written there"
     search(folder, trials=2, sampler="tpe", concurrency=2)
     assert states(folder) == ["complete"] * 2
 
