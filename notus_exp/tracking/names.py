@@ -70,6 +70,11 @@ def study_id(tracking: Tracking, study: str) -> str:
     return _id(tracking, [study])
 
 
+def place_id(tracking: Tracking) -> str:
+    """Return what stands for the place in W&B where runs go."""
+    return _id(tracking, [])
+
+
 def artifact_name(owner: str, role: str) -> str:
     """Return the name of an artifact: one for each owner (an arm) and role, so that W&B counts its versions.
 

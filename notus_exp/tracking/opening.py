@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +30,7 @@ class Label(NamedTuple):
         job_type: `run`, `trial`, `tuning` or `study`.
         tags: What one filters by.
         config: The settings, nested.
-        id: Of the run, whose earlier content is written over; None for a new one.
+        id: Of the run, whose earlier content is written over.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Label(NamedTuple):
     job_type: str
     tags: list[str]
     config: dict[str, Any]
-    id: str | None = None
+    id: str
 
 
 def open_run(tracking: Tracking, label: Label, folder: Path, warn: Callable[[str], None]) -> Any:
@@ -130,8 +129,7 @@ def _init(tracking: Tracking, label: Label, folder: Path, mode: Any) -> Any:
     )
     with _own_environment():
         return wandb.init(
-            id=label.id or secrets.token_hex(4),
-            resume=None if label.id else "never",
+            id=label.id,
             project=tracking.project,
             entity=tracking.entity,
             group=label.group and cut(label.group, NAME_LENGTH),

@@ -1,7 +1,8 @@
-"""Which W&B runs of a study have been told what, so that nothing is told twice and nothing is left out.
+"""Which W&B runs have been told what, so that nothing is told twice and nothing is left out.
 
 A note is a file of a study's folder, `wandb/told/<id>`: the run's place in the study, and a hash of what it was told.
-Without it a run is told once more, under the same id, which W&B then writes over.
+Without it a run is told once more, under the same id, which W&B then writes over. A run of its own has its notes in its
+own folder, one for each place in W&B where it is, with the id that it has there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.json_files import write_json
@@ -20,6 +22,20 @@ WANDB, TOLD = "wandb", "told"
 """The folder that W&B makes for what is its own, and the notes' in it."""
 SUPERSEDED = "superseded"
 """Folder, in `wandb/`, of offline runs that were told anew: `wandb sync` of the others sends each run once."""
+
+
+class OwnRun(NamedTuple):
+    """The W&B run that stands for a run of its own.
+
+    Attributes:
+        id: W&B's.
+        status: How the run ended that it was told; "" where it was told of none yet.
+        content: Of `content_of`.
+    """
+
+    id: str
+    status: str = ""
+    content: str = ""
 
 
 def content_of(ending: Ending, asked: Iterable[str], artifacts: Iterable[str], *, offline: bool) -> str:
@@ -41,6 +57,28 @@ def note(folder: Path, run: str, member: Membership, content: str) -> None:
     path = _path(folder, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"member": member._asdict(), "content": content})
+
+
+def note_own(folder: Path, place: str, run: OwnRun) -> None:
+    """Write down which W&B run stands for a run of its own.
+
+    Args:
+        folder: The run's.
+        place: Where in W&B it is.
+        run: The W&B run.
+    """
+    path = _path(folder, place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, run._asdict())
+
+
+def own_run(folder: Path, place: str) -> OwnRun | None:
+    """Return the W&B run that stands for a run of its own there; None where there is none, or no note can be read."""
+    try:
+        found = OwnRun(**json.loads(_path(folder, place).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if all(isinstance(part, str) for part in found) and found.id.isalnum() else None
 
 
 def forget(folder: Path, run: str) -> None:

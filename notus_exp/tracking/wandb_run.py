@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from notus_exp.config.schema import Tracking
 from notus_exp.disk.events import Event
 from notus_exp.reporting.texts import cut
 from notus_exp.tracking import told
-from notus_exp.tracking.names import DETAIL, history_of, leading, member_id, summary_of
+from notus_exp.tracking.names import DETAIL, history_of, leading, member_id, place_id, summary_of
 from notus_exp.tracking.opening import DISABLED, NAME_LENGTH, Label, conclude, open_run, wandb_mode
 from notus_exp.tracking.products import log_products
+from notus_exp.tracking.repeated import RepeatedRun
 from notus_exp.tracking.tracker import FINISHED, Ending, Membership, NoTracker, Tracker
 from notus_exp.tracking.wandb_tables import table
 
@@ -33,6 +35,7 @@ class WandbTracker:
         member: Its place in a study.
         folder: Where W&B keeps it.
         warn: Told what W&B did not take.
+        place: Where in W&B it is.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class WandbTracker:
         member: Membership | None,
         folder: Path,
         warn: Callable[[str], None],
+        place: str,
     ) -> None:
+        self._place = place
         self._run, self._artifacts, self._owner, self._warn = run, artifacts, owner, warn
         self._split = config.get("evaluation_split")
         self._seed = member.seed if member else int(config.get("seed", 0))
@@ -68,9 +73,13 @@ class WandbTracker:
         """Put status and metrics with their intervals into the summary, add samples and artifacts, close the run."""
         offline, run_id = bool(self._run.offline), str(self._run.id)
         whole = conclude(self._run, lambda: self._tell(ending), self._warn, failed=ending.status != FINISHED)
-        if self._member and whole:
-            content = told.content_of(ending, self._asked, self._artifacts, offline=offline)
+        if not whole:
+            return
+        content = told.content_of(ending, self._asked, self._artifacts, offline=offline)
+        if self._member:
             told.note(self._folder, run_id, self._member, content)
+        else:
+            told.note_own(self._folder, self._place, told.OwnRun(run_id, ending.status, content))
 
     def _tell(self, ending: Ending) -> None:
         """Tell the end; the metrics of a run that did not finish are details: no comparison counts them."""
@@ -143,18 +152,19 @@ def open_tracker(
         tags: One per choice.
         config: The nested config; credentials in URLs are left out of what is sent.
         folder: Where an offline run is kept: the run's folder, or its study's.
-        warn: Told what W&B refuses where the run can go on.
+        warn: Told what W&B refuses where the run can go on, and that W&B has a run of its own already.
         member: The run's place in a study: it gives the run its id, so that there is one W&B run for each arm (or
             trial) and seed, its name, two tags, a config key by which one can group, and, unless `tracking.group` says
-            otherwise, its group.
+            otherwise, its group. A run of its own has the id of its earlier attempts.
 
     Raises:
         UserError: W&B refuses the settings, or cannot be reached although `tracking.mode=online`.
     """
     if not tracks(tracking):
         return NoTracker()
-    group, kind, own, wandb_id = tracking.group, JOB_TYPE, config, None
+    group, kind, own, place = tracking.group, JOB_TYPE, config, place_id(tracking)
     owner = name.rpartition("-s")[0] or name
+    before = None if member else told.own_run(folder, place)
     if member:
         group = group or member.study
         name, wandb_id = arm_name(member), member_id(tracking, member)
@@ -162,12 +172,27 @@ def open_tracker(
         tags = [*tags, f"study={member.study}", part_of(member)]
         owner = ".".join(filter(None, (member.study, member.arm, member.candidate)))
         own = with_place(config, member)
-        folder.mkdir(parents=True, exist_ok=True)
-        told.forget(folder, wandb_id)
-        told.supersede(folder, wandb_id)
+    else:
+        wandb_id = before.id if before else secrets.token_hex(4)
     label = Label(name, group, kind, [*tags, *tracking.tags], own, wandb_id)
-    run = open_run(tracking, label, folder, warn)
-    return WandbTracker(run, tracking.artifacts, owner, config, member, folder, warn)
+
+    def opened() -> WandbTracker:
+        folder.mkdir(parents=True, exist_ok=True)
+        if member:
+            told.forget(folder, wandb_id)
+        else:
+            told.note_own(folder, place, told.OwnRun(wandb_id))
+        told.supersede(folder, wandb_id)
+        run = open_run(tracking, label, folder, warn)
+        return WandbTracker(run, tracking.artifacts, owner, config, member, folder, warn, place)
+
+    def told_just_this(ending: Ending) -> bool:
+        content = told.content_of(ending, (), tracking.artifacts, offline=not is_online(tracking))
+        return bool(before) and before.content == content
+
+    if before and before.status == FINISHED:
+        return RepeatedRun(told_just_this, opened, warn)
+    return opened()
 
 
 def arm_name(member: Membership) -> str:

@@ -26,20 +26,29 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, **places, "HF_HUB_OFFLINE": "1"}
 
 
-def run(folder: Path, *arguments: str, code: int = 0) -> None:
+def run(folder: Path, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(
         [*COMMAND, *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == code, done.stderr[-3000:]
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[OfflineRun]]:
-    """The same run made and then reused."""
+    """The same run made, and then reused where W&B has it not yet."""
     folder = tmp_path_factory.mktemp("twice")
     run(folder, "dpo.evaluations=2")
-    run(folder, "dpo.evaluations=2")
+    run(folder, "dpo.evaluations=2", "tracking.project=another")
     return folder, read_runs(folder / "outputs")
+
+
+def test_a_finished_run_that_is_repeated_is_one_run_in_wandb(twice: tuple[Path, list[OfflineRun]]) -> None:
+    folder, before = twice
+    said = run(folder, "dpo.evaluations=2")
+    assert "W&B was told of this run before" in said
+    assert [one.path for one in read_runs(folder / "outputs")] == [one.path for one in before]
+    assert not list(folder.rglob("superseded"))
 
 
 def recorded(folder: Path) -> dict[str, Any]:
