@@ -13,13 +13,13 @@ def after_results(study: StudyFile) -> list[str]:
     found = []
     if plan["results"]:
         found.append(
-            f"metric, baseline and margin were named on {plan['named']}, when {_had_results(plan['results'])}: they are"
+            f"Metric, baseline and margin were named on {plan['named']}, when {_had_results(plan['results'])}: they are"
             " planned only for who had not seen those"
         )
     for added in plan["added"]:
         if what := _still_there(study, added):
             found.append(
-                f"added on {added['date']}, when {_had_results(added['results'])}: {what}; p-values and intervals do"
+                f"Added on {added['date']}, when {_had_results(added['results'])}: {what}; p-values and intervals do"
                 " not know that one might have stopped before"
             )
     return found

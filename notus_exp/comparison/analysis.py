@@ -126,6 +126,7 @@ def _about(parts: _Parts) -> ComparedStudy:
         "seeds": asked.study["seeds"],
         "evaluation_split": parts.protocol.evaluation_split,
         "chosen_afterwards": asked.afterwards,
+        "after_results": after_results(asked.study),
     }
 
 
@@ -253,7 +254,6 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     if seeds and min(seeds) == 1:
         found.append(ONE_SEED)
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
-    found += after_results(asked.study)
     found += parts.protocol.warnings
     if len(_base_models(parts)) > 1:
         found.append("the arms start from different base models: each is contrasted with its own")

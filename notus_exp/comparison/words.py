@@ -101,6 +101,7 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
     if study["chosen_afterwards"]:
         chosen = " and ".join(study["chosen_afterwards"])
         said.append(f"Chosen after the runs were made: {chosen}; what rests on that choice is exploratory")
+    said += study.get("after_results", [])
     if missing:
         runs = "1 run has" if missing == 1 else f"{missing} runs have"
         said.append(f"{runs} no result; arms are compared on the seeds that they share")

@@ -243,6 +243,8 @@ class ComparedStudy(TypedDict):
         seeds: Those that the study asked for.
         evaluation_split: Whose prompts were scored: `test` or `validation`; None where that is not known.
         chosen_afterwards: Which of metric, baseline and margin are not those that the study named before its runs.
+        after_results: What else came when there were results to look at, a sentence each: the plan itself, arms, seeds;
+            not in files of before.
     """
 
     name: str
@@ -253,6 +255,7 @@ class ComparedStudy(TypedDict):
     seeds: list[int]
     evaluation_split: str | None
     chosen_afterwards: list[str]
+    after_results: NotRequired[list[str]]
 
 
 class ComparedArm(TypedDict):

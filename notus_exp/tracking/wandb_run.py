@@ -188,7 +188,7 @@ def open_tracker(
 
     def told_just_this(ending: Ending) -> bool:
         content = told.content_of(ending, (), tracking.artifacts, offline=not is_online(tracking))
-        return bool(before) and before.content == content
+        return before is not None and before.content == content
 
     if before and before.status == FINISHED:
         return RepeatedRun(told_just_this, opened, warn)

@@ -18,6 +18,7 @@ from notus_exp.errors import UserError
 from notus_exp.study.conclusion import write_outcome
 from notus_exp.study.launching import study_json as record
 from notus_exp.study.launching.definition import Arm, Definition
+from notus_exp.study.report.headline import headline
 from support.configs import composed
 from support.study_folders import ACCURACY, STRICT, edit, run_json, write_run, write_study
 
@@ -138,7 +139,7 @@ def test_the_same_command_again_changes_nothing(tmp_path: Path) -> None:
         study, said = repeated(command(), folder)
         assert study["plan"] == FRESH | {"fixed": True}
         assert said == []
-    assert not [one for one in analyse(folder)["warnings"] if "results" in one]
+    assert analyse(folder)["study"]["after_results"] == []
 
 
 def test_seeds_and_arms_that_are_added_to_results_are_dated_and_told(tmp_path: Path) -> None:
@@ -151,14 +152,16 @@ def test_seeds_and_arms_that_are_added_to_results_are_dated_and_told(tmp_path: P
     repeated(command(*ARMS, "random", seeds=seeds), folder)
     write_outcome(folder)
     comparison = read_comparison(folder / COMPARISON_JSON)
-    told = [one for one in comparison["warnings"] if one.startswith("added on")]
+    told = comparison["study"]["after_results"]
     assert [one.partition(";")[0] for one in told] == [
-        f"added on {TODAY}, when 4 runs had results: seeds 3, 4",
-        f"added on {TODAY}, when 8 runs had results: arm 'random'",
+        f"Added on {TODAY}, when 4 runs had results: seeds 3, 4",
+        f"Added on {TODAY}, when 8 runs had results: arm 'random'",
     ]
+    assert all(one in comparison["verdict"] for one in told)
+    assert [f"{one}." for one in told] == [one for one in headline(comparison).remarks if one.startswith("Added")]
     primary = [row["arm"] for row in comparison["contrasts"] if row["primary"]]
     assert primary == ["average", "random"], "Holm's family grows with the arms"
-    assert "seeds 3, 4" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "when 4 runs had results: seeds 3, 4" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_an_arm_that_becomes_another_is_added(tmp_path: Path) -> None:
@@ -190,8 +193,8 @@ def test_a_new_plan_over_results_that_were_there_says_so(tmp_path: Path) -> None
     study, said = repeated(command(metric=ACCURACY, margin=None), folder)
     assert said == []
     assert study["plan"] == {"named": TODAY, "results": 4, "fixed": False, "added": []}
-    (told,) = [one for one in analyse(folder)["warnings"] if one.startswith("metric, baseline and margin were named")]
-    assert f"on {TODAY}, when 4 runs had results" in told
+    (told,) = analyse(folder)["study"]["after_results"]
+    assert told.startswith(f"Metric, baseline and margin were named on {TODAY}, when 4 runs had results")
 
 
 def test_a_study_of_before_goes_on_with_the_plan_that_it_has(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def headline(comparison: ComparisonFile) -> Headline:
         remarks.append(
             f"Chosen after the runs were made: {' and '.join(chosen)}; what rests on that choice is exploratory."
         )
+    remarks += [f"{one}." for one in study.get("after_results", [])]
     if missing := sum(len(arm["failed"]) for arm in arms):
         runs = "1 run has" if missing == 1 else f"{missing} runs have"
         remarks.append(f"{runs} no result; arms are compared on the seeds that they share.")
