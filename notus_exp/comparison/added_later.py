@@ -19,8 +19,8 @@ def after_results(study: StudyFile) -> list[str]:
     for added in plan["added"]:
         if what := _still_there(study, added):
             found.append(
-                f"Added on {added['date']}, when {_had_results(added['results'])}: {what}; p-values and intervals do"
-                " not know that one might have stopped before"
+                f"Added on {added['date']}, when {_had_results(added['results'])}: {what}; p-values and intervals"
+                " do not know of that choice"
             )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from notus_exp.comparison.analysis import analyse
+from notus_exp.config.study_settings import Study
 from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.contracts.study_file import StudyFile, read_study_file
 from notus_exp.disk.json_files import write_json
@@ -41,10 +43,16 @@ def without_results(folder: Path) -> Path:
     return folder
 
 
+@functools.cache
+def usual() -> Study:
+    """The settings of a study that names none; read, not changed."""
+    return composed().study
+
+
 def command(*arms: str, **changes: Any) -> Definition:
     """What a command with these settings describes: the planted study's, but for the changes."""
     given = {"name": "planted", "metric": STRICT, "margin": 0.05, "baseline": "critique", "seeds": [*SEEDS]} | changes
-    settings = dataclasses.replace(composed().study, **given)
+    settings = dataclasses.replace(usual(), **given)
     return Definition(settings, "arms", [], [Arm(arm, [f"selection={arm}"]) for arm in arms or ARMS], None)
 
 
