@@ -289,9 +289,19 @@ def test_bad_input_is_one_error_and_exit_code_2(runs: Asked, arguments: list[str
     assert err.count("error: ") == 1
 
 
-@pytest.mark.parametrize("name", ["average-s1", "ge-s1", "outputs/runs/average-s1"])
+@pytest.mark.parametrize(
+    "name", ["average-s1", "average-s1/", "ge-s1", "outputs/runs/average-s1", "outputs/runs/average-s1/"]
+)
 def test_a_run_is_named_by_its_id_a_part_of_it_or_its_folder(runs: Asked, name: str) -> None:
     assert data(runs, "show", name)["run_id"] == "average-s1"
+
+
+@pytest.mark.parametrize("named", ["planted", "planted/", "outputs/studies/planted", "outputs/studies/planted/"])
+def test_who_names_a_study_is_told_its_runs(runs: Asked, named: str) -> None:
+    code, _, err = runs("show", named)
+    assert code == 2
+    assert "is a study, and no run: critique-s0, critique-s1, average-s0, average-s1" in err
+    assert "python -m notus_exp.compare outputs/studies/planted" in err
 
 
 def test_a_run_without_pairs_is_one_error(runs: Asked, study: Path) -> None:

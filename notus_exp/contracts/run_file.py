@@ -38,7 +38,7 @@ class StageRecord(TypedDict):
         seconds: Wall time that the run took for it; 0 where it was reused.
         seconds_when_made: Wall time that making it took, whoever did.
         inputs: Input node name -> key.
-        facts: What the stage counted, as in its manifest; of `reference` where it was reused, that nothing was computed.
+        facts: What the stage counted, as in its manifest; of a reused `reference` that it computed nothing.
     """
 
     key: str
