@@ -82,11 +82,14 @@ def _made_with(run: RunData) -> list[str]:
 def _attempts(run: RunData) -> Table:
     attempts: list[Any] = list(run.record.get("attempts", []))
     rows = [
-        [str(place), one["status"], one.get("started") or "", one.get("finished") or "", one.get("error") or ""]
+        [
+            *(str(place), one["status"], one.get("started") or "", one.get("finished") or ""),
+            *(str(len(one.get("made", []))), one.get("error") or ""),
+        ]
         for place, one in enumerate(attempts, 1)
     ]
-    columns = ["attempt", "status", "started", "finished", "error"]
-    return Table("Attempts", columns, rows if len(rows) > 1 else [], columns[1:])
+    columns = ["attempt", "status", "started", "finished", "stages made", "error"]
+    return Table("Attempts", columns, rows if len(rows) > 1 else [], [*columns[1:4], columns[5]])
 
 
 def _pages(run: RunData) -> list[str]:

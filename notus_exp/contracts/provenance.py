@@ -11,7 +11,8 @@ class Surroundings(TypedDict, total=False):
 
     Attributes:
         command: The arguments that the run was started with, without credentials.
-        hardware: The profile's name, its device and processes, and what the machine is.
+        hardware: The profile's name, its device (and whether the machine lacks it) and processes, and what the machine
+            is.
         versions: Library -> version, None where it was not installed.
         git_commit: Of the checkout that the code ran from, with `-dirty` after uncommitted changes; None outside one.
     """

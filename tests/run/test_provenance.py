@@ -130,6 +130,18 @@ def test_a_stage_is_given_the_machine_libraries_and_command_of_its_run(
     assert one["seconds"] is not None
 
 
+@pytest.mark.parametrize(
+    ("profile", "devices", "said"),
+    [("gpu", 0, "cuda, which the machine has not"), ("gpu", 2, "cuda"), ("cpu", 0, "cpu"), ("cpu", 2, "cpu")],
+)
+def test_a_device_that_the_machine_has_not_is_not_said_to_have_made_anything(
+    monkeypatch: pytest.MonkeyPatch, profile: str, devices: int, said: str
+) -> None:
+    monkeypatch.setattr(surroundings, "describe", lambda: {"cuda_devices": devices})
+    hardware = composed("experiment=smoke", f"hardware={profile}").hardware
+    assert surroundings.surroundings(hardware, [])["hardware"]["device"] == said
+
+
 def test_a_command_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "planted-secret-value")
     given = ["notus", "judge.base_url=https://me:pass-word@host/v1", "x=planted-secret-value", "seed=1"]
