@@ -17,7 +17,7 @@ from notus_exp.disk.credentials import without_credentials
 from notus_exp.machine.cuda import describe
 
 NOT_HERE = ", which the machine has not"
-"""What is noted behind the device of a profile that asks for one that is not there: what was made was not made on it."""
+"""What is noted behind the device of a profile where there is none such: what was made was not made on it."""
 RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
 
 
