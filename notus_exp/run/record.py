@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 
@@ -97,6 +97,7 @@ class RunRecord:
             "device_seconds": 0.0,
             **surroundings(config.hardware, given_command()),
         }
+        when = _when([*earlier, self._attempt])
         self._content: RunFile = {
             "format": FORMAT,
             "run_id": run,
@@ -104,7 +105,8 @@ class RunRecord:
             "choices": (said or self._own).choices,
             "config": (said or self._own).config,
             "seed": config.seed,
-            **_when([*earlier, self._attempt]),
+            "started": when.started,
+            "finished": when.finished,
             "error": None,
             "attempts": [*earlier, self._attempt],
             "artifacts": [node.folder for node in nodes],
@@ -209,7 +211,7 @@ class RunRecord:
         self._path.with_name(CONFIG_YAML).write_text(OmegaConf.to_yaml(self._content["config"]), encoding="utf-8")
 
     def _write(self) -> None:
-        self._content |= _when(self._content["attempts"])
+        self._content["started"], self._content["finished"] = _when(self._content["attempts"])
         write_json(self._path, sealed(self._content))
 
     def _file(self, node: Node, name: str) -> Path:
@@ -275,8 +277,8 @@ def _is_own(node: str, manifest: Manifest, attempts: Sequence[AttemptRecord]) ->
     return any(one.get("started", when) <= when <= (one.get("finished") or when) for one in making)
 
 
-class _When(TypedDict):
-    """When a run was made."""
+class _When(NamedTuple):
+    """When a run was made, as run.json has it."""
 
     started: str
     finished: str | None
@@ -292,7 +294,7 @@ def _when(attempts: Sequence[AttemptRecord]) -> _When:
     places = making or found[:1] or [len(attempts) - 1]
     # one that was killed has no end: then the next one found what it had made
     ends = (one["finished"] for one in attempts[places[-1] :] if one.get("finished"))
-    return {"started": attempts[places[0]].get("started", ""), "finished": next(ends, None)}
+    return _When(attempts[places[0]].get("started", ""), next(ends, None))
 
 
 def _hold_room(path: Path) -> None:
