@@ -32,12 +32,12 @@ def read_study(folder: Path, *, check_seal: bool = True) -> StudyFile:
     """
     path = folder / STUDY_JSON
     if not path.is_file():
-        raise UserError(f"{folder} is not a study: it has no {STUDY_JSON}", _study_meant(folder))
+        raise UserError(f"{folder} is not a study: it has no {STUDY_JSON}", study_meant(folder))
     return read_study_file(path, check_seal=check_seal)
 
 
-def _study_meant(folder: Path) -> str:
-    """Return which study's folder was meant: one of that name in outputs/studies, or the one of the nearest name."""
+def study_meant(folder: Path) -> str:
+    """Return which study was meant by a folder that is none: that of its name in outputs/studies, or the nearest."""
     for home in (_STUDIES, folder.parent):
         known = [path.parent.name for path in home.glob(f"*/{STUDY_JSON}")]
         if near := difflib.get_close_matches(folder.name, known, n=1):

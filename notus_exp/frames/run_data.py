@@ -47,6 +47,7 @@ ANSWERS_COLUMNS: FrameColumns = {
 }
 HISTORY_COLUMNS: FrameColumns = {"stage": pl.String, "step": pl.Int64, "metric": pl.String, "value": pl.Float64}
 
+_RUNS = Path("outputs/runs")
 _ANSWERS, _OF_BASE = "generations_", "_base"
 """What the names of the nodes that answer begin with, and what those of the base model end with."""
 
@@ -279,7 +280,10 @@ def load_run(folder: str | Path) -> RunData:
     """
     place = Path(folder).expanduser()
     if not (place / RUN_JSON).is_file():
-        raise UserError(f"{place} is not a run: it has no {RUN_JSON}", "give a run's folder, such as outputs/runs/NAME")
+        meant = _RUNS / place.name
+        found = (meant / RUN_JSON).is_file()
+        hint = f"did you mean '{meant}'?" if found else f"give a run's folder, such as {_RUNS / 'NAME'}"
+        raise UserError(f"{place} is not a run: it has no {RUN_JSON}", hint)
     return RunData(place, read_run_file(place / RUN_JSON))
 
 

@@ -194,6 +194,17 @@ def test_each_stage_says_what_made_it_and_one_of_before_that_it_is_not_recorded(
     assert run.provenance["pairs"] == []
 
 
+def test_who_gives_an_id_for_a_folder_is_told_the_folder(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study.parent.parent.parent)
+    for load, given, meant in (
+        (notus_exp.load_run, "average-s1", "outputs/runs/average-s1"),
+        (notus_exp.load_study, "planted", "outputs/studies/planted"),
+    ):
+        with pytest.raises(UserError) as error:
+            load(given)
+        assert error.value.hint == f"did you mean '{meant}'?"
+
+
 @pytest.mark.parametrize("frame", ["history", "pairs", "answers"])
 def test_what_is_gone_is_said_and_no_empty_frame(tmp_path: Path, frame: str) -> None:
     study = readable(tmp_path)
