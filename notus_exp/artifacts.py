@@ -120,8 +120,7 @@ def _table(title: str, found: Sequence[Entry]) -> Table:
     from notus_exp.reporting.tables import Table
 
     rows = [
-        [entry.name, entry.state, size_in_words(entry.size), age_in_words(entry.modified), _runs(entry)]
-        for entry in found
+        [entry.name, entry.state, size_in_words(entry.size), age_in_words(entry.made), _runs(entry)] for entry in found
     ]
     return Table(title, ["artifact", "state", "size", "age", "used by"], rows, ("state", "used by"))
 

@@ -145,6 +145,40 @@ def test_a_looks_name_is_a_folders_and_two_looks_have_two(compare, tmp_path):
     assert re.fullmatch("baseline=b_c-[0-9a-f]{8}", hashed)
 
 
+@pytest.mark.parametrize("option", ["--name", "--output"])
+def test_a_look_is_written_anew_and_never_over_one_that_asked_something_else(compare, study, tmp_path, option):
+    place = study / "comparisons/look" if option == "--name" else tmp_path / "look"
+    into = [option, "look" if option == "--name" else place]
+    assert compare(study, "--margin", "0.05", *into)[0] == 0
+    kept = {path.name: path.read_bytes() for path in place.iterdir()}
+    for other, was, now in (
+        (["--margin", "0.06"], "margin=0.05", "margin=0.06"),
+        (["--margin", "0.05", "--baseline", "average"], "baseline=critique", "baseline=average"),
+    ):
+        code, _, err = compare(study, *other, *into)
+        assert code == 2
+        assert f"holds a comparison with {was}, and this one has {now}" in err
+        assert f"give another {option}" in err
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == kept
+    assert compare(study, "--margin", "0.05", *into)[0] == 0
+    assert (place / "comparison.json").read_bytes() == kept["comparison.json"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("planted", "did you mean 'outputs/studies/planted'?"),
+        ("plantd", "did you mean 'outputs/studies/planted'?"),
+        ("outputs/studies/plante", "did you mean 'outputs/studies/planted'?"),
+        ("elsewhere/nothing", "such as outputs/studies/mine"),
+    ],
+)
+def test_the_folder_of_a_study_that_was_meant_is_named(compare, study, monkeypatch, given, meant):
+    monkeypatch.chdir(study.parent.parent.parent)
+    code, _, err = compare(given)
+    assert (code, "is not a study" in err, meant in err) == (2, True, True)
+
+
 def test_a_search_has_no_arm_or_margin_to_choose(compare, tmp_path):
     folder = write_study(tmp_path, {}, kind="search")
     for option, value in (("--baseline", "a"), ("--metric", ACCURACY), ("--margin", "1.0")):

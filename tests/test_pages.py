@@ -44,6 +44,43 @@ def test_a_broken_link_a_lost_heading_and_a_lost_picture_are_found(tmp_path: Pat
     assert broken(page, tmp_path) == ["#lost", "none.md", "gone.png"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "> ```sh\n> {}\n> ```\n",
+        "> > ~~~~ sh\n> > {}\n> > ~~~~\n",
+        "> words\n>\n>     {}\n",
+        "> ```text\n> out\n{}\n",  # the quotation ends before this line: it is a sentence
+        "1. Then\n    ```sh\n    {}\n    ```\n",
+        "- Then\n  ```sh title=x\n  {}\n  ```\n",
+        "- ```sh\n  {}\n  ```\n",
+        "<pre>\n{}\n</pre>\n",
+        "<details><pre><code>{}</code></pre></details>\n",
+        "Give ``{}`` then.\n",
+        "Give <code>{}</code> then.\n",
+        "Give `$ {}` then.\n",
+        "```text\n$ {}\n```\n",
+        "words\n\n\t{}\n",
+    ],
+)
+def test_a_command_is_found_however_the_page_shows_it(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("support.markdown.ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("# A page\n\n" + text.format("python -m notus_exp seed=7") + "\nwords\n")
+    found = [one.text for one in commands(page)]
+    assert found == ([] if "> out" in text else ["python -m notus_exp seed=7"])
+
+
+def test_what_is_shown_of_markdown_itself_is_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("support.markdown.ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("`<pre>` and `<code>` are tags\n\n```text\n> quoted\n```\n\nA `stray tick\n\nmake that` so.\n")
+    assert commands(page) == []
+    assert [block.lines for block in blocks(page.read_text())[0]] == [["> quoted"]]
+
+
 def test_every_page_of_docs_is_reached_from_the_readme() -> None:
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:

@@ -333,6 +333,15 @@ def test_power_reads_what_was_planned_and_a_look_afterwards_where_its_folder_is_
     assert sorted(looked["contrasts"]) == [f"{ACCURACY}: {arm} minus b" for arm in "ac"]
 
 
+def test_the_pilot_that_was_meant_is_named(tmp_path, capsys, monkeypatch):
+    study = write_study(tmp_path, {arm: {0: {ACCURACY: [0.1, 0.5, 0.4]}} for arm in "ab"})
+    monkeypatch.chdir(study.parent.parent.parent)
+    assert main(["--pilot", "planted"]) == 2
+    assert "did you mean 'outputs/studies/planted'?" in capsys.readouterr().err
+    assert main(["--pilot", "outputs/studies/planted"]) == 2
+    assert "python -m notus_exp.compare outputs/studies/planted writes it" in capsys.readouterr().err
+
+
 def test_a_damaged_look_is_told_with_the_study_that_writes_it(tmp_path, capsys):
     place = tmp_path / "mine/comparisons/looked"
     place.mkdir(parents=True)

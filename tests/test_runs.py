@@ -22,7 +22,7 @@ from notus_exp.frames.run_data import load_run
 from notus_exp.reporting.console import make_console
 from notus_exp.reporting.tables import show
 from notus_exp.runs import main
-from support.readable_studies import readable
+from support.readable_studies import made_by, readable
 from support.study_folders import ACCURACY, STRICT, edit, prompt, run_json
 
 Asked = Callable[..., tuple[int, str, str]]
@@ -163,6 +163,31 @@ def test_a_run_is_shown_with_its_command_metrics_stages_and_places(runs: Asked, 
     assert data(runs, "show", "average-s1")["run_id"] == "average-s1"
 
 
+def test_a_run_says_with_what_each_stage_was_made_and_not_with_what_it_was_started(runs: Asked, study: Path) -> None:
+    started = {"hardware": {"profile": "todays"}, "versions": {"torch": "99"}, "git_commit": "fff", "command": ["x=1"]}
+    edit(run_json(study, "average-s1"), lambda content: content.update(started))
+    made_by(study, "average-s1", "policy", profile="gpu")
+    made_by(study, "average-s1", "pairs", profile="gpu")
+    said = " ".join(runs("show", "average-s1")[1].split())
+    assert "pairs, policy made with: profile gpu, device cpu, torch 2, git abc" in said
+    assert "feedback, base_model" in said.partition(" made with: not recorded")[0]
+    assert "policy made 2.0 policy-policy-average-s1 2026-11-20 gpu" in said
+    assert "base_model made 1.0 base_model-base_model not recorded" in said
+    assert "todays" not in said and "99" not in said and "fff" not in said
+    told = data(runs, "show", "average-s1")["provenance"]
+    assert (told["base_model"], told["policy"][0]["git_commit"]) == ([], "abc")
+
+
+def test_what_stages_of_two_runs_were_made_with_is_compared_and_not_what_they_were_started_with(
+    runs: Asked, study: Path
+) -> None:
+    edit(run_json(study, "average-s1"), lambda content: content.update(hardware={"profile": "todays"}, versions={}))
+    made_by(study, "average-s1", "policy", profile="gpu")
+    made_by(study, "critique-s1", "policy", profile="cpu")
+    found = data(runs, "diff", "critique-s1", "average-s1")["surroundings"]
+    assert found == {"profile": {"a": "cpu and not recorded", "b": "gpu and not recorded"}}
+
+
 def test_a_failed_run_says_why(runs: Asked, study: Path) -> None:
     edit(run_json(study, "average-s1"), lambda content: content.update(status="failed", error="out of memory"))
     assert "average-s1: failed: out of memory" in runs("show", "average-s1")[1]
@@ -264,9 +289,17 @@ def test_bad_input_is_one_error_and_exit_code_2(runs: Asked, arguments: list[str
     assert err.count("error: ") == 1
 
 
-@pytest.mark.parametrize("name", ["average-s1", "ge-s1", "outputs/runs/average-s1"])
+@pytest.mark.parametrize("name", ["average-s1", "average-s1/", "ge-s1", "outputs/runs/average-s1"])
 def test_a_run_is_named_by_its_id_a_part_of_it_or_its_folder(runs: Asked, name: str) -> None:
     assert data(runs, "show", name)["run_id"] == "average-s1"
+
+
+@pytest.mark.parametrize("named", ["planted", "planted/", "outputs/studies/planted", "outputs/studies/planted/"])
+def test_who_names_a_study_is_told_its_runs(runs: Asked, named: str) -> None:
+    code, _, err = runs("show", named)
+    assert code == 2
+    assert "is a study, and no run: critique-s0, critique-s1, average-s0, average-s1" in err
+    assert "python -m notus_exp.compare outputs/studies/planted" in err
 
 
 def test_a_run_without_pairs_is_one_error(runs: Asked, study: Path) -> None:

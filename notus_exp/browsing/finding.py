@@ -23,7 +23,8 @@ def find_run(text: str, outputs: Path) -> RunData:
     """Return the run that a user names.
 
     Args:
-        text: A run's folder, its id, or a part of the id that no other run has, such as the hash at its end.
+        text: A run's folder, its id (a shell may have put `/` behind it), or a part of the id that no other run has,
+            such as the hash at its end.
         outputs: Folder that holds `runs/`.
 
     Raises:
@@ -31,6 +32,7 @@ def find_run(text: str, outputs: Path) -> RunData:
     """
     if text and (Path(text) / RUN_JSON).is_file():
         return load_run(text)
+    text = text.rstrip("/") or text
     known = [path.name for path in folders(outputs)]
     if text in known:
         return load_run(outputs / "runs" / text)
@@ -41,10 +43,23 @@ def find_run(text: str, outputs: Path) -> RunData:
         raise UserError(
             f"'{text}' is in the names of {len(found)} runs", f"give more of one: {', '.join(found[:10])}{_more(found)}"
         )
+    if study := next(
+        (path for path in (Path(text), outputs / "studies" / text) if (path / STUDY_JSON).is_file()), None
+    ):
+        raise UserError(
+            f"'{text}' is a study, and no run: {_runs_in(study)}",
+            f"give one of its runs, or compare them: python -m notus_exp.compare {study}",
+        )
     raise UserError(
         f"there is no run '{text}' in {outputs / 'runs'}",
         did_you_mean(text, known) or f"python -m notus_exp.runs list {outputs} shows them",
     )
+
+
+def _runs_in(study: Path) -> str:
+    arms = read_study_file(study / STUDY_JSON, check_seal=False)["arms"]
+    found = [run for arm in arms.values() for run in arm["runs"].values()]
+    return f"{', '.join(found[:10])}{_more(found)}" if found else "it names none"
 
 
 def all_runs(outputs: Path) -> list[RunData]:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.browsing.finding import state_of_run
+from notus_exp.browsing.makers import flat, in_words, made_alike
 from notus_exp.contracts.run_file import RunEstimate, made_with
 from notus_exp.disk.files import CURATION_HTML
 from notus_exp.evaluation.metrics import headlines, metric_of
@@ -17,7 +18,7 @@ from notus_exp.run.record import notes_of
 
 
 def show_report(run: RunData) -> Report:
-    """Return what there is to know of a run at a glance; its JSON is all of run.json."""
+    """Return what there is to know of a run at a glance; its JSON is run.json and the stages' `provenance`."""
     record = run.record
     tables = [table for table in (_metrics(run), _stages(run), _attempts(run)) if table.rows]
     sentences = [f"{run.run_id}: {state_of_run(run)}{_why(record.get('error'))}"]
@@ -33,14 +34,12 @@ def show_report(run: RunData) -> Report:
             usd = costs.get("judge_usd")
             told += f"; judges read and wrote {costs['judge_tokens']} tokens, {_usd(usd)}"
         sentences.append(told)
-    surroundings = {**around.get("hardware", {}), **around.get("versions", {}), "git": around.get("git_commit")}
-    if known := [f"{name} {value}" for name, value in surroundings.items() if value is not None]:
-        sentences.append(", ".join(known))
+    sentences += _made_with(run)
     if "config" in record and "dpo" in record["config"]:
         sentences += [f"note: {note}" for note in notes_of(record)]
     sentences += [f"no score of {name}: {reason}" for name, reason in record.get("unscored", {}).items()]
     sentences += ["", shorten(run.folder.absolute()), *_pages(run)]
-    return Report(dict(record), tables, sentences)
+    return Report({**record, "provenance": run.provenance}, tables, sentences)
 
 
 def _metrics(run: RunData) -> Table:
@@ -57,20 +56,40 @@ def _metrics(run: RunData) -> Table:
 
 def _stages(run: RunData) -> Table:
     rows = [
-        [row["node"], "reused" if row["reused"] else "made", number(row["seconds_when_made"], 1), row["artifact"]]
+        [
+            row["node"],
+            "reused" if row["reused"] else "made",
+            number(row["seconds_when_made"], 1),
+            row["artifact"],
+            row["made"],
+        ]
         for row in run.stages.iter_rows(named=True)
     ]
-    return Table("Stages", ["", "this time", "seconds when made", "artifact"], rows, ("this time", "artifact"))
+    by, when = "by this run", "made when and where"
+    return Table("Stages", ["", by, "seconds when made", "artifact", when], rows, (by, "artifact", when))
+
+
+def _made_with(run: RunData) -> list[str]:
+    """Return a line for each set of hardware, libraries and commit with the stages that were made with it."""
+    groups = made_alike(run)
+    if not groups:
+        around = flat(made_with(run.record))
+        return [f"started with: {in_words(around)}"] if around else []
+    of_all = {"all stages" if len(groups) == 1 else ", ".join(group.nodes): group.around for group in groups}
+    return [f"{nodes} made with: {in_words(around)}" for nodes, around in of_all.items()]
 
 
 def _attempts(run: RunData) -> Table:
     attempts: list[Any] = list(run.record.get("attempts", []))
     rows = [
-        [str(place), one["status"], one.get("started") or "", one.get("finished") or "", one.get("error") or ""]
+        [
+            *(str(place), one["status"], one.get("started") or "", one.get("finished") or ""),
+            *(str(len(one.get("made", []))), one.get("error") or ""),
+        ]
         for place, one in enumerate(attempts, 1)
     ]
-    columns = ["attempt", "status", "started", "finished", "error"]
-    return Table("Attempts", columns, rows if len(rows) > 1 else [], columns[1:])
+    columns = ["attempt", "status", "started", "finished", "stages made", "error"]
+    return Table("Attempts", columns, rows if len(rows) > 1 else [], [*columns[1:4], columns[5]])
 
 
 def _pages(run: RunData) -> list[str]:

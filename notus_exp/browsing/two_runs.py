@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from notus_exp.browsing.makers import makers_apart
 from notus_exp.browsing.settings_apart import settings_apart
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.compatibility import common_protocol
 from notus_exp.comparison.contrasts import contrast
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.contracts.run_file import made_with
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.frames.run_data import RunData
@@ -42,7 +42,7 @@ def diff_report(one: RunData, two: RunData) -> Report:
     """Return what differs between two runs, B being the second."""
     apart = settings_apart([one.record, two.record])
     nodes = _nodes_apart(one, two)
-    around = _surroundings(one, two)
+    around = makers_apart(one, two)
     paired = _paired(one, two)
     metrics = _metrics(one, two, paired.rows)
     data = {
@@ -86,17 +86,6 @@ def _apart_from(one: RunData, two: RunData, nodes: list[str]) -> list[str]:
         if alone := [node for node in own if node not in other]:
             said.append(f"only {name} has: {', '.join(alone)}")
     return said
-
-
-def _surroundings(one: RunData, two: RunData) -> dict[str, list[str]]:
-    """Return the libraries, the hardware and the code that differ: what -> as it was for A, and for B."""
-    sides: list[dict[str, Any]] = [
-        {**around.get("hardware", {}), **around.get("versions", {}), "git commit": around.get("git_commit")}
-        for around in (made_with(one.record), made_with(two.record))
-    ]
-    keys = dict.fromkeys(key for side in sides for key in side)
-    found = {key: [str(side.get(key) or "-") for side in sides] for key in keys}
-    return {key: values for key, values in found.items() if len({*values}) > 1}
 
 
 def _paired(one: RunData, two: RunData) -> Paired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 
@@ -10,7 +11,8 @@ class Surroundings(TypedDict, total=False):
 
     Attributes:
         command: The arguments that the run was started with, without credentials.
-        hardware: The profile's name, its device and processes, and what the machine is.
+        hardware: The profile's name, its device (and whether the machine lacks it) and processes, and what the machine
+            is.
         versions: Library -> version, None where it was not installed.
         git_commit: Of the checkout that the code ran from, with `-dirty` after uncommitted changes; None outside one.
     """
@@ -35,3 +37,27 @@ class Provenance(Surroundings, total=False):
 
 NOT_RECORDED = "not recorded"
 """What is said of an artifact that was made before its manifest had this."""
+
+
+def made_in_words(attempts: Sequence[Provenance]) -> str:
+    """Return when and where an artifact was made, such as "2026-11-20 gpu (NVIDIA H100)"; `NOT_RECORDED` for none.
+
+    Args:
+        attempts: Those that made it, as its manifest has them.
+    """
+    words = [
+        " ".join(filter(None, (attempt.get("started", "")[:10], _machine(attempt), _lost(attempt))))
+        for attempt in attempts
+    ]
+    return "; then ".join(words) or NOT_RECORDED
+
+
+def _machine(attempt: Provenance) -> str:
+    """Return the profile of an attempt and its devices in a few words, such as "gpu (NVIDIA H100)" or "cpu"."""
+    hardware = attempt.get("hardware", {})
+    names = f" ({hardware['cuda_names']})" if "cuda_names" in hardware and hardware.get("device") != "cpu" else ""
+    return f"{hardware.get('profile', NOT_RECORDED)}{names}"
+
+
+def _lost(attempt: Provenance) -> str:
+    return "(killed)" if attempt.get("seconds") is None else ""

@@ -28,16 +28,17 @@ class RunEstimate(MeasuredValue):
 
 
 class StageRecord(TypedDict):
-    """A stage's node of a run that is finished.
+    """A stage's node of a run that is finished. With what it was made is told by its manifest alone.
 
     Attributes:
         key: Full key of its artifact.
         path: The artifact's folder, as it was when the run made or found it.
-        reused: Whether this attempt found it.
-        seconds: Wall time that this attempt took for it; 0 where it was reused.
+        reused: Whether the run found it: no attempt of the run made it. Here, in `seconds` and in `facts` older files
+            tell of the last attempt alone, which may have found what an earlier one made.
+        seconds: Wall time that the run took for it; 0 where it was reused.
         seconds_when_made: Wall time that making it took, whoever did.
         inputs: Input node name -> key.
-        facts: What the stage counted, as in its manifest.
+        facts: What the stage counted, as in its manifest; of a reused `reference` that it computed nothing.
     """
 
     key: str
@@ -98,12 +99,15 @@ class RunFile(TypedDict, total=False):
         config: The whole config, nested, without credentials: of the last attempt that made anything, since one that
             finds all made may have named another machine.
         seed: Of training and curation.
-        started: Of the last attempt, in ISO 8601, UTC.
-        finished: When that ended; None where it goes on, or was killed.
-        error: Why it did not finish.
+        started: Of the first attempt that made anything, in ISO 8601, UTC; where none did, of the first that came to
+            its end, else of the last.
+        finished: When the last attempt that made anything ended; None where that goes on. Of an attempt that found all
+            made, `attempts` alone tells the times.
+        error: Why the last attempt did not finish.
         attempts: Every start, the last being this one.
         artifacts: Names of the folders of everything that the run's plan consists of, made already or not.
-        stages: Node name -> what there is of it, in the order in which they were finished.
+        stages: Node name -> what there is of it, in the order in which they were finished; while a later attempt goes
+            on, and where it ends early, what earlier ones recorded stays.
         metrics: Metric -> estimate, in its own unit; `base/...` is the base model's, `difference/...` the paired
             difference of policy and base model. Empty before the evaluation.
         unscored: Evaluation that was asked for and has no score -> why; not there in runs from before it was noted.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ class Entry(NamedTuple):
         state: `complete`, `in the making` (or left by a process that died), `set aside`, `moved out of an artifact`
             (what no stage wrote, and so perhaps the user's), or `not an artifact`.
         size: Bytes of all its files.
-        modified: When something in it was written last, in seconds since 1970.
+        made: When it was made, in seconds since 1970, as its manifest says, whenever it was copied; where that does not
+            say it, when something in it was written last.
         runs: The runs that refer to it, by name.
         used: Whether a process uses it now.
         link: Whether it is a link to a folder elsewhere.
@@ -47,7 +49,7 @@ class Entry(NamedTuple):
     name: str
     state: str
     size: int
-    modified: float
+    made: float
     runs: list[str]
     used: bool
     link: bool
@@ -92,7 +94,8 @@ def entries(outputs: Path) -> list[Entry]:
         name = path.name.removesuffix(PARTIAL)
         runs = users.get(name, []) + (keep_partial if state == IN_THE_MAKING else [])
         size, modified = _extent(path)
-        found.append(Entry(path.name, state, size, modified, sorted({*runs}), name in used, path.is_symlink()))
+        made = (_made(path) if state == COMPLETE else None) or modified
+        found.append(Entry(path.name, state, size, made, sorted({*runs}), name in used, path.is_symlink()))
     return found
 
 
@@ -173,9 +176,9 @@ def verify(outputs: Path, move: Callable[[float, float], None] | None = None) ->
     return [*checked, *(Verified(one.name, one.size, None, None, [], artifact=False) for one in others)]
 
 
-def age_in_words(modified: float) -> str:
+def age_in_words(when: float) -> str:
     """Return how long ago that was, in the largest unit of which there is at least one."""
-    seconds = max(0.0, time.time() - modified)
+    seconds = max(0.0, time.time() - when)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -210,6 +213,15 @@ def _extent(folder: Path) -> tuple[int, float]:
             if path.is_file():
                 size, modified = size + path.stat().st_size, max(modified, path.stat().st_mtime)
     return size, modified
+
+
+def _made(folder: Path) -> float | None:
+    """Return when an artifact was made, in seconds since 1970; None where its manifest does not say so."""
+    try:
+        last = read_manifest(folder / MANIFEST).provenance[-1]
+        return datetime.fromisoformat(last["started"]).timestamp() + (last["seconds"] or 0.0)
+    except (UserError, OSError, LookupError, ValueError):  # damage is what `verify` is for
+        return None
 
 
 def _read(store: ArtifactStore, name: str, on_read: Callable[[int], None]) -> tuple[Manifest | None, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from notus_exp.contracts.format import DamagedFileError
@@ -15,6 +16,7 @@ from notus_exp.errors import UserError
 STUDY_JSON = "study.json"
 COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML = "comparison.json", "comparison.csv", "report.html"
 NOT_STARTED = "not started"
+_STUDIES = Path("outputs/studies")
 _RECORD_AGAIN = "give the study's command again: it makes the record anew"
 
 
@@ -30,10 +32,17 @@ def read_study(folder: Path, *, check_seal: bool = True) -> StudyFile:
     """
     path = folder / STUDY_JSON
     if not path.is_file():
-        raise UserError(
-            f"{folder} is not a study: it has no {STUDY_JSON}", "give a study's folder, such as outputs/studies/mine"
-        )
+        raise UserError(f"{folder} is not a study: it has no {STUDY_JSON}", study_meant(folder))
     return read_study_file(path, check_seal=check_seal)
+
+
+def study_meant(folder: Path) -> str:
+    """Return which study was meant by a folder that is none: that of its name in outputs/studies, or the nearest."""
+    for home in (_STUDIES, folder.parent):
+        known = [path.parent.name for path in home.glob(f"*/{STUDY_JSON}")]
+        if near := difflib.get_close_matches(folder.name, known, n=1):
+            return f"did you mean '{home / near[0]}'?"
+    return f"give a study's folder, such as {_STUDIES / 'mine'}"
 
 
 def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.comparison.per_prompt import run_values
+from notus_exp.contracts.provenance import Provenance, made_in_words
 from notus_exp.contracts.run_file import RunFile, StageRecord, read_run_file
 from notus_exp.disk import events
 from notus_exp.disk.files import EVENTS, GENERATIONS, PAIRS, RUN_JSON
-from notus_exp.disk.outputs import artifact
+from notus_exp.disk.outputs import artifact, manifest_of
 from notus_exp.errors import UserError
 from notus_exp.evaluation.kit.entrance import BASE
 from notus_exp.evaluation.metrics import metric_of
@@ -31,6 +33,7 @@ STAGES_COLUMNS: FrameColumns = {
     "seconds": pl.Float64,
     "seconds_when_made": pl.Float64,
     "folder": pl.String,
+    **dict.fromkeys(("made", "started", "profile", "device", "git_commit", "command"), pl.String),
 }
 PAIRS_COLUMNS: FrameColumns = {
     **{"prompt_id": pl.String, "row": pl.Int64, "split": pl.String, "source": pl.String},
@@ -44,6 +47,7 @@ ANSWERS_COLUMNS: FrameColumns = {
 }
 HISTORY_COLUMNS: FrameColumns = {"stage": pl.String, "step": pl.Int64, "metric": pl.String, "value": pl.Float64}
 
+_RUNS = Path("outputs/runs")
 _ANSWERS, _OF_BASE = "generations_", "_base"
 """What the names of the nodes that answer begin with, and what those of the base model end with."""
 
@@ -121,7 +125,10 @@ class RunData:
 
         Returns:
             `node`, `artifact` (the folder's name), `reused`, `seconds` that this run took for it, `seconds_when_made`,
-            and `folder`, where it lies now.
+            `folder`, where it lies now; and what made it, whichever run that was: `made` in words ("not recorded" where
+            its manifest is from before that was noted, or gone), and of the attempt that finished it when it
+            `started`, the hardware's `profile` and `device`, the `git_commit` and the `command`; null where not known.
+            `provenance` has all of it.
         """
         rows = [
             {
@@ -129,10 +136,21 @@ class RunData:
                 "artifact": Path(stage["path"]).name,
                 **{key: stage.get(key) for key in ("reused", "seconds", "seconds_when_made")},
                 "folder": str(self.artifacts / Path(stage["path"]).name),
+                **_made(self.provenance[node]),
             }
             for node, stage in self._stages.items()
         ]
         return pl.DataFrame(rows, schema=STAGES_COLUMNS)
+
+    @cached_property
+    def provenance(self) -> dict[str, list[Provenance]]:
+        """Node -> the attempts that made its artifact, the one that finished it last, as its manifest says.
+
+        Each has the command, hardware, versions of libraries, commit, start and seconds. None where the manifest is
+        from before that was noted, or gone: what this run was started with says nothing of what others made.
+        """
+        found = {node: manifest_of(self.folder, self.record, node) for node in self._stages}
+        return {node: manifest.provenance if manifest else [] for node, manifest in found.items()}
 
     @cached_property
     def pairs(self) -> pl.DataFrame:
@@ -195,7 +213,7 @@ class RunData:
         rows = [
             {"stage": node, "step": event.step, "metric": name, "value": float(value)}
             for node in self._stages
-            if (path := self._place(node, EVENTS)).is_file()
+            if (path := self._there(node) / EVENTS).is_file()  # those of before may have measured nothing
             for event in events.read(path)
             for name, value in event.metrics.items()
         ]
@@ -210,8 +228,19 @@ class RunData:
     def _stages(self) -> dict[str, StageRecord]:
         return self.record.get("stages", {})
 
-    def _place(self, node: str, file: str) -> Path:
-        return artifact(self.folder, self.record, node) / file
+    def _there(self, node: str) -> Path:
+        """Return the folder of the run's artifact.
+
+        Raises:
+            UserError: It is not what was written, or is gone.
+        """
+        place = artifact(self.folder, self.record, node)
+        if not place.is_dir():
+            raise self._gone(place)
+        return place
+
+    def _gone(self, path: Path) -> UserError:
+        return UserError(f"{path} is gone", f"the command of run {self.run_id} makes it anew")
 
     def _table(self, node: str, file: str) -> pl.DataFrame | None:
         """Return a file of the run's artifact; None where the run has no such node.
@@ -221,10 +250,23 @@ class RunData:
         """
         if node not in self._stages:
             return None
-        path = self._place(node, file)
+        path = self._there(node) / file
         if not path.is_file():
-            raise UserError(f"{path} is gone", f"the command of run {self.run_id} makes it anew")
+            raise self._gone(path)
         return pl.read_parquet(path, glob=False)
+
+
+def _made(attempts: Sequence[Provenance]) -> dict[str, str | None]:
+    """Return the cells of `RunData.stages` that tell of what made an artifact."""
+    last: Provenance = attempts[-1] if attempts else {}
+    hardware = last.get("hardware", {})
+    return {
+        "made": made_in_words(attempts),
+        "started": last.get("started"),
+        **{key: str(hardware[key]) if key in hardware else None for key in ("profile", "device")},
+        "git_commit": last.get("git_commit"),
+        "command": shlex.join(["python", "-m", "notus_exp", *last["command"]]) if "command" in last else None,
+    }
 
 
 def load_run(folder: str | Path) -> RunData:
@@ -238,7 +280,10 @@ def load_run(folder: str | Path) -> RunData:
     """
     place = Path(folder).expanduser()
     if not (place / RUN_JSON).is_file():
-        raise UserError(f"{place} is not a run: it has no {RUN_JSON}", "give a run's folder, such as outputs/runs/NAME")
+        meant = _RUNS / place.name
+        found = (meant / RUN_JSON).is_file()
+        hint = f"did you mean '{meant}'?" if found else f"give a run's folder, such as {_RUNS / 'NAME'}"
+        raise UserError(f"{place} is not a run: it has no {RUN_JSON}", hint)
     return RunData(place, read_run_file(place / RUN_JSON))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ TRIALS_COLUMNS: FrameColumns = {
     **{"trial": pl.Int64, "state": pl.String, "feasible": pl.Boolean, "seeds": pl.Int64, "best": pl.Boolean},
     "reason": pl.String,
 }
+_BOOLEANS = {"true": True, "false": False}
+"""How the command line writes them."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,14 @@ class StudyData:
 
         Returns:
             `arm`, `seed`, `run_id` (null where a run could not be planned), `status`, `error`, `started`, `finished`,
-            `device_seconds`, `judge_usd`; of a grid a further column for each setting that it varies.
+            `device_seconds`, `judge_usd`; of a grid a further column for each setting that it varies, of numbers where
+            all its levels are (`null` among them is null), of booleans likewise, else of text.
         """
-        factors = list(self.record.get("factors") or {})
+        of_arms = [arm["levels"] for arm in self.record["arms"].values()]
+        factors = {
+            name: _typed([*levels, *(one[name] for one in of_arms if name in one)])
+            for name, levels in (self.record.get("factors") or {}).items()
+        }
         rows = []
         for arm, by_seed in self._runs.items():
             levels = self.record["arms"][arm]["levels"] if arm in self.record["arms"] else {}
@@ -85,10 +93,11 @@ class StudyData:
                         "status": run.status,
                         **{key: run.record.get(key) for key in ("error", "started", "finished")},
                         **{key: costs.get(key) for key in ("device_seconds", "judge_usd")},
-                        **{name: levels.get(name) for name in factors},
+                        **{name: typed.get(levels.get(name, "")) for name, typed in factors.items()},
                     }
                 )
-        return pl.DataFrame(rows, schema={**RUNS_COLUMNS, **dict.fromkeys(factors, pl.String)})
+        kinds = {name: _type_of([*typed.values()]) for name, typed in factors.items()}
+        return pl.DataFrame(rows, schema={**RUNS_COLUMNS, **kinds})
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
@@ -271,6 +280,19 @@ def load_study(folder: str | Path, look: str | None = None) -> StudyData:
     if look is not None and look not in study.looks:
         raise UserError(f"study '{study.name}' has no look '{look}'", did_you_mean(look, study.looks))
     return study
+
+
+def _typed(levels: Sequence[str]) -> dict[str, Any]:
+    """Return each level of a setting, as it was written, with its value: numbers or booleans where all are, else text.
+
+    "null" is None beside those.
+    """
+    said = [level for level in levels if level != "null"]
+    kinds: tuple[Callable[[str], Any], ...] = (_BOOLEANS.__getitem__, int, float)
+    for kind in kinds if said else ():
+        with suppress(KeyError, ValueError):
+            return {**dict.fromkeys(levels), **{level: kind(level) for level in said}}
+    return {level: level for level in levels}
 
 
 def _type_of(values: list[Any]) -> type[pl.DataType]:

@@ -15,7 +15,7 @@ from notus_exp.contracts.comparison_file import (
     not_a_comparison,
     read_comparison,
 )
-from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON
+from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, study_meant
 from notus_exp.errors import UserError, did_you_mean, nearest
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
@@ -152,10 +152,9 @@ def _family(comparison: ComparisonFile) -> list[ContrastRow]:
 def _read(folder: Path) -> ComparisonFile:
     path = folder / COMPARISON_JSON
     if not path.is_file():
-        raise UserError(
-            f"the pilot {folder} has no {COMPARISON_JSON}",
-            f"python -m notus_exp.compare {folder} writes it, or name another",
-        )
+        written = f"python -m notus_exp.compare {folder} writes it, or name another"
+        is_study = (folder / STUDY_JSON).is_file()
+        raise UserError(f"the pilot {folder} has no {COMPARISON_JSON}", written if is_study else study_meant(folder))
     comparison = read_comparison(path)
     try:
         for one in comparison["contrasts"]:

@@ -78,11 +78,15 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
 def print_table(table: Table, console: Console) -> None:
     """Print a table; where the terminal is too narrow, each row's name has a line of its own and its cells stand below.
 
-    There an interval goes below its value. What fits in neither way goes on in a further line, and nothing is lost.
+    There an interval goes below its value. Where that does not fit either each cell has a line, with its column's name:
+    a number or a word is broken only where it is longer than a line, and nothing is lost.
     """
     if table.title:
         console.print(_cell(table.title), style="table.title")  # by itself: a table breaks it at its own width
     widths = _widths_below_names(table, console.width)
+    if widths is None and _breaks_words(table, console.width):
+        _print_cells(table, console)
+        return
     if widths is None:
         console.print(_drawn(table, [table.columns, *table.rows], [None] * len(table.columns)))
         return
@@ -92,6 +96,17 @@ def print_table(table: Table, console: Console) -> None:
     for name, *cells in table.rows:
         console.print(_cell(name))
         console.print(_drawn(table, [table.columns[1:], cells], widths, header=False))
+
+
+def _print_cells(table: Table, console: Console) -> None:
+    """Print a table with a line for each name and each cell."""
+    if table.columns[0]:
+        console.print(_cell(table.columns[0]), style="table.header")
+    for name, *cells in table.rows:
+        console.print(_cell(name))
+        for column, cell in zip(table.columns[1:], cells, strict=True):
+            if cell:
+                console.print(Padding(_cell(f"{column}: {cell}"), (0, 0, 0, len(INDENT))))
 
 
 def _drawn(
@@ -130,6 +145,14 @@ def _widths_below_names(table: Table, width: int) -> list[int] | None:
             given = min(-spare, most[place] - least[place])
             most[place], spare = most[place] - given, spare + given
     return most if spare >= 0 else None
+
+
+def _breaks_words(table: Table, width: int) -> bool:
+    """Say whether columns may be too narrow for a word that a line of its own could hold."""
+    lines = [table.columns, *table.rows]
+    whole = [max(cell_len(in_one_line(line[place])) for line in lines) for place in range(len(table.columns))]
+    longest = max(cell_len(word) for line in lines for cell in line for word in in_one_line(cell).split(" "))
+    return len(whole) >= 3 and sum(whole) + GAP * (len(whole) - 1) > width and longest <= width - len(INDENT)
 
 
 def _fitted(text: str, width: int | None) -> Text:

@@ -299,8 +299,9 @@ class Run:
     def _summary(self, record: RunRecord) -> None:
         rows = []
         for name, stage in record.stages().items():
-            state = "reused" if stage["reused"] else "made"
-            rows.append(display.StageRow(name, state, stage["seconds"], shorten(Path(stage["path"]))))
+            made = name in record.made()
+            seconds = stage["seconds"] if made else 0.0  # of this attempt
+            rows.append(display.StageRow(name, "made" if made else "reused", seconds, shorten(Path(stage["path"]))))
         print_table(display.stages_table(rows), self.console)
         if record.metrics():
             print_table(display.metrics_table(record.metrics(), every=verbose()), self.console)

@@ -57,8 +57,9 @@ class RunRecord:
     """Collects what happens in a run and keeps run.json up to date with it.
 
     `attempts` lists how often the run was started, the last being this one: with what, what each made and what that
-    cost. What an attempt that finds all made was given (another profile, perhaps) replaces nothing of what is said of
-    the run.
+    cost. An attempt that finds all made replaces nothing of what is said of the run: not what it was given (another
+    profile, perhaps), nor when it was made, nor what it made itself and how long that took. What earlier attempts
+    recorded stays until this one has the same anew, so that one which ends early takes nothing away.
 
     An earlier run.json that is damaged, or of another run, is set aside. Room for the last words is held until they are
     written.
@@ -86,6 +87,7 @@ class RunRecord:
         earlier = _earlier_attempts(before)
         self._own = _Given(choices, without_credentials(to_json(config)))
         said = _said(before) if any(attempt.get("made") for attempt in earlier) else None
+        told = _told(before)
         self._attempt: AttemptRecord = {
             "started": _now(),
             "finished": None,
@@ -95,6 +97,7 @@ class RunRecord:
             "device_seconds": 0.0,
             **surroundings(config.hardware, given_command()),
         }
+        when = _when([*earlier, self._attempt])
         self._content: RunFile = {
             "format": FORMAT,
             "run_id": run,
@@ -102,17 +105,17 @@ class RunRecord:
             "choices": (said or self._own).choices,
             "config": (said or self._own).config,
             "seed": config.seed,
-            "started": self._attempt["started"],
-            "finished": None,
+            "started": when.started,
+            "finished": when.finished,
             "error": None,
             "attempts": [*earlier, self._attempt],
             "artifacts": [node.folder for node in nodes],
-            "stages": {},
-            "metrics": {},
-            "unscored": {},
+            "stages": told.stages,
+            "metrics": told.metrics,
+            "unscored": told.unscored,
             "costs": {
                 "device_seconds": sum(attempt.get("device_seconds", 0.0) for attempt in earlier),
-                "device_seconds_if_nothing_were_reused": 0.0,
+                "device_seconds_if_nothing_were_reused": told.device_seconds,
                 "judge_tokens": 0,
                 "judge_usd": None,
             },
@@ -124,17 +127,19 @@ class RunRecord:
             _hold_room(self._reserve)
 
     def add(self, node: Node, manifest: Manifest, *, reused: bool) -> None:
-        """Record a finished stage."""
+        """Record a finished stage, `reused` where this attempt found it made."""
         self._nodes[node.name] = (node, manifest)
         facts = dict(manifest.facts)
-        if node.stage is Stage.reference and reused:
+        others = reused and not _is_own(node.name, manifest, self._content["attempts"][:-1])
+        if node.stage is Stage.reference and others:
             # what this run did, not what the first one had to
             facts |= {"computed": 0, "tokens": 0, "found": facts["found"] + facts["computed"]}
+        before = self._content["stages"].get(node.name)
         self._content["stages"][node.name] = {
             "key": manifest.key,
             "path": str(self._store.path(node.stage.name, node.key)),
-            "reused": reused,
-            "seconds": 0.0 if reused else manifest.seconds,
+            "reused": others,
+            "seconds": 0.0 if others else manifest.seconds,
             "seconds_when_made": manifest.seconds,
             "inputs": manifest.inputs,
             "facts": facts,
@@ -149,6 +154,7 @@ class RunRecord:
             costs = self._content["costs"]
             costs["device_seconds"] += 0.0 if reused else manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
+            costs["device_seconds_if_nothing_were_reused"] -= before["seconds_when_made"] if before else 0.0
         if node.stage is Stage.judgments:
             self._count_judging()
         if node.stage is Stage.evaluation:
@@ -163,9 +169,13 @@ class RunRecord:
         self._reserve.unlink(missing_ok=True)
         self._count_judging()
         now, error = _now(), without_credentials(error)
-        self._content |= {"status": status, "finished": now, "error": error}
+        self._content |= {"status": status, "error": error}
         self._attempt |= {"status": status, "finished": now, "error": error}
         self._write()
+
+    def made(self) -> list[str]:
+        """Return the names of the nodes that this attempt made."""
+        return self._attempt["made"]
 
     def stages(self) -> dict[str, StageRecord]:
         """Return the recorded stages by node name."""
@@ -201,6 +211,7 @@ class RunRecord:
         self._path.with_name(CONFIG_YAML).write_text(OmegaConf.to_yaml(self._content["config"]), encoding="utf-8")
 
     def _write(self) -> None:
+        self._content["started"], self._content["finished"] = _when(self._content["attempts"])
         write_json(self._path, sealed(self._content))
 
     def _file(self, node: Node, name: str) -> Path:
@@ -232,6 +243,58 @@ def _said(before: RunFile | None) -> _Given | None:
     if before is None or not {"choices", "config"} <= before.keys():
         return None
     return _Given(before["choices"], before["config"])
+
+
+class _Told(NamedTuple):
+    """What earlier attempts found out of a run, as run.json has it; `device_seconds` had nothing been reused."""
+
+    stages: dict[str, StageRecord]
+    metrics: dict[str, RunEstimate]
+    unscored: dict[str, str]
+    device_seconds: float
+
+
+def _told(before: RunFile | None) -> _Told:
+    """Return what an earlier record says that attempts found out; nothing where its stages do not say all of it."""
+    if before is None or "costs" not in before:
+        return _Told({}, {}, {}, 0.0)
+    stages = before.get("stages", {})
+    if not all(stage.keys() >= StageRecord.__required_keys__ for stage in stages.values()):
+        return _Told({}, {}, {}, 0.0)
+    whole = before["costs"]["device_seconds_if_nothing_were_reused"]
+    return _Told(stages, before.get("metrics", {}), before.get("unscored", {}), whole)
+
+
+def _is_own(node: str, manifest: Manifest, attempts: Sequence[AttemptRecord]) -> bool:
+    """Say whether one of these attempts made an artifact that lies there, and not another run since.
+
+    Of a manifest from before it said when it was made, what the attempts say counts alone.
+    """
+    making = [attempt for attempt in attempts if node in attempt.get("made", [])]
+    if not manifest.provenance:
+        return bool(making)
+    when = manifest.provenance[-1]["started"]
+    return any(one.get("started", when) <= when <= (one.get("finished") or when) for one in making)
+
+
+class _When(NamedTuple):
+    """When a run was made, as run.json has it."""
+
+    started: str
+    finished: str | None
+
+
+def _when(attempts: Sequence[AttemptRecord]) -> _When:
+    """Return when a run was made: from the first attempt that made anything to the end of the last one that did.
+
+    Where none made anything it is when the first one that came to its end found all of it, or of the last attempt.
+    """
+    making = [place for place, one in enumerate(attempts) if one.get("made")]
+    found = [place for place, one in enumerate(attempts) if one["status"] == "finished"]
+    places = making or found[:1] or [len(attempts) - 1]
+    # one that was killed has no end: then the next one found what it had made
+    ends = (one["finished"] for one in attempts[places[-1] :] if one.get("finished"))
+    return _When(attempts[places[0]].get("started", ""), next(ends, None))
 
 
 def _hold_room(path: Path) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.contracts.provenance import Surroundings
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.machine.cuda import describe
 
+NOT_HERE = ", which the machine has not"
+"""What is noted behind the device of a profile where there is none such: what was made was not made on it."""
 RECORDED_VERSIONS = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets", "polars", "hydra-core", "wandb")
 
 
@@ -26,14 +28,14 @@ def surroundings(hardware: Hardware, command: list[str]) -> Surroundings:
         hardware: The profile.
         command: As `given_command` returned it in the process that the user started.
     """
-    profile: dict[str, str | int] = {
-        "profile": hardware.name,
-        "device": hardware.device.name,
-        "processes": hardware.processes,
-    }
+    machine = describe()
+    device = hardware.device.name
+    if hardware.device is Device.cuda and not machine["cuda_devices"]:
+        device += NOT_HERE
+    profile: dict[str, str | int] = {"profile": hardware.name, "device": device, "processes": hardware.processes}
     return {
         "command": command,
-        "hardware": profile | describe(),
+        "hardware": profile | machine,
         "versions": {name: _version(name) for name in RECORDED_VERSIONS},
         "git_commit": _git_commit(),
     }

@@ -58,8 +58,8 @@ def write_outcome(
 
     Raises:
         UserError: As `analysis.analyse`; a search was asked for an arm, metric or margin; a look would go over what was
-            planned; or a run has no record any more of which the comparison that would be written over has a result.
-            Nothing is written then.
+            planned, or over one that asked something else; or a run has no record any more of which the comparison that
+            would be written over has a result. Nothing is written then.
         NewerFormatError: There is a comparison.json of a newer version, which would be written over.
     """
     from notus_exp.study.report import write_report  # imports matplotlib and Jinja2
@@ -80,6 +80,7 @@ def write_outcome(
             f"leave it out: the files go to {place_of(folder, comparison['study'], name)}",
         )
     refuse_newer(place / COMPARISON_JSON, FORMAT)
+    _refuse_another(place, folder, comparison["study"], "--output" if out else "--name")
     _refuse_lost(place, folder, study)
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / COMPARISON_JSON, sealed(comparison))
@@ -126,6 +127,29 @@ def _refuse_choice(study: StudyFile, chosen: dict[str, object]) -> None:
             raise UserError(
                 f"--{key} {value} does nothing: '{study['name']}' is a search, which compares no arms", "leave it out"
             )
+
+
+def _refuse_another(place: Path, folder: Path, asked: ComparedStudy, option: str) -> None:
+    """Refuse to write over a comparison that asked something else; what the study planned lies in its own folder."""
+    if place.resolve() == folder.resolve():
+        return
+    try:
+        there = read_comparison(place / COMPARISON_JSON).get("study", {})
+    except (FileNotFoundError, DamagedFileError):
+        return
+    questions: list[dict[str, object]] = [
+        {"study": one.get("name"), **{key: one.get(key) for key in ("metric", "baseline", "margin")}}
+        for one in (there, asked)
+    ]
+    before, now = (
+        " ".join(f"{key}={question[key]}" for key in question if questions[0][key] != questions[1][key])
+        for question in questions
+    )
+    if before:
+        raise UserError(
+            f"{place} holds a comparison with {before}, and this one has {now}: it would replace that one",
+            f"give another {option}, or none, or delete the folder",
+        )
 
 
 def _refuse_lost(place: Path, folder: Path, study: StudyFile) -> None:

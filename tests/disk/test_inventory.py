@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notus_exp.artifacts import main
+from notus_exp.contracts.format import sealed
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, RUN_JSON
@@ -75,6 +78,21 @@ def test_list_says_of_each_its_state_size_and_who_uses_it(outputs: Path, capsys:
     )
     assert main(["list", str(outputs)]) == 0
     assert "no run refers to 3 of them" in capsys.readouterr().out
+
+
+def test_a_copy_is_as_old_as_what_was_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ArtifactStore(tmp_path / "artifacts")
+    for which, told in (("used", True), ("free", False)):
+        artifact = wanted(which)
+        artifact.provenance = [{"command": []}] if told else []
+        store.build(artifact, make, resumable=False)
+    path = tmp_path / "artifacts" / name_of("used") / MANIFEST
+    content = json.loads(path.read_text())
+    content["provenance"][-1] |= {"started": "2026-01-01T00:00:00+00:00", "seconds": 60.0}
+    path.write_text(json.dumps(sealed(content)))
+    found = {one["name"]: one["made"] for one in said(capsys, "list", str(tmp_path))["artifacts"]}
+    assert found[name_of("used")] == datetime(2026, 1, 1, 0, 1, tzinfo=UTC).timestamp()
+    assert found[name_of("free")] == pytest.approx(time.time(), abs=60), "its manifest is from before that was noted"
 
 
 def test_prune_shows_first_and_removes_what_no_run_refers_to_when_told_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import notus_exp
 from notus_exp.comparison.analysis import analyse
 from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
-from support.readable_studies import PROMPTS, add_stage, compared, readable
+from support.readable_studies import PROMPTS, add_stage, compared, made_by, readable
 from support.searches import FakeJobs, Values, good, search
 from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, sealed, write, write_study
 
@@ -71,14 +72,29 @@ def test_contrasts_and_estimates_are_those_of_the_comparison(study: Path) -> Non
     assert "base model" in loaded.estimates["arm"].to_list()
 
 
-def test_a_grid_has_a_column_for_each_setting(tmp_path: Path) -> None:
-    levels = {"a": {"dpo.beta": "0.1"}, "b": {"dpo.beta": "0.5"}}
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        (("0.1", "5e-1"), [0.1, 0.5]),
+        (("8", "16"), [8, 16]),
+        (("null", "256"), [None, 256]),
+        (("null", "null"), ["null", "null"]),
+        (("true", "false"), [True, False]),
+        (("[sigmoid,sft]", "0.5"), ["[sigmoid,sft]", "0.5"]),
+    ],
+)
+def test_a_grid_has_a_column_for_each_setting_of_the_type_of_its_levels(
+    tmp_path: Path, written: tuple[str, str], values: list[object]
+) -> None:
+    levels = {arm: {"some.key": level} for arm, level in zip("ab", written, strict=True)}
     folder = write_study(tmp_path, {arm: {0: {STRICT: [0.0, 1.0]}} for arm in levels}, kind="grid", metric=STRICT)
-    edit(folder / "study.json", lambda content: content.update(factors={"dpo.beta": ["0.1", "0.5"]}))
+    edit(folder / "study.json", lambda content: content.update(factors={"some.key": [*written]}))
     for arm, level in levels.items():
         edit(folder / "study.json", lambda content, arm=arm, level=level: content["arms"][arm].update(levels=level))
     runs = notus_exp.load_study(folder).runs
-    assert dict(zip(runs["arm"], runs["dpo.beta"], strict=True)) == {"a": "0.1", "b": "0.5"}
+    assert runs["arm"].to_list() == ["a", "b"]
+    found = runs["some.key"].to_list()
+    assert (found, [*map(type, found)]) == (values, [*map(type, values)])
 
 
 def test_a_run_without_a_result_is_there_with_its_reason(tmp_path: Path) -> None:
@@ -162,6 +178,44 @@ def test_another_study_has_no_trials(study: Path) -> None:
 
 
 # A run
+def test_each_stage_says_what_made_it_and_one_of_before_that_it_is_not_recorded(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"a": {0: {STRICT: [0.0, 1.0]}}}, metric=STRICT)
+    made_by(folder, "a-s0", "policy", profile="gpu", seconds=None)
+    made_by(folder, "a-s0", "policy", profile="cpu", command=["seed=0", "judge=mock"])
+    add_stage(folder, "a-s0", "pairs", {})
+    run = notus_exp.load_run(folder.parent.parent / "runs" / "a-s0")
+    policy, pairs = (one(run.stages, node=node) for node in ("policy", "pairs"))
+    assert policy["made"] == "2026-11-20 gpu (killed); then 2026-11-20 cpu"
+    assert (policy["profile"], policy["device"], policy["git_commit"]) == ("cpu", "cpu", "abc")
+    assert policy["command"] == "python -m notus_exp seed=0 judge=mock"
+    assert pairs["made"] == "not recorded"
+    assert {pairs[key] for key in ("started", "profile", "device", "git_commit", "command")} == {None}
+    assert [attempt["versions"]["torch"] for attempt in run.provenance["policy"]] == ["2", "2"]
+    assert run.provenance["pairs"] == []
+
+
+def test_who_gives_an_id_for_a_folder_is_told_the_folder(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study.parent.parent.parent)
+    for load, given, meant in (
+        (notus_exp.load_run, "average-s1", "outputs/runs/average-s1"),
+        (notus_exp.load_study, "planted", "outputs/studies/planted"),
+    ):
+        with pytest.raises(UserError) as error:
+            load(given)
+        assert error.value.hint == f"did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize("frame", ["history", "pairs", "answers"])
+def test_what_is_gone_is_said_and_no_empty_frame(tmp_path: Path, frame: str) -> None:
+    study = readable(tmp_path)
+    run = notus_exp.load_run(study.parent.parent / "runs" / "average-s1")
+    shutil.rmtree(run.artifacts)
+    with pytest.raises(UserError, match="is gone") as error:
+        getattr(run, frame)
+    assert "the command of run average-s1 makes it anew" in str(error.value)
+    assert run.stages["made"].unique().to_list() == ["not recorded"]
+
+
 def test_a_run_has_its_metrics_pairs_answers_and_curves(study: Path) -> None:
     run = notus_exp.load_run(study.parent.parent / "runs" / "average-s1")
     assert (run.run_id, run.status) == ("average-s1", "finished")

@@ -96,6 +96,18 @@ def test_at_80_columns_a_runs_metrics_keep_every_number_whole_and_their_verdict(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("width", [60, 44, 30])
+def test_where_columns_do_not_fit_each_cell_has_a_line_and_no_number_or_word_is_broken(width: int):
+    name = "verifiable/strict_average"
+    values = ["0.170 [0.128 to 0.212]", "0.340 [0.297 to 0.383]", "-0.1708 [-0.4281 to 0.0512]", "0.0411", "16", "7"]
+    columns = ["", "A", "B", "B minus A", "p", "prompts", "prompts that differ"]
+    lines = printed(Table("Metrics: value [95 % interval]", columns, [[name, *values]]), width)
+    assert lines[1] == name
+    assert all(len(line) <= width for line in lines)
+    words = " ".join(lines[2:]).split()
+    assert words == " ".join(f"{column}: {value}" for column, value in zip(columns[1:], values, strict=True)).split()
+
+
 def test_a_long_title_is_not_broken_at_the_width_of_a_narrow_table():
     title = "a title of many more words than the table below is wide"
     assert printed(Table(title, ["a", "b"], [["x", "1"]]), 80)[0] == title

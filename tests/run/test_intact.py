@@ -199,9 +199,9 @@ def test_a_run_names_damage_makes_it_anew_and_ends_as_if_nothing_had_been(tmp_pa
     assert len(said) == 1
     assert "its content was changed; pairs is made anew" in said[0]
     again = record(done)
-    assert [name for name, stage in again["stages"].items() if not stage["reused"]] == ["pairs"]
+    assert again["attempts"][-1]["made"] == ["pairs"]
     for name, content in before.items():
         if name not in ("manifest.json", "events.jsonl"):
             assert (folder / name).read_bytes() == content
     shutil.rmtree(place(first, "feedback"))
-    assert record(run(tmp_path, *asked))["stages"]["pairs"]["reused"]
+    assert "pairs" not in record(run(tmp_path, *asked))["attempts"][-1]["made"]

@@ -102,7 +102,7 @@ def test_another_judge_shares_the_answers_and_costs_of_judging_move_nothing(
     same = record(
         run(folder, *BOTH, references, "judge=mock", "judge.concurrency=1", "judge.requests_per_minute=90000")
     )
-    assert all(stage["reused"] for stage in same["stages"].values())
+    assert same["attempts"][-1]["made"] == []
     other = record(run(folder, *BOTH, references, "judge=mock", "judge.parser=letters"))
     reused = {name: stage["reused"] for name, stage in other["stages"].items()}
     assert reused["generations_alpaca_eval"]
@@ -121,7 +121,7 @@ def test_a_score_on_failed_verdicts_is_refused_in_words(judged: tuple[Path, dict
     assert list(content["unscored"]) == ["alpaca_eval"]
     assert "error: no score of alpaca_eval, which was asked for: alpaca_eval is not reported: 3 of 3" in done.stderr
     again = run(folder, *alone, "judge=replay", "judge.path=stored.json", code=3)
-    assert all(stage["reused"] for stage in record(again)["stages"].values())
+    assert record(again)["attempts"][-1]["made"] == []
     assert not any(name.startswith("alpaca_eval/") for name in content["metrics"])
     told = done.stderr.replace("\n", " ")
     assert told.count("alpaca_eval is not reported: 3 of 3 verdicts") == 1, "by the error, and not by a note beside it"
@@ -239,7 +239,8 @@ def test_a_real_server_answers_judges_in_both_orders_and_is_reported(server: tup
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
     assert SECRET not in done.stdout + done.stderr
     cached = record(run(tmp_path, *prompts, *settings, "judge.offline=true", "output_dir=outputs", "seed=0"))
-    assert cached["stages"]["judgments_alpaca_eval"]["reused"]
+    assert "judgments_alpaca_eval" in cached["stages"]
+    assert "judgments_alpaca_eval" not in cached["attempts"][-1]["made"]
 
 
 def test_a_served_model_answers_instead_of_this_process(server: tuple[str, str], tmp_path: Path) -> None:

@@ -130,6 +130,18 @@ def test_a_stage_is_given_the_machine_libraries_and_command_of_its_run(
     assert one["seconds"] is not None
 
 
+@pytest.mark.parametrize(
+    ("profile", "devices", "said"),
+    [("gpu", 0, "cuda, which the machine has not"), ("gpu", 2, "cuda"), ("cpu", 0, "cpu"), ("cpu", 2, "cpu")],
+)
+def test_a_device_that_the_machine_has_not_is_not_said_to_have_made_anything(
+    monkeypatch: pytest.MonkeyPatch, profile: str, devices: int, said: str
+) -> None:
+    monkeypatch.setattr(surroundings, "describe", lambda: {"cuda_devices": devices})
+    hardware = composed("experiment=smoke", f"hardware={profile}").hardware
+    assert surroundings.surroundings(hardware, [])["hardware"]["device"] == said
+
+
 def test_a_command_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "planted-secret-value")
     given = ["notus", "judge.base_url=https://me:pass-word@host/v1", "x=planted-secret-value", "seed=1"]
@@ -180,6 +192,88 @@ def test_a_repeated_command_on_another_machine_adds_an_attempt_and_replaces_noth
     told = without_times(again["attempts"][1])
     assert told.pop("command") == first["attempts"][0]["command"]
     assert told == {"status": "finished", "error": None, "made": [], "device_seconds": 0.0, **THERE}
+
+
+def made(seconds: float, started: str | None = None) -> Manifest:
+    """A reference that computed 96 log-probs."""
+    facts = {"computed": 96, "tokens": 18502, "found": 4, "needed": 100}
+    told: Any = [{"started": started, "seconds": seconds}] if started else []
+    return Manifest("reference", KEY, {}, {}, {}, facts=facts, seconds=seconds, provenance=told)
+
+
+def reference(folder: Path, manifest: Manifest | None, *, reused: bool, ends: str = "finished") -> RunFile:
+    """An attempt of a run of this one node that is given what lies there; with None it ends before it comes to it."""
+    node = Node("reference", Stage.reference, {}, {}, {}, KEY, {})
+    config = composed("experiment=smoke")
+    folder.mkdir(exist_ok=True)
+    record = RunRecord(config, {}, "mine", folder, ArtifactStore(folder), [node])
+    if manifest:
+        record.add(node, manifest, reused=reused)
+    record.finish(ends, None if ends == "finished" else "no")
+    return read_run_file(folder / RUN_JSON)
+
+
+@pytest.fixture
+def clock(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock is a minute later."""
+    minutes = iter(range(60))
+    monkeypatch.setattr("notus_exp.run.record._now", lambda: f"2027-01-01T00:{next(minutes):02}:00+00:00")
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("told", [None, "2027-01-01T00:00:30+00:00"])
+def test_what_a_run_made_and_when_is_told_alike_after_an_attempt_that_found_all_made(
+    tmp_path: Path, told: str | None
+) -> None:
+    first = reference(tmp_path, made(15.5, told), reused=False)
+    again = reference(tmp_path, made(15.5, told), reused=True)
+    assert {key: value for key, value in again.items() if key not in ("attempts", "seal")} == {
+        key: value for key, value in first.items() if key not in ("attempts", "seal")
+    }
+    assert (first["started"], first["finished"]) == ("2027-01-01T00:00:00+00:00", "2027-01-01T00:01:00+00:00")
+    stage = again["stages"]["reference"]
+    assert (stage["reused"], stage["seconds"], stage["facts"]["computed"]) == (False, 15.5, 96)
+    assert [(one["made"], one["started"][14:16]) for one in again["attempts"]] == [(["reference"], "00"), ([], "02")]
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_another_run_made_anew_since_is_not_this_runs(tmp_path: Path) -> None:
+    reference(tmp_path, made(15.5, "2027-01-01T00:00:30+00:00"), reused=False)
+    stage = reference(tmp_path, made(20.0, "2027-01-01T00:01:30+00:00"), reused=True)["stages"]["reference"]
+    assert (stage["reused"], stage["seconds"], stage["seconds_when_made"]) == (True, 0.0, 20.0)
+    assert (stage["facts"]["computed"], stage["facts"]["found"]) == (0, 100)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_record_that_told_of_the_last_attempt_alone_is_mended_by_the_next_one(tmp_path: Path) -> None:
+    content = reference(tmp_path, made(15.5), reused=False)
+    facts = {"computed": 0, "tokens": 0, "found": 100, "needed": 100}
+    content["stages"]["reference"] |= {"reused": True, "seconds": 0.0, "facts": facts}
+    (tmp_path / RUN_JSON).write_text(json.dumps(sealed(content | {"started": "2028", "finished": "2028"})))
+    again = reference(tmp_path, made(15.5), reused=True)
+    stage = again["stages"]["reference"]
+    assert (stage["reused"], stage["seconds"], stage["facts"]["computed"]) == (False, 15.5, 96)
+    assert again["started"] == "2027-01-01T00:00:00+00:00"
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_attempt_that_ends_early_takes_away_nothing_that_was_recorded(tmp_path: Path) -> None:
+    first = reference(tmp_path, made(15.5), reused=False)
+    again = reference(tmp_path, None, reused=True, ends="failed")
+    assert (again["status"], again["error"]) == ("failed", "no")
+    for key in ("stages", "costs", "started", "finished"):
+        assert again[key] == first[key]  # type: ignore[literal-required]
+    assert reference(tmp_path, made(15.5), reused=True)["costs"] == first["costs"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_run_that_made_nothing_was_made_when_it_first_found_all(tmp_path: Path) -> None:
+    reference(tmp_path, None, reused=True, ends="failed")
+    first = reference(tmp_path, made(15.5), reused=True)
+    again = reference(tmp_path, made(15.5), reused=True)
+    for one in (first, again):
+        assert (one["started"][14:16], (one["finished"] or "")[14:16]) == ("02", "03")
+    assert again["stages"]["reference"]["facts"]["computed"] == 0
 
 
 def test_what_a_run_was_made_with_is_that_of_the_attempt_that_made_something_last(

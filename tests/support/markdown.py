@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,14 @@ PROGRAMS = {
 }
 """First words that make a line of any other block, or code within a sentence, a command."""
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*(\S*)\s*$")
+_FENCE = re.compile(r"^( *(?:(?:[-*+]|\d+[.)]) +)*)(`{3,}|~{3,})[ \t]*([^\s`]*)([^`]*)$")
+"""At any depth, or behind the mark of a list's item; behind the language there may be more."""
+_QUOTED = re.compile(r"^ {0,3}(?:> ?)+")
+_PRE = re.compile(r"<pre\b[^>]*>", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-z][^>]*>", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"^(\w+=\S* +)+")
-_SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+_SPAN = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n\s*\n).)+?)(?<!`)\1(?!`)", re.DOTALL)
+_HTML_SPAN = re.compile(r"<(code|kbd|samp)\b[^>]*>((?:(?!\n\s*\n).)+?)</\1>", re.DOTALL | re.IGNORECASE)
 _NAMES_A_DOOR = re.compile(r"(\S*python3? -m [\w.]+|\S+)")
 
 
@@ -44,22 +50,35 @@ class Command(NamedTuple):
 
 
 def blocks(text: str) -> tuple[list[Block], str]:
-    """Return the blocks of code, and the text with their lines empty."""
+    """Return the blocks of code, quoted ones and those of `<pre>` among them, and the text with their lines empty."""
     found: list[Block] = []
     prose: list[str] = []
-    fence, indented = "", False
-    for number, line in enumerate(text.splitlines(), 1):
+    fence, depth, quoted, indented, pre = "", "", False, False, False
+    for number, given in enumerate(text.expandtabs(4).splitlines(), 1):
+        bare = _QUOTED.sub("", given)
+        if fence and quoted and bare == given:  # the quotation ends, and its block with it
+            fence = ""
+        line = given if fence and not quoted else bare
         mark = _FENCE.match(line)
         before = prose[-1] if prose else ""
         prose.append("")
+        opened = None if fence or pre else _PRE.search(_SPAN.sub(lambda span: "`" * len(span[0]), line))
         if fence:
-            if mark and mark[1].startswith(fence) and not mark[2]:
+            if mark and mark[2].startswith(fence) and not (mark[3] + mark[4]).strip():
                 fence = ""
             else:
-                found[-1].lines.append(line)
+                found[-1].lines.append(line.removeprefix(" " * len(depth)))
+        elif pre or opened:
+            if opened:
+                found.append(Block(None, [], number))
+                prose[-1], line = line[: opened.start()], line[opened.end() :]
+            inside, end, after = line.partition("</pre>")
+            found[-1].lines.append(html.unescape(_TAG.sub("", inside)))
+            prose[-1] += after
+            pre, indented = not end, False
         elif mark:
-            fence, indented = mark[1], False
-            found.append(Block(mark[2], [], number + 1))
+            depth, fence, quoted, indented = mark[1], mark[2], bare != given, False
+            found.append(Block(mark[3], [], number + 1))
         elif line.startswith("    ") and (indented or not before.strip()):
             if not indented:
                 found.append(Block(None, [], number))
@@ -84,10 +103,15 @@ def commands(page: Path) -> list[Command]:
         for number, line in _logical(block)
         if block.language in SHELL or _program(line) in PROGRAMS
     ]
-    for span in _SPAN.finditer(prose):
-        line = " ".join(span[1].split())
+    spans = [(span.start(), span[2]) for span in _SPAN.finditer(prose)]
+    spans += [
+        (span.start(), html.unescape(_TAG.sub("", span[2])))
+        for span in _HTML_SPAN.finditer(_SPAN.sub(lambda span: "`" * len(span[0]), prose))
+    ]
+    for start, span in spans:
+        line = " ".join(span.split()).removeprefix("$ ")
         if _program(line) in PROGRAMS and not _NAMES_A_DOOR.fullmatch(line):
-            listed.append(Command(line, name, prose[: span.start()].count("\n") + 1))
+            listed.append(Command(line, name, prose[:start].count("\n") + 1))
     return listed
 
 
@@ -99,7 +123,7 @@ def _logical(block: Block) -> Iterator[tuple[int, str]]:
         begun += line.removesuffix("\\")
         if line.endswith("\\"):
             continue
-        if said := " ".join(re.sub(r"(^|\s)#.*$", "", begun).split()):
+        if said := " ".join(re.sub(r"(^|\s)#.*$", "", begun).split()).removeprefix("$ "):
             yield start, said
         begun = ""
 

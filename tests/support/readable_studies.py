@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from notus_exp.comparison.analysis import analyse
-from notus_exp.contracts.manifest import Manifest, manifest_file
+from notus_exp.contracts.manifest import Manifest, manifest_file, read_manifest
+from notus_exp.contracts.provenance import Provenance
 from notus_exp.disk.files import EVENTS, GENERATIONS, MANIFEST, PAIRS
 from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, sealed, write, write_study
 
@@ -57,6 +59,20 @@ def add_stage(folder: Path, run: str, node: str, files: dict[str, pl.DataFrame |
     record |= {"seconds": 2.0, "seconds_when_made": 2.0, "inputs": {}}
     edit(run_json(folder, run), lambda content: content["stages"].setdefault(node, record))
     return place
+
+
+def made_by(
+    folder: Path, run: str, node: str, *, profile: str, seconds: float | None = 2.0, command: Sequence[str] = ()
+) -> None:
+    """Let the manifest of a run's artifact tell of a further attempt that made it."""
+    path = add_stage(folder, run, node, {}) / MANIFEST
+    attempt: Provenance = {
+        **{"command": [*command], "hardware": {"profile": profile, "device": "cpu"}, "versions": {"torch": "2"}},
+        **{"git_commit": "abc", "started": "2026-11-20T10:00:00+00:00", "seconds": seconds},
+    }  # type: ignore[typeddict-item]
+    manifest = read_manifest(path)
+    manifest.provenance.append(attempt)
+    write(path, manifest_file(manifest))
 
 
 def pairs(swapped: int = 0) -> pl.DataFrame:

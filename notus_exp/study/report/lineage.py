@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from notus_exp.contracts.provenance import NOT_RECORDED, Provenance
+from notus_exp.contracts.provenance import Provenance, made_in_words
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import manifest_of
 from notus_exp.study.report.material import Material, Section
@@ -103,7 +103,7 @@ def _run(material: Material, arm: str, seed: int, run: RunFile) -> ShownRun:
             "key": stage["key"],
             "reused": stage["reused"],
             "seconds": duration(stage["seconds_when_made"]),
-            "made": _made(made[name]),
+            "made": made_in_words(made[name]),
         }
         for name, stage in run.get("stages", {}).items()
     ]
@@ -126,14 +126,6 @@ def _provenance(material: Material, run: RunFile, node: str) -> list[Provenance]
     return manifest.provenance if manifest else []
 
 
-def _made(attempts: Sequence[Provenance]) -> str:
-    words = [
-        " ".join(filter(None, (attempt.get("started", "")[:10], _machine(attempt), _lost(attempt))))
-        for attempt in attempts
-    ]
-    return "; then ".join(words) or NOT_RECORDED
-
-
 def _made_by(attempts: Mapping[str, Sequence[Provenance]]) -> list[tuple[str, str]]:
     """Return each command that made artifacts of a run, with those."""
     found: dict[str, list[str]] = {}
@@ -141,17 +133,6 @@ def _made_by(attempts: Mapping[str, Sequence[Provenance]]) -> list[tuple[str, st
         for words in dict.fromkeys(shlex.join(attempt["command"]) for attempt in each if "command" in attempt):
             found.setdefault(words, []).append(node)
     return [(f"python -m notus_exp {words}".rstrip(), ", ".join(nodes)) for words, nodes in found.items()]
-
-
-def _machine(attempt: Provenance) -> str:
-    """Return the profile of an attempt and its devices in a few words, such as "gpu (NVIDIA H100)" or "cpu"."""
-    hardware = attempt.get("hardware", {})
-    names = f" ({hardware['cuda_names']})" if "cuda_names" in hardware and hardware.get("device") != "cpu" else ""
-    return f"{hardware.get('profile', NOT_RECORDED)}{names}"
-
-
-def _lost(attempt: Provenance) -> str:
-    return "(killed)" if attempt.get("seconds") is None else ""
 
 
 def _made_with(material: Material) -> list[MadeWith]:
