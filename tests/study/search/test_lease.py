@@ -197,20 +197,20 @@ def test_a_peer_whose_clock_is_far_ahead_takes_no_living_trial(folder: Path) -> 
                 time.time = lambda: real() + 86_400
                 code = 1
                 try:
-                    search(folder, trials=1, lease=0.2, may_start=_once())
+                    search(folder, trials=1, lease=1.0, may_start=_once())
                     code = 0
                 finally:
                     os._exit(code)
             peer.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         return good(values)
 
-    said = search(folder, FakeJobs(folder, slow), trials=1, lease=0.2)
+    said = search(folder, FakeJobs(folder, slow), trials=1, lease=1.0)
     assert peer == [0]
     assert "taken over" not in said
     assert [trial["state"] for trial in summary(folder)["trials"]] == ["complete"]
 
 
 def _once() -> Any:
-    """Let a process look for work for a second."""
-    until = time.monotonic() + 1
+    """Let a process look for work for longer than a lease lasts."""
+    until = time.monotonic() + 2.5
     return lambda: "enough" if time.monotonic() > until else None
