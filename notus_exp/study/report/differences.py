@@ -20,7 +20,7 @@ from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import COLOURS
 from notus_exp.reporting.looks import GREY, UNKNOWN_LOOK, Look
 from notus_exp.reporting.strips import Scale, axis, scale_of, strip
-from notus_exp.study.report.headline import shared_cautions, verdict_word
+from notus_exp.study.report.headline import cautions_beside, verdict_word
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, about, number, p_of, shown, span_of, value_of
 
@@ -34,7 +34,7 @@ class ShownContrast(ContrastRow, ShownValue):
         strip: Its interval, drawn on the scale of its table.
         said: Its verdict: better or worse where the metric has a direction.
         tone: The class of the verdict's colour; "" for none.
-        remarks: The cautions that are of this contrast alone.
+        remarks: Its cautions, where they stand beside it: those of a family stand above and below the table.
         name: What is subtracted from what.
         p_text: p alone.
         holm_text: p by Holm.
@@ -116,9 +116,8 @@ def contrasts(material: Material) -> Section:
     beside = [row for row in rows if row not in primary and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
     margin = material.comparison["study"]["margin"]
-    shared = shared_cautions(primary)
     groups = [
-        ("", [_texts(material, row, shared, in_family=True) for row in primary]),
+        ("", [_texts(material, row, in_family=True) for row in primary]),
         (_beside_title(beside), [_texts(material, row) for row in beside]),
     ]
     content = {
@@ -129,6 +128,8 @@ def contrasts(material: Material) -> Section:
         "baseline": material.comparison["study"]["baseline"],
         "table": _strips([*primary, *beside], [group for group in groups if group[1]], margin),
         "primary": groups[0][1],
+        "remarks": cautions_beside(primary),
+        "corrected": len(primary) > 1,
         "planned": all(row["primary"] for row in primary),
         "others": [_of_metric(material, name, others) for name in dict.fromkeys(row["metric"] for row in others)],
         "count": len(others),
@@ -213,9 +214,7 @@ def _sizes(rows: list[ContrastRow]) -> str:
     return f"{prompts:,} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
-def _texts(
-    material: Material, row: ContrastRow, said_before: Sequence[str] = (), *, in_family: bool = False
-) -> ShownContrast:
+def _texts(material: Material, row: ContrastRow, *, in_family: bool = False) -> ShownContrast:
     equivalence, components, bootstrap = row["equivalence"], row["components"], row["bootstrap"]
     within = None
     if equivalence:
@@ -231,7 +230,7 @@ def _texts(
         "strip": Markup(""),
         "said": word,
         "tone": {"better": "good", "worse": "bad"}.get(word, ""),
-        "remarks": [one for one in row["cautions"] if f"{one}." not in said_before],
+        "remarks": [] if in_family else row["cautions"],
         "name": contrast_name(row),
         "p_text": p_of(row["p"]),
         "holm_text": p_of(row["holm"]),
