@@ -21,6 +21,7 @@ from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.reach import Reach, reach_of
 from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import kept, study_words
+from notus_exp.config.doubts import margin_doubts
 from notus_exp.contracts.comparison_file import (
     BASE_MODEL,
     FORMAT,
@@ -33,7 +34,7 @@ from notus_exp.contracts.comparison_file import (
 from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
-from notus_exp.evaluation.metrics import headlines, metric_of
+from notus_exp.evaluation.metrics import headlines, metric_of, width_of
 
 
 class _Parts(NamedTuple):
@@ -262,6 +263,7 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     ]
     if seeds and min(seeds) == 1:
         found.append(ONE_SEED)
+    found += margin_doubts(asked.margin, asked.metric, width_of(asked.metric))
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
     found += parts.protocol.warnings
     if len(_base_models(parts)) > 1:
