@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
+from notus_exp.comparison.exploration import LABELLED
 from notus_exp.contracts.comparison_file import EstimateRow
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.material import Material, Section, parts
 from notus_exp.study.report.numbers import ShownValue, about, shown, shown_first
 
 _SHADE = 0.22
-"""Opacity behind the highest cell of a column."""
+"""Opacity behind the highest cell of a row."""
 
 ByArm = Mapping[str, Mapping[str, EstimateRow]]
 """Arm -> metric -> estimate."""
@@ -35,7 +36,7 @@ class MatrixCell(ShownValue):
     """An accuracy.
 
     Attributes:
-        best: Whether it is the highest of its column, and not all are alike.
+        best: Whether it is the highest of its row, and not all are alike.
         shade: Opacity behind it.
     """
 
@@ -50,14 +51,16 @@ def metrics(material: Material) -> Section:
     if not names:
         return Section("metrics", "Every arm", None, "No run has been evaluated.")
     first = shown_first(names, material.metric)
+    matrix_tells = _of_matrix(material)
     groups: dict[str, list[str]] = {}
     for name in names:
-        if name not in first:
+        if name not in first and name not in matrix_tells:
             groups.setdefault(name.rpartition("/")[0], []).append(name)
     counts = {row["arm"]: (len(row["seeds"]), len(row["failed"])) for row in material.comparison["arms"]}
     content = {
         "metric": material.metric,
         "arms": [(name, counts.get(name)) for name in by_arm],
+        "parts": parts(len(by_arm)),
         "first": _table(by_arm, first),
         "groups": [(group, _table(by_arm, members)) for group, members in groups.items()],
         "left_out": _left_out(by_arm, material.metric),
@@ -72,13 +75,18 @@ def matrix(material: Material) -> Section:
         return Section(
             "matrix", "Trained on, evaluated on", None, "The evaluation on labelled pairs was not part of this study."
         )
-    heights = [[cell and cell["value"] for cell in row] for row in found["cells"]]
-    columns = [[value for value in column if value is not None] for column in zip(*heights, strict=True)]
-    rows = [
-        (arm, [_matrix_cell(cell, column) for cell, column in zip(cells, columns, strict=True)])
-        for arm, cells in zip(found["rows"], found["cells"], strict=True)
-    ]
-    return Section("matrix", "Trained on, evaluated on", {"columns": found["columns"], "rows": rows})
+    rows = []
+    for labelling, cells in zip(found["columns"], zip(*found["cells"], strict=True), strict=True):
+        heights = [cell["value"] for cell in cells if cell and cell["value"] is not None]
+        rows.append((labelling, [_matrix_cell(cell, heights) for cell in cells]))
+    content = {"arms": found["rows"], "parts": parts(len(found["rows"])), "rows": rows}
+    return Section("matrix", "Trained on, evaluated on", content)
+
+
+def _of_matrix(material: Material) -> set[str]:
+    """Return the metrics that `matrix` shows, which are not told a second time."""
+    found = material.comparison["trained_by_evaluated"]
+    return {f"{LABELLED}{name}" for name in found["columns"]} if found else set()
 
 
 def _table(by_arm: ByArm, names: list[str]) -> list[MetricRow]:
@@ -92,12 +100,12 @@ def _table(by_arm: ByArm, names: list[str]) -> list[MetricRow]:
     ]
 
 
-def _matrix_cell(cell: MeasuredValue | None, column: list[float]) -> MatrixCell | None:
+def _matrix_cell(cell: MeasuredValue | None, row: list[float]) -> MatrixCell | None:
     if cell is None:
         return None
     if cell["value"] is None:
         return {**shown(cell), "best": False, "shade": "0"}
-    low, high = min(column), max(column)
+    low, high = min(row), max(row)
     place = (cell["value"] - low) / (high - low) if high > low else 0.0
     return {**shown(cell), "best": high > low and cell["value"] == high, "shade": f"{_SHADE * place:.2f}"}
 

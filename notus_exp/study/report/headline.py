@@ -16,7 +16,7 @@ from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.paired import POWER
 from notus_exp.inference.power import Design, detectable_effect, power, prompts_needed, seeds_needed
 from notus_exp.reporting.planning import few_differ
-from notus_exp.study.report.numbers import number, span_of, value_of
+from notus_exp.study.report.numbers import number, span_of, unit_after, value_of
 
 AGREE, DIFFER = "agree on every prompt", "differ alike on every prompt"
 """What can be said of a contrast without any spread, which no test can judge."""
@@ -69,7 +69,9 @@ def headline(comparison: ComparisonFile) -> Headline:
         return Headline("No run is finished, so there is nothing to compare.", [])
     family = family_of(comparison)
     line, remarks = _verdict(comparison, family)
-    remarks += cautions_on_top(family)
+    on_top = cautions_on_top(family)
+    lacking = [one for one in on_top if LACKING in one]
+    remarks = [*lacking, *remarks, *(one for one in on_top if one not in lacking)]
     if study["evaluation_split"] == "validation":
         remarks.append(f"{ON_VALIDATION}.")
     if chosen := study.get("chosen_afterwards"):
@@ -214,21 +216,20 @@ def _told(alike: Sequence[ContrastRow]) -> list[ContrastRow]:
 
 
 def _plan_remarks(rows: Sequence[ContrastRow], margin: float | None, family: int, *, named: bool) -> list[str]:
-    """Return what is to be known of the plans that were told: whose the difference is, and where they are too hopeful.
+    """Return what is to be known of the plans that were told: whose the difference is, and where one is too hopeful.
 
-    It is what `power --pilot` says of the same contrast.
+    It is what `power --pilot` says of the same contrast; of several the one where the fewest prompts differ.
     """
-    found: list[str] = []
-    for row in rows:
-        plan, differing = _plan(row, margin, family), row.get("differing")
-        if plan.effect is not None and margin is None:
-            found.append(f"{plan.effect:g} is {100 * WORTH:g} % of the metric's span: no margin was named.")
-        share = None if differing is None or not row["prompts"] else differing / row["prompts"]
-        before = f"{row['arm']}: " if named else ""
-        if plan.prompts:
-            told = few_differ(share, plan.prompts, row["prompts"], whose="the prompts")
-            found += [f"{before}{one}." if before else f"{one[0].upper()}{one[1:]}." for one in told]
-    return list(dict.fromkeys(found))
+    plans = [(row, plan) for row in rows if (plan := _plan(row, margin, family)).prompts]
+    effects = {plan.effect for _, plan in plans if plan.effect is not None and margin is None}
+    found = [f"{effect:g} is {100 * WORTH:g} % of the metric's span: no margin was named." for effect in effects]
+    known = [(row["differing"], place) for place, (row, _) in enumerate(plans) if row.get("differing") is not None]
+    if not known:
+        return found
+    fewest, place = min(known)
+    row, plan = plans[place]
+    told = few_differ(fewest / row["prompts"], plan.prompts, row["prompts"], whose="the prompts")[:1]
+    return [*found, *(f"{row['arm']}: {one}." if named else f"{one[0].upper()}{one[1:]}." for one in told)]
 
 
 def _of_one(row: ContrastRow, baseline: str, margin: float | None) -> tuple[str, list[str]]:
@@ -254,10 +255,9 @@ def _same_everywhere(row: ContrastRow) -> bool:
 
 
 def _differs(row: ContrastRow, baseline: str) -> str:
-    better = metric_of(row["metric"]).direction
-    word = "" if better is None else "better" if ((row["value"] or 0.0) > 0) == (better == MAXIMIZE) else "worse"
-    which = f", which is {word}" if word else ""
-    return f"and {baseline} differ by {value_of(row, sign=True)}{_unit(row)} on every prompt{which}"
+    better, higher = metric_of(row["metric"]).direction, (row["value"] or 0.0) > 0
+    favour = "" if better is None else f", in favour of {row['arm'] if higher == (better == MAXIMIZE) else baseline}"
+    return f"and {baseline} differ by {value_of(row, sign=True)}{_unit(row)} on every prompt{favour}"
 
 
 def _why_not(row: ContrastRow) -> str:
@@ -292,8 +292,7 @@ def _by_less(rows: Sequence[ContrastRow]) -> str:
 
 
 def _unit(row: ContrastRow) -> str:
-    unit = metric_of(row["metric"]).unit
-    return f" {unit}" if unit else ""
+    return unit_after(row["metric"])
 
 
 def _one_arm(comparison: ComparisonFile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,15 @@ from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.reporting.looks import Look
+
+
+COLUMNS = 6
+"""Models that stand beside each other in a table: more do not fit on a laptop, and go into further tables below."""
+
+
+def parts(count: int) -> int:
+    """Return in how many tables so many models are shown."""
+    return max(math.ceil(count / COLUMNS), 1)
 
 
 class Section(NamedTuple):

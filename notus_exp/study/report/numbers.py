@@ -34,6 +34,12 @@ def about(metric: str) -> str:
     return "\N{NO-BREAK SPACE}".join(part for part in (found.label, better) if part)
 
 
+def unit_after(metric: str) -> str:
+    """Return a metric's unit as it stands behind a number; "" where it has none."""
+    unit = metric_of(metric).unit
+    return f" {unit}" if unit else ""
+
+
 def number(value: float | None, digits: int | None = None, *, sign: bool = False) -> str:
     """Return a number with some digits after the point, or with three significant ones; "–" for none."""
     if value is None or not math.isfinite(value):

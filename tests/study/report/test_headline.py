@@ -156,7 +156,7 @@ def test_arms_that_agree_on_every_prompt_are_said_to() -> None:
 def test_arms_that_differ_alike_on_every_prompt_are_said_to() -> None:
     row = same_everywhere("average", 1.0)
     assert headline(study(row)).line == (
-        "average and critique differ by +1.000 on every prompt, which is better (16 prompts and 2 seeds)."
+        "average and critique differ by +1.000 on every prompt, in favour of average (16 prompts and 2 seeds)."
     )
     longer = row | {"metric": "verifiable/tokens", "value": -3.0}
     said = headline(study(longer, metric="verifiable/tokens")).line
@@ -168,7 +168,7 @@ def test_of_several_arms_each_is_told_what_can_be_said() -> None:
     rows = [same_everywhere("a", 0.0), same_everywhere("b", -1.0), primary("c", (nan, nan, nan)) | none]
     found = headline(study(*rows))
     assert found.line == (
-        "b and critique differ by −1.000 on every prompt, which is worse; a agrees with critique on every prompt; "
+        "b and critique differ by −1.000 on every prompt, in favour of critique; a agrees with critique on every prompt; "
         "c cannot be compared with critique."
     )
     assert found.remarks == ["c: no seed is finished on both sides."]
