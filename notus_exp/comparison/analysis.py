@@ -15,7 +15,15 @@ from notus_exp.comparison.added_later import after_results
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
-from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json, uneven_prompts
+from notus_exp.comparison.contrasts import (
+    Contrast,
+    contrast,
+    estimate_json,
+    estimate_of,
+    exploratory_json,
+    family_json,
+    uneven_prompts,
+)
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.reach import Reach, reach_of

@@ -43,7 +43,8 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     """Settle what is compared; None takes what the study names.
 
     Raises:
-        UserError: The arm or metric is unknown, the margin covers all that the metric can differ by, or a run is of another arm than the study says.
+        UserError: The arm or metric is unknown, the margin covers all that the metric can differ by, or a run is of
+            another arm than the study says.
     """
     arms = study["arms"]
     if not arms:

@@ -251,7 +251,8 @@ def few_differ(
     if few:
         found.append(
             f"the two differ on {100 * share:.2g} % of {whose}, so with {' or '.join(few)} prompts fewer than"
-            f" {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in simulations"
+            f" {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in"
+            " simulations"
         )
     if measured is not None and (differ := round(share * measured)) < FEW_DIFFERING:
         found.append(

@@ -171,7 +171,7 @@ def bradley_terry(material: Material) -> Section:
     strengths = found["strengths"]
     if not strengths:
         return Section("bradley_terry", "Head to head", None, found["note"])
-    if len(strengths) == 2:  # one strength between two arms is their contrast, which stands above
+    if len(strengths) == 2 and found["metric"] == material.metric:  # it is the contrast, which stands above
         return Section("bradley_terry", "Head to head", None)
     scale = scale_of(strengths)
     rows = [_strength_texts(material, one, scale) for one in strengths]

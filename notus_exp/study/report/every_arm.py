@@ -12,7 +12,7 @@ from notus_exp.study.report.material import Material, Section, parts
 from notus_exp.study.report.numbers import ShownValue, about, shown, shown_first
 
 _SHADE = 0.22
-"""Opacity behind the highest cell of a row."""
+"""Opacity behind the highest cell of a column."""
 
 ByArm = Mapping[str, Mapping[str, EstimateRow]]
 """Arm -> metric -> estimate."""
@@ -36,7 +36,7 @@ class MatrixCell(ShownValue):
     """An accuracy.
 
     Attributes:
-        best: Whether it is the highest of its row, and not all are alike.
+        best: Whether it is the highest of its column, and not all are alike.
         shade: Opacity behind it.
     """
 
@@ -51,10 +51,11 @@ def metrics(material: Material) -> Section:
     if not names:
         return Section("metrics", "Every arm", None, "No run has been evaluated.")
     first = shown_first(names, material.metric)
-    matrix_tells = _of_matrix(material)
+    told = _of_matrix(material) - {material.metric}
+    first = [name for name in first if name not in told]
     groups: dict[str, list[str]] = {}
     for name in names:
-        if name not in first and name not in matrix_tells:
+        if name not in first and name not in told:
             groups.setdefault(name.rpartition("/")[0], []).append(name)
     counts = {row["arm"]: (len(row["seeds"]), len(row["failed"])) for row in material.comparison["arms"]}
     content = {
@@ -64,6 +65,7 @@ def metrics(material: Material) -> Section:
         "first": _table(by_arm, first),
         "groups": [(group, _table(by_arm, members)) for group, members in groups.items()],
         "left_out": _left_out(by_arm, material.metric),
+        "in_matrix": any(name in told for name in names),
     }
     return Section("metrics", "Every arm", content)
 
@@ -75,11 +77,13 @@ def matrix(material: Material) -> Section:
         return Section(
             "matrix", "Trained on, evaluated on", None, "The evaluation on labelled pairs was not part of this study."
         )
-    rows = []
-    for labelling, cells in zip(found["columns"], zip(*found["cells"], strict=True), strict=True):
-        heights = [cell["value"] for cell in cells if cell and cell["value"] is not None]
-        rows.append((labelling, [_matrix_cell(cell, heights) for cell in cells]))
-    content = {"arms": found["rows"], "parts": parts(len(found["rows"])), "rows": rows}
+    heights = [[cell and cell["value"] for cell in row] for row in found["cells"]]
+    columns = [[value for value in column if value is not None] for column in zip(*heights, strict=True)]
+    rows = [
+        (arm, [_matrix_cell(cell, column) for cell, column in zip(cells, columns, strict=True)])
+        for arm, cells in zip(found["rows"], found["cells"], strict=True)
+    ]
+    content = {"columns": found["columns"], "parts": parts(len(found["columns"])), "rows": rows}
     return Section("matrix", "Trained on, evaluated on", content)
 
 
@@ -100,12 +104,12 @@ def _table(by_arm: ByArm, names: list[str]) -> list[MetricRow]:
     ]
 
 
-def _matrix_cell(cell: MeasuredValue | None, row: list[float]) -> MatrixCell | None:
+def _matrix_cell(cell: MeasuredValue | None, column: list[float]) -> MatrixCell | None:
     if cell is None:
         return None
     if cell["value"] is None:
         return {**shown(cell), "best": False, "shade": "0"}
-    low, high = min(row), max(row)
+    low, high = min(column), max(column)
     place = (cell["value"] - low) / (high - low) if high > low else 0.0
     return {**shown(cell), "best": high > low and cell["value"] == high, "shade": f"{_SHADE * place:.2f}"}
 

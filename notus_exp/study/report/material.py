@@ -15,7 +15,6 @@ from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.reporting.looks import Look
 
-
 COLUMNS = 6
 """Models that stand beside each other in a table: more do not fit on a laptop, and go into further tables below."""
 

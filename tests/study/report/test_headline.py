@@ -31,13 +31,19 @@ def test_without_a_verdict_the_line_says_what_cannot_tell_and_what_would() -> No
     # n = (1.96 + 0.84)^2 0.2^2 / 0.05^2 = 125.6 and a few more for the quantiles of t: 130 with two digits, rounded up.
     # Nothing varies over seeds, so more of them show nothing more.
     line = headline(study(primary("average", ALIKE))).line
-    assert line == "No difference can be shown: 16 prompts and 2 seeds cannot tell; 130 prompts would show 0.05 with 80 % power."
+    assert (
+        line == "No difference can be shown: 16 prompts and 2 seeds cannot tell; 130 prompts would show 0.05 with 80 %"
+        " power."
+    )
 
 
 def test_a_named_margin_is_the_difference_that_is_worth_seeing() -> None:
     # (1.96 + 0.84)^2 0.2^2 / 0.1^2 = 31.4
     line = headline(study(primary("average", ALIKE), margin=0.1)).line
-    assert line == "No difference can be shown: 16 prompts and 2 seeds cannot tell; 34 prompts would show 0.1 with 80 % power."
+    assert (
+        line
+        == "No difference can be shown: 16 prompts and 2 seeds cannot tell; 34 prompts would show 0.1 with 80 % power."
+    )
 
 
 def test_seeds_are_named_where_they_help() -> None:
@@ -55,7 +61,10 @@ def test_a_difference_that_would_have_been_seen_is_said_to_be_absent() -> None:
 def test_where_no_scale_says_what_is_worth_seeing_the_least_visible_difference_is_told() -> None:
     row = primary("average", ALIKE) | {"metric": "verifiable/tokens"}
     # 2.8 x 0.2 / sqrt(16) = 0.14, and more by the quantile of t with 15 degrees of freedom
-    assert what_would_show(row, None, 1) == "16 prompts and 2 seeds show differences from about 0.15 tokens on with 80 % power"
+    assert (
+        what_would_show(row, None, 1)
+        == "16 prompts and 2 seeds show differences from about 0.15 tokens on with 80 % power"
+    )
 
 
 def test_one_seed_never_tells() -> None:
@@ -168,8 +177,8 @@ def test_of_several_arms_each_is_told_what_can_be_said() -> None:
     rows = [same_everywhere("a", 0.0), same_everywhere("b", -1.0), primary("c", (nan, nan, nan)) | none]
     found = headline(study(*rows))
     assert found.line == (
-        "b and critique differ by −1.000 on every prompt, in favour of critique; a agrees with critique on every prompt; "
-        "c cannot be compared with critique."
+        "b and critique differ by −1.000 on every prompt, in favour of critique; a agrees with critique on every prompt;"
+        " c cannot be compared with critique."
     )
     assert found.remarks == ["c: no seed is finished on both sides."]
 

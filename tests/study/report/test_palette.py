@@ -21,7 +21,9 @@ def outline(marker: str) -> list[tuple[float, float]]:
     if marker == "o":
         return [(4.4 * np.cos(turn), 4.4 * np.sin(turn)) for turn in np.linspace(0, 2 * np.pi, 60)]
     x, y, corners = 0.0, 0.0, []
-    for letter, rest in re.findall("([MLHVhv])([^A-Za-z]*)", str(marker_path(Look("#000000", marker, "-"))).split('"')[1]):
+    for letter, rest in re.findall(
+        "([MLHVhv])([^A-Za-z]*)", str(marker_path(Look("#000000", marker, "-"))).split('"')[1]
+    ):
         values = [float(one) for one in re.findall(r"-?\d*\.?\d+", rest)]
         for place in range(0, len(values), 2 if letter in "ML" else 1):
             if letter in "ML":
