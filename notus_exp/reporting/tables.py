@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -183,7 +183,7 @@ def span(low: float | None, high: float | None, digits: int | None = 2, *, sign:
     return "-" if "-" in ends else " to ".join(ends)
 
 
-def digits_that_tell(values: Iterable[float | None], digits: int | None) -> int | None:
+def digits_that_tell(values: Sequence[float | None], digits: int | None) -> int | None:
     """Return how many digits numbers that stand together are shown with; None, significant ones, where all vanish.
 
     Args:
@@ -199,9 +199,9 @@ def with_span(estimate: Mapping[str, Any] | None, digits: int = 2, *, sign: bool
     """Return `value, low, high` as "value [low to high]", without an interval that is not known; "-" for none."""
     if estimate is None:
         return "-"
-    digits = digits_that_tell((estimate[name] for name in ("value", "low", "high")), digits)
-    ends = span(estimate["low"], estimate["high"], digits, sign=sign)
-    return number(estimate["value"], digits, sign=sign) + ("" if ends == "-" else f" [{ends}]")
+    shown = digits_that_tell([estimate[name] for name in ("value", "low", "high")], digits)
+    ends = span(estimate["low"], estimate["high"], shown, sign=sign)
+    return number(estimate["value"], shown, sign=sign) + ("" if ends == "-" else f" [{ends}]")
 
 
 def lasting(seconds: float) -> str:

@@ -222,7 +222,7 @@ def test_the_docs_have_every_picture_that_the_command_takes() -> None:
             "cut: a",
         ),
         (
-            "<div class=wide style='overflow-x:auto;border:1px solid'><table><td style='min-width:1500px'>w</table></div>",
+            "<div class=wide style='overflow-x:auto;border:1px solid'><table style='width:1500px'><td>w</table></div>",
             "wide in a frame of",
         ),
         (

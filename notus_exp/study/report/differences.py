@@ -129,7 +129,7 @@ def contrasts(material: Material) -> Section:
         "baseline": material.comparison["study"]["baseline"],
         "table": _strips([*primary, *beside], [group for group in groups if group[1]], margin),
         "primary": groups[0][1],
-        "parts": parts(len(primary)),
+        "parts": parts([row["arm"] for row in primary]),
         "remarks": [*cautions_beside(primary), *_counted(beside, primary)],
         "remarks_of_others": _counted(others, primary),
         "corrected": len(primary) > 1,

@@ -61,7 +61,7 @@ def metrics(material: Material) -> Section:
     content = {
         "metric": material.metric,
         "arms": [(name, counts.get(name)) for name in by_arm],
-        "parts": parts(len(by_arm)),
+        "parts": parts(list(by_arm)),
         "first": _table(by_arm, first),
         "groups": [(group, _table(by_arm, members)) for group, members in groups.items()],
         "left_out": _left_out(by_arm, material.metric),
@@ -83,7 +83,7 @@ def matrix(material: Material) -> Section:
         (arm, [_matrix_cell(cell, column) for cell, column in zip(cells, columns, strict=True)])
         for arm, cells in zip(found["rows"], found["cells"], strict=True)
     ]
-    content = {"columns": found["columns"], "parts": parts(len(found["columns"])), "rows": rows}
+    content = {"columns": found["columns"], "parts": parts(found["columns"]), "rows": rows}
     return Section("matrix", "Trained on, evaluated on", content)
 
 

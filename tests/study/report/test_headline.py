@@ -177,8 +177,8 @@ def test_of_several_arms_each_is_told_what_can_be_said() -> None:
     rows = [same_everywhere("a", 0.0), same_everywhere("b", -1.0), primary("c", (nan, nan, nan)) | none]
     found = headline(study(*rows))
     assert found.line == (
-        "b and critique differ by −1.000 on every prompt, in favour of critique; a agrees with critique on every prompt;"
-        " c cannot be compared with critique."
+        "b and critique differ by −1.000 on every prompt, in favour of critique; a agrees with critique on every "
+        "prompt; c cannot be compared with critique."
     )
     assert found.remarks == ["c: no seed is finished on both sides."]
 
