@@ -169,10 +169,10 @@ def bradley_terry(material: Material) -> Section:
     if not found:
         return Section("bradley_terry", "Head to head", None)
     strengths = found["strengths"]
+    if len(material.arms) == 2 and found["metric"] == material.metric:  # it is the contrast, which stands above
+        return Section("bradley_terry", "Head to head", None)
     if not strengths:
         return Section("bradley_terry", "Head to head", None, found["note"])
-    if len(strengths) == 2 and found["metric"] == material.metric:  # it is the contrast, which stands above
-        return Section("bradley_terry", "Head to head", None)
     scale = scale_of(strengths)
     rows = [_strength_texts(material, one, scale) for one in strengths]
     return Section("bradley_terry", "Head to head", {**found, "axis": axis(scale), "rows": rows})
@@ -233,8 +233,8 @@ def _texts(material: Material, row: ContrastRow, *, in_family: bool = False) -> 
     equivalence, components, bootstrap = row["equivalence"], row["components"], row["bootstrap"]
     within = None
     if equivalence:
-        yes = {True: "yes", False: "not shown"}.get(equivalence["equivalent"], "cannot tell")
-        within = f"{yes} (p {p_of(equivalence['p'])})"
+        yes = "yes" if equivalence["equivalent"] else "not shown"
+        within = "cannot tell" if equivalence["p"] is None else f"{yes} (p {p_of(equivalence['p'])})"
     look = material.looks[row["arm"]]
     word = verdict_word(row)
     at_step: MeasuredValue = {"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}

@@ -276,8 +276,13 @@ def test_an_arm_without_values_leaves_the_others_in_place(tmp_path: Path) -> Non
     content["contrasts"] = [
         contrast(METRIC, "average", "critique", nan, nan, nan, primary=True, verdict="cannot tell", p=nan)
     ]
-    page = written(full(tmp_path).write(), content)
+    made = full(tmp_path)
+    page = written(made.write(), content)
     assert "average − critique – no interval cannot tell –" in page.texts["contrasts"]
+    same = contrast(METRIC, "average", "critique", 1.0, 0.9, 1.0, primary=True, verdict="cannot tell", p=None)
+    same["equivalence"] = {"margin": 0.02, "p": None, "equivalent": False}
+    text = written(made.write(), content | {"contrasts": [same]}).texts["contrasts"]
+    assert "average − critique +1.000 +0.900 to +1.000 differ alike on every prompt – cannot tell" in text
     assert "critique 2 seeds average 0 seeds, 1 failed" in page.texts["metrics"]
     assert "ordered rightly ↑ 0.612 0.581 to 0.643 – no interval 0.5" in page.texts["metrics"]
     assert "average – no interval –" in page.texts["matrix"]
