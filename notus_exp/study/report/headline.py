@@ -193,9 +193,10 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
         said.append(f"{_names(equal, len(family))} {_is(equal)} {within}")
     if agree:
         said.append(f"{_names(agree, len(family))} agree{'s' * (len(agree) == 1)} with {baseline} on every prompt")
-    remarks = _plan_remarks(_told(alike), margin, len(family), named=True)
+    plans = [(row, _plan(row, margin, len(family))) for row in _told(alike)]
+    remarks = _plan_remarks(plans, margin, named=True)
     if alike and len(alike) == len(family):
-        needs = {what_would_show(row, margin, len(family)) for row in _told(alike)}
+        needs = {plan.text for _, plan in plans}
         if len(needs) == 1:
             return f"No difference from {baseline} can be shown: {needs.pop()}.", remarks
         said.append(f"no difference from {baseline} can be shown")
@@ -203,7 +204,7 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
         said.append(f"no difference from {baseline} can be shown for {_names(alike, len(family))}")
     if unknown:
         said.append(f"{_names(unknown, len(family))} cannot be compared with {baseline}")
-    open_ones = [f"{row['arm']}: {what_would_show(row, margin, len(family))}." for row in _told(alike)]
+    open_ones = [f"{row['arm']}: {plan.text}." for row, plan in plans]
     reasons = [f"{row['arm']}: {why}." for row in unknown[:MOST_NAMED] if (why := _why_not(row))]
     return _sentence("; ".join(said)), [*open_ones, *remarks, *reasons]
 
@@ -215,12 +216,12 @@ def _told(alike: Sequence[ContrastRow]) -> list[ContrastRow]:
     return [max(alike, key=lambda row: row["standard_error"] or 0.0)]
 
 
-def _plan_remarks(rows: Sequence[ContrastRow], margin: float | None, family: int, *, named: bool) -> list[str]:
+def _plan_remarks(told: Sequence[tuple[ContrastRow, Plan]], margin: float | None, *, named: bool) -> list[str]:
     """Return what is to be known of the plans that were told: whose the difference is, and where one is too hopeful.
 
     It is what `power --pilot` says of the same contrast; of several the one where the fewest prompts differ.
     """
-    plans = [(row, plan) for row in rows if (plan := _plan(row, margin, family)).prompts]
+    plans = [(row, plan) for row, plan in told if plan.prompts]
     effects = {plan.effect for _, plan in plans if plan.effect is not None and margin is None}
     found = [f"{effect:g} is {100 * WORTH:g} % of the metric's span: no margin was named." for effect in effects]
     known = [(row["differing"], place) for place, (row, _) in enumerate(plans) if row.get("differing") is not None]
@@ -228,8 +229,8 @@ def _plan_remarks(rows: Sequence[ContrastRow], margin: float | None, family: int
         return found
     fewest, place = min(known)
     row, plan = plans[place]
-    told = few_differ(fewest / row["prompts"], plan.prompts, row["prompts"], whose="the prompts")[:1]
-    return [*found, *(f"{row['arm']}: {one}." if named else f"{one[0].upper()}{one[1:]}." for one in told)]
+    said = few_differ(fewest / row["prompts"], plan.prompts, row["prompts"], whose="the prompts")[:1]
+    return [*found, *(f"{row['arm']}: {one}." if named else f"{one[0].upper()}{one[1:]}." for one in said)]
 
 
 def _of_one(row: ContrastRow, baseline: str, margin: float | None) -> tuple[str, list[str]]:
@@ -243,8 +244,8 @@ def _of_one(row: ContrastRow, baseline: str, margin: float | None) -> tuple[str,
     if word == ALIKE:
         if _equivalent(row):
             return f"{arm} and {baseline} are equivalent within ±{_margin(row)}.", []
-        plan = f"No difference can be shown: {what_would_show(row, margin, 1)}."
-        return plan, _plan_remarks([row], margin, 1, named=False)
+        plan = _plan(row, margin, 1)
+        return f"No difference can be shown: {plan.text}.", _plan_remarks([(row, plan)], margin, named=False)
     value, span = value_of(row, sign=True), span_of(row, sign=True)
     return f"{arm} is {word} than {baseline}{_by_less([row])}: {value}{_unit(row)} (95 % {span}).", []
 
