@@ -63,7 +63,11 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
         pilots = read_pilot(options.pilot, metric=options.metric, arm=options.arm, reference=options.reference)
         return {
             f"{one.metric}: {one.arm} minus {one.reference}": Source(
-                completed(one, given), seed_bound(one, given), one.differing_share, _largest(one.metric, one.reference)
+                completed(one, given),
+                seed_bound(one, given),
+                one.differing_share,
+                _largest(one.metric, one.reference),
+                one.prompts,
             )
             for one in pilots
         }

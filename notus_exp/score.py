@@ -37,6 +37,7 @@ def _alpaca_eval(options: argparse.Namespace) -> Report:
         raise UserError("score alpaca_eval needs a file of preferences", "give annotations.json, or FILE.csv:COLUMN")
     if options.paired and options.b is None:
         raise UserError("--paired needs a second file", "score alpaca_eval A.json B.json --paired")
+    _check_margins("alpaca_eval/win_rate", options.margin)
     return report(
         options.a,
         options.b,
@@ -56,6 +57,7 @@ def _alpaca_eval(options: argparse.Namespace) -> Report:
 def _mt_bench(options: argparse.Namespace) -> Report:
     from notus_exp.external.score_mt_bench import report
 
+    _check_margins("mt_bench/score", options.margin)
     return report(
         options.file,
         options.questions,
@@ -64,6 +66,13 @@ def _mt_bench(options: argparse.Namespace) -> Report:
         effect=options.effect,
         picture=options.radar,
     )
+
+
+def _check_margins(metric: str, margins: Sequence[float]) -> None:
+    from notus_exp.evaluation.metrics import check_margin
+
+    for margin in margins:
+        check_margin(metric, margin, "--margin")
 
 
 def _ifeval(options: argparse.Namespace) -> Report:

@@ -128,6 +128,14 @@ def test_a_look_afterwards_lies_beside_what_was_planned_and_is_exploratory(compa
     assert " None " not in page["contrasts"]
 
 
+def test_a_margin_over_a_quarter_of_the_span_is_asked_about(compare, study):
+    code, out, _ = compare(study, "--margin", "0.3")
+    assert code == 0
+    asked = f"the margin of 0.3 is 30 % of all that {ACCURACY} can differ by (1), and less is called equivalent"
+    assert asked in " ".join(out.split())
+    assert "can differ by" not in compare(study, "--margin", "0.25")[1]
+
+
 def test_what_is_named_as_the_study_named_it_is_no_look(compare, study):
     assert compare(study, "--baseline", "critique", "--metric", ACCURACY)[0] == 0
     assert any(row["primary"] for row in read_comparison(study / "comparison.json")["contrasts"])
@@ -192,6 +200,8 @@ def test_a_search_has_no_arm_or_margin_to_choose(compare, tmp_path):
         (["{study}", "--baseline", "averag"], "did you mean 'average'?"),
         (["{study}", "--metric", "speed"], f"did you mean '{ACCURACY}'"),
         (["{study}", "--margin", "3,2"], "a study has one margin"),
+        (["{study}", "--margin", "1"], f"--margin=1 covers all that {ACCURACY} can differ by, 1"),
+        (["{study}", "--margin", "5"], "name the largest difference that would not matter, such as 0.05"),
         (["{study}", "--kind", "wide"], "--kind goes with --verdicts FILE only"),
         (["{study}", "--alpaca-eval"], "--alpaca-eval goes with --verdicts FILE only"),
         (["{study}", "--verdicts", "{wide}"], "one of them"),
@@ -202,9 +212,9 @@ def test_a_search_has_no_arm_or_margin_to_choose(compare, tmp_path):
         (["--verdicts", "{wide}", "--name", "x"], "--name goes with a study only"),
         (["{study}", "--name", "x", "--output", "y"], "both say where the files go"),
         (["{study}", "--name", "x"], "this is what the study planned"),
-        (["{study}", "--name", "../x", "--margin", "1"], "is no name of a folder"),
-        (["{study}", "--name", "..", "--margin", "1"], "is no name of a folder"),
-        (["{study}", "--output", "{study}", "--margin", "1"], "which a look afterwards does not replace"),
+        (["{study}", "--name", "../x", "--margin", "0.1"], "is no name of a folder"),
+        (["{study}", "--name", "..", "--margin", "0.1"], "is no name of a folder"),
+        (["{study}", "--output", "{study}", "--margin", "0.1"], "which a look afterwards does not replace"),
         (["--verdicts", "{wide}", "--margin", "-1"], "not a list of positive numbers"),
         (["--verdicts", "{wide}", "--alpaca-eval", "--scale", "2"], "leave one of them out"),
         (["--verdicts", "{wide}", "--baseline", "zepyhr"], "did you mean 'zephyr'?"),

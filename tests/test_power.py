@@ -370,6 +370,14 @@ def test_a_pilot_on_which_few_prompts_differ_says_where_its_power_is_too_high(pi
         " than 15 would: what is shown for these is too hopeful"
     ) in said
     assert said.count("too hopeful") == 1  # nothing is known of an earlier comparison.json
+    assert "rough guess" not in said
+
+
+def test_a_pilot_whose_own_spread_rests_on_few_prompts_says_so(pilot, capsys):
+    folder = pilot(contrast(differing=14))
+    assert main(["--pilot", folder, "--prompts", "20000", "--seeds", "3"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "was measured on 300 prompts of which 14 differ: it is a rough guess" in said
 
 
 @pytest.mark.parametrize(("rate", "prompts"), [(0.03, 50), (0.01, 100), (0.1, 200)])

@@ -15,12 +15,21 @@ from notus_exp.comparison.added_later import after_results
 from notus_exp.comparison.aligned import Measured
 from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
-from notus_exp.comparison.contrasts import Contrast, contrast, estimate_json, estimate_of, exploratory_json, family_json
+from notus_exp.comparison.contrasts import (
+    Contrast,
+    contrast,
+    estimate_json,
+    estimate_of,
+    exploratory_json,
+    family_json,
+    uneven_prompts,
+)
 from notus_exp.comparison.exploration import factor_effects, strengths, trained_by_evaluated
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.reach import Reach, reach_of
 from notus_exp.comparison.request import Request, ask, tuning_runs
 from notus_exp.comparison.words import kept, study_words
+from notus_exp.config.doubts import margin_doubts
 from notus_exp.contracts.comparison_file import (
     BASE_MODEL,
     FORMAT,
@@ -33,7 +42,7 @@ from notus_exp.contracts.comparison_file import (
 from notus_exp.contracts.run_file import RunEstimate
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
-from notus_exp.evaluation.metrics import headlines, metric_of
+from notus_exp.evaluation.metrics import headlines, metric_of, width_of
 
 
 class _Parts(NamedTuple):
@@ -211,23 +220,32 @@ def _of_arms(parts: _Parts, metric: str, arm: str, reach: Reach) -> Contrast:
     """Contrast an arm with the baseline on the seeds that both have."""
     baseline = parts.asked.baseline
     seeds = parts.measured.seeds(metric, arm, baseline)
-    difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, baseline, seeds)
-    span = metric_of(metric).difference_span()
-    return contrast(difference, metric, arm, baseline, margins=_margins(parts, metric), span=span, reach=reach)
+    values, others = parts.measured.table(metric, arm, seeds), parts.measured.table(metric, baseline, seeds)
+    return contrast(
+        values - others,
+        metric,
+        arm,
+        baseline,
+        margins=_margins(parts, metric),
+        span=metric_of(metric).difference_span(),
+        reach=reach,
+        uneven=uneven_prompts(values, others),
+    )
 
 
 def _of_base(parts: _Parts, metric: str, arm: str, reach: Reach) -> Contrast | None:
     """Contrast an arm with the untuned model that its own runs measured; None where they did not."""
     seeds = parts.measured.seeds(metric, arm)
-    difference = parts.measured.table(metric, arm, seeds) - parts.measured.table(metric, arm, seeds, base=True)
+    values, others = parts.measured.table(metric, arm, seeds), parts.measured.table(metric, arm, seeds, base=True)
     found = contrast(
-        difference,
+        values - others,
         metric,
         arm,
         BASE_MODEL,
         margins=_margins(parts, metric),
         span=metric_of(metric).difference_span(base=True),
         reach=reach,
+        uneven=uneven_prompts(values, others),
     )
     return found if found.estimate.prompts and found.estimate.seeds else None
 
@@ -253,6 +271,7 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     ]
     if seeds and min(seeds) == 1:
         found.append(ONE_SEED)
+    found += margin_doubts(asked.margin, asked.metric, width_of(asked.metric))
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
     found += parts.protocol.warnings
     if len(_base_models(parts)) > 1:

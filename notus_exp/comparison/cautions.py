@@ -19,7 +19,8 @@ ONE_SEED = (
     "With one seed, seed variance is not covered: the intervals hold for this training seed alone, and another seed may"
     " turn the result"
 )
-TWO_SEEDS = (
+TWO_SEEDS = "Two seeds say little about seed variance: all that is known of it is the distance of two values"
+TWO_SEEDS_OF_MANY = (
     "Two seeds say little about seed variance: among several contrasts, more studies than the 5 % that are meant call"
     " an arm different that is not (up to 12 % in simulations with seven contrasts)"
 )
@@ -39,6 +40,10 @@ UNSEEN = 0.05
 MOST_TIMES = 13
 """How many times as far as anything that was seen a rare difference is thought to go where no scale bounds a metric:
 the least that leaves no more than 6.5 % unwarned in the simulated worlds of rare losses."""
+LACKING = "prompts lack a value in one of the two models or seeds"
+"""What the caution on prompts that were left out has in it, whatever its figures."""
+MOST_LACKING = 0.05
+"""Share of prompts without a value in either model from which on that is said too; a tie under a labelling has none."""
 LEAST_PROMPTS = 10
 """Prompts below which nothing is said of those that were not drawn but that these are too few."""
 TOO_FEW = f"Fewer than {LEAST_PROMPTS} prompts tell nothing of others: p and interval hold if others are like these few"
@@ -53,8 +58,11 @@ def cautions(
     span: Span | None = None,
     seen: Span | None = None,
     shown: float | None = None,
+    uneven: int = 0,
 ) -> list[str]:
-    """Return what speaks against the p and the interval of a contrast; empty where nothing does, or there is no p.
+    """Return what speaks against the p and the interval of a contrast; empty where nothing does.
+
+    Without a p there is only what is to be said of prompts that were left out.
 
     Args:
         estimate: Of the difference.
@@ -62,10 +70,12 @@ def cautions(
         span: The least and the largest difference possible, where there are such.
         seen: Of a metric without such ends: as far apart as the values of prompts lie, below and above 0.
         shown: The largest difference of a prompt that the family shows; None: that of the estimate.
+        uneven: Of the prompts left out those that have a value in some model and seed.
     """
+    lacking = _of_lacking(estimate, uneven)
     if math.isnan(estimate.p):
-        return []
-    found, clear = of_seeds(estimate.seeds, family), estimate.p < 1 - CONFIDENCE
+        return lacking
+    found, clear = [*lacking, *of_seeds(estimate.seeds, family)], estimate.p < 1 - CONFIDENCE
     skewed = abs(estimate.skewness) > MOST_SKEWED
     if estimate.prompts < LEAST_PROMPTS:
         return [*found, TOO_FEW] if clear or skewed else found
@@ -99,7 +109,7 @@ def of_seeds(seeds: int, family: int) -> list[str]:
     """Return what is to be said of so few seeds."""
     if seeds == 3 and family > MOST_CONTRASTS:
         return [MANY_CONTRASTS]
-    return {1: [ONE_SEED], 2: [TWO_SEEDS]}.get(seeds, [])
+    return {1: [ONE_SEED], 2: [TWO_SEEDS_OF_MANY if family > 1 else TWO_SEEDS]}.get(seeds, [])
 
 
 def caution_words(rows: Sequence[ContrastRow]) -> list[str]:
@@ -111,10 +121,14 @@ def caution_words(rows: Sequence[ContrastRow]) -> list[str]:
     return [one if len(arms) == len(rows) else f"{', '.join(arms)}: {one}" for one, arms in found.items()]
 
 
-def counted_cautions(rows: Sequence[ContrastRow]) -> list[str]:
+def counted_cautions(rows: Sequence[ContrastRow], contrasts: str = "exploratory contrasts") -> list[str]:
     """Return how many of many contrasts have each caution, with its sentence for the first of them.
 
     Sentences that differ in their figures alone count as one caution.
+
+    Args:
+        rows: The contrasts.
+        contrasts: What they are called.
     """
     kinds: dict[str, list[tuple[ContrastRow, str]]] = {}
     for row in rows:
@@ -125,8 +139,19 @@ def counted_cautions(rows: Sequence[ContrastRow]) -> list[str]:
         row, one = alike[0]
         same = len({sentence for _, sentence in alike}) == 1
         such = "" if same else f", such as {row['arm']} against {row['reference']} in {row['metric']}"
-        said.append(f"{len(alike)} of {len(rows)} exploratory contrasts{such}: {one}")
+        said.append(f"{len(alike)} of {len(rows)} {contrasts}{such}: {one}")
     return said
+
+
+def _of_lacking(estimate: CrossedEstimate, uneven: int) -> list[str]:
+    """Say how many prompts were left out, where that can be selective: uneven between the models, or many."""
+    count, known = estimate.left_out, estimate.prompts + estimate.left_out
+    if not estimate.prompts or (not uneven and count <= MOST_LACKING * known):
+        return []
+    return [
+        f"{count} of {known} {LACKING} and are left out: where that is no accident (answers that failed, verdicts that"
+        f" could not be read), the other {estimate.prompts} are a selection, and the result may be of that selection"
+    ]
 
 
 def _few(estimate: CrossedEstimate) -> str:

@@ -35,6 +35,7 @@ class Contrast(NamedTuple):
         reference: minus whose.
         estimate: Of the difference, paired by prompt and seed.
         differing: Prompts with a value for every seed on which the two are not the same in all of them.
+        uneven: Prompts that are left out although they have a value in one of the two and some seed.
         span: The least and the largest difference possible.
         reach: How far the difference of a prompt may go where there is no span.
         tests: Of equivalence, a margin each.
@@ -47,6 +48,7 @@ class Contrast(NamedTuple):
     reference: str
     estimate: CrossedEstimate
     differing: int
+    uneven: int
     span: Span | None
     reach: Reach
     tests: list[Equivalence]
@@ -63,6 +65,7 @@ def contrast(
     margins: Sequence[float] = (),
     span: Span | None = None,
     reach: Reach | None = None,
+    uneven: int = 0,
 ) -> Contrast:
     """Estimate a contrast.
 
@@ -74,6 +77,7 @@ def contrast(
         margins: Differences that would not matter, in the unit of the values.
         span: The least and the largest difference possible.
         reach: For cautions alone: how far the difference of a prompt may go where there is no span.
+        uneven: For cautions alone: from `uneven_prompts`.
     """
     estimate = estimate_of(difference, span=span)
     differing = ~np.isnan(difference).any(axis=0) & (difference != 0).any(axis=0)
@@ -83,12 +87,19 @@ def contrast(
         reference,
         estimate,
         int(differing.sum()),
+        uneven,
         span,
         reach or Reach(),
         [within_margin(estimate, margin) for margin in margins],
         bootstrap_over_seeds(difference),
         permutation_over_seeds(difference),
     )
+
+
+def uneven_prompts(values: Array, others: Array) -> int:
+    """Return how many prompts have a value in one of two tables, each of shape (K, n), and lack one in another cell."""
+    missing = np.concatenate([np.isnan(values), np.isnan(others)])
+    return int((missing.any(axis=0) & ~missing.all(axis=0)).sum())
 
 
 def estimate_of(table: Array, *, span: Span | None = None) -> CrossedEstimate:
@@ -165,7 +176,12 @@ def _row(
         "bootstrap": {"low": found.bootstrap.low, "high": found.bootstrap.high} if found.bootstrap else None,
         "permutation": found.permutation,
         "cautions": cautions(
-            estimate, family, span=found.span or found.reach.known, seen=found.reach.seen, shown=shown
+            estimate,
+            family,
+            span=found.span or found.reach.known,
+            seen=found.reach.seen,
+            shown=shown,
+            uneven=found.uneven,
         ),
         "words": words,
     }

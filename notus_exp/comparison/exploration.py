@@ -14,7 +14,8 @@ from notus_exp.inference.bradley_terry import fit_strengths
 from notus_exp.inference.factorial import Effect, effects
 from notus_exp.inference.games import PairedGames, games_of_values
 
-_LABELLED = "preferences/accuracy/"
+LABELLED = "preferences/accuracy/"
+"""What the metrics of the accuracy by labelling begin with."""
 
 
 def factor_effects(asked: Request, measured: Measured) -> tuple[list[EffectRow], list[str]]:
@@ -90,7 +91,7 @@ def _games(asked: Request, measured: Measured) -> PairedGames:
 
 def trained_by_evaluated(measured: Measured) -> LabellingMatrix | None:
     """Return the accuracy of each arm's implicit reward under each labelling."""
-    columns = [name for name in measured.metrics() if name.startswith(_LABELLED)]
+    columns = [name for name in measured.metrics() if name.startswith(LABELLED)]
     if not columns:
         return None
     cells: list[list[MeasuredValue]] = []
@@ -100,6 +101,6 @@ def trained_by_evaluated(measured: Measured) -> LabellingMatrix | None:
         cells.append([{"value": cell.value, "low": cell.low, "high": cell.high} for cell in found])
     return {
         "rows": list(measured.runs),
-        "columns": [name.removeprefix(_LABELLED) for name in columns],
+        "columns": [name.removeprefix(LABELLED) for name in columns],
         "cells": cells,
     }

@@ -11,6 +11,7 @@ from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
 from notus_exp.errors import UserError, did_you_mean, first_line, nearest
+from notus_exp.evaluation.metrics import check_margin
 
 FINISHED = "finished"
 
@@ -42,7 +43,8 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     """Settle what is compared; None takes what the study names.
 
     Raises:
-        UserError: The arm or metric is unknown, or a run is of another arm than the study says.
+        UserError: The arm or metric is unknown, the margin covers all that the metric can differ by, or a run is of
+            another arm than the study says.
     """
     arms = study["arms"]
     if not arms:
@@ -58,6 +60,8 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     }
     check_members(study, runs)
     _check_metric(runs, primary)
+    if margin is not None:
+        check_margin(primary, margin, "--margin")
     changed = {
         "baseline": baseline not in (None, study["baseline"]),
         "metric": metric not in (None, study["metric"]),

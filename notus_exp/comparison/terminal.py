@@ -9,7 +9,7 @@ from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, Cont
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.reporting.console import shorten
-from notus_exp.reporting.tables import Report, Table, number, p_value, span, with_span
+from notus_exp.reporting.tables import Report, Table, digits_that_tell, number, p_value, span, with_span
 
 
 def study_report(comparison: ComparisonFile, out: Path) -> Report:
@@ -43,7 +43,7 @@ def _metrics(comparison: ComparisonFile) -> Table:
 
 def _contrasts(comparison: ComparisonFile, family: list[ContrastRow]) -> Table:
     study = comparison["study"]
-    digits = metric_of(study["metric"]).digits_of_difference
+    usual = metric_of(study["metric"]).digits_of_difference
     rows = [
         [
             row["arm"],
@@ -55,6 +55,7 @@ def _contrasts(comparison: ComparisonFile, family: list[ContrastRow]) -> Table:
             row["verdict"],
         ]
         for row in family
+        for digits in [digits_that_tell((row["value"], row["low"], row["high"]), usual)]
     ]
     columns = [
         "",

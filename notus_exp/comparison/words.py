@@ -13,6 +13,7 @@ from notus_exp.inference.crossed import CrossedEstimate
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence, Interval
+from notus_exp.reporting.tables import digits_that_tell
 
 ON_VALIDATION = "These are validation prompts, which are there for tuning: what is true of unseen prompts, test tells"
 
@@ -58,10 +59,11 @@ def contrast_words(
     verdict = verdict_of(estimate, adjusted)
     if verdict == UNKNOWN:
         return f"{UNKNOWN}: {_why_unknown(estimate, metric)}"
-    said = f"{_signed(estimate.value, metric)}, 95 % {_ends(Interval(estimate.low, estimate.high), metric)}"
+    shape = _shape((estimate.value, estimate.low, estimate.high), metric)
+    said = f"{_signed(estimate.value, metric, shape)}, 95 % {_ends(Interval(estimate.low, estimate.high), shape)}"
     if adjusted and family > 1 and estimate.p < 1 - CONFIDENCE:
         said += f"; p {p_words(estimate.p)} alone, among {family} contrasts {p_words(adjusted.holm)} by Holm"
-        said += f" ({_ends(interval, metric)})" if interval else ""
+        said += f" ({_ends(interval, shape)})" if interval else ""
         said += f" and {p_words(adjusted.benjamini_hochberg)} by Benjamini-Hochberg"
     if verdict != ALIKE and not any(test.equivalent for test in tests):
         return f"{verdict} ({said})"
@@ -93,7 +95,7 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
     if any(row["verdict"] == ALIKE and not (row["equivalence"] and row["equivalence"]["equivalent"]) for row in family):
         said.append("Not distinguishable does not mean equal: it means that these prompts and seeds do not tell")
     fewest = min([*seeds, *(row["seeds"] for row in family if row["seeds"])])
-    of_all = of_seeds(fewest, len(family))
+    of_all = of_seeds(fewest, max(sum(not math.isnan(row["p"]) for row in family if row["p"] is not None), 1))
     said += of_all
     said += [f"'{row['arm']}': {one}" for row in family for one in row["cautions"] if one not in of_all]
     if study["evaluation_split"] == "validation":
@@ -134,7 +136,10 @@ def _why_unknown(estimate: CrossedEstimate, metric: Metric) -> str:
     if estimate.prompts < 2:
         prompts = "1 prompt has" if estimate.prompts == 1 else "no prompt has"
         return f"{prompts} a value on both sides, so there is no interval"
-    return f"{_signed(estimate.value, metric)} on every prompt, so there is no test"
+    if estimate.value == 0:
+        return "the two agree on every prompt, so there is no test"
+    shape = _shape((estimate.value,), metric)
+    return f"{_signed(estimate.value, metric, shape)} on every prompt, so there is no test"
 
 
 def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
@@ -145,13 +150,15 @@ def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
     return f", equivalent within {within}" + (f" {unit}" if unit else "") + (f", not within {beyond}" if beyond else "")
 
 
-def _ends(interval: Interval, metric: Metric) -> str:
-    return f"{_number(interval.low, metric)} to {_number(interval.high, metric)}"
+def _shape(values: Sequence[float], metric: Metric) -> str:
+    """Return how numbers that stand together are written: with the metric's digits, if these tell any of them."""
+    digits = digits_that_tell(values, metric.digits)
+    return ".2e" if digits is None else f".{digits}f"
 
 
-def _signed(value: float, metric: Metric) -> str:
-    return _number(value, metric, "+") + (f" {metric.unit}" if metric.unit else "")
+def _ends(interval: Interval, shape: str) -> str:
+    return f"{kept(interval.low):{shape}} to {kept(interval.high):{shape}}"
 
 
-def _number(value: float, metric: Metric, sign: str = "") -> str:
-    return f"{kept(value):{sign}.{metric.digits}f}"
+def _signed(value: float, metric: Metric, shape: str) -> str:
+    return f"{kept(value):+{shape}}" + (f" {metric.unit}" if metric.unit else "")

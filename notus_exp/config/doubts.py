@@ -9,6 +9,8 @@ RATES = (1e-8, 1e-2)
 """Peak learning rates with which DPO is trained, from all weights of large models to adapters of small ones."""
 BETAS = (1e-3, 10.0)
 """Strengths of the pull to the reference that are met with."""
+LARGE_MARGIN = 0.25
+"""Share of a metric's span beyond which a margin is hardly a difference that would not matter."""
 FEW_PROMPTS = 10
 """Held-out prompts below which an interval tells next to nothing."""
 
@@ -16,6 +18,22 @@ FEW_PROMPTS = 10
 def doubts(config: Config) -> list[str]:
     """Return what is asked about a config's values, each in a sentence that names the key."""
     return [*_training(config), *_sizes(config)]
+
+
+def margin_doubts(margin: float | None, metric: str, width: float | None) -> list[str]:
+    """Return what is asked about a study's margin.
+
+    Args:
+        margin: In the metric's unit; None where none was named.
+        metric: The primary metric.
+        width: How far two of its values can lie apart; None where nothing bounds them.
+    """
+    if margin is None or width is None or margin <= LARGE_MARGIN * width:
+        return []
+    return [
+        f"the margin of {margin:g} is {100 * margin / width:.0f} % of all that {metric} can differ by ({width:g}), and "
+        "less is called equivalent: is it meant?"
+    ]
 
 
 def _training(config: Config) -> list[str]:

@@ -99,7 +99,7 @@ class ContrastRow(EstimateRow):
         equivalence: None where no margin was named.
         bootstrap: From 10 seeds on.
         permutation: p over seeds alone, from 6 seeds on.
-        cautions: Why its p and intervals may err more often than they say.
+        cautions: Why its p and intervals may err more often than they say, and which prompts are not in them.
         words: All this in words.
     """
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from notus_exp.config.evaluation_settings import Evaluation
 from notus_exp.config.schema import Config
 from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, chosen, in_reading_order
 from notus_exp.evaluation.kit.description import EvaluationSpec, Metric
 
@@ -25,6 +26,32 @@ def metric_of(name: str) -> Metric:
     exact = next((metric for metric in metrics if metric.name == rest and not metric.is_family), None)
     families = (metric for metric in metrics if metric.is_family and rest.startswith(metric.name))
     return exact or max(families, key=lambda metric: len(metric.name), default=UNDESCRIBED)
+
+
+def width_of(metric: str) -> float | None:
+    """Return how far two values of a metric can lie apart, as far as its scale goes; None where it has none."""
+    found = metric_of(metric)
+    ends = found.span or found.scale
+    return None if ends is None else ends[1] - ends[0]
+
+
+def check_margin(metric: str, margin: float, key: str) -> None:
+    """Refuse a margin within which all values of a metric lie.
+
+    Args:
+        metric: The metric that it is of.
+        margin: Difference that would not matter, in the metric's unit.
+        key: How it was given: `study.margin` or `--margin`.
+
+    Raises:
+        UserError: No two values lie further apart than the margin, so that any two models would be equivalent.
+    """
+    width = width_of(metric)
+    if width is not None and margin >= width:
+        raise UserError(
+            f"{key}={margin:g} covers all that {metric} can differ by, {width:g}: any two models would be equivalent",
+            f"name the largest difference that would not matter, such as {width / 20:g}",
+        )
 
 
 def headlines(names: Iterable[str], *, open_families: bool = True) -> list[str]:

@@ -23,6 +23,7 @@ from notus_exp.comparison.words import p_words
 from notus_exp.contracts.comparison_file import UNKNOWN
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.evaluation.kit.description import Metric
+from notus_exp.evaluation.metrics import check_margin
 from notus_exp.external.verdict_columns import WantedColumns, origin_columns, told_apart
 from notus_exp.external.verdict_files import GAMES, LONG, WIDE, Games, Values, games_of, kind_of, read_table, values_of
 from notus_exp.inference.bradley_terry import FEW_CLUSTERS, LEAST_CLUSTERS, bradley_terry
@@ -81,6 +82,8 @@ def report(path: Path, options: VerdictOptions) -> Report:
                 raise UserError(f"{name} does nothing with games of two models each", "leave it out")
         games = games_of(table, path, options.asked)
         return _of_games(games._replace(notes=[*games.notes, *untold(origin, reference=False)]), options)
+    for margin in options.margins if options.alpaca_eval else ():
+        check_margin("alpaca_eval/win_rate", margin, "--margin")
     values = values_of(table, kind, path, options.asked, alpaca_eval=options.alpaca_eval, scale=options.scale)
     apart = told_apart(table, options.asked) if kind == LONG else []
     return _of_values(values, kind, options, [*untold(origin), *apart])

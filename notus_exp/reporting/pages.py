@@ -17,6 +17,8 @@ from notus_exp.reporting.texts import visible
 _SHARED = Path(__file__).parent / "templates"
 _JOINTS = re.compile(r"(?<=[/_.:=,|])(?=[^/_.:=,|\s\d])")
 """Where a long name may go on in the next line: behind a sign, never within a word or a number."""
+_TOGETHER = re.compile(r"(?<=\d) (?=%)|(?<=\d) (?=to [+\u2212-]?\d)|(?<=\d to) (?=[+\u2212-]?\d)")
+"""Spaces within what is read at once, a percentage or an interval: no line ends there."""
 _LONG = 20
 """Characters of a name from which on it may break; a shorter one goes into the next line as a whole."""
 _FIRST = re.compile(r".*?(?=<wbr>|\s|$)", re.DOTALL)
@@ -45,8 +47,11 @@ def page_templates(folder: Path) -> jinja2.Environment:
 
 
 def breakable(name: object) -> Markup:
-    """Return a name such as `preferences/accuracy/average` escaped, with a `<wbr>` where it may break."""
-    words = re.split(r"(\s+)", visible(str(name)))
+    """Return a name such as `preferences/accuracy/average` escaped, with a `<wbr>` where it may break.
+
+    A percentage and an interval within a sentence stay on one line.
+    """
+    words = re.split(r"(\s+)", _TOGETHER.sub("\N{NO-BREAK SPACE}", visible(str(name))))
     parted = (_JOINTS.split(word) if len(word) >= _LONG else [word] for word in words)
     return Markup("").join(Markup("<wbr>").join(escape(part) for part in parts) for parts in parted)
 

@@ -40,12 +40,14 @@ class Source(NamedTuple):
         bound: How large the seed variance may be; None where it was given.
         differing: Share of the pilot's prompts on which its sides are not the same in every seed; None where not known.
         largest: The largest difference that the metric can have; None where there is none, or none is known.
+        prompts: Of the pilot; None without one.
     """
 
     variances: Components
     bound: SeedBound | None = None
     differing: float | None = None
     largest: float | None = None
+    prompts: int | None = None
 
     @property
     def worst(self) -> Components | None:
@@ -105,7 +107,8 @@ def report(sources: Mapping[str, Source], question: PowerQuestion) -> Report:
             _describe(f"{name}, seed deviation at its upper bound", answer["seed_bound"], question, found)
             found.sentences.append(_uncertainty(name, sources[name].variances, bound))
         found.sentences += _beyond(name, answer, sources[name].largest)
-        found.sentences += _few_differ(name, sources[name].differing, question.prompts)
+        told = few_differ(sources[name].differing, question.prompts, sources[name].prompts)
+        found.sentences += [f"{name}: {sentence}." for sentence in told]
         if sources[name].variances.residual == 0:
             found.sentences.append(
                 f"{name}: all that varies within a seed counts as the prompts' own (one seed cannot tell more); as far "
@@ -228,16 +231,35 @@ def _uncertainty(name: str, variances: Components, bound: SeedBound) -> str:
     )
 
 
-def _few_differ(name: str, share: float | None, planned: Sequence[int]) -> list[str]:
-    """Say for which numbers of prompts too few will differ for the power to be true."""
-    few = [f"{prompts:,}" for prompts in planned if share is not None and share * prompts < FEW_DIFFERING]
-    if share is None or not few:
+def few_differ(
+    share: float | None, planned: Sequence[int], measured: int | None = None, *, whose: str = "the pilot's prompts"
+) -> list[str]:
+    """Say where too few prompts differ for a power to be true: among those planned, or among those it is planned from.
+
+    Args:
+        share: Of the measured prompts on which the two are not the same in every seed; None where it is not known.
+        planned: Numbers of prompts that a power was told for.
+        measured: Prompts that the spread was measured on; None where that is not known.
+        whose: What these are called.
+
+    Returns:
+        Sentences without a full stop.
+    """
+    if share is None:
         return []
-    return [
-        f"{name}: the two differ on {100 * share:.2g} % of the pilot's prompts, so with {' or '.join(few)} prompts "
-        f"fewer than {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in "
-        "simulations."
-    ]
+    found, few = [], [f"{prompts:,}" for prompts in planned if share * prompts < FEW_DIFFERING]
+    if few:
+        found.append(
+            f"the two differ on {100 * share:.2g} % of {whose}, so with {' or '.join(few)} prompts fewer than"
+            f" {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in"
+            " simulations"
+        )
+    if measured is not None and (differ := round(share * measured)) < FEW_DIFFERING:
+        found.append(
+            f"the spread that is planned with was measured on {measured:,} prompts of which {differ} differ: it is a"
+            " rough guess, and so is what it would take"
+        )
+    return found
 
 
 def _floors(name: str, answer: dict[str, Any], goal: str) -> list[str]:

@@ -206,12 +206,25 @@ def span(low: float | None, high: float | None, digits: int | None = 2, *, sign:
     return "-" if "-" in ends else " to ".join(ends)
 
 
+def digits_that_tell(values: Sequence[float | None], digits: int | None) -> int | None:
+    """Return how many digits numbers that stand together are shown with; None, significant ones, where all vanish.
+
+    Args:
+        values: A value and the ends of its interval; what is not known does not count.
+        digits: After the point, as is usual for what they measure.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    vanish = digits is not None and all(not float(f"{value:.{digits}f}") for value in known)
+    return None if vanish and any(known) else digits
+
+
 def with_span(estimate: Mapping[str, Any] | None, digits: int = 2, *, sign: bool = False) -> str:
     """Return `value, low, high` as "value [low to high]", without an interval that is not known; "-" for none."""
     if estimate is None:
         return "-"
-    ends = span(estimate["low"], estimate["high"], digits, sign=sign)
-    return number(estimate["value"], digits, sign=sign) + ("" if ends == "-" else f" [{ends}]")
+    shown = digits_that_tell([estimate[name] for name in ("value", "low", "high")], digits)
+    ends = span(estimate["low"], estimate["high"], shown, sign=sign)
+    return number(estimate["value"], shown, sign=sign) + ("" if ends == "-" else f" [{ends}]")
 
 
 def lasting(seconds: float) -> str:

@@ -26,7 +26,7 @@ from notus_exp.disk.files import LIBRARIES_LOG
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UnscoredError, UserError, first_line, nearest
 from notus_exp.evaluation.catalogue import judged
-from notus_exp.evaluation.metrics import is_known, known_metrics
+from notus_exp.evaluation.metrics import check_margin, is_known, known_metrics
 from notus_exp.reporting.console import make_console, say, shorten
 from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import show as show_report
@@ -223,7 +223,7 @@ def _check_served(planned: Sequence[Planned], tried: Sequence[tuning.Candidate])
 
 
 def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
-    """Check that every arm will report the primary metric."""
+    """Check that every arm will report the primary metric, and that the margin is one in it."""
     for one in {planned.arm: planned for planned in planned}.values():
         known = known_metrics(one.run.config)
         if not is_known(settings.metric, known):
@@ -231,6 +231,8 @@ def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
                 f"study.metric={settings.metric} is not measured by arm '{one.arm}'",
                 nearest(settings.metric, known),
             )
+    if settings.margin is not None:
+        check_margin(settings.metric, settings.margin, "study.margin")
 
 
 def _check_costs(settings: Study, config: Config) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from notus_exp.comparison.analysis import analyse
-from notus_exp.comparison.cautions import MANY_CONTRASTS, ONE_SEED, TWO_SEEDS
+from notus_exp.comparison.cautions import LACKING, MANY_CONTRASTS, ONE_SEED, TWO_SEEDS
 from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.comparison.words import contrast_words, verdict_of
 from notus_exp.contracts.comparison_file import family_of
@@ -425,6 +425,37 @@ def test_words_name_margins_and_the_unit():
 def test_words_of_the_same_difference_everywhere_claim_nothing():
     words = contrast_words(crossed_mean(np.full((2, 4), 0.25)), metric=Metric("", "points", digits=2))
     assert words == "cannot tell: +0.25 points on every prompt, so there is no test"
+
+
+def test_words_of_two_that_agree_everywhere_say_so_and_tiny_numbers_keep_their_digits():
+    metric = Metric("", "nats", digits=2)
+    assert contrast_words(crossed_mean(np.zeros((2, 4))), metric=metric) == (
+        "cannot tell: the two agree on every prompt, so there is no test"
+    )
+    tiny = contrast_words(crossed_mean(np.array([[1e-9, 3e-9, 2e-9, 1.5e-9]])), metric=metric)
+    assert tiny.startswith("higher (+1.87e-09 nats, 95 % 5.16e-10 to ")
+
+
+def test_prompts_that_one_arm_lacks_are_told_in_words_wherever_they_are(tmp_path):
+    arms = planted({"a": 0.0, "b": 0.1}, n=40)
+    for row in arms["b"].values():
+        row[ACCURACY] = [None] * 25 + list(row[ACCURACY][25:])
+    found = analyse(write_study(tmp_path, arms))
+    said = f"25 of 40 {LACKING} and are left out: where that is no accident"
+    assert f"'b': {said}" in found["verdict"]
+    [row] = contrasts(found, primary=True)
+    assert row["cautions"][0].startswith(said)
+    assert any(one.startswith(said) for row in contrasts(found, primary=False) for one in row["cautions"])
+
+
+def test_a_few_prompts_that_nobody_has_are_no_caution_and_many_are(tmp_path):
+    for count, told in ((1, False), (10, True)):
+        arms = planted({"a": 0.0, "b": 0.1}, n=40)
+        for by_seed in arms.values():
+            for row in by_seed.values():
+                row[ACCURACY] = [None] * count + list(row[ACCURACY][count:])
+        [row] = contrasts(analyse(write_study(tmp_path / str(count), arms)), primary=True)
+        assert (LACKING in " ".join(row["cautions"])) == told
 
 
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=20))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from notus_exp.config.doubts import doubts
+from notus_exp.config.doubts import doubts, margin_doubts
 from support.configs import composed
 
 
@@ -33,3 +33,10 @@ def test_what_is_hardly_meant_is_asked(overrides: str, begin: str) -> None:
 
 def test_only_what_a_run_reaches_is_asked_about() -> None:
     assert doubts(composed("dpo.learning_rate=1e3", "data.prompts=3", "until=pairs")) == []
+
+
+def test_a_margin_that_is_a_large_part_of_the_span_is_asked_about() -> None:
+    (question,) = margin_doubts(0.3, "verifiable/strict", 1.0)
+    assert question.startswith("the margin of 0.3 is 30 % of all that verifiable/strict can differ by (1)")
+    assert margin_doubts(0.25, "verifiable/strict", 1.0) == margin_doubts(None, "verifiable/strict", 1.0) == []
+    assert margin_doubts(300, "verifiable/tokens", None) == [], "nothing bounds it"

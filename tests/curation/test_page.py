@@ -193,3 +193,18 @@ def test_the_stage_reads_benchmark_files_from_the_context(tmp_path: Path) -> Non
     spec = settings(contamination=Contamination(["ignored"], None, 3, 0.5))
     _, facts = stage(tmp_path, disagreeing(), spec, [str(benchmark)])
     assert (facts["prompts_dropped/contaminated"], facts["benchmark_prompts"]) == (1, 2)
+
+
+def test_the_page_explains_what_it_shows_and_nothing_else() -> None:
+    rated = table(prompt("a", completion("good", 5, 5, overall=4), completion("bad answer", 1, 1, overall=2)))
+    html = render(summarise(rated, settings(), curate(rated, settings()), (), {"records": 1, "stripped/transcript": 2}))
+    texts = Page(html).texts
+    assert "of the 1 pairs, the chosen response is the longer one in" in texts["verdict"]
+    assert "Stripped are responses" in texts["funnel"]
+    assert "Quarantined" not in texts["funnel"]
+    assert "Emptied" not in texts["funnel"]
+    assert "Overall scores of 10" not in texts["funnel"], "there is none"
+    assert "hash" not in texts["agreement"]
+    assert "chosen, characters 4.0 0.0 4 4 4 4 4 4 4" in texts["shape"]
+    tens = table(prompt("a", completion("good", 5, 5, overall=10), completion("bad", 1, 1, overall=2)))
+    assert "Overall scores of 10" in Page(render(summarise(tens, settings(), curate(tens, settings())))).texts["funnel"]

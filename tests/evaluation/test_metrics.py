@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 
 from notus_exp.disk.files import EVENTS, METRICS
+from notus_exp.errors import UserError
 from notus_exp.evaluation.kit.description import Metric
-from notus_exp.evaluation.metrics import headlines, is_known, known_metrics, metric_of, named_headlines, without_score
+from notus_exp.evaluation.metrics import (
+    check_margin,
+    headlines,
+    is_known,
+    known_metrics,
+    metric_of,
+    named_headlines,
+    without_score,
+)
 from notus_exp.evaluation.preferences.spec import expected_labellings
 from notus_exp.training.measures import training_metrics
 from support.configs import composed
@@ -140,3 +149,11 @@ def test_an_evaluation_without_any_value_that_leads_it_has_no_score() -> None:
     assert without_score(asked, empty, []) == {"alpaca_eval": "alpaca_eval has no value on any of its prompts"}
     of_base = {**preferences, "base/alpaca_eval/win_rate": value(50.0)}
     assert list(without_score(asked, of_base, [])) == ["alpaca_eval"]
+
+
+def test_a_margin_within_which_all_values_lie_is_refused() -> None:
+    for metric, margin in (("verifiable/strict", 1.0), ("alpaca_eval/win_rate", 100), ("mt_bench/score", 9)):
+        with pytest.raises(UserError, match="any two models would be equivalent"):
+            check_margin(metric, margin, "study.margin")
+        check_margin(metric, 0.9 * margin, "study.margin")
+    check_margin("verifiable/tokens", 1e6, "study.margin")

@@ -138,6 +138,27 @@ def test_a_report_can_be_read_at_every_width_and_in_both_schemes(browser: Browse
     assert faults(browser, study(tmp_path)) == []
 
 
+def test_a_report_of_sixteen_arms_can_be_read(browser: Browser, tmp_path: Path) -> None:
+    arms = [f"arm_with_beta_{place}" for place in range(16)]
+    made = StudyFolder(tmp_path, arms)
+    rows = comparison(arms)["contrasts"]
+    for place, row in enumerate(rows):
+        row["seeds"] = 2 - place % 2
+    cell = estimate(0.5432, 0.52, 0.57)
+    labellings = [
+        "average",
+        "critique",
+        "critique_repaired",
+        "helpfulness",
+        "honesty",
+        "instruction_following",
+        "truth",
+    ]
+    matrix = {"rows": arms, "columns": labellings, "cells": [[cell] * len(labellings) for _ in arms]}
+    written(made.write(), comparison(arms, contrasts=rows, trained_by_evaluated=matrix))
+    assert faults(browser, made.folder / "report.html") == []
+
+
 def test_a_report_of_one_arm_can_be_read_and_has_no_table_of_contrasts(browser: Browser, tmp_path: Path) -> None:
     page = one_arm(tmp_path)
     assert faults(browser, page) == []
@@ -199,6 +220,10 @@ def test_the_docs_have_every_picture_that_the_command_takes() -> None:
         (
             "<div class='wide' style='width:9rem; overflow-x:auto'><table><td>unbelievably_wide_cell</table></div>",
             "cut: a",
+        ),
+        (
+            "<div class=wide style='overflow-x:auto;border:1px solid'><table style='width:1500px'><td>w</table></div>",
+            "wide in a frame of",
         ),
         (
             "<figure><svg viewBox='0 0 90 20'><text y='15'>a</text><path d='M0 10H90' stroke='red'/></svg></figure>",

@@ -43,6 +43,8 @@ def test_an_interval_that_is_not_known_is_a_dash_and_leaves_its_value_alone():
     assert with_span({"value": 0.5, "low": 0.4, "high": 0.6}) == "0.50 [0.40 to 0.60]"
     assert with_span({"value": 0.1, "low": -0.1, "high": 0.3}, 1, sign=True) == "+0.1 [-0.1 to +0.3]"
     assert with_span({"value": 0.5, "low": None, "high": None}) == "0.50"
+    assert with_span({"value": 1.8e-12, "low": 0.0, "high": 3e-12}, 3) == "1.8e-12 [0 to 3e-12]"
+    assert with_span({"value": 0.0, "low": 0.0, "high": 0.0}, 3) == "0.000 [0.000 to 0.000]"
     assert with_span({"value": None, "low": None, "high": None}) == with_span(None) == "-"
     assert (p_value(None), p_value(math.nan), p_value(0.25), p_value(1e-7)) == ("-", "-", "0.2500", "1.0e-07")
 

@@ -26,6 +26,7 @@
   if (innerWidth >= 1280 && innerWidth - main.width > 130) wrong.push(`the page leaves ${innerWidth - main.width} pixels empty`);
   for (const frame of document.querySelectorAll(".wide")) {
     if (frame.scrollWidth > frame.clientWidth + 1 && main.width - (frame.closest("pre, .side > *") ?? frame).offsetWidth > 2) wrong.push(`cut: a table is cut though there is room for it, "${told(frame)}"`);
+    if (innerWidth >= 1280 && frame.scrollWidth > frame.clientWidth + 1) wrong.push(`cut: a table is ${frame.scrollWidth} wide in a frame of ${frame.clientWidth}, "${told(frame)}"`);
     if (getComputedStyle(frame).borderLeftWidth === "0px") wrong.push("cut: a table that scrolls has no frame");
   }
 

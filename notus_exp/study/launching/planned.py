@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from notus_exp.config.doubts import doubts
+from notus_exp.config.doubts import doubts, margin_doubts
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
@@ -24,6 +24,7 @@ from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
+from notus_exp.evaluation.metrics import width_of
 from notus_exp.reporting.console import make_console, say, shorten, verbose
 from notus_exp.reporting.going_on import going_on, working
 from notus_exp.reporting.tables import Table, print_table
@@ -174,7 +175,10 @@ def show(
     if not in_process:
         order = f"if {order} were made on this machine (the launcher may make several at once, or elsewhere)"
     say(out, f"expected, {order}: {words}")
-    for question in dict.fromkeys(question for one in planned for question in doubts(one.run.config)):
+    questions = [question for one in planned for question in doubts(one.run.config)]
+    asked = planned[0].run.config.study
+    questions += margin_doubts(asked.margin, asked.metric, width_of(asked.metric))
+    for question in dict.fromkeys(questions):
         say(out, f"question: {question}")
 
 

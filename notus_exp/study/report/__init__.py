@@ -18,6 +18,7 @@ from notus_exp.study.report.headline import headline
 from notus_exp.study.report.learning import learning
 from notus_exp.study.report.lineage import lineage
 from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.numbers import about
 from notus_exp.study.report.palette import looks
 from notus_exp.study.report.quality import cost, length
 from notus_exp.study.report.searched import search, search_headline
@@ -72,6 +73,7 @@ def render(material: Material, sections: list[Section]) -> str:
     return templates.get_template("report.html.j2").render(
         study=material.comparison["study"],
         comparison=material.comparison,
+        about=about(material.metric),
         headline=search_headline(sections) or headline(material.comparison),
         sections=sections,
         signs={name: sign(look) for name, look in material.looks.items()},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from markupsafe import Markup
 
+from notus_exp.comparison.cautions import counted_cautions, of_seeds
 from notus_exp.contracts.comparison_file import (
+    ALIKE,
     BASE_MODEL,
     HIGHER,
     LOWER,
@@ -20,9 +21,9 @@ from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import COLOURS
 from notus_exp.reporting.looks import GREY, UNKNOWN_LOOK, Look
 from notus_exp.reporting.strips import Scale, axis, scale_of, strip
-from notus_exp.study.report.headline import shared_cautions, verdict_word
-from notus_exp.study.report.material import Material, Section
-from notus_exp.study.report.numbers import ShownValue, about, number, p_of, shown, span_of, value_of
+from notus_exp.study.report.headline import cautions_beside, verdict_word
+from notus_exp.study.report.material import Material, Section, parts
+from notus_exp.study.report.numbers import ShownValue, about, number, p_of, shown, span_of, unit_after, value_of
 
 
 class ShownContrast(ContrastRow, ShownValue):
@@ -34,12 +35,12 @@ class ShownContrast(ContrastRow, ShownValue):
         strip: Its interval, drawn on the scale of its table.
         said: Its verdict: better or worse where the metric has a direction.
         tone: The class of the verdict's colour; "" for none.
-        remarks: The cautions that are of this contrast alone.
         name: What is subtracted from what.
         p_text: p alone.
         holm_text: p by Holm.
         bh_text: p by Benjamini and Hochberg.
         holm_span: The interval at the level of Holm's step, shown of a family.
+        deciding: That interval where its own would say otherwise than the verdict; None where both say the same.
         within: Whether it is shown to be within the margin; None where there is none.
         spread: Standard deviations over prompts, seeds and what is left, in the metric's unit.
         bootstrap_text: Interval over seeds alone; None where they are too few.
@@ -51,12 +52,12 @@ class ShownContrast(ContrastRow, ShownValue):
     strip: Markup
     said: str
     tone: str
-    remarks: list[str]
     name: str
     p_text: str
     holm_text: str
     bh_text: str
     holm_span: str
+    deciding: str | None
     within: str | None
     spread: dict[str, str]
     bootstrap_text: str | None
@@ -116,19 +117,22 @@ def contrasts(material: Material) -> Section:
     beside = [row for row in rows if row not in primary and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
     margin = material.comparison["study"]["margin"]
-    shared = shared_cautions(primary)
     groups = [
-        ("", [_texts(material, row, shared, in_family=True) for row in primary]),
+        ("", [_texts(material, row, in_family=True) for row in primary]),
         (_beside_title(beside), [_texts(material, row) for row in beside]),
     ]
     content = {
         "metric": material.metric,
         "about": about(material.metric),
-        "margin": margin,
+        "margin": None if margin is None else f"{margin:g}{unit_after(material.metric)}",
         "sizes": _sizes(primary or beside),
         "baseline": material.comparison["study"]["baseline"],
         "table": _strips([*primary, *beside], [group for group in groups if group[1]], margin),
         "primary": groups[0][1],
+        "parts": parts([row["arm"] for row in primary]),
+        "remarks": [*cautions_beside(primary), *_counted(beside, primary)],
+        "remarks_of_others": _counted(others, primary),
+        "corrected": len(primary) > 1,
         "planned": all(row["primary"] for row in primary),
         "others": [_of_metric(material, name, others) for name in dict.fromkeys(row["metric"] for row in others)],
         "count": len(others),
@@ -146,6 +150,8 @@ def effects(material: Material) -> Section:
             else ""
         )
         return Section("effects", "Main effects and interactions", None, note)
+    if len(material.study.get("factors") or {}) == 1:  # its effects are the contrasts, which stand above
+        return Section("effects", "Main effects and interactions", None)
     scale = scale_of(rows)
     content = {
         "metric": material.metric,
@@ -163,6 +169,8 @@ def bradley_terry(material: Material) -> Section:
     if not found:
         return Section("bradley_terry", "Head to head", None)
     strengths = found["strengths"]
+    if len(material.arms) == 2 and found["metric"] == material.metric:  # it is the contrast, which stands above
+        return Section("bradley_terry", "Head to head", None)
     if not strengths:
         return Section("bradley_terry", "Head to head", None, found["note"])
     scale = scale_of(strengths)
@@ -198,6 +206,14 @@ def _of_metric(material: Material, metric: str, others: list[ContrastRow]) -> di
     return {"metric": metric, "about": about(metric), "sizes": _sizes(rows), "table": table}
 
 
+def _counted(rows: list[ContrastRow], primary: list[ContrastRow]) -> list[str]:
+    """Return the cautions of exploratory contrasts, but what few seeds mean, where the primary ones say it."""
+    said = {one for row in primary for one in row["cautions"]}
+    said |= {one for row in primary if row["cautions"] for one in of_seeds(row["seeds"], 1)}
+    own = [cast(ContrastRow, {**row, "cautions": [one for one in row["cautions"] if one not in said]}) for row in rows]
+    return [f"{one}." for one in counted_cautions(own)]
+
+
 def _beside_title(beside: list[ContrastRow]) -> str:
     if all(row["reference"] == BASE_MODEL for row in beside):
         return "Against the untuned base model (exploratory)"
@@ -213,16 +229,16 @@ def _sizes(rows: list[ContrastRow]) -> str:
     return f"{prompts:,} prompts, {seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
-def _texts(
-    material: Material, row: ContrastRow, said_before: Sequence[str] = (), *, in_family: bool = False
-) -> ShownContrast:
+def _texts(material: Material, row: ContrastRow, *, in_family: bool = False) -> ShownContrast:
     equivalence, components, bootstrap = row["equivalence"], row["components"], row["bootstrap"]
     within = None
     if equivalence:
-        yes = {True: "yes", False: "not shown"}.get(equivalence["equivalent"], "cannot tell")
-        within = f"{yes} (p {p_of(equivalence['p'])})"
+        yes = "yes" if equivalence["equivalent"] else "not shown"
+        within = "cannot tell" if equivalence["p"] is None else f"{yes} (p {p_of(equivalence['p'])})"
     look = material.looks[row["arm"]]
     word = verdict_word(row)
+    at_step: MeasuredValue = {"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}
+    otherwise = in_family and _clear(row) and row["verdict"] == ALIKE
     return {
         **row,
         **shown(row, sign=True),
@@ -231,12 +247,12 @@ def _texts(
         "strip": Markup(""),
         "said": word,
         "tone": {"better": "good", "worse": "bad"}.get(word, ""),
-        "remarks": [one for one in row["cautions"] if f"{one}." not in said_before],
         "name": contrast_name(row),
         "p_text": p_of(row["p"]),
         "holm_text": p_of(row["holm"]),
         "bh_text": p_of(row["benjamini_hochberg"]),
-        "holm_span": span_of({"value": row["value"], "low": row["holm_low"], "high": row["holm_high"]}, sign=True),
+        "holm_span": span_of(at_step, sign=True),
+        "deciding": span_of(at_step, sign=True) if otherwise else None,
         "within": within,
         "spread": {name: number(_deviation(components[name])) for name in ("prompt", "seed", "residual")},
         "bootstrap_text": span_of({"value": row["value"], **bootstrap}, sign=True) if bootstrap else None,
@@ -247,7 +263,8 @@ def _texts(
 def _strength_texts(material: Material, row: StrengthRow, scale: Scale) -> ShownStrength:
     text = value_of(row, sign=True)
     span = span_of(row, sign=True) if row["value"] else "the reference"  # 0 by definition
-    drawn = strip(row, scale, material.looks.get(row["name"], UNKNOWN_LOOK), f"{row['name']} {text} [{span}]")
+    look, words = material.looks.get(row["name"], UNKNOWN_LOOK), f"{row['name']} {text} [{span}]"
+    drawn = strip(row, scale, look, words, filled=False)  # no verdict: no seed variance is in it, and no correction
     return {"name": row["name"], "text": text, "span": span, "strip": drawn}
 
 

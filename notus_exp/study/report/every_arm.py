@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
+from notus_exp.comparison.exploration import LABELLED
 from notus_exp.contracts.comparison_file import EstimateRow
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.study.report.material import Material, Section
+from notus_exp.study.report.material import Material, Section, parts
 from notus_exp.study.report.numbers import ShownValue, about, shown, shown_first
 
 _SHADE = 0.22
@@ -50,17 +51,21 @@ def metrics(material: Material) -> Section:
     if not names:
         return Section("metrics", "Every arm", None, "No run has been evaluated.")
     first = shown_first(names, material.metric)
+    told = _of_matrix(material) - {material.metric}
+    first = [name for name in first if name not in told]
     groups: dict[str, list[str]] = {}
     for name in names:
-        if name not in first:
+        if name not in first and name not in told:
             groups.setdefault(name.rpartition("/")[0], []).append(name)
     counts = {row["arm"]: (len(row["seeds"]), len(row["failed"])) for row in material.comparison["arms"]}
     content = {
         "metric": material.metric,
         "arms": [(name, counts.get(name)) for name in by_arm],
+        "parts": parts(list(by_arm)),
         "first": _table(by_arm, first),
         "groups": [(group, _table(by_arm, members)) for group, members in groups.items()],
         "left_out": _left_out(by_arm, material.metric),
+        "in_matrix": any(name in told for name in names),
     }
     return Section("metrics", "Every arm", content)
 
@@ -78,7 +83,14 @@ def matrix(material: Material) -> Section:
         (arm, [_matrix_cell(cell, column) for cell, column in zip(cells, columns, strict=True)])
         for arm, cells in zip(found["rows"], found["cells"], strict=True)
     ]
-    return Section("matrix", "Trained on, evaluated on", {"columns": found["columns"], "rows": rows})
+    content = {"columns": found["columns"], "parts": parts(found["columns"]), "rows": rows}
+    return Section("matrix", "Trained on, evaluated on", content)
+
+
+def _of_matrix(material: Material) -> set[str]:
+    """Return the metrics that `matrix` shows, which are not told a second time."""
+    found = material.comparison["trained_by_evaluated"]
+    return {f"{LABELLED}{name}" for name in found["columns"]} if found else set()
 
 
 def _table(by_arm: ByArm, names: list[str]) -> list[MetricRow]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from notus_exp.comparison.cautions import LACKING, caution_words, counted_cautions
 from notus_exp.comparison.words import ON_VALIDATION
 from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, UNKNOWN, ComparisonFile, ContrastRow, family_of
 from notus_exp.evaluation.kit.description import MAXIMIZE, MINIMIZE
@@ -14,12 +15,34 @@ from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.paired import POWER
 from notus_exp.inference.power import Design, detectable_effect, power, prompts_needed, seeds_needed
-from notus_exp.study.report.numbers import number, span_of, value_of
+from notus_exp.reporting.planning import few_differ
+from notus_exp.study.report.numbers import number, span_of, unit_after, value_of
 
+AGREE, DIFFER = "agree on every prompt", "differ alike on every prompt"
+"""What can be said of a contrast without any spread, which no test can judge."""
+MOST_SEEDS = 30
+"""Seeds beyond which their number is no advice."""
 MOST_NAMED = 4
 """Arms of one kind that a headline names; of more it says how many there are."""
 WORTH = 0.05
 """A difference that is worth seeing where no margin was named, as a share of the metric's span."""
+
+
+_NO_SPREAD = "Where every prompt shows the same there is no spread, so there is no test and no p."
+
+
+class Plan(NamedTuple):
+    """What a contrast without a verdict would take.
+
+    Attributes:
+        text: Said of it.
+        effect: The difference that is planned for, in the metric's unit; None where nothing is.
+        prompts: Numbers of prompts that the plan speaks of.
+    """
+
+    text: str
+    effect: float | None = None
+    prompts: tuple[int, ...] = ()
 
 
 class Headline(NamedTuple):
@@ -46,7 +69,9 @@ def headline(comparison: ComparisonFile) -> Headline:
         return Headline("No run is finished, so there is nothing to compare.", [])
     family = family_of(comparison)
     line, remarks = _verdict(comparison, family)
-    remarks += shared_cautions(family)
+    on_top = cautions_on_top(family)
+    lacking = [one for one in on_top if LACKING in one]
+    remarks = [*lacking, *remarks, *(one for one in on_top if one not in lacking)]
     if study["evaluation_split"] == "validation":
         remarks.append(f"{ON_VALIDATION}.")
     if chosen := study.get("chosen_afterwards"):
@@ -61,18 +86,41 @@ def headline(comparison: ComparisonFile) -> Headline:
 
 
 def verdict_word(row: ContrastRow) -> str:
-    """Return `better` or `worse` where the metric says which way is, else the verdict as it is."""
+    """Return `better` or `worse` where the metric says which way is, else the verdict as it is.
+
+    Of a contrast that is the same on every prompt it is `AGREE` or `DIFFER`, not that it cannot tell.
+    """
+    if _same_everywhere(row):
+        return DIFFER if row["value"] else AGREE
     better = {MAXIMIZE: HIGHER, MINIMIZE: LOWER}.get(metric_of(row["metric"]).direction or "")
     if better is None or row["verdict"] not in (HIGHER, LOWER):
         return row["verdict"]
     return "better" if row["verdict"] == better else "worse"
 
 
-def shared_cautions(family: Sequence[ContrastRow]) -> list[str]:
-    """Return what is to be said of every contrast of several alike: it is said once, not beside each."""
-    if len(family) < 2:
+def cautions_on_top(family: Sequence[ContrastRow]) -> list[str]:
+    """Return the cautions that are said beside the verdict: those of every contrast, and those of missing values."""
+    if not family:
         return []
-    return [f"{one}." for one in family[0]["cautions"] if all(one in row["cautions"] for row in family)]
+    shared = [one for one in family[0]["cautions"] if all(one in row["cautions"] for row in family)]
+    own = [
+        cast(ContrastRow, {**row, "cautions": [one for one in row["cautions"] if LACKING in one and one not in shared]})
+        for row in family
+    ]
+    named = caution_words(own)
+    if len(named) > MOST_NAMED:
+        named = counted_cautions(own, "contrasts")
+    return [f"{one}." for one in [*shared, *named]]
+
+
+def cautions_beside(family: Sequence[ContrastRow]) -> list[str]:
+    """Return the other cautions, each once, after the arms that it is of."""
+    shared = [one for one in family[0]["cautions"] if all(one in row["cautions"] for row in family)] if family else []
+    rest = [
+        {**row, "cautions": [one for one in row["cautions"] if LACKING not in one and one not in shared]}
+        for row in family
+    ]
+    return [f"{one}." for one in caution_words(cast(list[ContrastRow], rest))]
 
 
 def what_would_show(row: ContrastRow, margin: float | None, family: int) -> str:
@@ -85,62 +133,80 @@ def what_would_show(row: ContrastRow, margin: float | None, family: int) -> str:
         margin: Of the study; None where none was named.
         family: Contrasts of the family.
     """
+    return _plan(row, margin, family).text
+
+
+def _plan(row: ContrastRow, margin: float | None, family: int) -> Plan:
     metric, size = metric_of(row["metric"]), _size(row)
     parts = row["components"]
     if row["seeds"] == 1:
-        return f"{size} cannot tell: other seeds may turn the result"
+        return Plan(f"{size} cannot tell: other seeds may turn the result")
     if parts["prompt"] is None or parts["seed"] is None or parts["residual"] is None:
-        return f"{size} cannot tell"
+        return Plan(f"{size} cannot tell")
     variances = Components(parts["prompt"], parts["seed"], parts["residual"])
     if variances.prompt + variances.residual <= 0:
-        return f"{size} cannot tell"
+        return Plan(f"{size} cannot tell")
     design = Design(row["prompts"], row["seeds"], 1 - (1 - CONFIDENCE) / family)
     span = metric.span or metric.scale
     effect = margin or (float(f"{WORTH * (span[1] - span[0]):.1g}") if span else None)
-    unit = f" {metric.unit}" if metric.unit else ""
+    unit, sure = _unit(row), f"with {100 * POWER:g} % power"
     if effect is None:
         least = detectable_effect(variances, design)
-        return f"{size} show differences from about {number(float(f'{least:.2g}'))}{unit} on"
+        told = f"{size} show differences from about {number(float(f'{least:.2g}'))}{unit} on {sure}"
+        return Plan(told, None, (design.prompts,))
     if power(variances, effect, design).value >= POWER:
-        return f"{size} would have shown a difference of {effect:g}{unit}"
+        told = f"{size} would have shown a difference of {effect:g}{unit} {sure}"
+        return Plan(told, effect, (design.prompts,))
     prompts = prompts_needed(variances, effect, design.seeds, confidence=design.confidence)
     seeds = seeds_needed(variances, effect, design.prompts, confidence=design.confidence)
-    more = " or ".join(
-        f"{_rounded(count):,} {name}"
-        for count, name in ((prompts, "prompts"), (seeds, "seeds"))
-        if count is not None and count > (design.prompts if name == "prompts" else design.seeds)
-    )
+    planned = (prompts,) if prompts is not None and prompts > design.prompts else ()
+    more = [f"{_rounded(count):,} prompts" for count in planned]
+    if seeds is not None and design.seeds < seeds <= MOST_SEEDS:
+        more, planned = [*more, f"{_rounded(seeds):,} seeds"], (*planned, design.prompts)
     if not more:
-        return f"{size} cannot tell; only more prompts and more seeds together would show {effect:g}{unit}"
-    return f"{size} cannot tell; {more} would show {effect:g}{unit}"
+        told = f"{size} cannot tell; only more prompts and more seeds together would show {effect:g}{unit} {sure}"
+        return Plan(told, effect, (design.prompts,))
+    return Plan(f"{size} cannot tell; {' or '.join(more)} would show {effect:g}{unit} {sure}", effect, planned)
 
 
 def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str, list[str]]:
     study = comparison["study"]
     if not family:
         return _one_arm(comparison), []
-    baseline = str(study["baseline"])
-    if len(family) == 1 and (row := family[0])["verdict"] != UNKNOWN:
-        return _of_one(row, baseline, study["margin"])
+    baseline, margin = str(study["baseline"]), study["margin"]
+    if len(family) == 1:
+        return _of_one(family[0], baseline, margin)
     by_word: dict[str, list[ContrastRow]] = {}
     for row in family:
-        by_word.setdefault(verdict_word(row), []).append(row)
-    alike, unknown = by_word.pop(ALIKE, []), by_word.pop(UNKNOWN, [])
+        word = verdict_word(row)
+        by_word.setdefault("equivalent" if word == ALIKE and _equivalent(row) else word, []).append(row)
+    alike, equal, unknown, agree, differ = (
+        by_word.pop(word, []) for word in (ALIKE, "equivalent", UNKNOWN, AGREE, DIFFER)
+    )
     said: list[str] = []
     for word in sorted(by_word, key=("better", "higher", "lower", "worse").index):
-        than = "" if said else f" than {baseline}"
-        said.append(f"{_names(by_word[word], len(family))} {_is(by_word[word])} {word}{than}")
+        rows, than = by_word[word], "" if said else f" than {baseline}"
+        said.append(f"{_names(rows, len(family))} {_is(rows)} {word}{than}{_by_less(rows)}")
+    said += [f"{row['arm']} {_differs(row, baseline)}" for row in differ[:MOST_NAMED]]
+    if equal:
+        within = f"equivalent to {baseline} within ±{_margin(equal[0])}"
+        said.append(f"{_names(equal, len(family))} {_is(equal)} {within}")
+    if agree:
+        said.append(f"{_names(agree, len(family))} agree{'s' * (len(agree) == 1)} with {baseline} on every prompt")
+    plans = [(row, _plan(row, margin, len(family))) for row in _told(alike)]
+    remarks = _plan_remarks(plans, margin, named=True)
     if alike and len(alike) == len(family):
-        needs = {what_would_show(row, study["margin"], len(family)) for row in _told(alike)}
+        needs = {plan.text for _, plan in plans}
         if len(needs) == 1:
-            return f"No difference from {baseline} can be shown: {needs.pop()}.", []
+            return f"No difference from {baseline} can be shown: {needs.pop()}.", remarks
         said.append(f"no difference from {baseline} can be shown")
     elif alike:
         said.append(f"no difference from {baseline} can be shown for {_names(alike, len(family))}")
     if unknown:
         said.append(f"{_names(unknown, len(family))} cannot be compared with {baseline}")
-    remarks = [f"{row['arm']}: {_remark(row, study['margin'], len(family))}." for row in _told(alike)]
-    return _sentence("; ".join(said)), remarks
+    open_ones = [f"{row['arm']}: {plan.text}." for row, plan in plans]
+    reasons = [f"{row['arm']}: {why}." for row in unknown[:MOST_NAMED] if (why := _why_not(row))]
+    return _sentence("; ".join(said)), [*open_ones, *remarks, *reasons]
 
 
 def _told(alike: Sequence[ContrastRow]) -> list[ContrastRow]:
@@ -150,19 +216,84 @@ def _told(alike: Sequence[ContrastRow]) -> list[ContrastRow]:
     return [max(alike, key=lambda row: row["standard_error"] or 0.0)]
 
 
-def _remark(row: ContrastRow, margin: float | None, family: int) -> str:
-    if row["equivalence"] and row["equivalence"]["equivalent"]:
-        return f"equivalent within ±{row['equivalence']['margin']:g}"
-    return what_would_show(row, margin, family)
+def _plan_remarks(told: Sequence[tuple[ContrastRow, Plan]], margin: float | None, *, named: bool) -> list[str]:
+    """Return what is to be known of the plans that were told: whose the difference is, and where one is too hopeful.
+
+    It is what `power --pilot` says of the same contrast; of several the one where the fewest prompts differ.
+    """
+    plans = [(row, plan) for row, plan in told if plan.prompts]
+    effects = {plan.effect for _, plan in plans if plan.effect is not None and margin is None}
+    found = [f"{effect:g} is {100 * WORTH:g} % of the metric's span: no margin was named." for effect in effects]
+    known = [(row["differing"], place) for place, (row, _) in enumerate(plans) if row.get("differing") is not None]
+    if not known:
+        return found
+    fewest, place = min(known)
+    row, plan = plans[place]
+    said = few_differ(fewest / row["prompts"], plan.prompts, row["prompts"], whose="the prompts")[:1]
+    return [*found, *(f"{row['arm']}: {one}." if named else f"{one[0].upper()}{one[1:]}." for one in said)]
 
 
 def _of_one(row: ContrastRow, baseline: str, margin: float | None) -> tuple[str, list[str]]:
-    if row["verdict"] == ALIKE:
-        if row["equivalence"] and row["equivalence"]["equivalent"]:
-            return f"{row['arm']} and {baseline} are equivalent within ±{row['equivalence']['margin']:g}.", []
-        return f"No difference can be shown: {what_would_show(row, margin, 1)}.", []
+    arm, word = row["arm"], verdict_word(row)
+    if word == AGREE:
+        return f"{arm} and {baseline} agree on every prompt ({_size(row)}).", [_NO_SPREAD]
+    if word == DIFFER:
+        return f"{arm} {_differs(row, baseline)} ({_size(row)}).", [_NO_SPREAD]
+    if word == UNKNOWN:
+        return f"{arm} cannot be compared with {baseline}{_because(row)}.", []
+    if word == ALIKE:
+        if _equivalent(row):
+            return f"{arm} and {baseline} are equivalent within ±{_margin(row)}.", []
+        plan = _plan(row, margin, 1)
+        return f"No difference can be shown: {plan.text}.", _plan_remarks([(row, plan)], margin, named=False)
     value, span = value_of(row, sign=True), span_of(row, sign=True)
-    return f"{row['arm']} is {verdict_word(row)} than {baseline}: {value} (95 % {span}).", []
+    return f"{arm} is {word} than {baseline}{_by_less([row])}: {value}{_unit(row)} (95 % {span}).", []
+
+
+def _same_everywhere(row: ContrastRow) -> bool:
+    value = row["value"]
+    return row["verdict"] == UNKNOWN and row["prompts"] > 1 and value is not None and math.isfinite(value)
+
+
+def _differs(row: ContrastRow, baseline: str) -> str:
+    better, higher = metric_of(row["metric"]).direction, (row["value"] or 0.0) > 0
+    favour = "" if better is None else f", in favour of {row['arm'] if higher == (better == MAXIMIZE) else baseline}"
+    return f"and {baseline} differ by {value_of(row, sign=True)}{_unit(row)} on every prompt{favour}"
+
+
+def _why_not(row: ContrastRow) -> str:
+    """Return why two arms cannot be compared; "" where that is not known."""
+    if not row["seeds"]:
+        return "no seed is finished on both sides"
+    if row["prompts"] < 2:
+        return f"{'1 prompt has' if row['prompts'] else 'no prompt has'} a value on both sides"
+    return ""
+
+
+def _because(row: ContrastRow) -> str:
+    why = _why_not(row)
+    return f": {why}" if why else ""
+
+
+def _equivalent(row: ContrastRow) -> bool:
+    return bool(row["equivalence"] and row["equivalence"]["equivalent"])
+
+
+def _margin(row: ContrastRow) -> str:
+    return f"{row['equivalence']['margin']:g}{_unit(row)}" if row["equivalence"] else ""
+
+
+def _by_less(rows: Sequence[ContrastRow]) -> str:
+    """Say of which arms that differ it is shown that they do by less than would matter."""
+    within = [row for row in rows if _equivalent(row)]
+    if not within:
+        return ""
+    less = f"by less than the margin of {_margin(within[0])}"
+    return f", {less}" if len(within) == len(rows) else f" ({_names(within, len(rows))} {less})"
+
+
+def _unit(row: ContrastRow) -> str:
+    return unit_after(row["metric"])
 
 
 def _one_arm(comparison: ComparisonFile) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,20 @@ from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import artifact
 from notus_exp.reporting.looks import Look
+
+_ROOM = 920.0
+"""Pixels of a laptop's page beside the first column of a table."""
+_CELL, _LETTER, _AROUND = 125.0, 7.5, 46.0
+"""Pixels of a cell that holds an interval; of a letter of a name, and of what stands around the name."""
+_LONGEST = 40
+"""Letters of a name from which on it is broken."""
+
+
+def parts(names: Sequence[str]) -> int:
+    """Return in how many tables columns with these names are shown, so that none is wider than a laptop's page."""
+    longest = min(max(map(len, names), default=0), _LONGEST)
+    beside = int(_ROOM // max(_CELL, _AROUND + _LETTER * longest))
+    return max(math.ceil(len(names) / beside), 1)
 
 
 class Section(NamedTuple):

@@ -34,11 +34,22 @@ def about(metric: str) -> str:
     return "\N{NO-BREAK SPACE}".join(part for part in (found.label, better) if part)
 
 
+def unit_after(metric: str) -> str:
+    """Return a metric's unit as it stands behind a number; "" where it has none."""
+    unit = metric_of(metric).unit
+    return f" {unit}" if unit else ""
+
+
 def number(value: float | None, digits: int | None = None, *, sign: bool = False) -> str:
     """Return a number with some digits after the point, or with three significant ones; "–" for none."""
     if value is None or not math.isfinite(value):
         return NONE
-    return tables.number(value, digits, sign=sign).replace("-", "−")
+    return with_minus(tables.number(value, digits, sign=sign))
+
+
+def with_minus(text: str) -> str:
+    """Return a number with a minus sign where it is below 0; that of a power of ten stays, so that it can be pasted."""
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def value_of(estimate: MeasuredValue, *, sign: bool = False) -> str:
@@ -65,7 +76,7 @@ def shown(estimate: MeasuredValue, *, sign: bool = False) -> ShownValue:
 
 def p_of(p: float | None) -> str:
     """Return a p with four digits, small ones as a power of ten; "–" for none."""
-    return NONE if p is None else tables.p_value(p).replace("-", "−")
+    return NONE if p is None else tables.p_value(p)
 
 
 def duration(seconds: float | None) -> str:
@@ -84,7 +95,8 @@ def _digits(estimate: MeasuredValue) -> int | None:
     if not half > 0 or not math.isfinite(half):
         return None
     size = math.floor(math.log10(half))
-    return min(max(min(2 - size, 3), 1 - size, 0), 6)
+    digits = min(max(min(2 - size, 3), 1 - size, 0), 6)
+    return tables.digits_that_tell((estimate["value"], low, high), digits)
 
 
 def shown_first(names: list[str], primary: str) -> list[str]:

@@ -11,7 +11,8 @@ from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.reporting.figures import COLOURS
 from notus_exp.reporting.looks import INK, Look
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "h")
+_MARKERS = ("o", "^", "P", "v", "*", "<", ">")
+"""No two of them look alike at ten pixels, as a circle, a square, a diamond and a hexagon do."""
 _LINES = ("-", "--", "-.", ":")
 
 

@@ -97,7 +97,7 @@ def cost(material: Material) -> Section:
         words = f"{material.metric} against device seconds a run: " + "; ".join(
             f"{one.name} {value_of(one.y)} at {duration(one.x['value'])}" for one in points
         )
-        axis = "device time of one run, had nothing been reused (seconds)"
+        axis = "time by the clock of one run, had nothing been reused (seconds)"
         figure = inline(plane(points, axis, with_unit(material.metric)), "cost", words)
     total = ArmCost(
         "all",

@@ -13,6 +13,7 @@ from notus_exp.errors import UserError
 from notus_exp.study.report import write_report
 from support.pages import Page
 from support.report_folders import (
+    ARMS,
     EVIL,
     METRIC,
     StudyFolder,
@@ -106,9 +107,85 @@ def test_cautions_stand_beside_the_verdict(tmp_path: Path) -> None:
     content = comparison(["critique", "average"])
     for row in content["contrasts"]:
         row["cautions"] = [f"few prompts carry {row['metric']}"]
-    text = written(full(tmp_path, ["critique", "average"]).write(), content).texts["contrasts"]
-    assert "average − critique few prompts carry preferences/accuracy/average +0.057" in text
-    assert "few prompts carry verifiable/strict" in text[text.index("1 exploratory contrast in 1 other metric") :]
+    texts = written(full(tmp_path, ["critique", "average"]).write(), content).texts
+    assert texts["verdict"].endswith("few prompts carry preferences/accuracy/average.")
+    assert "average − critique +0.057" in texts["contrasts"], "nothing stands between a contrast and its number"
+    folded = texts["contrasts"][texts["contrasts"].index("1 exploratory contrast in 1 other metric") :]
+    assert "1 of 1 exploratory contrasts: few prompts carry verifiable/strict." in folded
+
+
+def test_a_caution_of_one_of_several_contrasts_stands_below_their_table(tmp_path: Path) -> None:
+    arms = ["critique", "average", "other"]
+    content = comparison(arms)
+    content["contrasts"][1]["cautions"] = ["a few prompts carry this"]
+    texts = written(full(tmp_path, arms).write(), content).texts
+    assert "other: a few prompts carry this." in texts["contrasts"]
+    assert "a few prompts carry this" not in texts["verdict"]
+
+
+def test_an_interval_that_seems_to_contradict_its_verdict_stands_with_the_one_that_decides(tmp_path: Path) -> None:
+    arms = ["critique", "average", "other"]
+    content = comparison(arms)
+    content["contrasts"][1] |= {"verdict": "not distinguishable", "holm_low": -0.0107, "holm_high": 0.1241}
+    text = written(full(tmp_path, arms).write(), content).texts["contrasts"]
+    assert "other − critique +0.057 +0.021 to +0.092 by Holm −0.011 to +0.124 not distinguishable" in text
+    assert "average − critique +0.057 +0.021 to +0.092 better" in text
+    assert (
+        "the verdicts follow Holm's p, which answers for all 2 contrasts together. Where an interval leaves zero"
+        in text
+    )
+    assert "answers for all" not in written(full(tmp_path / "two").write()).texts["contrasts"]
+
+
+def test_what_two_arms_show_is_told_once(tmp_path: Path) -> None:
+    strengths = [{"name": arm, "value": 0.4 * place, "low": None, "high": None} for place, arm in enumerate(ARMS)]
+    fitted = {"metric": METRIC, "strengths": strengths, "games": 16, "ties": 1, "note": ""}
+    effect = {"metric": METRIC, "kind": "main", "factors": ["selection"], "levels": ["average"], "p": 0.01}
+    effect |= {"reference": ["critique"], "value": 0.0567, "low": 0.0211, "high": 0.0923, "seed_share": 0.3}
+    made = full(tmp_path)
+    made.study["factors"] = {"selection": ["critique", "average"]}
+    texts = written(made.write(), comparison(effects=[effect], bradley_terry=fitted)).texts
+    assert not {"effects", "bradley_terry"} & set(texts)
+
+
+def test_the_accuracy_by_labelling_stands_in_the_matrix_alone(tmp_path: Path) -> None:
+    content = comparison()
+    for arm in content["arms"]:
+        arm["metrics"] = {**arm["metrics"], "preferences/accuracy/critique": estimate(0.5432, 0.52, 0.57)}
+    texts = written(full(tmp_path).write(), content).texts
+    assert "preferences/accuracy/critique" not in texts["metrics"]
+    assert f"{METRIC} (primary)" in texts["metrics"]
+    assert "0.543 0.520 to 0.570" in texts["matrix"]
+
+
+def test_strengths_are_no_verdicts_so_their_markers_are_hollow(tmp_path: Path) -> None:
+    arms = ["critique", "average", "other"]
+    rows = [{"name": arm, "value": 0.4 * place, "low": 0.3, "high": 0.9} for place, arm in enumerate(arms)]
+    fitted = {"metric": METRIC, "strengths": rows, "games": 16, "ties": 1, "note": ""}
+    made = full(tmp_path, arms)
+    written(made.write(), comparison(arms, bradley_terry=fitted))
+    page = (made.folder / "report.html").read_text()
+    section = page[page.index('<section id="bradley_terry">') :].partition("</section>")[0]
+    drawn = section.split('class="strip"')[1:]
+    assert len(drawn) == 3
+    assert all('fill="var(--page)"' in one for one in drawn)
+
+
+def test_more_arms_than_a_laptop_is_wide_go_into_further_tables(tmp_path: Path) -> None:
+    arms = [f"arm{place}" for place in range(9)]
+    made = StudyFolder(tmp_path, arms)
+    text = written(made.write(), comparison(arms)).texts["metrics"]
+    assert "metric arm0 2 seeds arm1 2 seeds arm2 2 seeds arm3 2 seeds arm4 2 seeds preferences" in text
+    assert "metric arm5 2 seeds arm6 2 seeds arm7 2 seeds arm8 2 seeds base model preferences" in text
+
+
+def test_the_title_names_the_metric_and_no_line_ends_within_an_interval(tmp_path: Path) -> None:
+    made = full(tmp_path)
+    written(made.write())
+    page = (made.folder / "report.html").read_text()
+    title = re.sub("<[^>]+>", "", page[page.index("<h1>") : page.index("</h1>")])
+    assert title.split() == ["Study", "mine:", METRIC, "share", "of", "pairs", "ordered", "rightly", "↑"]
+    assert "(95\N{NO-BREAK SPACE}% +0.021\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+0.092)" in page
 
 
 def test_a_caution_of_all_primary_contrasts_is_said_once_beside_the_verdict(tmp_path: Path) -> None:
@@ -199,8 +276,13 @@ def test_an_arm_without_values_leaves_the_others_in_place(tmp_path: Path) -> Non
     content["contrasts"] = [
         contrast(METRIC, "average", "critique", nan, nan, nan, primary=True, verdict="cannot tell", p=nan)
     ]
-    page = written(full(tmp_path).write(), content)
+    made = full(tmp_path)
+    page = written(made.write(), content)
     assert "average − critique – no interval cannot tell –" in page.texts["contrasts"]
+    same = contrast(METRIC, "average", "critique", 1.0, 0.9, 1.0, primary=True, verdict="cannot tell", p=None)
+    same["equivalence"] = {"margin": 0.02, "p": None, "equivalent": False}
+    text = written(made.write(), content | {"contrasts": [same]}).texts["contrasts"]
+    assert "average − critique +1.000 +0.900 to +1.000 differ alike on every prompt – cannot tell" in text
     assert "critique 2 seeds average 0 seeds, 1 failed" in page.texts["metrics"]
     assert "ordered rightly ↑ 0.612 0.581 to 0.643 – no interval 0.5" in page.texts["metrics"]
     assert "average – no interval –" in page.texts["matrix"]

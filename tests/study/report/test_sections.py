@@ -307,6 +307,7 @@ def test_judges_are_counted_where_they_were_asked(tmp_path: Path) -> None:
         (1234.56, 1134.2, 1334.2, ("1235", "1134 to 1334")),
         (-0.00123, -0.00143, -0.00103, ("−0.00123", "−0.00143 to −0.00103")),
         (0.5, 0.5, 0.5, ("0.5", "0.5 to 0.5")),
+        (2.1e-9, -1.8e-12, 4.2e-9, ("2.1e-09", "−1.8e-12 to 4.2e-09")),
         (0.12345, None, None, ("0.123", "no interval")),
         (None, None, None, ("–", "no interval")),
     ],
@@ -319,7 +320,7 @@ def test_numbers_have_the_digits_that_their_interval_can_tell(
 
 
 def test_numbers_and_durations_are_short() -> None:
-    assert [number(value) for value in (0.000012345, 1234.5, 0.1, float("nan"))] == ["1.23e−05", "1234", "0.1", "–"]
+    assert [number(value) for value in (0.000012345, 1234.5, 0.1, float("nan"))] == ["1.23e-05", "1234", "0.1", "–"]
     assert [duration(seconds) for seconds in (1.234, 119, 150, 9000, None)] == [
         "1.23 s",
         "119 s",
@@ -327,7 +328,7 @@ def test_numbers_and_durations_are_short() -> None:
         "2.5 h",
         "–",
     ]
-    assert [p_of(p) for p in (0.03, 0.00001, None)] == ["0.0300", "1.0e−05", "–"]
+    assert [p_of(p) for p in (0.03, 0.00001, None)] == ["0.0300", "1.0e-05", "–"]  # can be pasted
 
 
 # ---------------------------------------------------------------------------------------------------------------- looks
