@@ -55,7 +55,7 @@ def _of_study(options: argparse.Namespace) -> Report:
     if comparison["study"]["kind"] == "search":
         from notus_exp.study.search.search_terminal import search_report
 
-        return search_report(comparison, options.study, out)
+        return search_report(comparison, out)
     return study_report(comparison, out)
 
 

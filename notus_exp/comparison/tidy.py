@@ -1,4 +1,7 @@
-"""comparison.csv: the numbers of comparison.json as one tidy table, a row per (table, arm, reference, metric)."""
+"""comparison.csv: the numbers of comparison.json as one tidy table, a row per (table, arm, reference, metric).
+
+Of a search an arm is a trial, `trial_0`, `trial_1`, ...; of its importances it is a setting.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow, EffectRow, EstimateRow
+from notus_exp.contracts.study_file import SearchSummary
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "table": pl.String,
@@ -29,14 +33,18 @@ Cells = dict[str, object]
 
 
 def tidy(comparison: ComparisonFile) -> pl.DataFrame:
-    """Return the estimates of arms and base model (table "arm"), the contrasts and a grid's effects.
+    """Return the estimates of arms and base model (table "arm"), the contrasts and a grid's effects; likewise a search.
 
+    Its trials have a row for each objective and constraint (table "trial", the state as verdict) and one for what they
+    are minus the best ("difference"); each setting has one for what it matters ("importance").
     Of an effect, `arm` holds its levels and `reference` those that it is measured against, as factor=level.
 
     Args:
         comparison: As `analysis.analyse` returns it.
     """
     rows = [*_arms(comparison), *map(_contrast, comparison["contrasts"]), *map(_effect, comparison["effects"])]
+    if search := comparison.get("search"):
+        rows += [*_trials(search, comparison["study"]["metric"]), *_importances(search)]
     whole = [{name: row.get(name) for name in SCHEMA} for row in rows]
     return pl.DataFrame(whole, schema=SCHEMA)
 
@@ -63,6 +71,30 @@ def _effect(row: EffectRow) -> Cells:
         for side in (row["levels"], row["reference"])
     )
     return {"table": "effect", **row, "arm": arm, "reference": reference, "primary": False}
+
+
+def _trials(search: SearchSummary, primary: str) -> Iterator[Cells]:
+    best = f"trial_{search['best'][0]}" if search["best"] else None
+    for trial in search["trials"]:
+        own = {"arm": f"trial_{trial['number']}", "seeds": trial["seeds"]}
+        for metric, value in {**trial["constraints"], **trial["values"]}.items():
+            known = {"value": value, **trial.get("intervals", {}).get(metric, {})}
+            yield {
+                "table": "trial",
+                **own,
+                "metric": metric,
+                "primary": metric == primary,
+                **known,
+                "verdict": trial["state"],
+            }
+        for metric, behind in trial.get("differences", {}).items():
+            yield {"table": "difference", **own, "reference": best, "metric": metric, "primary": False, **behind}
+
+
+def _importances(search: SearchSummary) -> Iterator[Cells]:
+    for metric, rows in search["importances"].items():
+        for setting, row in rows.items():
+            yield {"table": "importance", "arm": setting, "metric": metric, "primary": False, **row}
 
 
 def _variances(estimate: EstimateRow) -> Cells:

@@ -10,6 +10,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
+from notus_exp.contracts.study_file import SearchSummary
 
 FORMAT = 2
 """The version of comparison.json that is written, and the newest that is read."""
@@ -301,6 +302,7 @@ class ComparisonFile(TypedDict):
         effects: Of a grid.
         bradley_terry: None where there are not two arms with results.
         trained_by_evaluated: None where pairs were not scored, or in different ways.
+        search: What a search found; other studies, and files of before, do not have it.
         verdict: What it all shows, a paragraph.
         warnings: What a reader must know.
     """
@@ -314,6 +316,7 @@ class ComparisonFile(TypedDict):
     effects: list[EffectRow]
     bradley_terry: StrengthsTable | None
     trained_by_evaluated: LabellingMatrix | None
+    search: NotRequired[SearchSummary]
     verdict: str
     warnings: list[str]
 

@@ -161,6 +161,8 @@ class TrialRecord(TypedDict):
         runs: Seed -> run id.
         repeats: Number of the lost trial whose parameters it has again, else None.
         intervals: Objective -> value with its interval, of those that have one.
+        differences: Objective -> this trial minus the best one, paired by prompt and seed, with its interval; of the
+            others than the best, where one objective decides.
     """
 
     number: int
@@ -174,6 +176,31 @@ class TrialRecord(TypedDict):
     runs: dict[str, str]
     repeats: int | None
     intervals: NotRequired[dict[str, TrialInterval]]
+    differences: NotRequired[dict[str, TrialInterval]]
+
+
+MATTERS, CANNOT_TELL = "matters", "cannot tell"
+"""What can be said of a setting of a search."""
+
+
+class ImportanceRow(MeasuredValue):
+    """What a setting of a search matters: its share, between 0 and 1, with a 90 % interval.
+
+    The value is None where the setting cannot be weighed, the ends where too few draws tell of them.
+
+    Attributes:
+        p: Of the permutation test; None where the setting cannot be weighed.
+        holm: p by Holm among the settings.
+        trials: Complete trials that have the setting.
+        verdict: `matters` or `cannot tell`.
+        reason: Why it has no share, else None.
+    """
+
+    p: float | None
+    holm: float | None
+    trials: int
+    verdict: str
+    reason: str | None
 
 
 class SearchSummary(TypedDict):
@@ -182,24 +209,23 @@ class SearchSummary(TypedDict):
     Attributes:
         objectives: Metric -> minimize or maximize.
         trials: All that were asked, by number.
-        best: Numbers of the best trials; with several objectives of those that none beats in all.
-        importances: Objective -> setting -> share of the variation explained.
+        parameters: Setting -> where it was searched, as in study.json.
+        best: Numbers of the best trials, the one that was asked first in front: all that tie; with several objectives
+            those that none beats in all.
+        importances: Objective -> setting -> what it matters.
         importances_note: How they were found, or why there are none.
         command: What tests the best trials on test prompts, with the settings that were not searched as the baseline;
             None where there are none yet.
-        importance_intervals: Objective -> setting -> share with its interval.
-        tied: Numbers of the trials that are as good as the best one, itself among them; empty where it is alone.
         said: What the best trial is worth, in sentences.
     """
 
     objectives: dict[str, str]
+    parameters: dict[str, Any]
     trials: list[TrialRecord]
     best: list[int]
-    importances: dict[str, dict[str, float]]
+    importances: dict[str, dict[str, ImportanceRow]]
     importances_note: str | None
     command: str | None
-    importance_intervals: dict[str, dict[str, MeasuredValue]]
-    tied: list[int]
     said: list[str]
 
 

@@ -104,17 +104,26 @@ def curves(lines: Sequence[Curve], x_axis: str, y_axis: str) -> Figure:
 
 
 def bars(shares: Mapping[str, MeasuredValue], axis: str, colour: str) -> Figure:
-    """Draw shares as horizontal bars with their intervals, in the order given."""
+    """Draw shares, between 0 and 1, as horizontal bars with their intervals, in the order given.
+
+    An interval is drawn from its own low to its own high end, wherever the value is; one without an end is not drawn,
+    and in the place of a bar without a value stands that it cannot be told.
+    """
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(shares)))
     axes = figure.subplots()
-    values, reach = [share["value"] or 0.0 for share in shares.values()], []
-    for share, value in zip(shares.values(), values, strict=True):
-        low, high = share["low"], share["high"]
-        reach.append((max(0.0, value - (value if low is None else low)), max(0.0, (high or value) - value)))
-    drawn = axes.barh(range(len(shares)), values, 0.6, color=colour, xerr=np.transpose(reach), ecolor=INK, capsize=3)
-    axes.bar_label(drawn, fmt="%.2f", padding=3)
+    for place, share in enumerate(shares.values()):
+        value, low, high = share["value"], share["low"], share["high"]
+        if value is None:
+            axes.text(0.005, place, "cannot be told", va="center", ha="left")
+            continue
+        axes.barh(place, value, 0.6, color=colour)
+        ends = [end for end in (low, high) if end is not None]
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.2, marker="|", markersize=8)
+        axes.text(max([value, *ends]) + 0.015, place, f"{value:.2f}", va="center", ha="left")
     axes.set_yticks(range(len(shares)), [label(name) for name in shares])
     axes.set_ylim(len(shares) - 0.5, -0.5)
+    axes.set_xlim(0, 1.08)
     axes.set_xlabel(axis)
     return figure
 

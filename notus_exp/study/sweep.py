@@ -349,11 +349,10 @@ def _conclude_search(tracking: Tracking, study: StudyFile, folder: Path, console
     from notus_exp.study.conclusion import write_outcome
     from notus_exp.study.group import track
     from notus_exp.study.search.search_terminal import search_report
-    from notus_exp.study.search.summary import summary
 
     with working(console, "comparing the trials and writing the report"):
         comparison = write_outcome(folder)
-        report = search_report(comparison, folder, folder)
+        report = search_report(comparison, folder)
     show_report(report, console, as_json=False)
     with working(console, "telling W&B"):
-        track(tracking, study, comparison, folder, console.print, summary(folder), console.print)
+        track(tracking, study, comparison, folder, console.print, comparison["search"], console.print)

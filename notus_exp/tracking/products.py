@@ -1,6 +1,7 @@
-"""A run's pairs and model as W&B artifacts: a name for each arm and role, whose versions W&B counts.
+"""A run's pairs and model as W&B artifacts: a name for each arm and role, whose versions W&B counts; one for a search.
 
-A version's aliases are `latest`, the seed, and the hash that its folder in outputs/artifacts ends in. The pairs are an
+A version's aliases are `latest`, the seed (of a search its trial and the seed), and the hash that its folder in
+outputs/artifacts ends in. The pairs are an
 input of the run (online an output too), the model is its output: so W&B's graph leads from the pairs through each run
 that trained on them to its model. The metadata hold the full keys of the artifact and of everything that it was made
 from.
@@ -29,15 +30,15 @@ RECORD = "model.json"
 """File of a model's artifact that says what the model is, so that two models are two versions."""
 
 
-def log_products(run: Any, stages: Mapping[str, StageRecord], wanted: Iterable[str], owner: str, seed: int) -> None:
+def log_products(run: Any, stages: Mapping[str, StageRecord], wanted: Iterable[str], owner: str, part: str) -> None:
     """Log the wanted of a run's products that its stages made or reused and that were not pruned since.
 
     Args:
         run: An open W&B run.
         stages: As in run.json, by node name.
         wanted: Any of `pairs`, `model` and `weights`.
-        owner: What the artifacts are named by: the study and its arm.
-        seed: The run's.
+        owner: What the artifacts are named by: the study and its arm, or a search.
+        part: Alias of what this run made: its seed `s0`, or `trial_3-s0`.
 
     Raises:
         UserError, ValueError, OSError: A file cannot be read.
@@ -45,12 +46,12 @@ def log_products(run: Any, stages: Mapping[str, StageRecord], wanted: Iterable[s
     asked, there = set(wanted), {name for name, stage in stages.items() if Path(stage["path"]).is_dir()}
     if "pairs" in asked and PAIRS_STAGE in there:
         stage = stages[PAIRS_STAGE]
-        _use(run, _pairs(stage, artifact_name(owner, "pairs")), _aliases(stage, seed))
+        _use(run, _pairs(stage, artifact_name(owner, "pairs")), _aliases(stage, part))
     if asked & {"model", "weights"} and MODEL_STAGE in there:
         stage = stages[MODEL_STAGE]
         whole = "weights" in asked
         model = _model(stage, stages[PAIRS_STAGE], artifact_name(owner, "model"), Path(run.dir).parent, whole)
-        run.log_artifact(model, aliases=_aliases(stage, seed))
+        run.log_artifact(model, aliases=_aliases(stage, part))
 
 
 def _use(run: Any, artifact: Any, aliases: list[str]) -> None:
@@ -65,8 +66,8 @@ def _use(run: Any, artifact: Any, aliases: list[str]) -> None:
         run.use_artifact(run.log_artifact(artifact, aliases=aliases).wait())
 
 
-def _aliases(stage: StageRecord, seed: int) -> list[str]:
-    return ["latest", f"s{seed}", Path(stage["path"]).name.rpartition("-")[2]]
+def _aliases(stage: StageRecord, part: str) -> list[str]:
+    return ["latest", part, Path(stage["path"]).name.rpartition("-")[2]]
 
 
 def _pairs(stage: StageRecord, name: str) -> Any:

@@ -16,7 +16,7 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.json_files import write_json
 from notus_exp.tracking.tracker import Ending, Membership
 
-VERSION = 1
+VERSION = 2
 """Raised where what W&B is told of a run changes."""
 WANDB, TOLD = "wandb", "told"
 """The folder that W&B makes for what is its own, and the notes' in it."""

@@ -98,7 +98,8 @@ class WandbTracker:
             rows = [[str(sample[column]) for column in columns] for sample in ending.samples]
             self._run.log({"samples": table(columns, rows)})
         if finished:
-            log_products(self._run, ending.stages, self._artifacts, self._owner, self._seed)
+            part = "" if self._member is None or self._member.trial is None else f"{self._member.arm}-"
+            log_products(self._run, ending.stages, self._artifacts, self._owner, f"{part}s{self._seed}")
 
 
 def tracks(tracking: Tracking) -> bool:
@@ -170,7 +171,9 @@ def open_tracker(
         name, wandb_id = arm_name(member), member_id(tracking, member)
         kind = TUNING_TYPE if member.candidate else JOB_TYPE if member.trial is None else TRIAL_TYPE
         tags = [*tags, f"study={member.study}", part_of(member)]
-        owner = ".".join(filter(None, (member.study, member.arm, member.candidate)))
+        # trials are told apart by aliases: most share their pairs, which would otherwise be kept once for each
+        own_part = () if member.trial is not None else (member.arm, member.candidate)
+        owner = ".".join(filter(None, (member.study, *own_part)))
         own = with_place(config, member)
     else:
         wandb_id = before.id if before else secrets.token_hex(4)

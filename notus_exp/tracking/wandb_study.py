@@ -24,7 +24,10 @@ ARM = ("arm", "metric", "value", "low", "high", "prompts", "seeds")
 PRIMARY = ("arm", "value", "low", "high", "prompts", "seeds")
 """Columns of the table of the primary metric: what a bar chart with intervals shows."""
 TRIAL = ("number", "state", "best", "feasible", "seeds", "reason")
-"""First columns of the table of trials; one for each setting, objective and constraint follows."""
+"""First columns of the table of trials; those of each setting, objective (with its interval) and constraint follow."""
+INTERVAL = ("low", "high", "prompts")
+IMPORTANCE = ("value", "low", "high", "p", "holm", "trials", "verdict", "reason")
+"""Columns of the table of importances behind objective and setting, as in comparison.json."""
 TRIALS_AXIS = "search/trial"
 
 
@@ -131,27 +134,32 @@ def _search(run: Any, found: SearchSummary, split: str) -> dict[str, Any]:
             run.log({TRIALS_AXIS: trial["number"], **named})
     settings = list(dict.fromkeys(name for trial in trials for name in trial["params"]))
     goals = list(dict.fromkeys(name for trial in trials for name in (*trial["values"], *trial["constraints"])))
+    ends = [(name, part) for name in found["objectives"] for part in INTERVAL]
     rows = [
         [
             *(trial["number"], trial["state"], trial["number"] in best, trial["feasible"], trial["seeds"]),
             trial["reason"],
             *(trial["params"].get(name) for name in settings),
             *({**trial["constraints"], **trial["values"]}.get(name) for name in goals),
+            *(_cells(trial.get("intervals", {}).get(name, {}), [part])[0] for name, part in ends),
         ]
         for trial in trials
     ]
     shown: dict[str, Any] = {}
     if rows:
-        shown["trials_table"] = table([*TRIAL, *settings, *(wandb_name(name, split) for name in goals)], rows)
-    shares = [
-        [wandb_name(objective, split), setting, share]
-        for objective, by_setting in found["importances"].items()
-        for setting, share in by_setting.items()
-    ]
-    for objective, setting, share in shares:
-        run.summary[f"importance/{objective}/{setting}"] = share
-    if shares:
-        shown["importances"] = table(["objective", "setting", "share"], shares)
+        columns = [*TRIAL, *settings, *(wandb_name(name, split) for name in goals)]
+        columns += [f"{wandb_name(name, split)}/{part}" for name, part in ends]
+        shown["trials_table"] = table(columns, rows)
+    weighed = []
+    for objective, by_setting in found["importances"].items():
+        for setting, row in by_setting.items():
+            name = f"importance/{wandb_name(objective, split)}/{setting}"
+            run.summary[name] = row["value"]
+            for part, cell in zip(IMPORTANCE[1:], _cells(row, IMPORTANCE[1:]), strict=True):
+                run.summary[f"{name}/{part}"] = cell
+            weighed.append([wandb_name(objective, split), setting, *_cells(row, IMPORTANCE)])
+    if weighed:
+        shown["importances"] = table(["objective", "setting", "share", *IMPORTANCE[1:]], weighed)
     return shown
 
 

@@ -6,7 +6,7 @@ its history are names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 from notus_exp.config.schema import Tracking
@@ -16,6 +16,8 @@ from notus_exp.tracking.names import VALIDATION, leading, wandb_name
 from notus_exp.tracking.wandb_study import TRIALS_AXIS
 
 INTERVALS, BAR, LINE, PARALLEL = "intervals", "bar", "line", "parallel"
+WIDE = 20.0
+"""A factor between the smallest and the largest choice from which an axis is logarithmic."""
 CHART = "notus-exp-intervals"
 """Name of the chart with intervals among the account's own charts."""
 INTERVAL_FIELDS = {"arm": "arm", "value": "value", "low": "low", "high": "high"}
@@ -151,6 +153,19 @@ def config_path(setting: str) -> str:
     return setting if "." in setting else f"choices.{setting}"
 
 
+def is_logarithmic(searched: Mapping[str, Any]) -> bool:
+    """Say whether a setting belongs on a logarithmic axis: it was searched so, or its choices span a large factor.
+
+    Args:
+        searched: As in `study.search.parameters`.
+    """
+    choices = searched.get("choices") or []
+    numbers = [one for one in choices if isinstance(one, int | float) and not isinstance(one, bool) and one > 0]
+    if not choices or len(numbers) < len(choices):
+        return bool(searched.get("log"))
+    return bool(max(numbers) / min(numbers) > WIDE)
+
+
 def _of_arms(comparison: ComparisonFile, split: str | None) -> list[PanelSection]:
     primary = comparison["study"]["metric"]
     reported = list(dict.fromkeys(metric for arm in comparison["arms"] for metric in arm["metrics"]))
@@ -176,7 +191,7 @@ def _of_search(study: StudyFile, found: SearchSummary, split: str) -> list[Panel
     tried = {name for trial in found["trials"] for name in trial["params"]}
     parameters = {name: spec for name, spec in study["search"]["parameters"].items() if name in tried}
     axes: list[Axis] = [
-        {"where": "config", "key": config_path(name), "title": name, "log": bool(spec.get("log"))}
+        {"where": "config", "key": config_path(name), "title": name, "log": is_logarithmic(spec)}
         for name, spec in parameters.items()
     ]
     names = [wandb_name(name, split) for name in goals]

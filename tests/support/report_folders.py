@@ -259,6 +259,22 @@ def trial(number: int, state: str = "complete", **more: Any) -> dict[str, Any]:
     return {**found, "reason": None, "seeds": 1, "runs": {}, "repeats": None, **more}
 
 
+def importance(value: float | None, low: float | None, high: float | None, holm: float | None) -> dict[str, Any]:
+    """What a setting of a search matters; without a p it cannot be told."""
+    verdict = "matters" if holm is not None and holm <= 0.05 else "cannot tell"
+    reason = "was never varied" if holm is None else None
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "p": holm,
+        "holm": holm,
+        "trials": 12,
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
 def searched(**more: Any) -> dict[str, Any]:
     """The summary of a search of four trials with one objective and a bound."""
     metric, length = "preferences/accuracy/average", "verifiable/tokens"
@@ -295,8 +311,12 @@ def searched(**more: Any) -> dict[str, Any]:
             ),
         ],
         "best": [3],
-        "importances": {metric: {"dpo.beta": 0.8, "selection": 0.2}},
-        "importances_note": "By fANOVA over 3 trials: too few to trust.",
+        "parameters": {"dpo.beta": {"low": 0.01, "high": 1.0, "log": True}},
+        "importances": {
+            metric: {"dpo.beta": importance(0.8, 0.31, 0.97, 0.02), "selection": importance(0.2, None, None, 0.4)}
+        },
+        "importances_note": "Over 12 complete trials: dpo.beta can be told to matter.",
+        "said": [],
         "command": "python -m notus_exp dpo.beta=0.05 seed=0,1,2 -m",
         **more,
     }

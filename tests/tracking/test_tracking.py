@@ -262,7 +262,7 @@ class OnlineRun:
 
 def test_online_the_pairs_are_also_the_input_of_the_model(tmp_path: Path) -> None:
     run = OnlineRun(tmp_path)
-    log_products(run, stages(tmp_path), ["pairs", "model"], "which_score.average", 3)
+    log_products(run, stages(tmp_path), ["pairs", "model"], "which_score.average", "s3")
     assert run.calls == [("output", "pairs"), ("input", "pairs"), ("output", "model")]
 
 

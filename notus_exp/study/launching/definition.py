@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from notus_exp.config.commandline import check_arguments, quoted
+from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.contracts.study_file import cell_name
@@ -101,9 +102,32 @@ def define(settings: Study, overrides: Sequence[Override]) -> Definition:
         content = [kind, [[arm.name, arm.overrides] for arm in arms], same, str(settings.search.parameters)]
         settings = replace(settings, name=f"{kind}-{digest(content)[:8]}")
     _check_settings(settings, arms)
+    if kind == "search":
+        metric = tested_metric(settings.search.objectives, settings.metric)
+        if metric != settings.metric and any(key_of(override) == "study.metric" for override in common):
+            raise UserError(
+                f"study.metric={settings.metric} is given, but a search's metric is its objective, {metric}",
+                "leave study.metric out, or name it in study.search.objectives",
+            )
+        settings = replace(settings, metric=metric)
     if settings.baseline is None and arms:
         settings = replace(settings, baseline=arms[0].name)
     return Definition(settings, kind, common, arms, grid if kind == "grid" else None)
+
+
+def tested_metric(objectives: Iterable[str], asked: str) -> str:
+    """Return the metric by which a study tests what a search found: what was searched for.
+
+    It is the metric that was asked for where that is an objective, else the first objective that an evaluation
+    measures: the training's metrics are compared by no study.
+
+    Args:
+        objectives: Names of the search's, in its order.
+        asked: `study.metric`, which stands where there is no such objective.
+    """
+    names = list(objectives)
+    measured = [name for name in names if not name.startswith(f"{Stage.policy.name}/")]
+    return asked if asked in names or not measured else measured[0]
 
 
 def written(value: Any) -> str:

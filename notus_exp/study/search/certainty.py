@@ -1,4 +1,4 @@
-"""How sure the values of a search's trials are: an interval beside each, which tie for the best, and both in words."""
+"""How sure the values of a search's trials are: intervals, ties for the best, differences from it, all in words."""
 
 from __future__ import annotations
 
@@ -49,13 +49,8 @@ def _of_run(run: RunFile, name: str) -> TrialInterval | None:
 
 def _of_seeds(folder: Path, runs: Sequence[RunFile], name: str) -> TrialInterval | None:
     """Return the crossed interval; None where the metric has no values by prompt, or they are not there any more."""
-    if not all("evaluation" in run.get("stages", {}) for run in runs):
-        return None
-    try:
-        columns = [run_values(folder, run).column(name) for run in runs]
-    except UserError:  # whoever needs the values says what is wrong with them: here they only give an interval
-        return None
-    if not all(columns):
+    columns = _columns(runs, folder, name)
+    if not columns:
         return None
     prompts = sorted(set().union(*columns))
     estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(name).span)
@@ -64,42 +59,79 @@ def _of_seeds(folder: Path, runs: Sequence[RunFile], name: str) -> TrialInterval
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "prompts": estimate.prompts}
 
 
-def tied(trials: Sequence[TrialRecord], best: Sequence[int], objectives: Mapping[str, str]) -> list[int]:
-    """Return the trials that are as good as the best one, itself among them; none where it is alone.
-
-    Trials of the same runs are one: they were asked twice. Of several objectives there is no best to tie for.
-    """
-    if len(best) != 1 or len(objectives) != 1:
+def _columns(runs: Sequence[RunFile], folder: Path, name: str) -> list[dict[str, float]]:
+    """Return prompt id -> value of each run; empty where one has none."""
+    if not all("evaluation" in run.get("stages", {}) for run in runs):
         return []
-    (name,) = objectives
-    values = {trial["number"]: trial["values"].get(name) for trial in trials}
-    wanted = values[best[0]]
+    try:
+        columns = [run_values(folder, run).column(name) for run in runs]
+    except UserError:  # whoever needs the values says what is wrong with them: here they only give an interval
+        return []
+    return columns if all(columns) else []
+
+
+def tied(trials: Sequence[TrialRecord], first: int, objective: str) -> list[int]:
+    """Return the trials that are as good as the best one, itself in front.
+
+    Trials of the same runs are one: they were asked twice.
+
+    Args:
+        trials: All of the search.
+        first: Number of the best one that was asked first.
+        objective: The one that decides.
+    """
+    values = {trial["number"]: trial["values"].get(objective) for trial in trials}
+    wanted = values[first]
     found: dict[str, int] = {}
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: one["number"] != first):
         value = values[trial["number"]]
         if wanted is None or value is None or trial["feasible"] is False:
             continue
         if math.isclose(value, wanted, rel_tol=ALIKE, abs_tol=1e-12):
             same = sorted(trial["runs"].items()) or trial["number"]
             found.setdefault(str(same), trial["number"])
-    return list(found.values()) if len(found) > 1 else []
+    return list(found.values()) or [first]
 
 
-def in_words(
-    trials: Sequence[TrialRecord], best: Sequence[int], ties: Sequence[int], objectives: Mapping[str, str]
-) -> list[str]:
-    """Return sentences on what the best trial is worth: its interval, what ties with it, and what comes near.
+def difference(folder: Path, trial: TrialRecord, best: TrialRecord, objective: str) -> TrialInterval | None:
+    """Return a trial minus the best one, paired by prompt and by seed, for new prompts and (of several) new seeds.
+
+    None where the metric has no values by prompt, they are not there any more, or the data cannot tell an interval.
 
     Args:
-        trials: All, with their intervals.
+        folder: The study's.
+        trial: A complete one.
+        best: Likewise.
+        objective: The metric.
+    """
+    seeds = [seed for seed in best["runs"] if seed in trial["runs"]]
+    sides = []
+    for one in (trial, best):
+        columns = _columns([read_run(folder, one["runs"][seed]) for seed in seeds], folder, objective)
+        if not columns:
+            return None
+        sides.append(columns)
+    prompts = sorted(set().union(*sides[0], *sides[1]))
+    span = metric_of(objective).span
+    gaps = seed_table(sides[0], prompts) - seed_table(sides[1], prompts)
+    estimate = crossed_mean(gaps, span=None if span is None else (span[0] - span[1], span[1] - span[0]))
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return None
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "prompts": estimate.prompts}
+
+
+def in_words(trials: Sequence[TrialRecord], best: Sequence[int], objectives: Mapping[str, str]) -> list[str]:
+    """Return sentences on what the best trial is worth: its interval, what ties with it, and what may be as good.
+
+    Args:
+        trials: All, with their intervals and differences.
         best: Numbers of the best ones.
-        ties: What `tied` returned.
         objectives: Metric -> minimize or maximize.
     """
-    if len(best) != 1 or len(objectives) != 1:
+    if not best or len(objectives) != 1:
         return []
-    ((name, direction),) = objectives.items()
-    (chosen,) = (trial for trial in trials if trial["number"] == best[0])
+    (name,) = objectives
+    chosen = next(trial for trial in trials if trial["number"] == best[0])
     value, interval = chosen["values"][name], chosen.get("intervals", {}).get(name)
     if value is None:  # a trial that was put into the storage by hand
         return []
@@ -108,21 +140,23 @@ def in_words(
     if interval:
         told += f" [{interval['low']:.3g} to {interval['high']:.3g}, 95 %]"
     sentences = [f"The best trial is {best[0]}: {told}{on}."]
-    if ties:
+    if len(best) > 1:
         sentences = [
-            f"{len(ties)} trials tie at {value:.4g}{on} ({name}): {', '.join(map(str, ties))};"
+            f"{len(best)} trials tie at {value:.4g}{on} ({name}): {', '.join(map(str, best))};"
             f" {best[0]} was asked first{' and has the interval' if interval else ''}"
             + (f" {interval['low']:.3g} to {interval['high']:.3g} (95 %)." if interval else ".")
         ]
     others = [
-        one["intervals"][name]
+        one["differences"][name]
         for one in trials
-        if one["number"] != best[0] and one["feasible"] is not False and name in one.get("intervals", {})
+        if one["number"] not in best and one["feasible"] is not False and name in one.get("differences", {})
     ]
-    sign = 1 if direction == "maximize" else -1
-    near = [one for one in others if sign * (_end(one, "high" if sign > 0 else "low") - value) >= 0]
-    if near:
-        sentences.append(f"The intervals of {len(near)} of the {len(others)} other trials reach that value too.")
+    if others:
+        unclear = sum(_end(one, "low") <= 0 <= _end(one, "high") for one in others)
+        sentences.append(
+            f"Paired by prompt, {unclear} of the {len(others)} other trials cannot be told from it (95 % interval of"
+            " the difference). It was picked as the best of all, so that the others look further behind than they are."
+        )
     return sentences
 
 

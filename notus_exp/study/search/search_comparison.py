@@ -8,6 +8,7 @@ from notus_exp.comparison.compatibility import TEST
 from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
 from notus_exp.contracts.study_file import SearchSummary, StudyFile
 from notus_exp.disk.outputs import read_run
+from notus_exp.study.launching.definition import tested_metric
 from notus_exp.study.search.summary import summary
 
 _SAID = (
@@ -34,7 +35,7 @@ def search_comparison(folder: Path, study: StudyFile) -> ComparisonFile:
         "study": {
             "name": study["name"],
             "kind": "search",
-            "metric": study["metric"],
+            "metric": tested_metric(found["objectives"], study["metric"]),
             "baseline": None,
             "margin": None,
             "seeds": study["seeds"],
@@ -48,6 +49,7 @@ def search_comparison(folder: Path, study: StudyFile) -> ComparisonFile:
         "effects": [],
         "bradley_terry": None,
         "trained_by_evaluated": None,
+        "search": found,
         "verdict": " ".join([*found["said"], _SAID]),
         "warnings": [_ON_TEST] if TEST in splits else [],
     }

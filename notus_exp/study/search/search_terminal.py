@@ -8,37 +8,34 @@ from notus_exp.comparison.terminal import study_report
 from notus_exp.contracts.comparison_file import ComparisonFile
 from notus_exp.contracts.study_file import SearchSummary, TrialRecord
 from notus_exp.evaluation.metrics import metric_of
-from notus_exp.reporting.tables import Report, Table, with_span
-from notus_exp.study.search.summary import summary
+from notus_exp.reporting.tables import Report, Table, p_value, with_span
+from notus_exp.study.search.trial_words import covered, ended, remark_of
 
 _SHOWN = 20
 """Trials in the table; all are in the report."""
 
 
-def search_report(comparison: ComparisonFile, folder: Path, out: Path) -> Report:
+def search_report(comparison: ComparisonFile, out: Path) -> Report:
     """Return what is printed of a search.
 
     Args:
         comparison: What `search_comparison` returned; all of it is the report's data.
-        folder: The study's.
         out: Folder with the written files.
-
-    Raises:
-        UserError: The search's storage cannot be reached.
     """
-    found, report = summary(folder), study_report(comparison, out)
+    found, report = comparison["search"], study_report(comparison, out)
     complete = [trial for trial in found["trials"] if trial["state"] == "complete"]
-    report.tables = [_trials(found, complete)] if complete else []
+    report.tables = [_trials(found, complete, len(comparison["study"]["seeds"]))] if complete else []
     report.tables += [_importances(found, name) for name in found["importances"]]
     if note := found["importances_note"]:
         report.sentences.insert(0, f"importances: {note}")
+    report.sentences.insert(0, ended(found["trials"]))
     if found["command"]:
         report.sentences += ["", "the test of it, on prompts and with seeds that no trial had:"]
         report.commands = [found["command"]]
     return report
 
 
-def _trials(found: SearchSummary, complete: list[TrialRecord]) -> Table:
+def _trials(found: SearchSummary, complete: list[TrialRecord], seeds: int) -> Table:
     """Return the complete trials, those that keep the constraints and are best in the first objective first."""
     first, direction = next(iter(found["objectives"].items()))
     sign = -1 if direction == "maximize" else 1
@@ -46,7 +43,7 @@ def _trials(found: SearchSummary, complete: list[TrialRecord]) -> Table:
     settings = list(dict.fromkeys(name for trial in complete for name in trial["params"]))
     rows = []
     for trial in ordered[:_SHOWN]:
-        remark = "best" if trial["number"] in found["best"] else "ties" if trial["number"] in found["tied"] else ""
+        remark = remark_of(found, trial["number"])
         remark = "breaks a constraint" if trial["feasible"] is False else remark
         rows.append(
             [str(trial["number"]), *(_setting(trial, name) for name in settings)]
@@ -54,7 +51,7 @@ def _trials(found: SearchSummary, complete: list[TrialRecord]) -> Table:
             + [str(trial["seeds"]), remark]
         )
     left = f", {_SHOWN} of {len(complete)}" if len(complete) > _SHOWN else ""
-    title = f"Complete trials{left}: mean over seeds [95 % interval], on validation prompts"
+    title = f"Complete trials{left}: {covered(seeds)}, on validation prompts"
     return Table(title, ["trial", *settings, *found["objectives"], "seeds", "remark"], rows, left=("remark",))
 
 
@@ -69,5 +66,14 @@ def _value(trial: TrialRecord, name: str) -> str:
 
 
 def _importances(found: SearchSummary, objective: str) -> Table:
-    rows = [[name, with_span(share)] for name, share in found["importance_intervals"][objective].items()]
-    return Table(f"Importance for {objective}", ["setting", "share [90 % interval]"], rows)
+    rows = [
+        [
+            name,
+            with_span(row) if row["value"] is not None else "-",
+            p_value(row["holm"]),
+            row["reason"] or row["verdict"],
+        ]
+        for name, row in found["importances"][objective].items()
+    ]
+    columns = ["setting", "share [90 % interval]", "p", "verdict"]
+    return Table(f"Importance for {objective}", columns, rows, left=("verdict",))

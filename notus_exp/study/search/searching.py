@@ -268,7 +268,9 @@ class _Searching:
         if len(best) > 1:
             return f"best so far: trials {', '.join(str(trial.number) for trial in best)} (none beats another in all)"
         values = dict(zip(self._search.objectives, best[0].values, strict=True))
-        return f"best so far: trial {best[0].number} ({_listed(values)})"
+        ties = len(self._known.best_trials) - 1
+        beside = f", and {ties} {'ties' if ties == 1 else 'tie'} with it" if ties else ""
+        return f"best so far: trial {best[0].number} ({_listed(values)}){beside}"
 
     def _say(self, line: str) -> None:
         _say(self._console, line)

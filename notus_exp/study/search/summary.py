@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError, first_line
-from notus_exp.study.search.certainty import in_words, tied, trial_intervals
+from notus_exp.study.launching.definition import tested_metric
+from notus_exp.study.search.certainty import difference, in_words, tied, trial_intervals
 from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.importances import importances
 from notus_exp.study.search.same_search import DEFINITION, STANDALONE
@@ -52,23 +53,30 @@ def summary(folder: Path) -> SearchSummary:
         raise UserError(f"the study '{content['name']}' is no search")
     known = _load(folder, content)
     asked = [] if known is None else [one for one in known.trials if one.state is not TrialState.WAITING]
-    best = [] if known is None else best_trials(known)
-    found, objectives = importances(known, asked, search["objectives"]), search["objectives"]
+    chosen = [] if known is None else best_trials(known)
+    objectives = search["objectives"]
+    found = importances(known, asked, objectives)
     trials = [_trial(one, search) for one in asked]
     for trial in trials:
         trial["intervals"] = trial_intervals(folder, trial)
-    numbers = [one.number for one in best]
-    ties = tied(trials, numbers, objectives)
+    best = [one.number for one in chosen]
+    if len(objectives) == 1 and best:
+        (objective,) = objectives
+        best = tied(trials, best[0], objective)
+        first = next(trial for trial in trials if trial["number"] == best[0])
+        for trial in trials:
+            if trial["state"] == "complete" and trial["number"] not in best:
+                behind = difference(folder, trial, first, objective)
+                trial["differences"] = {} if behind is None else {objective: behind}
     return {
         "objectives": objectives,
+        "parameters": search["parameters"],
         "trials": trials,
-        "best": numbers,
-        "importances": found.shares,
-        "importance_intervals": found.intervals,
+        "best": best,
+        "importances": found.rows,
         "importances_note": found.note,
-        "command": None if known is None else _command(known, content, best),
-        "tied": ties,
-        "said": in_words(trials, numbers, ties, objectives),
+        "command": None if known is None else _command(known, content, chosen),
+        "said": in_words(trials, best, objectives),
     }
 
 
@@ -87,7 +95,7 @@ def runs_of_trials(folder: Path) -> list[str]:
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the best complete trial that keeps all constraints, or with several objectives those that none beats."""
+    """Return the first best trial that keeps all constraints, or with several objectives those that none beats."""
     best: list[FrozenTrial] = sorted(study.best_trials, key=lambda trial: trial.number)
     return best if len(study.directions) > 1 else best[:1]
 
@@ -166,7 +174,8 @@ def _trial(trial: FrozenTrial, search: SearchRecord) -> TrialRecord:
 def _command(known: optuna.Study, content: StudyFile, best: Sequence[FrozenTrial]) -> str | None:
     """Return the command of a study that tests the best trials on test prompts, with seeds that no trial had.
 
-    Its baseline are the settings of every run without what was searched: what one would have without the search.
+    Its baseline are the settings of every run without what was searched: what one would have without the search. It is
+    tested by what was searched for.
     """
     base = known.user_attrs.get(STANDALONE)
     if not best or base is None:
@@ -179,7 +188,8 @@ def _command(known: optuna.Study, content: StudyFile, best: Sequence[FrozenTrial
     ]
     start = max(content["seeds"]) + 1
     seeds = ",".join(str(seed) for seed in range(start, start + FRESH_SEEDS))
-    arms = [f"+study.arms.{BASELINE}=[]", *arms, f"study.baseline={BASELINE}", f"study.metric={content['metric']}"]
+    metric = tested_metric(content["search"]["objectives"], content["metric"])
+    arms = [f"+study.arms.{BASELINE}=[]", *arms, f"study.baseline={BASELINE}", f"study.metric={metric}"]
     own = [*base, *arms, f"study.seeds=[{seeds}]", f"study.name={content['name']}_best"]
     return shlex.join(["python", "-m", "notus_exp", "-m", *own])
 

@@ -1,14 +1,18 @@
 """The comparison of a search: what it says of its values, and of the prompts that its trials were measured on."""
 
+import csv
 import json
 
 import pytest
 
 from notus_exp.compare import main
+from notus_exp.contracts.comparison_file import read_comparison
+from notus_exp.contracts.format import sealed
 from notus_exp.disk.outputs import read_study
 from notus_exp.study.search import search_comparison as searches
+from notus_exp.study.search.summary import summary
 from support.searches import search
-from support.study_folders import ACCURACY, write_run, write_study
+from support.study_folders import ACCURACY, STRICT, write_run, write_study
 
 
 @pytest.fixture
@@ -16,7 +20,11 @@ def searched(monkeypatch):
     """Stand in for the summary of a search, whose trials have these runs."""
 
     def stand_in(*runs):
-        found = {"trials": [{"runs": {"0": run}} for run in runs], "said": ["Of this worth."]}
+        found = {
+            "trials": [{"runs": {"0": run}} for run in runs],
+            "said": ["Of this worth."],
+            "objectives": {STRICT: 1},
+        }
         monkeypatch.setattr(searches, "summary", lambda folder: found)
 
     return stand_in
@@ -47,5 +55,26 @@ def test_the_command_compare_says_what_a_search_is_worth(tmp_path, capsys):
     assert "This study is a search" in " ".join(capsys.readouterr().out.split())
     comparison = json.loads((folder / "comparison.json").read_text())
     assert (comparison["study"]["kind"], comparison["arms"]) == ("search", [])
-    assert (folder / "comparison.csv").exists()
+    found = comparison["search"]
+    assert [(one["number"], one["values"]) for one in found["trials"]] == [
+        (one["number"], one["values"]) for one in summary(folder)["trials"]
+    ]
+    assert (found["best"], found["importances"]) == (summary(folder)["best"], {})
+    rows = list(csv.DictReader((folder / "comparison.csv").open()))
+    values = {
+        (f"trial_{one['number']}", name, str(one["values"][name])) for one in found["trials"] for name in [ACCURACY]
+    }
+    assert {(row["arm"], row["metric"], row["value"]) for row in rows if row["table"] == "trial"} == values
     assert "best so far" in (folder / "report.html").read_text()
+
+
+def test_a_comparison_of_before_is_read_without_what_its_search_found(tmp_path):
+    folder = tmp_path / "outputs/studies/mine"
+    search(folder)
+    main([str(folder)])
+    path = folder / "comparison.json"
+    before = json.loads(path.read_text())
+    assert read_comparison(path)["search"] == before["search"]
+    del before["search"], before["seal"]
+    path.write_text(json.dumps(sealed(before)))
+    assert "search" not in read_comparison(path)
