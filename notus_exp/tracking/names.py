@@ -75,6 +75,23 @@ def place_id(tracking: Tracking) -> str:
     return _id(tracking, [])
 
 
+def owner_of(member: Membership) -> str:
+    """Return what a run's artifacts are named by: its study and arm; its search; or its arm's tuning.
+
+    What a search or tuning tries has one name together, and an alias each: most trials share their pairs, which would
+    otherwise be kept once for each.
+    """
+    if member.trial is not None:
+        return member.study
+    return ".".join((member.study, member.arm, *(["tuning"] if member.candidate else [])))
+
+
+def alias_of(member: Membership) -> str:
+    """Return the alias of what a run made, among what has its name: `s0`, `trial_3-s0` or `dpo.beta_0.1-s1000`."""
+    tried = member.arm if member.trial is not None else _REFUSED.sub("_", member.candidate)
+    return f"{tried[:ARTIFACT_LENGTH]}-s{member.seed}" if tried else f"s{member.seed}"
+
+
 def artifact_name(owner: str, role: str) -> str:
     """Return the name of an artifact: one for each owner (an arm) and role, so that W&B counts its versions.
 

@@ -1,6 +1,6 @@
 """A run's pairs and model as W&B artifacts: a name for each arm and role, whose versions W&B counts; one for a search.
 
-A version's aliases are `latest`, the seed (of a search its trial and the seed), and the hash that its folder in
+A version's aliases are `latest`, the seed (behind its trial, or what tuning tries), and the hash that its folder in
 outputs/artifacts ends in. The pairs are an
 input of the run (online an output too), the model is its output: so W&B's graph leads from the pairs through each run
 that trained on them to its model. The metadata hold the full keys of the artifact and of everything that it was made
@@ -38,7 +38,7 @@ def log_products(run: Any, stages: Mapping[str, StageRecord], wanted: Iterable[s
         stages: As in run.json, by node name.
         wanted: Any of `pairs`, `model` and `weights`.
         owner: What the artifacts are named by: the study and its arm, or a search.
-        part: Alias of what this run made: its seed `s0`, or `trial_3-s0`.
+        part: Alias of what this run made, such as `s0` or `trial_3-s0`.
 
     Raises:
         UserError, ValueError, OSError: A file cannot be read.

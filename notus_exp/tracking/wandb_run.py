@@ -12,7 +12,16 @@ from notus_exp.config.schema import Tracking
 from notus_exp.disk.events import Event
 from notus_exp.reporting.texts import cut
 from notus_exp.tracking import told
-from notus_exp.tracking.names import DETAIL, history_of, leading, member_id, place_id, summary_of
+from notus_exp.tracking.names import (
+    DETAIL,
+    alias_of,
+    history_of,
+    leading,
+    member_id,
+    owner_of,
+    place_id,
+    summary_of,
+)
 from notus_exp.tracking.opening import DISABLED, NAME_LENGTH, Label, conclude, open_run, wandb_mode
 from notus_exp.tracking.products import log_products
 from notus_exp.tracking.repeated import RepeatedRun
@@ -98,8 +107,8 @@ class WandbTracker:
             rows = [[str(sample[column]) for column in columns] for sample in ending.samples]
             self._run.log({"samples": table(columns, rows)})
         if finished:
-            part = "" if self._member is None or self._member.trial is None else f"{self._member.arm}-"
-            log_products(self._run, ending.stages, self._artifacts, self._owner, f"{part}s{self._seed}")
+            alias = f"s{self._seed}" if self._member is None else alias_of(self._member)
+            log_products(self._run, ending.stages, self._artifacts, self._owner, alias)
 
 
 def tracks(tracking: Tracking) -> bool:
@@ -171,9 +180,7 @@ def open_tracker(
         name, wandb_id = arm_name(member), member_id(tracking, member)
         kind = TUNING_TYPE if member.candidate else JOB_TYPE if member.trial is None else TRIAL_TYPE
         tags = [*tags, f"study={member.study}", part_of(member)]
-        # trials are told apart by aliases: most share their pairs, which would otherwise be kept once for each
-        own_part = () if member.trial is not None else (member.arm, member.candidate)
-        owner = ".".join(filter(None, (member.study, *own_part)))
+        owner = owner_of(member)
         own = with_place(config, member)
     else:
         wandb_id = before.id if before else secrets.token_hex(4)

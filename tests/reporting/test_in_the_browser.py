@@ -20,7 +20,18 @@ from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
 from support.curation_tables import completion, prompt, settings, table
 from support.places import ROOT
-from support.report_folders import METRIC, StudyFolder, comparison, contrast, estimate, full, searched, trial, written
+from support.report_folders import (
+    METRIC,
+    StudyFolder,
+    comparison,
+    contrast,
+    estimate,
+    full,
+    importance,
+    searched,
+    trial,
+    written,
+)
 
 pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
 LAYOUT = (ROOT / "tests/support/layout.js").read_text(encoding="utf-8")
@@ -103,7 +114,13 @@ def search(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for number in range(11)
     ]
     trials[3] |= {"state": "failed", "values": {}, "constraints": {}, "reason": "the loss was not a number at step 12"}
-    shares = {METRIC: {"dpo.beta": 0.8, "selection": 0.15, "rejected": 0.05}}
+    shares = {
+        METRIC: {
+            "dpo.beta": importance(0.85, 0.3, 1.0, 0.01),
+            "selection": importance(0.15, 0.0, 0.6, 0.4),
+            "rejected": importance(None, None, None, None),
+        }
+    }
     found = searched(trials=trials, best=[10], importances=shares)
     monkeypatch.setattr("notus_exp.study.search.summary.summary", lambda folder: found)
     made = StudyFolder(root)

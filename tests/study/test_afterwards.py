@@ -18,7 +18,7 @@ from notus_exp.study.search.search_comparison import search_comparison
 from notus_exp.track import main
 from notus_exp.tracking import WorkspaceSpec, save
 from notus_exp.tracking.saving import made
-from notus_exp.tracking.workspace import INTERVAL_FIELDS, Panel, interval_chart
+from notus_exp.tracking.workspace import INTERVAL_FIELDS, Panel, interval_chart, is_logarithmic
 from support.offline_runs import own_places, read_runs  # noqa: F401  (a fixture)
 from support.searches import ACCURACY, STRICT
 from support.study_folders import edit, run_json
@@ -124,6 +124,21 @@ def test_every_panel_of_a_search_finds_its_key(tmp_path: Path, capsys: pytest.Ca
         ("summary", "validation/verifiable/tokens", False),
     ]
     every_key_is_there(spec, Group(folder))
+
+
+@pytest.mark.parametrize(
+    ("spec", "logarithmic"),
+    [
+        ({"choices": [1e-9, 1e-5, 1e-3]}, True),
+        ({"choices": [0.1, 0.2]}, False),
+        ({"choices": [0, 1000]}, False),
+        ({"choices": ["a", 1000]}, False),
+        ({"low": 1e-6, "high": 1e-3, "log": True}, True),
+        ({"low": 1, "high": 100}, False),
+    ],
+)
+def test_an_axis_is_logarithmic_as_its_setting_was_searched_or_chosen(spec: dict[str, Any], logarithmic: bool) -> None:
+    assert is_logarithmic(spec) == logarithmic
 
 
 def test_the_chart_of_intervals_reads_the_fields_that_the_panel_gives_it() -> None:

@@ -143,6 +143,33 @@ def test_seeds_of_the_command_replace_those_of_the_file(
 
 
 # ---------------------------------------------------------------------------------------------------------------- names
+SEARCHED: dict[str, Any] = {"search__parameters": {"dpo.beta": {"low": 0.01, "high": 1.0}}}
+OTHER = "verifiable/tokens"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "overrides", "metric"),
+    [
+        ({OTHER: "minimize"}, [], OTHER),
+        ({"policy/validation/accuracy": "maximize", OTHER: "minimize"}, [], OTHER),
+        ({OTHER: "minimize", "verifiable/strict": "maximize"}, ["study.metric=verifiable/strict"], "verifiable/strict"),
+        ({"policy/validation/accuracy": "maximize"}, [], settings().metric),
+    ],
+)
+def test_the_metric_of_a_search_is_what_it_searches_for(
+    objectives: dict[str, str], overrides: list[str], metric: str
+) -> None:
+    asked = {"metric": "verifiable/strict"} if overrides else {}
+    found = defined(*overrides, search__objectives=objectives, **SEARCHED, **asked)
+    assert found.settings.metric == metric
+
+
+def test_another_metric_than_a_search_has_is_refused() -> None:
+    asked = {"search__objectives": {OTHER: "minimize"}, "metric": "verifiable/strict"}
+    with pytest.raises(UserError, match=r"a search's metric is its objective, verifiable/tokens"):
+        defined("study.metric=verifiable/strict", **SEARCHED, **asked)
+
+
 def test_a_name_is_made_of_what_the_runs_compute() -> None:
     sweep = ["selection=critique,average"]
     name = defined(*sweep).name

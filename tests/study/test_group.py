@@ -14,6 +14,7 @@ from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile
 from notus_exp.contracts.study_file import SearchSummary
 from notus_exp.disk.outputs import read_study
 from notus_exp.study.group import track_runs
+from notus_exp.study.search.search_comparison import search_comparison
 from notus_exp.tracking import Ending, Membership, open_tracker
 from support.offline_runs import TRACKING, keep_out, own_places, read_runs  # noqa: F401  (a fixture)
 from support.searches import ACCURACY, STRICT, TOKENS
@@ -232,13 +233,51 @@ def test_the_run_of_a_search_carries_trials_and_best(hunt: tuple[Path, Any]) -> 
         assert row["best"] == (trial["number"] == best)
 
 
-def test_importances_are_those_of_the_report(tmp_path: Path) -> None:
-    shares = {"selection": 0.7, "dpo.beta": 0.3}
-    folder, found = searched(tmp_path, trials=1, importances={ACCURACY: shares}, importances_note="rough")
-    study = Group(folder).study
-    assert {key: study.summary[f"importance/validation/{ACCURACY}/{key}"] for key in shares} == shares
-    assert study.summary["importances_note"] == found["importances_note"]
-    assert study.table("importances")["data"] == [[f"validation/{ACCURACY}", *item] for item in shares.items()]
+def test_a_search_agrees_with_comparison_json_number_by_number(tmp_path: Path) -> None:
+    """Intervals are planted: the runs of these tests have none of their own."""
+    row = {"value": 0.7, "low": 0.2, "high": 0.95, "p": 0.005, "holm": 0.01, "trials": 12, "verdict": "matters"}
+    unknown = dict.fromkeys(("value", "low", "high", "p", "holm"))
+    shares = {
+        "selection": {**row, "reason": None},
+        "rejected": {**unknown, "trials": 2, "verdict": "cannot tell", "reason": "was part of 2 complete trials"},
+    }
+
+    def intervals(found: dict[str, Any]) -> dict[str, Any]:
+        for one in found["trials"]:
+            if one["state"] == "complete":
+                value = one["values"][ACCURACY]
+                one["intervals"] = {ACCURACY: {"value": value, "low": value - 0.1, "high": value + 0.2, "prompts": 16}}
+        return {**found, "importances": {ACCURACY: shares}}
+
+    folder, found = searched(tmp_path, changed=intervals)
+    comparison = search_comparison(folder, read_study(folder))
+    there = {**comparison["search"], **intervals(cast(dict[str, Any], comparison["search"]))}
+    assert {one["state"] for one in there["trials"]} == {"complete", "pruned", "failed"}
+    group = Group(folder)
+    assert group.study.summary["best"] == ", ".join(map(str, there["best"]))
+    assert group.study.summary["metric"] == comparison["study"]["metric"] == ACCURACY
+    name = f"validation/{ACCURACY}"
+    for shown, trial in zip(group.rows("trials_table"), there["trials"], strict=True):
+        interval = trial.get("intervals", {}).get(ACCURACY, {})
+        expected = [trial["values"][ACCURACY], *(interval.get(part) for part in ("low", "high", "prompts"))]
+        assert [shown[name], *(shown[f"{name}/{part}"] for part in ("low", "high", "prompts"))] == expected
+        assert shown["best"] == (trial["number"] in there["best"])
+    parts = ("low", "high", "p", "holm", "trials", "verdict", "reason")
+    for shown, (setting, known) in zip(group.rows("importances"), shares.items(), strict=True):
+        assert (shown["objective"], shown["setting"], shown["share"]) == (name, setting, known["value"])
+        assert {part: shown[part] for part in parts} == {part: known[part] for part in parts}
+        assert group.study.summary[f"importance/{name}/{setting}"] == known["value"]
+        for part in parts:
+            assert group.study.summary[f"importance/{name}/{setting}/{part}"] == known[part]
+    assert group.study.summary["importances_note"] == found["importances_note"]
+
+
+def test_trials_that_tie_are_all_best(tmp_path: Path) -> None:
+    folder, found = searched(tmp_path, trials=4, seeds=(0,), score=lambda values: {ACCURACY: 0.5, TOKENS: 1.0})
+    assert len(found["best"]) > 1
+    group = Group(folder)
+    assert group.study.summary["best"] == ", ".join(map(str, found["best"]))
+    assert [row["number"] for row in group.rows("trials_table") if row["best"]] == sorted(found["best"])
 
 
 def test_a_trial_that_expired_leaves_its_runs_to_the_trial_that_has_its_parameters_again(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,14 +61,20 @@ def score(values: Values) -> Any:
     return {TOKENS: 40.0} if number == "2" else good(values)
 
 
-def searched(root: Path, trials: int = 5, seeds: Sequence[int] = (0, 1), **more: Any) -> tuple[Path, Any]:
-    """A search of some trials, told to W&B; what it found, and `more` in the place of that."""
+def searched(
+    root: Path,
+    trials: int = 5,
+    seeds: Sequence[int] = (0, 1),
+    score: Callable[[Values], Any] = score,
+    changed: Callable[[dict[str, Any]], dict[str, Any]] = lambda found: found,
+) -> tuple[Path, Any]:
+    """A search of some trials, told to W&B as `changed` makes it; what it found, as changed."""
     folder = root / "outputs/studies/hunt"
     pruner = "median" if len(seeds) > 1 else "none"
     search(
         folder, FakeJobs(folder, score), trials=trials, seeds=seeds, pruner=pruner, constraints={TOKENS: {"most": 60}}
     )
-    study, found = read_study(folder), {**summary(folder), **more}
+    study, found = read_study(folder), changed(cast(dict[str, Any], summary(folder)))
     track(TRACKING, study, search_comparison(folder, study), folder, pytest.fail, cast(SearchSummary, found))
     return folder, found
 

@@ -15,6 +15,7 @@ from notus_exp.disk.events import Event
 from notus_exp.disk.files import CURATION_HTML, CURATION_JSON, MODEL, PAIRS
 from notus_exp.tracking import Ending, Membership, NoTracker, open_tracker
 from notus_exp.tracking.products import log_products
+from notus_exp.tracking.tracker import of_trial
 from support.offline_runs import TRACKING, OfflineRun, own_places, read_run, read_runs  # noqa: F401  (a fixture)
 
 CONFIG = {"dpo": {"beta": 0.1, "lora": {"r": 8}}, "seed": 3, "data": {"aspects": ["a", "b"]}}
@@ -212,6 +213,32 @@ def test_models_without_their_weights_are_versions_of_their_own(tmp_path: Path) 
     assert both[0].keys() == both[1].keys(), "one name, whose versions W&B counts"
     assert len({found["which_score.average.model"].digest for found in both}) == 2
     assert len({found["which_score.average.pairs"].digest for found in both}) == 1, "W&B stores equal content once"
+
+
+@pytest.mark.parametrize(
+    ("members", "owner", "aliases"),
+    [
+        ([of_trial("hunt", number, 0, ()) for number in (0, 1)], "hunt", ["trial_0-s0", "trial_1-s0"]),
+        (
+            [Membership("beta", "average", 1000, candidate=f"dpo.beta={beta}") for beta in ("0.1", "1")],
+            "beta.average.tuning",
+            ["dpo.beta_0.1-s1000", "dpo.beta_1-s1000"],
+        ),
+    ],
+)
+def test_what_is_tried_with_the_same_pairs_keeps_them_once(
+    tmp_path: Path, members: list[Membership], owner: str, aliases: list[str]
+) -> None:
+    both = [
+        track(
+            tmp_path / str(number), Ending("finished", {}, [], stages(tmp_path / "artifacts")), member=member
+        ).artifacts
+        for number, member in enumerate(members)
+    ]
+    for found, alias in zip(both, aliases, strict=True):
+        assert found.keys() == {f"{owner}.pairs", f"{owner}.model"}
+        assert alias in found[f"{owner}.pairs"].aliases
+    assert len({found[f"{owner}.pairs"].digest for found in both}) == 1
 
 
 def test_arms_whose_names_wandb_refuses_have_artifacts_of_their_own(tmp_path: Path) -> None:

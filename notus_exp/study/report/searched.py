@@ -120,7 +120,7 @@ def _found(content: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{name}={value}" for name, value in best[0]["params"].items())
     reached = f"{best[0]['values'][objectives[0]]} in {objectives[0]}"
     if len(best) > 1:
-        many = f"{len(best)} of {trials}" if len(best) < complete or complete == asked else f"All {trials}"
+        many = f"{len(best)} of {trials}" if len(best) < complete else f"All {trials}"
         return f"{many} tie at {reached}; the first of them: {settings}."
     return f"The best of {trials} reached {reached}: {settings}."
 

@@ -203,7 +203,7 @@ def _columns(name: str, trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
 
 
 def _explained(own: NDArray[np.float64], others: Sequence[NDArray[np.float64]], *, adjusted: bool = True) -> float:
-    """Return the R squared of a setting's columns by others'; adjusted it is 1 where these are too many for the trials."""
+    """Return the R squared of a setting's columns by others'; adjusted 1 where they are too many for the trials."""
     whole = np.concatenate(others, axis=1)
     total, used = float(np.square(own).sum()), int(np.linalg.matrix_rank(whole)) if whole.size else 0
     free = len(own) - 1 - used

@@ -43,7 +43,7 @@ def test_a_search_shows_trials_best_importances_and_the_command_of_the_test(
     assert f"2 failed 0.1 {EVIL} – – 1 crashed at {EVIL} crashed-run" in text
     assert "python -m notus_exp dpo.beta=0.05 seed=0,1,2 -m" in text
     assert "Over 12 complete trials: dpo.beta can be told to matter." in text
-    assert "dpo.beta 0.020 matters selection 0.400 cannot tell" in text
+    assert "dpo.beta 0.0200 matters selection 0.4000 cannot tell" in text
 
 
 def test_a_search_draws_history_slices_and_importances() -> None:
