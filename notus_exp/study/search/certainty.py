@@ -152,9 +152,10 @@ def in_words(trials: Sequence[TrialRecord], best: Sequence[int], objectives: Map
         if one["number"] not in best and one["feasible"] is not False and name in one.get("differences", {})
     ]
     if others:
+        noun = "trial" if len(others) == 1 else "trials"
         unclear = sum(_end(one, "low") <= 0 <= _end(one, "high") for one in others)
         sentences.append(
-            f"Paired by prompt, {unclear} of the {len(others)} other trials cannot be told from it (95 % interval of"
+            f"Paired by prompt, {unclear} of {len(others)} other {noun} cannot be told from it (95 % interval of"
             " the difference). It was picked as the best of all, so that the others look further behind than they are."
         )
     return sentences

@@ -30,7 +30,8 @@ def search_report(comparison: ComparisonFile, out: Path) -> Report:
         report.sentences.insert(0, f"importances: {note}")
     report.sentences.insert(0, ended(found["trials"]))
     if found["command"]:
-        report.sentences += ["", "the test of it, on prompts and with seeds that no trial had:"]
+        which = "the first of those that tie" if len(found["best"]) > 1 and len(found["objectives"]) == 1 else "it"
+        report.sentences += ["", f"the test of {which}, on prompts and with seeds that no trial had:"]
         report.commands = [found["command"]]
     return report
 

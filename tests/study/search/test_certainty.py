@@ -54,7 +54,7 @@ def test_ties_for_the_best_are_said_with_the_prompts_they_were_measured_on() -> 
         "4 trials tie at 0.1875 on 16 prompts (verifiable/strict): 1, 3, 5, 6; 1 was asked first and has the interval"
         " 0.07 to 0.43 (95 %)."
     )
-    assert second.startswith("Paired by prompt, 1 of the 2 other trials cannot be told from it")
+    assert second.startswith("Paired by prompt, 1 of 2 other trials cannot be told from it")
 
 
 def test_sums_in_another_order_tie_and_other_constraints_or_the_same_runs_do_not() -> None:
