@@ -6,13 +6,16 @@ import json
 import pytest
 
 from notus_exp.compare import main
+from notus_exp.comparison.tidy import tidy
 from notus_exp.contracts.comparison_file import read_comparison
 from notus_exp.contracts.format import sealed
 from notus_exp.disk.outputs import read_study
 from notus_exp.study.search import search_comparison as searches
 from notus_exp.study.search.summary import summary
+from support.report_folders import importance, trial
+from support.report_folders import searched as searched_summary
 from support.searches import search
-from support.study_folders import ACCURACY, STRICT, write_run, write_study
+from support.study_folders import ACCURACY, STRICT, TOKENS, write_run, write_study
 
 
 @pytest.fixture
@@ -78,3 +81,25 @@ def test_a_comparison_of_before_is_read_without_what_its_search_found(tmp_path):
     del before["search"], before["seal"]
     path.write_text(json.dumps(sealed(before)))
     assert "search" not in read_comparison(path)
+
+
+def test_the_tidy_table_of_a_search_has_trials_differences_and_importances():
+    metric = STRICT
+    best = trial(0, values={metric: 0.7}, constraints={TOKENS: 40.0}, seeds=2)
+    best["intervals"] = {metric: {"value": 0.7, "low": 0.6, "high": 0.8, "prompts": 16}}
+    other = trial(1, values={metric: 0.5}, seeds=2)
+    other["differences"] = {metric: {"value": -0.2, "low": -0.3, "high": -0.1, "prompts": 16}}
+    shares = {"dpo.beta": importance(0.8, 0.3, 1.0, 0.01), "fixed": importance(None, None, None, None)}
+    found = searched_summary(trials=[best, other, trial(2, "pruned")], best=[0], importances={metric: shares})
+    content = {"study": {"metric": metric}, "arms": [], "base": {"metrics": {}}, "contrasts": [], "effects": []}
+    rows = tidy({**content, "search": found}).select(
+        "table", "arm", "reference", "metric", "value", "low", "high", "holm", "prompts", "seeds", "verdict"
+    )
+    assert rows.rows() == [
+        ("trial", "trial_0", None, TOKENS, 40.0, None, None, None, None, 2, "complete"),
+        ("trial", "trial_0", None, metric, 0.7, 0.6, 0.8, None, 16, 2, "complete"),
+        ("trial", "trial_1", None, metric, 0.5, None, None, None, None, 2, "complete"),
+        ("difference", "trial_1", "trial_0", metric, -0.2, -0.3, -0.1, None, 16, 2, None),
+        ("importance", "dpo.beta", None, metric, 0.8, 0.3, 1.0, 0.01, None, None, "matters"),
+        ("importance", "fixed", None, metric, None, None, None, None, None, None, "cannot tell"),
+    ]
