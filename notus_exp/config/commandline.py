@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from notus_exp.config.data_settings import FORMATS, FileData
@@ -208,13 +208,16 @@ def touches_hydra(key: str) -> bool:
     return any(re.match(r"hydra\b", place) and not place.startswith(LAUNCHER) for place in places)
 
 
-def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool) -> None:
+def check_overrides(
+    overrides: Iterable[str], evaluations: Sequence[str], lora: bool, unasked: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Refuse overrides that would do nothing.
 
     Args:
         overrides: Those of the task, as given.
         evaluations: The chosen evaluations.
         lora: Whether an adapter is trained.
+        unasked: Group that no chosen evaluation asks, such as `judge` -> the evaluations that would.
 
     Raises:
         UserError: Naming the key and what works instead.
@@ -234,6 +237,13 @@ def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: 
         if section and section.group(1) not in evaluations:
             wanted = ",".join([*evaluations, section.group(1)])
             raise UserError(f"{key} is set, but {section.group(0)} is not chosen", f"add it: 'evaluation=[{wanted}]'")
+        askers = (unasked or {}).get(key.partition(".")[0])
+        if askers and "." in key:
+            added = f"'evaluation=[{','.join([*evaluations, askers[0]])}]'"
+            raise UserError(
+                f"{key}={value} is set, but no chosen evaluation asks the {key.partition('.')[0]}",
+                f"add one of {', '.join(askers)}, such as {added}, or leave {key} out",
+            )
         if key.startswith("dpo.lora.") and key != "dpo.lora.r" and not lora:
             raise UserError(f"{key} is set, but dpo.lora.r=0 trains all weights", "use dpo=lora, or set dpo.lora.r")
 

@@ -92,6 +92,9 @@ def _single_options(*given: Any, **named: Any) -> DefaultsList:
         hint = f"write GROUP=NAME, or '{LISTED}=[NAME,NAME]'; --help lists the names"
         raise UserError("a group is given a list with what is no name of an option", hint) from error
     _evaluations[:] = [name for group, name in _options(listed) if group == LISTED]
+    twice = next((name for name in _evaluations if _evaluations.count(name) > 1), None)
+    if twice:
+        raise UserError(f"{LISTED}=[{','.join(_evaluations)}] names {twice} twice", "name each evaluation once")
     known = {key.partition("@")[0]: option for key, option in listed.overrides.known_choices.items()}
     chosen: dict[str, list[str]] = {}
     for part, (group, option) in zip(listed.defaults, _options(listed), strict=True):

@@ -88,8 +88,8 @@ def _training(config: Config) -> list[str]:
         found.append(f"dpo.global_batch_size={dpo.global_batch_size} is more than all training pairs (at most {pairs})")
     if dpo.warmup >= 1 and dpo.warmup >= steps:
         found.append(
-            f"dpo.warmup={dpo.warmup:g} steps are no fewer than those of the training (about {math.ceil(steps)}), which "
-            "never reaches its learning rate; below 1 it is a share"
+            f"dpo.warmup={dpo.warmup:g} steps are no fewer than those of the training (about {math.ceil(steps)}), "
+            "which never reaches its learning rate; below 1 it is a share"
         )
     asked = (("learning_rate", dpo.learning_rate, RATES), ("beta", dpo.beta, BETAS))
     return found + [

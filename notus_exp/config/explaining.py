@@ -61,7 +61,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override))
     text = str(error)
-    merged = re.search(r"Error merging override ([^\n]*)", text)
+    merged = re.search(r"(?:Error merging override |To append to your config use )([^\n]*)", text)
     given = merged[1] if merged else ""
     for pattern, said in _PATTERNS:
         if found := re.search(pattern, f"{text} {error.__cause__ or ''}"):
