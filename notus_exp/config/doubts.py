@@ -84,7 +84,7 @@ def _training(config: Config) -> list[str]:
     steps = dpo.max_steps or pairs * dpo.epochs / dpo.global_batch_size
     if dpo.epochs > MOST_EPOCHS and dpo.max_steps is None:
         found.append(f"dpo.epochs={dpo.epochs:g} passes over the pairs learn them by heart (1 to 3 are usual)")
-    if dpo.global_batch_size > pairs:
+    if dpo.global_batch_size > pairs >= FEW_PAIRS:
         found.append(f"dpo.global_batch_size={dpo.global_batch_size} is more than all training pairs (at most {pairs})")
     if dpo.warmup >= 1 and dpo.warmup >= steps:
         found.append(

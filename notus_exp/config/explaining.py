@@ -63,9 +63,9 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     text = str(error)
     merged = re.search(r"(?:Error merging override |To append to your config use )([^\n]*)", text)
     given = merged[1] if merged else ""
-    for pattern, said in _PATTERNS:
+    for pattern, say in _PATTERNS:
         if found := re.search(pattern, f"{text} {error.__cause__ or ''}"):
-            return said(found, given)
+            return say(found, given)
     if "Unexpected type for root" in text:
         return _not_chosen(overrides)
     if "Config group override must be a string or a list" in text:

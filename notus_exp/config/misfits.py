@@ -138,7 +138,7 @@ def misfit(key: str, problem: str, override: str = "") -> UserError | None:
     if _holds_nothing(given[0], key, types):
         return UserError(f"unknown key '{given[0]}': {key} holds no settings", _example(key, "", types))
     named = f"{key}={value}" if value else key
-    options = next((kind for kind in types if isinstance(kind, EnumType)), None)
+    options: EnumType | None = next((kind for kind in types if isinstance(kind, EnumType)), None)
     if options is not None:
         return UserError(f"{named} is not an option", _option(key, value, [option.name for option in options]))
     if any(map(is_dataclass, types)):
@@ -212,7 +212,7 @@ def _example(key: str, value: str, types: set[Any]) -> str:
         return f"write '{key}={{NAME:VALUE}}'"
     if float in types and (point := decimal_comma(key, value)):
         return point
-    enum = next((kind for kind in types if isinstance(kind, EnumType)), None)
+    enum: EnumType | None = next((kind for kind in types if isinstance(kind, EnumType)), None)
     form = next((form for kind, (_, form) in _KINDS.items() if kind in types), "VALUE")
     return f"write {key}={' or '.join(option.name for option in enum) if enum else form}"
 
