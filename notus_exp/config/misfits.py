@@ -138,9 +138,9 @@ def misfit(key: str, problem: str, override: str = "") -> UserError | None:
     if _holds_nothing(given[0], key, types):
         return UserError(f"unknown key '{given[0]}': {key} holds no settings", _example(key, "", types))
     named = f"{key}={value}" if value else key
-    options: EnumType | None = next((kind for kind in types if isinstance(kind, EnumType)), None)
-    if options is not None:
-        return UserError(f"{named} is not an option", _option(key, value, [option.name for option in options]))
+    options = _options(types)
+    if options:
+        return UserError(f"{named} is not an option", _option(key, value, options))
     if any(map(is_dataclass, types)):
         return UserError(f"{named}: it holds settings of its own", _inside(key))
     word = next((word for kind, (word, _) in _KINDS.items() if kind in types), "value of this setting")
@@ -171,6 +171,11 @@ def _declared(key: str, known: Mapping[str, Any]) -> str | None:
     if key in known:
         return key
     return next((f"{base}{ITEM}" for base in known if dict in known[base] and key.startswith(f"{base}.")), None)
+
+
+def _options(types: set[Any]) -> list[str]:
+    """Return the names of an enum among types; none where there is no enum."""
+    return [name for kind in types if isinstance(kind, EnumType) for name in kind.__members__]
 
 
 def _holds_nothing(given: str, key: str, types: set[Any]) -> bool:
@@ -212,9 +217,9 @@ def _example(key: str, value: str, types: set[Any]) -> str:
         return f"write '{key}={{NAME:VALUE}}'"
     if float in types and (point := decimal_comma(key, value)):
         return point
-    enum: EnumType | None = next((kind for kind in types if isinstance(kind, EnumType)), None)
+    options = _options(types)
     form = next((form for kind, (_, form) in _KINDS.items() if kind in types), "VALUE")
-    return f"write {key}={' or '.join(option.name for option in enum) if enum else form}"
+    return f"write {key}={' or '.join(options) or form}"
 
 
 def _meant_seeds(value: str, *, several: bool) -> str:
