@@ -127,6 +127,8 @@ def _reference(error: OmegaConfBaseException, key: str, text: str) -> UserError:
         return UserError(f"{named} refers to ${{{found[1]}}}, and there is no such setting", hint)
     if isinstance(error, UnsupportedInterpolationType):
         return UserError(f"{named} asks for a value by a ${{NAME:...}} that there is not", hint)
+    if "Recursive" in text:
+        return UserError(f"{named} refers by ${{...}} to itself", hint)
     found = re.search(r"interpolation '([^']*)'", text)
     if found and "converted" in text:
         return UserError(f"{named} refers to {found[1]}, whose value it cannot take", hint)

@@ -210,7 +210,7 @@ def test_interpolations_that_repeat_interpolations_end_in_one_error(tmp_path: Pa
     said = refusal("experiment=mine", own=own(tmp_path, text))
     assert said.startswith("the config follows more than 2,000 interpolations\n")
     own(tmp_path, "# @package _global_\nsplit: {seed: '${seed}'}\nseed: '${split.seed}'\n")
-    assert "Recursive interpolation" in refusal("experiment=mine", own=tmp_path)
+    assert "refers by ${...} to itself" in refusal("experiment=mine", own=tmp_path)
 
 
 @pytest.mark.parametrize("part", ["${tracking.group}", "${oc.select:tracking.group}", "${oc.decode:${.group}}"])

@@ -117,7 +117,7 @@ def said(*arguments: str) -> str:
         ("study.tuning.values={dpo.beta:3}", "study.tuning.values.dpo.beta"),
         # references
         ("dpo.beta=${foo}", "dpo.beta refers to ${foo}, and there is no such setting"),
-        ("dpo.beta=${dpo.beta}", "dpo.beta refers by ${...} to what has no value"),
+        ("dpo.beta=${dpo.beta}", "dpo.beta refers by ${...} to itself"),
         ("dpo.beta=${oc.nothing:x}", "dpo.beta asks for a value by a ${NAME:...} that there is not"),
         ("seed=${split}", "${split}, whose value it cannot take"),
         ("output_dir=${foo}", "output_dir refers to ${foo}"),
