@@ -192,7 +192,7 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["generation=openai", *(f"generation.{setting}" for setting in ENDPOINT)], "kl_prompts=16 needs token ids"),
         (["generation=openai"], "generation.base_url must be given"),
         (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
-        (["foo=1"], "unknown key 'foo'\n  known: calibrate, data, dpo, evaluation, evaluation_split, experiment, filters"),
+        (["foo=1"], "unknown key 'foo'\n  known: calibrate, data, dpo, evaluation, evaluation_split, experiment, fil"),
         (
             ["dpo.beta=0.1,0.2"],
             r"^dpo.beta=0.1,0.2 gives several values, and a single run takes one\n  add -m for an arm of each$",
