@@ -21,6 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import commandline
 from notus_exp.config import loading as configuration
+from notus_exp.config.explaining import explain
+from notus_exp.config.folders import conf_dir
 from notus_exp.disk import streams
 from notus_exp.errors import UserError, strike, whole_traceback
 from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, tell, tell_path
@@ -48,8 +50,9 @@ def main() -> None:
 
 def _main() -> None:
     """Run the command line, where only what is told through `streams` reaches the terminal."""
-    entry = hydra.main(version_base="1.3", config_path=str(configuration.conf_dir()), config_name="config")
+    entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     outcomes: list[Outcome] = []
+    overrides: list[str] = []
 
     def collect(composed: DictConfig) -> Outcome:
         outcome = task(composed)
@@ -80,12 +83,12 @@ def _main() -> None:
     except UserError as error:
         _fail(str(error), error.code)
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(str(configuration.explain(error)), 2)
+        _fail(str(explain(error, overrides)), 2)
     except (ValueError, AssertionError) as error:
         # Hydra's ways of refusing GROUP=null, and a key of a section that is null
         if not any(known in str(error) for known in ("Config group override", "Unexpected type for root")):
             raise
-        _fail(str(configuration.explain(error)), 2)
+        _fail(str(explain(error, overrides)), 2)
     for outcome in outcomes:
         if outcome.error:
             _fail(str(outcome.error), 2)

@@ -66,7 +66,7 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
                 completed(one, given),
                 seed_bound(one, given),
                 one.differing_share,
-                _largest(one.metric, one.reference),
+                _largest(one.metric, one.reference, options.pilot),
                 one.prompts,
             )
             for one in pilots
@@ -80,15 +80,26 @@ def _sources(options: argparse.Namespace) -> dict[str, Source]:
     return {"the given deviations": Source(given)}
 
 
-def _largest(metric: str, reference: str) -> float | None:
-    """Return the largest difference that a metric can have; None where there is none, or no evaluation reports it."""
+def _largest(metric: str, reference: str, pilot: Path) -> float | None:
+    """Return the largest difference that a metric can have; None where there is none, or no evaluation reports it.
+
+    Args:
+        metric: Its name.
+        reference: What the arm is compared with.
+        pilot: The pilot's folder: the settings of its runs may say where the metric ends.
+    """
     from notus_exp.contracts.comparison_file import BASE_MODEL
     from notus_exp.evaluation.catalogue import CATALOGUE
     from notus_exp.evaluation.metrics import metric_of
 
-    if metric.partition("/")[0] not in CATALOGUE:
+    evaluation, found = metric.partition("/")[0], metric_of(metric)
+    if evaluation not in CATALOGUE:
         return None
-    ends = metric_of(metric).difference_span(base=reference == BASE_MODEL)
+    if found.ends_at:
+        from notus_exp.reporting.pilot import largest_setting
+
+        return largest_setting(pilot, evaluation, found.ends_at)
+    ends = found.difference_span(base=reference == BASE_MODEL)
     return None if ends is None else max(map(abs, ends))
 
 

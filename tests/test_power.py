@@ -205,6 +205,21 @@ def test_no_effect_is_named_that_the_metric_cannot_have(pilot, capsys):
     assert "--effect=1.5 is more than this metric can differ by, 1\n  give an effect" in capsys.readouterr().err
 
 
+def test_a_metric_that_a_setting_of_the_runs_bounds_has_no_effect_beyond(tmp_path, capsys):
+    folder = write_study(tmp_path, {arm: {0: {ACCURACY: [0.1, 0.5, 0.4]}} for arm in ("average", "critique")})
+    (folder / "comparison.json").write_text(
+        json.dumps({"contrasts": [contrast(components=WIDE, metric="verifiable/tokens")]})
+    )
+    asking = ["--pilot", str(folder), "--prompts", "4", "--seeds", "3", "--effect", "65"]
+    assert main(asking) == 0, "the runs do not say"
+    for number, run in enumerate((tmp_path / "outputs/runs").iterdir()):
+        tokens = {"max_new_tokens": (64, 48)[number]}
+        edit(run / "run.json", lambda run, tokens=tokens: run["config"].update(evaluation={"verifiable": tokens}))
+    capsys.readouterr()
+    assert main(asking) == 2
+    assert "--effect=65 is more than this metric can differ by, 64\n" in capsys.readouterr().err
+
+
 def test_a_metric_without_bounds_may_have_any_effect(pilot, capsys):
     folder = pilot(contrast(components=WIDE, metric="verifiable/tokens"))
     (answer,) = asked(capsys, "--pilot", folder, "--prompts", "4", "--seeds", "3")["contrasts"].values()

@@ -278,8 +278,8 @@ def test_pairs_of_other_feedback_are_not_set_side_by_side(runs: Asked, study: Pa
         (["pairs", "average-s0", "--split", "tets"], "did you mean 'test'?"),
         (["pairs", "average-s0", "--prompt", "zz"], "of a prompt whose id begins with 'zz'"),
         (["pairs", "average-s0", "--count", "-1"], "is not a whole number"),
-        (["diff", "average-s0"], "the following arguments are required: B"),
-        (["shw"], "invalid choice"),
+        (["diff", "average-s0"], "B must be given"),
+        (["shw"], "did you mean 'show'?"),
     ],
 )
 def test_bad_input_is_one_error_and_exit_code_2(runs: Asked, arguments: list[str], said: str) -> None:

@@ -214,7 +214,7 @@ def test_separated_length_control_is_said_and_has_no_number(score, annotations, 
         (["mt_bench", "{m}"], "has no 'model'"),
         (["ifeval", "{m}", "{m}", "--exclude", "x"], "'x' is not a list"),
         (["logprobs", "{m}"], "has no 'switched'"),
-        (["nothing"], "invalid choice"),
+        (["nothing"], "BENCHMARK cannot be 'nothing'"),
         ([], "BENCHMARK"),
     ],
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from notus_exp.config.data_settings import FORMATS, FileData
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.config.judge_settings import RewardModelJudge
-from notus_exp.config.misfits import settings_called
+from notus_exp.config.misfits import numbered, settings_called
 from notus_exp.config.schema import Config, known_settings, takes
 from notus_exp.errors import UserError, did_you_mean
 
@@ -29,6 +29,12 @@ QUIET, VERBOSE = ("-q", "--quiet"), ("-v", "--verbose")
 """Flags of our own, of which Hydra knows nothing."""
 ALONE_FLAGS = (*MULTIRUN, *QUIET, *VERBOSE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r")
 VALUED_FLAGS = (*CONFIG_DIR, "--cfg", "-c", "--package", "-p", *COMPLETION)
+OTHER_FLAGS = {
+    **dict.fromkeys(("--dry-run", "--dryrun", "--plan", "-n"), "until=config shows the plan and runs nothing"),
+    "--resume": "give the same command again: it goes on where it stopped",
+    **dict.fromkeys(("--config", "--config-file"), "add own options with --config-dir FOLDER, chosen as GROUP=NAME"),
+}
+"""A flag as other commands have it -> what does so here."""
 INFO = ("--info", "-i")
 """The flag whose value may be left out."""
 MOST_MEANT = 3
@@ -91,6 +97,8 @@ def _no_flag(flag: str, value: str) -> UserError:
         flag: As given, without its value.
         value: What stands behind it, or "".
     """
+    if flag in OTHER_FLAGS:
+        return UserError(f"{flag} is not a flag of this command", OTHER_FLAGS[flag])
     meant = settings_called(flag.lstrip("-")) if re.match("--?[a-zA-Z]", flag) else []
     if meant and not (len(flag) < 4 and not value):
         value = value if value and not re.match(r"-[a-zA-Z-]|[\w./@+~]+=", value) else "VALUE"
@@ -111,7 +119,7 @@ def check_repeated(overrides: Iterable[str]) -> None:
     given: dict[str, str] = {}
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if override.startswith("~") or value.lstrip().startswith("{"):
+        if override.startswith("~") or (override.startswith("+") and value.lstrip().startswith("{")):
             continue
         if key in given:
             listed = f", or '{key}=[A,B]' for both" if key == "evaluation" or takes(key, list) else ""
@@ -188,6 +196,8 @@ def check_override(override: str) -> None:
         raise UserError(f"{key} is a setting and cannot be taken away with ~", f"give it another value: {key}=VALUE")
     if CODE_KEY in override:
         raise UserError(f"'{override}': a config never names code to import ({CODE_KEY})")
+    if said := numbered(override):
+        raise said
     if touches_hydra(key):
         raise UserError(f"'{key}' is not a setting of notus_exp", f"of Hydra's own, only {LAUNCHER[0]} can be chosen")
 
@@ -198,27 +208,42 @@ def touches_hydra(key: str) -> bool:
     return any(re.match(r"hydra\b", place) and not place.startswith(LAUNCHER) for place in places)
 
 
-def check_overrides(overrides: Iterable[str], evaluations: Sequence[str], lora: bool) -> None:
+def check_overrides(
+    overrides: Iterable[str], evaluations: Sequence[str], lora: bool, unasked: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Refuse overrides that would do nothing.
 
     Args:
         overrides: Those of the task, as given.
         evaluations: The chosen evaluations.
         lora: Whether an adapter is trained.
+        unasked: Group that no chosen evaluation asks, such as `judge` -> the evaluations that would.
 
     Raises:
         UserError: Naming the key and what works instead.
     """
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if value.strip() == "{}":  # Hydra merges it into the mapping that is there
+        if value.strip() == "{}":  # would leave the mapping as it is
             raise UserError(f"{key}={{}} does not empty {key}", f"take an entry away with ~{key}.NAME")
         section = re.match(r"evaluation\.(\w+)", key)
         if key.endswith(".name") and key.count(".") == 2:
             raise UserError(f"{key} cannot be set: it names the option", "choose with 'evaluation=[NAME,...]'")
+        if section and key == section.group(0) and value == "null":
+            hint = f"choose the others: 'evaluation=[{','.join(evaluations)}]'"
+            if not evaluations:
+                hint = "choose others, or stop with until=policy"
+            raise UserError(f"{key}=null: an evaluation is not left out so", hint)
         if section and section.group(1) not in evaluations:
             wanted = ",".join([*evaluations, section.group(1)])
             raise UserError(f"{key} is set, but {section.group(0)} is not chosen", f"add it: 'evaluation=[{wanted}]'")
+        askers = (unasked or {}).get(key.partition(".")[0])
+        if askers and "." in key:
+            added = f"'evaluation=[{','.join([*evaluations, askers[0]])}]'"
+            raise UserError(
+                f"{key}={value} is set, but no chosen evaluation asks the {key.partition('.')[0]}",
+                f"add one of {', '.join(askers)}, such as {added}, or leave {key} out",
+            )
         if key.startswith("dpo.lora.") and key != "dpo.lora.r" and not lora:
             raise UserError(f"{key} is set, but dpo.lora.r=0 trains all weights", "use dpo=lora, or set dpo.lora.r")
 
@@ -245,6 +270,8 @@ def check_places(overrides: Iterable[str], config: Config) -> None:
         hint = (
             f"leave {key} out, or leave {reader} out to read the hub" if reader != "model.kind" else f"leave {key} out"
         )
+        if chosen := {"model.hub_id": "model=hub", "model.path": "model=local"}.get(key):
+            hint = f"choose {chosen} too, or {hint}"
         if key == "data.hub_split" and isinstance(data, FileData) and Path(str(data.path)).is_dir():
             hint = f"a folder is read whole: give the split's file, {_split_file(Path(str(data.path)), value)}"
         raise UserError(f"{key}={value} is set, but {unread[key]} is read, without it", hint)

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from notus_exp.config.commandline import ALONE_FLAGS, CONFIG_DIR, VALUED_FLAGS, VALUES
-from notus_exp.config.loading import conf_dir
+from notus_exp.config.folders import conf_dir
 
 _CONFIG = "config"
 _NOT_GIVEN = ("hydra", "study.arm", "study.trial")

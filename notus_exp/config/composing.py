@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,16 @@ from hydra._internal.defaults_list import DefaultsList
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, Node, OmegaConf
+from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
 from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, takes
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, first_line, names_secret
 
@@ -69,6 +70,7 @@ def install() -> None:
     """Let Hydra compose with `CheckedLoader`, and OmegaConf follow a bounded number of interpolations, to no secret."""
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader
     hydra._internal.config_loader_impl.create_defaults_list = _single_options
+    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(_replacing)  # type: ignore[method-assign]
     Container.resolve_parse_tree = _counted  # type: ignore[method-assign, assignment]
     Container._resolve_node_interpolation = _bounded(_read)  # type: ignore[method-assign]
     Container._evaluate_custom_resolver = _bounded(_call)  # type: ignore[method-assign]
@@ -84,11 +86,18 @@ def _single_options(*given: Any, **named: Any) -> DefaultsList:
     Raises:
         UserError: Several options are given of a group other than `evaluation`, wherever they are named.
     """
-    listed: DefaultsList = _list_defaults(*given, **named)
+    try:
+        listed: DefaultsList = _list_defaults(*given, **named)
+    except TypeError as error:  # Hydra puts an option's name together with its group's
+        hint = f"write GROUP=NAME, or '{LISTED}=[NAME,NAME]'; --help lists the names"
+        raise UserError("a group is given a list with what is no name of an option", hint) from error
+    _evaluations[:] = [name for group, name in _options(listed) if group == LISTED]
+    twice = next((name for name in _evaluations if _evaluations.count(name) > 1), None)
+    if twice:
+        raise UserError(f"{LISTED}=[{','.join(_evaluations)}] names {twice} twice", "name each evaluation once")
     known = {key.partition("@")[0]: option for key, option in listed.overrides.known_choices.items()}
     chosen: dict[str, list[str]] = {}
-    for part in listed.defaults:
-        group, _, option = str(part.config_path).rpartition("/")
+    for part, (group, option) in zip(listed.defaults, _options(listed), strict=True):
         made_of = str(part.parent).rpartition("/")[0] == group or (group in OVERLAYS and part.parent != ROOT)
         if group in SINGLE and not made_of and option not in chosen.setdefault(group, []):
             chosen[group].append(option)
@@ -100,6 +109,35 @@ def _single_options(*given: Any, **named: Any) -> DefaultsList:
     return listed
 
 
+def _options(listed: DefaultsList) -> list[tuple[str, str]]:
+    """Return group and option of every part of a config."""
+    parts = (str(part.config_path).rpartition("/") for part in listed.defaults)
+    return [(group, option) for group, _, option in parts]
+
+
+def chosen_evaluations() -> list[str]:
+    """Return the evaluations that were chosen for the config that was composed last, as far as it went."""
+    return [*_evaluations]
+
+
+def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
+    """Apply overrides as Hydra does, but let a whole mapping, `KEY={...}`, be what was given; Hydra would merge it.
+
+    Entries are added to a mapping with `+KEY={...}`, and changed with `KEY.NAME=VALUE`.
+    """
+    for override in overrides:
+        given = {} if override.is_sweep_override() else override.value()
+        if override.type is OverrideType.CHANGE and isinstance(given, dict) and takes(override.key_or_group, dict):
+            mapping = OmegaConf.select(composed, override.key_or_group, throw_on_missing=False)
+            if given and isinstance(mapping, DictConfig):
+                with open_dict(mapping):
+                    mapping.clear()
+                override = replace(override, type=OverrideType.ADD)
+        _apply_overrides([override], composed)
+
+
+_evaluations: list[str] = []
+_apply_overrides = ConfigLoaderImpl._apply_overrides_to_config
 _follow = Container.resolve_parse_tree
 _read = Container._resolve_node_interpolation
 _call = Container._evaluate_custom_resolver

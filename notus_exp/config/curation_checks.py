@@ -139,7 +139,8 @@ def _check_weights(weights: dict[str, float], aspects: Sequence[str]) -> None:
         if aspect not in aspects:
             raise UserError(
                 f"selection.weights names '{aspect}', which the feedback has no rating for",
-                f"ratings: {', '.join(aspects)}; leave the key out with '~selection.weights.{aspect}'",
+                f"{did_you_mean(aspect, aspects)}; ratings: {', '.join(aspects)}; leave the key out with "
+                f"'~selection.weights.{aspect}', or give all weights as 'selection.weights={{NAME:NUMBER}}'",
             )
         if not 0 <= weight <= LARGEST:
             raise UserError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import fields
+
 from notus_exp.config.data_settings import Simulated
 from notus_exp.config.schema import Config, Stage, reaches
 
@@ -13,11 +16,48 @@ LARGE_MARGIN = 0.25
 """Share of a metric's span beyond which a margin is hardly a difference that would not matter."""
 FEW_PROMPTS = 10
 """Held-out prompts below which an interval tells next to nothing."""
+MOST_EPOCHS = 20
+"""Passes over the pairs, of which published recipes take 1 to 3."""
+FEW_PAIRS = 10
+"""Training pairs below which nothing is learnt."""
+LONG_ANSWER = 10_000
+"""Characters that few answers of any data have."""
+FEW_TOKENS = 8
+"""Tokens within which hardly an answer ends."""
+SCALES = {"rating_noise": 4, "overall_noise": 9}
+"""Noise of the simulated annotators -> from end to end of their scale, 1 to 5 and 1 to 10."""
 
 
 def doubts(config: Config) -> list[str]:
     """Return what is asked about a config's values, each in a sentence that names the key."""
-    return [*_training(config), *_sizes(config)]
+    asked = [*_curation(config), *_training(config), *_sizes(config), *_answers(config)]
+    return [f"{question}: is it meant?" for question in asked]
+
+
+def _curation(config: Config) -> list[str]:
+    filters, found = config.filters, list[str]()
+    if not reaches(config.until, Stage.pairs):
+        return []
+    if isinstance(config.data, Simulated):
+        noises = ((name, getattr(config.data, name), scale) for name, scale in SCALES.items())
+        found += [
+            f"data.{name}={noise:g} is more than the whole scale of {scale}"
+            for name, noise, scale in noises
+            if noise > scale
+        ]
+    if filters.min_chars > LONG_ANSWER:
+        found.append(f"filters.min_chars={filters.min_chars} leaves out every answer of fewer characters")
+    if filters.max_pairs is not None and filters.max_pairs < FEW_PAIRS:
+        found.append(f"filters.max_pairs={filters.max_pairs} leaves too few pairs to learn from")
+    return found
+
+
+def _most_pairs(config: Config) -> float:
+    """Return how many training pairs there are at most, as far as the config says."""
+    made = math.inf
+    if isinstance(config.data, Simulated):
+        made = math.ceil(config.data.prompts * (1 - config.split.validation - config.split.test))
+    return min(made, math.inf if config.filters.max_pairs is None else config.filters.max_pairs)
 
 
 def margin_doubts(margin: float | None, metric: str, width: float | None) -> list[str]:
@@ -40,10 +80,21 @@ def _training(config: Config) -> list[str]:
     if not reaches(config.until, Stage.policy):
         return []
     dpo = config.dpo
+    pairs, found = _most_pairs(config), list[str]()
+    steps = dpo.max_steps or pairs * dpo.epochs / dpo.global_batch_size
+    if dpo.epochs > MOST_EPOCHS and dpo.max_steps is None:
+        found.append(f"dpo.epochs={dpo.epochs:g} passes over the pairs learn them by heart (1 to 3 are usual)")
+    if dpo.global_batch_size > pairs >= FEW_PAIRS:
+        found.append(f"dpo.global_batch_size={dpo.global_batch_size} is more than all training pairs (at most {pairs})")
+    if dpo.warmup >= 1 and dpo.warmup >= steps:
+        found.append(
+            f"dpo.warmup={dpo.warmup:g} steps are no fewer than those of the training (about {math.ceil(steps)}), "
+            "which never reaches its learning rate; below 1 it is a share"
+        )
     asked = (("learning_rate", dpo.learning_rate, RATES), ("beta", dpo.beta, BETAS))
-    return [
+    return found + [
         f"dpo.{name}={value:g} is {'above' if value > most else 'below'} what DPO is trained with "
-        f"({least:g} to {most:g}): is it meant?"
+        f"({least:g} to {most:g})"
         for name, value, (least, most) in asked
         if not least <= value <= most
     ]
@@ -58,9 +109,20 @@ def _sizes(config: Config) -> list[str]:
         if held_out < FEW_PROMPTS:
             found.append(
                 f"data.prompts={config.data.prompts} leaves about {held_out:.2g} {split} prompts "
-                f"(split.{split}={share:g}), on which no difference can be shown: is it meant?"
+                f"(split.{split}={share:g}), on which no difference can be shown"
             )
     answered = evaluation.verifiable.prompts if evaluation.verifiable else FEW_PROMPTS
     if answered < FEW_PROMPTS and reaches(config.until, Stage.evaluation):
-        found.append(f"evaluation.verifiable.prompts={answered} are too few to show a difference: is it meant?")
+        found.append(f"evaluation.verifiable.prompts={answered} are too few to show a difference")
+    return found
+
+
+def _answers(config: Config) -> list[str]:
+    if not reaches(config.until, Stage.generations):
+        return []
+    found = []
+    for spec in fields(config.evaluation):
+        tokens = getattr(getattr(config.evaluation, spec.name), "max_new_tokens", FEW_TOKENS)
+        if tokens < FEW_TOKENS:
+            found.append(f"evaluation.{spec.name}.max_new_tokens={tokens} cuts nearly every answer off")
     return found

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import composing
-from notus_exp.config.commandline import for_shell, quoted
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_settings import DATA_SCHEMAS, FileData, Simulated
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
+from notus_exp.config.explaining import explain
+from notus_exp.config.folders import conf_dir, sweeps_dir
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS
-from notus_exp.config.misfits import misfit, unknown_key
+from notus_exp.config.misfits import unknown_key, unread
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import ALTERNATIVES, Config, known_settings, takes
+from notus_exp.config.schema import ALTERNATIVES, Config, known_settings
 from notus_exp.config.simulated_checks import check_simulated
-from notus_exp.errors import UserError, did_you_mean, first_line
+from notus_exp.errors import UserError, did_you_mean
 from notus_exp.machine.cuda import cuda_devices
 
 MAX_TAG = 64
@@ -39,27 +37,8 @@ SWEEPS = "NOTUS_EXP_SWEEPS"
 """The variable by which conf/config.yaml finds the studies."""
 STUDIES = "NOTUS_EXP_STUDIES"
 """The variable by which --help, written in conf/config.yaml, names them."""
-EXTRAS = {"submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
-"""Launcher of Hydra -> the extra of this package that installs it."""
 PROGRAMMED = ("repair", "selection", "rejected")
 """Groups whose options are told apart by their name: a file of a user's own can name no other."""
-MAPPINGS = ("data.skills", "selection.weights")
-"""Keys whose entries the user names."""
-DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
-                   "study.search.objectives", "study.search.constraints")  # fmt: skip
-"""Likewise, where a name may itself be a dotted key or a metric."""
-
-
-def conf_dir() -> Path:
-    """Return the folder of the configuration: inside an installed package, or beside it in a checkout."""
-    package = Path(str(importlib.resources.files("notus_exp")))
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def sweeps_dir() -> Path:
-    """Return the folder of the studies: beside the configuration."""
-    return conf_dir().with_name("sweeps")
 
 
 def register() -> None:
@@ -130,7 +109,7 @@ def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
     for key in map(str, node):
         if key not in known:
             beside = [f"{path}{name}" for name in known] if path else None
-            raise _unread(f"{path}{key}", kind) or unknown_key(_whole(f"{path}{key}", node._get_node(key)), beside)
+            raise unread(f"{path}{key}", kind) or unknown_key(_whole(f"{path}{key}", node._get_node(key)), beside)
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
             reject_unknown_keys(child, f"{path}{key}.")
@@ -185,7 +164,7 @@ def check_together(config: Config) -> None:
     if config.model.path and config.model.kind != "local":
         raise UserError(
             f"model.path={config.model.path} is set, but model.kind={config.model.kind} is read, without it",
-            "leave model.path out, or choose model=local",
+            "choose model=local too, or leave model.path out",
         )
     for group in ("data", "model"):
         _check_hub_id(f"{group}.hub_id", getattr(getattr(config, group), "hub_id", None))
@@ -214,117 +193,3 @@ def _check_date(key: str, day: str | None) -> None:
 def known_keys() -> list[str]:
     """Return every key that a command line can set, dotted, over all options of each group."""
     return sorted(known_settings())
-
-
-def _unread(key: str | None, kind: Any) -> UserError | None:
-    """Return what says that a setting belongs to other options of its group; None where it belongs to none.
-
-    Args:
-        key: The whole key.
-        kind: The dataclass that does not have it.
-    """
-    group, setting = f"{key}.".split(".")[:2]
-    options = ALTERNATIVES.get(group, {})
-    read = {option: [spec.name for spec in fields(other) if spec.name != "name"] for option, other in options.items()}
-    chosen = next((option for option, other in options.items() if other is kind), None)
-    if chosen is None or not any(setting in settings for settings in read.values()):
-        return None
-    hint = f"it reads {', '.join(read[chosen])}" if read[chosen] else "it reads no settings"
-    return UserError(f"{key} is set, but {group}={chosen} does not read it", hint)
-
-
-def _unreadable(override: str) -> UserError:
-    """Say how an override is written that Hydra's grammar cannot read, such as a path with `=` in it."""
-    key, equals, value = override.partition("=")
-    hint = "write KEY=VALUE, quoted for the shell"
-    if equals and key and value and value[0] not in "[{='\"":
-        hint = f"quote the value for Hydra as well as for the shell: {for_shell(key, quoted(value))}"
-    return UserError(f"cannot read '{override}' on the command line", hint)
-
-
-def _several(key: str, value: str, *, listed: bool) -> UserError:
-    """Say what works where several values are given: a list and a text only where the setting takes one."""
-    bare, ways = key.lstrip("+"), ["add -m for an arm of each"]
-    if listed and (bare == composing.LISTED or takes(bare, list)):
-        ways.append(f"write '{key}=[{value}]' for a list")
-    if listed and takes(bare, str):
-        ways.append(f"write {for_shell(key, quoted(value))} for a text with a comma")
-    return UserError(f"{key}={value} gives several values, and a single run takes one", ", or ".join(ways))
-
-
-def explain(error: Exception) -> UserError:
-    """Turn an error of Hydra or OmegaConf into one that names the key, the value and the nearest valid one."""
-    inner: BaseException | None = error
-    while inner is not None:
-        inner = inner.__cause__ or inner.__context__
-        if isinstance(inner, UserError):  # of the resolver of notus_exp.config.composing
-            return inner
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        if group == "hydra/launcher" and option in EXTRAS:
-            return UserError(f"{group}={option} is not installed", f"pip install 'notus-exp[{EXTRAS[option]}]'")
-        return UserError(f"{group}={option} is not an option", did_you_mean(option, error.options))
-    if isinstance(error, OverrideParseException):
-        return _unreadable(str(error.override))
-    text = str(error)
-    several = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=(.*)'", text)
-    if several:
-        return _several(*several.groups(), listed=text.startswith("Ambiguous"))
-    chosen = re.search(r"Multiple values for ([\w/]+)\. .*: ([\w./-]+)'|^([\w/]+) appears more than once in the", text)
-    if chosen:
-        group, option = (chosen[1] or chosen[3]), chosen[2] or "NAME"
-        in_file = f"in a file's defaults 'override /{group}: {option}'"
-        return UserError(
-            f"an option of {group} is added to the one that is chosen, and there is one",
-            f"on the command line write {group}={option} once, without +; {in_file}",
-        )
-    if "HydraConfig was not set" in text:
-        key = re.search(r"full_key: ([\w.\[\]-]+)", text)
-        return UserError(
-            f"{key[1] if key else 'a setting'} asks Hydra for a value by ${{hydra:...}}, and none may be made of it",
-            "write the value; a relative path starts where the command is called",
-        )
-    if "Unexpected type for root" in text:
-        return UserError("a key of an evaluation is set that is not chosen", "add it: 'evaluation=[...,NAME]'")
-    if "does not support deletion" in f"{text} {error.__cause__}" or "missing 1 required positional argument" in text:
-        return UserError("a setting cannot be taken away with ~", "give it another value with KEY=VALUE")
-    if "Config group override must be a string or a list" in text:
-        what = "a group cannot be null" if "NoneType" in text else "a group is given what is no name of an option"
-        return UserError(what, "name one of its options (--help lists them), or leave the group out")
-    if "Cannot convert 'DictConfig' to string" in text:
-        return UserError(
-            "a mapping is given where a word is expected",
-            "look for a misspelt key, such as study.arm for study.arms; the comments in conf/ name all keys",
-        )
-    overlay = re.search(r"In '([\w/]+)': \w+ raised while composing config:\s*(.*)", text)
-    cause = error.__cause__ or error.__context__  # Hydra chains most of its errors, not those of overlays
-    if overlay:
-        unread = _unread(cause.full_key, cause.object_type) if isinstance(cause, OmegaConfBaseException) else None
-        where = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
-        said = unread or misfit(where or "", first_line(str(cause)))
-        reason, hint = (said.message, said.hint) if said else (overlay.group(2), "")
-        return UserError(f"{overlay.group(1)} does not fit the other choices: {reason}".rstrip(": "), hint)
-    unknown = re.search(r"Could not (?:load|find) '([\w/]+)/(\w+)'", text)
-    if unknown:
-        group, option = unknown.groups()
-        known = [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        return UserError(f"{group}={option} is not an option", did_you_mean(option, known))
-    key = re.search(
-        r"(?:full_key: |Could not override '|parsing override '|Error merging override )([\w.\[\]-]+)", text
-    )
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
-        merged = re.search(r"Error merging override \+*([^\n]*)", text)
-        given = merged[1] if merged else ""
-        if "is not in struct" in str(cause) or "not in '" in str(cause):
-            name = cause.full_key or (key.group(1) if key else str(cause.key))
-            if unread := _unread(name, cause.object_type):
-                return unread
-            for mapping in (*MAPPINGS, *DOTTED_MAPPINGS):
-                if name == mapping or name.startswith(f"{mapping}."):
-                    entry = f"'+{mapping}={{NAME:VALUE}}'" if mapping in DOTTED_MAPPINGS else f"+{mapping}.NAME=VALUE"
-                    return UserError(f"unknown entry of {mapping}", f"add one with {entry}")
-            return unknown_key(key[1] if key and key[1].startswith(f"{name}.") else name)
-        name = cause.full_key or (key.group(1) if key else "")
-        return misfit(name, str(cause), given) or UserError(f"{name}: {first_line(cause)}")
-    first = first_line(error)
-    return UserError(f"{key.group(1)}: {first}" if key and key.group(1) not in first else first)

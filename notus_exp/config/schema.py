@@ -83,26 +83,39 @@ ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {
 """Group -> option -> what it reads, of the groups whose options read different settings."""
 
 
+ITEM = "[]"
+"""Stands in a key for any item of a list or entry of a mapping."""
+
+
 def takes(key: str, kind: type) -> bool:
     """Say whether the setting of a dotted key takes a list, a text (`str`) or whatever type, by any option."""
     return kind in known_types().get(key, ())
 
 
 def known_types(kind: Any = Config, path: str = "") -> dict[str, set[Any]]:
-    """Return the types of every setting by its dotted key, over all options of each group."""
+    """Return the types of every setting by its dotted key, over all options of each group.
+
+    What a list or a mapping holds is at its key with `ITEM` behind it.
+    """
     known: dict[str, set[Any]] = {}
     for name, hint in get_type_hints(kind).items():
-        types = (
-            {get_origin(one) or one for one in (hint, *get_args(hint))}
-            if get_origin(hint) is Union
-            else {get_origin(hint) or hint}
-        )
-        known.setdefault(f"{path}{name}", set()).update(types)
+        for key, types in _types(f"{path}{name}", hint).items():
+            known.setdefault(key, set()).update(types)
         options = ALTERNATIVES.get(f"{path}{name}")
-        for child in options.values() if options else filter(is_dataclass, types):
+        for child in options.values() if options else filter(is_dataclass, known[f"{path}{name}"]):
             for key, of in known_types(child, f"{path}{name}.").items():
                 known.setdefault(key, set()).update(of)
     return known
+
+
+def _types(key: str, hint: Any) -> dict[str, set[Any]]:
+    """Return the types that a hint admits, and those of what is within a list or a mapping."""
+    hints = (hint, *get_args(hint)) if get_origin(hint) is Union else (hint,)
+    found = {key: {get_origin(one) or one for one in hints}}
+    for one in hints:
+        if get_origin(one) in (list, dict):
+            found |= _types(f"{key}{ITEM}", get_args(one)[-1])
+    return found
 
 
 def known_settings(kind: Any = Config, path: str = "") -> dict[str, Field[Any]]:

@@ -8,6 +8,9 @@ from typing import Any, Optional
 
 from notus_exp.config.ranges import bounded, one_of, place
 
+FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study", "hydra")
+"""Keys that are the same in all arms of a study, or are set by it."""
+
 
 @dataclass
 class Tuning:

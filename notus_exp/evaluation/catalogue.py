@@ -41,6 +41,16 @@ def judged(evaluation: Evaluation) -> list[EvaluationSpec]:
     return [spec for spec in chosen(evaluation) if spec.judged]
 
 
+def unasked(evaluation: Evaluation) -> dict[str, list[str]]:
+    """Return group -> evaluations that would ask it, of the groups `judge` and `generation` that no chosen one asks."""
+    askers = {
+        "judge": [spec.name for spec in CATALOGUE.values() if spec.judged],
+        "generation": [spec.name for spec in CATALOGUE.values() if spec.answers],
+    }
+    names = {spec.name for spec in chosen(evaluation)}
+    return {group: asking for group, asking in askers.items() if names.isdisjoint(asking)}
+
+
 def held_out() -> list[str]:
     """Return the names of the evaluations that have validation prompts beside the test prompts."""
     return [name for name, spec in CATALOGUE.items() if spec.held_out]

@@ -14,6 +14,9 @@ from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError, did_you_mean
 
+MOST_BESIDE = 5
+"""Data files that are named at most where another was asked for."""
+
 
 class FeedbackSources(NamedTuple):
     """What stands for the data in keys, and where it lies.
@@ -100,4 +103,12 @@ def _hidden(file: Path, folder: Path) -> bool:
 def _neighbours(place: Path) -> str:
     if not place.parent.is_dir():
         return f"there is no folder '{place.parent}' either; relative paths start where the command is called"
-    return did_you_mean(place.name, sorted(item.name for item in place.parent.iterdir())[:20])
+    shown = sorted(item for item in place.parent.iterdir() if not item.name.startswith("."))
+    beside = [item.name for item in shown if file_format(item)]
+    near = did_you_mean(place.name, [item.name for item in shown if file_format(item) or item.is_dir()])
+    if not near.startswith("did you mean") and beside:
+        more = ", ..." if len(beside) > MOST_BESIDE else ""
+        return f"data files in '{place.parent}': {', '.join(beside[:MOST_BESIDE])}{more}"
+    return (
+        near if near.startswith("did you mean") else f"there is no data file ({', '.join(FORMATS)}) in '{place.parent}'"
+    )

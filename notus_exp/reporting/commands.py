@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from notus_exp.disk import streams
 from notus_exp.disk.full import remedy
 from notus_exp.disk.given import LARGEST
-from notus_exp.errors import UserError, check_local, first_line, strike
+from notus_exp.errors import UserError, check_local, did_you_mean, first_line, strike
 from notus_exp.reporting.texts import tell
 
 if TYPE_CHECKING:
@@ -29,9 +30,57 @@ class Parser(argparse.ArgumentParser):
         self.register("type", Path, lambda text: Path(home(text)))
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is."""
-        tell(f"error: {strike(message)}\n  {self.prog} --help shows how it is used", streams.err())
+        """Say what is wrong, in our words, and what is meant or where help is."""
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        said, hint = in_our_words(message, options)
+        tell(f"error: {strike(said)}\n  {strike(hint) or f'{self.prog} --help shows how it is used'}", streams.err())
         sys.exit(2)
+
+
+def in_our_words(message: str, options: Sequence[str]) -> tuple[str, str]:
+    """Return what argparse says of a command line as the rest of the project would, and a remedy or "".
+
+    Args:
+        message: Its own words.
+        options: Those of the command.
+    """
+    for pattern, told in _TOLD:
+        if found := re.fullmatch(pattern, message, re.S):
+            return told(found, options)
+    return message.removeprefix("argument "), ""
+
+
+def _unknown(found: re.Match[str], options: Sequence[str]) -> tuple[str, str]:
+    given = found[1].split()[0].partition("=")[0]
+    if not given.startswith("-"):
+        return f"'{found[1]}' is one argument too many", ""
+    near = did_you_mean(given, options)
+    return f"{given} is no option of this command", near if near.startswith("did you mean") else ""
+
+
+def _no_choice(found: re.Match[str], options: Sequence[str]) -> tuple[str, str]:
+    return f"{found[1]} cannot be {found[2]}", did_you_mean(found[2].strip("'"), re.findall(r"[\w-]+", found[3]))
+
+
+_TOLD: list[tuple[str, Callable[[re.Match[str], Sequence[str]], tuple[str, str]]]] = [
+    (r"unrecognized arguments: (.*)", _unknown),
+    (r"argument (.*?): invalid choice: (.*) \((?:choose from )?(.*)\)", _no_choice),
+    (r"the following arguments are required: (.*)", lambda found, _: (f"{found[1]} must be given", "")),
+    (r"argument (.*?): expected .*", lambda found, _: (f"{found[1]} needs a value", f"write {found[1]} VALUE")),
+    (r"argument (.*?): ignored explicit argument .*", lambda found, _: (f"{found[1]} takes no value", "")),
+    (r"argument (.*?): invalid int value: '(.*)'", lambda found, _: (f"{found[1]} {found[2]} is no whole number", "")),
+    (r"argument (.*?): invalid \w+ value: '(.*)'", lambda found, _: (f"{found[1]} {found[2]} is no number", "")),
+    (
+        r"argument (.*?): not allowed with argument (.*)",
+        lambda found, _: (f"{found[1]} and {found[2]} do not go together", "give one of them"),
+    ),
+    (
+        r"one of the arguments (.*) is required",
+        lambda found, _: (f"one of {found[1].replace(' ', ', ')} must be given", ""),
+    ),
+    (r"ambiguous option: (\S+) could match (.*)", lambda found, _: (f"{found[1]} may be {found[2]}", "write it out")),
+]
+"""What argparse says, and what is said in its place."""
 
 
 def answer(

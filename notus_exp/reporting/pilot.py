@@ -15,6 +15,10 @@ from notus_exp.contracts.comparison_file import (
     not_a_comparison,
     read_comparison,
 )
+from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.run_file import read_run_file
+from notus_exp.contracts.study_file import read_study_file
+from notus_exp.disk.files import RUN_JSON
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, study_meant
 from notus_exp.errors import UserError, did_you_mean, nearest
 from notus_exp.inference.crossed import Components
@@ -85,6 +89,29 @@ def read_pilot(
     if not chosen:
         raise UserError(f"the study {folder} has no contrast of a primary metric", "name one with --metric")
     return [_pilot(one) for one in chosen]
+
+
+def largest_setting(folder: Path, evaluation: str, setting: str) -> float | None:
+    """Return the largest value of a setting of an evaluation in the runs of a pilot.
+
+    Args:
+        folder: outputs/studies/NAME, or a folder in its comparisons/.
+        evaluation: The evaluation.
+        setting: Its setting, a number.
+
+    Returns:
+        None where a run is not there, as its study was moved without it, or says nothing of the setting.
+    """
+    study = next((place for place in (folder, folder.parent.parent) if (place / STUDY_JSON).is_file()), None)
+    if study is None:
+        return None
+    try:
+        arms = read_study_file(study / STUDY_JSON)["arms"].values()
+        places = {study.parent.parent / "runs" / run / RUN_JSON for arm in arms for run in arm["runs"].values()}
+        values = [read_run_file(place)["config"]["evaluation"][evaluation][setting] for place in places]
+    except (OSError, UserError, DamagedFileError, KeyError, TypeError):
+        return None
+    return max(values) if values and all(isinstance(value, int | float) for value in values) else None
 
 
 def family_size(folder: Path) -> int:

@@ -16,6 +16,7 @@ from notus_exp.config.commandline import check_overrides, check_places
 from notus_exp.config.schema import Config
 from notus_exp.disk.full import DISK_HINT, disk_problem, remedy
 from notus_exp.errors import UnscoredError, UserError, first_line
+from notus_exp.evaluation.catalogue import unasked
 from notus_exp.evaluation.checks import check_evaluations
 
 HIDDEN_GROUPS = ("hydra/", "study")
@@ -100,6 +101,6 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
     configuration.check_choices(config, choices)
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
-    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0)
+    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, unasked=unasked(config.evaluation))
     check_places(overrides, config)
     return config, choices

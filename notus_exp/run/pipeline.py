@@ -131,6 +131,10 @@ class Run:
             if spec.prompts_file:
                 place = getattr(getattr(self.config.evaluation, spec.name), spec.prompts_file)
                 out.print(f"prompts of {spec.name}: evaluation.{spec.name}.{spec.prompts_file}={place}", soft_wrap=True)
+        if self.config.selection.name == "weighted":
+            weights, aspects = self.config.selection.weights, self.config.data.aspects
+            shown = ", ".join(f"{aspect} {weights.get(aspect, 0):g}" for aspect in aspects)
+            out.print(f"weights of selection: {shown}", soft_wrap=True)
         for question in doubts(self.config):
             say(out, f"question: {question}")
         sources = self.sources

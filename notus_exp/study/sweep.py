@@ -15,6 +15,7 @@ from rich.console import Console
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
+from notus_exp.config.explaining import explain
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import Config, Stage, Tracking
@@ -73,7 +74,7 @@ def _settings(master: DictConfig) -> Study:
     try:
         settings = OmegaConf.to_object(master.study)
     except OmegaConfBaseException as error:
-        raise configuration.explain(error) from error
+        raise explain(error) from error
     assert isinstance(settings, Study)
     configuration.reject_unknown_keys(master.study, "study.")
     check(settings, "study.")

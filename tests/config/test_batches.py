@@ -86,6 +86,15 @@ def test_a_micro_batch_above_a_processs_share_is_planned_as_that_share(
     assert "global batch 64 = 8 pairs x 1 accumulation x 8 processes" in out.getvalue()
 
 
+def test_the_plan_says_the_weights_of_a_weighted_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = composed("model=tiny_random", "selection=weighted", "selection.weights={honesty:2}")
+    out = io.StringIO()
+    Run(config, {"selection": "weighted"}, Console(file=out, width=300)).show_plan(Console(file=out, width=300))
+    shown = "weights of selection: helpfulness 0, honesty 2, instruction_following 0, truthfulness 0\n"
+    assert shown in out.getvalue()
+
+
 def test_a_loss_that_sorts_a_batch_is_refused_when_the_config_is_loaded() -> None:
     with pytest.raises(UserError, match="aot sorts the pairs of a whole batch"):
         composed("dpo.loss_type=[aot]", "dpo.global_batch_size=64", "hardware.micro_batch_size=8")

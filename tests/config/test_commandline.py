@@ -65,6 +65,7 @@ def test_a_setting_given_as_a_flag_is_shown_as_it_is_written_in_one_line(argumen
             ["experiment=smoke", "seed=1", "experiment=smoke"],
             "experiment is given twice: experiment=smoke and experiment",
         ),
+        (["data.skills={a:1}", "data.skills={b:1}"], "data.skills is given twice: data.skills={a:1} and"),
         (["dpo.beta=0.1", "+dpo.beta=0.2"], "dpo.beta is given twice: dpo.beta=0.1 and +dpo.beta=0.2"),
         (
             ["evaluation=ifeval", "evaluation=lm_eval"],

@@ -210,7 +210,7 @@ def test_interpolations_that_repeat_interpolations_end_in_one_error(tmp_path: Pa
     said = refusal("experiment=mine", own=own(tmp_path, text))
     assert said.startswith("the config follows more than 2,000 interpolations\n")
     own(tmp_path, "# @package _global_\nsplit: {seed: '${seed}'}\nseed: '${split.seed}'\n")
-    assert "Recursive interpolation" in refusal("experiment=mine", own=tmp_path)
+    assert "refers by ${...} to itself" in refusal("experiment=mine", own=tmp_path)
 
 
 @pytest.mark.parametrize("part", ["${tracking.group}", "${oc.select:tracking.group}", "${oc.decode:${.group}}"])
@@ -360,3 +360,23 @@ def test_a_secret_that_an_override_reads_ends_in_one_error(tmp_path: Path) -> No
 
 def test_the_printed_config_of_shipped_options_names_no_code() -> None:
     assert "_target_" not in OmegaConf.to_yaml(composed_by_hydra())
+
+
+def test_a_whole_mapping_that_is_given_is_that_mapping() -> None:
+    weights = composed("selection=weighted", "selection.weights={helpfulness:1}").selection.weights
+    assert weights == {"helpfulness": 1.0}
+    named = ["helpfulness:1", "honesty:1", "instruction_following:1", "truthfulness:1"]
+    written = composed("selection=weighted", f"selection.weights={{{','.join(named)}}}")
+    assert written == composed("selection=weighted"), "so its artifacts are found"
+    assert composed("data.skills={a:0.9,b:0.5}").data.skills == {"a": 0.9, "b": 0.5}
+    assert composed("study.tuning.values={dpo.epochs:[1,2]}").study.tuning.values == {"dpo.epochs": [1, 2]}
+    assert composed("study.arms={a:['dpo.beta=1']}").study.arms == {"a": ["dpo.beta=1"]}
+
+
+def test_entries_are_added_to_a_mapping_and_changed_in_it() -> None:
+    shipped = composed("selection=weighted").selection.weights
+    changed = composed("selection=weighted", "selection.weights.honesty=3").selection.weights
+    assert changed == shipped | {"honesty": 3.0}
+    overrides = ["selection=weighted", "selection.weights={honesty:1}", "+selection.weights={truthfulness:2}"]
+    added = composed(*overrides)
+    assert added.selection.weights == {"honesty": 1.0, "truthfulness": 2.0}

@@ -23,6 +23,18 @@ def test_nothing_is_asked_about_what_is_shipped(overrides: list[str]) -> None:
             "evaluation.verifiable.prompts=2 evaluation.verifiable.kl_prompts=0",
             "evaluation.verifiable.prompts=2 are too few",
         ),
+        ("dpo.epochs=100", "dpo.epochs=100 passes over the pairs"),
+        ("dpo.warmup=1000", "dpo.warmup=1000 steps are no fewer than those of the training (about 80)"),
+        ("dpo.warmup=9 filters.max_pairs=32", "dpo.warmup=9 steps are no fewer than those of the training (about 8)"),
+        ("dpo.warmup=5 dpo.max_steps=5", "dpo.warmup=5 steps are no fewer than those of the training (about 5)"),
+        ("filters.max_pairs=4 dpo.warmup=0", "filters.max_pairs=4 leaves too few pairs"),
+        ("filters.min_chars=100000", "filters.min_chars=100000 leaves out every answer"),
+        (
+            "dpo.global_batch_size=4096 filters.max_pairs=32",
+            "dpo.global_batch_size=4096 is more than all training pairs (at most 32)",
+        ),
+        ("data.rating_noise=50", "data.rating_noise=50 is more than the whole scale of 4"),
+        ("evaluation.verifiable.max_new_tokens=1", "evaluation.verifiable.max_new_tokens=1 cuts nearly every answer"),
     ],
 )
 def test_what_is_hardly_meant_is_asked(overrides: str, begin: str) -> None:
@@ -40,3 +52,8 @@ def test_a_margin_that_is_a_large_part_of_the_span_is_asked_about() -> None:
     assert question.startswith("the margin of 0.3 is 30 % of all that verifiable/strict can differ by (1)")
     assert margin_doubts(0.25, "verifiable/strict", 1.0) == margin_doubts(None, "verifiable/strict", 1.0) == []
     assert margin_doubts(300, "verifiable/tokens", None) == [], "nothing bounds it"
+
+
+def test_steps_are_not_guessed_where_the_data_alone_knows_its_pairs() -> None:
+    unknown = ("data=rated", "data.path=x.jsonl", "filters=none", "dpo.warmup=1000", "dpo.global_batch_size=4096")
+    assert doubts(composed(*unknown)) == []

@@ -77,6 +77,20 @@ def test_missing_file_names_the_nearest_one(tmp_path):
     assert "feedback.jsonl" in error.value.hint
 
 
+def test_a_missing_file_lists_data_files_alone_and_few_of_them(tmp_path):
+    for name in (".hidden.jsonl", "etc.conf", "passwd"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "usr").mkdir()
+    with pytest.raises(UserError) as error:
+        sources.resolve_files(str(tmp_path / "wanted.jsonl"))
+    assert error.value.hint == f"there is no data file (.parquet, .jsonl, .json, .jsonl.gz, .json.gz) in '{tmp_path}'"
+    for number in range(7):
+        (tmp_path / f"{number}.json").write_text("x")
+    with pytest.raises(UserError) as error:
+        sources.resolve_files(str(tmp_path / "wanted.jsonl"))
+    assert error.value.hint == f"data files in '{tmp_path}': 0.json, 1.json, 2.json, 3.json, 4.json, ..."
+
+
 def test_missing_folder_is_told(tmp_path):
     with pytest.raises(UserError) as error:
         sources.resolve_files(str(tmp_path / "nowhere" / "a.jsonl"))

@@ -335,7 +335,7 @@ def test_killed_three_times_and_continued_by_two_processes_it_ends_the_same(
 @pytest.mark.parametrize("moment", ["preparing", "running"])
 def test_ctrl_c_is_one_line_and_leaves_no_worker(moment: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = request.getfixturevalue("copied") if moment == "running" else tmp_path
-    seeds = "2" if moment == "running" else "0,1"
+    seeds = "0,1,2" if moment == "running" else "0,1"
     place = f"outputs/{'runs/*-s2-*' if moment == 'running' else 'studies/mine'}/job.json"
     process = start(folder, *ARMS, f"seed={seeds}")
     wait_for(lambda: list(folder.glob(place)), process)

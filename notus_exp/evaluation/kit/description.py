@@ -28,6 +28,8 @@ class Metric(NamedTuple):
         span: The least and the largest value that one prompt can have, where there are such.
         scale: The least and the largest value that is asked for, where a value beyond them stays as it is: no interval
             is cut to it, but a caution knows how far a prompt may go.
+        ends_at: Setting of the evaluation beyond which no prompt's value goes, where one bounds it from above; the
+            least is 0 then.
         direction: `MAXIMIZE` or `MINIMIZE`, whichever is better; None where neither is.
         headline: Shown at the end of a run and first in a report; of a family the members that are, or True for all.
         by_construction: The value that any base model has on every prompt, where it is not measured.
@@ -42,6 +44,7 @@ class Metric(NamedTuple):
     meaning: str = ""
     span: Span | None = None
     scale: Span | None = None
+    ends_at: str | None = None
     direction: str | None = MAXIMIZE
     headline: bool | tuple[str, ...] = False
     by_construction: float | None = None

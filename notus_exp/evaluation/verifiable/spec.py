@@ -35,7 +35,7 @@ SPEC = EvaluationSpec(
         Metric("kind/", meaning="share of prompts", span=SHARE, of_some_prompts=True),
         Metric("words", "words", direction=None, digits=2),
         Metric("characters", "characters", direction=None, digits=2),
-        Metric("tokens", "tokens", direction=None, digits=2, headline=True),
+        Metric("tokens", "tokens", ends_at="max_new_tokens", direction=None, digits=2, headline=True),
         Metric("repetition", meaning="share of 3-grams", span=SHARE, direction=MINIMIZE),
         Metric("repeat", "words", direction=MINIMIZE, digits=2),
         Metric("truncated", meaning="share of prompts", span=SHARE, direction=MINIMIZE, headline=True),

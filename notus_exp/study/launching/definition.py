@@ -13,8 +13,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from notus_exp.config.commandline import check_arguments, quoted
+from notus_exp.config.misfits import decimal_comma
 from notus_exp.config.schema import Stage
-from notus_exp.config.study_settings import Study
+from notus_exp.config.study_settings import FIXED, Study
 from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.contracts.study_file import cell_name
 from notus_exp.disk.hashing import digest
@@ -24,8 +25,6 @@ NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}")
 """Names of studies: they are folders."""
 ALONE = "all"
 """Name of the arm of a study that varies nothing but seeds."""
-FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study", "hydra")
-"""Keys that are the same in all arms of a study, or are set by it."""
 MEANS = ("until", "output_dir", "calibrate", "tracking", "hardware", "hydra")
 """Keys that change how runs are made and followed, and nothing that they compute."""
 LIMITS = ("study.name", "study.seeds", "study.max_hours", "study.max_cost", "study.batch")
@@ -204,11 +203,15 @@ def _grid(settings: Study, swept: Mapping[str, list[str]]) -> dict[str, list[str
                 "leave the sweep out, or leave study=... out",
             )
         if _root(key) in FIXED:
-            raise UserError(f"'{key}' is the same in all arms of a study, so it cannot be swept")
+            point = decimal_comma(key, ",".join(swept[key]))
+            raise UserError(
+                f"'{key}' is the same in all arms of a study, so it cannot be swept",
+                point or f"write {key}={swept[key][0]}, or one of the others",
+            )
     grid |= swept
     for key, values in grid.items():
         if len({*values}) < len(values):
-            raise UserError(f"{key}={','.join(values)} names a value twice")
+            raise UserError(f"{key}={','.join(values)} names a value twice", "give each value once")
         if not values:
             raise UserError(f"study.grid: {key} has no values")
     return grid

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp.config import loading as configuration
+from notus_exp.config.explaining import explain
 from notus_exp.config.schema import Config, Tracking
 from notus_exp.disk import streams
 from notus_exp.errors import named_line, whole_traceback
@@ -75,7 +75,7 @@ class Jobs:
         try:
             composed = self._loader.load_sweep_config(self._master, list(overrides))
         except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
-            raise configuration.explain(error) from error
+            raise explain(error, overrides) from error
         chosen = OmegaConf.to_container(composed.hydra.runtime.choices)
         own = copy.deepcopy(composed)
         with read_write(own), open_dict(own):

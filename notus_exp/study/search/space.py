@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from notus_exp.config.commandline import quoted
+from notus_exp.config.study_settings import FIXED
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.study.launching.definition import FIXED, written
+from notus_exp.study.launching.definition import written
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
