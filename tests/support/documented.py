@@ -100,7 +100,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp.runs diff A B": (),
     "python -m notus_exp.runs pairs RUN --flips OTHER": (),
 }
-"""Run by `make slow` with these overrides on top, one after the other in one folder.
+"""Run by `make slow` with these overrides on top or instead, one after the other in one folder.
 
 `make test` looks at the plans of the single runs among them.
 """
