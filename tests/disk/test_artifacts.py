@@ -141,7 +141,7 @@ def test_a_file_is_read_once_and_again_only_after_something_touched_it(
 ) -> None:
     read: list[str] = []
 
-    def counted(path: Path) -> str:
+    def counted(path: Path, on_read: Callable[[int], None] | None = None) -> str:
         read.append(path.name)
         return content_hash(path)
 

@@ -191,7 +191,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[Path], list[object]]]] =
     "no responses": (score.main, lambda folder: ["ifeval", folder / EVIL, folder / EVIL]),
     "no log-probs": (score.main, lambda folder: ["logprobs", folder / EVIL]),
     "no pilot": (power.main, lambda folder: ["--pilot", folder / EVIL, "--effect", "1"]),
-    "no flag": (power.main, lambda _: [f"--{EVIL}"]),
+    "no flag": (power.main, lambda _: ["--" + EVIL.replace(" ", "_")]),
     "no column": (compare.main, lambda folder: ["--verdicts", _verdicts(folder), "--baseline", EVIL + "x"]),
 }
 

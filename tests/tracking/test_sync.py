@@ -142,5 +142,6 @@ def test_an_offline_run_that_is_sent_declares_its_pairs_an_input(
     aliases = {one["alias"] for one in created[0]["aliases"]}
     assert aliases == {"latest", "s0", "0011223344556677"}
     (used,) = [told for kind, told in artifacts if kind == "used"]
-    assert used["runName"] == created[1]["runName"], "the run that made the model"
+    (model,) = [told for told in created if told["artifactTypeName"] == "model"]
+    assert used["runName"] == model["runName"], "the run that made the model"
     assert used["artifactID"] == f"made {1 + [one['artifactTypeName'] for one in created].index('pairs')}"
