@@ -25,6 +25,7 @@ from notus_exp.config.explaining import explain
 from notus_exp.config.folders import conf_dir
 from notus_exp.disk import streams
 from notus_exp.errors import UserError, strike, whole_traceback
+from notus_exp.reporting.commands import as_process
 from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE, tell, tell_path
 from notus_exp.reporting.versions import versions
 from notus_exp.run.outcome import Outcome, unscored
@@ -154,8 +155,7 @@ def _fail(message: str, code: int) -> None:
 
 def command() -> None:
     """Run the command line as a process of its own."""
-    streams.for_good()
-    main()
+    as_process(main)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ The exit code is 1 where `verify` finds damage, and 2 after an error.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notus_exp.disk import streams
-from notus_exp.reporting.commands import Parser, answer
+from notus_exp.reporting.commands import Parser, answer, as_process
 
 if TYPE_CHECKING:
     from notus_exp.disk.inventory import Entry, Verified
@@ -150,5 +149,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    streams.for_good()
-    sys.exit(main())
+    as_process(main)

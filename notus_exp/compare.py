@@ -9,15 +9,13 @@ The exit code is 2 after an error.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp.disk import streams
 from notus_exp.disk.given import usable
 from notus_exp.errors import UserError
-from notus_exp.reporting.commands import Parser, answer, positive_numbers
+from notus_exp.reporting.commands import Parser, answer, as_process, positive_numbers
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -166,5 +164,4 @@ def _names(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    streams.for_good()
-    sys.exit(main())
+    as_process(main)

@@ -198,7 +198,7 @@ def named_line(error: BaseException) -> str:
 
 def whole_traceback(error: BaseException) -> str:
     """Return the traceback of an error that nobody expected."""
-    return strike("".join(traceback.format_exception(error)))
+    return strike("".join(traceback.format_exception(error)).rstrip("\n"))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp.disk import streams
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError
-from notus_exp.reporting.commands import Number, Parser, answer
+from notus_exp.reporting.commands import Number, Parser, answer, as_process
 
 if TYPE_CHECKING:
     from notus_exp.reporting.planning import Source
@@ -179,5 +177,4 @@ def _share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    streams.for_good()
-    sys.exit(main())
+    as_process(main)

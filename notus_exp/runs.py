@@ -11,13 +11,12 @@ The exit code is 2 after an error.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notus_exp.disk import streams
-from notus_exp.reporting.commands import Parser, answer, home
+from notus_exp.reporting.commands import Parser, answer, as_process, home
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -109,5 +108,4 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    streams.for_good()
-    sys.exit(main())
+    as_process(main)

@@ -7,14 +7,12 @@ The exit code is 2 after an error, also where a part of the file could not be sc
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp.disk import streams
 from notus_exp.errors import UserError
-from notus_exp.reporting.commands import Parser, answer, home, positive_numbers
+from notus_exp.reporting.commands import Parser, answer, as_process, home, positive_numbers
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -174,5 +172,4 @@ def _positive(text: str) -> float:
 
 
 if __name__ == "__main__":
-    streams.for_good()
-    sys.exit(main())
+    as_process(main)

@@ -6,13 +6,11 @@ The exit code is 2 after an error.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notus_exp.disk import streams
-from notus_exp.reporting.commands import Parser, answer
+from notus_exp.reporting.commands import Parser, answer, as_process
 
 if TYPE_CHECKING:
     from notus_exp.reporting.tables import Report
@@ -51,5 +49,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    streams.for_good()
-    sys.exit(main())
+    as_process(main)

@@ -146,8 +146,8 @@ def _append(path: Path, content: bytes) -> None:
 
 def _turn() -> _Apart:
     """Point the descriptors of standard output and error, where these are real ones, and both streams to a file."""
+    own = {name: getattr(sys, name) or Path(os.devnull).open("w") for name in _STREAMS}  # noqa: SIM115  # closed
     held = tempfile.TemporaryFile()  # noqa: SIM115
-    own = {"stdout": sys.stdout, "stderr": sys.stderr}
     copies: dict[int, int] = {}
     for name, number in _STREAMS.items():
         own[name].flush()

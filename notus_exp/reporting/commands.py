@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from notus_exp.disk import streams
 from notus_exp.disk.full import remedy
 from notus_exp.disk.given import LARGEST
-from notus_exp.errors import UserError, check_local, did_you_mean, first_line, strike
+from notus_exp.errors import UserError, check_local, did_you_mean, first_line, strike, whole_traceback
 from notus_exp.reporting.texts import tell
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *options: Any, **named: Any) -> None:
         super().__init__(*options, **named)
         self.register("type", Path, lambda text: Path(home(text)))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help where results go, whatever `sys.stdout` is just now."""
+        if message:
+            tell(message.rstrip("\n"), streams.out())
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, in our words, and what is meant or where help is."""
@@ -122,6 +128,28 @@ def _answer(make: Callable[[], Report], *, as_json: bool, allow_refused: bool, w
     for refused in report.refused:
         tell(f"refused: {refused}", streams.err())
     return 2 if report.refused and not allow_refused else 0
+
+
+def as_process(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command as a process of its own, so that it never ends without a word or with one of a library.
+
+    The exit code is that of `main`; 0 where the reader of standard output has seen enough, 2 where it takes nothing
+    (a full disk), 130 after Ctrl-C, and 1 with the whole traceback after an error that nobody expected.
+    """
+    streams.for_good()
+    sys.excepthook = lambda kind, error, trace: tell(whole_traceback(error), streams.err())
+    try:
+        sys.exit(main() or 0)
+    except KeyboardInterrupt:
+        tell("error: interrupted", streams.err())
+        sys.exit(130)
+    except BrokenPipeError:  # `head`, for example
+        sys.exit(0)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF):
+            raise
+        tell(f"error: standard output takes nothing: {error.strerror}", streams.err())
+        sys.exit(2)
 
 
 def positive_numbers(kind: Callable[[str], Number]) -> Callable[[str], list[Number]]:

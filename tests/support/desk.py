@@ -37,7 +37,10 @@ WORDS = ["river", "stone", "lamp", "cloud", "paper", "engine", "garden", "letter
 def lay(folder: Path) -> Path:
     """Lay the files out; return the folder."""
     draw = random.Random(0)
-    _lines(folder / "rated.jsonl", _rated(draw, "prompt", "response", ["helpfulness", "correctness", "coherence", "overall"]))
+    _lines(
+        folder / "rated.jsonl",
+        _rated(draw, "prompt", "response", ["helpfulness", "correctness", "coherence", "overall"]),
+    )
     _lines(folder / "other.jsonl", _rated(draw, "question", "answer", ["quality", "safety", "overall"]))
     _lines(folder / "ultrafeedback.jsonl", _ultrafeedback(draw))
     pairs = [{"prompt": _ask(draw, i), "chosen": _say(draw), "rejected": _say(draw)} for i in range(200)]

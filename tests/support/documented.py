@@ -53,8 +53,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     'make run ARGS="experiment=smoke"': (),
     "python -m notus_exp selection=average dpo.beta=0.1": SMOKE,
     "python -m notus_exp seed=0": SMOKE,
-    "python -m notus_exp -m data=rated data.path=rated.jsonl data.overall_column=overall selection=critique,average seed=0,1,2"
-    " 'filters.valid_under=[critique,average]' study.metric=verifiable/strict study.margin=0.05 study.name=mine": SMOKE,
+    "python -m notus_exp -m data=rated data.path=rated.jsonl data.overall_column=overall selection=critique,average"
+    " seed=0,1,2 'filters.valid_under=[critique,average]' study.metric=verifiable/strict study.margin=0.05"
+    " study.name=mine": SMOKE,
     # Weights & Biases
     "python -m notus_exp -m selection=critique,average seed=0,1,2 study.name=mine": (*SMOKE, "study.name=tracked"),
     "python -m notus_exp.track outputs/studies/mine": (),
