@@ -1,4 +1,4 @@
-"""How long all trials of a search may take: as if each were like one of the first values."""
+"""How long the trials of a search may take: as if each were like one of the first values."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from notus_exp.run.plan import Node
 
 
 def expected_of_search(study: Study, trials: int, probes: Sequence[Run], say: Callable[[str], None]) -> str:
-    """Return in words what all trials take one after the other; what is finished already is not taken off.
+    """Return in words what so many trials take one after the other.
 
     Args:
         study: The settings.
-        trials: How many are to finish.
+        trials: How many are still to be run.
         probes: Plans of single runs: that of the first values, then of other values, and of the next seed if any.
         say: Shows a line to the user.
     """

@@ -20,6 +20,7 @@ from notus_exp.contracts.format import DamagedFileError
 from notus_exp.disk import streams
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
+from notus_exp.disk.outputs import STUDY_JSON
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.going_on import going_on, working
@@ -42,7 +43,7 @@ from notus_exp.study.search.storage import (
     take_password,
 )
 from notus_exp.study.search.summary import best_trials, load_checked
-from notus_exp.study.search.trials import LOCK, Trials
+from notus_exp.study.search.trials import LOCK, Trials, counts
 
 WAIT_SECONDS = 5.0
 """How often a process that has nothing to do looks whether one that has was lost."""
@@ -85,7 +86,8 @@ def run_search(
     probes = check_space(jobs, study.search, space, common, study.seeds)
     first = probes[0]
     if first.config.until is Stage.config:
-        _show_plan(study, space, probes, make_console(streams.out()), console)
+        finished = _finished(study, folder, first, console)
+        _show_plan(study, space, probes, finished, make_console(streams.out()), console)
         return
     folder.mkdir(parents=True, exist_ok=True)
     url = storage_url(storage, folder)
@@ -120,6 +122,21 @@ def _set_damaged_aside(study: Study, folder: Path, console: Console) -> None:
     except DamagedFileError as error:
         kept = set_aside(path, COMPANIONS)
         _say(console, f"{error.message}; it is set aside as {kept.name}, and its trials are asked again")
+
+
+def _finished(study: Study, folder: Path, first: Run, console: Console) -> int:
+    """Count the trials that are finished, without making anything: only a search that was begun has a storage."""
+    if not (folder / STUDY_JSON).is_file():
+        return 0
+    try:
+        known = load_checked(str(study.name), storage_url(study.search.storage, folder), folder)
+    except DamagedFileError as error:
+        _say(console, f"{error.message}; the search will set it aside and ask its trials again")
+        return 0
+    if known is None:
+        return 0
+    check_same(known, study, first)
+    return sum(counts(trial) for trial in known.get_trials(deepcopy=False))
 
 
 class _Searching:
@@ -284,7 +301,9 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _show_plan(study: Study, space: Space, probes: Sequence[Run], out: Console, console: Console) -> None:
+def _show_plan(
+    study: Study, space: Space, probes: Sequence[Run], finished: int, out: Console, console: Console
+) -> None:
     """Print what a search would do; on the console what is told on the way to it."""
     search = study.search
     many = f"{len(space.combinations())} combinations, " if search.sampler == "grid" else ""
@@ -299,7 +318,14 @@ def _show_plan(study: Study, space: Space, probes: Sequence[Run], out: Console, 
         _say(out, f"  {direction} {name}")
     for bound in bounds(search.constraints):
         _say(out, f"  {bound.metric} at {bound.side} {bound.value:g}")
-    trials = len(space.combinations()) if search.sampler == "grid" else search.trials
+    wanted = min(len(space.combinations()), search.trials) if search.sampler == "grid" else search.trials
+    if finished:
+        _say(out, f"{finished} of {wanted} trials are finished")
+    left = max(wanted - finished, 0)
+    if not left:
+        _say(out, "expected: nothing is left to run")
+        return
     with working(console, "forecasting"):  # which may measure this machine
-        expected = expected_of_search(study, min(trials, search.trials), probes, lambda line: _say(console, line))
-    _say(out, f"expected, if all trials were like one of the first values, one after the other: {expected}")
+        expected = expected_of_search(study, left, probes, lambda line: _say(console, line))
+    of = f" of the {left} left" if finished else ""
+    _say(out, f"expected{of}, if all trials were like one of the first values, one after the other: {expected}")

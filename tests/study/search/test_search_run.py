@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
+from notus_exp.study.search import searching
 from notus_exp.study.search.summary import summary
 from notus_exp.study.search.trials import EXPIRED, REPEATS, STATE, counts
 from support.configs import composed
@@ -269,6 +270,26 @@ def test_until_config_shows_the_search_on_standard_output_and_runs_nothing(
     assert f"{TOKENS} at most 60" in said
     assert jobs.launched == []
     assert not (folder / "optuna.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("finished", "told", "left"),
+    [(0, None, 4), (3, "3 of 4 trials are finished", 1), (4, "4 of 4 trials are finished", 0)],
+)
+def test_a_plan_forecasts_only_the_trials_that_are_left(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, finished: int, told: Any, left: int
+) -> None:
+    if finished:
+        search(folder, trials=finished)
+    forecast: list[int] = []
+    monkeypatch.setattr(searching, "expected_of_search", lambda study, trials, *_: forecast.append(trials) or "long")
+    jobs = FakeJobs(folder, config=composed("until=config"))
+    search(folder, jobs, trials=4)
+    said = capsys.readouterr().out
+    assert forecast == [left] * (left > 0)
+    assert told in said if told else "are finished" not in said
+    assert ("expected: nothing is left to run" in said) == (left == 0)
+    assert jobs.launched == []
 
 
 def test_every_choice_and_both_ends_of_a_range_are_checked_first(folder: Path) -> None:
