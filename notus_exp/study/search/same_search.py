@@ -24,6 +24,8 @@ from notus_exp.study.search.space import Label, Space
 DEFINITION, STANDALONE = "definition", "standalone"
 """User attributes of Optuna's study: what must stay the same, and the overrides of every run without its study."""
 SPLIT = "evaluation_split"
+_DRAWN_BY = ("sampler", "seed", "pruner")
+"""Settings of a search by which its trials were drawn and given up: what the report says of all of them."""
 
 
 def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str], seeds: Sequence[int]) -> list[Run]:
@@ -92,16 +94,19 @@ def trial_overrides(
     return [*common, *space.overrides(params), *own]
 
 
-def check_same(known: optuna.Study, study: Study, first: Run) -> None:
+def check_same(known: optuna.Study, study: Study, first: Run, recorded: Mapping[str, Any]) -> None:
     """Write down what a search is; refuse to go on with one that was something else.
 
     Args:
         known: Optuna's study.
         study: The settings.
         first: A run of it: its id stands for everything that every trial has in common.
+        recorded: `search` in study.json, empty before the first command: a search of an earlier version has its sampler
+            and pruner only there.
 
     Raises:
-        UserError: Objectives, constraints, parameters, seeds or the common settings are others than before.
+        UserError: Objectives, constraints, parameters, seeds, the common settings, or the sampler, its seed or the
+            pruner are others than before.
     """
     search = study.search
     now = {
@@ -112,16 +117,26 @@ def check_same(known: optuna.Study, study: Study, first: Run) -> None:
         "study.search.prune_on": [search.prune_on, search.prune_direction],
         "the settings of every run": first.id,
     }
+    drawn_by = {f"study.search.{name}": getattr(search, name) for name in _DRAWN_BY}
     now = json.loads(json.dumps(now))
     before = known.user_attrs.get(DEFINITION)
     if before is None:
-        known.set_user_attr(DEFINITION, now)
+        known.set_user_attr(DEFINITION, now | drawn_by)
         return
     for name, value in now.items():
         if json.dumps(before.get(name)) != json.dumps(value):
             raise UserError(
                 f"the search '{study.name}' was begun with another value of {name}, so its trials cannot be compared",
                 "give another study.name=NAME, or the values that it was begun with",
+            )
+    earlier = {f"study.search.{name}": recorded[name] for name in _DRAWN_BY if name in recorded}
+    for name, value in drawn_by.items():
+        begun = (earlier | before).get(name, value)
+        if begun != value:
+            raise UserError(
+                f"the search '{study.name}' was begun with {name}={begun}, but this command has {name}={value}",
+                f"to go on give {name}={begun}; to search by {name}={value} give another study.name=NAME, which reuses"
+                " the runs that it draws again",
             )
 
 

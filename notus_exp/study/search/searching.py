@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -17,6 +18,7 @@ from notus_exp.config.commandline import quoted
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.study_file import read_study_file
 from notus_exp.disk import streams
 from notus_exp.disk.aside import set_aside
 from notus_exp.disk.credentials import without_credentials
@@ -103,7 +105,7 @@ def run_search(
                 pruner=make_pruner(study.search, first.config.dpo.evaluations),
                 load_if_exists=True,
             )
-            check_same(known, study, first)
+            check_same(known, study, first, _recorded(folder))
             if STANDALONE not in known.user_attrs:
                 known.set_user_attr(STANDALONE, standalone(jobs, space, common, study.seeds[0], first))
         begin()
@@ -135,8 +137,16 @@ def _finished(study: Study, folder: Path, first: Run, console: Console) -> int:
         return 0
     if known is None:
         return 0
-    check_same(known, study, first)
+    check_same(known, study, first, _recorded(folder))
     return sum(counts(trial) for trial in known.get_trials(deepcopy=False))
+
+
+def _recorded(folder: Path) -> Mapping[str, Any]:
+    """Return what study.json says of the search; nothing where there is none that can be read."""
+    try:
+        return read_study_file(folder / STUDY_JSON).get("search") or {}
+    except (FileNotFoundError, DamagedFileError):
+        return {}
 
 
 class _Searching:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +17,14 @@ from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.search import searching
+from notus_exp.study.search.same_search import DEFINITION
 from notus_exp.study.search.summary import summary
 from notus_exp.study.search.trials import EXPIRED, REPEATS, STATE, counts
 from support.configs import composed
 from support.searches import ACCURACY, PARAMETERS, STRICT, TOKENS, FakeJobs, Values, child, good, loaded, search
+from support.study_folders import edit
+
+DRAWN_BY = ("study.search.sampler", "study.search.seed", "study.search.pruner")
 
 
 @pytest.fixture
@@ -345,8 +350,37 @@ def test_a_search_that_was_something_else_is_not_gone_on_with(folder: Path, sett
     with pytest.raises(UserError, match=f"was begun with another value of {named}"):
         search(folder, trials=2, **settings)
     assert (folder / "study.json").read_bytes() == begun, "what it was begun with stays written there"
-    search(folder, trials=2, sampler="tpe", concurrency=2)
+    search(folder, trials=2, concurrency=2)
     assert states(folder) == ["complete"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "given"), [("sampler", "random", "tpe"), ("seed", 0, 5), ("pruner", "none", "median")]
+)
+@pytest.mark.parametrize("until", ["config", "evaluation"])
+def test_what_draws_a_searchs_trials_stays(folder: Path, name: str, begun: Any, given: Any, until: str) -> None:
+    search(folder, trials=1, **{name: begun})
+    record = (folder / "study.json").read_bytes()
+    jobs = FakeJobs(folder, config=composed("dpo.evaluations=4", f"until={until}"))
+    with pytest.raises(UserError, match=f"begun with study.search.{name}={begun}, but .*\\.{name}={given}") as refused:
+        search(folder, jobs, trials=2, **{name: given})
+    assert refused.value.hint.startswith(f"to go on give study.search.{name}={begun}; ")
+    assert (folder / "study.json").read_bytes() == record
+    assert jobs.launched == []
+
+
+@pytest.mark.parametrize(("recorded", "refused"), [({"sampler": "tpe", "pruner": "none"}, True), ({}, False)])
+def test_a_search_of_an_earlier_version_has_its_sampler_in_its_record(
+    folder: Path, recorded: dict[str, str], refused: bool
+) -> None:
+    search(folder, trials=1)
+    known = loaded(folder)
+    definition = {key: value for key, value in known.user_attrs[DEFINITION].items() if key not in DRAWN_BY}
+    known.set_user_attr(DEFINITION, definition)
+    edit(folder / "study.json", lambda content: content["search"].update(recorded))
+    with pytest.raises(UserError, match=r"begun with study.search.sampler=tpe") if refused else nullcontext():
+        search(folder, trials=2)
+    assert states(folder) == ["complete"] * (1 if refused else 2)
 
 
 # ------------------------------------------------------------------------------------------------------ interruptions
