@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from notus_exp.config.commandline import of_study
 from notus_exp.config.schema import Config, Stage
 from notus_exp.disk import streams
 from notus_exp.errors import UserError
@@ -35,7 +36,7 @@ def task(composed: DictConfig) -> Outcome:
 def _refuse_study(overrides: Sequence[str]) -> None:
     """Refuse settings of a study in a single run, which reads none of them."""
     for override in overrides:
-        if override.lstrip("+~").startswith("study."):
+        if of_study(override):
             raise UserError(f"'{override}' does nothing in a single run", "add -m to run a study")
 
 

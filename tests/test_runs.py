@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from filelock import FileLock
 
@@ -161,6 +162,27 @@ def test_a_run_is_shown_with_its_command_metrics_stages_and_places(runs: Asked, 
     assert "outputs/runs/average-s1" in said
     assert "outputs/artifacts/pairs-pairs-average-s1/curation.html" in said
     assert data(runs, "show", "average-s1")["run_id"] == "average-s1"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (
+            ["study.margin=0.05", "+study.arms={a: []}", "study.name='mine'", "judge.prompt='a b'", "seed=2"],
+            """python -m notus_exp 'judge.prompt='"'"'a b'"'"'' seed=2""",
+        ),
+        (["study=prescribed", "study.name='x'", "study.arm='average'"], "python -m notus_exp --run study=prescribed"),
+        (["--run", "study=prescribed", "seed=1"], "python -m notus_exp --run study=prescribed seed=1"),
+    ],
+)
+def test_the_command_of_a_studys_run_can_be_given_for_the_run_alone(
+    runs: Asked, study: Path, given: list[str], shown: str
+) -> None:
+    edit(run_json(study, "average-s1"), lambda content: content.update(command=given))
+    assert shown in runs("show", "average-s1")[1].splitlines()
+    made_by(study, "average-s1", "policy", profile="gpu", command=given)
+    stages = load_run(run_json(study, "average-s1").parent).stages
+    assert stages.filter(pl.col("node") == "policy")["command"].to_list() == [shown]
 
 
 def test_a_run_says_with_what_each_stage_was_made_and_not_with_what_it_was_started(runs: Asked, study: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import polars as pl
 
 from notus_exp.browsing.finding import state_of_run
 from notus_exp.browsing.makers import flat, in_words, made_alike
+from notus_exp.config.commandline import single_run
 from notus_exp.contracts.run_file import RunEstimate, made_with
 from notus_exp.disk.files import CURATION_HTML
 from notus_exp.evaluation.metrics import headlines, metric_of
@@ -24,7 +26,7 @@ def show_report(run: RunData) -> Report:
     sentences = [f"{run.run_id}: {state_of_run(run)}{_why(record.get('error'))}"]
     around = made_with(record)
     if "command" in around:
-        sentences.append(" ".join(["python -m notus_exp", *around["command"]]))
+        sentences.append(shlex.join(["python", "-m", "notus_exp", *single_run(around["command"])]))
     if record.get("choices"):
         sentences.append(" ".join(f"{group}={option}" for group, option in record["choices"].items()))
     if costs := record.get("costs"):

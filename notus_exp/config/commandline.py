@@ -169,6 +169,18 @@ def names_study(flags: Sequence[str], overrides: Sequence[str]) -> bool:
     return asked and not {flag.partition("=")[0] for flag in flags} & {*MULTIRUN, *SHOWING, "--run", "-r"}
 
 
+def of_study(override: str) -> bool:
+    """Say whether an override sets something that only a study reads."""
+    return override.lstrip("+~").startswith("study.")
+
+
+def single_run(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that make a run by itself, of those that it had, perhaps as one of a study."""
+    own = [argument for argument in arguments if not of_study(argument)]
+    flags = [argument for argument in own if argument.startswith("-")]
+    return ["--run", *own] if names_study(flags, own) else own
+
+
 def quoted(text: str) -> str:
     """Return a text as the right side of an override, whatever it contains: nothing in it is interpolated."""
     literal = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)

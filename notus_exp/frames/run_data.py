@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.comparison.per_prompt import run_values
+from notus_exp.config.commandline import single_run
 from notus_exp.contracts.provenance import Provenance, made_in_words
 from notus_exp.contracts.run_file import RunFile, StageRecord, read_run_file
 from notus_exp.disk import events
@@ -265,7 +266,9 @@ def _made(attempts: Sequence[Provenance]) -> dict[str, str | None]:
         "started": last.get("started"),
         **{key: str(hardware[key]) if key in hardware else None for key in ("profile", "device")},
         "git_commit": last.get("git_commit"),
-        "command": shlex.join(["python", "-m", "notus_exp", *last["command"]]) if "command" in last else None,
+        "command": shlex.join(["python", "-m", "notus_exp", *single_run(last["command"])])
+        if "command" in last
+        else None,
     }
 
 

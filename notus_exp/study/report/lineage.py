@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from notus_exp.config.commandline import single_run
 from notus_exp.contracts.provenance import Provenance, made_in_words
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import manifest_of
@@ -91,8 +92,7 @@ def command(material: Material, arm: str, seed: int | str) -> str:
     overrides = list(spec["overrides"])
     given = {override.partition("=")[0].lstrip("+~") for override in overrides}
     tuned = [f"{key}={value}" for key, value in spec["tuned"].items() if key not in given]
-    alone = ["--run"] if "study" in given else []  # study=NAME would otherwise start the whole study
-    return shlex.join(["python", "-m", "notus_exp", *alone, *overrides, *tuned, f"seed={seed}"])
+    return shlex.join(["python", "-m", "notus_exp", *single_run([*overrides, *tuned, f"seed={seed}"])])
 
 
 def _run(material: Material, arm: str, seed: int, run: RunFile) -> ShownRun:
@@ -130,7 +130,9 @@ def _made_by(attempts: Mapping[str, Sequence[Provenance]]) -> list[tuple[str, st
     """Return each command that made artifacts of a run, with those."""
     found: dict[str, list[str]] = {}
     for node, each in attempts.items():
-        for words in dict.fromkeys(shlex.join(attempt["command"]) for attempt in each if "command" in attempt):
+        for words in dict.fromkeys(
+            shlex.join(single_run(attempt["command"])) for attempt in each if "command" in attempt
+        ):
             found.setdefault(words, []).append(node)
     return [(f"python -m notus_exp {words}".rstrip(), ", ".join(nodes)) for words, nodes in found.items()]
 

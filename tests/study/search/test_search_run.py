@@ -282,12 +282,17 @@ def test_until_config_shows_the_search_on_standard_output_and_runs_nothing(
     [(0, None, 4), (3, "3 of 4 trials are finished", 1), (4, "4 of 4 trials are finished", 0)],
 )
 def test_a_plan_forecasts_only_the_trials_that_are_left(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, finished: int, told: Any, left: int
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    finished: int,
+    told: str | None,
+    left: int,
 ) -> None:
     if finished:
         search(folder, trials=finished)
     forecast: list[int] = []
-    monkeypatch.setattr(searching, "expected_of_search", lambda study, trials, *_: forecast.append(trials) or "long")
+    monkeypatch.setattr(searching, "expected_of_search", lambda study, trials, *_: str(forecast.append(trials)))
     jobs = FakeJobs(folder, config=composed("until=config"))
     search(folder, jobs, trials=4)
     said = capsys.readouterr().out
