@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.config.study_settings import Study
@@ -19,7 +20,7 @@ from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON
 from notus_exp.errors import UserError
 from notus_exp.study.conclusion import write_outcome
 from notus_exp.study.launching import study_json as record
-from notus_exp.study.launching.definition import Arm, Definition
+from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.report.headline import headline
 from support.configs import composed
 from support.study_folders import ACCURACY, STRICT, edit, run_json, write_run, write_study
@@ -101,6 +102,77 @@ def test_a_plan_with_results_is_not_replaced(
     with pytest.raises(UserError, match="was planned with"):
         record.write(folder, record.describe(command(**changes)))
     assert (folder / STUDY_JSON).read_bytes() == before
+
+
+def swept(levels: dict[str, list[str]]) -> Definition:
+    """What `-m KEY=A,B ... seed=0,1` describes; of seeds alone where nothing else varies."""
+    command = [f"{key}={','.join(values)}" for key, values in levels.items()]
+    settings = dataclasses.replace(usual(), name="planted", metric=STRICT, margin=0.05)
+    return define(settings, OverridesParser.create().parse_overrides([*command, "seed=0,1"]))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message", "hint"),
+    [
+        (
+            {"selection": ["critique", "average", "random"]},
+            {"selection": ["critique", "weighted"]},
+            "exists with the arms 'average', 'random', which this command would drop from it",
+            "give another study.name=NAME, or name those arms too",
+        ),
+        (
+            {"selection": ["critique", "average"]},
+            {},
+            "the arms 'critique', 'average', which this command would drop from it: it varies selection, and this "
+            "command only seeds",
+            "give another study.name=NAME, or vary the same again: selection=critique,average",
+        ),
+        (
+            {},
+            {"selection": ["critique", "average"]},
+            "an arm 'all', which this command would drop from it: it varies only seeds, and this command selection",
+            "give another study.name=NAME",
+        ),
+    ],
+)
+def test_all_dropped_arms_are_named_with_a_remedy_that_can_be_followed(
+    tmp_path: Path, before: dict[str, list[str]], now: dict[str, list[str]], message: str, hint: str
+) -> None:
+    begun = record.describe(swept(before))
+    folder = planted(tmp_path, kind=begun["kind"], factors=begun["factors"], arms=begun["arms"])
+    for arm, spec in begun["arms"].items():
+        spec["runs"] = {"0": f"{arm}-s0"}
+        write_run(folder.parent.parent, f"{arm}-s0", VALUES, base={}, seed=0)
+    edit(folder / STUDY_JSON, lambda content: content.update(arms=begun["arms"]))
+    with pytest.raises(UserError) as refused:
+        record.check_same(swept(now), folder)
+    assert refused.value.message.endswith(message)
+    assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "apart"),
+    [
+        ([], ["dpo.beta=0.1"], "this command adds dpo.beta=0.1"),
+        (
+            ["dpo.beta=0.05", "data=rated"],
+            ["dpo.beta=0.1", "data=rated"],
+            "it had dpo.beta=0.05, and this command gives dpo.beta=0.1",
+        ),
+        (["data=rated"], [], "it had data=rated"),
+        (["a=1", "b=2"], ["b=2", "a=1"], "the same settings in another order, a=1 b=2 selection=critique"),
+    ],
+)
+def test_an_arm_that_is_another_names_the_setting_that_differs(
+    tmp_path: Path, then: list[str], now: list[str], apart: str
+) -> None:
+    folder = planted(tmp_path)
+    edit(
+        folder / STUDY_JSON, lambda content: content["arms"]["critique"].update(overrides=[*then, "selection=critique"])
+    )
+    with pytest.raises(UserError) as refused:
+        record.check_same(dataclasses.replace(command(), common=now), folder)
+    assert refused.value.message == f"the study 'planted' exists, and its arm 'critique' is another: {apart}"
 
 
 def test_the_plan_stays_planned_for_who_asks_for_it_by_name(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from notus_exp.contracts.comparison_file import FORMAT as COMPARISON_FORMAT
@@ -15,7 +15,7 @@ from notus_exp.disk.database import to_stderr
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.outputs import COMPARISON_JSON, STUDY_JSON, read_run
 from notus_exp.errors import UserError
-from notus_exp.study.launching.definition import Definition, results
+from notus_exp.study.launching.definition import ALONE, Definition, results
 from notus_exp.study.launching.fixed_plan import count_results, keep_plan, refuse_another_plan
 from notus_exp.study.launching.planned import Planned
 
@@ -68,21 +68,22 @@ def check_same(definition: Definition, folder: Path) -> None:
         raise UserError(f"the study '{definition.name}' exists and is of kind {before['kind']}", _ANOTHER_NAME)
     described = describe(definition)
     now = described["arms"]
-    for arm, known in before["arms"].items():
-        finished = [seed for seed, run in known["runs"].items() if read_run(folder, run)["status"] == "finished"]
-        if not finished:
+    finished = {
+        arm: [seed for seed, run in known["runs"].items() if read_run(folder, run)["status"] == "finished"]
+        for arm, known in before["arms"].items()
+    }
+    _refuse_dropped_arms(definition, before, [arm for arm, seeds in finished.items() if seeds and arm not in now])
+    for arm, seeds in finished.items():
+        if not seeds:
             continue
-        if arm not in now:
+        then = before["arms"][arm]["overrides"]
+        if results(then) != results(now[arm]["overrides"]):
             raise UserError(
-                f"the study '{definition.name}' exists with an arm '{arm}', which this command would drop from it",
-                f"{_ANOTHER_NAME}, or name that arm too",
-            )
-        if results(known["overrides"]) != results(now[arm]["overrides"]):
-            raise UserError(
-                f"the study '{definition.name}' exists, and its arm '{arm}' is another: {' '.join(known['overrides'])}",
+                f"the study '{definition.name}' exists, and its arm '{arm}' is another:"
+                f" {_apart(results(then), results(now[arm]['overrides']))}",
                 _ANOTHER_NAME,
             )
-        if dropped := [seed for seed in finished if int(seed) not in described["seeds"]]:
+        if dropped := [seed for seed in seeds if int(seed) not in described["seeds"]]:
             raise UserError(
                 f"the study '{definition.name}' has finished runs with seed {', '.join(dropped)}, which this command"
                 " would drop from it",
@@ -90,6 +91,41 @@ def check_same(definition: Definition, folder: Path) -> None:
             )
     if definition.kind != "search":
         refuse_another_plan(before, described, folder)
+
+
+def _refuse_dropped_arms(definition: Definition, before: StudyFile, dropped: Sequence[str]) -> None:
+    """Refuse to drop arms; where other settings are varied than before, its arms have other names, so say that."""
+    if not dropped:
+        return
+    factors = before["factors"] or {}
+    varied = _varied(factors, before["arms"])
+    varies = _varied(definition.factors or {}, [arm.name for arm in definition.arms])
+    named = f"{'an arm' if len(dropped) == 1 else 'the arms'} {', '.join(repr(arm) for arm in dropped)}"
+    if varied == varies:
+        remedy = f"name {'that arm' if len(dropped) == 1 else 'those arms'} too"
+        because = ""
+    else:
+        swept = " ".join(f"{key}={','.join(values)}" for key, values in factors.items())
+        remedy = f"vary the same again: {swept}" if swept else ""
+        because = f": it varies {varied}, and this command {varies}"
+    raise UserError(
+        f"the study '{definition.name}' exists with {named}, which this command would drop from it{because}",
+        f"{_ANOTHER_NAME}, or {remedy}" if remedy else _ANOTHER_NAME,
+    )
+
+
+def _varied(factors: Mapping[str, Sequence[str]], arms: Iterable[str]) -> str:
+    """Say what sets a study's arms apart."""
+    return " and ".join(factors) or ("only seeds" if [*arms] == [ALONE] else "what its arms name")
+
+
+def _apart(then: Sequence[str], now: Sequence[str]) -> str:
+    """Say what sets two lists of overrides apart."""
+    gone = [override for override in then if override not in now]
+    new = [override for override in now if override not in then]
+    parts = [f"it had {' '.join(gone)}"] if gone else []
+    parts += [f"this command {'gives' if gone else 'adds'} {' '.join(new)}"] if new else []
+    return ", and ".join(parts) or f"the same settings in another order, {' '.join(then)}"
 
 
 def note_plan(study: StudyFile, folder: Path) -> list[str]:
