@@ -227,7 +227,7 @@ def _meant_seeds(value: str, *, several: bool) -> str:
     ends = re.fullmatch(r"(\d{1,9})(?:-|\.\.|:)(\d{1,9})", value)
     if ends and 0 <= int(ends[2]) - int(ends[1]) < MOST_SEEDS:
         listed = ",".join(map(str, range(int(ends[1]), int(ends[2]) + 1)))
-        return f"write seed={listed} and -m, for a run of each" if not several else f"write 'study.seeds=[{listed}]'"
+        return f"with -m write seed={listed}, for a run of each" if not several else f"write 'study.seeds=[{listed}]'"
     if several and re.fullmatch(r"\d{1,9}", value):
         count = f"'study.seeds=[{','.join(map(str, range(int(value))))}]' for {value} seeds, or "
         return f"write {count if 1 < int(value) <= MOST_SEEDS else ''}'study.seeds=[{value}]' for seed {value} alone"

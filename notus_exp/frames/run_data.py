@@ -272,6 +272,10 @@ def _made(attempts: Sequence[Provenance]) -> dict[str, str | None]:
     }
 
 
+def _alone(command: Sequence[str]) -> str:
+    return shlex.join(["python", "-m", "notus_exp", *single_run(command)])
+
+
 def load_run(folder: str | Path) -> RunData:
     """Return a run as data.
 

@@ -102,7 +102,7 @@ def said(*arguments: str) -> str:
             "evaluation=[ifeval] evaluation.ifeval.exclude=[a]",
             "'a' is no whole number\n  write 'evaluation.ifeval.excl",
         ),
-        ("seed=0-2", "seed=0-2 is no whole number\n  write seed=0,1,2 and -m, for a run of each"),
+        ("seed=0-2", "seed=0-2 is no whole number\n  with -m write seed=0,1,2, for a run of each"),
         ("study.seeds=3", "write 'study.seeds=[0,1,2]' for 3 seeds, or 'study.seeds=[3]' for seed 3 alone"),
         ("study.seeds=0-2", "write 'study.seeds=[0,1,2]'"),
         ("selection=weighted selection.weights=0.5", "write 'selection.weights={NAME:VALUE}'"),

@@ -253,7 +253,7 @@ def test_an_arm_with_results_cannot_become_another(copied: Path) -> None:
 
 def test_an_arm_with_results_cannot_be_dropped(copied: Path) -> None:
     done = run(copied, "selection=critique", "dpo.beta=0.05,0.2", "study.name=mine", code=2)
-    assert "an arm 'critique', which this command would drop from it" in done.stderr
+    assert "the arms 'critique', 'average', which this command would drop from it" in done.stderr
     assert "another study.name" in done.stderr
 
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from notus_exp.config.commandline import check_arguments, quoted
 from notus_exp.config.misfits import decimal_comma
-from notus_exp.config.schema import Stage
+from notus_exp.config.schema import Stage, takes
 from notus_exp.config.study_settings import FIXED, Study
 from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.contracts.study_file import cell_name
@@ -197,16 +197,19 @@ def _seeds(settings: Study, swept: list[str] | None, common: Sequence[str]) -> l
 def _grid(settings: Study, swept: Mapping[str, list[str]]) -> dict[str, list[str]]:
     grid = {key: [written(value) for value in values] for key, values in settings.grid.items()}
     for key in swept:
+        if _root(key) in FIXED:
+            listed = ",".join(swept[key])
+            meant = f"write '{key}=[{listed}]'" if takes(key, list) else decimal_comma(key, listed)
+            if key == "study.seeds":
+                meant = f"write seed={listed}"
+            raise UserError(
+                f"'{key}' is the same in all arms of a study, so it cannot be swept",
+                meant or f"write {key}={swept[key][0]}, or one of the others",
+            )
         if settings.arms or settings.search.parameters or grid:
             raise UserError(
                 f"'{key}' is swept on the command line, but the study names what it varies by itself",
                 "leave the sweep out, or leave study=... out",
-            )
-        if _root(key) in FIXED:
-            point = decimal_comma(key, ",".join(swept[key]))
-            raise UserError(
-                f"'{key}' is the same in all arms of a study, so it cannot be swept",
-                point or f"write {key}={swept[key][0]}, or one of the others",
             )
     grid |= swept
     for key, values in grid.items():
