@@ -337,5 +337,5 @@ def _show_plan(
         return
     with working(console, "forecasting"):  # which may measure this machine
         expected = expected_of_search(study, left, probes, lambda line: _say(console, line))
-    of = f" of the {left} left" if finished else ""
+    of = f" for the {left} left" if finished else ""
     _say(out, f"expected{of}, if all trials were like one of the first values, one after the other: {expected}")
