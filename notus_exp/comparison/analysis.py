@@ -271,6 +271,11 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     ]
     if seeds and min(seeds) == 1:
         found.append(ONE_SEED)
+    if asked.margin is None and (planned := asked.study["margin"]) is not None:
+        found.append(
+            f"the study's margin of {planned:g} is of {asked.study['metric']}, and {asked.metric} has another unit or"
+            " scale: no margin is used (--margin names one)"
+        )
     found += margin_doubts(asked.margin, asked.metric, width_of(asked.metric))
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
     found += parts.protocol.warnings

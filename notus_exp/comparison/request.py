@@ -11,7 +11,7 @@ from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
 from notus_exp.errors import UserError, did_you_mean, first_line, nearest
-from notus_exp.evaluation.metrics import check_margin
+from notus_exp.evaluation.metrics import check_margin, have_one_scale
 
 FINISHED = "finished"
 
@@ -26,7 +26,8 @@ class Request:
         failed: Arm -> seed -> why there is no result.
         metric: The primary metric.
         baseline: The arm that the others are compared with.
-        margin: Difference that would not matter, in the metric's unit; None where none was named.
+        margin: Difference that would not matter, in the metric's unit; None where none was named, or the study's is of
+            a metric with another unit or scale.
         afterwards: Which of metric, baseline and margin differ from what the study named before its runs.
     """
 
@@ -62,10 +63,11 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     _check_metric(runs, primary)
     if margin is not None:
         check_margin(primary, margin, "--margin")
+    planned = study["margin"] if have_one_scale(primary, study["metric"]) else None
     changed = {
         "baseline": baseline not in (None, study["baseline"]),
         "metric": metric not in (None, study["metric"]),
-        "margin": margin not in (None, study["margin"]),
+        "margin": margin not in (None, planned),
     }
     return Request(
         study=study,
@@ -73,7 +75,7 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
         failed={arm: _failed(folder, by_seed, study["seeds"]) for arm, by_seed in all_runs.items()},
         metric=primary,
         baseline=base,
-        margin=study["margin"] if margin is None else margin,
+        margin=planned if margin is None else margin,
         afterwards=[name for name, moved in changed.items() if moved],
     )
 

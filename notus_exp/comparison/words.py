@@ -145,9 +145,10 @@ def _why_unknown(estimate: CrossedEstimate, metric: Metric) -> str:
 def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:
     within = " or ".join(f"{test.margin:g}" for test in tests if test.equivalent)
     beyond = " or ".join(f"{test.margin:g}" for test in tests if not test.equivalent)
+    of_unit = f" {unit}" if unit else ""
     if not within:
-        return f", not shown equivalent within {beyond}" if beyond else ""
-    return f", equivalent within {within}" + (f" {unit}" if unit else "") + (f", not within {beyond}" if beyond else "")
+        return f", not shown equivalent within {beyond}{of_unit}" if beyond else ""
+    return f", equivalent within {within}{of_unit}" + (f", not within {beyond}" if beyond else "")
 
 
 def _shape(values: Sequence[float], metric: Metric) -> str:

@@ -35,6 +35,16 @@ def width_of(metric: str) -> float | None:
     return None if ends is None else ends[1] - ends[0]
 
 
+def have_one_scale(metric: str, other: str) -> bool:
+    """Tell whether a difference means as much in the one metric as in the other: both have one unit and one scale."""
+    if metric == other:
+        return True
+    one, two = metric_of(metric), metric_of(other)
+    if UNDESCRIBED in (one, two):
+        return False
+    return (one.unit, width_of(metric), one.ends_at) == (two.unit, width_of(other), two.ends_at)
+
+
 def check_margin(metric: str, margin: float, key: str) -> None:
     """Refuse a margin within which all values of a metric lie.
 

@@ -250,7 +250,7 @@ def few_differ(
     found, few = [], [f"{prompts:,}" for prompts in planned if share * prompts < FEW_DIFFERING]
     if few:
         found.append(
-            f"the two differ on {100 * share:.2g} % of {whose}, so with {' or '.join(few)} prompts fewer than"
+            f"the two differ on {float(f'{100 * share:.2g}'):g} % of {whose}, so with {' or '.join(few)} prompts fewer than"
             f" {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in"
             " simulations"
         )

@@ -296,6 +296,25 @@ def test_what_is_chosen_afterwards_is_called_so(tmp_path):
     assert "the metric was chosen after the runs were made" in other["warnings"]
 
 
+def test_a_look_at_a_metric_of_another_unit_has_no_margin_of_the_plan(tmp_path):
+    rng = np.random.default_rng(0)
+    arms = {
+        arm: {
+            seed: {**values, STRICT: values[ACCURACY] > 0.5, TOKENS: rng.integers(0, 60, 60)}
+            for seed, values in by_seed.items()
+        }
+        for arm, by_seed in planted({"a": 0.0, "b": 0.2}).items()
+    }
+    folder = write_study(tmp_path, arms, margin=0.05)
+    look = analyse(folder, metric=TOKENS)
+    assert (look["study"]["margin"], family_of(look)[0]["equivalence"]) == (None, None)
+    assert any(f"the study's margin of 0.05 is of {ACCURACY}" in warning for warning in look["warnings"])
+    named = analyse(folder, metric=TOKENS, margin=2)
+    assert named["study"]["chosen_afterwards"] == ["metric", "margin"]
+    assert not any("the study's margin" in warning for warning in named["warnings"])
+    assert analyse(folder, metric=STRICT)["study"]["margin"] == 0.05, "a share as well"
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -420,6 +439,8 @@ def test_words_name_margins_and_the_unit():
     words = contrast_words(estimate, tests, metric=Metric("", "points", digits=2))
     assert words.startswith("not distinguishable (+0.12 points, 95 % ")
     assert words.endswith("), equivalent within 3 points, not within 2")
+    words = contrast_words(estimate, tests[1:], metric=Metric("", "points", digits=2))
+    assert words.endswith("), not shown equivalent within 2 points")
 
 
 def test_words_of_the_same_difference_everywhere_claim_nothing():

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from notus_exp.comparison.cautions import LACKING
+from notus_exp.reporting.planning import few_differ
 from notus_exp.study.report.headline import cautions_beside, headline, verdict_word, what_would_show
 from support.report_folders import METRIC, comparison, contrast, without_runs
 
@@ -199,6 +200,8 @@ def test_what_a_plan_rests_on_is_remarked() -> None:
     ]
     hopeful = headline(study(primary("average", ALIKE, differing=1, prompts=40), margin=0.1)).remarks
     assert hopeful[0].startswith("The two differ on 2.5 % of the prompts, so with 40 prompts fewer than 15 would: ")
+    [all_of_few, *_] = few_differ(1.0, [10])
+    assert all_of_few.startswith("the two differ on 100 % of ")
 
 
 def test_more_seeds_than_anybody_trains_are_no_advice() -> None:
