@@ -46,6 +46,10 @@ class Pilot(NamedTuple):
         return None if self.differing is None or not self.prompts else self.differing / self.prompts
 
 
+UNGIVEN = Components(math.nan, math.nan, math.nan)
+"""Variances of which none is given."""
+
+
 class SeedBound(NamedTuple):
     """How large a variance between seeds may be that a pilot of so many seeds measured.
 
@@ -56,6 +60,10 @@ class SeedBound(NamedTuple):
 
     variance: float
     seeds: int
+
+    def words(self, measured: float) -> str:
+        """Say the measured deviation of a variance, and how large it may be."""
+        return f"{math.sqrt(measured):.3g}, and with 95 % confidence no more than {math.sqrt(self.variance):.3g}"
 
 
 def read_pilot(
@@ -88,7 +96,7 @@ def read_pilot(
         chosen = [one for one in chosen if wanted in (None, one[key])]
     if not chosen:
         raise UserError(f"the study {folder} has no contrast of a primary metric", "name one with --metric")
-    return [_pilot(one) for one in chosen]
+    return [pilot_of(one) for one in chosen]
 
 
 def largest_setting(folder: Path, evaluation: str, setting: str) -> float | None:
@@ -185,7 +193,7 @@ def _read(folder: Path) -> ComparisonFile:
     comparison = read_comparison(path)
     try:
         for one in comparison["contrasts"]:
-            _pilot(one), one["primary"]
+            pilot_of(one), one["primary"]
         chosen = comparison["study"].get("chosen_afterwards") if "study" in comparison else None
     except (ValueError, KeyError, TypeError) as error:
         raise not_a_comparison(path, error) from error
@@ -197,7 +205,8 @@ def _read(folder: Path) -> ComparisonFile:
     return comparison
 
 
-def _pilot(one: ContrastRow) -> Pilot:
+def pilot_of(one: ContrastRow) -> Pilot:
+    """Return what a contrast of comparison.json says as a pilot."""
     variances = (one["components"][name] for name in ("prompt", "seed", "residual"))
     known = Components(*(math.nan if value is None else float(value) for value in variances))
     sizes = int(one["prompts"]), int(one["seeds"])

@@ -222,10 +222,9 @@ def _describe(name: str, answer: dict[str, Any], question: PowerQuestion, found:
 
 
 def _uncertainty(name: str, variances: Components, bound: SeedBound) -> str:
-    most, measured = math.sqrt(bound.variance), math.sqrt(variances.seed)
     return (
-        f"{name}: the seed deviation comes from the pilot's {bound.seeds} seeds: {measured:.3g}, and with 95 % "
-        f"confidence no more than {most:.3g} (chi-square of MS_seed, degrees of freedom: {bound.seeds - 1}). "
+        f"{name}: the seed deviation comes from the pilot's {bound.seeds} seeds: {bound.words(variances.seed)}"
+        f" (chi-square of MS_seed, degrees of freedom: {bound.seeds - 1}). "
         "What lies between the two tables is all in keeping with the pilot; plan with the second, or run more "
         "pilot seeds, which bring it down."
     )

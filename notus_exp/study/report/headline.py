@@ -14,7 +14,8 @@ from notus_exp.evaluation.metrics import metric_of
 from notus_exp.inference.crossed import Components
 from notus_exp.inference.estimates import CONFIDENCE
 from notus_exp.inference.paired import POWER
-from notus_exp.inference.power import Design, detectable_effect, power, prompts_needed, seeds_needed
+from notus_exp.inference.power import LEAST_SEEDS, Design, detectable_effect, power, prompts_needed, seeds_needed
+from notus_exp.reporting.pilot import UNGIVEN, pilot_of, seed_bound
 from notus_exp.reporting.planning import few_differ
 from notus_exp.study.report.numbers import number, span_of, unit_after, value_of
 
@@ -126,7 +127,8 @@ def cautions_beside(family: Sequence[ContrastRow]) -> list[str]:
 def what_would_show(row: ContrastRow, margin: float | None, family: int) -> str:
     """Say what a contrast without a verdict could have shown, and how much more would show a difference worth seeing.
 
-    That is the margin, or `WORTH` of the metric's span. Each contrast is planned at 0.05 / family with 80 % power.
+    That is the margin, or `WORTH` of the metric's span. Each contrast is planned at 0.05 / family with 80 % power, with
+    the variance between seeds at its upper bound, as `power --pilot` advises: what that does not hold up is not said.
 
     Args:
         row: The contrast.
@@ -146,27 +148,41 @@ def _plan(row: ContrastRow, margin: float | None, family: int) -> Plan:
     variances = Components(parts["prompt"], parts["seed"], parts["residual"])
     if variances.prompt + variances.residual <= 0:
         return Plan(f"{size} cannot tell")
+    bound = seed_bound(pilot_of(row), UNGIVEN)
+    if bound is None or row["seeds"] < LEAST_SEEDS:
+        return Plan(f"{size} cannot tell; the variance between seeds is not known, so more seeds come first")
+    worst = variances._replace(seed=bound.variance)
     design = Design(row["prompts"], row["seeds"], 1 - (1 - CONFIDENCE) / family)
     span = metric.span or metric.scale
     effect = margin or (float(f"{WORTH * (span[1] - span[0]):.1g}") if span else None)
     unit, sure = _unit(row), f"with {100 * POWER:g} % power"
     if effect is None:
-        least = detectable_effect(variances, design)
+        least = detectable_effect(worst, design)
         told = f"{size} show differences from about {number(float(f'{least:.2g}'))}{unit} on {sure}"
         return Plan(told, None, (design.prompts,))
-    if power(variances, effect, design).value >= POWER:
+    if power(worst, effect, design).value >= POWER:
         told = f"{size} would have shown a difference of {effect:g}{unit} {sure}"
         return Plan(told, effect, (design.prompts,))
+    more, planned = _more(worst, effect, design)
+    if more:
+        return Plan(f"{size} cannot tell; {' or '.join(more)} would show {effect:g}{unit} {sure}", effect, planned)
+    if power(variances, effect, design).value >= POWER or _more(variances, effect, design)[0]:
+        spread = f"a deviation of {bound.words(variances.seed)}{unit}"
+        told = f"the variance between seeds is not known well enough ({spread}), so more seeds come first"
+        return Plan(f"{size} cannot tell; {told}", effect)
+    told = f"{size} cannot tell; only more prompts and more seeds together would show {effect:g}{unit} {sure}"
+    return Plan(told, effect, (design.prompts,))
+
+
+def _more(variances: Components, effect: float, design: Design) -> tuple[list[str], tuple[int, ...]]:
+    """Return what would show an effect, more prompts or more seeds, in words, and the numbers of prompts in it."""
     prompts = prompts_needed(variances, effect, design.seeds, confidence=design.confidence)
     seeds = seeds_needed(variances, effect, design.prompts, confidence=design.confidence)
     planned = (prompts,) if prompts is not None and prompts > design.prompts else ()
     more = [f"{_rounded(count):,} prompts" for count in planned]
     if seeds is not None and design.seeds < seeds <= MOST_SEEDS:
         more, planned = [*more, f"{_rounded(seeds):,} seeds"], (*planned, design.prompts)
-    if not more:
-        told = f"{size} cannot tell; only more prompts and more seeds together would show {effect:g}{unit} {sure}"
-        return Plan(told, effect, (design.prompts,))
-    return Plan(f"{size} cannot tell; {' or '.join(more)} would show {effect:g}{unit} {sure}", effect, planned)
+    return more, planned
 
 
 def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str, list[str]]:

@@ -16,9 +16,9 @@ ALIKE, HIGHER, LOWER = (-0.03, -0.09, 0.03), (0.06, 0.02, 0.1), (-0.06, -0.1, -0
 
 
 def primary(arm: str, ends: tuple[float, float, float], **more: Any) -> dict[str, Any]:
-    """A primary contrast on 16 prompts with 2 seeds, whose differences have a deviation of 0.2 over prompts alone."""
+    """A primary contrast on 16 prompts with 5 seeds, whose differences have a deviation of 0.2 over prompts alone."""
     corrected = {"holm": 0.5, "benjamini_hochberg": 0.5, "holm_low": -1.0, "holm_high": 1.0, "components": PARTS}
-    measured = {"prompts": 16, "seeds": 2}
+    measured = {"prompts": 16, "seeds": 5}
     return contrast(METRIC, arm, "critique", *ends, primary=True, **(measured | corrected | more))
 
 
@@ -33,7 +33,7 @@ def test_without_a_verdict_the_line_says_what_cannot_tell_and_what_would() -> No
     # Nothing varies over seeds, so more of them show nothing more.
     line = headline(study(primary("average", ALIKE))).line
     assert (
-        line == "No difference can be shown: 16 prompts and 2 seeds cannot tell; 130 prompts would show 0.05 with 80 %"
+        line == "No difference can be shown: 16 prompts and 5 seeds cannot tell; 130 prompts would show 0.05 with 80 %"
         " power."
     )
 
@@ -43,20 +43,20 @@ def test_a_named_margin_is_the_difference_that_is_worth_seeing() -> None:
     line = headline(study(primary("average", ALIKE), margin=0.1)).line
     assert (
         line
-        == "No difference can be shown: 16 prompts and 2 seeds cannot tell; 34 prompts would show 0.1 with 80 % power."
+        == "No difference can be shown: 16 prompts and 5 seeds cannot tell; 34 prompts would show 0.1 with 80 % power."
     )
 
 
 def test_seeds_are_named_where_they_help() -> None:
-    parts = {"prompt": 0.0, "seed": 0.0004, "residual": 0.04}
-    said = what_would_show(primary("average", ALIKE, components=parts), 0.05, 1)
-    assert said.startswith("16 prompts and 2 seeds cannot tell; ")
-    assert said.endswith(" seeds would show 0.05 with 80 % power")
+    # 10 seeds by the measured variances; planned with 3.23 times MS_seed, of which no number of prompts is enough
+    parts = {"prompt": 0.0, "seed": 0.0, "residual": 0.04}
+    said = what_would_show(primary("average", ALIKE, components=parts) | {"seeds": 8}, 0.05, 1)
+    assert said == "16 prompts and 8 seeds cannot tell; 29 seeds would show 0.05 with 80 % power"
 
 
 def test_a_difference_that_would_have_been_seen_is_said_to_be_absent() -> None:
     said = what_would_show(primary("average", ALIKE), 0.5, 1)
-    assert said == "16 prompts and 2 seeds would have shown a difference of 0.5 with 80 % power"
+    assert said == "16 prompts and 5 seeds would have shown a difference of 0.5 with 80 % power"
 
 
 def test_where_no_scale_says_what_is_worth_seeing_the_least_visible_difference_is_told() -> None:
@@ -64,7 +64,21 @@ def test_where_no_scale_says_what_is_worth_seeing_the_least_visible_difference_i
     # 2.8 x 0.2 / sqrt(16) = 0.14, and more by the quantile of t with 15 degrees of freedom
     assert (
         what_would_show(row, None, 1)
-        == "16 prompts and 2 seeds show differences from about 0.15 tokens on with 80 % power"
+        == "16 prompts and 5 seeds show differences from about 0.15 tokens on with 80 % power"
+    )
+
+
+def test_what_the_seeds_do_not_hold_up_is_not_promised() -> None:
+    # measured, 130 prompts would do; of three seeds the variance may be 19.5 times what was seen, of two 254 times
+    parts = {"prompt": 0.03, "seed": 0.0, "residual": 0.01}
+    two = what_would_show(primary("average", ALIKE, components=parts) | {"seeds": 2}, 0.05, 1)
+    assert two == (
+        "16 prompts and 2 seeds cannot tell; the variance between seeds is not known, so more seeds come first"
+    )
+    three = what_would_show(primary("average", ALIKE, components=parts) | {"seeds": 3}, 0.05, 1)
+    assert three == (
+        "16 prompts and 3 seeds cannot tell; the variance between seeds is not known well enough (a deviation of 0, "
+        "and with 95 % confidence no more than 0.108), so more seeds come first"
     )
 
 
@@ -134,7 +148,7 @@ def test_several_contrasts_are_one_sentence_and_what_is_open_is_remarked() -> No
     found = headline(study(*rows, margin=0.1))
     assert found.line == "a and c are better than critique; b is worse; no difference from critique can be shown for d."
     [remark] = found.remarks  # at 0.05 / 4: (2.5 + 0.84)^2 0.2^2 / 0.1^2 = 44.6
-    assert remark == "d: 16 prompts and 2 seeds cannot tell; 48 prompts would show 0.1 with 80 % power."
+    assert remark == "d: 16 prompts and 5 seeds cannot tell; 48 prompts would show 0.1 with 80 % power."
 
 
 def test_many_arms_are_counted() -> None:
@@ -150,7 +164,7 @@ def test_of_many_open_contrasts_the_least_sure_is_told() -> None:
     found = headline(study(primary("good", HIGHER), *rows, margin=0.1))
     assert found.line == "good is better than critique; no difference from critique can be shown for 6 of 7 arms."
     [remark] = found.remarks
-    assert remark.startswith("arm6: 16 prompts and 2 seeds cannot tell; ")
+    assert remark.startswith("arm6: 16 prompts and 5 seeds cannot tell; ")
 
 
 def same_everywhere(arm: str, value: float) -> dict[str, Any]:
@@ -159,14 +173,14 @@ def same_everywhere(arm: str, value: float) -> dict[str, Any]:
 
 def test_arms_that_agree_on_every_prompt_are_said_to() -> None:
     found = headline(study(same_everywhere("average", 0.0)))
-    assert found.line == "average and critique agree on every prompt (16 prompts and 2 seeds)."
+    assert found.line == "average and critique agree on every prompt (16 prompts and 5 seeds)."
     assert found.remarks == ["Where every prompt shows the same there is no spread, so there is no test and no p."]
 
 
 def test_arms_that_differ_alike_on_every_prompt_are_said_to() -> None:
     row = same_everywhere("average", 1.0)
     assert headline(study(row)).line == (
-        "average and critique differ by +1.000 on every prompt, in favour of average (16 prompts and 2 seeds)."
+        "average and critique differ by +1.000 on every prompt, in favour of average (16 prompts and 5 seeds)."
     )
     longer = row | {"metric": "verifiable/tokens", "value": -3.0}
     said = headline(study(longer, metric="verifiable/tokens")).line
@@ -208,7 +222,7 @@ def test_more_seeds_than_anybody_trains_are_no_advice() -> None:
     parts = {"prompt": 0.04, "seed": 0.01, "residual": 0.01}
     said = what_would_show(primary("average", ALIKE, components=parts), 0.05, 1)
     assert said == (
-        "16 prompts and 2 seeds cannot tell; only more prompts and more seeds together would show 0.05 with 80 % power"
+        "16 prompts and 5 seeds cannot tell; only more prompts and more seeds together would show 0.05 with 80 % power"
     )
 
 
