@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.comparison.cautions import counted_cautions
+from notus_exp.comparison.words import said_verdict
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow, family_of
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
 from notus_exp.evaluation.metrics import metric_of
@@ -52,7 +53,7 @@ def _contrasts(comparison: ComparisonFile, family: list[ContrastRow]) -> Table:
             span(row["holm_low"], row["holm_high"], digits),
             *(str(row[name]) for name in ("prompts", "seeds", "left_out")),
             *(p_value(row[name]) for name in ("p", "holm", "benjamini_hochberg")),
-            row["verdict"],
+            said_verdict(row),
         ]
         for row in family
         for digits in [digits_that_tell((row["value"], row["low"], row["high"]), usual)]

@@ -16,8 +16,8 @@ from notus_exp.inference.paired import Equivalence, Interval
 from notus_exp.reporting.tables import digits_that_tell
 
 ON_VALIDATION = "These are validation prompts, which are there for tuning: what is true of unseen prompts, test tells"
-
-
+AGREE, DIFFER = "agree on every prompt", "differ alike on every prompt"
+"""What can be said of a contrast without any spread, which no test can judge."""
 DIGITS = 12
 """Significant digits of comparison.json: what differs beyond them is the order of a sum."""
 
@@ -57,8 +57,10 @@ def contrast_words(
         family: Contrasts of the family.
     """
     verdict = verdict_of(estimate, adjusted)
+    if verdict == UNKNOWN and estimate.seeds and estimate.prompts > 1:
+        return _same_everywhere_words(estimate, metric)
     if verdict == UNKNOWN:
-        return f"{UNKNOWN}: {_why_unknown(estimate, metric)}"
+        return f"{UNKNOWN}: {_why_unknown(estimate)}"
     shape = _shape((estimate.value, estimate.low, estimate.high), metric)
     said = f"{_signed(estimate.value, metric, shape)}, 95 % {_ends(Interval(estimate.low, estimate.high), shape)}"
     if adjusted and family > 1 and estimate.p < 1 - CONFIDENCE:
@@ -90,7 +92,7 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
     said = [_family_words(study, family)]
     beside = [row for row in contrasts if row["reference"] == BASE_MODEL]
     if beside:
-        each = ", ".join(f"'{row['arm']}' {row['verdict']}" for row in beside)
+        each = ", ".join(f"'{row['arm']}' {said_verdict(row)}" for row in beside)
         said.append(f"Against the untuned base model (exploratory): {each}")
     if any(row["verdict"] == ALIKE and not (row["equivalence"] and row["equivalence"]["equivalent"]) for row in family):
         said.append("Not distinguishable does not mean equal: it means that these prompts and seeds do not tell")
@@ -130,16 +132,28 @@ def _range(counts: Sequence[int]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _why_unknown(estimate: CrossedEstimate, metric: Metric) -> str:
+def said_verdict(row: ContrastRow) -> str:
+    """Return the verdict of a contrast as it is said wherever it is shown.
+
+    Of one that is the same on every prompt it is `AGREE` or `DIFFER`, not that the data cannot tell.
+    """
+    value = row["value"]
+    if row["verdict"] != UNKNOWN or row["prompts"] < 2 or value is None or not math.isfinite(value):
+        return row["verdict"]
+    return DIFFER if value else AGREE
+
+
+def _same_everywhere_words(estimate: CrossedEstimate, metric: Metric) -> str:
+    if estimate.value == 0:
+        return f"{AGREE}, so there is no test"
+    return f"{DIFFER} ({_signed(estimate.value, metric, _shape((estimate.value,), metric))}), so there is no test"
+
+
+def _why_unknown(estimate: CrossedEstimate) -> str:
     if estimate.seeds == 0:
         return "no seed is finished on both sides"
-    if estimate.prompts < 2:
-        prompts = "1 prompt has" if estimate.prompts == 1 else "no prompt has"
-        return f"{prompts} a value on both sides, so there is no interval"
-    if estimate.value == 0:
-        return "the two agree on every prompt, so there is no test"
-    shape = _shape((estimate.value,), metric)
-    return f"{_signed(estimate.value, metric, shape)} on every prompt, so there is no test"
+    prompts = "1 prompt has" if estimate.prompts == 1 else "no prompt has"
+    return f"{prompts} a value on both sides, so there is no interval"
 
 
 def _equivalence_words(tests: Sequence[Equivalence], unit: str) -> str:

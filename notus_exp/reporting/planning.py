@@ -248,8 +248,9 @@ def few_differ(
         return []
     found, few = [], [f"{prompts:,}" for prompts in planned if share * prompts < FEW_DIFFERING]
     if few:
+        percent = f"{float(f'{100 * share:.2g}'):g} %"  # two digits, and 100 as it is
         found.append(
-            f"the two differ on {float(f'{100 * share:.2g}'):g} % of {whose}, so with {' or '.join(few)} prompts fewer than"
+            f"the two differ on {percent} of {whose}, so with {' or '.join(few)} prompts fewer than"
             f" {FEW_DIFFERING} would: what is shown for these is too hopeful, by up to 15 points of power in"
             " simulations"
         )

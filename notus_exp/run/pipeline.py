@@ -17,6 +17,7 @@ from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
+from notus_exp.config.searched_metrics import searched_metrics
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
@@ -358,7 +359,8 @@ def member_of(config: Config) -> Membership | None:
     if study.name is None:
         return None
     if study.trial is not None:
-        return of_trial(study.name, study.trial, config.seed, [*study.search.objectives, *study.search.constraints])
+        metrics = searched_metrics(study.search.objectives, study.search.constraints, study.metric)
+        return of_trial(study.name, study.trial, config.seed, metrics)
     if study.arm is None:
         return None
     tuned = {key: OmegaConf.select(OmegaConf.create(to_json(config)), key) for key in study.tune}

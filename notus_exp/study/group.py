@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from notus_exp.config.schema import Tracking
+from notus_exp.config.searched_metrics import searched_metrics
 from notus_exp.contracts.comparison_file import ComparisonFile
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.contracts.study_file import SearchSummary, StudyFile, TrialRecord
@@ -121,8 +122,9 @@ def parts(study: StudyFile, folder: Path, found: SearchSummary | None) -> Iterat
         found: What a search found; None for arms.
     """
     if found is not None:
+        about = searched_metrics(found["objectives"], study["search"]["constraints"], study["metric"])
         for trial in found["trials"]:
-            yield from _of_trial(study, folder, trial, [*found["objectives"], *study["search"]["constraints"]])
+            yield from _of_trial(study, folder, trial, about)
         return
     metrics = (study["metric"],)
     for arm, tried in (study.get("tuning") or {}).items():

@@ -21,7 +21,7 @@ class Membership(NamedTuple):
         seed: Its seed.
         trial: Number of its trial; None in a study of arms.
         candidate: What tuning tries with it for its arm, in words; "" for a run that is compared.
-        metrics: What the study is about: these metrics are among the headline ones.
+        metrics: What the study is about: these metrics are among the headline ones, and the first is the study's own.
     """
 
     study: str
@@ -33,7 +33,7 @@ class Membership(NamedTuple):
 
 
 def of_trial(study: str, number: int, seed: int, metrics: Sequence[str]) -> Membership:
-    """Return the place of a trial's run; `metrics` are the search's objectives and constraints."""
+    """Return the place of a trial's run; `metrics` as `searched_metrics`."""
     return Membership(study, f"trial_{number}", seed, number, metrics=tuple(metrics))
 
 

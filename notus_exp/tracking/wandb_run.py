@@ -224,5 +224,6 @@ def with_place(config: dict[str, Any], member: Membership) -> dict[str, Any]:
     own = copy.deepcopy(config)
     study = own.get("study") or {}
     place = {"name": member.study, "arm": member.arm if member.trial is None else None, "trial": member.trial}
+    place |= {"metric": member.metrics[0]} if member.metrics else {}
     own |= {"study": {**study, **place}, "seed": member.seed}
     return own | {key: value if member.trial is None else member.trial}

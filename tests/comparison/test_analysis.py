@@ -11,8 +11,9 @@ from scipy import stats
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.cautions import LACKING, MANY_CONTRASTS, ONE_SEED, TWO_SEEDS
+from notus_exp.comparison.terminal import study_report
 from notus_exp.comparison.tidy import SCHEMA, tidy
-from notus_exp.comparison.words import contrast_words, verdict_of
+from notus_exp.comparison.words import AGREE, contrast_words, verdict_of
 from notus_exp.contracts.comparison_file import family_of
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import entrance
@@ -20,6 +21,7 @@ from notus_exp.evaluation.kit.description import Metric
 from notus_exp.inference.crossed import crossed_mean
 from notus_exp.inference.multiplicity import Adjusted
 from notus_exp.inference.paired import Equivalence, Interval
+from notus_exp.study.report.headline import verdict_word
 from support.study_folders import ACCURACY, STRICT, TOKENS, crossed, edit, prompt, run_json, write_study
 
 SEEDS = [0, 1, 2]
@@ -445,16 +447,26 @@ def test_words_name_margins_and_the_unit():
 
 def test_words_of_the_same_difference_everywhere_claim_nothing():
     words = contrast_words(crossed_mean(np.full((2, 4), 0.25)), metric=Metric("", "points", digits=2))
-    assert words == "cannot tell: +0.25 points on every prompt, so there is no test"
+    assert words == "differ alike on every prompt (+0.25 points), so there is no test"
 
 
 def test_words_of_two_that_agree_everywhere_say_so_and_tiny_numbers_keep_their_digits():
     metric = Metric("", "nats", digits=2)
     assert contrast_words(crossed_mean(np.zeros((2, 4))), metric=metric) == (
-        "cannot tell: the two agree on every prompt, so there is no test"
+        "agree on every prompt, so there is no test"
     )
     tiny = contrast_words(crossed_mean(np.array([[1e-9, 3e-9, 2e-9, 1.5e-9]])), metric=metric)
     assert tiny.startswith("higher (+1.87e-09 nats, 95 % 5.16e-10 to ")
+
+
+def test_arms_that_agree_everywhere_are_said_to_in_the_terminal_the_file_and_the_report(tmp_path):
+    arms = {arm: {seed: {STRICT: [1.0, 0.0, 1.0]} for seed in SEEDS} for arm in ("a", "b")}
+    found = analyse(write_study(tmp_path, arms, metric=STRICT, base={STRICT: [1.0, 0.0, 1.0]}))
+    [row] = contrasts(found, primary=True)
+    assert verdict_word(row) == AGREE
+    assert row["words"].startswith(AGREE)
+    assert f"'a' {AGREE}, 'b' {AGREE}" in found["verdict"]
+    assert study_report(found, tmp_path).tables[1].rows[0][-1] == AGREE
 
 
 def test_prompts_that_one_arm_lacks_are_told_in_words_wherever_they_are(tmp_path):

@@ -203,6 +203,7 @@ def test_a_search_with_pruned_and_failed_trials_agrees(hunt: tuple[Path, Any]) -
     group = Group(folder)
     assert {run.config["trial"] for run in group.runs} == {*states}, "every trial is there"
     assert all(run.run.display_name == f"trial_{run.config['trial']}-s{run.config['seed']}" for run in group.runs)
+    assert {run.config["study"]["metric"] for run in group.runs} == {group.study.summary["metric"]} == {ACCURACY}
     for run in group.runs:
         trial = found["trials"][run.config["trial"]]
         assert run.summary["status"] == ("finished" if trial["state"] == "complete" else trial["state"])

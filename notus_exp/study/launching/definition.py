@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from hydra.errors import HydraException
 
 from notus_exp.config.commandline import check_arguments, quoted
 from notus_exp.config.misfits import decimal_comma
-from notus_exp.config.schema import Stage, takes
+from notus_exp.config.schema import takes
+from notus_exp.config.searched_metrics import tested_metric
 from notus_exp.config.study_settings import FIXED, Study
 from notus_exp.contracts.comparison_file import BASE_MODEL
 from notus_exp.contracts.study_file import cell_name
@@ -112,21 +113,6 @@ def define(settings: Study, overrides: Sequence[Override]) -> Definition:
     if settings.baseline is None and arms:
         settings = replace(settings, baseline=arms[0].name)
     return Definition(settings, kind, common, arms, grid if kind == "grid" else None)
-
-
-def tested_metric(objectives: Iterable[str], asked: str) -> str:
-    """Return the metric by which a study tests what a search found: what was searched for.
-
-    It is the metric that was asked for where that is an objective, else the first objective that an evaluation
-    measures: the training's metrics are compared by no study.
-
-    Args:
-        objectives: Names of the search's, in its order.
-        asked: `study.metric`, which stands where there is no such objective.
-    """
-    names = list(objectives)
-    measured = [name for name in names if not name.startswith(f"{Stage.policy.name}/")]
-    return asked if asked in names or not measured else measured[0]
 
 
 def written(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from notus_exp.comparison.cautions import LACKING, caution_words, counted_cautions
-from notus_exp.comparison.words import ON_VALIDATION
+from notus_exp.comparison.words import AGREE, DIFFER, ON_VALIDATION, said_verdict
 from notus_exp.contracts.comparison_file import ALIKE, HIGHER, LOWER, UNKNOWN, ComparisonFile, ContrastRow, family_of
 from notus_exp.evaluation.kit.description import MAXIMIZE, MINIMIZE
 from notus_exp.evaluation.metrics import metric_of
@@ -19,8 +19,6 @@ from notus_exp.reporting.pilot import UNGIVEN, pilot_of, seed_bound
 from notus_exp.reporting.planning import few_differ
 from notus_exp.study.report.numbers import number, span_of, unit_after, value_of
 
-AGREE, DIFFER = "agree on every prompt", "differ alike on every prompt"
-"""What can be said of a contrast without any spread, which no test can judge."""
 MOST_SEEDS = 30
 """Seeds beyond which their number is no advice."""
 MOST_NAMED = 4
@@ -89,13 +87,11 @@ def headline(comparison: ComparisonFile) -> Headline:
 def verdict_word(row: ContrastRow) -> str:
     """Return `better` or `worse` where the metric says which way is, else the verdict as it is.
 
-    Of a contrast that is the same on every prompt it is `AGREE` or `DIFFER`, not that it cannot tell.
+    Of a contrast that is the same on every prompt it is as `said_verdict`.
     """
-    if _same_everywhere(row):
-        return DIFFER if row["value"] else AGREE
     better = {MAXIMIZE: HIGHER, MINIMIZE: LOWER}.get(metric_of(row["metric"]).direction or "")
     if better is None or row["verdict"] not in (HIGHER, LOWER):
-        return row["verdict"]
+        return said_verdict(row)
     return "better" if row["verdict"] == better else "worse"
 
 
@@ -264,11 +260,6 @@ def _of_one(row: ContrastRow, baseline: str, margin: float | None) -> tuple[str,
         return f"No difference can be shown: {plan.text}.", _plan_remarks([(row, plan)], margin, named=False)
     value, span = value_of(row, sign=True), span_of(row, sign=True)
     return f"{arm} is {word} than {baseline}{_by_less([row])}: {value}{_unit(row)} (95 % {span}).", []
-
-
-def _same_everywhere(row: ContrastRow) -> bool:
-    value = row["value"]
-    return row["verdict"] == UNKNOWN and row["prompts"] > 1 and value is not None and math.isfinite(value)
 
 
 def _differs(row: ContrastRow, baseline: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.comparison.compatibility import TEST
+from notus_exp.config.searched_metrics import tested_metric
 from notus_exp.contracts.comparison_file import FORMAT, ComparisonFile
 from notus_exp.contracts.study_file import SearchSummary, StudyFile
 from notus_exp.disk.outputs import read_run
-from notus_exp.study.launching.definition import tested_metric
 from notus_exp.study.search.summary import summary
 
 _SAID = (

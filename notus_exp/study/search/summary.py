@@ -10,10 +10,10 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from notus_exp.config.searched_metrics import tested_metric
 from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError, first_line
-from notus_exp.study.launching.definition import tested_metric
 from notus_exp.study.search.certainty import difference, in_words, tied, trial_intervals
 from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.importances import importances
