@@ -32,7 +32,7 @@ def list_report(outputs: Path, metrics: Sequence[str] = (), *, columns: int = WI
     Args:
         outputs: Folder that holds `runs/`.
         metrics: Which are shown; none for the first ones of the evaluations that most runs have.
-        columns: Of the terminal: on a narrow one a run is named by the end of its id, and its studies are left out.
+        columns: Of the terminal: on a narrow one a run is named by the end of its id.
 
     Raises:
         UserError: There are no runs, or none has such a metric.
@@ -79,12 +79,12 @@ def _narrow_table(rows: Sequence[Mapping[str, str]], shown: Sequence[str]) -> Ta
     """Return the table for a terminal of 80 columns: what may be broken is broken between words."""
     state = "state, age, size"
     cells = [
-        [row["run"].rpartition("-")[2], f"{row['state']} {row['age']}, {row['size']}", row[_UNLIKE]]
+        [row["run"].rpartition("-")[2], f"{row['state']} {row['age']}, {row['size']}", row[_UNLIKE], row["study"]]
         + [row[name] for name in shown]
         for row in rows
     ]
-    columns = ["run", state, _UNLIKE, *(name.replace("/", "/ ") for name in shown)]
-    return Table("Runs, by the end of their ids, which names them to the other commands", columns, cells, columns[1:3])
+    columns = ["run", state, _UNLIKE, "study", *(name.replace("/", "/ ") for name in shown)]
+    return Table("Runs, by the end of their ids, which names them to the other commands", columns, cells, columns[1:4])
 
 
 def _cells(one: Mapping[str, Any], run: RunData, shown: Sequence[str], common: Mapping[str, str]) -> dict[str, str]:

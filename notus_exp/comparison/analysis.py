@@ -276,7 +276,9 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
             f"the study's margin of {planned:g} is of {asked.study['metric']}, and {asked.metric} has another unit or"
             " scale: no margin is used (--margin names one)"
         )
-    found += margin_doubts(asked.margin, asked.metric, width_of(asked.metric))
+    width = width_of(asked.metric, asked.limit)
+    found += margin_doubts(asked.margin, asked.metric, width)
+    found += _beyond_what_was_seen(parts) if width is None else []
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
     found += parts.protocol.warnings
     if len(_base_models(parts)) > 1:
@@ -290,6 +292,19 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
         listed = ", ".join(parts.known_by_run)
         found.append(f"no value by prompt, so only a mean over seeds and no contrast: {listed}")
     return found
+
+
+def _beyond_what_was_seen(parts: _Parts) -> list[str]:
+    """Ask about a margin that no two of the compared values lie as far apart as, where no scale says what is large."""
+    margin, metric = parts.asked.margin, parts.asked.metric
+    reach = _reach(parts, metric) if parts.metrics else Reach()
+    ends = reach.known or reach.seen
+    if margin is None or ends is None or margin <= ends[1]:
+        return []
+    return [
+        f"the margin of {margin:g} is more than any two prompts lie apart in {metric} here ({ends[1]:.3g}), and less is"
+        " called equivalent: is it meant?"
+    ]
 
 
 def _base_models(parts: _Parts) -> set[str]:

@@ -11,7 +11,7 @@ from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk.outputs import NOT_STARTED, outputs, runs_of
 from notus_exp.errors import UserError, did_you_mean, first_line, nearest
-from notus_exp.evaluation.metrics import check_margin, have_one_scale
+from notus_exp.evaluation.metrics import check_margin, have_one_scale, limit_of
 
 FINISHED = "finished"
 
@@ -28,6 +28,7 @@ class Request:
         baseline: The arm that the others are compared with.
         margin: Difference that would not matter, in the metric's unit; None where none was named, or the study's is of
             a metric with another unit or scale.
+        limit: The largest value that the runs' settings leave to the metric; None where none bounds it.
         afterwards: Which of metric, baseline and margin differ from what the study named before its runs.
     """
 
@@ -37,6 +38,7 @@ class Request:
     metric: str
     baseline: str
     margin: float | None
+    limit: float | None
     afterwards: list[str]
 
 
@@ -61,8 +63,9 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
     }
     check_members(study, runs)
     _check_metric(runs, primary)
+    limit = limit_of(primary, [run["config"].get("evaluation", {}) for one in runs.values() for run in one.values()])
     if margin is not None:
-        check_margin(primary, margin, "--margin")
+        check_margin(primary, margin, "--margin", limit)
     planned = study["margin"] if have_one_scale(primary, study["metric"]) else None
     changed = {
         "baseline": baseline not in (None, study["baseline"]),
@@ -75,6 +78,7 @@ def ask(folder: Path, study: StudyFile, *, baseline: str | None, metric: str | N
         failed={arm: _failed(folder, by_seed, study["seeds"]) for arm, by_seed in all_runs.items()},
         metric=primary,
         baseline=base,
+        limit=limit,
         margin=planned if margin is None else margin,
         afterwards=[name for name, moved in changed.items() if moved],
     )

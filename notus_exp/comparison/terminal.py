@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.comparison.cautions import counted_cautions
+from notus_exp.comparison.looking import old_looks
 from notus_exp.comparison.words import said_verdict
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow, family_of
 from notus_exp.disk.outputs import COMPARISON_CSV, COMPARISON_JSON, REPORT_HTML
@@ -27,6 +28,8 @@ def study_report(comparison: ComparisonFile, out: Path) -> Report:
         other = "other " if _is_look(comparison) else ""
         sentences.append(f"{len(beside)} {other}exploratory contrasts are in {COMPARISON_CSV}")
         sentences += counted_cautions(beside)
+    if not _is_look(comparison):
+        sentences += old_looks(out, {row["arm"]: row["seeds"] for row in comparison["arms"]})
     files = ", ".join(shorten(out.absolute() / name) for name in (COMPARISON_JSON, COMPARISON_CSV, REPORT_HTML))
     return Report(dict(comparison), tables, [*sentences, "", comparison["verdict"], "", f"written: {files}"])
 

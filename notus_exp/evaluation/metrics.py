@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from notus_exp.config.evaluation_settings import Evaluation
 from notus_exp.config.schema import Config
@@ -28,11 +29,34 @@ def metric_of(name: str) -> Metric:
     return exact or max(families, key=lambda metric: len(metric.name), default=UNDESCRIBED)
 
 
-def width_of(metric: str) -> float | None:
-    """Return how far two values of a metric can lie apart, as far as its scale goes; None where it has none."""
+def width_of(metric: str, limit: float | None = None) -> float | None:
+    """Return how far two values of a metric can lie apart, as far as its scale goes; None where it has none.
+
+    Args:
+        metric: Its name.
+        limit: Of `limit_of`, for a metric that a setting bounds.
+    """
     found = metric_of(metric)
     ends = found.span or found.scale
-    return None if ends is None else ends[1] - ends[0]
+    return limit if ends is None else ends[1] - ends[0]
+
+
+def limit_of(metric: str, evaluations: Iterable[Evaluation | Mapping[str, Any]]) -> float | None:
+    """Return the largest value that a setting leaves to a metric; None where none bounds it, or none is known.
+
+    Args:
+        metric: Its name.
+        evaluations: The setting `evaluation` of each run, or what a run.json says of it.
+    """
+    evaluation, setting = metric.partition("/")[0], metric_of(metric).ends_at
+    if setting is None:
+        return None
+    values = [_setting(_setting(one, evaluation), setting) for one in evaluations]
+    return max(values) if values and all(isinstance(value, int | float) for value in values) else None
+
+
+def _setting(settings: Any, name: str) -> Any:
+    return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
 
 
 def have_one_scale(metric: str, other: str) -> bool:
@@ -45,18 +69,19 @@ def have_one_scale(metric: str, other: str) -> bool:
     return (one.unit, width_of(metric), one.ends_at) == (two.unit, width_of(other), two.ends_at)
 
 
-def check_margin(metric: str, margin: float, key: str) -> None:
+def check_margin(metric: str, margin: float, key: str, limit: float | None = None) -> None:
     """Refuse a margin within which all values of a metric lie.
 
     Args:
         metric: The metric that it is of.
         margin: Difference that would not matter, in the metric's unit.
         key: How it was given: `study.margin` or `--margin`.
+        limit: As in `width_of`.
 
     Raises:
         UserError: No two values lie further apart than the margin, so that any two models would be equivalent.
     """
-    width = width_of(metric)
+    width = width_of(metric, limit)
     if width is not None and margin >= width:
         raise UserError(
             f"{key}={margin:g} covers all that {metric} can differ by, {width:g}: any two models would be equivalent",

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from notus_exp.comparison.looking import command_of, moved_on
 from notus_exp.comparison.tidy import SCHEMA, tidy
 from notus_exp.contracts.comparison_file import LOOKS, ComparisonFile, read_comparison
 from notus_exp.contracts.run_file import RunsBySeed
@@ -28,6 +29,8 @@ TRIALS_COLUMNS: FrameColumns = {
     **{"trial": pl.Int64, "state": pl.String, "feasible": pl.Boolean, "seeds": pl.Int64, "best": pl.Boolean},
     "reason": pl.String,
 }
+_ENDS = ("low", "high")
+"""Of the interval of a trial's objective."""
 _BOOLEANS = {"true": True, "false": False}
 """How the command line writes them."""
 
@@ -131,14 +134,13 @@ class StudyData:
         found = read_comparison(path)
         if self.look is None and (chosen := found["study"].get("chosen_afterwards")):
             raise UserError(f"{path} rests on another {' and '.join(chosen)} than the study named", f"{remedy} anew")
-        for row in found["arms"]:
-            now = [seed for seed, (_, run) in self._runs.get(row["arm"], {}).items() if run.status == "finished"]
-            if sorted(now) != sorted(row["seeds"]):
-                raise UserError(
-                    f"{path} counts the seeds {sorted(row['seeds'])} of arm '{row['arm']}', of which {sorted(now)} are"
-                    " finished now",
-                    f"{remedy} anew",
-                )
+        finished = {
+            arm: [seed for seed, (_, run) in by_seed.items() if run.status == "finished"]
+            for arm, by_seed in self._runs.items()
+        }
+        if found["study"]["kind"] != "search" and (why := moved_on(found, finished)):
+            again = f"{command_of(self.folder, found, self.look)} writes it" if self.look else remedy
+            raise UserError(f"{path} {why}", f"{again} anew")
         return found
 
     @cached_property
@@ -181,7 +183,8 @@ class StudyData:
 
         Returns:
             `trial`, `state`, `feasible`, `seeds`, `best`, `reason`; a column for each parameter, as it was asked, and
-            one for each objective and constrained metric, in its unit, a mean over the seeds.
+            one for each objective and constrained metric, in its unit, a mean over the seeds; behind them
+            `<objective>/low` and `<objective>/high`, its 95 % interval, null where there is none.
 
         Raises:
             UserError: The search's storage cannot be read.
@@ -198,11 +201,17 @@ class StudyData:
                 **trial["params"],
                 **trial["values"],
                 **trial["constraints"],
+                **{
+                    f"{name}/{end}": interval[end]
+                    for name, interval in trial.get("intervals", {}).items()
+                    for end in _ENDS
+                },
             }
             for trial in found["trials"]
         ]
         search = self.record["search"]
-        numbers = dict.fromkeys((*search["objectives"], *search["constraints"]), pl.Float64)
+        ends = (f"{name}/{end}" for name in search["objectives"] for end in _ENDS)
+        numbers = dict.fromkeys((*search["objectives"], *search["constraints"], *ends), pl.Float64)
         parameters = {name: _type_of([row.get(name) for row in rows]) for name in search["parameters"]}
         return pl.DataFrame(rows, schema={**TRIALS_COLUMNS, **parameters, **numbers})
 

@@ -27,7 +27,7 @@ from notus_exp.disk.files import LIBRARIES_LOG
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UnscoredError, UserError, first_line, nearest
 from notus_exp.evaluation.catalogue import judged
-from notus_exp.evaluation.metrics import check_margin, is_known, known_metrics
+from notus_exp.evaluation.metrics import check_margin, is_known, known_metrics, limit_of
 from notus_exp.reporting.console import make_console, say, shorten
 from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import show as show_report
@@ -233,7 +233,8 @@ def _check_metric(settings: Study, planned: Sequence[Planned]) -> None:
                 nearest(settings.metric, known),
             )
     if settings.margin is not None:
-        check_margin(settings.metric, settings.margin, "study.margin")
+        limit = limit_of(settings.metric, [one.run.config.evaluation for one in planned])
+        check_margin(settings.metric, settings.margin, "study.margin", limit)
 
 
 def _check_costs(settings: Study, config: Config) -> None:

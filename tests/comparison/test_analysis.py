@@ -298,6 +298,21 @@ def test_what_is_chosen_afterwards_is_called_so(tmp_path):
     assert "the metric was chosen after the runs were made" in other["warnings"]
 
 
+def test_a_margin_beyond_what_a_metric_without_a_scale_can_differ_by_is_refused_or_asked_about(tmp_path):
+    rng = np.random.default_rng(0)
+    arms = {arm: {seed: {TOKENS: rng.integers(10, 40, 60)} for seed in SEEDS} for arm in ("a", "b")}
+    folder = write_study(tmp_path, arms, metric=TOKENS)
+    asked = "is more than any two prompts lie apart"
+    assert any(asked in one for one in analyse(folder, margin=60)["warnings"])
+    assert not any(asked in one for one in analyse(folder, margin=2)["warnings"])
+    for run in (f"{arm}-s{seed}" for arm in arms for seed in SEEDS):
+        evaluation = {"verifiable": {"max_new_tokens": 48}}
+        edit(run_json(folder, run), lambda content, own=evaluation: content["config"].update(evaluation=own))
+    with pytest.raises(UserError, match="--margin=48 covers all that verifiable/tokens can differ by, 48"):
+        analyse(folder, margin=48)
+    assert any("98 % of all that verifiable/tokens" in one for one in analyse(folder, margin=47)["warnings"])
+
+
 def test_a_look_at_a_metric_of_another_unit_has_no_margin_of_the_plan(tmp_path):
     rng = np.random.default_rng(0)
     arms = {

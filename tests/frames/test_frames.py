@@ -12,6 +12,7 @@ import pytest
 
 import notus_exp
 from notus_exp.comparison.analysis import analyse
+from notus_exp.comparison.terminal import study_report
 from notus_exp.errors import UserError
 from notus_exp.study.launching.jobs import Ended
 from support.readable_studies import PROMPTS, add_stage, compared, made_by, readable
@@ -147,6 +148,22 @@ def test_a_look_afterwards_is_opened_by_its_name(study: Path, tmp_path: Path) ->
     assert not found["primary"].any()
     with pytest.raises(UserError, match="did you mean 'other'"):
         notus_exp.load_study(folder, look="othr")
+    planned = study_report(analyse(folder), folder)
+    assert not any("anew" in one for one in planned.sentences)
+
+
+def test_a_look_of_before_an_arm_was_added_is_refused_with_the_command_that_makes_it_anew(tmp_path: Path) -> None:
+    values = {arm: {0: {STRICT: [0.0, 1.0, 1.0]}} for arm in ("a", "b", "c")}
+    folder = write_study(tmp_path, {arm: values[arm] for arm in ("a", "b")}, metric=STRICT)
+    looked = analyse(folder, baseline="b", margin=0.1)
+    write_study(tmp_path, values, metric=STRICT)
+    write(folder / "comparisons/other/comparison.json", sealed(looked))
+    command = f"python -m notus_exp.compare {folder} --baseline b --margin 0.1 --name other"
+    with pytest.raises(UserError, match=r"counts the seeds \[\] of arm 'c', of which \[0\]") as error:
+        _ = notus_exp.load_study(folder, look="other").contrasts
+    assert command in str(error.value)
+    said = study_report(analyse(folder), folder).sentences
+    assert [command in one for one in said if one.startswith("comparisons/other ")] == [True]
 
 
 def test_a_search_has_its_trials_as_arms(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
 from notus_exp.evaluation.catalogue import of_data
-from notus_exp.evaluation.metrics import width_of
+from notus_exp.evaluation.metrics import limit_of, width_of
 from notus_exp.reporting.console import make_console, say, shorten, verbose
 from notus_exp.reporting.going_on import going_on, working
 from notus_exp.reporting.tables import Table, print_table
@@ -177,7 +177,8 @@ def show(
     say(out, f"expected, {order}: {words}")
     questions = [question for one in planned for question in doubts(one.run.config)]
     asked = planned[0].run.config.study
-    questions += margin_doubts(asked.margin, asked.metric, width_of(asked.metric))
+    limit = limit_of(asked.metric, [one.run.config.evaluation for one in planned])
+    questions += margin_doubts(asked.margin, asked.metric, width_of(asked.metric, limit))
     for question in dict.fromkeys(questions):
         say(out, f"question: {question}")
 
