@@ -112,6 +112,7 @@ def test_on_80_columns_no_number_is_broken_and_the_end_of_an_id_names_a_run(stud
     assert all("finished" in below for below in first)
     words = out.getvalue().split()
     assert {"0.438", "[0.310", "0.560]", "preferences/", "verifiable/"} <= {*words}
+    assert words.count("planted") == 4, "the study of each run"
 
 
 def test_only_what_is_unlike_most_runs_is_shown_of_the_settings(runs: Asked, study: Path) -> None:

@@ -14,7 +14,9 @@ import notus_exp
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.terminal import study_report
 from notus_exp.errors import UserError
+from notus_exp.frames.study_data import StudyData
 from notus_exp.study.launching.jobs import Ended
+from notus_exp.study.search.summary import summary
 from support.readable_studies import PROMPTS, add_stage, compared, made_by, readable
 from support.searches import FakeJobs, Values, good, search
 from support.study_folders import ACCURACY, STRICT, crossed, edit, prompt, run_json, sealed, write, write_study
@@ -188,6 +190,16 @@ def test_a_search_has_its_trials_as_arms(tmp_path: Path) -> None:
     measured = loaded.metrics.filter(arm=arm, metric=ACCURACY)["value"]
     assert measured.mean() == best[ACCURACY]
     assert loaded.run(arm, 0).status == "finished"
+
+
+def test_trials_have_the_intervals_of_their_objectives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "outputs" / "studies" / "found"
+    search(place, FakeJobs(place, good), trials=2, seeds=(0,))
+    found = summary(place)
+    found["trials"][0]["intervals"] = {ACCURACY: {"value": 0.5, "low": 0.25, "high": 0.75, "prompts": 9}}
+    monkeypatch.setattr(StudyData, "_summary", lambda study: found)
+    ends = notus_exp.load_study(place).trials.select(f"{ACCURACY}/low", f"{ACCURACY}/high")
+    assert ends.rows() == [(0.25, 0.75), (None, None)]
 
 
 def test_another_study_has_no_trials(study: Path) -> None:

@@ -156,7 +156,12 @@ def test_a_plan_makes_nothing_and_tells_what_would_be_run(compared: tuple[Path, 
             "study.margin=2 covers all that preferences/accuracy/average",
         ),
         (
-            ["selection=critique,average", "evaluation=verifiable", "study.metric=verifiable/tokens", "study.margin=1e9"],
+            [
+                "selection=critique,average",
+                "evaluation=verifiable",
+                "study.metric=verifiable/tokens",
+                "study.margin=1e9",
+            ],
             "study.margin=1e+09 covers all that verifiable/tokens can differ by",
         ),
         (["selection=critique,averge"], "arm 'averge': selection=averge is not an option"),
