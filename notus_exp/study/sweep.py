@@ -36,6 +36,7 @@ from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
 from notus_exp.study.launching import study_json as record
 from notus_exp.study.launching import tuning
+from notus_exp.study.launching.alike import check_alike
 from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.launching.jobs import Jobs
 from notus_exp.study.launching.planned import Budget, Launched, Planned
@@ -203,7 +204,7 @@ def _tuned(study: StudyFile, overrides: Mapping[str, Sequence[str]], settings: S
 def _check(definition: Definition, planned: Sequence[Planned], tried: Sequence[tuning.Candidate], folder: Path) -> None:
     """Check everything that can be known before anything is spent."""
     settings, config = definition.settings, planned[0].run.config
-    plans.check_alike(planned, settings.metric)
+    check_alike(planned, settings.metric)
     _check_served(planned, tried)
     if _compared(config):
         _check_metric(settings, planned)

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
 from notus_exp.config.doubts import doubts, margin_doubts
-from notus_exp.config.schema import Stage
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
 from notus_exp.disk.files import RUN_JSON
@@ -23,7 +22,6 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError, first_line, named_line
-from notus_exp.evaluation.catalogue import of_data
 from notus_exp.evaluation.metrics import limit_of, width_of
 from notus_exp.reporting.console import make_console, say, shorten, verbose
 from notus_exp.reporting.going_on import going_on, working
@@ -399,57 +397,6 @@ def _await(left: Sequence[Planned], console: Console) -> None:
     console.print(f"waiting for another process: it has the last {len(left)} runs in hand")
     while all(_taken(one.run) for one in left):
         time.sleep(POLL_SECONDS)
-
-
-def check_alike(planned: Sequence[Planned], metric: str) -> None:
-    """Refuse, before anything is spent, arms that cannot be compared: other split or evaluation, or the same arm twice.
-
-    Data may differ, unless the metric's prompts are held out of them.
-
-    Raises:
-        UserError: Naming two arms and what differs.
-    """
-    from notus_exp.comparison.compatibility import planned_difference  # Polars: not before a study is planned
-
-    first = planned[0]
-    scored = metric.split("/")[0]
-    owner: dict[str, str] = {}
-    for one in planned:
-        if owner.setdefault(one.run.id, one.arm) != one.arm:
-            raise UserError(
-                f"arms '{owner[one.run.id]}' and '{one.arm}' are the same: they differ in nothing that moves a result",
-                "leave one of them out",
-            )
-        alike: list[tuple[str, Callable[[Run, str], Any]]] = [("split", _split), (f"evaluation.{scored}", _asked)]
-        if of_data(metric):
-            alike.insert(0, ("feedback (data=...), out of which its prompts are held", _feedback))
-        for what, of in alike:
-            if of(one.run, scored) != of(first.run, scored):
-                hint = "give it on the command line for all arms, or make two studies"
-                if of is _feedback:
-                    hint += ", or choose a study.metric with prompts of its own, such as verifiable/strict"
-                raise UserError(
-                    f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared", hint
-                )
-    by_run = {(one.arm, one.seed): {node.name: node.settings for node in one.run.nodes} for one in planned}
-    if difference := planned_difference(by_run, metric):  # as the comparison would find it, after all was paid
-        raise UserError(
-            f"{metric} would not be measured in one way: {difference}",
-            "give it on the command line for all arms, or make two studies; or choose the study.metric of another "
-            "evaluation, beside which this one is kept apart",
-        )
-
-
-def _feedback(run: Run, scored: str) -> Any:
-    return next(node.key for node in run.nodes if node.stage is Stage.feedback)
-
-
-def _split(run: Run, scored: str) -> Any:
-    return run.config.split, run.config.evaluation_split
-
-
-def _asked(run: Run, scored: str) -> Any:
-    return getattr(run.config.evaluation, scored, None)
 
 
 def _taken(run: Run) -> bool:
