@@ -133,14 +133,15 @@ def test_a_pruned_trial_ends_its_worker_within_one_evaluation(tmp_path: Path) ->
                 intermediate_values=dict.fromkeys(range(1, 9), 2.0),  # an accuracy that no trial reaches
             )
         )
-    said = finish(start(tmp_path, "dpo.epochs=8", trials=6, pruner="median", evaluations=8))
+    # an evaluation comes every 32 steps: later than a run asks its pruner again, as in any training worth pruning
+    said = finish(start(tmp_path, "dpo.epochs=64", trials=6, pruner="median", evaluations=8))
     pruned = trials_of(tmp_path)[-1]
     assert pruned["state"] == "pruned"
-    assert pruned["reason"].startswith("pruned at step 4: policy/validation/accuracy")
+    assert pruned["reason"].startswith("pruned at step 32: policy/validation/accuracy")
     assert f"trial 5 {pruned['reason']}" in said
     record = json.loads((tmp_path / "outputs" / "runs" / pruned["runs"]["0"] / "run.json").read_text())
     assert record["status"] == "pruned"
     (events,) = tmp_path.glob("outputs/artifacts/policy-*.partial/events.jsonl")
     evaluated = [event.step for event in read(events) if "validation/accuracy" in event.metrics]
-    assert evaluated[0] == 4
+    assert evaluated[0] == 32
     assert len(evaluated) <= 2, "of eight"
