@@ -68,6 +68,12 @@ def check_selection(selection: Selection, aspects: Sequence[str]) -> None:
         raise UserError(f"selection.aspect is '{asked}', which the feedback has no rating for", hint)
     if name != "per_aspect" and selection.aspect is not None:
         raise UserError(f"selection.aspect={selection.aspect} is read by selection=per_aspect alone")
+    if name in ("random", "reversed") and selection.labels.name != name:
+        raise UserError(
+            f"selection={name} has selection.labels={selection.labels.name}",
+            f"leave it out, or choose the selection whose pairs are meant: selection=average selection.labels="
+            f"{selection.labels.name}",
+        )
     if name == "weighted":
         _check_weights(selection.weights, aspects)
     elif selection.weights:

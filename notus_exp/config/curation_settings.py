@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
 
-from notus_exp.config.ranges import bounded, place
+from notus_exp.config.ranges import bounded, place, unbounded
 
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
+Labels = Enum("Labels", ["kept", "random", "reversed"])
 MOST = 10**9
 """Counts of rows and characters beyond it would not fit the integers that tables hold."""
 
@@ -34,6 +35,7 @@ class Selection:
     aspect: Optional[str]
     weights: dict[str, float]
     ties: TopTies
+    labels: Labels = unbounded(since=Labels.kept, default=Labels.kept)
 
 
 @dataclass

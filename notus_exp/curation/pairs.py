@@ -8,7 +8,7 @@ pairs.parquet of the artifact `pairs` has one row a pair, sorted by row, columns
                                         user's message, after a system message where the data has one as part of a
                                         conversation
     chosen_score, rejected_score        the strategy's, in score points (Float64)
-    margin                              chosen minus rejected score
+    margin                              chosen minus rejected score; negative where selection.labels exchanged the sides
     chosen_model, rejected_model        who wrote them, "" where unknown
     chosen_completion, rejected_completion   their indices within the record
 
@@ -27,6 +27,7 @@ from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
+from notus_exp.curation.labels import relabel
 from notus_exp.curation.rejection import choose
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import labelling_expr, score_expr
@@ -98,7 +99,9 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
     )
     if not counts["pairs_out"]:
         raise UserError(*explain_no_pairs(counts))
-    return Curated(_assemble(table, prompts.filter(pl.col("rule").is_null())), counts)
+    pairs = prompts.filter(pl.col("rule").is_null())
+    pairs = relabel(pairs, pairs["prompt_id"], spec.selection.labels, spec.seed)
+    return Curated(_assemble(table, pairs), counts)
 
 
 def attempt_pairs(

@@ -16,6 +16,8 @@ from notus_exp.errors import UserError, did_you_mean
 CRITIQUE = "critique"
 AVERAGE = "average"
 WEIGHTED = "weighted"
+CONTROLS = ("random", "reversed")
+"""Selections whose labels are wrong on purpose; their pairs are the average's, or the critique's without ratings."""
 DECIMALS = 9
 """Weighted means are rounded to this, so that sums in another order do not break an exact tie."""
 
@@ -48,7 +50,8 @@ def score_expr(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
     Args:
         selection: `critique`: the overall score. `average`: the mean of the non-null ratings. `per_aspect`: the rating
             of `selection.aspect`. `weighted`: sum(w r) / sum(w) over the non-null ratings r with
-            weights `selection.weights`, null where those weights sum to 0.
+            weights `selection.weights`, null where those weights sum to 0. `random` and `reversed`: the average, or the
+            overall score where there are no ratings; `labels.relabel` exchanges sides afterwards.
         aspects: The aspects with a rating column.
 
     Raises:
@@ -59,6 +62,7 @@ def score_expr(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
         "average": lambda selection, aspects: labelling_expr(AVERAGE, aspects),
         "per_aspect": lambda selection, aspects: labelling_expr(selection.aspect or "", aspects),
         WEIGHTED: _weighted,
+        **dict.fromkeys(CONTROLS, lambda selection, aspects: labelling_expr(AVERAGE if aspects else CRITIQUE, aspects)),
     }
     if selection.name not in strategies:
         raise UserError(f"selection.name is '{selection.name}'", did_you_mean(selection.name, strategies))

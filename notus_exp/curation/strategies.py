@@ -14,6 +14,7 @@ from notus_exp.config.curation_settings import Repair
 from notus_exp.contracts.curation_file import StrategyTruth, TruthShare
 from notus_exp.curation.columns import needed
 from notus_exp.curation.filters import apply_filters
+from notus_exp.curation.labels import relabel
 from notus_exp.curation.pairs import attempt_pairs
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import CRITIQUE, labelling_expr, labellings, score_expr
@@ -94,8 +95,11 @@ def compare_strategies(completions: pl.DataFrame, spec: PairsSettings, benchmark
         own = replace(spec, repair=way.repair)
         pairs = attempt_pairs(candidates, way.score, own, min_margin=0.0).prompts
         columns = {f"{name}_{number}": name for name in ("chosen", "rejected")} | {f"key_{number}": "chosen_same"}
-        made = pairs.filter(pl.col("rule").is_null()).select("group", **columns)
-        choices = choices.join(made, on="group", how="left", maintain_order="left")
+        made = pairs.filter(pl.col("rule").is_null())
+        if way.own:
+            ids = choices.select("group", "prompt_id").join(made.select("group"), on="group", maintain_order="right")
+            made = relabel(made, ids["prompt_id"], spec.selection.labels, spec.seed)
+        choices = choices.join(made.select("group", **columns), on="group", how="left", maintain_order="left")
         repaired = repair_scores(candidates.completions, spec.aspects, way.repair).completions
         scores = scores.with_columns(repaired.select(way.score.alias(f"score_{number}")).to_series())
     labels = [way.label for way in ways]

@@ -259,7 +259,7 @@ def test_an_overlays_sizes_do_not_choose_an_evaluation() -> None:
 @pytest.mark.parametrize(
     ("group", "known"),
     [
-        ("selection", "known: average, critique, per_aspect, weighted"),
+        ("selection", "known: average, critique, per_aspect, random, reversed, weighted"),
         ("rejected", "known: lowest, random, second_best"),
         ("repair", "known: drop, none, openbmb"),
         ("generation", "known: openai, transformers"),
