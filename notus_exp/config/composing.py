@@ -54,7 +54,7 @@ LISTED = "evaluation"
 """The only group of which several options may be chosen."""
 ROOT = "config"
 """The name of the shipped configuration."""
-OVERLAYS = ("experiment", "study")
+OVERLAYS = ("experiment", "curation", "study")
 """Groups of which an option may be read beside the one that is chosen, because a file names it."""
 SINGLE = {spec.name for spec in fields(Config)} - {LISTED} | {*OVERLAYS, LAUNCHER[0]}
 """Groups of which one option is chosen; its file may be made of others of the group."""

@@ -37,7 +37,7 @@ OTHER_STAGES = {
     "evaluate": "evaluation",
 }
 """What a stage does -> its name."""
-GROUPS = ("experiment", "study")
+GROUPS = ("experiment", "curation", "study")
 """Groups of options that are no settings."""
 MAPPINGS = ("data.skills", "selection.weights")
 """Keys whose entries the user names."""

@@ -39,7 +39,7 @@ def options() -> list[str]:
 def test_every_shipped_option_composes_and_is_valid(option: str) -> None:
     config = composed(option, *NEEDS.get(option, []))
     group, name = option.split("=")
-    if group not in ("evaluation", "experiment", "filters", "dpo"):
+    if group not in ("evaluation", "experiment", "curation", "filters", "dpo"):
         assert getattr(config, group).name == name
 
 
@@ -192,7 +192,10 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["generation=openai", *(f"generation.{setting}" for setting in ENDPOINT)], "kl_prompts=16 needs token ids"),
         (["generation=openai"], "generation.base_url must be given"),
         (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
-        (["foo=1"], "unknown key 'foo'\n  known: calibrate, data, dpo, evaluation, evaluation_split, experiment, fil"),
+        (
+            ["foo=1"],
+            "unknown key 'foo'\n  known: calibrate, curation, data, dpo, evaluation, evaluation_split, experi",
+        ),
         (
             ["dpo.beta=0.1,0.2"],
             r"^dpo.beta=0.1,0.2 gives several values, and a single run takes one\n  add -m for an arm of each$",
