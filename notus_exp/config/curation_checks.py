@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from notus_exp.config.curation_settings import Filters, Rejected, Repair, Selection, Split, TopTies
+from notus_exp.config.expression_checks import check_expressions
 from notus_exp.config.schema import Config
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
@@ -14,6 +15,8 @@ _OF_ALL_DATA = ("critique", "average")
 """Ways to score a completion that are no aspect of the data."""
 _BY_RATINGS = ("average", "per_aspect", "weighted")
 """Strategies that score by the ratings."""
+_WITH_OWN_SCORE = ("critique", *_BY_RATINGS)
+"""Strategies whose score is written already."""
 
 
 def check_curation(config: Config) -> None:
@@ -29,6 +32,7 @@ def check_curation(config: Config) -> None:
     check_repair(config.repair)
     check_filters(config.filters, aspects)
     check_split(config.split)
+    check_expressions(config)
 
 
 def check_aspects(aspects: Sequence[str]) -> None:
@@ -73,6 +77,13 @@ def check_selection(selection: Selection, aspects: Sequence[str]) -> None:
             f"selection={name} has selection.labels={selection.labels.name}",
             f"leave it out, or choose the selection whose pairs are meant: selection=average selection.labels="
             f"{selection.labels.name}",
+        )
+    if name == "expression" and selection.score is None:
+        hint = "write selection.score='0.5 * helpfulness + honesty', or choose another selection"
+        raise UserError("selection.score must be given for selection=expression", hint)
+    if name in _WITH_OWN_SCORE and selection.score is not None:
+        raise UserError(
+            f"selection.score is given, and selection={name} has a score of its own", "write selection=expression too"
         )
     if name == "weighted":
         _check_weights(selection.weights, aspects)

@@ -29,13 +29,14 @@ class Repair:
 
 @dataclass
 class Selection:
-    """The score that orders the completions of a prompt; the highest is chosen."""
+    """The score that orders the completions of a prompt; the highest is chosen. Null is that of the option's name."""
 
     name: str
     aspect: Optional[str]
     weights: dict[str, float]
     ties: TopTies
     labels: Labels = unbounded(since=Labels.kept, default=Labels.kept)
+    score: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass

@@ -38,7 +38,7 @@ SWEEPS = "NOTUS_EXP_SWEEPS"
 STUDIES = "NOTUS_EXP_STUDIES"
 """The variable by which --help, written in conf/config.yaml, names them."""
 PROGRAMMED = ("repair", "selection", "rejected")
-"""Groups whose options are told apart by their name: a file of a user's own can name no other."""
+"""Groups whose options are told apart by their name; one of a user's own with another name writes its own rule."""
 
 
 def register() -> None:
@@ -92,7 +92,7 @@ def load(composed: DictConfig) -> Config:
 def _check_option_names(config: Config) -> None:
     for group in (*ALTERNATIVES, *PROGRAMMED):
         name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        if name not in options:
+        if name not in options and not (group == "selection" and config.selection.score is not None):
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from notus_exp.contracts.format import DamagedFileError, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
@@ -29,6 +29,7 @@ class CurationCounts(TypedDict):
         repair: What became of the overall scores of 10.
         split: Split -> pairs in it.
         moved_to_train: Prompts that are in train only because otherwise none would be.
+        missing_scores: Cause -> completions that an expression gave no score; where the score is an expression.
     """
 
     prompts_in: int
@@ -44,6 +45,7 @@ class CurationCounts(TypedDict):
     repair: dict[str, int]
     split: dict[str, int]
     moved_to_train: int
+    missing_scores: NotRequired[dict[str, int]]
 
 
 class ModelShare(TypedDict):

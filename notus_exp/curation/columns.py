@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from notus_exp.config.columns import TEXTS as TEXT_COLUMNS
+from notus_exp.curation.formulas import Cells
 from notus_exp.errors import UserError
 
 OVERALL = "overall_score"
 TEXTS = ("prompt_id", "row", "source", "instruction", "completion", "model", "principle", "system_prompt", "response")
 """Columns of the completions table that curation reads beside the ratings and the overall score."""
 RATING = "rating_"
+NAMED = "column:"
+"""Begins the name of a column that an expression names and the table has under no name of its own."""
+MEASURES = {
+    "chars": pl.col("response").str.len_chars(),
+    "words": pl.col("response").str.count_matches(r"\S+"),
+    **{name: pl.col(name) for name in TEXT_COLUMNS},
+}
+"""Column of the language -> how it is had from the completions table: only where an expression names it."""
 
 
 def rating(aspect: str) -> str:
@@ -28,7 +38,47 @@ def mean_rating(aspects: Sequence[str]) -> pl.Expr:
 
 def needed(columns: Sequence[str]) -> list[str]:
     """Return which of a table's columns curation reads: texts, ratings and the overall score, never `latent_*`."""
-    return [name for name in columns if name in TEXTS or name == OVERALL or name.startswith(RATING)]
+    return [name for name in columns if name in (*TEXTS, OVERALL, "corpus") or name.startswith((RATING, NAMED))]
+
+
+def joined_names(columns: Sequence[str]) -> list[str]:
+    """Return the names in the language of a table's columns that are neither ratings nor of every completion."""
+    known = [name.removeprefix(NAMED) for name in columns if name.startswith(NAMED)]
+    corpus = ["corpus"] if "corpus" in columns else []
+    return [name for name in dict.fromkeys([*known, *corpus]) if name == "corpus" or name not in MEASURES]
+
+
+def carried(names: Iterable[str], columns: Sequence[str]) -> list[pl.Expr]:
+    """Return what a narrow table takes over from the completions table, of the columns that expressions name."""
+    measured = [MEASURES[name].alias(NAMED + name) for name in sorted({*names}) if name in MEASURES]
+    return [*measured, *(pl.col(name) for name in columns if name.startswith(NAMED))]
+
+
+def cells_of(completions: pl.DataFrame, aspects: Sequence[str]) -> Cells:
+    """Return where an expression over completions finds its columns.
+
+    Args:
+        completions: A table of completions, whole or with what `carried` takes over; `group` tells prompts apart, or
+            prompt id and row.
+        aspects: The aspects with a rating column.
+    """
+
+    def column(name: str) -> pl.Series:
+        if name in aspects:
+            found = pl.col(rating(name))
+        elif name == "overall":
+            found = pl.col(OVERALL)
+        elif name == "average":
+            found = mean_rating(aspects)
+        else:
+            found = pl.col(NAMED + name) if NAMED + name in completions.columns else MEASURES[name]
+        values = completions.select(found).to_series()
+        if values.dtype == pl.String:
+            return values
+        return values.cast(pl.Float64).fill_nan(None)
+
+    by = "group" if "group" in completions.columns else pl.struct("prompt_id", "row").hash()
+    return Cells(column, completions.select(by).to_series())
 
 
 def check_aspects(columns: Sequence[str], aspects: Sequence[str]) -> None:

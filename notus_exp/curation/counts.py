@@ -51,6 +51,7 @@ class Counted(NamedTuple):
         dropped: Completions of remaining prompts taken by a rule of their own.
         scored: `group` of each completion that no rule took.
         moved_to_train: Prompts that are in train only because otherwise none would be.
+        missing: Completions without a score by the cause of it; None where the score is no expression of the user's.
     """
 
     prompts: pl.DataFrame
@@ -58,6 +59,7 @@ class Counted(NamedTuple):
     dropped: dict[str, int]
     scored: pl.Series
     moved_to_train: int
+    missing: dict[str, int] | None = None
 
 
 def count(counted: Counted, repair: dict[str, int]) -> CurationCounts:
@@ -83,6 +85,8 @@ def count(counted: Counted, repair: dict[str, int]) -> CurationCounts:
         "split": {name: int((pairs["split"] == name).sum()) for name in SPLITS},
         "moved_to_train": counted.moved_to_train,
     }
+    if counted.missing is not None:
+        counts["missing_scores"] = counted.missing
     check_counts(counts)
     return counts
 
@@ -133,6 +137,8 @@ def explain_no_pairs(counts: CurationCounts) -> tuple[str, str]:
     completions.pop("prompt_dropped", None)
     if completions:
         listed += "; of the completions " + ", ".join(f"{rule} took {number}" for rule, number in completions.items())
+    if causes := counts.get("missing_scores"):
+        listed += f" (no_score by cause: {', '.join(f'{cause} {number}' for cause, number in causes.items())})"
     message = f"no pair is left of {counts['prompts_in']} prompts: {listed or 'the feedback is empty'}"
     if not taken:
         return message, "check the feedback"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
 from notus_exp.config.curation_settings import Filters
-from notus_exp.curation.columns import OVERALL, RATING
+from notus_exp.curation.columns import OVERALL, RATING, carried
 from notus_exp.curation.contamination import overlap
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import digest
@@ -26,7 +26,8 @@ class Candidates(NamedTuple):
             `folded_id` (equal for prompts that are the same once folded), `rule` (the prompt rule that took it, or
             null).
         completions: One row a completion of the remaining prompts: `group, at` (UInt32, its position in the table),
-            `completion`, `same` (equal for equal texts, in this process), `overall_score`, `rating_*`.
+            `completion`, `same` (equal for equal texts, in this process), `overall_score`, `rating_*`, and
+            `column:NAME` of each column that an expression names and that is neither.
         texts: `prompt_id, response` of every completion of the table, found by `at`.
         dropped: Completions taken by each completion rule.
     """
@@ -37,13 +38,16 @@ class Candidates(NamedTuple):
     dropped: dict[str, int]
 
 
-def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequence[str]) -> Candidates:
+def apply_filters(
+    completions: pl.DataFrame, filters: Filters, benchmark: Sequence[str], named: Iterable[str] = ()
+) -> Candidates:
     """Leave out prompts by source, repetition and contamination, then completions by emptiness and length.
 
     Args:
         completions: The completions table; its scores are not looked at.
         filters: The rules.
         benchmark: Benchmark prompts to keep out.
+        named: Columns that expressions name.
     """
     located = completions.select("row", "prompt_id", "source").with_row_index("at")
     keys = ["row", "prompt_id"]
@@ -56,8 +60,9 @@ def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequen
     prompts = _leave_out_contaminated(prompts, completions["instruction"], filters, benchmark)
     remaining = prompts.filter(pl.col("rule").is_null()).select("group", *keys)
     numbers = [name for name in completions.columns if name == OVERALL or name.startswith(RATING)]
+    more = carried(named, completions.columns)
     table = (
-        completions.select(*keys, "completion", *numbers, rule=_rule(filters), same=pl.col("response").hash())
+        completions.select(*keys, "completion", *numbers, *more, rule=_rule(filters), same=pl.col("response").hash())
         .with_row_index("at")
         .join(remaining, on=keys)
     )
@@ -66,7 +71,7 @@ def apply_filters(completions: pl.DataFrame, filters: Filters, benchmark: Sequen
     table = table.filter(pl.col("rule").is_null())
     return Candidates(
         prompts.drop("at"),
-        table.select("group", "at", "completion", "same", *numbers),
+        table.select("group", "at", "completion", "same", *numbers, *(one.meta.output_name() for one in more)),
         completions.select("prompt_id", "response"),
         {rule: counts.get(rule, 0) for rule in COMPLETION_RULES},
     )

@@ -26,11 +26,12 @@ from notus_exp.config.curation_settings import PairChoice
 from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs
+from notus_exp.curation.expressions import named_columns
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
 from notus_exp.curation.labels import relabel
 from notus_exp.curation.rejection import choose
 from notus_exp.curation.repair import repair_scores
-from notus_exp.curation.scores import labelling_expr, score_expr
+from notus_exp.curation.scores import Score, labelled, selected
 from notus_exp.curation.split import assign, moved_to_train
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
@@ -52,11 +53,13 @@ class Attempt(NamedTuple):
         prompts: One row a prompt with a scored completion: `rejection.choose`'s columns, `margin` and the final `rule`.
         scored: `group` of each completion that had a score and was no repeat.
         dropped: Completions without a score, and repeated responses.
+        missing: Completions without a score by the cause of it.
     """
 
     prompts: pl.DataFrame
     scored: pl.Series
     dropped: dict[str, int]
+    missing: dict[str, int]
 
 
 def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequence[str] = ()) -> Curated:
@@ -77,9 +80,9 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
     table = completions.select(pl.col(needed(completions.columns)))
     table = table.with_columns(pl.col(pl.Float64).fill_nan(None))
     check_aspects(table.columns, spec.aspects)
-    score = score_expr(spec.selection, spec.aspects)
-    others = [labelling_expr(name, spec.aspects) for name in spec.filters.valid_under]
-    candidates = apply_filters(table, spec.filters, contamination)
+    score = selected(spec.selection, spec.aspects)
+    others = [labelled(name, spec.aspects) for name in spec.filters.valid_under]
+    candidates = apply_filters(table, spec.filters, contamination, named_columns(spec))
     attempt = attempt_pairs(candidates, score, spec)
     prompts = _charge(candidates, attempt, spec)
     for other in others:
@@ -94,6 +97,7 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
             {**candidates.dropped, **attempt.dropped},
             attempt.scored,
             moved_to_train(prompts["folded_id"], spec.split) if (prompts["split"] == "train").all() else 0,
+            attempt.missing if spec.selection.score is not None else None,
         ),
         repair_scores(table, spec.aspects, spec.repair).counts,
     )
@@ -105,18 +109,20 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
 
 
 def attempt_pairs(
-    candidates: Candidates, score: pl.Expr, spec: PairsSettings, min_margin: float | None = None
+    candidates: Candidates, score: Score, spec: PairsSettings, min_margin: float | None = None
 ) -> Attempt:
     """Make the pairs of one strategy from the candidates.
 
     Args:
         candidates: What the filters left, overall scores not yet repaired.
-        score: The strategy's score, from `scores.py`.
+        score: The strategy's score.
         spec: Repair, rejection, ties, seed and the rules on pairs.
         min_margin: Least margin; None takes that of the settings.
     """
     repaired = repair_scores(candidates.completions, spec.aspects, spec.repair).completions
-    scored = repaired.select("group", "at", "completion", "same", score=score).filter(pl.col("score").is_not_null())
+    values = score(repaired)
+    scored = repaired.select("group", "at", "completion", "same", score=values.values)
+    scored = scored.filter(pl.col("score").is_not_null())
     kept = leave_out_repeats(scored) if spec.filters.duplicate_responses else scored
     another = spec.filters.identical_pairs
     chosen = choose(kept, candidates.texts, spec.selection.ties, spec.rejected, spec.seed, another_text=another)
@@ -126,7 +132,7 @@ def attempt_pairs(
     least = spec.filters.min_margin if min_margin is None else min_margin
     chosen = _mark(chosen, pl.col("margin") < least, "below_min_margin")
     dropped = {"no_score": repaired.height - scored.height, "duplicate_response": scored.height - kept.height}
-    return Attempt(chosen, kept["group"], dropped)
+    return Attempt(chosen, kept["group"], dropped, values.missing)
 
 
 def _charge(candidates: Candidates, attempt: Attempt, spec: PairsSettings) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Selection strategies: each is an expression that gives every completion a score; the highest is chosen.
+"""Selection strategies: each is a score that every completion is given, written in the language; the highest is chosen.
 
 That the data has the ratings which a strategy scores by is checked with the config (`curation_checks`).
 """
@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from notus_exp.config.columns import NUMBER, completion_columns, own_columns
 from notus_exp.config.curation_settings import Selection
-from notus_exp.curation.columns import OVERALL, check_aspects, mean_rating, rating
+from notus_exp.config.language import Scope, read
+from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
+from notus_exp.curation.formulas import Values, evaluate
 from notus_exp.errors import UserError, did_you_mean
 
 CRITIQUE = "critique"
@@ -18,8 +21,9 @@ AVERAGE = "average"
 WEIGHTED = "weighted"
 CONTROLS = ("random", "reversed")
 """Selections whose labels are wrong on purpose; their pairs are the average's, or the critique's without ratings."""
-DECIMALS = 9
-"""Weighted means are rounded to this, so that sums in another order do not break an exact tie."""
+
+Score = Callable[[pl.DataFrame], Values]
+"""Gives each row of a table of completions its score."""
 
 
 def labellings(aspects: Sequence[str]) -> list[str]:
@@ -44,29 +48,68 @@ def labelling_expr(name: str, aspects: Sequence[str]) -> pl.Expr:
     return score.cast(pl.Float64).fill_nan(None)
 
 
-def score_expr(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
-    """Return the score (Float64, null where missing) by which a selection strategy orders the completions.
+def labelled(name: str, aspects: Sequence[str]) -> Score:
+    """Return the score of a labelling."""
+    expression = labelling_expr(name, aspects)
+    return lambda completions: Values(completions.select(expression).to_series(), {})
+
+
+def written(selection: Selection, aspects: Sequence[str]) -> str:
+    """Return the score by which a selection orders completions, in the language.
 
     Args:
-        selection: `critique`: the overall score. `average`: the mean of the non-null ratings. `per_aspect`: the rating
-            of `selection.aspect`. `weighted`: sum(w r) / sum(w) over the non-null ratings r with
-            weights `selection.weights`, null where those weights sum to 0. `random` and `reversed`: the average, or the
-            overall score where there are no ratings; `labels.relabel` exchanges sides afterwards.
+        selection: Its own `score` where it is given, else that of its name. `critique`: the overall score. `average`:
+            the mean of the non-null ratings. `per_aspect`: the rating of `selection.aspect`. `weighted`:
+            sum(w r) / sum(w) over the non-null ratings r with weights `selection.weights`. `random` and `reversed`: the
+            average, or the overall score where there are no ratings; `labels.relabel` exchanges sides afterwards.
         aspects: The aspects with a rating column.
 
     Raises:
-        UserError: For an unknown strategy.
+        UserError: For an unknown strategy without a score.
     """
-    strategies: dict[str, Callable[[Selection, Sequence[str]], pl.Expr]] = {
-        "critique": lambda selection, aspects: labelling_expr(CRITIQUE, aspects),
-        "average": lambda selection, aspects: labelling_expr(AVERAGE, aspects),
-        "per_aspect": lambda selection, aspects: labelling_expr(selection.aspect or "", aspects),
-        WEIGHTED: _weighted,
-        **dict.fromkeys(CONTROLS, lambda selection, aspects: labelling_expr(AVERAGE if aspects else CRITIQUE, aspects)),
+    if selection.score is not None:
+        return selection.score
+    weights = [f"{quoted(aspect)}, {weight!r}" for aspect, weight in selection.weights.items() if weight > 0]
+    presets = {
+        CRITIQUE: "overall",
+        AVERAGE: "average",
+        "per_aspect": quoted(selection.aspect or ""),
+        WEIGHTED: f"WEIGHTED_MEAN_OF({', '.join(weights)})",
+        **dict.fromkeys(CONTROLS, "average" if aspects else "overall"),
     }
-    if selection.name not in strategies:
-        raise UserError(f"selection.name is '{selection.name}'", did_you_mean(selection.name, strategies))
-    return strategies[selection.name](selection, aspects)
+    if selection.name not in presets:
+        raise UserError(f"selection.name is '{selection.name}'", did_you_mean(selection.name, presets))
+    return presets[selection.name]
+
+
+def quoted(name: str) -> str:
+    """Return a column's name as it stands in an expression, whatever signs are in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> Score:
+    """Return what gives completions the value of an expression.
+
+    Args:
+        text: The expression.
+        aspects: The aspects with a rating column.
+        key: The setting that holds it.
+
+    Raises:
+        UserError: When called, for what is not in the language or names a column that the table has not.
+    """
+
+    def score(completions: pl.DataFrame) -> Values:
+        names = own_columns(aspects, joined_names(completions.columns))
+        tree = read(text, Scope(key, completion_columns(names)), NUMBER)
+        return evaluate(tree, cells_of(completions, aspects))
+
+    return score
+
+
+def selected(selection: Selection, aspects: Sequence[str]) -> Score:
+    """Return the score by which a selection orders completions."""
+    return formula(written(selection, aspects), aspects)
 
 
 def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str]) -> pl.DataFrame:
@@ -85,11 +128,3 @@ def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str]) -> pl.Da
     check_aspects(completions.columns, aspects)
     columns = [labelling_expr(name, aspects).alias(name) for name in labellings(aspects)]
     return completions.select("prompt_id", "row", "completion", *columns)
-
-
-def _weighted(selection: Selection, aspects: Sequence[str]) -> pl.Expr:
-    used = {aspect: weight for aspect, weight in selection.weights.items() if weight > 0}
-    ratings = {aspect: labelling_expr(aspect, aspects) for aspect in used}
-    total = pl.sum_horizontal([ratings[aspect] * weight for aspect, weight in used.items()])
-    weights = pl.sum_horizontal([ratings[aspect].is_not_null() * pl.lit(weight) for aspect, weight in used.items()])
-    return pl.when(weights > 0).then((total / weights).round(DECIMALS))

@@ -13,11 +13,12 @@ import polars as pl
 from notus_exp.config.curation_settings import Repair
 from notus_exp.contracts.curation_file import StrategyTruth, TruthShare
 from notus_exp.curation.columns import needed
+from notus_exp.curation.expressions import named_columns
 from notus_exp.curation.filters import apply_filters
 from notus_exp.curation.labels import relabel
 from notus_exp.curation.pairs import attempt_pairs
 from notus_exp.curation.repair import repair_scores
-from notus_exp.curation.scores import CRITIQUE, labelling_expr, labellings, score_expr
+from notus_exp.curation.scores import CRITIQUE, Score, labelled, labellings, selected
 from notus_exp.disk.hashing import uniform
 from notus_exp.inference.estimates import share_estimate
 from notus_exp.stages.settings import PairsSettings
@@ -32,7 +33,7 @@ class Strategy(NamedTuple):
 
     label: str
     repair: Repair
-    score: pl.Expr
+    score: Score
     own: bool
 
 
@@ -67,12 +68,12 @@ def strategies(completions: pl.DataFrame, spec: PairsSettings) -> list[Strategy]
     known = ["openbmb"] if spec.aspects else []  # without ratings no repair can judge
     repairs = [replace(spec.repair, name=name) for name in dict.fromkeys(["none", *known, spec.repair.name])]
     own_label = _own_label(spec)
-    ways = [(_critique(repair), repair, labelling_expr(CRITIQUE, spec.aspects)) for repair in repairs]
-    ways += [(name, plain, labelling_expr(name, spec.aspects)) for name in labellings(spec.aspects)[1:]]
+    ways = [(_critique(repair), repair, labelled(CRITIQUE, spec.aspects)) for repair in repairs]
+    ways += [(name, plain, labelled(name, spec.aspects)) for name in labellings(spec.aspects)[1:]]
     if own_label not in [label for label, _, _ in ways]:
-        ways.append((own_label, spec.repair, score_expr(spec.selection, spec.aspects)))
+        ways.append((own_label, spec.repair, selected(spec.selection, spec.aspects)))
     found = [Strategy(label, repair, score, label == own_label) for label, repair, score in ways]
-    return [way for way in found if not completions.select(way.score.is_null().all()).item()]
+    return [way for way in found if not way.score(completions).values.is_null().all()]
 
 
 def compare_strategies(completions: pl.DataFrame, spec: PairsSettings, benchmark: Sequence[str]) -> StrategyComparison:
@@ -87,7 +88,8 @@ def compare_strategies(completions: pl.DataFrame, spec: PairsSettings, benchmark
     if sampled:
         smallest = np.argsort(uniform(ids, 0, "report"), kind="stable")[:MOST_PROMPTS]
         table = table.filter(pl.col("prompt_id").is_in(ids.gather(smallest.tolist()).implode()))
-    candidates = apply_filters(table.select(pl.col(needed(table.columns))), spec.filters, benchmark)
+    narrow = table.select(pl.col(needed(table.columns)))
+    candidates = apply_filters(narrow, spec.filters, benchmark, named_columns(spec))
     ways = strategies(table, spec)
     choices = candidates.prompts.filter(pl.col("rule").is_null()).select("group", "prompt_id")
     scores = candidates.completions.select("group", "at")
@@ -97,11 +99,11 @@ def compare_strategies(completions: pl.DataFrame, spec: PairsSettings, benchmark
         columns = {f"{name}_{number}": name for name in ("chosen", "rejected")} | {f"key_{number}": "chosen_same"}
         made = pairs.filter(pl.col("rule").is_null())
         if way.own:
-            ids = choices.select("group", "prompt_id").join(made.select("group"), on="group", maintain_order="right")
-            made = relabel(made, ids["prompt_id"], spec.selection.labels, spec.seed)
+            whose = choices.select("group", "prompt_id").join(made.select("group"), on="group", maintain_order="right")
+            made = relabel(made, whose["prompt_id"], spec.selection.labels, spec.seed)
         choices = choices.join(made.select("group", **columns), on="group", how="left", maintain_order="left")
         repaired = repair_scores(candidates.completions, spec.aspects, way.repair).completions
-        scores = scores.with_columns(repaired.select(way.score.alias(f"score_{number}")).to_series())
+        scores = scores.with_columns(way.score(repaired).values.alias(f"score_{number}"))
     labels = [way.label for way in ways]
     return StrategyComparison(table, labels, next((way.label for way in ways if way.own), ""), choices, scores, sampled)
 

@@ -26,6 +26,7 @@ NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
 ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
 NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
 NEEDS["judge=replay"] = ["judge.path=x"]
+NEEDS["selection=expression"] = ["selection.score=overall"]
 NEEDS |= {f"evaluation=[{name}]": ["judge=mock"] for name in ("alpaca_eval", "mt_bench")}
 
 
@@ -262,7 +263,7 @@ def test_an_overlays_sizes_do_not_choose_an_evaluation() -> None:
 @pytest.mark.parametrize(
     ("group", "known"),
     [
-        ("selection", "known: average, critique, per_aspect, random, reversed, weighted"),
+        ("selection", "known: average, critique, expression, per_aspect, random, reversed, weighted"),
         ("rejected", "known: lowest, random, second_best"),
         ("repair", "known: drop, none, openbmb"),
         ("generation", "known: openai, transformers"),

@@ -15,7 +15,7 @@ from notus_exp.config.curation_checks import check_aspects, check_repair, check_
 from notus_exp.config.curation_settings import Ambiguous, Repair, Selection, TopTies
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.repair import repair_scores
-from notus_exp.curation.scores import labelling_scores, labellings, score_expr
+from notus_exp.curation.scores import labelling_scores, labellings, selected
 from notus_exp.errors import UserError
 from support.curation_tables import ASPECTS, completion, prompt, settings, table, texts
 
@@ -34,7 +34,7 @@ def selection(name: str, aspect: str | None = None, weights: dict[str, float] | 
 
 
 def scores(chosen: Selection, aspects: list[str] = ASPECTS) -> list[float | None]:
-    return ROWS.select(score_expr(chosen, aspects).alias("score"))["score"].to_list()
+    return selected(chosen, aspects)(ROWS).values.to_list()
 
 
 def test_the_critique_is_the_overall_score() -> None:
@@ -57,7 +57,7 @@ def test_the_weighted_mean_divides_by_the_weights_of_the_ratings_that_are_there(
 def test_equal_weighted_means_tie_although_their_sums_differ_in_the_last_bit() -> None:
     weights = {"a": 0.1, "b": 0.2, "c": 0.7}
     frame = table(prompt("p", completion("x", 3, 1, 1), completion("y", 1, 2, 1)), aspects=["a", "b", "c"])
-    found = frame.select(score_expr(selection("weighted", weights=weights), ["a", "b", "c"]).alias("s"))["s"]
+    found = selected(selection("weighted", weights=weights), ["a", "b", "c"])(frame).values
     assert found[0] == found[1]
 
 

@@ -86,6 +86,7 @@ def settings(
     weights: dict[str, float] | None = None,
     ties: TopTies = TopTies.hash,
     labels: Labels = Labels.kept,
+    score: str | None = None,
     rejected_ties: TopTies = TopTies.hash,
     strictly_worse: bool = True,
     repair: str = "none",
@@ -98,7 +99,7 @@ def settings(
     return PairsSettings(
         aspects=aspects,
         repair=Repair(repair, 2.0, 4.0, ambiguous),
-        selection=Selection(selection, aspect, weights or {}, ties, labels),
+        selection=Selection(selection, aspect, weights or {}, ties, labels, score),
         rejected=Rejected(rejected, strictly_worse, rejected_ties),
         filters=replace(NO_FILTERS, **filters),
         contamination_digests=[],

@@ -1,0 +1,43 @@
+"""Which columns a completion has in an expression, and what kind each is: known from the config alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from notus_exp.config.schema import Config
+
+NUMBER, BOOLEAN, TEXT = "number", "condition", "text"
+"""Kinds of what an expression gives, in words for a reader."""
+TEXTS = ("model", "source", "corpus", "principle")
+"""Columns that hold texts; all others hold numbers."""
+MEASURED = ("chars", "words")
+"""Columns that are measured from the response when they are named."""
+OF_PAIR = ("chosen_score", "rejected_score", "margin", "agreement")
+"""Columns of a pair beside `chosen_X` and `rejected_X` for each column X of a completion."""
+SCORE = "score"
+"""Within an aggregate over the prompt of a pair: the score by which the selection chose."""
+
+
+def column_names(config: Config) -> list[str]:
+    """Return the columns of a completion in an expression: ratings by their aspects, and what every completion has."""
+    return own_columns(config.data.aspects, ["corpus"] if config.data.name == "mix" else [])
+
+
+def own_columns(aspects: Iterable[str], others: Iterable[str] = ()) -> list[str]:
+    """Return what every completion has: its ratings, what is made of them or measured, texts, and others by name."""
+    rated = [*aspects]
+    texts = [name for name in TEXTS if name != "corpus"]
+    return [*rated, "overall", *(["average"] if rated else []), *MEASURED, *texts, *others]
+
+
+def completion_columns(names: Iterable[str]) -> dict[str, str]:
+    """Return the kind of each column of a completion."""
+    return {name: TEXT if name in TEXTS else NUMBER for name in names}
+
+
+def pair_columns(names: Iterable[str]) -> dict[str, str]:
+    """Return the kind of each column of a pair, given the columns of a completion."""
+    sides = {
+        f"{side}_{name}": kind for side in ("chosen", "rejected") for name, kind in completion_columns(names).items()
+    }
+    return dict.fromkeys(OF_PAIR, NUMBER) | sides

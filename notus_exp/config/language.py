@@ -1,0 +1,379 @@
+"""The language of expressions: parsed as SQL, then held to a list of what it may be made of (docs/language.md).
+
+An expression reads one prompt: its value for a completion, or a pair, depends on that prompt's completions alone, and
+not on their order. Nothing that reads, draws, converts, names or nests a query is in it. Kinds are checked here: so
+`until=config` says what is wrong before any data is read; `curation/formulas.py` gives what is checked here its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from notus_exp.config.columns import BOOLEAN, NUMBER, TEXT
+from notus_exp.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from sqlglot.expressions import Expression
+
+MOST_CHARS, MOST_LEVELS, SHOWN = 2_000, 60, 60
+"""Characters of an expression, levels of its nesting, and characters of it that an error shows."""
+PAGE = "docs/language.md lists what there is"
+
+NUMBERS = ("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Pow", "Abs", "Sqrt", "Exp", "Ln", "Round", "Floor", "Ceil",
+           "Sign", "Greatest", "Least", "Nullif")  # fmt: skip
+"""What makes a number of numbers, by sqlglot's names of nodes."""
+ORDERS = ("GT", "GTE", "LT", "LTE", "Between")
+"""What makes a condition of numbers."""
+EQUALS = ("EQ", "NEQ", "In")
+"""What makes a condition of two or more of one kind."""
+AGGREGATES = (
+    "Avg",
+    "Sum",
+    "Min",
+    "Max",
+    "Count",
+    "Stddev",
+    "StddevSamp",
+    "StddevPop",
+    "Variance",
+    "Median",
+    "Quantile",
+)
+"""What makes one value of a prompt's completions."""
+RANKS = ("Rank", "DenseRank", "PercentRank")
+"""What places a completion within its prompt; written with OVER (ORDER BY ...)."""
+NAMED = ("MEAN_OF", "WEIGHTED_MEAN_OF", "STDDEV_OF")
+"""Functions that SQL does not have: over several columns of one completion, passing over what is missing."""
+WRITTEN = ("ABS", "SQRT", "EXP", "LN", "POWER", "MOD", "ROUND", "FLOOR", "CEIL", "SIGN", "GREATEST", "LEAST", "NULLIF",
+           "COALESCE", "IF", *NAMED, "AVG", "SUM", "MIN", "MAX", "COUNT", "STDDEV", "STDDEV_POP", "VARIANCE", "MEDIAN",
+           "QUANTILE", "RANK", "DENSE_RANK", "PERCENT_RANK")  # fmt: skip
+"""The functions as they are written."""
+INSTEAD = {
+    "Cast": "numbers and texts are not converted: a score is a number already",
+    "Alias": "an expression has no name: leave out what stands behind it",
+    "Explode": "an expression has one value for each completion",
+    "Unnest": "an expression has one value for each completion",
+    "Star": "name the column, such as COUNT(overall)",
+    "Rand": "write selection.place=random or rejected.place=random",
+    "Block": "write one expression",
+    "Filter": "write CASE within it, such as AVG(CASE WHEN model <> 'gpt-4' THEN overall END)",
+    "Distinct": "aggregates take every completion",
+    "Subquery": "an expression reads one prompt; aggregates such as AVG(overall) are over its completions",
+}
+"""What to write instead of a node that is not in the language."""
+_TOLD = {"typed", "safe", "ignore_nulls", "big_int", "quoted", "is_string", "negate", "over", "nulls_first", "desc"}
+"""Arguments of nodes that are no expressions and are read, or change nothing."""
+
+
+class Scope(NamedTuple):
+    """What an expression may name.
+
+    Attributes:
+        key: The setting that holds it.
+        columns: Kind of each column.
+        prompt: Kind of each column within an aggregate; None where those are `columns`.
+        ranks: Whether RANK() and its like may be used: of completions, not of pairs.
+    """
+
+    key: str
+    columns: Mapping[str, str]
+    prompt: Mapping[str, str] | None = None
+    ranks: bool = True
+
+
+def read(text: str, scope: Scope, wanted: str) -> Expression:
+    """Parse an expression and check all of it.
+
+    Args:
+        text: As a user wrote it.
+        scope: What it may name.
+        wanted: The kind that it must give.
+
+    Raises:
+        UserError: Naming the setting and what in it is not in the language, not known, or of another kind.
+    """
+    tree = parsed(text, scope.key)
+    kind = kind_of(tree, scope)
+    if kind != wanted:
+        example = "write a number, such as 2 * average" if wanted == NUMBER else "write a condition, such as margin > 1"
+        found = f"is a {kind}" if kind else "is always missing"
+        raise _refused(scope, f"{_shown(tree)} {found}, and a {wanted} is needed", example)
+    return tree
+
+
+@cache
+def parsed(text: str, key: str) -> Expression:
+    """Return the tree of an expression, nothing but its size and that it is one expression checked.
+
+    Raises:
+        UserError: It is empty, too long, nested too deep, has a comment or cannot be parsed.
+    """
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+    from sqlglot.expressions import Condition, Expression
+
+    at = f"{key}='{_cut(text)}'"
+    if not text.strip():
+        raise UserError(f"{key} is empty", "write an expression, such as average")
+    if len(text) > MOST_CHARS:
+        raise UserError(f"{at} has {len(text):,} characters", f"{MOST_CHARS:,} are the most")
+    deep = UserError(f"{at} is nested too deep", f"{MOST_LEVELS} levels are the most")
+    try:
+        tree = sqlglot.parse_one(text, into=Condition, dialect="postgres")
+        if _levels(tree) > MOST_LEVELS:
+            raise deep
+    except RecursionError as error:
+        raise deep from error
+    except SqlglotError as error:
+        signs = {"**": "write POWER(x, 2) for a power", ";": INSTEAD["Block"], " as ": INSTEAD["Alias"]}
+        hint = next((hint for sign, hint in signs.items() if sign in text.lower()), PAGE)
+        raise UserError(f"{at} is no expression", hint) from error
+    assert isinstance(tree, Expression)
+    if any(node.comments is not None and ("--" in text or "/*" in text) for node in tree.walk()):
+        raise UserError(f"{at} has a comment", "leave it out; two minus signs begin one: write a - (-b)")
+    return tree
+
+
+def names_in(tree: Expression) -> set[str]:
+    """Return the columns that an expression names."""
+    from sqlglot.expressions import Column
+
+    return {column.name for column in tree.find_all(Column)}
+
+
+def kind_of(node: Expression, scope: Scope) -> str | None:
+    """Return the kind of a node's value, everything below it checked; None where all that it may give is NULL.
+
+    Raises:
+        UserError: See `read`.
+    """
+    name = type(node).__name__
+    if name not in _KINDS:
+        raise _refused(scope, f"{_called(node)} is not in the language", INSTEAD.get(name, PAGE))
+    for argument, value in node.args.items():
+        if value and argument not in ("this", *_TOLD) and not _is_nodes(value):
+            raise _refused(scope, f"{_shown(node)} has '{argument}', which is not in the language", PAGE)
+    return _KINDS[name](node, scope)
+
+
+def operands(node: Expression) -> Iterator[Any]:
+    """Yield what a node is made of, in order."""
+    yield from node.iter_expressions()
+
+
+def literal_number(node: Any) -> float | None:
+    """Return the number that a node writes out, with its sign; None where it is none."""
+    from sqlglot.expressions import Literal, Neg
+
+    if isinstance(node, Neg):
+        inner = literal_number(node.this)
+        return None if inner is None else -inner
+    return float(node.name) if isinstance(node, Literal) and not node.is_string else None
+
+
+def _fixed(taken: str, given: str) -> Callable[[Any, Scope], str]:
+    """Return a reader of a node all of whose operands are of one kind."""
+
+    def kind(node: Any, scope: Scope) -> str:
+        for operand in operands(node):
+            found = kind_of(operand, scope)
+            if found not in (taken, None):
+                raise _refused(scope, f"{_shown(operand)} is a {found}, and {_shown(node)} takes a {taken}", PAGE)
+        return given
+
+    return kind
+
+
+def _one_kind(nodes: list[Any], scope: Scope, what: str) -> str | None:
+    kinds = {kind for node in nodes if (kind := kind_of(node, scope)) is not None}
+    if len(kinds) > 1:
+        raise _refused(scope, f"{what} mixes a {' and a '.join(sorted(kinds))}", "both sides are of one kind")
+    return next(iter(kinds), None)
+
+
+def _equal(node: Any, scope: Scope) -> str:
+    if type(node).__name__ == "In" and not node.expressions:
+        raise _refused(scope, f"{_shown(node)} lists no value", "write x IN ('a', 'b')")
+    _one_kind(list(operands(node)), scope, _shown(node))
+    return BOOLEAN
+
+
+def _case(node: Any, scope: Scope) -> str | None:
+    if node.this is not None and type(node).__name__ == "Case":
+        raise _refused(scope, f"{_shown(node)} compares one value", "write CASE WHEN x = 1 THEN ... END")
+    branches = node.args["ifs"] if type(node).__name__ == "Case" else [node]
+    for branch in branches:
+        kind = kind_of(branch.this, scope)
+        if kind != BOOLEAN:
+            raise _refused(scope, f"{_shown(branch.this)} is a {kind}, and WHEN takes a condition", PAGE)
+    last = node.args.get("default") or node.args.get("false")
+    results = [branch.args["true"] for branch in branches] + ([last] if last is not None else [])
+    return _one_kind([one for one in results if type(one).__name__ != "Null"], scope, _shown(node))
+
+
+def _null(node: Any, scope: Scope) -> None:
+    raise _refused(scope, "NULL stands behind THEN and ELSE alone", "write x IS NULL to ask what is missing")
+
+
+def _is(node: Any, scope: Scope) -> str:
+    if type(node.expression).__name__ != "Null":
+        raise _refused(scope, f"{_shown(node)}: IS takes NULL alone", "write x IS NULL or x IS NOT NULL")
+    kind_of(node.this, scope)
+    return BOOLEAN
+
+
+def _column(node: Any, scope: Scope) -> str:
+    if node.args.get("table") is not None or type(node.this).__name__ != "Identifier":
+        raise _refused(scope, f"{_shown(node)} is no column", "columns stand alone, without a table before them")
+    if node.name not in scope.columns:
+        quote = ", ".join(scope.columns)
+        near = did_you_mean(node.name, scope.columns)
+        raise _refused(scope, f"there is no column '{node.name}'", near if "did you" in near else f"columns: {quote}")
+    return scope.columns[node.name]
+
+
+def _aggregate(node: Any, scope: Scope) -> str:
+    inner = list(operands(node))
+    first = inner[0] if inner else None
+    if first is None or node.args.get("expressions"):
+        hint = "write GREATEST(x, y) or LEAST(x, y)" if node.args.get("expressions") else PAGE
+        raise _refused(scope, f"{_shown(node)}: an aggregate takes one value of each completion", hint)
+    below = [type(found).__name__ for found in first.walk()]
+    if any(name in AGGREGATES or name in RANKS or name == "Window" for name in below):
+        raise _refused(scope, f"{_shown(node)} has an aggregate within an aggregate", "take it of plain columns")
+    within = Scope(scope.key, scope.columns if scope.prompt is None else scope.prompt)
+    kind = kind_of(first, within)
+    if type(node).__name__ != "Count" and kind not in (NUMBER, None):
+        raise _refused(scope, f"{_shown(first)} is a {kind}, and {_called(node)} takes a number", PAGE)
+    if type(node).__name__ == "Quantile":
+        _check_share(inner[1] if len(inner) > 1 else None, node, scope)
+    return NUMBER
+
+
+def _check_share(node: Any, owner: Any, scope: Scope) -> None:
+    share = literal_number(node)
+    if share is None or not 0 <= share <= 1:
+        raise _refused(scope, f"{_shown(owner)} needs a share from 0 to 1", "write QUANTILE(x, 0.25)")
+
+
+def _window(node: Any, scope: Scope) -> str:
+    """Check a window: an aggregate has none but the prompt, a rank has one order within it."""
+    name, order = type(node.this).__name__, node.args.get("order")
+    if node.args.get("partition_by"):
+        raise _refused(scope, f"{_shown(node)} has a partition", "every window is the prompt: leave PARTITION BY out")
+    if any(node.args.get(part) for part in ("spec", "alias", "first")):
+        raise _refused(scope, f"{_shown(node)} has a frame or a name", PAGE)
+    if name in AGGREGATES and order is None:
+        return _aggregate(node.this, scope)
+    if name not in RANKS:
+        raise _refused(
+            scope, f"{_shown(node)} is not in the language", "an aggregate takes all completions of the prompt"
+        )
+    if not scope.ranks:
+        raise _refused(scope, f"{_shown(node)}: pairs have no ranks", "rank completions in selection.score")
+    if order is None or len(order.expressions) != 1:
+        raise _refused(scope, f"{_shown(node)} needs one order", "write RANK() OVER (ORDER BY average DESC)")
+    ranked = order.expressions[0].this
+    if any(type(found).__name__ in (*AGGREGATES, "Window") for found in ranked.walk()):
+        raise _refused(scope, f"{_shown(node)} ranks by an aggregate", "rank by plain columns")
+    if kind_of(ranked, scope) != NUMBER:
+        raise _refused(scope, f"{_shown(ranked)} is no number to rank by", PAGE)
+    return NUMBER
+
+
+def _named(node: Any, scope: Scope) -> str:
+    name = str(node.this).upper()
+    if name not in NAMED:
+        raise _refused(scope, f"there is no function '{_cut(str(node.this))}'", did_you_mean(name, WRITTEN))
+    given = list(operands(node))
+    if not given:
+        raise _refused(scope, f"{name} takes columns", f"write {name}(helpfulness, honesty)")
+    if name == "WEIGHTED_MEAN_OF":
+        weights = [literal_number(weight) for weight in given[1::2]]
+        if len(given) % 2 or any(weight is None or weight < 0 for weight in weights) or not any(weights):
+            raise _refused(
+                scope, f"{_shown(node)} needs a weight behind each column", f"write {name}(honesty, 2, overall, 1)"
+            )
+    return _fixed(NUMBER, NUMBER)(node, scope)
+
+
+def _round(node: Any, scope: Scope) -> str:
+    decimals = node.args.get("decimals")
+    if decimals is not None and literal_number(decimals) not in range(16):
+        raise _refused(scope, f"{_shown(node)} needs decimals from 0 to 15", "write ROUND(x, 2)")
+    return _fixed(NUMBER, NUMBER)(node, scope)
+
+
+def _literal(node: Any, scope: Scope) -> str:
+    if node.is_string:
+        return TEXT
+    number = literal_number(node)
+    if number is None or number in (float("inf"), float("-inf")):
+        raise _refused(scope, f"{_shown(node)} is too large a number", PAGE)
+    return NUMBER
+
+
+def _like(node: Any, scope: Scope) -> str:
+    pattern = node.expression
+    if type(pattern).__name__ != "Literal" or not pattern.is_string:
+        raise _refused(scope, f"{_shown(node)} needs its pattern written out", "write model LIKE 'gpt%'")
+    return _fixed(TEXT, BOOLEAN)(node, scope)
+
+
+_KINDS: dict[str, Callable[[Any, Scope], str | None]] = {
+    **dict.fromkeys(NUMBERS, _fixed(NUMBER, NUMBER)),
+    **dict.fromkeys(ORDERS, _fixed(NUMBER, BOOLEAN)),
+    **dict.fromkeys(("And", "Or", "Not"), _fixed(BOOLEAN, BOOLEAN)),
+    **dict.fromkeys(EQUALS, _equal),
+    **dict.fromkeys(("Like", "ILike"), _like),
+    **dict.fromkeys(AGGREGATES, _aggregate),
+    **dict.fromkeys(("Case", "If"), _case),
+    "Round": _round,
+    "Coalesce": lambda node, scope: _one_kind(list(operands(node)), scope, _shown(node)),
+    "Paren": lambda node, scope: kind_of(node.this, scope),
+    "Is": _is,
+    "Column": _column,
+    "Literal": _literal,
+    "Boolean": lambda node, scope: BOOLEAN,
+    "Null": _null,
+    "Window": _window,
+    "Anonymous": _named,
+}
+"""Node -> what gives its kind and checks what is below it. A node that is not here is not in the language."""
+
+
+def _is_nodes(value: Any) -> bool:
+    from sqlglot.expressions import Expression
+
+    return isinstance(value, Expression) or (isinstance(value, list) and all(_is_nodes(one) for one in value))
+
+
+def _levels(tree: Any) -> int:
+    most, row = 0, [tree]
+    while row:
+        row = [child for node in row for child in node.iter_expressions()]
+        most += 1
+    return most
+
+
+def _called(node: Any) -> str:
+    """Return how a node is called where it is written."""
+    name = type(node).__name__
+    words = {"Explode": "UNNEST", "Rand": "RANDOM", "Block": "more than one statement", "Dot": "'.'", "Alias": "AS",
+             "Star": "'*'"}  # fmt: skip
+    return words.get(name, f"'{_cut(str(node.this))}'" if name == "Anonymous" else name.upper())
+
+
+def _shown(node: Any) -> str:
+    return _cut(node.sql(dialect="postgres"))
+
+
+def _cut(text: str) -> str:
+    plain = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return plain if len(plain) <= SHOWN else f"{plain[:SHOWN]}..."
+
+
+def _refused(scope: Scope, problem: str, hint: str) -> UserError:
+    return UserError(f"{scope.key}: {problem}", hint)

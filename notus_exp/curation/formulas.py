@@ -1,0 +1,306 @@
+"""Expressions of the language (config/language.py) given their values, for the completions of every prompt at once.
+
+Every number is a Float64 that is finite or missing: what comes out as an infinity or NaN is missing from there on, and
+why is remembered; no comparison is true of it. Numbers are compared, ranked and given back rounded to `DECIMALS`, so
+that sums in another order break no tie and make none; a bare column is what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from notus_exp.config.language import AGGREGATES, RANKS, literal_number, operands
+
+DECIMALS = 9
+"""Computed numbers are rounded to this, so that sums in another order do not break an exact tie."""
+CAUSES = ("division_by_zero", "zero_by_zero", "out_of_range", "missing_input")
+"""Why a value is missing, in the order in which a value is charged: x/0; 0/0, as in a score without spread; a function
+outside of its range or beyond the largest number; nothing to compute with."""
+
+
+class Values(NamedTuple):
+    """The values of an expression: Float64 or Boolean, null where missing, and how many are missing by each cause."""
+
+    values: pl.Series
+    missing: dict[str, int]
+
+
+class Cells(NamedTuple):
+    """Where an expression's columns come from.
+
+    Attributes:
+        column: Gives the values of a column by its name, shape (n,): Float64 finite or null, or String.
+        groups: Which prompt each of the n rows is of.
+        of_prompt: Of pairs: the completions, within which aggregates are taken; None where the rows are completions.
+        at: Of pairs: place of each pair's chosen completion among those completions.
+    """
+
+    column: Callable[[str], pl.Series]
+    groups: pl.Series
+    of_prompt: Cells | None = None
+    at: pl.Series | None = None
+
+
+def evaluate(tree: Any, cells: Cells) -> Values:
+    """Give a checked expression its values.
+
+    Args:
+        tree: What `language.read` returned.
+        cells: Its columns.
+    """
+    reading = _Reading(cells)
+    values = reading.value(tree)
+    values = _rounded(tree, values) if values.dtype == pl.Float64 else values
+    missing = values.is_null()
+    counts: dict[str, int] = {}
+    for cause in CAUSES:
+        here = missing & reading.faults[cause] if cause in reading.faults else missing
+        if cause in reading.faults or cause == CAUSES[-1]:
+            counts[cause] = int(here.sum())
+            missing = missing & ~here
+    return Values(values, {cause: number for cause, number in counts.items() if number})
+
+
+class _Reading:
+    """Gives each node its values, and keeps where something went out of the numbers."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.size = len(cells.groups)
+        self.faults: dict[str, pl.Series] = {}
+
+    def value(self, node: Any) -> pl.Series:
+        name = type(node).__name__
+        if name in AGGREGATES:
+            return self._aggregate(node)
+        return _READERS[name](self, node)
+
+    def below(self, node: Any) -> list[pl.Series]:
+        return [self.value(operand) for operand in operands(node)]
+
+    def finite(self, values: pl.Series) -> pl.Series:
+        """Make what is no finite number missing, and remember where that was."""
+        wrong = values.is_finite().not_().fill_null(value=False)
+        if wrong.any():
+            self.fault("out_of_range", wrong)
+            return values.set(wrong, None)
+        return values
+
+    def fault(self, cause: str, where: pl.Series) -> None:
+        self.faults[cause] = self.faults[cause] | where if cause in self.faults else where
+
+    def divided(self, node: Any) -> pl.Series:
+        above, below = self.below(node)
+        by_zero = (below == 0).fill_null(value=False)
+        values = above % below if type(node).__name__ == "Mod" else above / below
+        if by_zero.any():
+            nothing = (above == 0).fill_null(value=False)
+            self.fault("zero_by_zero", by_zero & nothing)
+            self.fault("division_by_zero", by_zero & ~nothing & above.is_not_null())
+            values = values.set(by_zero, None)
+        return self.finite(values)
+
+    def _aggregate(self, node: Any) -> pl.Series:
+        """Take an aggregate over each prompt, from the completions where the rows are pairs."""
+        cells = self.cells
+        if cells.of_prompt is not None and cells.at is not None:
+            inner = _Reading(cells.of_prompt)
+            found = inner._aggregate(node)
+            for cause, where in inner.faults.items():
+                self.fault(cause, where.gather(cells.at))
+            return found.gather(cells.at)
+        share = literal_number(node.args.get("quantile"))
+        frame = pl.DataFrame({"group": cells.groups, "value": self.value(node.this)})
+        found = frame.select(_aggregation(type(node).__name__, share).over("group")).to_series().cast(pl.Float64)
+        if type(node).__name__ in ("Stddev", "StddevSamp", "Variance"):
+            self.fault("zero_by_zero", found.is_null() & frame["value"].is_not_null())
+        return self.finite(found)
+
+    def rank(self, node: Any) -> pl.Series:
+        """Place completions within their prompt; one whose order is missing has no place."""
+        ordered = node.args["order"].expressions[0]
+        values = _rounded(ordered.this, self.value(ordered.this))
+        frame = pl.DataFrame({"group": self.cells.groups, "value": values})
+        down = bool(ordered.args.get("desc"))
+        place = pl.col("value").rank("dense" if type(node.this).__name__ == "DenseRank" else "min", descending=down)
+        if type(node.this).__name__ == "PercentRank":
+            others = pl.col("value").count() - 1
+            place = (place - 1) / pl.when(others > 0).then(others).otherwise(1)
+        return frame.select(place.over("group")).to_series().cast(pl.Float64)
+
+    def window(self, node: Any) -> pl.Series:
+        return self.rank(node) if type(node.this).__name__ in RANKS else self._aggregate(node.this)
+
+    def compared(self, node: Any) -> list[pl.Series]:
+        return [_rounded(operand, self.value(operand)) for operand in operands(node)]
+
+    def case(self, node: Any) -> pl.Series:
+        """Take the first branch whose condition is true; a missing condition is not."""
+        branches = node.args["ifs"] if type(node).__name__ == "Case" else [node]
+        last = node.args.get("default") or node.args.get("false")
+        parts = [(self.value(branch.this), self.value(branch.args["true"])) for branch in branches]
+        chain: Any = pl
+        for condition, then in parts:
+            chain = chain.when(condition).then(pl.lit(then))
+        other = pl.lit(self.value(last)) if last is not None else pl.lit(None)
+        return pl.select(chain.otherwise(other)).to_series()
+
+    def named(self, node: Any) -> pl.Series:
+        name = str(node.this).upper()
+        if name == "WEIGHTED_MEAN_OF":
+            given = list(operands(node))
+            weights = [literal_number(weight) or 0.0 for weight in given[1::2]]
+            used = [
+                (self.value(value), weight) for value, weight in zip(given[::2], weights, strict=True) if weight > 0
+            ]
+            total = pl.sum_horizontal([pl.lit(values) * weight for values, weight in used])
+            sums = pl.sum_horizontal([pl.lit(values).is_not_null() * pl.lit(weight) for values, weight in used])
+            return self.finite(pl.select(pl.when(sums > 0).then(total / sums)).to_series())
+        values = [pl.lit(one) for one in self.below(node)]
+        if name == "MEAN_OF":
+            return self.finite(pl.select(pl.mean_horizontal(values)).to_series())
+        return self.finite(pl.select(pl.concat_list(values).list.drop_nulls().list.std()).to_series())
+
+    def constant(self, value: Any, kind: Any) -> pl.Series:
+        return pl.repeat(value, self.size, dtype=kind, eager=True)
+
+
+def _aggregation(name: str, share: float | None) -> pl.Expr:
+    """Return an aggregate; values that are all equal have exactly their mean and no spread, whatever their sum is."""
+    value = pl.col("value")
+    equal = value.min() == value.max()
+    deviation = pl.when(equal & (value.count() > 1)).then(0.0)
+    ways: dict[str, Callable[[], pl.Expr]] = {
+        "Avg": lambda: pl.when(equal).then(value.min()).otherwise(value.mean()),
+        "Sum": lambda: pl.when(value.count() > 0).then(value.sum()),
+        "Min": value.min,
+        "Max": value.max,
+        "Count": value.count,
+        "Stddev": lambda: deviation.otherwise(value.std()),
+        "StddevSamp": lambda: deviation.otherwise(value.std()),
+        "StddevPop": lambda: pl.when(equal).then(0.0).otherwise(value.std(ddof=0)),
+        "Variance": lambda: deviation.otherwise(value.var()),
+        "Median": value.median,
+        "Quantile": lambda: value.quantile(share or 0.0, "linear"),
+    }
+    return ways[name]()
+
+
+def _rounded(node: Any, values: pl.Series) -> pl.Series:
+    """Round computed numbers; a column and a number written out are what they are."""
+    inner = node.this if type(node).__name__ == "Paren" else node
+    plain = type(inner).__name__ in ("Column", "Literal", "Paren")
+    return values if plain or values.dtype != pl.Float64 else values.round(DECIMALS)
+
+
+def _pattern(text: str) -> str:
+    """Return a LIKE pattern as a regular expression for the whole text."""
+    signs = {"%": ".*", "_": "."}
+    return "(?s)^" + "".join(signs.get(sign) or _escaped(sign) for sign in text) + "$"
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign.isalnum() else f"\\x{{{ord(sign):x}}}"
+
+
+def _like(reading: _Reading, node: Any) -> pl.Series:
+    ignoring = "(?i)" if type(node).__name__ == "ILike" else ""
+    return _negated(node, reading.value(node.this).str.contains(ignoring + _pattern(node.expression.name)))
+
+
+def _negated(node: Any, values: pl.Series) -> pl.Series:
+    return ~values if node.args.get("negate") else values
+
+
+def _is(reading: _Reading, node: Any) -> pl.Series:
+    return _negated(node, reading.value(node.this).is_null())
+
+
+def _in(reading: _Reading, node: Any) -> pl.Series:
+    value, *listed = reading.compared(node)
+    found = value == listed[0]
+    for other in listed[1:]:
+        found = found | (value == other)
+    return _negated(node, found)
+
+
+def _between(reading: _Reading, node: Any) -> pl.Series:
+    value, low, high = reading.compared(node)
+    return (value >= low) & (value <= high)
+
+
+def _folded(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
+    return lambda reading, node: function(*reading.below(node))
+
+
+def _counted(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
+    return lambda reading, node: reading.finite(function(*reading.below(node)))
+
+
+def _compared(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
+    return lambda reading, node: function(*reading.compared(node))
+
+
+def _single(function: Callable[[pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
+    return lambda reading, node: reading.finite(function(reading.value(node.this)))
+
+
+def _across(function: Callable[[list[pl.Expr]], pl.Expr]) -> Callable[[_Reading, Any], pl.Series]:
+    return lambda reading, node: pl.select(function([pl.lit(one) for one in reading.below(node)])).to_series()
+
+
+def _literal(reading: _Reading, node: Any) -> pl.Series:
+    if node.is_string:
+        return reading.constant(node.name, pl.String)
+    return reading.constant(literal_number(node), pl.Float64)
+
+
+def _round(reading: _Reading, node: Any) -> pl.Series:
+    return reading.value(node.this).round(int(literal_number(node.args.get("decimals")) or 0))
+
+
+_READERS: Mapping[str, Callable[[_Reading, Any], pl.Series]] = {
+    "Column": lambda reading, node: reading.cells.column(node.name),
+    "Literal": _literal,
+    "Boolean": lambda reading, node: reading.constant(node.this, pl.Boolean),
+    "Null": lambda reading, node: reading.constant(None, pl.Null),
+    "Paren": lambda reading, node: reading.value(node.this),
+    "Window": lambda reading, node: reading.window(node),
+    "Anonymous": lambda reading, node: reading.named(node),
+    **dict.fromkeys(("Case", "If"), lambda reading, node: reading.case(node)),
+    **dict.fromkeys(("Div", "Mod"), lambda reading, node: reading.divided(node)),
+    "Add": _counted(lambda a, b: a + b),
+    "Sub": _counted(lambda a, b: a - b),
+    "Mul": _counted(lambda a, b: a * b),
+    "Pow": _counted(lambda a, b: a**b),
+    "Neg": _single(lambda a: -a),
+    "Abs": _single(lambda a: a.abs()),
+    "Sqrt": _single(lambda a: a.sqrt()),
+    "Exp": _single(lambda a: a.exp()),
+    "Ln": _single(lambda a: a.log()),
+    "Floor": _single(lambda a: a.floor()),
+    "Ceil": _single(lambda a: a.ceil()),
+    "Sign": _single(lambda a: a.sign()),
+    "Round": _round,
+    "Greatest": _across(pl.max_horizontal),
+    "Least": _across(pl.min_horizontal),
+    "Coalesce": _across(pl.coalesce),
+    "Nullif": _folded(lambda a, b: a.set((a == b).fill_null(value=False), None)),
+    "And": _folded(lambda a, b: a & b),
+    "Or": _folded(lambda a, b: a | b),
+    "Not": lambda reading, node: ~reading.value(node.this),
+    "EQ": _compared(lambda a, b: a == b),
+    "NEQ": _compared(lambda a, b: a != b),
+    "GT": _compared(lambda a, b: a > b),
+    "GTE": _compared(lambda a, b: a >= b),
+    "LT": _compared(lambda a, b: a < b),
+    "LTE": _compared(lambda a, b: a <= b),
+    "Between": _between,
+    "In": _in,
+    "Is": _is,
+    **dict.fromkeys(("Like", "ILike"), _like),
+}
+"""Node -> what gives its values; aggregates apart, the nodes of `language._KINDS`."""
