@@ -3,10 +3,12 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
+from notus_exp.config.mapping_settings import Layout
 from notus_exp.config.ranges import bounded, place, unbounded
 
 RepeatedPrompts = Enum("RepeatedPrompts", ["strip", "keep"])
@@ -66,6 +68,13 @@ class Pairs(FileData):
 
 
 @dataclass
+class Mapped(FileData):
+    """Any layout that `mapping` describes; presets are options whose file holds such a mapping."""
+
+    mapping: Layout
+
+
+@dataclass
 class Simulated(Data):
     """A world whose true quality is known; see notus_exp/feedback/simulated/."""
 
@@ -86,5 +95,11 @@ DATA_SCHEMAS: dict[str, type[Data]] = {
     "ultrafeedback": UltraFeedback,
     "rated": Rated,
     "pairs": Pairs,
+    "mapped": Mapped,
     "simulated": Simulated,
 }
+
+
+def data_kind(data: Mapping[str, Any]) -> type[Data] | None:
+    """Return what reads a data group, given as plain values: by its mapping or its name; None for a name unknown."""
+    return Mapped if "mapping" in data else DATA_SCHEMAS.get(str(data.get("name")))

@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import composing
 from notus_exp.config.curation_checks import check_curation
-from notus_exp.config.data_settings import DATA_SCHEMAS, FileData, Simulated
+from notus_exp.config.data_settings import DATA_SCHEMAS, FileData, Mapped, Simulated
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
 from notus_exp.config.explaining import explain
@@ -23,6 +23,7 @@ from notus_exp.config.folders import conf_dir, sweeps_dir
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS
+from notus_exp.config.mapping_paths import check_mapping
 from notus_exp.config.misfits import unknown_key, unread
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ALTERNATIVES, Config, known_settings
@@ -152,6 +153,8 @@ def check_together(config: Config) -> None:
     """
     if isinstance(config.data, Simulated):
         check_simulated(config.data)
+    if isinstance(config.data, Mapped):
+        check_mapping(config.data)
     check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)

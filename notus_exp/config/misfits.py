@@ -39,7 +39,7 @@ OTHER_STAGES = {
 """What a stage does -> its name."""
 GROUPS = ("experiment", "curation", "study")
 """Groups of options that are no settings."""
-MAPPINGS = ("data.skills", "selection.weights")
+MAPPINGS = ("data.skills", "data.mapping.roles", "data.mapping.speakers", "selection.weights")
 """Keys whose entries the user names."""
 DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
                    "study.search.objectives", "study.search.constraints")  # fmt: skip

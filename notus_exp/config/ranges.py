@@ -37,12 +37,12 @@ def bounded(
     return field(metadata={**limits, **_marks(in_key, since)}, **given)
 
 
-def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS) -> Any:
+def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS, **given: Any) -> Any:
     """A dataclass field whose string, or each string of whose list, must be one of the options.
 
-    `in_key` and `since` are those of `unbounded`.
+    `in_key`, `since` and `given` are those of `unbounded`.
     """
-    return field(metadata={"options": options, **_marks(in_key, since)})
+    return field(metadata={"options": options, **_marks(in_key, since)}, **given)
 
 
 def named_file() -> Any:
@@ -116,8 +116,11 @@ def check(node: Any, path: str = "") -> None:
             continue
         many = list(value.values()) if isinstance(value, dict) else value
         values = many if isinstance(many, list) else [] if many is None else [many]
-        for item in values:
-            _check_value(key, item, spec.metadata)
+        for place, item in enumerate(values):
+            if is_dataclass(item):
+                check(item, f"{key}.{place}.")
+            else:
+                _check_value(key, item, spec.metadata)
 
 
 def _check_value(key: str, value: Any, metadata: Any) -> None:

@@ -127,7 +127,8 @@ def known_settings(kind: Any = Config, path: str = "") -> dict[str, Field[Any]]:
     hints = get_type_hints(kind)
     for spec in fields(kind):
         known[f"{path}{spec.name}"] = spec
-        inner = [hint for hint in (hints[spec.name], *get_args(hints[spec.name])) if is_dataclass(hint)]
+        hint = hints[spec.name]
+        inner = [one for one in (get_args(hint) if get_origin(hint) is Union else (hint,)) if is_dataclass(one)]
         options = ALTERNATIVES.get(f"{path}{spec.name}")
         for child in options.values() if options else inner:
             for key, setting in known_settings(child, f"{path}{spec.name}.").items():

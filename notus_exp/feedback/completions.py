@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.data_settings import DATA_SCHEMAS, Data, Simulated
+from notus_exp.config.data_settings import DATA_SCHEMAS, Data, Mapped, Simulated, data_kind
 from notus_exp.disk import files
 from notus_exp.disk.json_lines import write_lines
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import binarised as pairs
-from notus_exp.feedback import rated, ultrafeedback
+from notus_exp.feedback import mapped, rated, ultrafeedback
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
 from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT
 from notus_exp.feedback.table import Parsed, build, check
@@ -55,7 +55,8 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
         table = simulate(spec)
         counts = {"records": table["row"].n_unique(), "bad_rows": 0}
     else:
-        parsed = READERS[settings.data["name"]](spec, _records(settings, context))
+        records = _records(settings, context)
+        parsed = mapped.read(spec, records) if isinstance(spec, Mapped) else READERS[spec.name](spec, records)
         _quarantine(parsed, out / files.QUARANTINE, spec)
         table = build(parsed.rows, spec.aspects)
         counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts, **_by_rule(parsed)}
@@ -69,10 +70,10 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
 
 
 def _spec(data: dict[str, Any]) -> Data:
-    name = data["name"]
-    if name not in DATA_SCHEMAS:
-        raise UserError(f"data.name is '{name}'", did_you_mean(name, DATA_SCHEMAS))
-    return from_json(DATA_SCHEMAS[name], data)
+    kind = data_kind(data)
+    if kind is None:
+        raise UserError(f"data.name is '{data['name']}'", did_you_mean(data["name"], DATA_SCHEMAS))
+    return from_json(kind, data)
 
 
 def _records(settings: FeedbackSettings, context: Context) -> Iterator[Record | Malformed]:

@@ -200,6 +200,8 @@ def _revive(hint: Any, value: Any) -> Any:
     for kind in inner:
         if is_dataclass(kind) and isinstance(value, dict):
             return from_json(kind, value)
+        if is_dataclass(kind) and isinstance(value, list):
+            return [from_json(kind, item) for item in value]
         if issubclass(kind, Enum):
             return [kind[item] for item in value] if isinstance(value, list) else kind[value]
     return value

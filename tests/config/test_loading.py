@@ -23,6 +23,8 @@ FILES = sorted([*CONF.rglob("*.yaml"), *configuration.sweeps_dir().rglob("*.yaml
 HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
 NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
 NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
+SIDES = "data.mapping.completions=[{text: good, side: chosen}, {text: bad, side: rejected}]"
+NEEDS["data=mapped"] = ["selection=critique", "data.path=x.jsonl", SIDES]
 ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
 NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
 NEEDS["judge=replay"] = ["judge.path=x"]

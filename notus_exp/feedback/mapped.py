@@ -1,0 +1,152 @@
+"""Records of any layout that `data.mapping` describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from notus_exp.config.data_settings import Mapped
+from notus_exp.config.mapping_paths import FieldPath, is_one_a_record, parsed_path, paths
+from notus_exp.config.mapping_settings import CHOSEN, REJECTED, Layout
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.feedback.fields import ABSENT, find, missing, shown
+from notus_exp.feedback.lifting import MappedAnswer, lift
+from notus_exp.feedback.records import Malformed, Record
+from notus_exp.feedback.table import CONVERSATION, Parsed, Row, RowError, parse_all, with_answer_alone
+
+MOST_SHOWN = 5
+"""Values, or fields, that are named where none is the one asked for."""
+
+
+def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
+    """Return the completions of records, as `lift` finds them, in the order of `data.mapping.completions`.
+
+    Where a record has one completion, those with the same prompt belong together: `row` is then the number of the
+    prompt's first well-formed record, `completion` counts its records. A record is used as a whole or not at all. One
+    with an empty list of completions is no malformed one, and counted as `records_without_completions`; scores that
+    contradict the sides which the data names, and equal ones, are kept and counted as `contradicting_scores` and
+    `tied_scores`: curation goes by the scores.
+
+    Raises:
+        UserError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
+    """
+    looked = _Looked(spec.mapping)
+    together = _Together() if is_one_a_record(spec.mapping) else None
+    counts = {"contradicting_scores": 0, "tied_scores": 0, "records_without_completions": 0}
+
+    def parse(record: Record) -> list[Row]:
+        looked.at(record.value)
+        rows, answers = _rows(spec, record)
+        counts["records_without_completions"] += not rows
+        better, worse = _scores(answers, CHOSEN), _scores(answers, REJECTED)
+        counts["contradicting_scores"] += bool(better and worse) and max(better) < min(worse)
+        counts["tied_scores"] += bool(better and worse) and max(better) == min(worse)
+        return together.placed(rows) if together else rows
+
+    parsed = parse_all(records, parse)
+    looked.check()
+    return parsed._replace(facts=counts)
+
+
+def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
+    lifted = lift(record.value, spec.mapping, spec.aspects)
+    if lifted.context:
+        raise RowError("the prompt has several turns of the user")
+    rows = []
+    for number, answer in enumerate(lifted.answers):
+        row = Row(
+            row=record.row,
+            completion=number,
+            instruction=lifted.user,
+            response=answer.text,
+            source=lifted.source,
+            model=answer.model,
+            principle="" if lifted.system is None else CONVERSATION,
+            system_prompt=lifted.system or "",
+            ratings=tuple(answer.ratings[aspect] for aspect in spec.aspects),
+            overall_score=answer.score,
+            critique=answer.critique,
+        )
+        rows.append(with_answer_alone(row, answer.name, spec.repeated_prompts))
+    return rows, lifted.answers
+
+
+def _scores(answers: list[MappedAnswer], side: str) -> list[float]:
+    return [answer.score for answer in answers if answer.side == side and answer.score is not None]
+
+
+class _Together:
+    """Puts the single completions of records with the same prompt into the row of the first of them."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[Any, ...], int] = {}
+        self._count: dict[tuple[Any, ...], int] = {}
+
+    def placed(self, rows: list[Row]) -> list[Row]:
+        """Return a record's rows with the place that they have in their prompt's."""
+        found = []
+        for row in rows:
+            prompt = (row.instruction, row.principle, row.system_prompt)
+            number = self._count.get(prompt, 0)
+            self._count[prompt] = number + 1
+            found.append(row._replace(row=self._first.setdefault(prompt, row.row), completion=number))
+        return found
+
+
+class _Looked:
+    """Which paths have led to a field, and which values were compared: a misspelt name would else read as missing."""
+
+    def __init__(self, layout: Layout) -> None:
+        named = [(key, parsed_path(text, score=score)) for key, text, score in paths(layout)]
+        self._lost = {key: path for key, path in named if not path.optional}
+        self._compared = {path: set[str]() for _, path in named if path.wanted is not None}
+        self._held: set[tuple[str, ...]] = set()
+        self._fields: dict[tuple[str, ...], set[str]] = {}
+
+    def at(self, record: dict[str, Any]) -> None:
+        """Look at one more record."""
+        for key in [key for key, path in self._lost.items() if _leads(record, path)]:
+            del self._lost[key]
+        for path in self._lost.values():
+            parent = FieldPath(path.parts[:-1])
+            known = self._fields.setdefault(parent.parts, set())
+            known.update(name for value in _each(record, parent) if isinstance(value, dict) for name in value)
+        for path, values in self._compared.items():
+            if path.parts in self._held:
+                continue
+            found = {shown(value) for value in _each(record, path) if not missing(value)}
+            if path.wanted in found:
+                self._held.add(path.parts)
+            values.update(sorted(found)[: MOST_SHOWN - len(values)])
+
+    def check(self) -> None:
+        """Refuse a path that led nowhere.
+
+        Raises:
+            UserError: Naming the key, the path and what is there instead.
+        """
+        for key, path in self._lost.items():
+            fields = self._fields.get(path.parts[:-1])
+            if fields is None:
+                return  # no record could be read
+            near = did_you_mean(path.parts[-1], fields) if fields else ""
+            where = f" in '{'.'.join(path.parts[:-1])}'" if len(path.parts) > 1 else ""
+            hint = f"fields found{where}: {', '.join(sorted(fields)) or 'none'}; {path}? says that it may be missing"
+            raise UserError(
+                f"no record has the field {key}='{path}'", f"{near} {hint}" if near.startswith("did") else hint
+            )
+        for path, values in self._compared.items():
+            if path.parts not in self._held and values:
+                named = ", ".join(sorted(values))
+                raise UserError(f"data.mapping: '{path}' is never '{path.wanted}'", f"values found: {named}")
+
+
+def _leads(record: dict[str, Any], path: FieldPath) -> bool:
+    """Say whether a path leads to a field, with `*` in any item."""
+    return any(value is not ABSENT for value in _each(record, path))
+
+
+def _each(record: dict[str, Any], path: FieldPath) -> list[Any]:
+    """Return what is at a path, with `*` at each item's."""
+    found = find(record, path)
+    return found if path.many and isinstance(found, list) else [found]

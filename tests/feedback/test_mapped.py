@@ -1,0 +1,109 @@
+import json
+
+import pytest
+
+from notus_exp.config.data_settings import Mapped, RepeatedPrompts
+from notus_exp.errors import UserError
+from notus_exp.feedback.mapped import read
+from notus_exp.feedback.records import read_files
+from notus_exp.feedback.table import build
+from support.layouts import SIDES, layout
+
+
+def parse(tmp_path, mapping, *rows, aspects=(), repeated=RepeatedPrompts.strip):
+    file = tmp_path / "data.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = Mapped("mapped", list(aspects), 0, None, None, "train", "main", repeated, mapping)
+    parsed = read(spec, read_files([file], lambda share: None))
+    return parsed, build(parsed.rows, list(aspects))
+
+
+def test_each_record_is_a_prompt_with_its_completions(tmp_path):
+    entry = {"text": "texts.*", "score": "marks.*", "model": "who.*", "ratings": {"help": "marks.*"}}
+    rows = [
+        {"q": "ask", "from": "s", "texts": ["x", "y"], "marks": [4, None], "who": ["m", "n"]},
+        {"q": "ask", "from": None, "texts": [], "marks": [], "who": []},
+        {"q": "other", "from": "t", "texts": ["z"], "marks": ["2"], "who": ["m"]},
+    ]
+    parsed, table = parse(tmp_path, layout(entry, prompt="q", source="from"), *rows, aspects=["help"])
+    columns = ("row", "completion", "instruction", "response", "model", "source", "rating_help", "overall_score")
+    assert table.select(columns).rows() == [
+        (0, 0, "ask", "x", "m", "s", 4.0, 4.0),
+        (0, 1, "ask", "y", "n", "s", None, None),
+        (2, 0, "other", "z", "m", "t", 2.0, 2.0),
+    ]
+    assert parsed.facts["records_without_completions"] == 1
+
+
+def test_records_with_one_completion_belong_together_by_their_prompt_and_system_turn(tmp_path):
+    mapping = layout({"text": "a", "score": "ok"}, prompt="q", system="sys")
+    rows = [("ask", "x", True, ""), ("other", "y", True, ""), ("ask", "z", False, ""), ("ask", "u", False, "kind")]
+    _, table = parse(tmp_path, mapping, *[dict(zip(("q", "a", "ok", "sys"), row, strict=True)) for row in rows])
+    assert table.select("row", "completion", "response", "overall_score", "system_prompt").rows() == [
+        (0, 0, "x", 1.0, ""),
+        (0, 1, "z", 0.0, ""),
+        (1, 0, "y", 1.0, ""),
+        (3, 0, "u", 0.0, "kind"),
+    ]
+
+
+def test_scores_that_contradict_the_sides_are_counted(tmp_path):
+    sides = [{**SIDES[0], "score": "c"}, {**SIDES[1], "score": "r"}]
+    marks = [(2, 1), (1, 2), (1, 1), (None, 1)]
+    rows = [{"prompt": f"q{n}", "chosen": "x", "rejected": "y", "c": c, "r": r} for n, (c, r) in enumerate(marks)]
+    parsed, table = parse(tmp_path, layout(*sides), *rows)
+    assert (parsed.facts["contradicting_scores"], parsed.facts["tied_scores"]) == (1, 1)
+    assert table["overall_score"].to_list() == [2, 1, 1, 2, 1, 1, None, 1]
+
+
+def test_an_answer_that_repeats_its_prompt_is_stripped_as_by_every_reader(tmp_path):
+    row = {"prompt": "Name a river in Peru.", "chosen": "Name a river in Peru.\nThe Ucayali.", "rejected": "No."}
+    parsed, table = parse(tmp_path, layout(*SIDES), row)
+    assert table["response"].to_list() == ["The Ucayali.", "No."]
+    assert parsed.rows[0].repeats == "stripped/repeated_prompt"
+
+
+def test_a_malformed_record_is_set_aside_whole_and_the_others_are_read(tmp_path):
+    rows = [{"prompt": "q", "chosen": "x"}, {"prompt": "p", "chosen": "x", "rejected": "y"}]
+    parsed, table = parse(tmp_path, layout(*SIDES), *rows)
+    assert [(one.line, one.reason) for one in parsed.malformed] == [(1, "rejected is missing")]
+    assert table["row"].unique().to_list() == [1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "others", "message", "hint"),
+    [
+        ({"text": "chosn"}, {}, "completions.0.text='chosn'", "did you mean 'chosen'"),
+        ({"score": "meta.scor"}, {}, "completions.0.score='meta.scor'", "fields found in 'meta': score"),
+        ({"model": "who.*.x"}, {"text": "list.*.t"}, "completions.0.model='who.*.x'", "none"),
+        ({"ratings": {"help": "hlp"}}, {}, "completions.0.ratings.help='hlp'", "'hlp'|fields found"),
+        ({}, {"source": "src"}, "data.mapping.source='src'", "fields found"),
+        ({}, {"prompt": "question"}, "data.mapping.prompt='question'", "fields found"),
+    ],
+)
+def test_a_path_that_leads_nowhere_in_all_records_is_an_error_that_names_it(entry, others, message, hint, tmp_path):
+    row = {"prompt": "q", "chosen": "x", "meta": {"score": 1}, "list": [{"t": "x"}], "who": [{}]}
+    text = {"text": others.pop("text")} if "text" in others else {}
+    with pytest.raises(UserError) as error:
+        parse(tmp_path, layout({"text": "chosen", "score": "meta.score"} | text | entry, **others), row)
+    assert message in error.value.message
+    assert any(part in error.value.hint for part in hint.split("|"))
+
+
+def test_a_path_that_may_be_missing_is_no_error(tmp_path):
+    _, table = parse(tmp_path, layout({**SIDES[0], "model": "who?"}), {"prompt": "q", "chosen": "x"})
+    assert table["model"].to_list() == [""]
+
+
+def test_a_value_that_no_record_has_is_an_error_that_shows_those_found(tmp_path):
+    sides = [{"text": "a", "score": "win is model_A"}, {"text": "b", "score": "win is model_B"}]
+    rows = [{"prompt": "q", "a": "x", "b": "y", "win": win} for win in ("model_a", "model_b", "tie")]
+    with pytest.raises(UserError, match="'win' is never 'model_A'") as error:
+        parse(tmp_path, layout(*sides), *rows)
+    assert error.value.hint == "values found: model_a, model_b, tie"
+
+
+def test_a_side_that_never_wins_is_no_error_where_the_other_does(tmp_path):
+    sides = [{"text": "a", "score": "win is 0"}, {"text": "b", "score": "win is 1"}]
+    _, table = parse(tmp_path, layout(*sides), {"prompt": "q", "a": "x", "b": "y", "win": 1})
+    assert table["overall_score"].to_list() == [0.0, 1.0]

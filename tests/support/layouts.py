@@ -1,0 +1,18 @@
+"""Mappings of data, as a config has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notus_exp.config.mapping_settings import CompletionPaths, Layout
+
+
+def layout(*completions: dict[str, Any], **others: Any) -> Layout:
+    """Return a mapping; what is not given is as in conf/data/mapped.yaml."""
+    given: dict[str, Any] = {"prompt": "prompt?", "system": None, "source": None, "roles": {}, "role_key": None}
+    given |= {"content_key": None, "speakers": {}} | others
+    return Layout(completions=[CompletionPaths(**one) for one in completions], **given)
+
+
+SIDES = ({"text": "chosen", "side": "chosen"}, {"text": "rejected", "side": "rejected"})
+"""Two sides as most layouts call them."""
