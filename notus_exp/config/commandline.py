@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from notus_exp.config.data_settings import FORMATS, FileData
+from notus_exp.config.data_settings import FileData
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.config.judge_settings import RewardModelJudge
 from notus_exp.config.misfits import numbered, settings_called
@@ -46,6 +46,10 @@ VALUES = {
 VALUES |= {"-c": VALUES["--cfg"], "-i": VALUES["--info"]}
 VALUES |= dict.fromkeys(COMPLETION, ("install=bash", "uninstall=bash", "query=bash"))
 """What the flags that show something can show."""
+
+
+HUB_KEYS = ("data.hub_id", "data.revision", "data.hub_split")
+"""Settings of a dataset on the hub; the last is read of a folder too."""
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -269,7 +273,8 @@ def check_places(overrides: Iterable[str], config: Config) -> None:
     data, model, judge = config.data, config.model, config.judge
     unread: dict[str, str] = {}
     if isinstance(data, FileData) and data.path:
-        unread |= dict.fromkeys(("data.hub_id", "data.hub_split", "data.revision"), f"data.path={data.path}")
+        of_hub = ("data.hub_id", "data.revision") if Path(data.path).is_dir() else HUB_KEYS
+        unread |= dict.fromkeys(of_hub, f"data.path={data.path}")
     beside = ("model.path",) if model.kind == "hub" else ("model.hub_id", "model.revision")
     unread |= dict.fromkeys(beside, f"model.kind={model.kind}")
     if isinstance(judge, RewardModelJudge) and Path(judge.model).is_dir():
@@ -284,20 +289,7 @@ def check_places(overrides: Iterable[str], config: Config) -> None:
         )
         if chosen := {"model.hub_id": "model=hub", "model.path": "model=local"}.get(key):
             hint = f"choose {chosen} too, or {hint}"
-        if key == "data.hub_split" and isinstance(data, FileData) and Path(str(data.path)).is_dir():
-            hint = f"a folder is read whole: give the split's file, {_split_file(Path(str(data.path)), value)}"
         raise UserError(f"{key}={value} is set, but {unread[key]} is read, without it", hint)
-
-
-def _split_file(folder: Path, split: str) -> str:
-    """Return `data.path=FILE` with the first data file of a folder that has the split as a word of its name."""
-    word = re.compile(rf"(?<![a-z0-9]){re.escape(split.lower())}(?![a-z])")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.lower().endswith(tuple(FORMATS)) and word.search(path.name.lower()) and path.is_file()
-    )
-    return f"data.path={found[0] if found else folder / 'FILE'}"
 
 
 def _check_value(flag: str, value: str, *, given: bool) -> None:

@@ -12,8 +12,15 @@ from notus_exp.config.mapping_settings import Layout
 from notus_exp.config.ranges import bounded, place, unbounded
 
 RepeatedPrompts = Enum("RepeatedPrompts", ["strip", "keep"])
-FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "json", ".jsonl.gz": "jsonl", ".json.gz": "json"}
+FORMATS = {
+    ".parquet": "parquet", ".jsonl": "jsonl", ".json": "json", ".jsonl.gz": "jsonl", ".json.gz": "json",
+    ".csv": "csv", ".arrow": "arrow", ".jsonl.zst": "jsonl", ".json.zst": "json", ".csv.gz": "csv", ".csv.zst": "csv",
+}  # fmt: skip
 """Ending of a data file's name -> how it is read."""
+FORMER = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz")
+"""Those that were read from the beginning: of a folder that has such files the others are not read."""
+ENDINGS = ".parquet, .jsonl, .json, .csv or .arrow; .gz or .zst may follow .jsonl, .json and .csv"
+"""What a data file's name ends in, in words."""
 SIMULATED_ASPECTS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 """What the simulated annotators rate."""
 
@@ -33,7 +40,7 @@ class FileData(Data):
 
     path: Optional[str] = place()  # a digest of the files stands for it, and the commit for `revision`
     hub_id: Optional[str] = unbounded(unless="path")
-    hub_split: str = unbounded(unless="path")
+    hub_split: Optional[str] = unbounded(unless="path")  # of a folder too: then its files' digest stands for it
     revision: str = unbounded(in_key=False)
     repeated_prompts: RepeatedPrompts  # in every key: how files are read has changed in other ways together with it
 

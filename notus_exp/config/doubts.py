@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from pathlib import Path
 
-from notus_exp.config.data_settings import Simulated
+from notus_exp.config.data_folders import data_files
+from notus_exp.config.data_settings import FileData, Simulated
 from notus_exp.config.schema import Config, Stage, reaches
 
 RATES = (1e-8, 1e-2)
@@ -24,14 +26,30 @@ LONG_ANSWER = 10_000
 """Characters that few answers of any data have."""
 FEW_TOKENS = 8
 """Tokens within which hardly an answer ends."""
+MOST_NAMED = 3
+"""Files that are named at most."""
 SCALES = {"rating_noise": 4, "overall_noise": 9}
 """Noise of the simulated annotators -> from end to end of their scale, 1 to 5 and 1 to 10."""
 
 
 def doubts(config: Config) -> list[str]:
     """Return what is asked about a config's values, each in a sentence that names the key."""
-    asked = [*_curation(config), *_training(config), *_sizes(config), *_answers(config)]
+    asked = [*_files(config), *_curation(config), *_training(config), *_sizes(config), *_answers(config)]
     return [f"{question}: is it meant?" for question in asked]
+
+
+def _files(config: Config) -> list[str]:
+    """Return what is asked about files that lie beside the data and are not read."""
+    path = config.data.path if isinstance(config.data, FileData) else None
+    place = Path(path) if path else None
+    if place is None or not place.is_dir():
+        return []
+    read, left_out = data_files(place)
+    if not left_out:
+        return []
+    names = ", ".join(str(file.relative_to(place)) for file in left_out[:MOST_NAMED])
+    more = ", ..." if len(left_out) > MOST_NAMED else ""
+    return [f"data.path={place} is read without {names}{more}, since it holds {read[0].name} and the like"]
 
 
 def _curation(config: Config) -> list[str]:

@@ -15,6 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from notus_exp.config import composing
 from notus_exp.config.curation_checks import check_curation
+from notus_exp.config.data_folders import hub_default
 from notus_exp.config.data_settings import DATA_SCHEMAS, FileData, Mapped, Simulated
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
@@ -87,6 +88,8 @@ def load(composed: DictConfig) -> Config:
     _check_option_names(config)
     check(config)
     check_together(config)
+    if isinstance(config.data, FileData) and not config.data.path and config.data.hub_split is None:
+        config.data.hub_split = hub_default(config.data)
     return config
 
 

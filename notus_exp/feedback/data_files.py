@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from notus_exp.config.data_settings import FORMATS, Data, FileData
+from notus_exp.config.data_folders import asked_split, data_files, file_format, splits
+from notus_exp.config.data_settings import ENDINGS, Data, FileData
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError, did_you_mean
@@ -39,7 +40,7 @@ def sources(spec: Data) -> FeedbackSources:
     if not isinstance(spec, FileData):
         return FeedbackSources(None, [])
     if spec.path is not None:
-        files = resolve_files(spec.path)
+        files = resolve_files(spec.path, spec.hub_split)
         return FeedbackSources(data_digest(files), [str(file) for file in files])
     if not spec.hub_id:
         raise UserError("data.path and data.hub_id are both null", "set data.path=FILE or data.hub_id=ORG/NAME")
@@ -52,40 +53,54 @@ def sources(spec: Data) -> FeedbackSources:
     return FeedbackSources(commit, [])
 
 
-def file_format(path: Path) -> str | None:
-    """Return `parquet`, `jsonl` or `json` by the ending of a file's name (.gz may follow), or None for another."""
-    name = path.name.lower()
-    return next((kind for ending, kind in FORMATS.items() if name.endswith(ending)), None)
-
-
-def resolve_files(path: str) -> list[Path]:
+def resolve_files(path: str, split: str | None = None) -> list[Path]:
     """Return the absolute paths of the data files at `path`, which is a file or a folder, in reading order.
 
-    In a folder (searched with its subfolders) hidden files and files of other types are not data. The reading order,
-    which numbers the records, is that of the sorted names relative to the folder: where the folder lies, and in which
-    order the disk lists it, does not matter.
+    The reading order, which numbers the records, is that of the sorted names relative to the folder: where the folder
+    lies, and in which order the disk lists it, does not matter.
+
+    Args:
+        path: The file or folder.
+        split: Which split of a folder; None where it has one at most. A single file is read whatever the split.
 
     Raises:
-        UserError: Nothing at `path`, another type of file, a folder without data files, or an empty file.
+        UserError: Nothing at `path`, another type of file, a folder without data files or without this split, a
+            folder of several splits of which none is asked for, or an empty file.
     """
     place = Path(path).expanduser()
     if not path or not place.exists():
         raise UserError(f"data.path: there is no file or folder '{path}'", _neighbours(place))
     if place.is_file():
         if file_format(place) is None:
-            raise UserError(f"data.path: cannot read the type of '{path}'", f"use one of {', '.join(FORMATS)}")
+            raise UserError(f"data.path: cannot read the type of '{path}'", f"it must end in {ENDINGS}")
         files = [place]
     else:
-        files = sorted(
-            (file for file in place.rglob("*") if file.is_file() and file_format(file) and not _hidden(file, place)),
-            key=lambda file: file.relative_to(place).parts,
-        )
+        files, _ = data_files(place)
         if not files:
-            raise UserError(f"data.path: folder '{path}' holds no data file", f"it needs one of {', '.join(FORMATS)}")
+            raise UserError(f"data.path: folder '{path}' holds no data file", f"such files end in {ENDINGS}")
+        files = _of_split(place, files, split)
     for file in files:
         if file.stat().st_size == 0:
             raise UserError(f"data.path: '{file}' is empty", "remove it, or write it again")
     return [file.absolute() for file in files]
+
+
+def _of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
+    """Return the files of the split that is asked for, or all where none is and there is one at most."""
+    found = splits(folder, files)
+    if split is None and len(found) < 2:
+        return files
+    names = ", ".join(found)
+    if split is None:
+        first = "train" if "train" in found else next(iter(found))
+        hint = f"choose one, as data.hub_split={first}, or give one file with data.path=FILE"
+        raise UserError(f"data.path: folder '{folder}' holds the splits {names}", hint)
+    asked = asked_split(split)
+    if asked not in found:
+        known = f"it holds {names}" if found else "no name in it tells of a split"
+        near = did_you_mean(split, found) if found else "leave data.hub_split out: the folder is read whole"
+        raise UserError(f"data.hub_split={split}: folder '{folder}' has no such split, {known}", near)
+    return found[asked]
 
 
 def data_digest(files: Sequence[Path]) -> str:
@@ -94,10 +109,6 @@ def data_digest(files: Sequence[Path]) -> str:
         return digest([[file_format(file), file_digest(file)] for file in files])
     except OSError as problem:
         raise UserError(f"data.path: cannot read '{problem.filename}': {problem.strerror}") from problem
-
-
-def _hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _neighbours(place: Path) -> str:
@@ -109,6 +120,4 @@ def _neighbours(place: Path) -> str:
     if not near.startswith("did you mean") and beside:
         more = ", ..." if len(beside) > MOST_BESIDE else ""
         return f"data files in '{place.parent}': {', '.join(beside[:MOST_BESIDE])}{more}"
-    return (
-        near if near.startswith("did you mean") else f"there is no data file ({', '.join(FORMATS)}) in '{place.parent}'"
-    )
+    return near if near.startswith("did you mean") else f"there is no data file ({ENDINGS}) in '{place.parent}'"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import itertools
 import json
 import os
+import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,9 +17,9 @@ from typing import IO, Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.config.data_folders import file_format
 from notus_exp.disk import given
 from notus_exp.errors import UserError, first_line
-from notus_exp.feedback.data_files import file_format
 
 BATCH = 1000
 """Records between two reports of progress, and rows decoded at once from a parquet file or a hub dataset."""
@@ -32,7 +36,8 @@ class Malformed(NamedTuple):
 
     Attributes:
         file: Name of the file, relative to the folder read, or `ORG/NAME/SPLIT` of a hub dataset.
-        line: Line number from 1 in JSON lines; record number from 1 in anything else.
+        line: Line number from 1 in JSON lines, and in CSV where the record begins; record number from 1 in anything
+            else.
         reason: What is wrong with it.
         raw: The record as text.
         rule: Name of the rule that set it aside, by which such records are counted.
@@ -85,7 +90,8 @@ def read_files(files: Sequence[Path], report: OnShareRead) -> Iterator[Record | 
     Blank lines are skipped. A line that is not a JSON object, and a list element that is not an object, is `Malformed`.
 
     Raises:
-        UserError: A file as a whole cannot be read: no permission, a broken archive, not JSON, not parquet.
+        UserError: A file as a whole cannot be read: no permission, a broken or cut archive, not JSON, parquet, CSV or
+            Arrow.
     """
     rows = itertools.count()
     sizes = [file.stat().st_size for file in files]
@@ -145,7 +151,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _items(file: Path) -> Iterator[_Item]:
-    readers = {"jsonl": _json_lines, "json": _json_document, "parquet": _parquet}
+    readers = {"jsonl": _json_lines, "json": _json_document, "parquet": _parquet, "csv": _csv, "arrow": _arrow}
     kind = file_format(file)
     if kind is None:
         raise UserError(f"data.path: cannot read the type of '{file}'")
@@ -216,5 +222,94 @@ def _parquet(file: Path) -> Iterator[_Item]:
             yield _Item(index + 1, index / table.height, value, None)
 
 
+def _csv(file: Path) -> Iterator[_Item]:
+    """Yield the records of CSV with a header, their values as texts (RFC 4180: texts of several lines are quoted)."""
+    size = file.stat().st_size
+    limit = csv.field_size_limit(sys.maxsize)  # of a text: Python's own is 131,072 characters
+    line = 1
+    try:
+        with file.open("rb") as raw, _decompressed(raw, file) as stream:
+            text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            rows = csv.reader(text, strict=True)
+            header = _header(next(rows, []), file)
+            line = rows.line_num + 1
+            for values in rows:
+                if values:
+                    yield _csv_item(line, raw.tell() / size, header, values)
+                line = rows.line_num + 1
+    except csv.Error as problem:
+        hint = "mend the file there: a text with a quote or line end is quoted, and its quotes are doubled"
+        raise UserError(f"data.path: '{file}' is not CSV at line {line}: {problem}", hint) from problem
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _header(names: list[str], file: Path) -> list[str]:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"data.path: '{file}' has {names.count(twice)} columns '{twice}'", "give each its own name")
+    if not any(names):
+        raise UserError(f"data.path: '{file}' has no header", "write the names of the columns into its first line")
+    return names
+
+
+def _csv_item(line: int, share: float, header: list[str], values: list[str]) -> _Item:
+    if len(values) != len(header):
+        return _Item(line, share, values, None, f"has {len(values)} fields, and the header {len(header)}")
+    record = dict(zip(header, values, strict=True))
+    bad = next((name for name, value in record.items() if not value.isascii() and _NOT_UTF8.search(value)), None)
+    if bad is None:
+        return _Item(line, share, record, None)
+    kept = {name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            for name, value in record.items()}  # fmt: skip
+    return _Item(line, share, kept, None, f"{bad} is not UTF-8")
+
+
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+
+
+def _arrow(file: Path) -> Iterator[_Item]:
+    """Yield the records of an Arrow stream, as `datasets` saves it, or of an Arrow file, a part in memory at a time."""
+    import pyarrow
+
+    try:
+        with pyarrow.memory_map(str(file)) as source:
+            for number, (share, value) in enumerate(_arrow_rows(source, file), start=1):
+                yield _Item(number, share, value, None)
+    except pyarrow.ArrowException as problem:
+        reason = f"data.path: '{file}' cannot be read as Arrow: {first_line(problem)}"
+        raise UserError(reason, "write the file again") from problem
+
+
+def _arrow_rows(source: Any, file: Path) -> Iterator[tuple[float, Any]]:
+    from pyarrow import ipc
+
+    size = source.size()
+    beginning = source.read_at(len(_ARROW_FILE), 0)
+    if beginning != _ARROW_FILE and source.read_at(len(_ARROW_END), max(size - len(_ARROW_END), 0)) != _ARROW_END:
+        raise UserError(f"data.path: '{file}' is cut, or no Arrow file", "write the file again")
+    if beginning == _ARROW_FILE:
+        stored = ipc.open_file(source)
+        batches = ((number / stored.num_record_batches, stored.get_batch(number))
+                   for number in range(stored.num_record_batches))  # fmt: skip
+    else:
+        batches = ((source.tell() / size, batch) for batch in ipc.open_stream(source))
+    for share, batch in batches:
+        for start in range(0, batch.num_rows, BATCH):
+            for value in batch.slice(start, BATCH).to_pylist():
+                yield share, value
+
+
+_ARROW_FILE, _ARROW_END = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
+"""What an Arrow file begins with; what a stream ends with: without it, the end may have been cut off."""
+
+
 def _decompressed(raw: IO[bytes], file: Path) -> IO[bytes]:
-    return gzip.GzipFile(fileobj=raw) if file.name.lower().endswith(".gz") else raw  # type: ignore[return-value]
+    name = file.name.lower()
+    if name.endswith(".gz"):
+        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
+    if name.endswith(".zst"):
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"))  # type: ignore[return-value]
+    return raw

@@ -186,25 +186,13 @@ def test_a_hubs_setting_beside_a_path_says_what_works(overrides: list[str], word
         check_places(overrides, composed(*overrides, *more))
 
 
-def test_a_hubs_split_beside_a_folder_names_the_splits_file(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    for name in ("train-0.jsonl", "test-0.jsonl"):
-        (tmp_path / "data" / name).write_text("{}\n", encoding="utf-8")
-    overrides = ["data=rated", f"data.path={tmp_path}", "data.hub_split=test"]
-    with pytest.raises(UserError, match=f"data.path={tmp_path}/data/test-0.jsonl"):
-        check_places(overrides, composed(*overrides))
-
-
-def test_a_splits_file_has_its_name_as_a_word_and_is_data(tmp_path: Path) -> None:
-    for name in ("a.train.txt", "constraints.jsonl", "restrained.json", "train.csv"):
-        (tmp_path / name).write_text("{}\n", encoding="utf-8")
+def test_a_split_is_asked_of_a_folder_and_not_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}\n", encoding="utf-8")
     overrides = ["data=rated", f"data.path={tmp_path}", "data.hub_split=train"]
-    config = composed(*overrides)
-    with pytest.raises(UserError, match=f"data.path={tmp_path}/FILE$"):
-        check_places(overrides, config)
-    (tmp_path / "z_Train-00000.jsonl.gz").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match=f"data.path={tmp_path}/z_Train-00000.jsonl.gz$"):
-        check_places(overrides, config)
+    check_places(overrides, composed(*overrides))
+    overrides[1] += "/train.jsonl"
+    with pytest.raises(UserError, match=r"data.hub_split=train is set, but data.path=.*/train.jsonl is read"):
+        check_places(overrides, composed(*overrides))
 
 
 def test_a_hubs_setting_without_a_path_or_null_passes() -> None:

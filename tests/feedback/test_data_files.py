@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from notus_exp.config.data_settings import RepeatedPrompts, Simulated, UltraFeedback
+from notus_exp.config.data_settings import ENDINGS, RepeatedPrompts, Simulated, UltraFeedback
 from notus_exp.errors import UserError
 from notus_exp.feedback import data_files as sources
-from support.places import ROOT
+from support.places import CASES, ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -83,7 +83,7 @@ def test_a_missing_file_lists_data_files_alone_and_few_of_them(tmp_path):
     (tmp_path / "usr").mkdir()
     with pytest.raises(UserError) as error:
         sources.resolve_files(str(tmp_path / "wanted.jsonl"))
-    assert error.value.hint == f"there is no data file (.parquet, .jsonl, .json, .jsonl.gz, .json.gz) in '{tmp_path}'"
+    assert error.value.hint == f"there is no data file ({ENDINGS}) in '{tmp_path}'"
     for number in range(7):
         (tmp_path / f"{number}.json").write_text("x")
     with pytest.raises(UserError) as error:
@@ -97,9 +97,9 @@ def test_missing_folder_is_told(tmp_path):
     assert "no folder" in error.value.hint
 
 
-@pytest.mark.parametrize("path", ["a.csv", "folder", "empty.jsonl", "mixed", ""])
+@pytest.mark.parametrize("path", ["a.tsv", "folder", "empty.jsonl", "mixed", ""])
 def test_unsupported_and_empty_files_and_folders_are_errors_that_name_them(path, tmp_path):
-    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "a.tsv").write_text("x")
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
     (tmp_path / "mixed").mkdir()
@@ -177,3 +177,56 @@ def test_what_the_hub_does_not_have_is_an_error_and_not_an_outage(name, message,
 def test_an_id_that_cannot_be_one_is_an_error():
     with pytest.raises(UserError, match="a/b/c"):
         sources.hub_commit("a/b/c", "main", "dataset")
+
+
+@pytest.mark.parametrize("asked", ["train", None])
+def test_a_folder_of_several_splits_asks_which_is_read(asked, tmp_path):
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        (tmp_path / f"{name}.jsonl").write_text("{}\n")
+    if asked:
+        found = sources.resolve_files(str(tmp_path), asked)
+        assert [file.name for file in found] == [f"train-0000{number}-of-00002.jsonl" for number in (0, 1)]
+        return
+    with pytest.raises(UserError, match="holds the splits test, train") as error:
+        sources.resolve_files(str(tmp_path))
+    assert "data.hub_split=train" in error.value.hint
+
+
+def test_a_split_that_a_folder_has_not_is_refused_with_those_it_has(tmp_path):
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"hub_split=trian.*no such split, it holds train") as error:
+        sources.resolve_files(str(tmp_path), "trian")
+    assert error.value.hint == "did you mean 'train'?"
+    (tmp_path / "train.jsonl").rename(tmp_path / "mine.jsonl")
+    with pytest.raises(UserError, match="no name in it tells of a split") as error:
+        sources.resolve_files(str(tmp_path), "train")
+    assert "leave data.hub_split out" in error.value.hint
+
+
+def test_a_folder_of_one_split_and_one_without_keep_their_digest(tmp_path):
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    (tmp_path / "notes.jsonl").write_text('{"a": 1}\n')
+    whole = [tmp_path / "notes.jsonl", tmp_path / "train.jsonl"]
+    assert sources.resolve_files(str(tmp_path)) == whole
+    asked = ultrafeedback(path=tmp_path)
+    asked.hub_split = None
+    assert sources.sources(asked) == (sources.data_digest(whole), [str(file) for file in whole])
+    asked.hub_split = "train"
+    assert sources.sources(asked) == (sources.data_digest(whole[1:]), [str(whole[1])])
+
+
+def test_beside_files_of_former_formats_later_ones_stay_unread(tmp_path):
+    for name in ("a.jsonl", "b.csv", "c.jsonl.zst"):
+        (tmp_path / name).write_text("x")
+    assert [file.name for file in sources.resolve_files(str(tmp_path))] == ["a.jsonl"]
+    (tmp_path / "a.jsonl").unlink()
+    assert [file.name for file in sources.resolve_files(str(tmp_path))] == ["b.csv", "c.jsonl.zst"]
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases do not lie beside the checkout")
+@pytest.mark.parametrize(("split", "rows"), [("test", 3), ("train", 9)])
+def test_a_clone_of_a_dataset_gives_the_split_that_is_asked_for(split, rows):
+    found = sources.resolve_files(str(CASES / "hub_clone"), split)
+    assert sum(len(file.read_text().splitlines()) for file in found) == rows
+    with pytest.raises(UserError, match="holds the splits test, train"):
+        sources.resolve_files(str(CASES / "hub_clone"))

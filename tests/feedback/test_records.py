@@ -4,10 +4,13 @@ import sys
 from types import SimpleNamespace
 
 import polars as pl
+import pyarrow
 import pytest
 
 from notus_exp.errors import UserError
+from notus_exp.feedback.data_files import resolve_files
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
+from support.places import CASES
 
 ROWS = [{"text": "ä one", "n": 1, "list": [{"a": "x"}]}, {"text": "two", "n": None, "list": []}]
 
@@ -26,6 +29,21 @@ def lines(rows):
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def zstd(text):
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(text.encode())
+    return sink.getvalue().to_pybytes()
+
+
+def arrow_stream(rows):
+    table = pyarrow.Table.from_pylist(rows)
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
 def test_every_format_gives_the_same_records(tmp_path):
     plain = write(tmp_path / "a.jsonl", lines(ROWS))
     array = write(tmp_path / "a.json", json.dumps(ROWS))
@@ -35,7 +53,13 @@ def test_every_format_gives_the_same_records(tmp_path):
     (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(lines(ROWS).encode()))
     (tmp_path / "f.json.gz").write_bytes(gzip.compress(json.dumps(ROWS).encode()))
     pl.DataFrame(ROWS).write_parquet(tmp_path / "g.parquet")
-    rest = [tmp_path / name for name in ("e.jsonl.gz", "f.json.gz", "g.parquet")]
+    pl.DataFrame(ROWS).write_ipc(tmp_path / "h.arrow")
+    (tmp_path / "i.arrow").write_bytes(arrow_stream(ROWS))
+    (tmp_path / "j.jsonl.zst").write_bytes(zstd(lines(ROWS)))
+    (tmp_path / "k.json.zst").write_bytes(zstd(json.dumps(ROWS)))
+    (tmp_path / "l.jsonl.zst").write_bytes(zstd(lines(ROWS[:1])) + zstd(lines(ROWS[1:])))  # two frames
+    later = ("h.arrow", "i.arrow", "j.jsonl.zst", "k.json.zst", "l.jsonl.zst")
+    rest = [tmp_path / name for name in ("e.jsonl.gz", "f.json.gz", "g.parquet", *later)]
     for file in (plain, array, pretty, misnamed, marked, *rest):
         records = read(file)
         assert [record.value for record in records] == ROWS, file.name
@@ -84,6 +108,17 @@ def test_rows_are_numbered_through_all_files_and_names_are_relative(tmp_path):
         ("d.jsonl.gz", b"not gzip"),
         ("e.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000, mtime=0)[:-20]),
         ("f.parquet", b"PAR1 broken"),
+        ("g.jsonl.zst", b"not zstd"),
+        ("h.jsonl.zst", zstd('{"a": 1}\n' * 1000)[:-9]),
+        ("i.jsonl.zst", zstd('{"a": 1}\n') + b"more"),
+        ("j.arrow", b"not arrow"),
+        ("k.arrow", arrow_stream(ROWS)[:-8]),  # between two messages
+        ("l.arrow", arrow_stream(ROWS)[:200]),
+        ("m.arrow", b"ARROW1 broken"),
+        ("n.csv", b'a,b\n1,"not closed\n2,3\n'),
+        ("o.csv", b"a,a\n1,2\n"),
+        ("p.csv", b"\n\n"),
+        ("q.csv.gz", b"not gzip"),
     ],
 )
 def test_a_file_that_is_broken_as_a_whole_is_an_error_that_names_it(name, content, tmp_path):
@@ -138,3 +173,42 @@ def test_a_key_that_stands_twice_sets_the_line_aside_and_nothing_is_taken_silent
             assert [type(record) for record in records].count(Record) == 1
     with pytest.raises(UserError, match="the key 'b' stands twice"):
         read(write(tmp_path / "b.json", f"[{good}, {twice}]"))
+
+
+def test_csv_gives_texts_by_the_names_of_its_header_and_the_line_where_a_record_begins(tmp_path):
+    file = tmp_path / "a.csv"
+    text = '\ufeffprompt,rating\r\n"two\nlines, ""so""",4\r\n\r\nplain,\r\n"' + "x" * 200_000 + '",N/A\r\n'
+    file.write_bytes(text.encode())
+    first, second, long = read(file)
+    assert first.value == {"prompt": 'two\nlines, "so"', "rating": "4"}
+    assert second.value == {"prompt": "plain", "rating": ""}
+    assert len(long.value["prompt"]) == 200_000
+    assert [(record.row, record.line) for record in (first, second, long)] == [(0, 2), (1, 5), (2, 6)]
+
+
+def test_a_csv_record_that_does_not_fit_is_malformed_with_its_line(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"a,b\n1,2,3\n\xff,2\n1,2\n")
+    many, binary, good = read(file)
+    assert (many.line, many.reason, many.raw) == (2, "has 3 fields, and the header 2", '["1", "2", "3"]')
+    assert (binary.line, binary.reason) == (3, "a is not UTF-8")
+    assert json.loads(binary.raw) == {"a": "\\xff", "b": "2"}
+    assert (good.row, good.value) == (2, {"a": "1", "b": "2"})
+
+
+def test_an_error_of_csv_names_file_and_line(tmp_path):
+    (tmp_path / "a.csv").write_text('a,b\n1,2\n3,"open\n4,5\n')
+    with pytest.raises(UserError, match=r"a\.csv' is not CSV at line 3"):
+        read(tmp_path / "a.csv")
+
+
+def test_an_arrow_file_is_read_in_parts(tmp_path):
+    rows = [{"n": number} for number in range(2500)]
+    (tmp_path / "a.arrow").write_bytes(arrow_stream(rows))
+    assert [record.value for record in read(tmp_path / "a.arrow")] == rows
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases do not lie beside the checkout")
+def test_a_saved_dataset_is_read():
+    records = read(*resolve_files(str(CASES / "saved_one")))
+    assert len(records) == 12 and all(set(record.value) == {"prompt", "chosen", "rejected"} for record in records)

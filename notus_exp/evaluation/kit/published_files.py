@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from notus_exp.config.data_settings import FORMATS
+from notus_exp.config.data_settings import FORMER
 from notus_exp.disk.given import LARGEST, check_header, usable
 from notus_exp.errors import UserError, did_you_mean, first_line
-from notus_exp.feedback.data_files import file_format
 from notus_exp.feedback.records import Malformed, read_files
 
 _MUST_BE = {
@@ -33,8 +32,8 @@ def read_objects(path: Path, keys: Sequence[str], what: str) -> list[dict[str, A
         UserError: No such file, nothing in it, a record that is no object, or one that lacks a key.
     """
     _check(path, what)
-    if file_format(path) is None:
-        raise UserError(f"{what}: cannot read the type of '{path}'", f"use one of {', '.join(FORMATS)}")
+    if not path.name.lower().endswith(FORMER):
+        raise UserError(f"{what}: cannot read the type of '{path}'", f"use one of {', '.join(FORMER)}")
     try:
         records = list(read_files([path], lambda share: None))
     except UserError as error:
