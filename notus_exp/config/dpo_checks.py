@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from notus_exp.config.algorithms import PREFERENCE_FREE, needs_reference
 from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES
 from notus_exp.errors import UserError
-
-PREFERENCE_FREE = frozenset({"sft"})
-"""Losses that do not compare chosen and rejected; alone they are not preference training."""
-
 
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer but the head."""
@@ -37,11 +34,6 @@ def _losses(dpo: DPO) -> None:
             f"dpo.loss_type=[{', '.join(dpo.loss_type)}] repeats {', '.join(repeated)}",
             "name each loss once and weigh it with dpo.loss_weights",
         )
-    if set(dpo.loss_type) <= PREFERENCE_FREE:
-        raise UserError(
-            f"dpo.loss_type=[{', '.join(dpo.loss_type)}] never looks at the rejected responses",
-            "add a preference loss: dpo.loss_type=[sigmoid,sft]",
-        )
 
 
 def _loss_weights(dpo: DPO) -> None:
@@ -54,13 +46,16 @@ def _loss_weights(dpo: DPO) -> None:
             f"dpo.loss_type=[{', '.join(dpo.loss_type)}]",
             "give one weight per loss, or null to weigh each 1",
         )
+    if not any(weights):
+        raise UserError(f"dpo.loss_weights={weights} leaves no loss", "give one of them a weight above 0")
     compared = [
         weight for loss, weight in zip(dpo.loss_type, weights, strict=True) if loss not in PREFERENCE_FREE and weight
     ]
-    if not compared:
+    if not compared and needs_reference(dpo):
         raise UserError(
             f"dpo.loss_weights={weights} leaves no preference loss with a weight above 0",
-            "give sigmoid, or another preference loss, a positive weight",
+            "give sigmoid, or another preference loss, a positive weight; dpo.loss_type=[sft] is training on the "
+            "chosen alone",
         )
 
 

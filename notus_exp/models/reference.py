@@ -84,35 +84,62 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
             (`token_checks.check_pairs`), no prompt to score is within the limits, or a log-prob is not finite.
     """
     base_model = inputs["base_model"]
-    _check_model(settings, inputs, context)
-    tokenised = tokenise(_wanted(settings, inputs), settings, base_model / files.MODEL)
-    counts = _check_tokens(tokenised, settings, inputs, context)
+    tokenised, counted = encode(settings, inputs, context)
     keys = [completion_key(base_model.name, settings.precision, *item) for item in tokenised.encoded]
     unique = dict(zip(keys, tokenised.encoded, strict=True))
     with ReferenceStore(context.cache / STORE, context.events.say) as store:
         missing = _missing(unique, store)
         _compute([Work(base_model, settings.precision, missing)], store, context)
         logps = store.get_many(unique)  # read back: where another process was first, its value holds for both
-    _write(tokenised, [logps[key] for key in keys], out / files.REFERENCE)
+    table(tokenised, [logps[key] for key in keys]).write_parquet(out / files.REFERENCE)
     computed = {key: tokens_of(item) for key, item in missing.items()}
     computed |= {key: context.filled.pop(key) for key in unique if key in context.filled}
     return {
-        "needed": len(keys),
         "found": len(unique) - len(computed),
         "computed": len(computed),
         "same_tokens": len(keys) - len(unique),
+        **counted,
+        "tokens": sum(computed.values()),
+    }
+
+
+def encode(settings: ReferenceSettings, inputs: dict[str, Path], context: Context) -> tuple[Tokenised, dict[str, int]]:
+    """Return the completions that a node needs as tokens, and what was counted of them; arguments and errors of `run`.
+
+    A training without a reference reads its pairs through this too: the same tokens, limits and refusals.
+    """
+    folder = inputs["base_model"] / files.MODEL
+    _check_model(settings, inputs, context)
+    tokenised = tokenise(_wanted(settings, inputs), settings, folder)
+    counts = _check_tokens(tokenised, settings, inputs, context)
+    return tokenised, {
+        "needed": len(tokenised.rows),
         "prompts_too_long": tokenised.prompts_too_long,
         "prompts_cut": tokenised.prompts_cut,
         "completions_truncated": sum(tokenised.truncated),
         "holding_length": tokenised.holding_length,
-        **({"model_length": reads} if (reads := model_length(base_model / files.MODEL)) else {}),
+        **({"model_length": reads} if (reads := model_length(folder)) else {}),
         "system_turns_hidden": tokenised.system_turns_hidden,
         "prompts_altered": tokenised.prompts_altered,
         "completions_altered": sum(tokenised.altered),
         "texts_with_special_tokens": sum(tokenised.marked),
         **counts,
-        "tokens": sum(computed.values()),
     }
+
+
+def table(tokenised: Tokenised, logps: Sequence[float | None]) -> pl.DataFrame:
+    """Return the rows of reference.parquet; a training without a reference has None for each log-prob (nats)."""
+    prompt_id, row, completion, use = zip(*tokenised.rows, strict=True)
+    columns = {
+        "prompt_id": prompt_id,
+        "row": row,
+        "completion": completion,
+        "prompt_ids": [item.prompt_ids for item in tokenised.encoded],
+        "completion_ids": [item.completion_ids for item in tokenised.encoded],
+        "ref_logp": logps,
+        "use": use,
+    }
+    return pl.DataFrame(columns, schema=SCHEMA)
 
 
 def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context: Context) -> dict[str, int]:
@@ -288,17 +315,3 @@ def _compute_one(work: Work, store: ReferenceStore, progress: Progress, context:
         require_finite(logps, "the base model", work.precision)
         store.put_many({keys[i]: logp for i, logp in zip(batch, logps, strict=True)})
         progress.add(sum(map(tokens_of, items)))
-
-
-def _write(tokenised: Tokenised, logps: list[float], path: Path) -> None:
-    prompt_id, row, completion, use = zip(*tokenised.rows, strict=True)
-    columns = {
-        "prompt_id": prompt_id,
-        "row": row,
-        "completion": completion,
-        "prompt_ids": [item.prompt_ids for item in tokenised.encoded],
-        "completion_ids": [item.completion_ids for item in tokenised.encoded],
-        "ref_logp": logps,
-        "use": use,
-    }
-    pl.DataFrame(columns, schema=SCHEMA).write_parquet(path)

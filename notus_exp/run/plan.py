@@ -6,6 +6,7 @@ import importlib.metadata
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.manifest import Manifest
@@ -124,19 +125,12 @@ NodeRow = tuple[str, Stage, Any, dict[str, str]]
 
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     """List the nodes in the order of the stages: at least those that `config.until` reaches."""
-    base = {"base_model": "base_model"}
-    system = config.model.system_prompt
     rows: list[NodeRow] = [
         ("feedback", Stage.feedback, FeedbackSettings(keyed(config.data), sources.data_digest), {}),
         ("pairs", Stage.pairs, _pairs_settings(config, sources), {"feedback": "feedback"}),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
-        (
-            "policy",
-            Stage.policy,
-            PolicySettings(config.dpo, config.seed, system, config.model.template_date),
-            {"pairs": "pairs", **base, "reference": "reference"},
-        ),
+        _policy(config),
     ]
     if not reaches(config.until, Stage.generations):  # then nothing of an evaluation was looked up
         return rows
@@ -153,8 +147,33 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
 
 def _references(config: Config) -> list[NodeRow]:
     """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
-    dpo, preferences = config.dpo, config.evaluation.preferences
-    common = ReferenceSettings(
+    preferences = config.evaluation.preferences
+    uses = {"feedback": "feedback", "base_model": "base_model"}
+    rows: list[NodeRow] = []
+    if needs_reference(config.dpo):
+        rows.append(("reference", Stage.reference, _trained(config), {**uses, "pairs": "pairs"}))
+    if preferences:
+        scored = replace(_encoding(config), preferences=preferences, scored_split=config.evaluation_split.name)
+        rows.append(("reference_scored", Stage.reference, scored, uses))
+    return rows
+
+
+def _policy(config: Config) -> NodeRow:
+    """Return the training; without a reference, which holds the pairs as tokens, it reads their texts itself."""
+    settings = PolicySettings(config.dpo, config.seed, config.model.system_prompt, config.model.template_date)
+    uses = {"pairs": "pairs", "base_model": "base_model"}
+    if needs_reference(config.dpo):
+        return "policy", Stage.policy, settings, {**uses, "reference": "reference"}
+    return "policy", Stage.policy, replace(settings, encoding=_trained(config)), {**uses, "feedback": "feedback"}
+
+
+def _trained(config: Config) -> ReferenceSettings:
+    return replace(_encoding(config), max_validation_pairs=config.dpo.max_validation_pairs)
+
+
+def _encoding(config: Config) -> ReferenceSettings:
+    dpo = config.dpo
+    return ReferenceSettings(
         split=config.split,
         system_prompt=config.model.system_prompt,
         precision=dpo.precision.name,
@@ -163,13 +182,6 @@ def _references(config: Config) -> list[NodeRow]:
         long_prompts=dpo.long_prompts.name,
         template_date=config.model.template_date,
     )
-    uses = {"feedback": "feedback", "base_model": "base_model"}
-    trained = replace(common, max_validation_pairs=dpo.max_validation_pairs)
-    rows: list[NodeRow] = [("reference", Stage.reference, trained, {**uses, "pairs": "pairs"})]
-    if preferences:
-        scored = replace(common, preferences=preferences, scored_split=config.evaluation_split.name)
-        rows.append(("reference_scored", Stage.reference, scored, uses))
-    return rows
 
 
 def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list[NodeRow]:

@@ -40,6 +40,7 @@ from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.plan import STAGES, Node
 from notus_exp.run.surroundings import given_command, surroundings
 from notus_exp.run.token_notes import token_notes
+from notus_exp.run.training_notes import training_notes
 from notus_exp.stages.settings import to_json
 
 RESERVE = f".{RUN_JSON}.reserve"
@@ -228,7 +229,8 @@ def notes_of(run: RunFile) -> list[str]:
     notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
     notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
     notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
-    return [*notes, *token_notes(facts, run["config"]), *endpoint_notes(facts, run["config"])]
+    config = run["config"]
+    return [*notes, *training_notes(facts, config), *token_notes(facts, config), *endpoint_notes(facts, config)]
 
 
 class _Given(NamedTuple):

@@ -19,6 +19,8 @@ def token_notes(facts: Mapping[str, Facts], config: Mapping[str, Any]) -> list[s
         config: As run.json holds it.
     """
     dpo = config["dpo"]
+    if "reference" not in facts and "policy" in facts:  # a training without a reference makes its tokens itself
+        facts = {**facts, "reference": facts["policy"]}
     notes = []
     for name, purpose in PURPOSES.items():
         counted = facts.get(name, {})

@@ -69,12 +69,17 @@ class ReferenceSettings:
 
 @dataclass
 class PolicySettings:
-    """The training recipe."""
+    """The training recipe.
+
+    `encoding` is given where the recipe needs no reference: how the pairs are made tokens then, which is otherwise read
+    from the reference's artifact.
+    """
 
     dpo: DPO
     seed: int
     system_prompt: Optional[str]
     template_date: Optional[str] = unbounded(since=None, default=None)
+    encoding: Optional[ReferenceSettings] = unbounded(since=None, default=None)
 
 
 @dataclass

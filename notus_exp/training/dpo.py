@@ -28,6 +28,7 @@ from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.markup import hold_marks, marks
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
+from notus_exp.models.reference import encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
@@ -64,7 +65,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
 
     Args:
         settings: The recipe, the seed, the system turn.
-        inputs: Artifacts `pairs`, `base_model`, `reference`.
+        inputs: Artifacts `pairs`, `base_model` and `reference`; `feedback` in its place for a recipe that needs none.
         out: Folder to write into, perhaps with the work of a killed attempt.
         context: Events and hardware.
 
@@ -76,11 +77,9 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
             longer a number.
     """
     start = time.monotonic()
-    pairs, reference = (
-        pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False),
-        pl.read_parquet(inputs["reference"] / files.REFERENCE, glob=False),
-    )
+    pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False)
     _check_inputs(settings, inputs, context)
+    reference, counted = _tokens(settings, inputs, context)
     model_folder = inputs["base_model"] / files.MODEL
     known = marks(load_tokenizer(model_folder), settings.template_date)
     train, validation = (
@@ -92,7 +91,8 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     if train.rows.is_empty():
         within = train.same_tokens + train.special_tokens
         if within:
-            cut = min(train.same_tokens, _reference_facts(inputs).get("pairs_same_cut", train.same_tokens))
+            told = _reference_facts(inputs) | counted
+            cut = min(train.same_tokens, told.get("pairs_same_cut", train.same_tokens))
             raise nothing_left(within, PairCounts(train.same_tokens, cut, train.special_tokens))
         raise UserError(
             f"none of the {train.without_reference} training pairs is left to train on: their prompts are too long",
@@ -101,6 +101,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
     _train(trainer, out / CHECKPOINTS, context)
     facts = {
+        **counted,
         **_counts(trainer, settings.dpo, train, validation),
         **final_metrics(trainer.state),
         "seconds": round(time.monotonic() - start, 3),
@@ -123,7 +124,8 @@ def join_pairs(
 
     Args:
         pairs: Rows of pairs.parquet of one split.
-        reference: reference.parquet: one row per (prompt_id, row, completion).
+        reference: Columns of reference.parquet, one row per (prompt_id, row, completion); where the recipe needs no
+            reference, `ref_logp` is null, and so are the columns made of it.
         known: Marks of the model's own (`models/markup.py`).
         special_tokens: What becomes of pairs whose texts hold one.
 
@@ -170,9 +172,20 @@ def _check_inputs(settings: PolicySettings, inputs: dict[str, Path], context: Co
     check_ends(_reference_facts(inputs), dpo.max_length, requirements.max_truncated, model_length(folder))
 
 
+def _tokens(settings: PolicySettings, inputs: dict[str, Path], context: Context) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return the pairs' completions as tokens with their reference log-probs, and what was counted where it was here.
+
+    A recipe that needs no reference has no artifact of one: the texts are made tokens here, by the same rules.
+    """
+    if settings.encoding is None:
+        return pl.read_parquet(inputs["reference"] / files.REFERENCE, glob=False), {}
+    tokenised, counted = encode(settings.encoding, inputs, context)
+    return table(tokenised, [None] * len(tokenised.rows)), counted
+
+
 def _reference_facts(inputs: dict[str, Path]) -> dict[str, Any]:
-    manifest = inputs["reference"] / files.MANIFEST
-    return read_manifest(manifest).facts if manifest.exists() else {}
+    manifest = inputs["reference"] / files.MANIFEST if "reference" in inputs else None
+    return read_manifest(manifest).facts if manifest and manifest.exists() else {}
 
 
 def _make_trainer(
@@ -218,7 +231,8 @@ def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
     with PartialState().main_process_first():
         if PartialState().is_main_process:
             shutil.rmtree(folder, ignore_errors=True)
-            Dataset.from_polars(rows).save_to_disk(folder)
+            known = [name for name in rows.columns if not rows[name].null_count()]  # without a reference some are null
+            Dataset.from_polars(rows.select(known)).save_to_disk(folder)
         return load_from_disk(folder)
 
 

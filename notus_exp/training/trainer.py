@@ -25,7 +25,9 @@ from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, m
 from notus_exp.training.measures import MEASURES
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
-"""Columns of a dataset that `PairTrainer` takes: token ids (lists of int) and summed log-probs (float)."""
+"""Columns of a dataset that `PairTrainer` takes: token ids (lists of int) and summed log-probs (float).
+
+A recipe that needs no reference has no log-probs: rewards are then beta times the policy's own."""
 
 MOST_EVENTS = 200
 """Events of training metrics that are written at most; each is a mean over the steps since the one before."""
@@ -84,6 +86,8 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
         return loss * share * self.accelerator.num_processes
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        nothing = inputs["completion_mask"].new_zeros(len(inputs["completion_mask"]) // 2, dtype=torch.float32)
+        inputs = {"ref_chosen_logps": nothing, "ref_rejected_logps": nothing, **inputs}
         with _completion_positions_only(), _gathered_by_pair(self.accelerator, inputs) as seen:
             result = super()._compute_loss(model, inputs, return_outputs)
         metrics = self._metrics["train" if self.model.training else "eval"]
@@ -94,7 +98,8 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc]
         loss = self.accelerator.gather((result[0] if return_outputs else result).detach().reshape(1)).mean().item()
         weight = sum(w for name, w in zip(self.loss_types, self.loss_weights, strict=True) if name == "sft")
         likelihood = -metrics["logps/chosen"][-1] * pairs / chosen_tokens  # what TRL's sft is: a mean over tokens
-        metrics["losses/preference"].append(loss - weight * likelihood if weight else loss)
+        compares = set(self.loss_types) != {"sft"}
+        metrics["losses/preference"].append(loss - weight * likelihood if weight and compares else loss)
         return result
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -61,6 +61,20 @@ def test_nothing_is_scored_without_preferences() -> None:
     assert "reference_scored" not in nodes["likelihoods"].inputs
 
 
+def test_a_recipe_without_a_reference_plans_none_for_training_and_scores_all_the_same() -> None:
+    nodes, usual = planned("dpo.loss_type=[sft]"), planned()
+    assert "reference" not in nodes
+    assert set(nodes["policy"].inputs) == {"feedback", "pairs", "base_model"}
+    for name in ("reference_scored", "generations_verifiable_base"):
+        assert nodes[name].key == usual[name].key
+    assert "encoding" not in usual["policy"].settings
+    shorter = planned("dpo.loss_type=[sft]", "dpo.max_validation_pairs=5")
+    assert nodes["policy"].settings["encoding"] | {"max_validation_pairs": 5} == shorter["policy"].settings["encoding"]
+    assert list(planned("dpo.loss_type=[sft]", "until=reference")) == [
+        "feedback", "pairs", "base_model", "reference_scored",
+    ]  # fmt: skip
+
+
 def test_stopping_at_the_reference_makes_both_nodes() -> None:
     assert list(planned("until=reference")) == ["feedback", "pairs", "base_model", "reference", "reference_scored"]
 

@@ -109,7 +109,7 @@ def test_a_warm_up_longer_than_the_training_is_an_error():
     [
         ({"loss_type": []}, r"dpo\.loss_type=\[\]"),
         ({"loss_type": ["sigmoid", "sigmoid"]}, "repeats sigmoid"),
-        ({"loss_type": ["sft"]}, "never looks at the rejected"),
+        ({"loss_type": ["sft"], "loss_weights": [0.0]}, "leaves no loss"),
         ({"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}, "1 weights for the 2 losses"),
         ({"loss_type": ["sigmoid", "sft"], "loss_weights": [0.0, 1.0]}, "no preference loss"),
         ({"label_smoothing": 0.1}, r"dpo\.label_smoothing=0\.1 is not read by dpo\.loss_type=\[sigmoid\]"),

@@ -14,7 +14,6 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
@@ -22,92 +21,21 @@ from notus_exp.config.training_settings import LOSSES, Precision, SpecialTokens
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
-from notus_exp.stages.context import Context, Requirements
+from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import PolicySettings, to_json
 from notus_exp.training import checkpoints, dpo, model_card, trainer
 from support.places import ROOT
 from support.recipes import LORA, machine, recipe
-
-FULL = replace(LORA, r=0)
-SUBJECTS = ("rain", "a clock", "the old sea", "maps", "bread and salt", "owls", "a long winter", "tea", "iron", "moss")
-N_TRAIN, N_VALIDATION = 11, 3
-
-
-def conversation(number):
-    subject = SUBJECTS[number % len(SUBJECTS)]
-    prompt = [{"role": "system", "content": ""}, {"role": "user", "content": f"Write about {subject}, part {number}."}]
-    chosen = [{"role": "assistant", "content": f"{subject} is fine" + " indeed" * (number % 4)}]
-    rejected = [{"role": "assistant", "content": "no" + " idea" * (1 + number % 3)}]
-    return prompt, chosen, rejected
-
-
-def explicit_logp(model, prompt_ids, completion_ids):
-    """The sum of log-probs of the completion's tokens, one by one, in float64."""
-    ids = torch.tensor([prompt_ids + completion_ids])
-    with torch.no_grad():
-        logps = model(ids).logits[0].double().log_softmax(dim=-1)
-    start = len(prompt_ids)
-    return sum(logps[start + i - 1, token].item() for i, token in enumerate(completion_ids))
-
-
-def reference_row(model, tokenizer, number, completion, use):
-    prompt, chosen, rejected = conversation(number)
-    prompt_ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
-    both = tokenizer.apply_chat_template(prompt + (chosen, rejected)[completion], return_dict=True)["input_ids"]
-    completion_ids = both[len(prompt_ids) :]
-    return {
-        "prompt_id": f"{number:016x}", "row": number, "completion": completion, "prompt_ids": prompt_ids,
-        "completion_ids": completion_ids, "ref_logp": explicit_logp(model, prompt_ids, completion_ids), "use": use,
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def artifacts(tiny_model_folder, tmp_path_factory):
-    """The three input artifacts of the stage, with one training pair whose prompt was too long to have a reference."""
-    root = tmp_path_factory.mktemp("artifacts")
-    inputs = {name: root / f"{name}-{'0123456789abcdef'}" for name in ("pairs", "base_model", "reference")}
-    for folder in inputs.values():
-        folder.mkdir()
-    (inputs["base_model"] / files.MODEL).symlink_to(tiny_model_folder)
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
-    uses = ["train"] * N_TRAIN + ["validation"] * N_VALIDATION
-    rows = [reference_row(model, tokenizer, n, c, use) for n, use in enumerate(uses) for c in (0, 1)]
-    pl.DataFrame(rows[::-1]).write_parquet(inputs["reference"] / files.REFERENCE)  # its order must not matter
-    pairs = [
-        {
-            "prompt_id": f"{n:016x}", "row": n, "split": use, "chosen_completion": 0, "rejected_completion": 1,
-            **dict(zip(("prompt", "chosen", "rejected"), conversation(n), strict=True)),
-        }
-        for n, use in enumerate([*uses, "train"])
-    ]  # fmt: skip
-    pl.DataFrame(pairs).write_parquet(inputs["pairs"] / files.PAIRS)
-    (inputs["pairs"] / files.CURATION_JSON).write_text(
-        json.dumps({"counts": {"dropped": {"ties": 5}}, "margins": {"mean": 1.5}})
-    )
-    manifest = Manifest("pairs", "0" * 64, {}, {"feedback": "f" * 64}, {})
-    (inputs["pairs"] / files.MANIFEST).write_text(json.dumps(manifest_file(manifest)))
-    return inputs
-
-
-def context_in(out, hardware=None):
-    out.mkdir(parents=True, exist_ok=True)
-    writer = events.EventWriter("policy", out / files.EVENTS, out / "followed.jsonl")
-    return Context(events=writer, hardware=hardware or machine(), cache=out / "cache")
-
-
-def train(artifacts, out, dpo_recipe, hardware=None, seed=3):
-    context = context_in(out, hardware)
-    return dpo.run(PolicySettings(dpo=dpo_recipe, seed=seed, system_prompt=None), artifacts, out, context)
-
-
-def step_events(out, name="train/loss"):
-    return [e.metrics[name] for e in events.read(out / files.EVENTS) if name in e.metrics]
-
-
-def weights(out):
-    (path,) = (out / files.MODEL).glob("*.safetensors")
-    return load_file(path)
+from support.trainings import (
+    FULL,
+    N_TRAIN,
+    N_VALIDATION,
+    context_in,
+    conversation,
+    step_events,
+    train,
+    weights,
+)  # fmt: skip
 
 
 # ----------------------------------------------------------------------------------------------- against TRL's own path

@@ -1,0 +1,26 @@
+"""What a reader of a run's metrics must know of how it was trained: where that is not preference training as usual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_UNREFERRED = (
+    "without a reference the training's rewards, margins and accuracy are those of beta x the policy's own log-prob; "
+    "the evaluation compares with the base model all the same"
+)
+
+
+def training_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
+    """Return notes on the recipe of a run whose policy was trained.
+
+    Args:
+        facts: Node name -> what it counted.
+        config: As run.json holds it; an older one has fewer settings.
+    """
+    dpo = config["dpo"]
+    if "policy" not in facts:
+        return []
+    if dpo.get("loss_type") == ["sft"]:
+        return [f"dpo.loss_type=[sft] trained on the chosen responses alone, whatever was rejected; {_UNREFERRED}"]
+    return []

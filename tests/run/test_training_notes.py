@@ -1,0 +1,15 @@
+from notus_exp.run.token_notes import token_notes
+from notus_exp.run.training_notes import training_notes
+
+
+def test_an_arm_without_rejected_responses_says_so_once_it_is_trained():
+    config = {"dpo": {"loss_type": ["sft"]}}
+    [note] = training_notes({"policy": {}}, config)
+    assert note.startswith("dpo.loss_type=[sft] trained on the chosen responses alone")
+    assert training_notes({"pairs": {}}, config) == []
+    assert training_notes({"policy": {}}, {"dpo": {"loss_type": ["sigmoid", "sft"]}}) == []
+
+
+def test_without_a_reference_the_tokens_notes_are_those_of_the_training():
+    [note] = token_notes({"policy": {"prompts_too_long": 3}}, {"dpo": {"max_length": 64}})
+    assert note.startswith("3 prompts have more than 64 tokens and were left out of training")

@@ -1,0 +1,125 @@
+"""Trainings on a tiny random model: the artifacts that they read, and what one leaves behind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import polars as pl
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from notus_exp.config.curation_settings import Split
+from notus_exp.contracts.manifest import Manifest, manifest_file
+from notus_exp.disk import events, files
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import PolicySettings, ReferenceSettings
+from notus_exp.training import dpo
+from support.recipes import LORA, machine
+
+FULL = replace(LORA, r=0)
+SUBJECTS = ("rain", "a clock", "the old sea", "maps", "bread and salt", "owls", "a long winter", "tea", "iron", "moss")
+N_TRAIN, N_VALIDATION = 11, 3
+
+
+def conversation(number):
+    subject = SUBJECTS[number % len(SUBJECTS)]
+    prompt = [{"role": "system", "content": ""}, {"role": "user", "content": f"Write about {subject}, part {number}."}]
+    chosen = [{"role": "assistant", "content": f"{subject} is fine" + " indeed" * (number % 4)}]
+    rejected = [{"role": "assistant", "content": "no" + " idea" * (1 + number % 3)}]
+    return prompt, chosen, rejected
+
+
+def explicit_logp(model, prompt_ids, completion_ids):
+    """The sum of log-probs of the completion's tokens, one by one, in float64."""
+    ids = torch.tensor([prompt_ids + completion_ids])
+    with torch.no_grad():
+        logps = model(ids).logits[0].double().log_softmax(dim=-1)
+    start = len(prompt_ids)
+    return sum(logps[start + i - 1, token].item() for i, token in enumerate(completion_ids))
+
+
+def reference_row(model, tokenizer, number, completion, use):
+    prompt, chosen, rejected = conversation(number)
+    prompt_ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+    both = tokenizer.apply_chat_template(prompt + (chosen, rejected)[completion], return_dict=True)["input_ids"]
+    completion_ids = both[len(prompt_ids) :]
+    return {
+        "prompt_id": f"{number:016x}", "row": number, "completion": completion, "prompt_ids": prompt_ids,
+        "completion_ids": completion_ids, "ref_logp": explicit_logp(model, prompt_ids, completion_ids), "use": use,
+    }  # fmt: skip
+
+
+def make_artifacts(tiny_model_folder, root):
+    """Return the input artifacts of the stage, with one training pair whose prompt was too long to have a reference."""
+    names = ("pairs", "base_model", "reference")
+    inputs = {name: root / f"{name}-{'0123456789abcdef'}" for name in names}
+    for folder in inputs.values():
+        folder.mkdir()
+    (inputs["base_model"] / files.MODEL).symlink_to(tiny_model_folder)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
+    uses = ["train"] * N_TRAIN + ["validation"] * N_VALIDATION
+    rows = [reference_row(model, tokenizer, n, c, use) for n, use in enumerate(uses) for c in (0, 1)]
+    pl.DataFrame(rows[::-1]).write_parquet(inputs["reference"] / files.REFERENCE)  # its order must not matter
+    pairs = [
+        {
+            "prompt_id": f"{n:016x}", "row": n, "split": use, "chosen_completion": 0, "rejected_completion": 1,
+            **dict(zip(("prompt", "chosen", "rejected"), conversation(n), strict=True)),
+        }
+        for n, use in enumerate([*uses, "train"])
+    ]  # fmt: skip
+    pl.DataFrame(pairs).write_parquet(inputs["pairs"] / files.PAIRS)
+    (inputs["pairs"] / files.CURATION_JSON).write_text(
+        json.dumps({"counts": {"dropped": {"ties": 5}}, "margins": {"mean": 1.5}})
+    )
+    manifest = Manifest("pairs", "0" * 64, {}, {"feedback": "f" * 64}, {})
+    (inputs["pairs"] / files.MANIFEST).write_text(json.dumps(manifest_file(manifest)))
+    return inputs
+
+
+def context_in(out, hardware=None):
+    out.mkdir(parents=True, exist_ok=True)
+    writer = events.EventWriter("policy", out / files.EVENTS, out / "followed.jsonl")
+    return Context(events=writer, hardware=hardware or machine(), cache=out / "cache")
+
+
+def train(artifacts, out, dpo_recipe, hardware=None, seed=3, encoding=None):
+    """Run the stage and return its facts."""
+    context = context_in(out, hardware)
+    settings = PolicySettings(dpo=dpo_recipe, seed=seed, system_prompt=None, encoding=encoding)
+    return dpo.run(settings, artifacts, out, context)
+
+
+def step_events(out, name="train/loss"):
+    return [e.metrics[name] for e in events.read(out / files.EVENTS) if name in e.metrics]
+
+
+def weights(out):
+    (path,) = (out / files.MODEL).glob("*.safetensors")
+    return load_file(path)
+
+
+def without_reference(artifacts, root):
+    """Return the inputs of a training that needs no reference, and how its pairs are made tokens: as those of it were.
+
+    The pair whose prompt was too long is so here too.
+    """
+    feedback = root / "feedback-0123456789abcdef"
+    feedback.mkdir(exist_ok=True)
+    rows = []
+    for row in pl.read_parquet(artifacts["pairs"] / files.PAIRS).to_dicts():
+        long = row["row"] == N_TRAIN + N_VALIDATION
+        rows += [
+            {
+                "prompt_id": row["prompt_id"], "row": row["row"], "completion": row[f"{side}_completion"],
+                "instruction": row["prompt"][-1]["content"] * (1 + 99 * long), "principle": "", "system_prompt": "",
+                "response": row[side][0]["content"],
+            }
+            for side in ("chosen", "rejected")
+        ]  # fmt: skip
+    pl.DataFrame(rows).write_parquet(feedback / files.COMPLETIONS)
+    encoding = ReferenceSettings(Split(0, 0.2, 0.0), "", "float32", 96, 64, "drop")
+    inputs = {name: folder for name, folder in artifacts.items() if name != "reference"}
+    return inputs | {"feedback": feedback}, encoding
