@@ -29,7 +29,10 @@ def _registered() -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("selection=", ["average", "critique", "per_aspect", "weighted"]),
+        (
+            "selection=",
+            ["average", "critique", "expression", "per_aspect", "random", "reversed", "weighted"],
+        ),
         ("-m seed=0 selection=critique,av", ["critique,average"]),
         ("'evaluation=[preferences,ver", ["[preferences,verifiable"]),
         ("dpo.precision=", ["float32", "bfloat16", "float16"]),
