@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from notus_exp.config.training_settings import DPO
+from notus_exp.errors import UserError
 
 PREFERENCE_FREE = frozenset({"sft"})
 """Losses that read the chosen responses alone, and so no reference either."""
+
+COUPLED = frozenset({"aot", "aot_unpaired", "bco_pair"})
+"""Losses in which a pair's term depends on the other pairs, so that none of it is a pair's own to weigh: aot sorts a
+batch (Melnyk et al. 2024, arXiv 2406.05882), BCO shifts rewards by their mean (Jung et al. 2024, arXiv 2404.04656)."""
 
 
 def needs_reference(dpo: DPO) -> bool:
@@ -15,3 +20,17 @@ def needs_reference(dpo: DPO) -> bool:
         dpo: The recipe; its losses are already checked.
     """
     return not set(dpo.loss_type) <= PREFERENCE_FREE
+
+
+def check_weights(dpo: DPO) -> None:
+    """Refuse weights of pairs where the loss is no sum of terms of one pair each.
+
+    Raises:
+        UserError: Naming the loss.
+    """
+    coupled = sorted(COUPLED.intersection(dpo.loss_type))
+    if coupled:
+        raise UserError(
+            f"dpo.loss_type=[{', '.join(dpo.loss_type)}] cannot weigh pairs: {coupled[0]} is no sum over them",
+            "leave pairs.weight out, or choose another loss, such as dpo.loss_type=[sigmoid]",
+        )

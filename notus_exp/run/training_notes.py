@@ -21,6 +21,13 @@ def training_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
     dpo = config["dpo"]
     if "policy" not in facts:
         return []
+    notes = []
     if dpo.get("loss_type") == ["sft"]:
-        return [f"dpo.loss_type=[sft] trained on the chosen responses alone, whatever was rejected; {_UNREFERRED}"]
-    return []
+        notes.append(f"dpo.loss_type=[sft] trained on the chosen responses alone, whatever was rejected; {_UNREFERRED}")
+    counted = facts["policy"]
+    if "effective_pairs" in counted:
+        notes.append(
+            f"the training's {counted['pairs_trained']} pairs are weighed, which leaves as much as "
+            f"{counted['effective_pairs']:g} of equal weight: gradients are weighed, what is logged are plain means"
+        )
+    return notes

@@ -8,10 +8,9 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import torch
@@ -26,7 +25,7 @@ from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit, model_length
-from notus_exp.models.markup import hold_marks, marks
+from notus_exp.models.markup import marks
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
 from notus_exp.models.reference import encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
@@ -35,26 +34,12 @@ from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
 from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
 from notus_exp.training.model_card import write_card
-from notus_exp.training.trainer import COLUMNS, PairTrainer, Reporter, final_metrics
+from notus_exp.training.pairs import JoinedPairs, effective_pairs, join_pairs, weighed
+from notus_exp.training.reporter import Reporter, final_metrics
+from notus_exp.training.trainer import PairTrainer
 
 CHECKPOINTS = "checkpoints"
 DATASET = "dataset"
-
-
-class JoinedPairs(NamedTuple):
-    """Pairs of a split with their token ids and reference log-probs (columns `COLUMNS`), and how many are left out.
-
-    Attributes:
-        rows: Those that are left.
-        without_reference: They have no reference log-probs.
-        same_tokens: Both sides are the same tokens: left out.
-        special_tokens: Of the rest, those whose texts hold a mark of the model's own; left out if they are dropped.
-    """
-
-    rows: pl.DataFrame
-    without_reference: int
-    same_tokens: int
-    special_tokens: int
 
 
 def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -98,6 +83,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
             f"none of the {train.without_reference} training pairs is left to train on: their prompts are too long",
             "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
         )
+    train = train._replace(rows=weighed(train.rows, settings.dpo))
     trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
     _train(trainer, out / CHECKPOINTS, context)
     facts = {
@@ -112,55 +98,6 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
         _finish(settings, inputs, out, facts)
     trainer.accelerator.wait_for_everyone()
     return facts
-
-
-def join_pairs(
-    pairs: pl.DataFrame,
-    reference: pl.DataFrame,
-    known: Sequence[str] = (),
-    special_tokens: SpecialTokens = SpecialTokens.keep,
-) -> JoinedPairs:
-    """Give each pair the token ids and reference log-probs of its two completions.
-
-    Args:
-        pairs: Rows of pairs.parquet of one split.
-        reference: Columns of reference.parquet, one row per (prompt_id, row, completion); where the recipe needs no
-            reference, `ref_logp` is null, and so are the columns made of it.
-        known: Marks of the model's own (`models/markup.py`).
-        special_tokens: What becomes of pairs whose texts hold one.
-
-    Returns:
-        The pairs that have both, in their own order, without those whose sides are the same tokens, and the number of
-        those that have not: their prompt was too long, or (validation) they are more than `dpo.max_validation_pairs`.
-
-    Raises:
-        UserError: The reference artifact holds a completion twice or not under one prompt.
-    """
-    key = ["prompt_id", "row", "completion"]
-    if reference.select(key).is_duplicated().any():
-        raise UserError("the reference artifact holds a completion twice", "delete that artifact and run again")
-    joined = pairs
-    for side in ("chosen", "rejected"):
-        columns = reference.select(
-            "prompt_id",
-            "row",
-            pl.col("completion").alias(f"{side}_completion"),
-            pl.col("prompt_ids").alias(f"{side}_prompt_ids"),
-            pl.col("completion_ids").alias(f"{side}_ids"),
-            pl.col("ref_logp").alias(f"ref_{side}_logps"),
-        )
-        joined = joined.join(columns, on=["prompt_id", "row", f"{side}_completion"], how="inner", maintain_order="left")
-    differing = joined.filter(pl.col("chosen_prompt_ids") != pl.col("rejected_prompt_ids"))
-    if not differing.is_empty():
-        raise UserError(
-            f"prompt {differing['prompt_id'][0]} has other token ids beside its chosen than its rejected response",
-            "delete the reference artifact and run again",
-        )
-    differ = joined.filter(pl.col("chosen_ids") != pl.col("rejected_ids"))
-    held = hold_marks(differ, known)
-    rows = differ.filter(~held) if special_tokens is SpecialTokens.drop else differ
-    rows = rows.rename({"chosen_prompt_ids": "prompt_ids"}).select(COLUMNS)
-    return JoinedPairs(rows, len(pairs) - len(joined), len(joined) - len(differ), int(held.sum()))
 
 
 def _check_inputs(settings: PolicySettings, inputs: dict[str, Path], context: Context) -> None:
@@ -259,6 +196,7 @@ def _counts(trainer: PairTrainer, dpo: DPO, train: JoinedPairs, validation: Join
         "steps": state.global_step,
         "epochs": round(state.global_step / plan_steps(dpo, len(train.rows)).per_epoch, 6),
         "pairs_trained": min(len(train.rows), state.global_step * dpo.global_batch_size),
+        **effective_pairs(train.rows),
         "pairs_without_reference": train.without_reference,
         "pairs_same_tokens": train.same_tokens,
         "pairs_with_special_tokens": train.special_tokens,

@@ -13,3 +13,9 @@ def test_an_arm_without_rejected_responses_says_so_once_it_is_trained():
 def test_without_a_reference_the_tokens_notes_are_those_of_the_training():
     [note] = token_notes({"policy": {"prompts_too_long": 3}}, {"dpo": {"max_length": 64}})
     assert note.startswith("3 prompts have more than 64 tokens and were left out of training")
+
+
+def test_weights_of_pairs_are_told_with_what_they_leave():
+    facts = {"policy": {"effective_pairs": 40.25, "pairs_trained": 64}}
+    [note] = training_notes(facts, {"dpo": {"loss_type": ["sigmoid"]}})
+    assert note.startswith("the training's 64 pairs are weighed, which leaves as much as 40.25 of equal weight")

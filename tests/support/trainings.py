@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import polars as pl
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig
 
 from notus_exp.config.curation_settings import Split
 from notus_exp.contracts.manifest import Manifest, manifest_file
@@ -16,7 +18,9 @@ from notus_exp.disk import events, files
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings, ReferenceSettings
 from notus_exp.training import dpo
-from support.recipes import LORA, machine
+from notus_exp.training.arguments import dpo_arguments
+from notus_exp.training.trainer import PairTrainer
+from support.recipes import LORA, machine, recipe
 
 FULL = replace(LORA, r=0)
 SUBJECTS = ("rain", "a clock", "the old sea", "maps", "bread and salt", "owls", "a long winter", "tea", "iron", "moss")
@@ -123,3 +127,16 @@ def without_reference(artifacts, root):
     encoding = ReferenceSettings(Split(0, 0.2, 0.0), "", "float32", 96, 64, "drop")
     inputs = {name: folder for name, folder in artifacts.items() if name != "reference"}
     return inputs | {"feedback": feedback}, encoding
+
+
+def make_pair_trainer(model_folder, out, **changes):
+    """Return a `PairTrainer` of all weights over a single pair, to whose passes a test gives batches of its own."""
+    asked = recipe(**{"lora": FULL, "evaluations": 0, **changes})
+    given = dpo_arguments(asked, machine(), train_pairs=1, validation_pairs=0, seed=1, out=out, use_cpu=True)
+    row = {"prompt_ids": [5], "chosen_ids": [6], "rejected_ids": [7]}
+    return PairTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
+        args=DPOConfig(**given),
+        train_dataset=Dataset.from_list([row]),
+        processing_class=AutoTokenizer.from_pretrained(model_folder),
+    )

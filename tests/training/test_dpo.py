@@ -24,6 +24,7 @@ from notus_exp.errors import UserError
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import PolicySettings, to_json
 from notus_exp.training import checkpoints, dpo, model_card, trainer
+from notus_exp.training import pairs as pairs_read
 from support.places import ROOT
 from support.recipes import LORA, machine, recipe
 from support.trainings import (
@@ -179,13 +180,13 @@ from notus_exp.disk import events
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.stages.settings import PolicySettings, from_json
 from notus_exp.stages.context import Context
-from notus_exp.training import dpo, trainer
+from notus_exp.training import dpo, prepared
 
-mark = trainer.mark_complete
+mark = prepared.mark_complete
 def mark_and_die(*given):
     mark(*given)
     os.kill(os.getpid(), signal.SIGKILL)
-trainer.mark_complete = mark_and_die
+prepared.mark_complete = mark_and_die
 
 job = json.loads(Path(sys.argv[1]).read_text())
 out = Path(job["out"])
@@ -297,14 +298,14 @@ def test_pairs_without_any_reference_are_an_error(artifacts, tmp_path):
 def test_join_follows_the_pairs_order_and_refuses_a_completion_given_twice(artifacts):
     pairs = pl.read_parquet(artifacts["pairs"] / files.PAIRS).filter(split="train")
     reference = pl.read_parquet(artifacts["reference"] / files.REFERENCE)
-    joined = dpo.join_pairs(pairs, reference)
+    joined = pairs_read.join_pairs(pairs, reference)
     assert joined.without_reference == 1
     first = reference.filter(row=0).sort("completion")
     assert joined.rows.row(0) == (
         first["prompt_ids"][0].to_list(), *(ids.to_list() for ids in first["completion_ids"]), *first["ref_logp"]
     )  # fmt: skip
     with pytest.raises(UserError, match="twice"):
-        dpo.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
+        pairs_read.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
 
 
 # ------------------------------------------------------------------------------------------- what the texts say, or not
