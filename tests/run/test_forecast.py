@@ -41,8 +41,8 @@ FACTS: dict[Stage, dict[str, Any]] = {
     Stage.likelihoods: {"completions": 64, "answers": 4},
     Stage.evaluation: {},
 }
-SECONDS = {Stage.feedback: 2, Stage.columns: 4, Stage.pairs: 3, Stage.base_model: 10, Stage.reference: 6, Stage.policy: 40,
-           Stage.generations: 5, Stage.likelihoods: 7, Stage.evaluation: 1}  # fmt: skip
+SECONDS = {Stage.feedback: 2, Stage.columns: 4, Stage.pairs: 3, Stage.base_model: 10, Stage.reference: 6,
+           Stage.policy: 40, Stage.generations: 5, Stage.likelihoods: 7, Stage.evaluation: 1}  # fmt: skip
 composed_once = cache(composed)
 MEASURED = Calibration(6.0, Cost(0.1, 4e-10), Cost(0.01, 1e-10), Cost(0.001, 5e-10))
 
