@@ -20,7 +20,12 @@ SCORE = "score"
 
 def column_names(config: Config) -> list[str]:
     """Return the columns of a completion in an expression: ratings by their aspects, and what every completion has."""
-    return own_columns(config.data.aspects, ["corpus"] if config.data.name == "mix" else [])
+    return own_columns(config.data.aspects, [*(["corpus"] if config.data.name == "mix" else []), *made_columns(config)])
+
+
+def made_columns(config: Config) -> list[str]:
+    """Return the columns that the stage `columns` makes where an expression names them."""
+    return [score.name for score in config.scores]
 
 
 def own_columns(aspects: Iterable[str], others: Iterable[str] = ()) -> list[str]:

@@ -11,7 +11,7 @@ from notus_exp.config.ranges import HUB, bounded, place
 
 @dataclass
 class PreferencesEvaluation:
-    """Score every completion of held-out prompts and compare the implicit reward with each labelling."""
+    """ScoreItem every completion of held-out prompts and compare the implicit reward with each labelling."""
 
     name: str
     max_prompts: Optional[int] = bounded(least=2)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
     InterpolationKeyError,
     InterpolationResolutionError,
     MissingMandatoryValue,
@@ -28,7 +31,7 @@ from notus_exp.config.misfits import (
     unknown_key,
     unread,
 )
-from notus_exp.config.schema import known_settings, takes
+from notus_exp.config.schema import ITEM, known_settings, known_types, takes
 from notus_exp.config.study_settings import FIXED
 from notus_exp.errors import UserError, did_you_mean, first_line
 
@@ -92,6 +95,8 @@ def _of_value(error: OmegaConfBaseException, given: str) -> UserError | None:
     """
     text, key = str(error), error.full_key or given.lstrip("+~").partition("=")[0]
     override = given.lstrip("+~")
+    if in_list := _of_list_item(error, key, override.partition("=")[0]):
+        return in_list
     dotted = next((mapping for mapping in DOTTED_MAPPINGS if override.startswith(f"{mapping}.")), None)
     if dotted and "." in override.partition("=")[0][len(dotted) + 1 :]:
         name, _, value = override[len(dotted) + 1 :].partition("=")
@@ -106,6 +111,28 @@ def _of_value(error: OmegaConfBaseException, given: str) -> UserError | None:
     if "is not in struct" in text or "not in '" in text:
         return unread(key, error.object_type) or _unknown(key, override)
     return misfit(key, text, given)
+
+
+def _of_list_item(error: OmegaConfBaseException, key: str, given: str) -> UserError | None:
+    """Say what is wrong with an item of a list whose items have settings of their own; None elsewhere."""
+    whole = re.match(r"[\w.]+(?=\[\d+\])", key)
+    base = whole[0] if whole else given
+    kind = next(filter(is_dataclass, known_types().get(f"{base}{ITEM}", ())), None)
+    if kind is None or key == base:
+        return None
+    known = [spec.name for spec in fields(kind)]
+    example = f"write each item of {base} with some of {', '.join(f'{name}: VALUE' for name in known)}"
+    setting = key.rpartition(".")[2]
+    if setting not in known:
+        unknown = isinstance(error, ConfigKeyError | ConfigAttributeError)
+        return (
+            UserError(f"unknown key '{setting}' in {base}", did_you_mean(setting, known))
+            if unknown
+            else UserError(f"{base} holds what is no item of it", example)
+        )
+    if isinstance(error, MissingMandatoryValue):
+        return UserError(f"{key} must be given", f"add {setting}: VALUE to that item")
+    return UserError(f"{base}: {setting} is given what it cannot take", example)
 
 
 def _unknown(key: str, override: str) -> UserError:

@@ -44,6 +44,9 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
         child = node._get_node(spec.name)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
             expand_homes(child, f"{key}.")
+        elif isinstance(child, ListConfig) and is_dataclass(child._metadata.element_type):
+            for position in range(len(child)):
+                expand_homes(child[position], f"{key}[{position}].")
         elif spec.metadata.get(PLACE) and not OmegaConf.is_missing(node, spec.name):
             given = node[spec.name]
             address = spec.metadata.get(ADDRESS)

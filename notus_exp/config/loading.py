@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import composing
 from notus_exp.config.curation_checks import check_curation
@@ -28,6 +28,7 @@ from notus_exp.config.mapping_paths import check_mapping
 from notus_exp.config.misfits import unknown_key, unread
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ALTERNATIVES, Config, known_settings
+from notus_exp.config.score_checks import check_scores
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.machine.cuda import cuda_devices
@@ -80,8 +81,6 @@ def load(composed: DictConfig) -> Config:
             composed.evaluation[name] = None
     try:
         config = OmegaConf.to_object(composed)
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} must be given", f"add {error.full_key}=VALUE to the command") from error
     except OmegaConfBaseException as error:
         raise explain(error) from error
     assert isinstance(config, Config)
@@ -158,6 +157,7 @@ def check_together(config: Config) -> None:
         check_simulated(config.data)
     if isinstance(config.data, Mapped):
         check_mapping(config.data)
+    check_scores(config)
     check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)

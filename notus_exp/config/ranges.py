@@ -45,9 +45,12 @@ def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS, **given: Any
     return field(metadata={"options": options, **_marks(in_key, since)}, **given)
 
 
-def named_file() -> Any:
-    """A dataclass field that names a file, here or on the hub, or null: a digest of its content enters keys for it."""
-    return field(metadata={"in_key": False, "file": True, PLACE: True, ADDRESS: HUB})
+def named_file(**given: Any) -> Any:
+    """A dataclass field that names a file, here or on the hub, or null: a digest of its content enters keys for it.
+
+    `given` is that of `unbounded`.
+    """
+    return field(metadata={"in_key": False, "file": True, PLACE: True, ADDRESS: HUB}, **given)
 
 
 def place(*, empty: bool = False, address: str | None = None) -> Any:
@@ -118,7 +121,7 @@ def check(node: Any, path: str = "") -> None:
         values = many if isinstance(many, list) else [] if many is None else [many]
         for place, item in enumerate(values):
             if is_dataclass(item):
-                check(item, f"{key}.{place}.")
+                check(item, f"{key}[{place}].")
             else:
                 _check_value(key, item, spec.metadata)
 

@@ -21,10 +21,11 @@ from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
 from notus_exp.config.ranges import PLACE, bounded, one_of, place, unbounded
+from notus_exp.config.score_settings import ScoreItem
 from notus_exp.config.study_settings import Study
 from notus_exp.config.training_settings import DPO, Model
 
-Stage = Enum("Stage", ["config", "feedback", "pairs", "base_model", "reference", "policy", "generations",
+Stage = Enum("Stage", ["config", "feedback", "columns", "pairs", "base_model", "reference", "policy", "generations",
                        "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class Config:
     tracking: Tracking
     study: Study = unbounded(in_key=False)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    scores: list[ScoreItem] = field(default_factory=list)  # of these the columns that an expression names enter keys
 
 
 ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMPLETIONS = "completions.parquet"
 QUARANTINE = "quarantine.jsonl"
+COLUMNS = "columns.parquet"
 PAIRS = "pairs.parquet"
 CURATION_JSON = "curation.json"
 CURATION_HTML = "curation.html"

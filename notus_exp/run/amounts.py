@@ -51,6 +51,8 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
         match stage:
             case Stage.feedback:
                 told = [_data(one)]
+            case Stage.columns:
+                told = [_data(_input(one, "feedback", look)), sorted(settings["joined"])]
             case Stage.pairs:
                 told = [_data(_input(one, "feedback", look)), settings["contamination_digests"]]
             case Stage.base_model:
@@ -92,7 +94,7 @@ def planned(node: Node, known: Known) -> float | None:
     match node.stage:
         case Stage.feedback:
             return _prompts(node, known) or 1.0  # of a file the rows are not counted here: alike are those of one file
-        case Stage.pairs:
+        case Stage.columns | Stage.pairs:
             return _prompts(_input(node, "feedback", known.look), known) or 1.0
         case Stage.reference:
             return _completions(node, known)
@@ -122,6 +124,8 @@ def recorded(manifest: Manifest) -> float | None:
     match Stage[manifest.stage]:
         case Stage.feedback:
             return float(facts["prompts"]) if settings["data"]["name"] == "simulated" else 1.0
+        case Stage.columns:
+            return float(facts["prompts"])
         case Stage.pairs:
             return float(facts["prompts_in"])
         case Stage.reference:

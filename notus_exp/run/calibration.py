@@ -64,7 +64,7 @@ class Calibration(NamedTuple):
             amount: Of work, in the unit of `amounts.planned`; None where that is not known.
         """
         match node.stage:
-            case Stage.feedback | Stage.pairs | Stage.evaluation:
+            case Stage.feedback | Stage.columns | Stage.pairs | Stage.evaluation:
                 return FEW.scaled(max(1.0, (amount or 1.0) / FEW_PROMPTS))
             case Stage.judgments if node.settings["judge"]["name"] == "mock":
                 return FEW

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.manifest import Manifest
@@ -17,6 +20,7 @@ from notus_exp.run import old_keys
 from notus_exp.stages.settings import (
     BaseModelSettings,
     BenchmarksSettings,
+    ColumnsSettings,
     EvaluationSettings,
     FeedbackSettings,
     GenerationsSettings,
@@ -49,6 +53,7 @@ class StageInfo(NamedTuple):
 
 STAGES = {
     Stage.feedback: StageInfo("notus_exp.feedback.completions", 2, False, False, FeedbackSettings),
+    Stage.columns: StageInfo("notus_exp.scoring.make_columns", 1, False, False, ColumnsSettings),
     Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, PairsSettings),
     Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, BaseModelSettings),
     Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, ReferenceSettings),
@@ -100,22 +105,34 @@ class Node:
 
 
 class Sources(NamedTuple):
-    """What lies outside the config: digests that enter keys, and the local files that they stand for."""
+    """What lies outside the config: digests that enter keys, and the local files that they stand for.
+
+    Those of files of scores are by the name of the column.
+    """
 
     data_digest: str | None
     contamination_digests: list[str]
     model_digest: str | None
     evaluation_digests: dict[str, str]
     files: dict[str, list[str]]
+    score_digests: Mapping[str, str] = MappingProxyType({})
 
 
 def make_plan(config: Config, sources: Sources) -> list[Node]:
-    """Return the nodes of a run up to `config.until`, inputs before their users."""
+    """Return the nodes of a run up to `config.until` and what these are made from, inputs before their users."""
+    rows = {row[0]: row for row in _wanted(config, sources)}
     nodes: dict[str, Node] = {}
-    for name, stage, settings, uses in _wanted(config, sources):
-        if not reaches(config.until, stage):
-            break
-        nodes[name] = _node(name, stage, settings, {use: nodes[use_of] for use, use_of in uses.items()})
+
+    def add(name: str) -> Node:
+        if name not in nodes:
+            _, stage, settings, uses = rows[name]
+            inputs = {use: add(use_of) for use, use_of in uses.items()}
+            nodes[name] = _node(name, stage, settings, inputs)
+        return nodes[name]
+
+    for name, row in rows.items():
+        if reaches(config.until, row[1]):
+            add(name)
     return list(nodes.values())
 
 
@@ -124,10 +141,16 @@ NodeRow = tuple[str, Stage, Any, dict[str, str]]
 
 
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
-    """List the nodes in the order of the stages: at least those that `config.until` reaches."""
+    """List the nodes in the order of the stages: at least those that `config.until` reaches, and their inputs."""
     rows: list[NodeRow] = [
         ("feedback", Stage.feedback, FeedbackSettings(keyed(config.data), sources.data_digest), {}),
-        ("pairs", Stage.pairs, _pairs_settings(config, sources), {"feedback": "feedback"}),
+        *(columns := _columns(config, sources)),
+        (
+            "pairs",
+            Stage.pairs,
+            _pairs_settings(config, sources),
+            {"feedback": "feedback"} | {row[0]: row[0] for row in columns},
+        ),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
         _policy(config),
@@ -143,6 +166,17 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
         *rows,
         ("evaluation", Stage.evaluation, _evaluation_settings(config, sources), {"feedback": "feedback"} | uses),
     ]
+
+
+def _columns(config: Config, sources: Sources) -> list[NodeRow]:
+    """Return what makes the columns of completions that expressions name; nothing where they name none of them."""
+    named = named_columns(config)
+    joined = {
+        score.name: {"file": sources.score_digests[score.name], "column": score.column, "by": score.by}
+        for score in sorted(config.scores, key=lambda score: score.name)
+        if score.name in named
+    }
+    return [("columns", Stage.columns, ColumnsSettings(joined), {"feedback": "feedback"})] if joined else []
 
 
 def _references(config: Config) -> list[NodeRow]:

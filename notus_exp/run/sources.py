@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.config.data_settings import FileData
+from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
@@ -48,13 +49,37 @@ def resolve(config: Config) -> Sources:
                 raise
             model_digest = UNRESOLVED
     evaluation_digests, evaluation_files = _evaluation_files(config, only_shown)
+    score_digests, score_files = _score_files(config, only_shown)
     return Sources(
         data_digest,
         [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
         model_digest,
         evaluation_digests,
-        {"data": data_files, "contamination": benchmarks, "model": model_files, **evaluation_files},
+        {"data": data_files, "contamination": benchmarks, "model": model_files, **evaluation_files, **score_files},
+        score_digests,
     )
+
+
+def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return digest and path of each file of scores of which an expression names the column, after a look at it."""
+    named = named_columns(config)
+    digests, found = dict[str, str](), dict[str, list[str]]()
+    for score in config.scores:
+        if score.name not in named or score.path is None:
+            continue
+        key = f"scores.{score.name}"
+        try:
+            path = locate(score.path, key)
+        except UserError:
+            if not (only_shown and score.path.startswith("hf://")):
+                raise
+            digests[score.name], found[key] = UNRESOLVED, []
+            continue
+        from notus_exp.scoring.score_files import check_score_file  # Polars: not for every plan
+
+        check_score_file(path, score.column, score.by, key)
+        digests[score.name], found[key] = content_digest(path), [str(path)]
+    return digests, found
 
 
 def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:

@@ -22,6 +22,16 @@ class FeedbackSettings:
 
 
 @dataclass
+class ColumnsSettings:
+    """Which columns of completions are made, by name, and of what.
+
+    `joined` says of each that comes from a file: `file` (the digest of its content), `column` and `by`.
+    """
+
+    joined: dict[str, dict[str, Any]]
+
+
+@dataclass
 class PairsSettings:
     """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content.
 

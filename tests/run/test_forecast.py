@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,11 +26,13 @@ from notus_exp.run.forecast import Forecast, Wanted, elsewhere
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.recorded import here
 from support.configs import composed
+from support.expressions import naming
 from support.plans import fixed_sources
 
 SMOKE = ("experiment=smoke", "hardware=cpu", "evaluation=[preferences,verifiable]")
 FACTS: dict[Stage, dict[str, Any]] = {
     Stage.feedback: {"prompts": 2000, "completions": 8000},
+    Stage.columns: {"prompts": 2000, "completions": 8000},
     Stage.pairs: {"prompts_in": 2000, "split/train": 32, "split/validation": 100},
     Stage.base_model: {"parameters": 91136},
     Stage.reference: {"needed": 64, "computed": 64},
@@ -38,8 +41,8 @@ FACTS: dict[Stage, dict[str, Any]] = {
     Stage.likelihoods: {"completions": 64, "answers": 4},
     Stage.evaluation: {},
 }
-SECONDS = {Stage.feedback: 2, Stage.pairs: 3, Stage.base_model: 10, Stage.reference: 6, Stage.policy: 40,
-           Stage.generations: 5, Stage.likelihoods: 7, Stage.evaluation: 1}  # fmt: skip
+SECONDS = {Stage.feedback: 2, Stage.columns: 4, Stage.pairs: 3, Stage.base_model: 10, Stage.reference: 6,
+           Stage.policy: 40, Stage.generations: 5, Stage.likelihoods: 7, Stage.evaluation: 1}  # fmt: skip
 composed_once = cache(composed)
 MEASURED = Calibration(6.0, Cost(0.1, 4e-10), Cost(0.01, 1e-10), Cost(0.001, 5e-10))
 
@@ -119,6 +122,16 @@ def test_another_seed_takes_what_the_first_one_took(tmp_path: Path, unmeasured: 
     said = forecast.in_words(missing)
     assert "artifacts took on this machine" in said
     assert "measurement" not in said and "not known" not in said
+
+
+def test_columns_take_what_those_of_other_prompts_took_for_each_prompt(tmp_path: Path, unmeasured: None) -> None:
+    def scored(*overrides: str) -> Config:
+        item = "scores=[{path: s.csv, name: armorm}]"
+        return naming(deepcopy(config_of(tmp_path, item, *overrides)), "armorm")
+
+    record(scored("data.prompts=2000"))
+    forecast, missing, _ = forecast_of(scored("data.prompts=6000"))
+    assert seconds_of(forecast, missing)["columns"] == pytest.approx(12)
 
 
 def test_twice_the_pairs_and_epochs_are_four_times_the_work(tmp_path: Path, unmeasured: None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, get_args, get_type_hints
 
 import pytest
 
@@ -25,6 +25,7 @@ from notus_exp.run import old_keys
 from notus_exp.run.plan import make_plan
 from notus_exp.stages.settings import from_json, keyed, to_json
 from support.configs import composed
+from support.expressions import naming
 from support.known_keys import FILES, VERSIONS
 from support.places import ROOT
 from support.plans import fixed_sources
@@ -34,7 +35,10 @@ JUDGED = ["experiment=smoke", EVERY, "evaluation.lm_eval.tasks=[a]", *FILES]
 SERVED = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
 COMPOSED = {
     "simulated, openai": [*JUDGED, "judge=openai", "judge.model=m"],
-    "file, reward model": [*JUDGED, "judge=reward_model", "judge.model=m", "data=ultrafeedback", "data.path=u.jsonl"],
+    "file, reward model": [
+        *(*JUDGED, "judge=reward_model", "judge.model=m", "data=ultrafeedback", "data.path=u.jsonl"),
+        "scores=[{path: s.csv, name: armorm}]",
+    ],
     "hub, replay": [*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"],
     "pairs, mock, endpoint": [
         *("experiment=smoke", "evaluation=[preferences,alpaca_eval]", *FILES[:1], "judge=mock", "data=pairs"),
@@ -48,7 +52,11 @@ SOME = "everything or notus_7b_v1_lora or openai"
 
 
 def leaves(node: Any, path: str, marked: bool) -> Iterator[tuple[str, bool, Any]]:
-    """Yield the dotted path of every setting, whether it or what holds it is marked, and its value."""
+    """Yield the dotted path of every setting, whether it or what holds it is marked, and its value.
+
+    Of a list whose items have settings those of each item, with its number in the path.
+    """
+    kinds = get_type_hints(type(node))
     for spec in fields(node):
         value = getattr(node, spec.name)
         here = f"{path}{spec.name}"
@@ -57,6 +65,9 @@ def leaves(node: Any, path: str, marked: bool) -> Iterator[tuple[str, bool, Any]
             out = True
         if is_dataclass(value):
             yield from leaves(value, f"{here}.", out)
+        elif any(map(is_dataclass, get_args(kinds[spec.name]))) and isinstance(value, list):
+            for number, item in enumerate(value):
+                yield from leaves(item, f"{here}.{number}.", out)
         else:
             yield here, out, value
 
@@ -90,7 +101,7 @@ def changed(config: Config, path: str, value: Any) -> Config:
     node: Any = found
     *groups, last = path.split(".")
     for group in groups:
-        node = getattr(node, group)
+        node = node[int(group)] if isinstance(node, list) else getattr(node, group)
     setattr(node, last, value)
     return found
 
@@ -101,7 +112,7 @@ def keys(config: Config) -> set[str]:
 
 @pytest.mark.parametrize("name", COMPOSED)
 def test_every_setting_moves_a_key_or_is_marked_at_its_field(name: str) -> None:
-    config = composed(*COMPOSED[name])
+    config = naming(composed(*COMPOSED[name]), "armorm + armormx")
     before = keys(config)
     silent = []
     for path, marked, value in leaves(config, "", marked=False):

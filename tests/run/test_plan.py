@@ -12,6 +12,7 @@ from notus_exp.run.pipeline import requirements
 from notus_exp.run.plan import Node, Sources, make_plan
 from notus_exp.run.sources import resolve
 from support.configs import composed
+from support.expressions import naming
 from support.known_keys import ALL
 
 NOWHERE = Sources(None, [], None, {}, {})
@@ -105,9 +106,12 @@ def files(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("until", [stage.name for stage in Stage])
-def test_any_last_stage_goes_with_any_evaluation(files: list[str], until: str) -> None:
+def test_any_last_stage_goes_with_any_evaluation(files: list[str], tmp_path: Path, until: str) -> None:
     tasks = "evaluation.lm_eval.tasks=[arc_easy]"
-    config = composed("experiment=smoke", f"evaluation=[{ALL},lm_eval]", "judge=mock", tasks, *files, f"until={until}")
+    (tmp_path / "scores.csv").write_text("row,completion,score\n0,0,1\n")
+    scores = f"scores=[{{path: '{tmp_path}/scores.csv', name: armorm}}]"
+    config = composed("experiment=smoke", f"evaluation=[{ALL},lm_eval]", "judge=mock", tasks, scores, *files)
+    config = naming(config, "armorm", until)
     planned = make_plan(config, resolve(config))
     last = Stage.evaluation if until == "config" else Stage[until]
     assert planned[-1].stage is last

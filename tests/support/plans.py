@@ -27,4 +27,5 @@ def fixed_sources(config: Config) -> Sources:
         None if config.model.kind == "tiny_random" else "model-digest",
         files,
         {},
+        {score.name: "scores" for score in config.scores if score.path is not None},
     )

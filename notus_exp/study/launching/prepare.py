@@ -25,7 +25,7 @@ from notus_exp.run.pipeline import Run, requirements
 from notus_exp.run.plan import Node
 from notus_exp.stages.settings import to_json
 
-CURATED = (Stage.feedback, Stage.pairs)
+CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
 SCORED = (Stage.base_model, Stage.reference)
 
 

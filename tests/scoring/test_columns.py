@@ -1,0 +1,147 @@
+"""The stage `columns`: planned where an expression names a column of it, keyed by what that column is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hydra.errors import HydraException
+
+from notus_exp.config import column_names
+from notus_exp.config.explaining import explain
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.schema import Config
+from notus_exp.disk.events import EventWriter
+from notus_exp.errors import UserError
+from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.sources import resolve
+from notus_exp.scoring import make_columns
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import ColumnsSettings
+from support.configs import composed
+from support.curation_tables import completion, prompt, table
+from support.expressions import naming
+from support.recipes import machine
+
+SMOKE = "experiment=smoke"
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    path = tmp_path / "scores.csv"
+    path.write_text("row,completion,score,other\n0,0,1.5,3\n0,1,2.5,4\n9,9,0,0\n")
+    return path
+
+
+def config_of(path: Path, expression: str = "", until: str | None = None) -> Config:
+    items = f"[{{path: '{path}', name: armorm}}, {{path: '{path}', name: other, column: other}}]"
+    return naming(composed(SMOKE, f"scores={items}"), expression, until)
+
+
+def planned(config: Config) -> dict[str, Node]:
+    return {node.name: node for node in make_plan(config, resolve(config))}
+
+
+def test_a_column_that_nothing_names_is_not_made(scores: Path) -> None:
+    bare = planned(composed(SMOKE))
+    nodes = planned(config_of(scores))
+    assert {name: node.key for name, node in nodes.items()} == {name: node.key for name, node in bare.items()}
+
+
+def test_the_columns_that_an_expression_names_are_made_before_the_pairs(scores: Path) -> None:
+    nodes = planned(config_of(scores, "armorm - 2 * helpfulness", "pairs"))
+    assert list(nodes) == ["feedback", "columns", "pairs"]
+    assert nodes["pairs"].inputs == {"feedback": nodes["feedback"].key, "columns": nodes["columns"].key}
+    assert list(nodes["columns"].settings["joined"]) == ["armorm"]
+    assert list(planned(config_of(scores, "armorm", "columns"))) == ["feedback", "columns"]
+
+
+def test_the_content_of_the_file_and_the_column_are_in_the_key(scores: Path) -> None:
+    def key(expression: str = "armorm") -> str:
+        return planned(config_of(scores, expression))["columns"].key
+
+    before = key()
+    assert key("chosen_armorm > rejected_armorm") == before
+    assert key("other") != before
+    assert key("armorm + other") != before
+    moved = scores.rename(scores.with_name("elsewhere.csv"))
+    assert planned(config_of(moved, "armorm"))["columns"].key == before
+    moved.write_text(moved.read_text().replace("1.5", "1.6"))
+    assert planned(config_of(moved, "armorm"))["columns"].key != before
+
+
+def test_until_columns_needs_a_column_to_make(scores: Path) -> None:
+    with pytest.raises(UserError, match="until=columns, and no expression names a column to make"):
+        composed(SMOKE, "until=columns")
+
+
+def test_names_in_texts_and_parts_of_names_name_no_column(scores: Path) -> None:
+    config = config_of(scores, "CASE WHEN model = 'armorm' THEN xarmorm ELSE \"other\" END")
+    assert column_names.named_columns(config) == {"model", "other"}
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("name: Armo", "scores[0].name=Armo cannot stand"),
+        ("name: helpfulness", "another column"),
+        ("name: words", "another column"),
+        ("name: chosen_a", "begins as"),
+        ("name: a, by: rows", "scores[0].by=rows is not an option"),
+    ],
+)
+def test_an_item_that_cannot_be_used_is_refused(scores: Path, item: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        composed(SMOKE, f"scores=[{{path: '{scores}', {item}}}]")
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "hint"),
+    [
+        ("[{name: a}]", "scores[0] says nothing of where 'a' comes from", "add path: FILE"),
+        ("[{path: a}]", "scores[0].name must be given", "add name: VALUE to that item"),
+        ("[{path: a, name: a, colum: b}]", "unknown key 'colum' in scores", "did you mean 'column'?"),
+        ("[a]", "scores holds what is no item of it", "path: VALUE"),
+        ("[{name: a, path: [b]}]", "scores: path is given what it cannot take", "path: VALUE"),
+        ("a", "scores=a is no list", ""),
+    ],
+)
+def test_an_item_that_is_not_written_as_one_is_explained(given: str, said: str, hint: str) -> None:
+    try:
+        composed(SMOKE, f"scores={given}")
+    except (UserError, HydraException) as raised:
+        error = raised if isinstance(raised, UserError) else explain(raised, [f"scores={given}"])
+    assert error.message == said
+    assert hint in error.hint
+
+
+def test_a_file_that_is_not_there_or_has_not_the_column_is_told_before_anything_runs(scores: Path) -> None:
+    with pytest.raises(UserError, match=r"scores.armorm: there is no file"):
+        resolve(config_of(scores.with_name("none.csv"), "armorm"))
+    scores.write_text("row,completion,overall\n0,0,1\n")
+    with pytest.raises(UserError, match="no column 'score'"):
+        resolve(config_of(scores, "armorm"))
+
+
+def context(folder: Path, hardware: Hardware, **sources: str) -> Context:
+    told = EventWriter("columns", folder / "events.jsonl")
+    return Context(told, hardware, folder, {f"scores.{name}": [path] for name, path in sources.items()})
+
+
+def test_the_stage_writes_one_column_a_name_and_counts(
+    tmp_path: Path, scores: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    completions = table(prompt("A?", completion("a"), completion("b")), prompt("B?", completion("c")))
+    completions.write_parquet(tmp_path / "completions.parquet")
+    of_file = {"file": "digest", "by": None}
+    settings = ColumnsSettings({"other": {**of_file, "column": "other"}, "armorm": {**of_file, "column": "score"}})
+    places = context(tmp_path, machine(), armorm=str(scores), other=str(scores))
+    facts = make_columns.run(settings, {"feedback": tmp_path}, tmp_path, places)
+    made = pl.read_parquet(tmp_path / "columns.parquet")
+    assert made.schema == {"row": pl.Int64, "completion": pl.Int64, "armorm": pl.Float64, "other": pl.Float64}
+    assert made.rows() == [(0, 0, 1.5, 3.0), (0, 1, 2.5, 4.0), (1, 0, None, None)]
+    assert (facts["prompts"], facts["completions"]) == (2, 3)
+    assert (facts["armorm/with_score"], facts["armorm/without_score"], facts["other/unmatched"]) == (2, 1, 1)
+    assert "armorm: 2 of 3 completions have a score; 1 of no completion here" in capsys.readouterr().err
