@@ -28,6 +28,7 @@ from notus_exp.comparison.exploration import factor_effects, strengths, trained_
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.reach import Reach, reach_of
 from notus_exp.comparison.request import Request, ask, tuning_runs
+from notus_exp.comparison.training_pairs import curations
 from notus_exp.comparison.words import kept, study_words
 from notus_exp.config.doubts import margin_doubts
 from notus_exp.contracts.comparison_file import (
@@ -94,6 +95,7 @@ def analyse(
         "effects": effects,
         "bradley_terry": strengths(parts.asked, parts.measured),
         "trained_by_evaluated": labelled,
+        "curations": curations(folder, asked.runs, asked.baseline),
         "verdict": study_words(about, of_primary, seeds=seeds, missing=missing),
         "warnings": [*_warnings(parts, seeds), *unfit],
     }
