@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from notus_exp.comparison.added_later import after_results
 from notus_exp.comparison.aligned import Measured
+from notus_exp.comparison.arm_curations import curations
 from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import (
@@ -28,7 +29,6 @@ from notus_exp.comparison.exploration import factor_effects, strengths, trained_
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.reach import Reach, reach_of
 from notus_exp.comparison.request import Request, ask, tuning_runs
-from notus_exp.comparison.training_pairs import curations
 from notus_exp.comparison.words import kept, study_words
 from notus_exp.config.doubts import margin_doubts
 from notus_exp.contracts.comparison_file import (
