@@ -280,6 +280,20 @@ def test_flips_are_counted_and_both_sides_shown(runs: Asked) -> None:
     assert "-- average-s0\n[chosen, score 4.50, by gpt] bad answer 1\n" in out
 
 
+def test_several_pairs_of_a_prompt_are_all_read_and_compared_together(runs: Asked, study: Path) -> None:
+    for run in ("critique-s0", "average-s0"):
+        path = study.parent.parent / "artifacts" / f"pairs-pairs-{run}" / "pairs.parquet"
+        own = pl.read_parquet(path)
+        worse = own.head(1).with_columns(own["rejected"].gather([2]))
+        pl.concat([own, worse]).write_parquet(path)
+    assert data(runs, "pairs", "critique-s0")["of"] == 5
+    found = data(runs, "pairs", "critique-s0", "--flips", "average-s0")
+    assert (found["common"], found["alone"], found["of"]) == (4, 0, 2)
+    assert found["counts"]["another chosen response"] == 2
+    said = runs("pairs", "critique-s0", "--flips", "average-s0")[1]
+    assert "of a prompt with several pairs all are compared, and the first is shown" in said
+
+
 def test_runs_without_flips_say_so(runs: Asked) -> None:
     assert data(runs, "pairs", "average-s0", "--flips", "average-s1")["of"] == 0
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from notus_exp.comparison.pair_sets import RECORD, by_record
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.frames.run_data import RunData
@@ -15,7 +16,6 @@ from notus_exp.inference.estimates import share_estimate
 from notus_exp.reporting.tables import Report, Table, number, span
 from notus_exp.reporting.texts import cut
 
-_KEY = ["prompt_id", "row"]
 _SALT = "read"
 _OTHER = "_other"
 
@@ -61,7 +61,7 @@ def flips_report(run: RunData, other: RunData, reading: Reading) -> Report:
             f"the pairs of {run.run_id} and {other.run_id} are of different feedback: their responses are not the same",
             "name two runs of the same data",
         )
-    joined = own.join(theirs, on=_KEY, how="inner", suffix=_OTHER, maintain_order="left")
+    joined = by_record(own).join(by_record(theirs), on=RECORD, how="inner", suffix=_OTHER, maintain_order="left")
     differs = {role: pl.col(role) != pl.col(role + _OTHER) for role in ("chosen", "rejected")}
     swapped = (pl.col("chosen") == pl.col(f"rejected{_OTHER}")) & (pl.col("rejected") == pl.col(f"chosen{_OTHER}"))
     counts = {
@@ -69,12 +69,16 @@ def flips_report(run: RunData, other: RunData, reading: Reading) -> Report:
         "another rejected response": _count(joined, differs["rejected"]),
         "chosen and rejected swapped": _count(joined, swapped),
     }
-    flipped = _chosen(joined.filter(differs["chosen"] | differs["rejected"]), reading, found="pairs differ")
+    firsts = _first(own).join(_first(theirs), on=RECORD, how="inner", suffix=_OTHER, maintain_order="left")
+    apart = joined.filter(differs["chosen"] | differs["rejected"])
+    flipped = _chosen(firsts.join(apart, on=RECORD, how="semi", maintain_order="left"), reading, found="pairs differ")
     shown = _drawn(flipped, reading.most)
     rows = [[name, str(count), *_share(count, joined.height)] for name, count in counts.items()]
     table = Table("Prompts", ["", "count", "share", "95 %"], rows)
     sentences = [text for row in shown for text in _both(row, run, other, reading.characters)]
-    alone = own.height + theirs.height - 2 * joined.height
+    alone = _first(own).height + _first(theirs).height - 2 * joined.height
+    if own.height > _first(own).height or theirs.height > _first(theirs).height:
+        sentences.append("of a prompt with several pairs all are compared, and the first is shown")
     sentences.append(
         f"{len(shown)} of {flipped.height} pairs that differ{_of_split(reading)}; {joined.height} prompts have a pair"
         f" in both runs, {alone} in one only"
@@ -86,7 +90,12 @@ def flips_report(run: RunData, other: RunData, reading: Reading) -> Report:
 def _pairs(run: RunData) -> pl.DataFrame:
     if "pairs" not in run.record.get("stages", {}):
         raise UserError(f"run {run.run_id} has no pairs: it is {run.status}", "name a run that got so far")
-    return run.pairs.unique(_KEY, keep="first", maintain_order=True)
+    return run.pairs
+
+
+def _first(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return the first pair of each record."""
+    return pairs.unique(RECORD, keep="first", maintain_order=True)
 
 
 def _chosen(pairs: pl.DataFrame, reading: Reading, found: str = "pairs") -> pl.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from notus_exp.comparison.added_later import after_results
 from notus_exp.comparison.aligned import Measured
+from notus_exp.comparison.arm_curations import curations
 from notus_exp.comparison.cautions import ONE_SEED
 from notus_exp.comparison.compatibility import Protocol, check_tuning, common_protocol
 from notus_exp.comparison.contrasts import (
@@ -94,6 +95,7 @@ def analyse(
         "effects": effects,
         "bradley_terry": strengths(parts.asked, parts.measured),
         "trained_by_evaluated": labelled,
+        "curations": curations(folder, asked.runs, asked.baseline),
         "verdict": study_words(about, of_primary, seeds=seeds, missing=missing),
         "warnings": [*_warnings(parts, seeds), *unfit],
     }

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, ContrastRow, EffectRow, EstimateRow
+from notus_exp.contracts.comparison_file import (
+    BASE_MODEL,
+    ComparisonFile,
+    ContrastRow,
+    CurationRow,
+    EffectRow,
+    EstimateRow,
+    curation_rows,
+)
 from notus_exp.contracts.study_file import SearchSummary
 
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -33,7 +41,9 @@ Cells = dict[str, object]
 
 
 def tidy(comparison: ComparisonFile) -> pl.DataFrame:
-    """Return the estimates of arms and base model (table "arm"), the contrasts and a grid's effects; likewise a search.
+    """Return the estimates of arms and base model (table "arm"), contrasts, a grid's effects; likewise a search.
+
+    What the arms train on is the table "curation", with the baseline as reference where it is measured against that.
 
     Its trials have a row for each objective and constraint (table "trial", the state as verdict) and one for what they
     are minus the best ("difference"); each setting has one for what it matters ("importance").
@@ -43,6 +53,7 @@ def tidy(comparison: ComparisonFile) -> pl.DataFrame:
         comparison: As `analysis.analyse` returns it.
     """
     rows = [*_arms(comparison), *map(_contrast, comparison["contrasts"]), *map(_effect, comparison["effects"])]
+    rows += map(_curation, curation_rows(comparison))
     if search := comparison.get("search"):
         rows += [*_trials(search, comparison["study"]["metric"]), *_importances(search)]
     whole = [{name: row.get(name) for name in SCHEMA} for row in rows]
@@ -63,6 +74,10 @@ def _contrast(row: ContrastRow) -> Cells:
     tested = {f"equivalence_{name}": test[name] for name in ("margin", "p")} if test else {}
     equivalent = test["equivalent"] if test else None
     return {"table": "contrast", **row, **_variances(row), **tested, "equivalent": equivalent}
+
+
+def _curation(row: CurationRow) -> Cells:
+    return {"table": "curation", **row, "metric": row["measure"], "primary": False}
 
 
 def _effect(row: EffectRow) -> Cells:

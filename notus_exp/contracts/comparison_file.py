@@ -5,6 +5,7 @@ Numbers have twelve significant digits; null stands for what the data cannot tel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -190,6 +191,72 @@ class LabellingMatrix(TypedDict):
     cells: list[list[MeasuredValue]]
 
 
+class CurationEstimate(MeasuredValue):
+    """A share or a mean over training pairs; its 95 % interval takes pairs of a prompt together.
+
+    Attributes:
+        prompts: Prompts behind it.
+    """
+
+    prompts: int
+
+
+class PairAgreement(CurationEstimate):
+    """How often a labelling prefers the chosen side: the share of the pairs on which it prefers a side.
+
+    Attributes:
+        decided: Pairs of which it prefers a side.
+        ties: Pairs of which it scores both alike.
+        unscored: Pairs of which it does not score both.
+    """
+
+    decided: int
+    ties: int
+    unscored: int
+
+
+class ArmCuration(TypedDict):
+    """The pairs that an arm trains on, and what they have in common with the baseline's.
+
+    Attributes:
+        arm: Its name.
+        pairs: Training pairs.
+        prompts: Prompts that they are of.
+        common: Share of its pairs that the baseline trains on too: the same prompt and two texts, on whichever side.
+        same_side: Of those the share of which both choose the same text.
+        same_chosen: Of the prompts that both train on the share of which both choose the same text.
+        longer: Mean length of the chosen minus the rejected text, in characters.
+        length: Mean length of the chosen text, in characters.
+        length_difference: That minus the baseline's, over the prompts of either.
+        agreement: Labelling -> how often it prefers the chosen side; empty where the feedback is gone.
+    """
+
+    arm: str
+    pairs: int
+    prompts: int
+    common: CurationEstimate
+    same_side: CurationEstimate
+    same_chosen: CurationEstimate
+    longer: CurationEstimate
+    length: CurationEstimate
+    length_difference: CurationEstimate
+    agreement: dict[str, PairAgreement]
+
+
+class CurationsTable(TypedDict):
+    """What the arms train on.
+
+    Attributes:
+        seed: The runs' whose pairs these are: the lowest that all arms have.
+        arms: Those that have pairs, in the study's order.
+        common: A row and a column an arm: the share of the row's pairs that the column's arm trains on too.
+    """
+
+    seed: int
+    arms: list[ArmCuration]
+    common: list[list[float]]
+
+
 class EvaluationWay(TypedDict):
     """All that decides what the values of an evaluation mean; alike in all runs that are compared.
 
@@ -302,6 +369,7 @@ class ComparisonFile(TypedDict):
         effects: Of a grid.
         bradley_terry: None where there are not two arms with results.
         trained_by_evaluated: None where pairs were not scored, or in different ways.
+        curations: What the arms train on; None where no seed has the pairs of all arms, and not in files of before.
         search: What a search found; other studies, and files of before, do not have it.
         verdict: What it all shows, a paragraph.
         warnings: What a reader must know.
@@ -316,9 +384,24 @@ class ComparisonFile(TypedDict):
     effects: list[EffectRow]
     bradley_terry: StrengthsTable | None
     trained_by_evaluated: LabellingMatrix | None
+    curations: NotRequired[CurationsTable | None]
     search: NotRequired[SearchSummary]
     verdict: str
     warnings: list[str]
+
+
+class CurationRow(CurationEstimate):
+    """One estimate of an arm's training pairs.
+
+    Attributes:
+        arm: Whose pairs.
+        reference: The baseline, where it is measured against its pairs.
+        measure: What is estimated.
+    """
+
+    arm: str
+    reference: str | None
+    measure: str
 
 
 def family_of(comparison: ComparisonFile) -> list[ContrastRow]:
@@ -328,6 +411,38 @@ def family_of(comparison: ComparisonFile) -> list[ContrastRow]:
     """
     metric, baseline = comparison["study"]["metric"], comparison["study"]["baseline"]
     return [row for row in comparison["contrasts"] if row["metric"] == metric and row["reference"] == baseline]
+
+
+def curation_rows(comparison: ComparisonFile) -> list[CurationRow]:
+    """Return the estimates of `curations` one below the other, those of the first arm first."""
+    table, baseline = comparison.get("curations"), comparison["study"].get("baseline")
+    return [row for arm in (table["arms"] if table else []) for row in _curation_rows(arm, baseline)]
+
+
+def _curation_rows(arm: ArmCuration, baseline: str | None) -> Iterator[CurationRow]:
+    relative: dict[str, CurationEstimate] = {
+        "pairs in common": arm["common"],
+        "same side of those": arm["same_side"],
+        "same chosen text": arm["same_chosen"],
+        "chosen characters": arm["length_difference"],
+    }
+    own: dict[str, CurationEstimate] = {
+        "chosen characters": arm["length"],
+        "chosen minus rejected characters": arm["longer"],
+        **{f"agreement/{name}": found for name, found in arm["agreement"].items()},
+    }
+    count: CurationEstimate = {"value": float(arm["pairs"]), "low": None, "high": None, "prompts": arm["prompts"]}
+    for reference, estimates in ((None, {"pairs": count, **own}), (baseline, relative)):
+        for measure, found in estimates.items():
+            yield {
+                "arm": arm["arm"],
+                "reference": reference,
+                "measure": measure,
+                "value": found["value"],
+                "low": found["low"],
+                "high": found["high"],
+                "prompts": found["prompts"],
+            }
 
 
 def read_comparison(path: Path) -> ComparisonFile:

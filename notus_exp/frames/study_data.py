@@ -178,6 +178,21 @@ class StudyData:
         return tidy(self.comparison).filter(pl.col("table") == "contrast").drop("table").with_columns(**beside)
 
     @cached_property
+    def curations(self) -> pl.DataFrame:
+        """What each arm trains on, of the seed that `comparison` names, a row per (arm, measure, reference).
+
+        Returns:
+            `arm`, `reference` (the baseline where it is measured against its pairs, else null), `measure`,
+            `value, low, high` (95 %), `prompts`. Without any row in comparisons of before.
+
+        Raises:
+            UserError: As `comparison`.
+        """
+        columns = ["arm", "reference", "metric", "value", "low", "high", "prompts"]
+        found = tidy(self.comparison).filter(pl.col("table") == "curation").select(columns)
+        return found.rename({"metric": "measure"})
+
+    @cached_property
     def trials(self) -> pl.DataFrame:
         """The trials of a search, a row a trial; of another study empty.
 

@@ -107,6 +107,43 @@ def paired_difference(
     return mean_estimate(difference, clusters=clusters, span=span)
 
 
+def difference_of_means(a: Values, b: Values, *, a_clusters: Sequence[Any], b_clusters: Sequence[Any]) -> Estimate:
+    """Return mean(a) - mean(b) with a t interval, where the two share some prompts, or all, or none.
+
+    The standard error is that of Liang and Zeger (1986) for two means, with the small-sample factor of `mean_estimate`:
+
+        sqrt(G / (G - 1) * sum_c (sum_{i in c} (a_i - mean(a)) / N_a - sum_{j in c} (b_j - mean(b)) / N_b)^2)
+
+    over the G prompts of either, and the t has G - 1 degrees of freedom. With the same prompts on both sides, one value
+    each, it is that of `paired_difference`; without any prompt in common that of independent means.
+
+    Args:
+        a: Shape (N_a,); None and NaN are left out.
+        b: Shape (N_b,), likewise.
+        a_clusters: Shape (N_a,), the prompt of each value.
+        b_clusters: Shape (N_b,), likewise.
+
+    Returns:
+        The estimate; NaN where a side has no value, its ends NaN for one prompt and where nothing varies.
+    """
+    values = np.concatenate([np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)])
+    of_a = np.arange(values.size) < len(a)
+    present = ~np.isnan(values)
+    values, of_a = values[present], of_a[present]
+    if not of_a.any() or of_a.all():
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    prompts = np.concatenate([np.asarray(a_clusters, dtype=object), np.asarray(b_clusters, dtype=object)])[present]
+    groups = np.unique(prompts.astype(str), return_inverse=True)[1]
+    n, means = int(groups.max()) + 1, {side: float(values[of_a == side].mean()) for side in (True, False)}
+    value = means[True] - means[False]
+    signed = np.where(of_a, (values - means[True]) / of_a.sum(), -(values - means[False]) / (~of_a).sum())
+    sums = np.bincount(groups, weights=signed)
+    if n == 1 or np.abs(sums).max() <= 1e-12 * max(np.abs(values).max(), 1.0):  # rounding leaves 1e-18 of nothing
+        return Estimate(value, math.nan, math.nan, n)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * math.sqrt(n / (n - 1) * float(sums @ sums))
+    return Estimate(value, value - reach, value + reach, n)
+
+
 def standard_error(values: Values, *, clusters: Sequence[Any] | None = None) -> float:
     """Return the standard error of the mean as benchmarks publish it.
 

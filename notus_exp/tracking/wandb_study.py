@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.config.schema import Tracking
-from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile
+from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, curation_rows
 from notus_exp.contracts.study_file import SearchSummary, StudyFile
 from notus_exp.disk.outputs import REPORT_HTML
 from notus_exp.tracking import told
@@ -23,6 +23,8 @@ IN_SUMMARY = ("low", "high", "p", "holm", "holm_low", "holm_high", "verdict", "w
 ARM = ("arm", "metric", "value", "low", "high", "prompts", "seeds")
 PRIMARY = ("arm", "value", "low", "high", "prompts", "seeds")
 """Columns of the table of the primary metric: what a bar chart with intervals shows."""
+CURATION = ("arm", "reference", "measure", "value", "low", "high", "prompts")
+"""Columns of the table of what the arms train on."""
 TRIAL = ("number", "state", "best", "feasible", "seeds", "reason")
 """First columns of the table of trials; those of each setting, objective (with its interval) and constraint follow."""
 INTERVAL = ("low", "high", "prompts")
@@ -43,8 +45,9 @@ def track_study(
 
     Of arms the summary has the verdict and, for each contrast of the primary metric, `contrast/<arm> vs <reference>`
     with its interval, p values, verdict and words; tables hold all contrasts, the metrics of all arms and of the base
-    model, and the primary one alone. Of a search it has the best trials, their values, importances and the command that
-    tests them; a table holds the trials, and curves over their number show how the search went.
+    model, the primary one alone, and what the arms train on. Of a search it has the best trials, their values,
+    importances and the command that tests them; a table holds the trials, and curves over their number show how the
+    search went.
     A study that is compared again writes over its run.
 
     Args:
@@ -110,6 +113,8 @@ def _arms(run: Any, comparison: ComparisonFile) -> dict[str, Any]:
     first = [[arm, *_cells(metrics[primary], PRIMARY[1:])] for arm, metrics in measured.items() if primary in metrics]
     if first:
         shown["primary"] = table(list(PRIMARY), first)
+    if trained_on := curation_rows(comparison):
+        shown["curations"] = table(list(CURATION), [_cells(row, CURATION) for row in trained_on])
     return shown
 
 

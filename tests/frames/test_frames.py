@@ -75,6 +75,15 @@ def test_contrasts_and_estimates_are_those_of_the_comparison(study: Path) -> Non
     assert "base model" in loaded.estimates["arm"].to_list()
 
 
+def test_what_the_arms_train_on_is_a_frame(study: Path) -> None:
+    found = notus_exp.load_study(study).curations
+    assert found.columns == ["arm", "reference", "measure", "value", "low", "high", "prompts"]
+    assert one(found, arm="average", measure="pairs")["value"] == 3, "of four one is a test pair"
+    assert one(found, arm="average", measure="pairs in common")["value"] == 1
+    turned = one(found, arm="average", measure="same side of those")
+    assert (turned["value"], turned["reference"]) == (pytest.approx(2 / 3), "critique")
+
+
 @pytest.mark.parametrize(
     ("written", "values"),
     [

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from notus_exp.inference.estimates import mean_estimate, paired_difference, share_estimate
+from notus_exp.inference.estimates import difference_of_means, mean_estimate, paired_difference, share_estimate
 
 
 def test_mean_has_the_textbook_t_interval():
@@ -153,3 +153,33 @@ def test_clustered_interval_covers_the_truth_where_the_plain_one_does_not():
     plain = [mean_estimate(sample) for sample in samples]
     assert 0.92 <= np.mean([e.low <= 0 <= e.high for e in clustered]) <= 0.98
     assert np.mean([e.low <= 0 <= e.high for e in plain]) < 0.88
+
+
+def test_a_difference_of_means_over_the_same_prompts_is_the_paired_one():
+    a, b, prompts = [3.0, 5.0, 4.0, 9.0], [1.0, 5.0, 2.0, 4.0], ["p", "q", "r", "s"]
+    order = [2, 0, 3, 1]
+    shuffled, renamed = [b[at] for at in order], [prompts[at] for at in order]
+    found = difference_of_means(a, shuffled, a_clusters=prompts, b_clusters=renamed)
+    assert found == pytest.approx(paired_difference(a, b))
+
+
+def test_a_difference_of_means_without_a_common_prompt_by_hand():
+    # 1, 3 against 2, 4, 6: -2; squares of deviations 2 / 2^2 and 8 / 3^2, five prompts: se^2 = 5/4 (1/2 + 8/9)
+    found = difference_of_means([1, 3], [2, 4, 6], a_clusters=["p", "q"], b_clusters=["r", "s", "t"])
+    reach = 2.776445 * math.sqrt(5 / 4 * (1 / 2 + 8 / 9))
+    assert found == pytest.approx((-2, -2 - reach, -2 + reach, 5), rel=1e-6)
+
+
+def test_a_difference_of_means_takes_the_values_of_a_prompt_together():
+    # prompt p: (1 - 2)/4 twice and -(5 - 4)/2; q: (3 - 2)/4 twice and -(3 - 4)/2: sums -1 and 1, so se = sqrt(2/1 * 2)
+    found = difference_of_means([1, 1, 3, 3], [5, 3], a_clusters=["p", "p", "q", "q"], b_clusters=["p", "q"])
+    assert found == pytest.approx((-2, -2 - 12.706205 * 2, -2 + 12.706205 * 2, 2), rel=1e-6)
+
+
+def test_a_difference_of_means_leaves_out_what_is_missing_and_claims_no_certainty():
+    same = difference_of_means([2.0, None, 2.0], [1.0, 1.0], a_clusters=["p", "q", "r"], b_clusters=["p", "r"])
+    assert (same.value, same.n) == (1.0, 2) and math.isnan(same.low)
+    one = difference_of_means([2.0, 4.0], [1.0], a_clusters=["p", "p"], b_clusters=["p"])
+    assert (one.value, one.n) == (2.0, 1) and math.isnan(one.high)
+    none = difference_of_means([], [1.0], a_clusters=[], b_clusters=["p"])
+    assert math.isnan(none.value) and none.n == 0

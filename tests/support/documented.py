@@ -80,6 +80,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp 'filters.contamination.files=[benchmark.jsonl]' until=pairs": (),
     # studies and searches
     "python -m notus_exp study=curation until=config": ("calibrate=never",),
+    "python -m notus_exp study=claims until=config": ("calibrate=never",),
     "python -m notus_exp --config-dir mine study=tries until=config": ("calibrate=never",),
     "python -m notus_exp study=curation": TINY,
     "python -m notus_exp study=acceptance": (),
@@ -122,6 +123,10 @@ UNTRIED = {
     "hub: prompts are downloaded": [
         "python -m notus_exp 'evaluation=[alpaca_eval,mt_bench]' judge=mock",
         "python -m notus_exp 'evaluation=[alpaca_eval]' judge.base_url=http://localhost:8000/v1 judge.model=NAME",
+    ],
+    "hours: three seeds of many arms": [
+        "python -m notus_exp study=claims",
+        "python -m notus_exp study=data_efficiency",
     ],
     "cluster: Slurm": [
         "python -m notus_exp study=beta_search study.search.concurrency=4 hydra/launcher=submitit_slurm",

@@ -170,13 +170,15 @@ class StudyFolder:
         made.provenance = [cast(Provenance, attempt) for attempt in attempts]
         write_json(folder / MANIFEST, manifest_file(made))
 
-    def pairs(self, arm: str, seed: int, rows: Sequence[tuple[str, str, str]]) -> None:
-        """Let a run have made these pairs: prompt, chosen, rejected."""
+    def pairs(
+        self, arm: str, seed: int, pairs: Sequence[tuple[str, str, str]], rows: Sequence[int] | None = None
+    ) -> None:
+        """Let a run have made these pairs: prompt, chosen, rejected; each of a row of its own, or of that in `rows`."""
         self.stage(arm, seed, "feedback", "feedfeed")
         table = [
             {"prompt_id": prompt_id(prompt), "row": row, "split": "train", "prompt": _message("user", prompt)}
             | {"chosen": _message("assistant", chosen), "rejected": _message("assistant", rejected)}
-            for row, (prompt, chosen, rejected) in enumerate(rows)
+            for row, (prompt, chosen, rejected) in zip(rows or range(len(pairs)), pairs, strict=True)
         ]
         folder = self.stage(arm, seed, "pairs", f"pairs{self._place(arm)}{seed}")
         pl.DataFrame(table).write_parquet(folder / PAIRS)

@@ -170,3 +170,46 @@ def _write_tables(folder: Path, values: Mapping[str, Any], base: Mapping[str, An
             table = pl.DataFrame({"prompt_id": [prompt(number) for number in range(n)], **columns}, strict=False)
             table = table.with_columns(pl.lit(value).alias(name) for name, value in extra.items())
             table.write_parquet(folder / f"{evaluation}.parquet")
+
+
+def write_pairs(folder: Path, run: str, pairs: list[tuple[int, int, int]], split: str = "train") -> None:
+    """Let a run train on pairs of `write_completions`: number of the prompt, chosen and rejected completion."""
+    rows = [
+        {
+            "prompt_id": prompt(number),
+            "row": number,
+            "split": split,
+            "prompt": [{"role": "user", "content": f"prompt {number}"}],
+            "chosen": [{"role": "assistant", "content": response(number, chosen)}],
+            "rejected": [{"role": "assistant", "content": response(number, rejected)}],
+            "chosen_completion": chosen,
+            "rejected_completion": rejected,
+        }
+        for number, chosen, rejected in pairs
+    ]
+    name = f"pairs-{run}"
+    artifact = folder.parent.parent / "artifacts" / name
+    write(artifact / "manifest.json", manifest_file(Manifest("pairs", name, {}, {}, {})))
+    place = f"/elsewhere/outputs/artifacts/{name}"
+    stage = {"key": name, "path": place, "reused": False, "seconds": 1.0, "seconds_when_made": 1.0, "facts": {}}
+    edit(run_json(folder, run), lambda content: content["stages"].update(pairs=stage))
+    before = [pl.read_parquet(artifact / "pairs.parquet")] if (artifact / "pairs.parquet").exists() else []
+    pl.concat([*before, pl.DataFrame(rows)]).write_parquet(artifact / "pairs.parquet")
+
+
+def write_completions(folder: Path, prompts: int, **columns: list[float | None]) -> None:
+    """Let the study's feedback hold completions, each column one value a completion, alike for all prompts."""
+    count = len(next(iter(columns.values())))
+    rows = [
+        {"prompt_id": prompt(number), "row": number, "completion": place, "response": response(number, place)}
+        | {name: values[place] for name, values in columns.items()}
+        for number in range(prompts)
+        for place in range(count)
+    ]
+    table = pl.DataFrame(rows, schema_overrides=dict.fromkeys(columns, pl.Float64))
+    table.write_parquet(folder.parent.parent / "artifacts/feedback-feedback/completions.parquet")
+
+
+def response(number: int, completion: int) -> str:
+    """The text of a completion: 10, 6 or 2 characters, and no two prompts have one in common."""
+    return chr(ord("a") + number) * (10 - 4 * completion)

@@ -93,6 +93,21 @@ def test_tables_hold_every_contrast_and_every_arm_with_the_base_model(tmp_path: 
     ]
 
 
+def test_a_table_holds_what_the_arms_train_on(tmp_path: Path) -> None:
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "prompts": 90}
+    agreed = {**share, "decided": 90, "ties": 6, "unscored": 4}
+    arm = {"arm": "average", "pairs": 100, "prompts": 90, "agreement": {"honesty": agreed}}
+    arm |= dict.fromkeys(("common", "same_side", "same_chosen", "longer", "length", "length_difference"), share)
+    about = {**COMPARISON["study"], "baseline": "critique"}
+    content = {**COMPARISON, "study": about, "curations": {"seed": 0, "arms": [arm], "common": [[1.0]]}}
+    track_study(TRACKING, STUDY, content, tmp_path, pytest.fail)
+    found = read_runs(tmp_path)[0].table("curations")
+    assert found["columns"] == ["arm", "reference", "measure", "value", "low", "high", "prompts"]
+    assert found["data"][0] == ["average", None, "pairs", 100.0, None, None, 90]
+    assert ["average", None, "agreement/honesty", 0.5, 0.4, 0.6, 90] in found["data"]
+    assert ["average", "critique", "pairs in common", 0.5, 0.4, 0.6, 90] in found["data"]
+
+
 def test_the_report_is_shown_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text(PAGE, encoding="utf-8")
     track_study(TRACKING, STUDY, COMPARISON, tmp_path, pytest.fail)

@@ -11,6 +11,7 @@ from notus_exp.reporting.figures import style
 from notus_exp.reporting.looks import line_sign, sign
 from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.tables import plain
+from notus_exp.study.report.curations import curations
 from notus_exp.study.report.differences import bradley_terry, contrasts, effects
 from notus_exp.study.report.every_arm import matrix, metrics
 from notus_exp.study.report.flips import flips
@@ -35,6 +36,7 @@ _OF_ARMS: tuple[Gatherer, ...] = (
     learning,
     cost,
     matrix,
+    curations,
     flips,
     answers,
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
 import polars as pl
 
+from notus_exp.comparison.pair_sets import RECORD, by_record, hashed, text_of
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.curation.strategies import share
 from notus_exp.disk.files import PAIRS
@@ -22,8 +24,9 @@ EXAMPLES = 5
 MOST_EXAMPLES = 20
 """Prompts shown in all."""
 PROMPT_CHARS, RESPONSE_CHARS = 600, 700
+MOST_SIDE_BY_SIDE = 6
+"""Arms of which each two are counted; of more each is counted against the baseline alone."""
 
-_KEY = ["prompt_id", "row"]
 _TITLE = "Pairs that flip"
 
 
@@ -90,7 +93,8 @@ def flips(material: Material) -> Section:
     tables = {arm: table for arm, table in found.items() if table is not None}
     if len(tables) < 2:
         return Section("flips", _TITLE, None, "There are no two arms whose pairs can be compared.")
-    same = [two for two in itertools.combinations(tables, 2) if _feedback(runs[two[0]]) == _feedback(runs[two[1]])]
+    twos = _compared([*tables], material.comparison["study"]["baseline"])
+    same = [two for two in twos if _feedback(runs[two[0]]) == _feedback(runs[two[1]])]
     if not same:
         return Section(
             "flips", _TITLE, None, "The arms' pairs are of different feedback: their responses cannot be compared."
@@ -104,16 +108,25 @@ def flips(material: Material) -> Section:
         "seed": seed,
         "rows": [{"first": one, "second": two, **counts(tables[one], tables[two])} for one, two in same],
         "groups": found_groups,
-        "apart": len(list(itertools.combinations(tables, 2))) - len(same),
+        "apart": len(twos) - len(same),
+        "baseline": twos[0][0] if len(twos) < math.comb(len(tables), 2) else None,
     }
     return Section("flips", _TITLE, content)
+
+
+def _compared(arms: Sequence[str], baseline: str | None) -> list[tuple[str, str]]:
+    """Return each two arms; of more than `MOST_SIDE_BY_SIDE` the baseline and each other."""
+    twos = [*itertools.combinations(arms, 2)]
+    if len(arms) <= MOST_SIDE_BY_SIDE or baseline is None or baseline not in arms:
+        return twos
+    return [(baseline, arm) for arm in arms if arm != baseline]
 
 
 def counts(one: pl.DataFrame, two: pl.DataFrame) -> FlipCounts:
     """Count over the prompts of which both arms make a pair.
 
     Args:
-        one: `prompt_id, row, chosen, rejected`: hashes of the texts.
+        one: `prompt_id, row, chosen, rejected`: what stands for the texts, as `pair_sets.by_record` has it.
         two: The same of the other arm.
     """
     both = _join(one, two)
@@ -132,7 +145,7 @@ def _differs(role: str) -> pl.Expr:
 
 
 def _join(one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
-    return one.join(two, on=_KEY, how="inner", validate="1:1")
+    return one.join(two, on=RECORD, how="inner", validate="1:1")
 
 
 def _share(both: pl.DataFrame, flipped: pl.Expr) -> FlipShare:
@@ -144,15 +157,10 @@ def _share(both: pl.DataFrame, flipped: pl.Expr) -> FlipShare:
 
 def _pairs(material: Material, run: RunFile) -> pl.DataFrame | None:
     """Return a run's pairs with a hash in each text's place: texts are read again for the few that are shown."""
-    table = material.table(run, "pairs", PAIRS, [*_KEY, "chosen", "rejected"])
+    table = material.table(run, "pairs", PAIRS, [*RECORD, "chosen", "rejected"])
     if table is None:
         return None
-    hashes = [_text(role).hash().alias(role) for role in ("chosen", "rejected")]
-    return table.select(*_KEY, *hashes).unique(_KEY, keep="first", maintain_order=True)
-
-
-def _text(role: str) -> pl.Expr:
-    return pl.col(role).list.last().struct.field("content")
+    return by_record(hashed(table))
 
 
 def _feedback(run: RunFile) -> str | None:
@@ -174,9 +182,9 @@ def _groups(material: Material, tables: Mapping[str, pl.DataFrame], runs: Mappin
     The largest group comes first; its examples are picked by a hash.
     """
     arms = list(tables)
-    joined = tables[arms[0]].select(*_KEY, pl.col("chosen").alias("0"))
+    joined = tables[arms[0]].select(*RECORD, pl.col("chosen").alias("0"))
     for place, arm in enumerate(arms[1:], start=1):
-        joined = joined.join(tables[arm].select(*_KEY, pl.col("chosen").alias(str(place))), on=_KEY, how="inner")
+        joined = joined.join(tables[arm].select(*RECORD, pl.col("chosen").alias(str(place))), on=RECORD, how="inner")
     by_sides: dict[tuple[int, ...], list[int]] = {}
     for row, choices in enumerate(joined.select(str(place) for place in range(len(arms))).iter_rows()):
         sides = tuple(choices.index(one) for one in choices)  # which arm is the first to choose the same
@@ -193,7 +201,7 @@ def _groups(material: Material, tables: Mapping[str, pl.DataFrame], runs: Mappin
             {
                 "sides": [[arms[at] for at, of in enumerate(sides) if of == side] for side in dict.fromkeys(sides)],
                 "count": len(rows),
-                "prompts": _examples(material, found[order.tolist()].select(_KEY), {arm: runs[arm] for arm in arms})
+                "prompts": _examples(material, found[order.tolist()].select(RECORD), {arm: runs[arm] for arm in arms})
                 if len(order)
                 else [],
             }
@@ -207,13 +215,13 @@ def _examples(material: Material, keys: pl.DataFrame, runs: Mapping[str, RunFile
     for arm, run in runs.items():
         path = material.place(run, "pairs", PAIRS)
         assert path is not None  # it was read before
-        texts = [_text(role).alias(role) for role in ("prompt", "chosen", "rejected")]
-        wanted = pl.scan_parquet(path, glob=False).join(keys.lazy(), on=_KEY, how="semi")
-        for row in wanted.select(*_KEY, *texts).unique(_KEY, keep="first").collect().iter_rows(named=True):
+        texts = [text_of(role).alias(role) for role in ("prompt", "chosen", "rejected")]
+        wanted = pl.scan_parquet(path, glob=False).join(keys.lazy(), on=RECORD, how="semi")
+        for row in wanted.select(*RECORD, *texts).collect().iter_rows(named=True):
             at = (row["prompt_id"], row["row"])
             prompt = found.setdefault(at, {"prompt": cut(row["prompt"], PROMPT_CHARS), "responses": []})
-            _response(prompt, row["chosen"])["chosen_by"].append(arm)
-            _response(prompt, row["rejected"])["rejected_by"].append(arm)
+            _note(_response(prompt, row["chosen"])["chosen_by"], arm)
+            _note(_response(prompt, row["rejected"])["rejected_by"], arm)
     for prompt in found.values():
         prompt["responses"].sort(key=lambda one: -len(one["chosen_by"]))
         for response in prompt["responses"]:
@@ -227,3 +235,9 @@ def _response(prompt: FlipPrompt, text: str) -> FlipResponse:
             return one
     prompt["responses"].append({"text": text, "chosen_by": [], "rejected_by": []})
     return prompt["responses"][-1]
+
+
+def _note(arms: list[str], arm: str) -> None:
+    """Note an arm once: of several pairs of a prompt it may choose one response in each."""
+    if arm not in arms:
+        arms.append(arm)

@@ -92,6 +92,68 @@ def test_a_seed_that_one_arm_lacks_is_not_the_one_compared(tmp_path: Path) -> No
     assert "Seed 1" in texts(made)["flips"]
 
 
+def test_several_pairs_of_a_prompt_flip_together_and_all_their_texts_are_shown(tmp_path: Path) -> None:
+    made = StudyFolder(tmp_path)
+    made.pairs("critique", 0, [("p", "x", "y"), ("p", "x", "z")], rows=[0, 0])
+    made.pairs("average", 0, [("p", "y", "z")])
+    text = texts(made)["flips"]
+    assert "critique and average 1 1, 100.0 %" in text, "one prompt in common, of which the chosen text differs"
+    assert "chosen by critique x" in text and "chosen by average , rejected by critique y" in text
+    assert "rejected by critique, average z" in text
+
+
+def test_many_arms_flip_against_the_baseline_alone(tmp_path: Path) -> None:
+    arms = tuple("abcdefg")
+    made = StudyFolder(tmp_path, arms)
+    for place, arm in enumerate(arms):
+        made.pairs(arm, 0, [(f"p{number}", "x" if number < place else "y", "z") for number in range(8)])
+    text = texts(made)["flips"]
+    assert "a and g 8 6, 75.0 %" in text and "b and c" not in text
+    assert "each is compared with a alone" in text
+
+
+# ------------------------------------------------------------------------------------------------------------ curations
+def trained_on(**arms: dict[str, object]) -> dict[str, object]:
+    share = {"value": 0.25, "low": 0.125, "high": 0.5, "prompts": 20}
+    names = ("common", "same_side", "same_chosen", "longer", "length", "length_difference")
+    rows = [
+        {"arm": arm, "pairs": 1200, "prompts": 1200, **dict.fromkeys(names, share), "agreement": {}, **more}
+        for arm, more in arms.items()
+    ]
+    return {"seed": 0, "arms": rows, "common": [[1.0 if a == b else 0.25 for b in arms] for a in arms]}
+
+
+def test_what_the_arms_train_on_stands_beside_the_baseline(tmp_path: Path) -> None:
+    longer = {"value": 12.5, "low": -3.0, "high": 28.0, "prompts": 20}
+    agreed = {"value": 0.75, "low": 0.5, "high": 0.9, "prompts": 20, "decided": 16, "ties": 4, "unscored": 0}
+    found = trained_on(critique={}, average={"prompts": 400, "longer": longer, "agreement": {"honesty": agreed}})
+    page = written(full(tmp_path).write(), comparison(curations=found))
+    text = page.texts["curations"]
+    assert "critique 1,200 – – – " in text, "the baseline is not compared with itself"
+    assert (
+        "average 1,200 of 400 prompts 25.0 12.5 to 50.0 25.0 12.5 to 50.0 25.0 12.5 to 50.0 +12.5 −3.0 to +28.0" in text
+    )
+    assert "average 75.0 50.0 to 90.0 4 tied" in text
+    assert "critique –" in text[text.index("Whose opinion") :]
+    assert "Pairs in common between each two arms" not in text, "two arms have one share, which stands above"
+
+
+def test_three_arms_have_a_table_of_what_each_two_have_in_common(tmp_path: Path) -> None:
+    found = trained_on(critique={}, average={}, other={})
+    page = written(full(tmp_path).write(), comparison(curations=found))
+    text = page.texts["curations"]
+    assert "1. critique 100 25 25 2. average 25 100 25 3. other 25 25 100" in text
+
+
+def test_arms_that_differ_in_the_training_alone_are_said_to_train_on_the_same(tmp_path: Path) -> None:
+    one = {"value": 1.0, "low": 0.9, "high": 1.0, "prompts": 20}
+    found = trained_on(critique={"same_side": one}, average={"same_side": one})
+    found["common"] = [[1.0, 1.0], [1.0, 1.0]]
+    page = written(full(tmp_path).write(), comparison(curations=found))
+    assert page.texts["curations"] == "What the arms train on All arms train on the same pairs."
+    assert "curations" not in written(full(tmp_path / "before").write()).texts, "comparisons of before do not say"
+
+
 # -------------------------------------------------------------------------------------------------------------- answers
 def test_answers_of_base_and_arms_stand_together_with_what_they_follow(tmp_path: Path) -> None:
     text = texts(full(tmp_path))["answers"]
