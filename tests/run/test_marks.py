@@ -131,7 +131,7 @@ def test_what_is_marked_moves_no_key(path: str) -> None:
     assert keys(changed(config, path, others(value)[-1])) == keys(config)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LaterSelection(Selection):
     strength: int = bounded(least=1, since=1)
     flavour: TopTies = unbounded(since=TopTies.hash)
