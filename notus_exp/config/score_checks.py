@@ -21,7 +21,7 @@ def check_scores(config: Config) -> None:
     for place, score in enumerate(config.scores):
         _check_name(f"scores[{place}].name", score.name, names)
         _check_file(f"scores[{place}]", score)
-    if config.until is Stage.columns and not named_columns(config) & {*made_columns(config)}:
+    if config.until is Stage.columns and not {*named_columns(config)} & {*made_columns(config)}:
         raise UserError(
             "until=columns, and no expression names a column to make",
             "use until=feedback, or name one of `scores` in an expression",
