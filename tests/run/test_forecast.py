@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,7 @@ from notus_exp.run.forecast import Forecast, Wanted, elsewhere
 from notus_exp.run.plan import STAGES, Node, make_plan
 from notus_exp.run.recorded import here
 from support.configs import composed
-from support.expressions import naming
+from support.expressions import choosing_by
 from support.plans import fixed_sources
 
 SMOKE = ("experiment=smoke", "hardware=cpu", "evaluation=[preferences,verifiable]")
@@ -127,7 +126,7 @@ def test_another_seed_takes_what_the_first_one_took(tmp_path: Path, unmeasured: 
 def test_columns_take_what_those_of_other_prompts_took_for_each_prompt(tmp_path: Path, unmeasured: None) -> None:
     def scored(*overrides: str) -> Config:
         item = "scores=[{path: s.csv, name: armorm}]"
-        return naming(deepcopy(config_of(tmp_path, item, *overrides)), "armorm")
+        return config_of(tmp_path, item, *choosing_by("armorm"), *overrides)
 
     record(scored("data.prompts=2000"))
     forecast, missing, _ = forecast_of(scored("data.prompts=6000"))

@@ -25,7 +25,7 @@ from notus_exp.run import old_keys
 from notus_exp.run.plan import make_plan
 from notus_exp.stages.settings import from_json, keyed, to_json
 from support.configs import composed
-from support.expressions import naming
+from support.expressions import choosing_by
 from support.known_keys import FILES, VERSIONS
 from support.places import ROOT
 from support.plans import fixed_sources
@@ -37,7 +37,7 @@ COMPOSED = {
     "simulated, openai": [*JUDGED, "judge=openai", "judge.model=m"],
     "file, reward model": [
         *(*JUDGED, "judge=reward_model", "judge.model=m", "data=ultrafeedback", "data.path=u.jsonl"),
-        "scores=[{path: s.csv, name: armorm}]",
+        *("scores=[{path: s.csv, name: armorm}]", *choosing_by("armorm")),
     ],
     "hub, replay": [*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"],
     "pairs, mock, endpoint": [
@@ -112,7 +112,7 @@ def keys(config: Config) -> set[str]:
 
 @pytest.mark.parametrize("name", COMPOSED)
 def test_every_setting_moves_a_key_or_is_marked_at_its_field(name: str) -> None:
-    config = naming(composed(*COMPOSED[name]), "armorm + armormx")
+    config = composed(*COMPOSED[name])
     before = keys(config)
     silent = []
     for path, marked, value in leaves(config, "", marked=False):

@@ -12,7 +12,7 @@ from notus_exp.run.pipeline import requirements
 from notus_exp.run.plan import Node, Sources, make_plan
 from notus_exp.run.sources import resolve
 from support.configs import composed
-from support.expressions import naming
+from support.expressions import choosing_by
 from support.known_keys import ALL
 
 NOWHERE = Sources(None, [], None, {}, {})
@@ -110,8 +110,8 @@ def test_any_last_stage_goes_with_any_evaluation(files: list[str], tmp_path: Pat
     tasks = "evaluation.lm_eval.tasks=[arc_easy]"
     (tmp_path / "scores.csv").write_text("row,completion,score\n0,0,1\n")
     scores = f"scores=[{{path: '{tmp_path}/scores.csv', name: armorm}}]"
-    config = composed("experiment=smoke", f"evaluation=[{ALL},lm_eval]", "judge=mock", tasks, scores, *files)
-    config = naming(config, "armorm", until)
+    config = composed("experiment=smoke", f"evaluation=[{ALL},lm_eval]", "judge=mock", tasks, scores,
+                      *choosing_by("armorm"), *files, f"until={until}")  # fmt: skip
     planned = make_plan(config, resolve(config))
     last = Stage.evaluation if until == "config" else Stage[until]
     assert planned[-1].stage is last

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 from hydra.errors import HydraException
 
-from notus_exp.config import column_names
 from notus_exp.config.explaining import explain
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.schema import Config
@@ -21,7 +20,7 @@ from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ColumnsSettings
 from support.configs import composed
 from support.curation_tables import completion, prompt, table
-from support.expressions import naming
+from support.expressions import choosing_by
 from support.recipes import machine
 
 SMOKE = "experiment=smoke"
@@ -36,7 +35,8 @@ def scores(tmp_path: Path) -> Path:
 
 def config_of(path: Path, expression: str = "", until: str | None = None) -> Config:
     items = f"[{{path: '{path}', name: armorm}}, {{path: '{path}', name: other, column: other}}]"
-    return naming(composed(SMOKE, f"scores={items}"), expression, until)
+    named = choosing_by(expression) if expression else []
+    return composed(SMOKE, f"scores={items}", *named, *([f"until={until}"] if until else []))
 
 
 def planned(config: Config) -> dict[str, Node]:
@@ -62,7 +62,7 @@ def test_the_content_of_the_file_and_the_column_are_in_the_key(scores: Path) -> 
         return planned(config_of(scores, expression))["columns"].key
 
     before = key()
-    assert key("chosen_armorm > rejected_armorm") == before
+    assert key("2 * armorm + helpfulness") == before
     assert key("other") != before
     assert key("armorm + other") != before
     moved = scores.rename(scores.with_name("elsewhere.csv"))
@@ -74,11 +74,6 @@ def test_the_content_of_the_file_and_the_column_are_in_the_key(scores: Path) -> 
 def test_until_columns_needs_a_column_to_make(scores: Path) -> None:
     with pytest.raises(UserError, match="until=columns, and no expression names a column to make"):
         composed(SMOKE, "until=columns")
-
-
-def test_names_in_texts_and_parts_of_names_name_no_column(scores: Path) -> None:
-    config = config_of(scores, "CASE WHEN model = 'armorm' THEN xarmorm ELSE \"other\" END")
-    assert column_names.named_columns(config) == {"model", "other"}
 
 
 @pytest.mark.parametrize(
