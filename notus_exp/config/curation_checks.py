@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from notus_exp.config.curation_settings import Filters, Rejected, Repair, Selection, Split, TopTies
+from notus_exp.config.curation_settings import Filters, Keep, PairRule, Rejected, Repair, Selection, Split, TopTies
 from notus_exp.config.expression_checks import check_expressions
+from notus_exp.config.places import NAMED, place_of
 from notus_exp.config.schema import Config
 from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
@@ -15,6 +16,9 @@ _OF_ALL_DATA = ("critique", "average")
 """Ways to score a completion that are no aspect of the data."""
 _BY_RATINGS = ("average", "per_aspect", "weighted")
 """Strategies that score by the ratings."""
+ALL_WORSE = "all_worse"
+"""As `pairs.per_prompt`: each worse response gives a pair."""
+MOST_PAIRS = 1000
 _WITH_OWN_SCORE = ("critique", *_BY_RATINGS)
 """Strategies whose score is written already."""
 
@@ -29,6 +33,8 @@ def check_curation(config: Config) -> None:
     check_aspects(aspects)
     check_selection(config.selection, aspects)
     check_rejected(config.rejected)
+    check_sides(config.selection, config.rejected)
+    check_pairs(config.pairs, config.rejected)
     check_repair(config.repair)
     check_filters(config.filters, aspects)
     check_split(config.split)
@@ -95,13 +101,77 @@ def check_rejected(rejected: Rejected) -> None:
     """Check that a policy for ties is read.
 
     Raises:
-        UserError: It is not.
+        UserError: It is not, or the place or the score is none that this option takes.
     """
-    if rejected.name == "random" and rejected.ties is not TopTies.hash:
+    if rejected.name in NAMED and (rejected.place is not None or rejected.score is not None):
+        key, value = ("place", rejected.place) if rejected.place is not None else ("score", rejected.score)
+        raise UserError(
+            f"rejected.{key}={value} is given, and rejected={rejected.name} is a place of its own",
+            f"write rejected=expression rejected.place={rejected.place or rejected.name} too",
+        )
+    if rejected.name not in NAMED and rejected.place is None:
+        raise UserError(f"rejected.place must be given for rejected={rejected.name}", "write rejected.place=lowest")
+    place = place_of(rejected.place or rejected.name, "rejected.place")
+    if place.kind == "random" and rejected.ties is not TopTies.hash:
         raise UserError(
             f"rejected.ties={rejected.ties.name} does nothing: rejected=random draws among all the worse",
             "use rejected=lowest or second_best, or leave rejected.ties out",
         )
+    if place.kind == "random" and rejected.score is not None:
+        raise UserError("rejected.score orders nothing where rejected.place=random", "leave it out, or take a place")
+
+
+def check_sides(selection: Selection, rejected: Rejected) -> None:
+    """Check that the place of the chosen leaves something to reject.
+
+    Raises:
+        UserError: Nothing can be worse than what is chosen, or a policy for ties is not read.
+    """
+    place = place_of(selection.place, "selection.place")
+    if place.kind == "lowest" and rejected.strictly_worse:
+        raise UserError(
+            "selection.place=lowest leaves nothing that is worse",
+            "write rejected.strictly_worse=false, or another place",
+        )
+    if place.kind == "random" and selection.ties is not TopTies.hash:
+        raise UserError(
+            f"selection.ties={selection.ties.name} does nothing where selection.place=random", "leave it out"
+        )
+
+
+def check_pairs(pairs: PairRule, rejected: Rejected) -> None:
+    """Check how many pairs a prompt gives.
+
+    Raises:
+        UserError: It is no number, or asks for what there cannot be.
+    """
+    several = pairs.per_prompt != "1"
+    if pairs.per_prompt != ALL_WORSE and not (
+        pairs.per_prompt.isdecimal() and 1 <= int(pairs.per_prompt) <= MOST_PAIRS
+    ):
+        raise UserError(
+            f"pairs.per_prompt={pairs.per_prompt} is no number of pairs",
+            f"write 1, 2, ... {MOST_PAIRS}, or {ALL_WORSE}",
+        )
+    if several and rejected.ties is TopTies.drop:
+        raise UserError(
+            f"rejected.ties=drop leaves out one pair's ties, and pairs.per_prompt={pairs.per_prompt}",
+            "write rejected.ties=hash or first",
+        )
+
+
+def check_keep(keep: Keep) -> None:
+    """Check that a share is kept by something.
+
+    Raises:
+        UserError: There is a share and nothing to rank by, or the reverse.
+    """
+    if keep.by is None and keep.share < 1:
+        raise UserError(
+            f"filters.keep.share={keep.share:g} is read with filters.keep.by", "write filters.keep.by=margin"
+        )
+    if keep.by is not None and keep.share == 1:
+        raise UserError(f"filters.keep.by='{keep.by}' keeps all", "write filters.keep.share=0.5, or leave it out")
 
 
 def check_repair(repair: Repair) -> None:
@@ -131,6 +201,7 @@ def check_filters(filters: Filters, aspects: Sequence[str]) -> None:
     for name in filters.valid_under:
         if name not in known:
             raise UserError(f"filters.valid_under asks for '{name}'", did_you_mean(name, known))
+    check_keep(filters.keep)
     contamination = filters.contamination
     if contamination.field is not None and all(Path(name).suffix.lower() == ".txt" for name in contamination.files):
         raise UserError(f"filters.contamination.field={contamination.field} needs a file with fields to look into")

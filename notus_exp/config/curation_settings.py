@@ -12,6 +12,7 @@ from notus_exp.config.ranges import bounded, place, unbounded
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
+KeepSide = Enum("KeepSide", ["highest", "lowest", "middle"])
 Labels = Enum("Labels", ["kept", "random", "reversed"])
 MOST = 10**9
 """Counts of rows and characters beyond it would not fit the integers that tables hold."""
@@ -37,15 +38,26 @@ class Selection:
     ties: TopTies
     labels: Labels = unbounded(since=Labels.kept, default=Labels.kept)
     score: Optional[str] = unbounded(since=None, default=None)
+    place: str = unbounded(since="highest", default="highest")
 
 
 @dataclass
 class Rejected:
-    """Which worse completion becomes the rejected one."""
+    """Which worse completion becomes the rejected one. Null is the selection's score, and the place of the name."""
 
     name: str
     strictly_worse: bool
     ties: TopTies
+    score: Optional[str] = unbounded(since=None, default=None)
+    place: Optional[str] = unbounded(since=None, default=None)
+
+
+@dataclass
+class PairRule:
+    """How many pairs a prompt gives, and what each weighs in the loss."""
+
+    per_prompt: str = unbounded(since="1", default="1")
+    weight: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass
@@ -56,6 +68,15 @@ class Contamination:
     field: Optional[str]
     ngram: int = bounded(least=1)
     max_overlap: float = bounded(least=0, most=1)
+
+
+@dataclass
+class Keep:
+    """A share of the training pairs, by a number of each."""
+
+    by: Optional[str] = None
+    share: float = bounded(above=0, most=1, default=1.0)
+    side: KeepSide = KeepSide.highest
 
 
 @dataclass
@@ -74,6 +95,8 @@ class Filters:
     valid_under: list[str]
     max_pairs: Optional[int] = bounded(least=1, most=MOST)
     max_pairs_by: PairChoice
+    where: Optional[str] = unbounded(since=None, default=None)
+    keep: Keep = unbounded(since=Keep(), default_factory=Keep)
 
 
 @dataclass

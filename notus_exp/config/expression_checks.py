@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from notus_exp.config.columns import NUMBER, column_names, completion_columns
+from collections.abc import Iterable
+
+from notus_exp.config.columns import (
+    BOOLEAN,
+    NUMBER,
+    SCORE,
+    column_names,
+    completion_columns,
+    made_columns,
+    pair_columns,
+)
+from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Selection
 from notus_exp.config.language import Scope, names_in, parsed, read
 from notus_exp.config.schema import Config
 from notus_exp.errors import UserError
 
-SELECTION_SCORE = "selection.score"
+SIDES = ("chosen_", "rejected_")
+"""Begin the names of a pair's columns that are those of its two completions."""
+OF_COMPLETIONS = ("selection.score", "rejected.score")
+"""Settings whose expressions are over completions; the others' are over pairs."""
+CONDITION = "filters.where"
+"""The setting whose expression is a condition; the others' are numbers."""
 
 
-def expressions(config: Config) -> dict[str, str]:
+def given_expressions(selection: Selection, rejected: Rejected, filters: Filters, pairs: PairRule) -> dict[str, str]:
     """Return the expressions that a user gave: setting -> text."""
-    given = {SELECTION_SCORE: config.selection.score}
+    given = {
+        "selection.score": selection.score,
+        "rejected.score": rejected.score,
+        CONDITION: filters.where,
+        "filters.keep.by": filters.keep.by,
+        "pairs.weight": pairs.weight,
+    }
     return {key: text for key, text in given.items() if text is not None}
+
+
+def scope_of(key: str, names: Iterable[str]) -> Scope:
+    """Return what the expression of a setting may name, given the columns of a completion."""
+    columns = completion_columns(names)
+    if key in OF_COMPLETIONS:
+        return Scope(key, columns)
+    return Scope(key, pair_columns(columns), columns | {SCORE: NUMBER}, ranks=False)
+
+
+def kind_wanted(key: str) -> str:
+    """Return the kind that the expression of a setting must give."""
+    return BOOLEAN if key == CONDITION else NUMBER
+
+
+def columns_named(expressions: dict[str, str]) -> set[str]:
+    """Return the columns of completions that expressions name, by either side of a pair too."""
+    named = {name for key, text in expressions.items() for name in names_in(parsed(text, key))}
+    return named | {name.removeprefix(side) for name in named for side in SIDES if name.startswith(side)}
 
 
 def check_expressions(config: Config) -> None:
@@ -22,16 +63,25 @@ def check_expressions(config: Config) -> None:
     Raises:
         UserError: Naming the setting and what in it is not in the language, not known, or of another kind.
     """
-    names = column_names(config)
-    columns = completion_columns(names)
-    for key, text in expressions(config).items():
-        for name in sorted(names_in(read(text, Scope(key, columns), NUMBER))):
-            if names.count(name) > 1:
-                raise UserError(f"{key} names '{name}', which two columns are called", "rename that of the data")
+    given, names = _given(config), column_names(config)
+    for key, text in given.items():
+        read(text, scope_of(key, names), kind_wanted(key))
+    for name in sorted(columns_named(given)):
+        if names.count(name) > 1:
+            raise UserError(
+                f"'{name}' is named in an expression, and two columns are called so", "rename that of the data"
+            )
+
+
+def joined_columns(config: Config) -> list[str]:
+    """Return the columns that expressions name and that the stage `columns` makes, sorted."""
+    return sorted({*named_columns(config)} & {*made_columns(config)})
 
 
 def named_columns(config: Config) -> list[str]:
     """Return the columns of a completion that the expressions of a checked config name, sorted."""
-    known = column_names(config)
-    named = {name for key, text in expressions(config).items() for name in names_in(parsed(text, key))}
-    return sorted(name for name in known if name in named)
+    return sorted(columns_named(_given(config)) & {*column_names(config)})
+
+
+def _given(config: Config) -> dict[str, str]:
+    return given_expressions(config.selection, config.rejected, config.filters, config.pairs)

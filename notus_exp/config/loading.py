@@ -95,7 +95,8 @@ def load(composed: DictConfig) -> Config:
 def _check_option_names(config: Config) -> None:
     for group in (*ALTERNATIVES, *PROGRAMMED):
         name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        if name not in options and not (group == "selection" and config.selection.score is not None):
+        own = {"selection": config.selection.score, "rejected": config.rejected.place}.get(group)
+        if name not in options and own is None:
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
 

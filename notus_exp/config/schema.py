@@ -14,7 +14,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
 
-from notus_exp.config.curation_settings import Filters, Rejected, Repair, Selection, Split
+from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Repair, Selection, Split
 from notus_exp.config.data_settings import DATA_SCHEMAS, Data
 from notus_exp.config.evaluation_settings import Evaluation
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
@@ -75,6 +75,7 @@ class Config:
     study: Study = unbounded(in_key=False)
     evaluation: Evaluation = field(default_factory=Evaluation)
     scores: list[ScoreItem] = field(default_factory=list)  # of these the columns that an expression names enter keys
+    pairs: PairRule = field(default_factory=PairRule)
 
 
 ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {

@@ -17,7 +17,7 @@ class CurationCounts(TypedDict):
 
     Attributes:
         prompts_in: Prompts of the feedback.
-        pairs_out: Pairs that were made, one a prompt.
+        pairs_out: Pairs that were made.
         prompts_dropped: Rule -> prompts that it took.
         completions_in: Completions of the feedback.
         completions_in_pairs: Completions that are in a pair.
@@ -29,7 +29,9 @@ class CurationCounts(TypedDict):
         repair: What became of the overall scores of 10.
         split: Split -> pairs in it.
         moved_to_train: Prompts that are in train only because otherwise none would be.
-        missing_scores: Cause -> completions that an expression gave no score; where the score is an expression.
+        missing_values: Setting -> cause -> completions or pairs that its expression gave no value; where one is given.
+        prompts_out: Prompts with a pair; where a prompt may give several.
+        pairs_dropped: Rule -> pairs that it took of prompts that keep another; where a prompt may give several.
     """
 
     prompts_in: int
@@ -45,7 +47,9 @@ class CurationCounts(TypedDict):
     repair: dict[str, int]
     split: dict[str, int]
     moved_to_train: int
-    missing_scores: NotRequired[dict[str, int]]
+    missing_values: NotRequired[dict[str, dict[str, int]]]
+    prompts_out: NotRequired[int]
+    pairs_dropped: NotRequired[dict[str, int]]
 
 
 class ModelShare(TypedDict):

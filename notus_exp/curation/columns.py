@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from notus_exp.config.columns import SCORE
 from notus_exp.config.columns import TEXTS as TEXT_COLUMNS
 from notus_exp.curation.formulas import Cells
 from notus_exp.errors import UserError
@@ -70,6 +71,8 @@ def cells_of(completions: pl.DataFrame, aspects: Sequence[str]) -> Cells:
             found = pl.col(OVERALL)
         elif name == "average":
             found = mean_rating(aspects)
+        elif name == SCORE:
+            found = pl.col(SCORE)
         else:
             found = pl.col(NAMED + name) if NAMED + name in completions.columns else MEASURES[name]
         values = completions.select(found).to_series()

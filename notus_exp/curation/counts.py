@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from notus_exp.config.curation_settings import Filters
 from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.filters import PROMPT_RULES
 from notus_exp.curation.rejection import PAIR_RULES
 from notus_exp.curation.split import SPLITS
 
-RULES = (*PROMPT_RULES, *PAIR_RULES, "identical_pair", "below_min_margin", "not_valid_under", "above_max_pairs")
+RULES = (*PROMPT_RULES, *PAIR_RULES, "identical_pair", "below_min_margin", "not_valid_under", "where_missing",
+         "where_false", "not_kept", "above_max_pairs")  # fmt: skip
 """What takes prompts, in the order in which the rules are asked."""
 
 REMEDIES = {
@@ -27,6 +30,9 @@ REMEDIES = {
     "see filters.identical_pairs",
     "below_min_margin": "lower filters.min_margin",
     "not_valid_under": "list fewer strategies in filters.valid_under",
+    "where_missing": "filters.where has no value there: ask what is missing with IS NULL, or give it one with COALESCE",
+    "where_false": "loosen filters.where",
+    "not_kept": "raise filters.keep.share",
     "above_max_pairs": "raise filters.max_pairs",
 }
 
@@ -46,34 +52,41 @@ class Counted(NamedTuple):
     """What is counted.
 
     Attributes:
-        prompts: Every prompt: `group, split, rule` (null for a pair), `ties_top, ties_rejected, replaced`.
+        pairs: Every pair, and every prompt without one: `group, split, rule` (null for a pair that stays), `ties_top,
+            ties_rejected, replaced`.
         completions: Completions in the table.
         dropped: Completions of remaining prompts taken by a rule of their own.
         scored: `group` of each completion that no rule took.
         moved_to_train: Prompts that are in train only because otherwise none would be.
-        missing: Completions without a score by the cause of it; None where the score is no expression of the user's.
+        missing: Setting of an expression of the user's -> cause -> completions or pairs that it gave no value.
     """
 
-    prompts: pl.DataFrame
+    pairs: pl.DataFrame
     completions: int
     dropped: dict[str, int]
     scored: pl.Series
     moved_to_train: int
-    missing: dict[str, int] | None = None
+    missing: dict[str, dict[str, int]]
 
 
-def count(counted: Counted, repair: dict[str, int]) -> CurationCounts:
-    """Return the counts, checked."""
-    prompts = counted.prompts
-    pairs = prompts.filter(pl.col("rule").is_null())
+def rules_of(filters: Filters) -> list[str]:
+    """Return the rules that take prompts under these filters, those of before `filters.where` whatever they are."""
+    asked = {"where": filters.where is not None, "not_kept": filters.keep.by is not None}
+    return [rule for rule in RULES if asked.get(rule, asked.get(rule.split("_")[0], True))]
+
+
+def count(counted: Counted, repair: dict[str, int], rules: Sequence[str] = RULES) -> CurationCounts:
+    """Return the counts, checked; of a prompt whose pairs were all taken, the rule that took the first counts."""
+    prompts, pairs = _by_prompt(counted.pairs), counted.pairs.filter(pl.col("rule").is_null())
+    with_pairs = prompts.filter(pl.col("rule").is_null())
     reached = prompts.filter(pl.col("rule").is_null() | pl.col("rule").is_in(["tie_at_the_top", "tie_of_rejected"]))
-    in_pairs = 2 * pairs.height
-    beside_pairs = int(counted.scored.is_in(pairs["group"].implode()).sum())
+    in_pairs = with_pairs.height + pairs.height
+    beside_pairs = int(counted.scored.is_in(with_pairs["group"].implode()).sum())
     elsewhere = counted.completions - beside_pairs - sum(counted.dropped.values())
     counts: CurationCounts = {
         "prompts_in": prompts.height,
         "pairs_out": pairs.height,
-        "prompts_dropped": {rule: int((prompts["rule"] == rule).sum()) for rule in RULES},
+        "prompts_dropped": {rule: int((prompts["rule"] == rule).sum()) for rule in rules},
         "completions_in": counted.completions,
         "completions_in_pairs": in_pairs,
         "completions_not_taken": beside_pairs - in_pairs,
@@ -85,8 +98,12 @@ def count(counted: Counted, repair: dict[str, int]) -> CurationCounts:
         "split": {name: int((pairs["split"] == name).sum()) for name in SPLITS},
         "moved_to_train": counted.moved_to_train,
     }
-    if counted.missing is not None:
-        counts["missing_scores"] = counted.missing
+    if counted.missing:
+        counts["missing_values"] = counted.missing
+    if pairs.height > with_pairs.height or counted.pairs.height > prompts.height:
+        counts["prompts_out"] = with_pairs.height
+        lost = counted.pairs.filter(pl.col("group").is_in(with_pairs["group"].implode()))["rule"].drop_nulls()
+        counts["pairs_dropped"] = {rule: int((lost == rule).sum()) for rule in rules if (lost == rule).any()}
     check_counts(counts)
     return counts
 
@@ -99,7 +116,10 @@ def check_counts(counts: CurationCounts) -> None:
     """
     repair = counts["repair"]
     sums = {
-        "prompts": (counts["prompts_in"], counts["pairs_out"] + sum(counts["prompts_dropped"].values())),
+        "prompts": (
+            counts["prompts_in"],
+            counts.get("prompts_out", counts["pairs_out"]) + sum(counts["prompts_dropped"].values()),
+        ),
         "completions": (
             counts["completions_in"],
             counts["completions_in_pairs"]
@@ -118,15 +138,24 @@ def check_counts(counts: CurationCounts) -> None:
         raise RuntimeError(f"curation's counts do not add up: {wrong or negative}")
 
 
-def flat(counts: CurationCounts) -> dict[str, int]:
+def flat(counts: Mapping[str, Any]) -> dict[str, int]:
     """Return the counts as one level: `prompts_dropped/contaminated` and so on."""
     result: dict[str, int] = {}
-    for name, value in cast(dict[str, int | dict[str, int]], counts).items():
+    for name, value in counts.items():
         if isinstance(value, dict):
-            result |= {f"{name}/{key}": number for key, number in value.items()}
+            result |= {f"{name}/{key}": number for key, number in flat(value).items()}
         else:
             result[name] = value
     return result
+
+
+def _by_prompt(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a prompt: `rule` is null where a pair stays, else that of the first."""
+    if not pairs["group"].is_duplicated().any():
+        return pairs
+    rule = pl.when(pl.col("rule").is_null().any()).then(None).otherwise(pl.col("rule").first())
+    decided = pl.col("ties_top", "ties_rejected").any()
+    return pairs.group_by("group", maintain_order=True).agg(rule.alias("rule"), decided)
 
 
 def explain_no_pairs(counts: CurationCounts) -> tuple[str, str]:
@@ -137,8 +166,9 @@ def explain_no_pairs(counts: CurationCounts) -> tuple[str, str]:
     completions.pop("prompt_dropped", None)
     if completions:
         listed += "; of the completions " + ", ".join(f"{rule} took {number}" for rule, number in completions.items())
-    if causes := counts.get("missing_scores"):
-        listed += f" (no_score by cause: {', '.join(f'{cause} {number}' for cause, number in causes.items())})"
+    for key, causes in counts.get("missing_values", {}).items():
+        if causes:
+            listed += f"; {key} is missing by {', '.join(f'{cause} {number}' for cause, number in causes.items())}"
     message = f"no pair is left of {counts['prompts_in']} prompts: {listed or 'the feedback is empty'}"
     if not taken:
         return message, "check the feedback"

@@ -1,21 +1,66 @@
-"""The expressions of a curation's settings, and the columns that they name."""
+"""The expressions of a curation's settings over its tables: which columns they name, and their values for pairs."""
 
 from __future__ import annotations
 
-from notus_exp.config.language import names_in, parsed
+from collections.abc import Sequence
+
+import polars as pl
+
+from notus_exp.config.columns import own_columns
+from notus_exp.config.expression_checks import columns_named, given_expressions, kind_wanted, scope_of
+from notus_exp.config.language import read
+from notus_exp.curation.columns import cells_of, joined_names, rating
+from notus_exp.curation.formulas import DECIMALS, Cells, Values, evaluate
 from notus_exp.curation.scores import written
 from notus_exp.stages.settings import PairsSettings
 
-SIDES = ("chosen_", "rejected_")
-"""Begin the names of a pair's columns that are those of its two completions."""
-
-
-def expressions(spec: PairsSettings) -> dict[str, str]:
-    """Return every expression of the settings: setting -> text; the selection's is that of its name if it has none."""
-    return {"selection.score": written(spec.selection, spec.aspects)}
+OF_PAIR = ("chosen_score", "rejected_score", "margin")
+"""Numbers that a pair has of its own."""
 
 
 def named_columns(spec: PairsSettings) -> set[str]:
-    """Return the columns of completions that the expressions name, for either side of a pair too."""
-    named = {name for key, text in expressions(spec).items() for name in names_in(parsed(text, key))}
-    return named | {name.removeprefix(side) for name in named for side in SIDES if name.startswith(side)}
+    """Return the columns of completions that the settings' expressions name, the selection's written one included."""
+    given = given_expressions(spec.selection, spec.rejected, spec.filters, spec.pairs)
+    return columns_named(given | {"selection.score": written(spec.selection, spec.aspects)})
+
+
+def of_pairs(key: str, text: str, pairs: pl.DataFrame, completions: pl.DataFrame, aspects: Sequence[str]) -> Values:
+    """Give each pair the value of an expression.
+
+    Args:
+        key: The setting that holds it.
+        text: The expression.
+        pairs: Columns `group, chosen, rejected` (positions `at`), `chosen_score, rejected_score, margin`.
+        completions: The candidates: `group, at, score` and what the expression names.
+        aspects: The aspects with a rating column.
+
+    Raises:
+        UserError: For what is not in the language or names a column that the table has not.
+    """
+    tree = read(text, scope_of(key, own_columns(aspects, joined_names(completions.columns))), kind_wanted(key))
+    places = pl.DataFrame({"at": completions["at"]}).with_row_index("place")
+    sides = {
+        side: pairs.select(at=side).join(places, on="at", how="left", maintain_order="left")["place"]
+        for side in ("chosen", "rejected")
+    }
+    inner = cells_of(completions, aspects)
+
+    def column(name: str) -> pl.Series:
+        if name in OF_PAIR:
+            return pairs[name].round(DECIMALS)
+        if name == "agreement":
+            return _agreement(completions, aspects, sides["chosen"], sides["rejected"])
+        side, _, of_side = name.partition("_")
+        return inner.column(of_side).gather(sides[side])
+
+    return evaluate(tree, Cells(column, pairs["group"], inner, sides["chosen"]))
+
+
+def _agreement(completions: pl.DataFrame, aspects: Sequence[str], chosen: pl.Series, rejected: pl.Series) -> pl.Series:
+    """Return the share of the ratings that prefer the chosen side, of those that differ; null where none does."""
+    ratings = completions.select(pl.col(rating(aspect)).cast(pl.Float64).fill_nan(None) for aspect in aspects)
+    difference = ratings.select(pl.all().gather(chosen)) - ratings.select(pl.all().gather(rejected))
+    if not aspects:
+        return pl.repeat(None, len(chosen), dtype=pl.Float64, eager=True)
+    more, other = pl.sum_horizontal(pl.all() > 0), pl.sum_horizontal(pl.all() != 0)
+    return difference.select(pl.when(other > 0).then(more / other)).to_series()

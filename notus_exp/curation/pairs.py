@@ -1,6 +1,7 @@
 """Curation: the completions table and its settings in, preference pairs and a count per rule out.
 
-pairs.parquet of the artifact `pairs` has one row a pair, sorted by row, columns in this order:
+pairs.parquet of the artifact `pairs` has one row a pair, sorted by row and then by the indices of its two completions,
+columns in this order:
 
     prompt_id, row, source              as in the completions table (feedback/table.py)
     split                               train, validation or test
@@ -11,6 +12,7 @@ pairs.parquet of the artifact `pairs` has one row a pair, sorted by row, columns
     margin                              chosen minus rejected score; negative where selection.labels exchanged the sides
     chosen_model, rejected_model        who wrote them, "" where unknown
     chosen_completion, rejected_completion   their indices within the record
+    weight                              in the loss (Float64, mean 1 over the training pairs); where pairs.weight is set
 
 Its columns stand in the order of `PAIR_COLUMNS`.
 """
@@ -18,22 +20,26 @@ Its columns stand in the order of `PAIR_COLUMNS`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.config.curation_settings import PairChoice
+from notus_exp.config.curation_checks import ALL_WORSE
+from notus_exp.config.curation_settings import PairRule
+from notus_exp.config.places import place_of
 from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.columns import check_aspects, needed
-from notus_exp.curation.counts import Counted, count, explain_no_pairs
-from notus_exp.curation.expressions import named_columns
+from notus_exp.curation.counts import Counted, count, explain_no_pairs, rules_of
+from notus_exp.curation.expressions import named_columns, of_pairs
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
+from notus_exp.curation.formulas import Values
 from notus_exp.curation.labels import relabel
-from notus_exp.curation.rejection import choose
+from notus_exp.curation.rejection import HIGHEST, Rules, choose
 from notus_exp.curation.repair import repair_scores
-from notus_exp.curation.scores import Score, labelled, selected
+from notus_exp.curation.scores import Score, formula, labelled, selected
 from notus_exp.curation.split import assign, moved_to_train
-from notus_exp.disk.hashing import uniform
+from notus_exp.curation.training_pairs import beyond_most, beyond_share, weights
 from notus_exp.errors import UserError
 from notus_exp.feedback.table import CONVERSATION
 from notus_exp.stages.settings import PairsSettings
@@ -50,27 +56,32 @@ class Attempt(NamedTuple):
     """What one strategy makes of the candidates.
 
     Attributes:
-        prompts: One row a prompt with a scored completion: `rejection.choose`'s columns, `margin` and the final `rule`.
+        pairs: A row a pair, and one of each prompt with a scored completion and no pair: `rejection.choose`'s columns,
+            `margin` and the final `rule`.
+        completions: The candidates with their `score`, null where missing.
         scored: `group` of each completion that had a score and was no repeat.
         dropped: Completions without a score, and repeated responses.
-        missing: Completions without a score by the cause of it.
+        missing: Setting of an expression -> cause -> completions that it gave no number.
     """
 
-    prompts: pl.DataFrame
+    pairs: pl.DataFrame
+    completions: pl.DataFrame
     scored: pl.Series
     dropped: dict[str, int]
-    missing: dict[str, int]
+    missing: dict[str, dict[str, int]]
 
 
 def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequence[str] = ()) -> Curated:
     """Make preference pairs.
 
-    A prompt's pair depends on that prompt's completions and the settings alone. Three rules look across prompts:
-    `duplicate_prompts` (the row whose content has the smallest digest stays), `max_pairs` (the training prompts with
-    the smallest draw of `split.seed`, or the largest margin) and the split of a table without any training prompt.
+    A prompt's pairs depend on that prompt's completions and the settings alone. Four rules look across prompts:
+    `duplicate_prompts` (the row whose content has the smallest digest stays), `keep` (a share of the training pairs),
+    `max_pairs` (the training pairs with the smallest draw of `split.seed`, or the largest margin) and the split of a
+    table without any training prompt. `pairs.weight` is scaled by its mean over the training pairs.
 
     Args:
-        completions: The completions table. `latent_*` and unknown columns are not read.
+        completions: The completions table, with a column `column:NAME` of each that is joined to it. `latent_*` and
+            unknown columns are not read.
         spec: The settings; `contamination_digests` is not used here, the texts come in `contamination`.
         contamination: Benchmark prompts to keep out.
 
@@ -80,32 +91,41 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
     table = completions.select(pl.col(needed(completions.columns)))
     table = table.with_columns(pl.col(pl.Float64).fill_nan(None))
     check_aspects(table.columns, spec.aspects)
-    score = selected(spec.selection, spec.aspects)
     others = [labelled(name, spec.aspects) for name in spec.filters.valid_under]
     candidates = apply_filters(table, spec.filters, contamination, named_columns(spec))
-    attempt = attempt_pairs(candidates, score, spec)
-    prompts = _charge(candidates, attempt, spec)
+    attempt = attempt_pairs(candidates, selected(spec.selection, spec.aspects), spec)
+    pairs = _charge(candidates, attempt, spec)
     for other in others:
-        pairs = attempt_pairs(candidates, other, spec).prompts.filter(pl.col("rule").is_null())
-        prompts = _mark(prompts, ~pl.col("group").is_in(pairs["group"].implode()), "not_valid_under")
-    if spec.filters.max_pairs is not None:
-        prompts = _cap(prompts, spec.filters.max_pairs, spec.filters.max_pairs_by, spec.split.seed)
+        under = attempt_pairs(candidates, other, plainly(spec)).pairs.filter(pl.col("rule").is_null())
+        pairs = _mark(pairs, ~pl.col("group").is_in(under["group"].implode()), "not_valid_under")
+    pairs, missing = _filter_pairs(pairs, attempt, spec)
     counts = count(
         Counted(
-            prompts,
+            pairs,
             table.height,
             {**candidates.dropped, **attempt.dropped},
             attempt.scored,
-            moved_to_train(prompts["folded_id"], spec.split) if (prompts["split"] == "train").all() else 0,
-            attempt.missing if spec.selection.score is not None else None,
+            moved_to_train(candidates.prompts["folded_id"], spec.split) if (pairs["split"] == "train").all() else 0,
+            {**attempt.missing, **missing},
         ),
         repair_scores(table, spec.aspects, spec.repair).counts,
+        rules_of(spec.filters),
     )
     if not counts["pairs_out"]:
         raise UserError(*explain_no_pairs(counts))
-    pairs = prompts.filter(pl.col("rule").is_null())
-    pairs = relabel(pairs, pairs["prompt_id"], spec.selection.labels, spec.seed)
-    return Curated(_assemble(table, pairs), counts)
+    made = pairs.filter(pl.col("rule").is_null())
+    if spec.pairs.weight is not None:
+        values = of_pairs("pairs.weight", spec.pairs.weight, made, attempt.completions, spec.aspects)
+        made = made.with_columns(weight=weights(made, values))
+    made = _assemble(table, relabel(made, made["prompt_id"], spec.selection.labels, spec.seed))
+    if spec.pairs.per_prompt != "1":
+        made = made.sort("row", "prompt_id", "chosen_completion", "rejected_completion")
+    return Curated(made, counts)
+
+
+def plainly(spec: PairsSettings) -> PairsSettings:
+    """Return the settings under which another strategy's pairs are made: of each prompt the best, and one pair."""
+    return replace(spec, pairs=PairRule(), selection=replace(spec.selection, place=HIGHEST.kind))
 
 
 def attempt_pairs(
@@ -116,53 +136,98 @@ def attempt_pairs(
     Args:
         candidates: What the filters left, overall scores not yet repaired.
         score: The strategy's score.
-        spec: Repair, rejection, ties, seed and the rules on pairs.
+        spec: Repair, places, rejection, ties, seed and the rules on pairs that look at one strategy alone.
         min_margin: Least margin; None takes that of the settings.
     """
     repaired = repair_scores(candidates.completions, spec.aspects, spec.repair).completions
     values = score(repaired)
-    scored = repaired.select("group", "at", "completion", "same", score=values.values)
-    scored = scored.filter(pl.col("score").is_not_null())
+    missing = {} if spec.selection.score is None else {"selection.score": values.missing}
+    completions = repaired.with_columns(score=values.values)
+    columns = ["group", "at", "completion", "same", "score"]
+    if spec.rejected.score is not None:
+        order = formula(spec.rejected.score, spec.aspects, "rejected.score")(repaired)
+        completions, missing = (
+            completions.with_columns(order=order.values),
+            {**missing, "rejected.score": order.missing},
+        )
+        columns.append("order")
+    scored = completions.select(columns).filter(pl.col("score").is_not_null())
     kept = leave_out_repeats(scored) if spec.filters.duplicate_responses else scored
-    another = spec.filters.identical_pairs
-    chosen = choose(kept, candidates.texts, spec.selection.ties, spec.rejected, spec.seed, another_text=another)
-    chosen = chosen.with_columns(margin=pl.col("chosen_score") - pl.col("rejected_score"))
+    several = spec.pairs.per_prompt
+    rules = Rules(
+        spec.selection.ties,
+        spec.rejected,
+        spec.seed,
+        place_of(spec.selection.place, "selection.place"),
+        spec.filters.identical_pairs,
+        None if several == ALL_WORSE else int(several),
+    )
+    pairs = choose(kept, candidates.texts, rules)
+    pairs = pairs.with_columns(margin=pl.col("chosen_score") - pl.col("rejected_score"))
     if spec.filters.identical_pairs:
-        chosen = _mark(chosen, pl.col("chosen_same") == pl.col("rejected_same"), "identical_pair")
+        pairs = _mark(pairs, pl.col("chosen_same") == pl.col("rejected_same"), "identical_pair")
     least = spec.filters.min_margin if min_margin is None else min_margin
-    chosen = _mark(chosen, pl.col("margin") < least, "below_min_margin")
+    pairs = _mark(pairs, pl.col("margin").abs() < least, "below_min_margin")
     dropped = {"no_score": repaired.height - scored.height, "duplicate_response": scored.height - kept.height}
-    return Attempt(chosen, kept["group"], dropped, values.missing)
+    return Attempt(pairs, completions, kept["group"], dropped, missing)
 
 
 def _charge(candidates: Candidates, attempt: Attempt, spec: PairsSettings) -> pl.DataFrame:
-    """Return every prompt of the table with its split, its pair if it has one, and the rule that took it if not."""
+    """Return each pair, and each prompt without one, with its split, a `number` and the rule that took it."""
     prompts = candidates.prompts.with_columns(split=assign(candidates.prompts["folded_id"], spec.split))
-    prompts = prompts.join(attempt.prompts.rename({"rule": "pair_rule"}), on="group", how="left", maintain_order="left")
+    pairs = prompts.join(
+        attempt.pairs.rename({"rule": "pair_rule"}), on="group", how="left", maintain_order="left_right"
+    )
     unscored = pl.when(pl.col("chosen").is_null()).then(pl.lit("fewer_than_two_scored"))
-    return prompts.with_columns(rule=pl.coalesce("rule", "pair_rule", unscored)).drop("pair_rule")
+    pairs = pairs.with_columns(rule=pl.coalesce("rule", "pair_rule", unscored)).drop("pair_rule")
+    return pairs.with_row_index("number")
 
 
-def _mark(prompts: pl.DataFrame, taken: pl.Expr, rule: str) -> pl.DataFrame:
-    """Charge the prompts that no earlier rule took to this one."""
+def _mark(pairs: pl.DataFrame, taken: pl.Expr, rule: str) -> pl.DataFrame:
+    """Charge the pairs that no earlier rule took to this one."""
     free = pl.col("rule").is_null() & taken.fill_null(False)
-    return prompts.with_columns(rule=pl.when(free).then(pl.lit(rule)).otherwise("rule"))
+    return pairs.with_columns(rule=pl.when(free).then(pl.lit(rule)).otherwise("rule"))
 
 
-def _cap(prompts: pl.DataFrame, most: int, by: PairChoice, seed: int) -> pl.DataFrame:
-    """Leave out training pairs beyond `most`."""
-    train = prompts.filter(pl.col("rule").is_null() & (pl.col("split") == "train"))
-    train = train.with_columns(draw=pl.Series(uniform(train["prompt_id"], seed, "max_pairs"), dtype=pl.Float64))
-    first = [-pl.col("margin")] if by is PairChoice.largest_margin else []
-    train = train.sort(*first, "draw", "row", "prompt_id")
-    return _mark(prompts, pl.col("group").is_in(train["group"].slice(most).implode()), "above_max_pairs")
+def _filter_pairs(
+    pairs: pl.DataFrame, attempt: Attempt, spec: PairsSettings
+) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """Leave out pairs by a condition, then training pairs by a share and a number; say which values are missing."""
+    filters, seed = spec.filters, spec.split.seed
+    missing: dict[str, dict[str, int]] = {}
+
+    def values(key: str, text: str, free: pl.DataFrame) -> Values:
+        found = of_pairs(key, text, free, attempt.completions, spec.aspects)
+        missing[key] = found.missing
+        return found
+
+    def left() -> pl.DataFrame:
+        return pairs.filter(pl.col("rule").is_null())
+
+    def taken(numbers: pl.Series) -> pl.Expr:
+        return pl.col("number").is_in(numbers.implode())
+
+    if filters.where is not None:
+        free = left()
+        holds = values("filters.where", filters.where, free).values
+        pairs = _mark(pairs, taken(free["number"].filter(holds.is_null())), "where_missing")
+        pairs = _mark(pairs, taken(free["number"].filter(~holds)), "where_false")
+    if filters.keep.by is not None:
+        free = left()
+        beyond = beyond_share(free, values("filters.keep.by", filters.keep.by, free), filters.keep, seed)
+        pairs = _mark(pairs, taken(beyond), "not_kept")
+    if filters.max_pairs is not None:
+        pairs = _mark(
+            pairs, taken(beyond_most(left(), filters.max_pairs, filters.max_pairs_by, seed)), "above_max_pairs"
+        )
+    return pairs, missing
 
 
-def _assemble(table: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+def _assemble(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Gather texts, models and indices of the chosen and rejected completions."""
     both = ["response", "model", "completion"]
-    chosen = table.select(pl.col(*both, "instruction", "principle", "system_prompt").gather(prompts["chosen"]))
-    rejected = table.select(pl.col(both).gather(prompts["rejected"]))
+    chosen = table.select(pl.col(*both, "instruction", "principle", "system_prompt").gather(pairs["chosen"]))
+    rejected = table.select(pl.col(both).gather(pairs["rejected"]))
     columns: Mapping[str, pl.Series] = {
         "prompt": _prompt(chosen),
         "chosen": _message("assistant", chosen["response"]),
@@ -172,14 +237,15 @@ def _assemble(table: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
         "chosen_completion": chosen["completion"],
         "rejected_completion": rejected["completion"],
     }
-    joined = prompts.select("prompt_id", "row", "split", "source", "chosen_score", "rejected_score", "margin")
-    joined = joined.with_columns(**columns)
-    return joined.select(PAIR_COLUMNS)
+    more = [name for name in (WEIGHT,) if name in pairs.columns]
+    return pairs.with_columns(**columns).select(*PAIR_COLUMNS, *more)
 
 
 PAIR_COLUMNS = ["prompt_id", "row", "split", "source", "prompt", "chosen", "rejected", "chosen_score",
                 "rejected_score", "margin", "chosen_model", "rejected_model", "chosen_completion",
                 "rejected_completion"]  # fmt: skip
+WEIGHT = "weight"
+"""Stands behind them where `pairs.weight` is set."""
 
 
 def _prompt(rows: pl.DataFrame) -> pl.Series:

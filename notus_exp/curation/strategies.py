@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.config.curation_settings import Repair
+from notus_exp.config.curation_settings import PairRule, Repair
 from notus_exp.contracts.curation_file import StrategyTruth, TruthShare
 from notus_exp.curation.columns import needed
 from notus_exp.curation.expressions import named_columns
 from notus_exp.curation.filters import apply_filters
 from notus_exp.curation.labels import relabel
-from notus_exp.curation.pairs import attempt_pairs
+from notus_exp.curation.pairs import attempt_pairs, plainly
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import CRITIQUE, Score, labelled, labellings, selected
 from notus_exp.disk.hashing import uniform
@@ -94,8 +94,8 @@ def compare_strategies(completions: pl.DataFrame, spec: PairsSettings, benchmark
     choices = candidates.prompts.filter(pl.col("rule").is_null()).select("group", "prompt_id")
     scores = candidates.completions.select("group", "at")
     for number, way in enumerate(ways):
-        own = replace(spec, repair=way.repair)
-        pairs = attempt_pairs(candidates, way.score, own, min_margin=0.0).prompts
+        plain = plainly(spec) if not way.own else replace(spec, pairs=PairRule())
+        pairs = attempt_pairs(candidates, way.score, replace(plain, repair=way.repair), min_margin=0.0).pairs
         columns = {f"{name}_{number}": name for name in ("chosen", "rejected")} | {f"key_{number}": "chosen_same"}
         made = pairs.filter(pl.col("rule").is_null())
         if way.own:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notus_exp.config.algorithms import needs_reference
-from notus_exp.config.expression_checks import named_columns
+from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.contracts.manifest import Manifest
@@ -328,6 +328,8 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
         contamination_digests=sources.contamination_digests,
         split=config.split,
         seed=config.seed,
+        pairs=config.pairs,
+        columns=joined_columns(config),
         rules=2 if identical or sources.contamination_digests else 1,
     )
 

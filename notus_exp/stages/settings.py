@@ -7,7 +7,7 @@ from dataclasses import Field, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Optional, TypeVar, get_args, get_origin, get_type_hints
 
-from notus_exp.config.curation_settings import Filters, Rejected, Repair, Selection, Split
+from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Repair, Selection, Split
 from notus_exp.config.evaluation_settings import Evaluation, LMEvalEvaluation, PreferencesEvaluation
 from notus_exp.config.ranges import enters_key, left_out_as, unbounded
 from notus_exp.config.training_settings import DPO, Model
@@ -35,7 +35,8 @@ class ColumnsSettings:
 class PairsSettings:
     """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content.
 
-    `rules` is the version of the rules where these settings reach one that has changed since: identical pairs, n-grams.
+    `columns` are the names that expressions take from the input `columns`. `rules` is the version of the rules where
+    these settings reach one that has changed since: identical pairs, n-grams.
     """
 
     aspects: list[str]
@@ -47,6 +48,8 @@ class PairsSettings:
     split: Split
     seed: int
     rules: int = unbounded(since=1, default=1)
+    pairs: PairRule = unbounded(since=PairRule(), default_factory=PairRule)
+    columns: list[str] = unbounded(since=[], default_factory=list)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from notus_exp.config.curation_settings import (
     Filters,
     Labels,
     PairChoice,
+    PairRule,
     Rejected,
     Repair,
     Selection,
@@ -87,6 +88,11 @@ def settings(
     ties: TopTies = TopTies.hash,
     labels: Labels = Labels.kept,
     score: str | None = None,
+    place: str = "highest",
+    rejected_score: str | None = None,
+    rejected_place: str | None = None,
+    per_prompt: str = "1",
+    weight: str | None = None,
     rejected_ties: TopTies = TopTies.hash,
     strictly_worse: bool = True,
     repair: str = "none",
@@ -99,12 +105,13 @@ def settings(
     return PairsSettings(
         aspects=aspects,
         repair=Repair(repair, 2.0, 4.0, ambiguous),
-        selection=Selection(selection, aspect, weights or {}, ties, labels, score),
-        rejected=Rejected(rejected, strictly_worse, rejected_ties),
+        selection=Selection(selection, aspect, weights or {}, ties, labels, score, place),
+        rejected=Rejected(rejected, strictly_worse, rejected_ties, rejected_score, rejected_place),
         filters=replace(NO_FILTERS, **filters),
         contamination_digests=[],
         split=split or Split(0, 0.0, 0.0),
         seed=seed,
+        pairs=PairRule(per_prompt, weight),
     )
 
 
