@@ -63,7 +63,8 @@ def _main() -> None:
 
     try:
         commandline.check_arguments(sys.argv[1:])
-        flags, overrides = commandline.split(sys.argv[1:])
+        flags, given = commandline.split(sys.argv[1:])
+        overrides = [commandline.readable(override) for override in given]
         commandline.check_flags(flags)
         commandline.check_repeated(overrides)
         _set_shown(flags)

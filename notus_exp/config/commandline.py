@@ -7,6 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from notus_exp.config.data_settings import FileData
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.config.judge_settings import RewardModelJudge
@@ -14,6 +17,8 @@ from notus_exp.config.misfits import numbered, settings_called
 from notus_exp.config.schema import Config, known_settings, takes
 from notus_exp.errors import UserError, did_you_mean
 
+EXPRESSIONS = ("selection.score", "rejected.score", "filters.where", "filters.keep.by", "pairs.weight")
+"""Settings that hold an expression, whose spaces and signs Hydra's grammar does not read without quotes."""
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
 CODE_KEY = "_target_"
@@ -190,6 +195,18 @@ def quoted(text: str) -> str:
     literal = re.sub(r"(\\*)\$\{", lambda found: found.group(1) * 2 + r"\${", text)
     escaped = re.sub(r"(\\+)('|\Z)", lambda found: found.group(1) * 2 + found.group(2), literal).replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def readable(override: str) -> str:
+    """Return an override of an expression with quotes around its value, where Hydra cannot read it as it stands."""
+    key, equals, value = override.partition("=")
+    if key.lstrip("+") not in EXPRESSIONS or not value or value[0] in "'\"":
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return f"{key}{equals}{quoted(value)}"
+    return override
 
 
 def for_shell(key: str, value: str) -> str:

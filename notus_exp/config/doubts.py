@@ -73,8 +73,9 @@ def _curation(config: Config) -> list[str]:
 def _most_pairs(config: Config) -> float:
     """Return how many training pairs there are at most, as far as the config says."""
     made = math.inf
-    if isinstance(config.data, Simulated):
+    if isinstance(config.data, Simulated) and config.pairs.per_prompt == "1":
         made = math.ceil(config.data.prompts * (1 - config.split.validation - config.split.test))
+        made = math.ceil(made * config.filters.keep.share)
     return min(made, math.inf if config.filters.max_pairs is None else config.filters.max_pairs)
 
 

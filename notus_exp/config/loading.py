@@ -94,10 +94,14 @@ def load(composed: DictConfig) -> Config:
 
 def _check_option_names(config: Config) -> None:
     for group in (*ALTERNATIVES, *PROGRAMMED):
-        name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
+        name, options = getattr(config, group).name, _options(group)
         own = {"selection": config.selection.score, "rejected": config.rejected.place}.get(group)
         if name not in options and own is None:
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
+
+
+def _options(group: str) -> list[str]:
+    return [path.stem for path in (conf_dir() / group).glob("*.yaml")]
 
 
 def reject_unknown_keys(node: DictConfig, path: str = "") -> None:
@@ -135,6 +139,8 @@ def chosen_evaluations(config: Config) -> list[str]:
 def check_choices(config: Config, choices: Mapping[str, Any]) -> None:
     """Refuse a group's `name` that was changed by hand: the option would no longer be what its name says.
 
+    An option of a user's own may keep the name of the one that it is made of.
+
     Args:
         config: The loaded config.
         choices: Option per group, as composed.
@@ -144,7 +150,7 @@ def check_choices(config: Config, choices: Mapping[str, Any]) -> None:
     """
     for group, choice in choices.items():
         name = getattr(getattr(config, group, None), "name", choice)
-        if name != choice and (group, choice) != ("hardware", "auto"):
+        if name != choice and choice in _options(group):
             raise UserError(f"{group}.name={name} cannot be set: it names the option", f"choose it with {group}={name}")
 
 

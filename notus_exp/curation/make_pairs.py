@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from notus_exp.contracts.manifest import read_manifest
+from notus_exp.curation.columns import NAMED
 from notus_exp.curation.contamination import read_prompts
 from notus_exp.curation.counts import flat
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
-from notus_exp.disk.files import COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
+from notus_exp.disk.files import COLUMNS, COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PairsSettings
 
@@ -28,6 +30,13 @@ def write_pairs(pairs: pl.DataFrame, path: Path) -> None:
     pairs.write_parquet(path, compression="snappy")
 
 
+def with_columns_of(completions: pl.DataFrame, path: Path, names: Sequence[str]) -> pl.DataFrame:
+    """Return the completions table with columns of columns.parquet, found by row and completion."""
+    by = ["row", "completion"]
+    made = pl.read_parquet(path, columns=[*by, *names], glob=False).rename({name: NAMED + name for name in names})
+    return completions.join(made, on=by, how="left", maintain_order="left", validate="m:1")
+
+
 def how_read(feedback: Path) -> dict[str, int]:
     """Return what the feedback's manifest says of reading it (see `CurationFile.reading`); {} without a manifest."""
     path = feedback / MANIFEST
@@ -40,7 +49,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
 
     Args:
         settings: The settings that the stage's key hashes.
-        inputs: `feedback`: the folder with completions.parquet.
+        inputs: `feedback`: the folder with completions.parquet; `columns`: that with columns.parquet, where
+            expressions name a column of it.
         out: Gets pairs.parquet, curation.json and curation.html.
         context: `sources["contamination"]` holds the paths of the benchmark files.
 
@@ -54,6 +64,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     path = inputs["feedback"] / COMPLETIONS
     columns = [name for name in pl.scan_parquet(path, glob=False).collect_schema() if name not in UNREAD]
     completions = pl.read_parquet(path, columns=columns, glob=False)
+    if settings.columns:
+        completions = with_columns_of(completions, inputs["columns"] / COLUMNS, settings.columns)
     files = [Path(file) for file in context.sources.get("contamination", [])]
     benchmark = [text for file in files for text in read_prompts(file, settings.filters.contamination.field)]
     context.events.progress(1, 4)

@@ -123,12 +123,24 @@ def render(summary: Summary) -> str:
     return templates.get_template("curation.html.j2").render(
         numbers=numbers,
         counts=numbers["counts"],
+        rejected=rejected_words(numbers["settings"]["rejected"]),
+        missing=[
+            (key, cause.replace("_", " "), number)
+            for key, causes in numbers["counts"].get("missing_values", {}).items()
+            for cause, number in causes.items()
+        ],
         same=_same_as_own(numbers["agreement"]),
         agreement=_heat(numbers["agreement"]["same_chosen"]),
         truth=_truth_table(numbers["truth"]) if numbers["truth"] else None,
         figures=figures,
         samples=summary.samples,
     )
+
+
+def rejected_words(rejected: Mapping[str, Any]) -> str:
+    """Return which response is rejected: its place, by another score where one orders them."""
+    by = f" by {rejected['score']}" if rejected["score"] else ""
+    return f"{rejected['place'] or rejected['name']}{by}"
 
 
 def _figures(summary: Summary) -> dict[str, tuple[Figure, str]]:

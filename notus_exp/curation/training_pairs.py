@@ -67,10 +67,10 @@ def weights(pairs: pl.DataFrame, values: Values) -> pl.Series:
         raise UserError(
             f"pairs.weight is negative for {negative} of {pairs.height} pairs", "write GREATEST(..., 0), or ABS(...)"
         )
-    total = values.values.filter(pairs["split"] == "train").sum()
-    if not total:
+    train = values.values.filter(pairs["split"] == "train").to_numpy()
+    if not train.any():
         raise UserError("pairs.weight is 0 for every training pair", "write a weight that is above 0 for some")
-    return values.values * ((pairs["split"] == "train").sum() / total)
+    return values.values / float(train.mean())
 
 
 def _drawn(pairs: pl.DataFrame, seed: int, salt: str) -> pl.DataFrame:

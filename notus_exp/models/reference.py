@@ -186,15 +186,16 @@ def trained_completions(pairs: pl.DataFrame, settings: ReferenceSettings) -> pl.
     """
     validation = pairs.filter(pl.col("split") == "validation")
     place = uniform(validation["prompt_id"], settings.split.seed, "validation_pairs")
-    validation = validation.with_columns(pl.Series("_place", place)).sort("_place", "prompt_id", "row")
+    sides = ("chosen_completion", "rejected_completion")
+    validation = validation.with_columns(pl.Series("_place", place)).sort("_place", "prompt_id", "row", *sides)
     if settings.max_validation_pairs is not None:
         validation = validation.head(settings.max_validation_pairs)
     used = pl.concat([pairs.filter(pl.col("split") == "train"), validation.drop("_place")])
-    sides = [
+    both = [
         used.select("prompt_id", "row", pl.col(f"{side}_completion").alias("completion"), pl.col("split").alias("use"))
         for side in ("chosen", "rejected")
     ]
-    return pl.concat(sides).unique(ID, keep="first", maintain_order=True).sort("use", *ID)
+    return pl.concat(both).unique(ID, keep="first", maintain_order=True).sort("use", *ID)
 
 
 def scored_completions(completions: pl.DataFrame, settings: ReferenceSettings) -> pl.DataFrame:

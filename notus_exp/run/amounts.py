@@ -186,17 +186,26 @@ def union(wanted: Sequence[Node | Manifest], made: Sequence[Node | Manifest], kn
 def pairs_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
     """Return the pairs to train on and those to validate on of a node's input `pairs`, None where nothing tells.
 
-    As counted where they lie there; else what `filters.max_pairs` leaves of the share of prompts.
+    As counted where they lie there; else what `filters.keep` and `filters.max_pairs` leave of the share of prompts,
+    each with as many pairs as `pairs.per_prompt` says.
     """
     if facts := known.facts(Stage.pairs, node.inputs["pairs"]):
         return float(facts["split/train"]), float(facts["split/validation"])
     pairs = _input(node, "pairs", known.look)
     prompts = _prompts(_input(pairs, "feedback", known.look), known)
-    split, most = pairs.settings["split"], pairs.settings["filters"]["max_pairs"]
+    split, filters = pairs.settings["split"], pairs.settings["filters"]
     if prompts is None:
         return None
-    train = prompts * (1 - split["validation"] - split["test"])
-    return min(train, most or train), prompts * split["validation"]
+    made = prompts * _pairs_each(pairs, known)
+    train = made * (1 - split["validation"] - split["test"]) * filters.get("keep", {}).get("share", 1.0)
+    return min(train, filters["max_pairs"] or train), made * split["validation"]
+
+
+def _pairs_each(pairs: Node | Manifest, known: Known) -> float:
+    """Return the pairs that a prompt gives at most."""
+    worse = _completions_each(pairs, known) - 1
+    several = pairs.settings.get("pairs", {}).get("per_prompt", "1")
+    return worse if several == "all_worse" else min(float(several), max(1.0, worse))
 
 
 def _union(nodes: Sequence[Node | Manifest], known: Known) -> float | None:

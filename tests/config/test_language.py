@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from notus_exp.config.columns import BOOLEAN, NUMBER, TEXT
+from notus_exp.config.commandline import readable
 from notus_exp.config.language import MOST_CHARS, Scope, read
 from notus_exp.errors import UserError
 from support.configs import composed
@@ -103,3 +104,19 @@ def test_any_rating_and_what_every_completion_has_may_be_named() -> None:
         ).selection.score
         == text
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("filters.where=margin >= 1", "filters.where='margin >= 1'"),
+        ("selection.score=MEAN_OF(a, b) / 2", "selection.score='MEAN_OF(a, b) / 2'"),
+        ("filters.where=chosen_model = 'm'", r"filters.where='chosen_model = \'m\''"),
+        ("filters.where='margin >= 1'", "filters.where='margin >= 1'"),
+        ("filters.keep.by=margin,chosen_chars", "filters.keep.by=margin,chosen_chars"),
+        ("selection.score=0.5*helpfulness+honesty", "selection.score=0.5*helpfulness+honesty"),
+        ("model.system_prompt=Be brief = short", "model.system_prompt=Be brief = short"),
+    ],
+)
+def test_an_expression_on_the_command_line_needs_the_shells_quotes_alone(given: str, expected: str) -> None:
+    assert readable(given) == expected

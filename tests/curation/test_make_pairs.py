@@ -1,0 +1,54 @@
+"""The stage `pairs` with scores that are joined, and what its report says of several pairs and of missing values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from notus_exp.contracts.curation_file import read_curation
+from notus_exp.curation.make_pairs import run
+from notus_exp.disk.events import EventWriter
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import PairsSettings
+from support.configs import composed
+from support.curation_tables import completion, prompt, settings, table, texts
+
+ROWS = table(
+    prompt("one", completion("a", 5, 5), completion("b", 3, 3), completion("c", 1, 1)),
+    prompt("two", completion("d", 5, 5), completion("e", 3, 3)),
+)
+SCORES = pl.DataFrame({"row": [1, 0, 0, 0], "completion": [0, 2, 0, 1], "armorm": [0.5, 0.9, 0.1, None]})
+
+
+def made(folder: Path, spec: PairsSettings) -> Path:
+    folder.mkdir(exist_ok=True)
+    ROWS.write_parquet(folder / "completions.parquet")
+    SCORES.write_parquet(folder / "columns.parquet")
+    context = Context(EventWriter("pairs", folder / "events.jsonl"), composed("hardware=cpu").hardware, folder)
+    run(spec, {"feedback": folder, "columns": folder}, folder, context)
+    return folder
+
+
+def test_joined_scores_are_found_by_row_and_completion_and_are_missing_where_there_are_none(tmp_path: Path) -> None:
+    spec = replace(settings("expression", score="COALESCE(armorm, average / 10)"), columns=["armorm"])
+    pairs = pl.read_parquet(made(tmp_path / "a", spec) / "pairs.parquet")
+    assert texts(pairs) == [("c", "a"), ("d", "e")]
+    spec = replace(settings(where="chosen_armorm < rejected_armorm"), columns=["armorm"])
+    folder = made(tmp_path / "b", spec)
+    assert texts(pl.read_parquet(folder / "pairs.parquet")) == [("a", "c")]
+    counts = read_curation(folder / "curation.json")["counts"]
+    assert counts["missing_values"] == {"filters.where": {"missing_input": 1}}
+    page = (folder / "curation.html").read_text(encoding="utf-8")
+    assert "Values that are missing" in page
+    assert "missing input" in page
+
+
+def test_the_report_of_several_pairs_adds_up(tmp_path: Path) -> None:
+    folder = made(tmp_path, settings(per_prompt="all_worse", min_margin=3.0))
+    counts = read_curation(folder / "curation.json")["counts"]
+    assert (counts["pairs_out"], counts["prompts_out"], counts["pairs_dropped"]) == (1, 1, {"below_min_margin": 1})
+    page = (folder / "curation.html").read_text(encoding="utf-8")
+    assert "= prompts with pairs" in page
+    assert "Pairs of these prompts" in page
