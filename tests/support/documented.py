@@ -22,6 +22,8 @@ AS_IT_STANDS = [
     "python -m notus_exp -m experiment=smoke selection=critique,average rejected=random,lowest seed=0,1"
     " study.name=tutorial until=config",
     "python -m notus_exp --config-dir mine experiment=safe until=config",
+    'python -m notus_exp selection=expression selection.score="0.5 * helpfulness + honesty" filters.where="margin >= 1"'
+    " until=config",
     "python -m notus_exp --config-dir mine study=rejection until=config",
     "python -m notus_exp.compare outputs/studies/mine",
     "python -m notus_exp.compare outputs/studies/mine --baseline average --margin 0.02",
