@@ -5,8 +5,8 @@ pairs.parquet of the artifact `pairs` has one row a pair, sorted by row, columns
     prompt_id, row, source              as in the completions table (feedback/table.py)
     split                               train, validation or test
     prompt, chosen, rejected            lists of structs {role, content}, TRL's conversational format; the prompt is the
-                                        user's message, after a system message where the data has one as part of a
-                                        conversation
+                                        user's message, after the system message where the data has one as part of a
+                                        conversation, and the earlier turns
     chosen_score, rejected_score        the strategy's, in score points (Float64)
     margin                              chosen minus rejected score; negative where selection.labels exchanged the sides
     chosen_model, rejected_model        who wrote them, "" where unknown
@@ -35,7 +35,7 @@ from notus_exp.curation.scores import Score, labelled, selected
 from notus_exp.curation.split import assign, moved_to_train
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
-from notus_exp.feedback.table import CONVERSATION
+from notus_exp.feedback.prompt_turns import messages, prompt_columns, prompt_turns
 from notus_exp.stages.settings import PairsSettings
 
 
@@ -161,12 +161,12 @@ def _cap(prompts: pl.DataFrame, most: int, by: PairChoice, seed: int) -> pl.Data
 def _assemble(table: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
     """Gather texts, models and indices of the chosen and rejected completions."""
     both = ["response", "model", "completion"]
-    chosen = table.select(pl.col(*both, "instruction", "principle", "system_prompt").gather(prompts["chosen"]))
+    chosen = table.select(pl.col(*both, *prompt_columns(table.columns)).gather(prompts["chosen"]))
     rejected = table.select(pl.col(both).gather(prompts["rejected"]))
     columns: Mapping[str, pl.Series] = {
-        "prompt": _prompt(chosen),
-        "chosen": _message("assistant", chosen["response"]),
-        "rejected": _message("assistant", rejected["response"]),
+        "prompt": prompt_turns(chosen),
+        "chosen": messages("assistant", chosen["response"]),
+        "rejected": messages("assistant", rejected["response"]),
         "chosen_model": chosen["model"],
         "rejected_model": rejected["model"],
         "chosen_completion": chosen["completion"],
@@ -180,19 +180,3 @@ def _assemble(table: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
 PAIR_COLUMNS = ["prompt_id", "row", "split", "source", "prompt", "chosen", "rejected", "chosen_score",
                 "rejected_score", "margin", "chosen_model", "rejected_model", "chosen_completion",
                 "rejected_completion"]  # fmt: skip
-
-
-def _prompt(rows: pl.DataFrame) -> pl.Series:
-    """Return the prompts as lists of messages: the user's, after the system's where it is part of the conversation."""
-    user = _message("user", rows["instruction"])
-    if not (rows["principle"] == CONVERSATION).any():
-        return user
-    system = _message("system", rows["system_prompt"])
-    shown = (pl.col("principle") == CONVERSATION) & (pl.col("system_prompt") != "")
-    return rows.select(pl.when(shown).then(pl.concat_list(system, user)).otherwise(user)).to_series()
-
-
-def _message(role: str, content: pl.Series) -> pl.Series:
-    """Return lists of one message each, in TRL's conversational format."""
-    frame = content.rename("content").to_frame()
-    return frame.select(message=pl.concat_list(pl.struct(role=pl.lit(role), content="content")))["message"]

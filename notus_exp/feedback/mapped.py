@@ -11,8 +11,9 @@ from notus_exp.config.mapping_settings import CHOSEN, REJECTED, Layout
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.fields import ABSENT, find, missing, shown
 from notus_exp.feedback.lifting import MappedAnswer, lift
+from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.records import Malformed, Record
-from notus_exp.feedback.table import CONVERSATION, Parsed, Row, RowError, parse_all, with_answer_alone
+from notus_exp.feedback.table import Parsed, Row, parse_all, with_answer_alone
 
 MOST_SHOWN = 5
 """Values, or fields, that are named where none is the one asked for."""
@@ -50,8 +51,6 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
 
 def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
     lifted = lift(record.value, spec.mapping, spec.aspects)
-    if lifted.context:
-        raise RowError("the prompt has several turns of the user")
     rows = []
     for number, answer in enumerate(lifted.answers):
         row = Row(
@@ -66,6 +65,7 @@ def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
             ratings=tuple(answer.ratings[aspect] for aspect in spec.aspects),
             overall_score=answer.score,
             critique=answer.critique,
+            context=lifted.context,
         )
         rows.append(with_answer_alone(row, answer.name, spec.repeated_prompts))
     return rows, lifted.answers
@@ -86,7 +86,7 @@ class _Together:
         """Return a record's rows with the place that they have in their prompt's."""
         found = []
         for row in rows:
-            prompt = (row.instruction, row.principle, row.system_prompt)
+            prompt = (row.context, row.instruction, row.principle, row.system_prompt)
             number = self._count.get(prompt, 0)
             self._count[prompt] = number + 1
             found.append(row._replace(row=self._first.setdefault(prompt, row.row), completion=number))

@@ -3,10 +3,11 @@ import json
 import pytest
 
 from notus_exp.config.data_settings import Mapped, RepeatedPrompts
+from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.feedback.mapped import read
 from notus_exp.feedback.records import read_files
-from notus_exp.feedback.table import build
+from notus_exp.feedback.table import build, check, schema
 from support.layouts import SIDES, layout
 
 
@@ -107,3 +108,25 @@ def test_a_side_that_never_wins_is_no_error_where_the_other_does(tmp_path):
     sides = [{"text": "a", "score": "win is 0"}, {"text": "b", "score": "win is 1"}]
     _, table = parse(tmp_path, layout(*sides), {"prompt": "q", "a": "x", "b": "y", "win": 1})
     assert table["overall_score"].to_list() == [0.0, 1.0]
+
+
+def test_earlier_turns_are_the_context_and_make_another_prompt(tmp_path):
+    def turns(*said):
+        return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
+
+    rows = [{"prompt": turns("a", "b", "c"), "chosen": "x"}, {"prompt": turns("c"), "chosen": "y"}]
+    rows += [{"prompt": turns("a", "other", "c"), "chosen": "z"}, rows[0] | {"chosen": "again"}]
+    _, table = parse(tmp_path, layout({"text": "chosen", "side": "chosen"}), *rows)
+    check(table, [])
+    earlier = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert table.select("row", "completion", "instruction", "response").rows() == [
+        (0, 0, "c", "x"), (0, 1, "c", "again"), (1, 0, "c", "y"), (2, 0, "c", "z"),
+    ]  # fmt: skip
+    assert table["context"].to_list()[:3] == [earlier, earlier, []]
+    assert table["prompt_id"].n_unique() == 3
+    assert table["prompt_id"][2] == prompt_id("c")
+
+
+def test_data_without_earlier_turns_has_no_such_column(tmp_path):
+    _, table = parse(tmp_path, layout(*SIDES), {"prompt": "q", "chosen": "x", "rejected": "y"})
+    assert table.columns == list(schema([]))
