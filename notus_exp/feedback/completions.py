@@ -15,6 +15,7 @@ from notus_exp.disk.json_lines import write_lines
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import binarised as pairs
 from notus_exp.feedback import mapped, rated, ultrafeedback
+from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
 from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT
 from notus_exp.feedback.table import Parsed, build, check
@@ -41,8 +42,9 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
 
     Returns:
         records, bad_rows, prompts, completions, models and sources (distinct, "" counted as one), missing_overall,
-        `na_ratings/ASPECT` each, the counts of the reader, and of each rule that took any, `quarantined/RULE` (records)
-        and `stripped/RULE`, `emptied/RULE` (nothing was left) or `kept/RULE` (responses).
+        `na_ratings/ASPECT` each, multi_turn_prompts (where there are any), the counts of the reader, and of each rule
+        that took any, `quarantined/RULE` (records) and `stripped/RULE`, `emptied/RULE` (nothing was left) or
+        `kept/RULE` (responses).
 
     Raises:
         UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
@@ -120,4 +122,6 @@ def _facts(table: pl.DataFrame, aspects: list[str]) -> dict[str, int]:
         "sources": table["source"].n_unique(),
         "missing_overall": table["overall_score"].null_count(),
     }
+    if CONTEXT in table.columns:
+        facts["multi_turn_prompts"] = table.filter(pl.col(CONTEXT).list.len() > 0)["prompt_id"].n_unique()
     return facts | {f"na_ratings/{aspect}": table[f"rating_{aspect}"].null_count() for aspect in aspects}

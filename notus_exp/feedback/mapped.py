@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from notus_exp.config.data_settings import Mapped
-from notus_exp.config.mapping_paths import FieldPath, is_one_a_record, parsed_path, paths
+from notus_exp.config.mapping_paths import OR_NONE, FieldPath, is_one_a_record, parsed_path, paths
 from notus_exp.config.mapping_settings import CHOSEN, REJECTED, Layout
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.fields import ABSENT, find, missing, shown
@@ -31,7 +31,7 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
     Raises:
         UserError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
     """
-    looked = _Looked(spec.mapping)
+    looked = _Looked(spec.mapping, spec.aspects)
     together = _Together() if is_one_a_record(spec.mapping) else None
     counts = {"contradicting_scores": 0, "tied_scores": 0, "records_without_completions": 0}
 
@@ -96,8 +96,8 @@ class _Together:
 class _Looked:
     """Which paths have led to a field, and which values were compared: a misspelt name would else read as missing."""
 
-    def __init__(self, layout: Layout) -> None:
-        named = [(key, parsed_path(text, score=score)) for key, text, score in paths(layout)]
+    def __init__(self, layout: Layout, aspects: list[str]) -> None:
+        named = [(key, parsed_path(text, score=score)) for key, text, score in paths(layout, aspects)]
         self._lost = {key: path for key, path in named if not path.optional}
         self._compared = {path: set[str]() for _, path in named if path.wanted is not None}
         self._held: set[tuple[str, ...]] = set()
@@ -131,7 +131,7 @@ class _Looked:
                 return  # no record could be read
             near = did_you_mean(path.parts[-1], fields) if fields else ""
             where = f" in '{'.'.join(path.parts[:-1])}'" if len(path.parts) > 1 else ""
-            hint = f"fields found{where}: {', '.join(sorted(fields)) or 'none'}; {path}? says that it may be missing"
+            hint = f"fields found{where}: {', '.join(sorted(fields)) or 'none'}; '{path}{OR_NONE}' may be missing"
             raise UserError(
                 f"no record has the field {key}='{path}'", f"{near} {hint}" if near.startswith("did") else hint
             )

@@ -15,11 +15,11 @@ SIDES = "data.mapping.completions=[{text: good, side: chosen}, {text: bad, side:
     ("text", "expected"),
     [
         ("a", FieldPath(("a",))),
-        ("a.b-c.-1?", FieldPath(("a", "b-c", "-1"), optional=True)),
+        ("a.b-c.-1 or none", FieldPath(("a", "b-c", "-1"), optional=True)),
         ("a.*.b", FieldPath(("a", "*", "b"))),
         ("-a.rank", FieldPath(("a", "rank"), negative=True)),
         ("winner is model a", FieldPath(("winner",), wanted="model a")),
-        ("a b.c? is is", FieldPath(("a b", "c"), optional=True, wanted="is")),
+        ("a b.c or none is is", FieldPath(("a b", "c"), optional=True, wanted="is")),
     ],
 )
 def test_the_notation_of_a_score(text: str, expected: FieldPath) -> None:

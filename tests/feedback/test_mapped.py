@@ -85,14 +85,15 @@ def test_a_malformed_record_is_set_aside_whole_and_the_others_are_read(tmp_path)
 def test_a_path_that_leads_nowhere_in_all_records_is_an_error_that_names_it(entry, others, message, hint, tmp_path):
     row = {"prompt": "q", "chosen": "x", "meta": {"score": 1}, "list": [{"t": "x"}], "who": [{}]}
     text = {"text": others.pop("text")} if "text" in others else {}
+    score = {"text": "chosen", "score": "meta.score"}
     with pytest.raises(UserError) as error:
-        parse(tmp_path, layout({"text": "chosen", "score": "meta.score"} | text | entry, **others), row)
+        parse(tmp_path, layout(score | text | entry, **others), row, aspects=entry.get("ratings", ()))
     assert message in error.value.message
     assert any(part in error.value.hint for part in hint.split("|"))
 
 
 def test_a_path_that_may_be_missing_is_no_error(tmp_path):
-    _, table = parse(tmp_path, layout({**SIDES[0], "model": "who?"}), {"prompt": "q", "chosen": "x"})
+    _, table = parse(tmp_path, layout({**SIDES[0], "model": "who or none"}), {"prompt": "q", "chosen": "x"})
     assert table["model"].to_list() == [""]
 
 
