@@ -8,12 +8,12 @@ from typing import Any
 from notus_exp.config.data_settings import Mapped
 from notus_exp.config.mapping_paths import OR_NONE, FieldPath, is_one_a_record, parsed_path, paths
 from notus_exp.config.mapping_settings import CHOSEN, REJECTED, Layout
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import did_you_mean
 from notus_exp.feedback.fields import ABSENT, find, missing, shown
 from notus_exp.feedback.lifting import MappedAnswer, lift
 from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.records import Malformed, Record
-from notus_exp.feedback.table import Parsed, Row, parse_all, with_answer_alone
+from notus_exp.feedback.table import LayoutError, Parsed, Row, parse_all, with_answer_alone
 
 MOST_SHOWN = 5
 """Values, or fields, that are named where none is the one asked for."""
@@ -29,7 +29,7 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
     `tied_scores`: curation goes by the scores.
 
     Raises:
-        UserError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
+        LayoutError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
     """
     looked = _Looked(spec.mapping, spec.aspects)
     together = _Together() if is_one_a_record(spec.mapping) else None
@@ -123,7 +123,7 @@ class _Looked:
         """Refuse a path that led nowhere.
 
         Raises:
-            UserError: Naming the key, the path and what is there instead.
+            LayoutError: Naming the key, the path and what is there instead.
         """
         for key, path in self._lost.items():
             fields = self._fields.get(path.parts[:-1])
@@ -132,13 +132,13 @@ class _Looked:
             near = did_you_mean(path.parts[-1], fields) if fields else ""
             where = f" in '{'.'.join(path.parts[:-1])}'" if len(path.parts) > 1 else ""
             hint = f"fields found{where}: {', '.join(sorted(fields)) or 'none'}; '{path}{OR_NONE}' may be missing"
-            raise UserError(
+            raise LayoutError(
                 f"no record has the field {key}='{path}'", f"{near} {hint}" if near.startswith("did") else hint
             )
         for path, values in self._compared.items():
             if path.parts not in self._held and values:
                 named = ", ".join(sorted(values))
-                raise UserError(f"data.mapping: '{path}' is never '{path.wanted}'", f"values found: {named}")
+                raise LayoutError(f"data.mapping: '{path}' is never '{path.wanted}'", f"values found: {named}")
 
 
 def _leads(record: dict[str, Any], path: FieldPath) -> bool:

@@ -66,6 +66,10 @@ class RowError(Exception):
         self.rule = rule
 
 
+class LayoutError(UserError):
+    """The data has another layout than the one that was chosen: a field that is named is in no record."""
+
+
 class Row(NamedTuple):
     """One completion; the fields are the table's columns, with `ratings` in the order of the aspects.
 
@@ -264,14 +268,14 @@ def check_columns(wanted: dict[str, str], found: set[str]) -> None:
         found: The fields that any record has; empty where no record could be read, and nothing is checked then.
 
     Raises:
-        UserError: Naming the key, the column, the nearest one and those found.
+        LayoutError: Naming the key, the column, the nearest one and those found.
     """
     missing = [column for column in wanted if column not in found]
     if found and missing:
         named = ", ".join(f"{wanted[column]}='{column}'" for column in missing)
         near = did_you_mean(missing[0], found)
         near = f"{near} " if near.startswith("did") else ""
-        raise UserError(f"no record has the column {named}", f"{near}columns found: {', '.join(sorted(found))}")
+        raise LayoutError(f"no record has the column {named}", f"{near}columns found: {', '.join(sorted(found))}")
 
 
 def _missing(value: Any) -> bool:
