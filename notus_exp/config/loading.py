@@ -93,9 +93,10 @@ def load(composed: DictConfig) -> Config:
 
 
 def _check_option_names(config: Config) -> None:
+    own = {"selection": config.selection.score is not None, "data": isinstance(config.data, Mapped)}
     for group in (*ALTERNATIVES, *PROGRAMMED):
         name, options = getattr(config, group).name, [path.stem for path in (conf_dir() / group).glob("*.yaml")]
-        if name not in options and not (group == "selection" and config.selection.score is not None):
+        if name not in options and not own.get(group):
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
 

@@ -77,7 +77,7 @@ def paths(mapping: Layout, aspects: Sequence[str] | None = None) -> Iterator[tup
         if getattr(mapping, name) is not None:
             yield f"{KEY}.{name}", getattr(mapping, name), False
     for number, entry in enumerate(mapping.completions):
-        yield from entry_paths(entry, f"{KEY}.completions.{number}", aspects)
+        yield from entry_paths(entry, f"{KEY}.completions[{number}]", aspects)
 
 
 def entry_paths(
@@ -114,7 +114,7 @@ def check_mapping(data: Mapped) -> None:
         if many and key.count(".") == 2:
             raise UserError(f"{key}='{path}' leads to several items", "a record has one: give the item's number")
     for number, entry in enumerate(mapping.completions):
-        _check_entry(data, entry, f"{KEY}.completions.{number}")
+        _check_entry(data, entry, f"{KEY}.completions[{number}]")
     _check_speakers(mapping)
 
 
@@ -131,14 +131,14 @@ def _check_entry(data: Mapped, entry: CompletionPaths, key: str) -> None:
                 f"{key} reads a list at '{several[0]}', but its text '{entry.text}' is one", "give the text a '*' too"
             )
     if entry.side is None and entry.score is None and not entry.ratings:
-        raise UserError(f"{key} has no side, score or rating: nothing says how good it is", f"add {key}.score=PATH")
+        raise UserError(f"{key} has no side, score or rating: nothing says how good it is", "add score: PATH to it")
     if entry.side is not None and parsed_path(entry.text).many and entry.score is None:
         raise UserError(f"{key} calls every item {entry.side}", "give it a score, or name its items by their numbers")
     for aspect in data.aspects:
         if aspect not in entry.ratings:
             raise UserError(
                 f"data.aspects names '{aspect}', which {key}.ratings does not have",
-                did_you_mean(aspect, entry.ratings) if entry.ratings else f"add {key}.ratings.{aspect}=PATH",
+                did_you_mean(aspect, entry.ratings) if entry.ratings else f"add ratings: {{{aspect}: PATH}} to it",
             )
 
 

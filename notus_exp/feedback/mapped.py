@@ -115,7 +115,7 @@ class _Looked:
             if path.parts in self._held:
                 continue
             found = {shown(value) for value in _each(record, path) if not missing(value)}
-            if path.wanted in found:
+            if shown(path.wanted) in found:
                 self._held.add(path.parts)
             values.update(sorted(found)[: MOST_SHOWN - len(values)])
 

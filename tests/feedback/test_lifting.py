@@ -48,22 +48,34 @@ def test_a_rank_is_a_score_the_other_way_round():
 
 @pytest.mark.parametrize(
     ("winner", "expected"),
-    [(0, [1.0, 0.0]), (1.0, [0.0, 1.0]), ("1", [0.0, 1.0]), (None, [None, None]), (NAN, [None, None]), (2, [0.0, 0.0])],
+    [
+        (0, [1.0, 0.0]),
+        (1.0, [0.0, 1.0]),
+        ("1", [0.0, 1.0]),
+        ("1.0", [0.0, 1.0]),
+        (None, [None, None]),
+        (NAN, [None, None]),
+        (2, [0.0, 0.0]),
+    ],
 )
 def test_the_better_ones_number_is_one_for_it_and_zero_for_the_other(winner, expected):
     sides = [{"text": "a", "score": "better is 0"}, {"text": "b", "score": "better is 1"}]
     assert scores({"prompt": "q", "a": "x", "b": "y", "better": winner}, *sides) == expected
 
 
-@pytest.mark.parametrize(("label", "expected"), [(True, 1.0), (False, 0.0), (None, None), (NAN, None), ("n/a", None)])
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(True, 1.0), (False, 0.0), (None, None), (NAN, None), ("n/a", None), ("True", 1.0), (" false", 0.0)],
+)
 def test_booleans_are_one_and_zero_and_nan_is_missing(label, expected):
     assert scores({"prompt": "q", "a": "x", "label": label}, {"text": "a", "score": "label"}) == [expected]
 
 
 def test_booleans_can_be_compared_as_they_are_written():
-    record = {"prompt": "q", "a": "x", "good": True}
-    assert scores(record, {"text": "a", "score": "good is true"}) == [1.0]
-    assert scores(record, {"text": "a", "score": "good is false"}) == [0.0]
+    for good in (True, "true", "True"):
+        record = {"prompt": "q", "a": "x", "good": good}
+        assert scores(record, {"text": "a", "score": "good is true"}) == [1.0]
+        assert scores(record, {"text": "a", "score": "good is False"}) == [0.0]
 
 
 def test_a_preference_on_a_scale_has_its_strength_as_the_margin():

@@ -74,10 +74,10 @@ def test_a_malformed_record_is_set_aside_whole_and_the_others_are_read(tmp_path)
 @pytest.mark.parametrize(
     ("entry", "others", "message", "hint"),
     [
-        ({"text": "chosn"}, {}, "completions.0.text='chosn'", "did you mean 'chosen'"),
-        ({"score": "meta.scor"}, {}, "completions.0.score='meta.scor'", "fields found in 'meta': score"),
-        ({"model": "who.*.x"}, {"text": "list.*.t"}, "completions.0.model='who.*.x'", "none"),
-        ({"ratings": {"help": "hlp"}}, {}, "completions.0.ratings.help='hlp'", "'hlp'|fields found"),
+        ({"text": "chosn"}, {}, "completions[0].text='chosn'", "did you mean 'chosen'"),
+        ({"score": "meta.scor"}, {}, "completions[0].score='meta.scor'", "fields found in 'meta': score"),
+        ({"model": "who.*.x"}, {"text": "list.*.t"}, "completions[0].model='who.*.x'", "none"),
+        ({"ratings": {"help": "hlp"}}, {}, "completions[0].ratings.help='hlp'", "'hlp'|fields found"),
         ({}, {"source": "src"}, "data.mapping.source='src'", "fields found"),
         ({}, {"prompt": "question"}, "data.mapping.prompt='question'", "fields found"),
     ],
