@@ -24,24 +24,27 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
 
     Where a record has one completion, those with the same prompt belong together: `row` is then the number of the
     prompt's first well-formed record, `completion` counts its records. A record is used as a whole or not at all. One
-    with an empty list of completions is no malformed one, and counted as `records_without_completions`; scores that
-    contradict the sides which the data names, and equal ones, are kept and counted as `contradicting_scores` and
-    `tied_scores`: curation goes by the scores.
+    with an empty list of completions is no malformed one, and counted as `records_without_completions`; where
+    sides have scores, those that contradict the sides which the data names, and equal ones, are kept and counted as
+    `contradicting_scores` and `tied_scores`: curation goes by the scores.
 
     Raises:
         LayoutError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
     """
     looked = _Looked(spec.mapping, spec.aspects)
     together = _Together() if is_one_a_record(spec.mapping) else None
-    counts = {"contradicting_scores": 0, "tied_scores": 0, "records_without_completions": 0}
+    counts = {"records_without_completions": 0}
+    if any(entry.side and entry.score for entry in spec.mapping.completions):
+        counts |= {"contradicting_scores": 0, "tied_scores": 0}
 
     def parse(record: Record) -> list[Row]:
         looked.at(record.value)
         rows, answers = _rows(spec, record)
         counts["records_without_completions"] += not rows
         better, worse = _scores(answers, CHOSEN), _scores(answers, REJECTED)
-        counts["contradicting_scores"] += bool(better and worse) and max(better) < min(worse)
-        counts["tied_scores"] += bool(better and worse) and max(better) == min(worse)
+        if "tied_scores" in counts and better and worse:
+            counts["contradicting_scores"] += max(better) < min(worse)
+            counts["tied_scores"] += max(better) == min(worse)
         return together.placed(rows) if together else rows
 
     parsed = parse_all(records, parse)

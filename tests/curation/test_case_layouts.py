@@ -28,7 +28,7 @@ def reading(name: str, *overrides: str) -> tuple[FileData, Parsed]:
     place = CASES / name if (CASES / name).is_dir() else CASES / f"{name}.jsonl"
     data = composed(f"data.path={place}", "selection=critique", *overrides).data
     assert isinstance(data, FileData)
-    records = read_files(resolve_files(str(place), data.hub_split if name == "hub_clone" else None), lambda share: None)
+    records = read_files(resolve_files(str(place), data.hub_split), lambda share: None)
     if isinstance(data, Mapped):
         return data, mapped.read(data, records)
     assert isinstance(data, Pairs | Rated)
