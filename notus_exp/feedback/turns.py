@@ -74,8 +74,11 @@ def _transcript(text: str, layout: Layout, plain: str) -> list[Utterance]:
     pattern = re.compile("|".join(f"(?P<{role}>{re.escape(mark)})" for role, mark in written.items()))
     start = begins.end() if begins else 0
     role = marks[begins.group().strip()] if begins else plain
+    later = list(pattern.finditer(text, start))
+    if not begins and not later:
+        return [Utterance(plain, text)]
     turns = []
-    for found in pattern.finditer(text, start):
+    for found in later:
         turns.append(Utterance(role, text[start : found.start()].strip()))
         role, start = str(found.lastgroup), found.end()
     last = Utterance(role, text[start:].strip())
@@ -103,7 +106,7 @@ def _known_keys(layout: Layout) -> tuple[tuple[str, str], ...]:
 
 def _keys(message: dict[str, Any], layout: Layout) -> tuple[str, str] | None:
     for keys in _known_keys(layout):
-        if keys[0] in message and keys[1] in message:
+        if message.get(keys[0]) is not None and keys[1] in message:  # a table has each field that any message has
             return keys
     return None
 

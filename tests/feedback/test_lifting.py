@@ -153,6 +153,7 @@ HUMAN = {"user": "\n\nHuman:", "assistant": "\n\nAssistant:"}
         ("\n\nHuman: ask\n\nAssistant:", (), "ask"),
         ("Human: ask", (), "ask"),
         ("ask", (), "ask"),
+        (" ask\n", (), " ask\n"),
         ("ask\n\nAssistant: so\n\nHuman: more\n\nAssistant:", (("user", "ask"), ("assistant", "so")), "more"),
         ("\n\nHuman: a\nHuman: b\n\nAssistant: c\n\nHuman: d", (("user", "a\nHuman: b"), ("assistant", "c")), "d"),
     ],
@@ -211,7 +212,15 @@ def test_a_score_that_is_no_usable_number_is_refused(score):
 
 def test_an_answer_that_may_be_missing_is_left_out():
     entries = [{"text": "a", "score": "s"}, {"text": "b or none", "score": "s"}, {"text": "c.* or none", "score": "s"}]
-    assert scores({"prompt": "q", "a": "x", "s": 1}, *entries) == [1.0]
+    for empty in ({}, {"b": None, "c": None}, {"b": NAN}):
+        assert scores({"prompt": "q", "a": "x", "s": 1} | empty, *entries) == [1.0]
+
+
+def test_a_table_has_null_in_the_fields_that_a_record_does_not_have():
+    unused = {"from": None, "value": None, "name": None}
+    both = [turn("user", "ask") | unused, {"role": None, "content": None, "from": "gpt", "value": "x"}]
+    found = lift({"prompt": None, "chosen": both}, layout(SIDES[0]))
+    assert (found.user, found.answers[0].text) == ("ask", "x")
 
 
 def test_the_record_is_not_changed():
