@@ -262,6 +262,8 @@ def test_pairs_are_read_in_full_and_the_same_each_time(runs: Asked) -> None:
     assert out == runs("pairs", "average-s0", "--count", 2)[1]
     whole = runs("pairs", "average-s0", "--prompt", prompt(3))[1]
     assert "[system] be brief\n[prompt] prompt 3\n[chosen, score 4.50, by gpt] good answer 3\n[rejected" in whole
+    whole = runs("pairs", "average-s0", "--prompt", prompt(2))[1]
+    assert "\n[before] [user] hello\n\n[assistant] yes?\n[prompt] prompt 2\n[chosen" in whole
     assert "[prompt] promp…" in runs("pairs", "average-s0", "--characters", 6)[1]
     rows = data(runs, "pairs", "average-s0", "--split", "test")
     assert [row["row"] for row in rows["pairs"]] == [0]

@@ -154,7 +154,8 @@ def _head(row: dict[str, Any], characters: int) -> list[str]:
         f"== prompt {row['prompt_id']}, row {row['row']}, {row['split']}, from {row['source'] or 'an unknown source'}"
     ]
     system = [f"[system] {_cut(row['system'], characters)}"] if row["system"] else []
-    return [*whose, *system, f"[prompt] {_cut(row['prompt'], characters)}"]
+    context = [f"[before] {_cut(row['context'], characters)}"] if row["context"] else []
+    return [*whose, *system, *context, f"[prompt] {_cut(row['prompt'], characters)}"]
 
 
 def _sides(row: dict[str, Any], end: str, characters: int) -> Sequence[str]:

@@ -93,10 +93,14 @@ def load(composed: DictConfig) -> Config:
 
 
 def _check_option_names(config: Config) -> None:
+    own = {
+        "selection": config.selection.score is not None,
+        "rejected": config.rejected.place is not None,
+        "data": isinstance(config.data, Mapped),
+    }
     for group in (*ALTERNATIVES, *PROGRAMMED):
         name, options = getattr(config, group).name, _options(group)
-        own = {"selection": config.selection.score, "rejected": config.rejected.place}.get(group)
-        if name not in options and own is None:
+        if name not in options and not own.get(group):
             raise UserError(f"{group}.name={name} is not an option", did_you_mean(name, options))
 
 

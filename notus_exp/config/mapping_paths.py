@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from notus_exp.errors import UserError, did_you_mean
 EACH = "*"
 """Part of a path that is every item of a list."""
 KEY = "data.mapping"
+OR_NONE = " or none"
+"""Ends a path that no record needs to have; a sign would need quotes in YAML or on the command line."""
 _COMPARED = re.compile(r"(?P<path>.*\S)\s+is\s+(?P<wanted>\S.*)", re.S)
 
 
@@ -55,8 +57,8 @@ def parsed_path(text: str, *, score: bool = False) -> FieldPath:
             given, wanted = compared["path"], compared["wanted"].strip()
         elif given.startswith("-"):
             given, negative = given[1:].strip(), True
-    optional = given.endswith("?")
-    parts = tuple(given.removesuffix("?").split("."))
+    optional = given.endswith(OR_NONE)
+    parts = tuple(given.removesuffix(OR_NONE).rstrip().split("."))
     if not all(part.strip() for part in parts):
         raise ValueError("a name between its dots is empty")
     if parts.count(EACH) > 1:
@@ -64,22 +66,30 @@ def parsed_path(text: str, *, score: bool = False) -> FieldPath:
     return FieldPath(parts, optional, negative, wanted)
 
 
-def paths(mapping: Layout) -> Iterator[tuple[str, str, bool]]:
-    """Yield the key, the path and whether it is a score of every path that a mapping names."""
+def paths(mapping: Layout, aspects: Sequence[str] | None = None) -> Iterator[tuple[str, str, bool]]:
+    """Yield the key, the path and whether it is a score of every path that a mapping names.
+
+    Args:
+        mapping: The mapping.
+        aspects: Ratings whose paths are wanted; None for all.
+    """
     for name in ("prompt", "system", "source"):
         if getattr(mapping, name) is not None:
             yield f"{KEY}.{name}", getattr(mapping, name), False
     for number, entry in enumerate(mapping.completions):
-        yield from entry_paths(entry, f"{KEY}.completions.{number}")
+        yield from entry_paths(entry, f"{KEY}.completions[{number}]", aspects)
 
 
-def entry_paths(entry: CompletionPaths, key: str) -> Iterator[tuple[str, str, bool]]:
+def entry_paths(
+    entry: CompletionPaths, key: str, aspects: Sequence[str] | None = None
+) -> Iterator[tuple[str, str, bool]]:
     """Yield likewise those of one entry of `completions`."""
     for name in ("text", "score", "model", "critique"):
         if getattr(entry, name) is not None:
             yield f"{key}.{name}", getattr(entry, name), name == "score"
     for aspect, path in entry.ratings.items():
-        yield f"{key}.ratings.{aspect}", path, True
+        if aspects is None or aspect in aspects:
+            yield f"{key}.ratings.{aspect}", path, True
 
 
 def check_mapping(data: Mapped) -> None:
@@ -104,7 +114,7 @@ def check_mapping(data: Mapped) -> None:
         if many and key.count(".") == 2:
             raise UserError(f"{key}='{path}' leads to several items", "a record has one: give the item's number")
     for number, entry in enumerate(mapping.completions):
-        _check_entry(data, entry, f"{KEY}.completions.{number}")
+        _check_entry(data, entry, f"{KEY}.completions[{number}]")
     _check_speakers(mapping)
 
 
@@ -121,14 +131,14 @@ def _check_entry(data: Mapped, entry: CompletionPaths, key: str) -> None:
                 f"{key} reads a list at '{several[0]}', but its text '{entry.text}' is one", "give the text a '*' too"
             )
     if entry.side is None and entry.score is None and not entry.ratings:
-        raise UserError(f"{key} has no side, score or rating: nothing says how good it is", f"add {key}.score=PATH")
+        raise UserError(f"{key} has no side, score or rating: nothing says how good it is", "add score: PATH to it")
     if entry.side is not None and parsed_path(entry.text).many and entry.score is None:
         raise UserError(f"{key} calls every item {entry.side}", "give it a score, or name its items by their numbers")
     for aspect in data.aspects:
         if aspect not in entry.ratings:
             raise UserError(
                 f"data.aspects names '{aspect}', which {key}.ratings does not have",
-                did_you_mean(aspect, entry.ratings) if entry.ratings else f"add {key}.ratings.{aspect}=PATH",
+                did_you_mean(aspect, entry.ratings) if entry.ratings else f"add ratings: {{{aspect}: PATH}} to it",
             )
 
 

@@ -2,8 +2,9 @@
 
 A PATH is the name of a field. A dot goes into an object or, with a number, to an item of a list (`-1` is the last one);
 `*`, at most once, is every item of a list: `metadata.score`, `conversations.0.value`, `answers.*.text`. A name that has
-a dot itself is found too. `PATH?` may be in no record at all. A SCORE is a path to a number, to true or false (1 and 0)
-or to "N/A"; `-PATH` is its negative, such as of a rank, and `PATH is VALUE` is 1 where the field is that value, else 0.
+a dot itself is found too. `PATH or none` may be in no record at all. A SCORE is a path to a number, to true or false (1
+and 0) or to "N/A"; `-PATH` is its negative, such as of a rank, and `PATH is VALUE` is 1 where the field is that value,
+else 0.
 """
 
 # mypy: disable-error-code="misc"
@@ -52,7 +53,7 @@ class Layout:
 
     Attributes:
         prompt: PATH of the prompt: a text, a message or a conversation that ends in the user's message. Null, or
-            `PATH?` where a record has no such field: the turns before the answers, which must be the same for all.
+            `PATH or none` where a record has no such field: the turns before the answers, the same for all of them.
         system: PATH of a system turn; null for none beside that of a conversation.
         source: PATH of which dataset the prompt is from; null where unknown.
         completions: At least one. Where it is one without `*`, records with the same prompt belong together.

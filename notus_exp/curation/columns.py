@@ -10,6 +10,7 @@ from notus_exp.config.columns import SCORE
 from notus_exp.config.columns import TEXTS as TEXT_COLUMNS
 from notus_exp.curation.formulas import Cells
 from notus_exp.errors import UserError
+from notus_exp.feedback.prompt_turns import CONTEXT
 
 OVERALL = "overall_score"
 TEXTS = ("prompt_id", "row", "source", "instruction", "completion", "model", "principle", "system_prompt", "response")
@@ -39,7 +40,8 @@ def mean_rating(aspects: Sequence[str]) -> pl.Expr:
 
 def needed(columns: Sequence[str]) -> list[str]:
     """Return which of a table's columns curation reads: texts, ratings and the overall score, never `latent_*`."""
-    return [name for name in columns if name in (*TEXTS, OVERALL, "corpus") or name.startswith((RATING, NAMED))]
+    wanted = (*TEXTS, OVERALL, CONTEXT, "corpus")
+    return [name for name in columns if name in wanted or name.startswith((RATING, NAMED))]
 
 
 def joined_names(columns: Sequence[str]) -> list[str]:

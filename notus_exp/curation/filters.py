@@ -12,7 +12,7 @@ from notus_exp.curation.columns import OVERALL, RATING, carried
 from notus_exp.curation.contamination import overlap
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import digest
-from notus_exp.feedback.table import CONVERSATION
+from notus_exp.feedback.prompt_turns import CONTEXT, CONVERSATION
 
 PROMPT_RULES = ("excluded_source", "duplicate_prompt", "contaminated")
 COMPLETION_RULES = ("empty_response", "below_min_chars", "above_max_chars")
@@ -52,12 +52,12 @@ def apply_filters(
     located = completions.select("row", "prompt_id", "source").with_row_index("at")
     keys = ["row", "prompt_id"]
     prompts = located.group_by(keys).agg(pl.col("source").min(), pl.col("at").min()).sort(keys).with_row_index("group")
-    texts = completions["instruction"].gather(prompts["at"])
-    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], texts))
+    turns = completions.select(name for name in ("instruction", CONTEXT) if name in completions.columns)
+    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], *turns[prompts["at"]].get_columns()))
     prompts = _exclude_sources(prompts, filters.exclude_sources)
     if filters.duplicate_prompts:
         prompts = _leave_out_duplicates(prompts, completions)
-    prompts = _leave_out_contaminated(prompts, completions["instruction"], filters, benchmark)
+    prompts = _leave_out_contaminated(prompts, turns, filters, benchmark)
     remaining = prompts.filter(pl.col("rule").is_null()).select("group", *keys)
     numbers = [name for name in completions.columns if name == OVERALL or name.startswith(RATING)]
     more = carried(named, completions.columns)
@@ -102,7 +102,8 @@ def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> p
     repeated = repeated.filter(pl.len().over("folded_id", "shown") > 1)
     if repeated.is_empty():
         return prompts
-    content = [name for name in completions.columns if name not in ("prompt_id", "row", "completion", "instruction")]
+    place = ("prompt_id", "row", "completion", "instruction", CONTEXT)
+    content = [name for name in completions.columns if name not in place]
     rows = completions.join(repeated.select("group", "row", "prompt_id"), on=["row", "prompt_id"])
     digests = {
         group: digest(sorted((list(row[1:]) for row in part.select("group", *content).iter_rows()), key=digest))
@@ -123,13 +124,19 @@ def _shown_system(completions: pl.DataFrame) -> pl.Series:
 
 
 def _leave_out_contaminated(
-    prompts: pl.DataFrame, instructions: pl.Series, filters: Filters, benchmark: Sequence[str]
+    prompts: pl.DataFrame, turns: pl.DataFrame, filters: Filters, benchmark: Sequence[str]
 ) -> pl.DataFrame:
+    """Leave out prompts of which the user's message overlaps, or an earlier one of the user's."""
     if not benchmark:
         return prompts
     remaining = prompts.filter(pl.col("rule").is_null())
-    shares = overlap(instructions.gather(remaining["at"]), benchmark, filters.contamination.ngram)
-    return _mark(prompts, remaining["group"].filter(shares > filters.contamination.max_overlap), "contaminated")
+    asked = turns[remaining["at"]].with_columns(remaining["group"])
+    if CONTEXT in turns.columns:
+        earlier = asked.select("group", turn=CONTEXT).explode("turn").drop_nulls().unnest("turn")
+        earlier = earlier.filter(pl.col("role") == "user").select("group", instruction="content")
+        asked = pl.concat([asked.select("group", "instruction"), earlier])
+    shares = overlap(asked["instruction"], benchmark, filters.contamination.ngram)
+    return _mark(prompts, asked["group"].filter(shares > filters.contamination.max_overlap), "contaminated")
 
 
 def _mark(prompts: pl.DataFrame, groups: pl.Series, rule: str) -> pl.DataFrame:

@@ -19,7 +19,10 @@ from notus_exp.disk.files import COLUMNS, COMPLETIONS, CURATION_HTML, CURATION_J
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PairsSettings
 
-READING = ("records", "bad_rows", "quarantined", "stripped", "emptied", "kept", "contradicting_scores", "tied_scores")
+READING = (
+    *("records", "bad_rows", "multi_turn_prompts", "quarantined", "stripped", "emptied", "kept"),
+    *("contradicting_scores", "tied_scores"),
+)
 """Facts of the feedback, by the first part of their names, that tell how it was read."""
 UNREAD = ("critique",)
 """Columns of the completions table that neither curation nor its report reads; UltraFeedback's are large."""

@@ -27,6 +27,7 @@ from notus_exp.curation.pairs import Curated
 from notus_exp.curation.spreads import spread_notes
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
 from notus_exp.disk.hashing import uniform
+from notus_exp.feedback.prompt_turns import CONTEXT, as_read
 from notus_exp.reporting.figures import inline, style
 from notus_exp.reporting.looks import Look
 from notus_exp.reporting.pages import page_templates
@@ -252,10 +253,11 @@ def _sample(comparison: StrategyComparison, choice: dict[str, Any]) -> dict[str,
     by_place = {row["at"]: row for row in scores.iter_rows(named=True)}
     rows = {place: comparison.table.row(place, named=True) for place in chosen}
     first = rows[next(iter(rows))]
+    turns = [*first.get(CONTEXT, ()), {"role": "user", "content": first["instruction"]}]
     return {
         "row": first["row"],
         "source": first["source"],
-        "prompt": cut(first["instruction"], PROMPT_CHARS),
+        "prompt": as_read(turns, PROMPT_CHARS),
         "responses": [
             {
                 "chosen_by": labels,

@@ -6,8 +6,8 @@ columns in this order:
     prompt_id, row, source              as in the completions table (feedback/table.py)
     split                               train, validation or test
     prompt, chosen, rejected            lists of structs {role, content}, TRL's conversational format; the prompt is the
-                                        user's message, after a system message where the data has one as part of a
-                                        conversation
+                                        user's message, after the system message where the data has one as part of a
+                                        conversation, and the earlier turns
     chosen_score, rejected_score        the strategy's, in score points (Float64)
     margin                              chosen minus rejected score; negative where selection.labels exchanged the sides
     chosen_model, rejected_model        who wrote them, "" where unknown
@@ -41,7 +41,7 @@ from notus_exp.curation.scores import Score, formula, labelled, selected
 from notus_exp.curation.split import assign, moved_to_train
 from notus_exp.curation.training_pairs import beyond_most, beyond_share, weights
 from notus_exp.errors import UserError
-from notus_exp.feedback.table import CONVERSATION
+from notus_exp.feedback.prompt_turns import messages, prompt_columns, prompt_turns
 from notus_exp.stages.settings import PairsSettings
 
 
@@ -226,12 +226,12 @@ def _filter_pairs(
 def _assemble(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Gather texts, models and indices of the chosen and rejected completions."""
     both = ["response", "model", "completion"]
-    chosen = table.select(pl.col(*both, "instruction", "principle", "system_prompt").gather(pairs["chosen"]))
+    chosen = table.select(pl.col(*both, *prompt_columns(table.columns)).gather(pairs["chosen"]))
     rejected = table.select(pl.col(both).gather(pairs["rejected"]))
     columns: Mapping[str, pl.Series] = {
-        "prompt": _prompt(chosen),
-        "chosen": _message("assistant", chosen["response"]),
-        "rejected": _message("assistant", rejected["response"]),
+        "prompt": prompt_turns(chosen),
+        "chosen": messages("assistant", chosen["response"]),
+        "rejected": messages("assistant", rejected["response"]),
         "chosen_model": chosen["model"],
         "rejected_model": rejected["model"],
         "chosen_completion": chosen["completion"],
@@ -246,19 +246,3 @@ PAIR_COLUMNS = ["prompt_id", "row", "split", "source", "prompt", "chosen", "reje
                 "rejected_completion"]  # fmt: skip
 WEIGHT = "weight"
 """Stands behind them where `pairs.weight` is set."""
-
-
-def _prompt(rows: pl.DataFrame) -> pl.Series:
-    """Return the prompts as lists of messages: the user's, after the system's where it is part of the conversation."""
-    user = _message("user", rows["instruction"])
-    if not (rows["principle"] == CONVERSATION).any():
-        return user
-    system = _message("system", rows["system_prompt"])
-    shown = (pl.col("principle") == CONVERSATION) & (pl.col("system_prompt") != "")
-    return rows.select(pl.when(shown).then(pl.concat_list(system, user)).otherwise(user)).to_series()
-
-
-def _message(role: str, content: pl.Series) -> pl.Series:
-    """Return lists of one message each, in TRL's conversational format."""
-    frame = content.rename("content").to_frame()
-    return frame.select(message=pl.concat_list(pl.struct(role=pl.lit(role), content="content")))["message"]

@@ -11,18 +11,28 @@ _SPACES = ("  ", "\t", "\n", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f
 """Two spaces, and all white space of ASCII but the space."""
 
 
-def folded_ids(prompt_ids: pl.Series, instructions: pl.Series) -> pl.Series:
+def folded_ids(prompt_ids: pl.Series, instructions: pl.Series, contexts: pl.Series | None = None) -> pl.Series:
     """Return the ids that folded prompts have: the same for prompts that fold to the same, else another.
 
+    Of a prompt with earlier turns each turn is folded: another conversation before it makes another prompt.
+
     Args:
-        prompt_ids: Id of each instruction, shape (n,); it is the folded one's too where the instruction is folded.
-        instructions: The prompts' texts, shape (n,).
+        prompt_ids: Id of each prompt, shape (n,); it is the folded one's too where the prompt is folded.
+        instructions: The user's messages, shape (n,).
+        contexts: The turns before them, shape (n,); None where there are none at all.
 
     Returns:
         String series `folded_id` of shape (n,).
     """
     ids = prompt_ids.to_list()
-    places = _may_fold(instructions).arg_true()
+    may_fold = _may_fold(instructions)
+    if contexts is not None:
+        several = contexts.list.len() > 0
+        may_fold &= ~several
+        for place in several.arg_true():
+            turns = [(turn["role"], folded(turn["content"])) for turn in contexts[place]]
+            ids[place] = prompt_id(folded(instructions[place]), turns)
+    places = may_fold.arg_true()
     for place, text in zip(places.to_list(), instructions.gather(places).to_list(), strict=True):
         same = folded(text)
         if same != text:

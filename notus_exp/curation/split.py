@@ -14,6 +14,7 @@ import polars as pl
 from notus_exp.config.curation_settings import Split
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import uniform
+from notus_exp.feedback.prompt_turns import CONTEXT
 
 SPLITS = ("train", "validation", "test")
 
@@ -54,7 +55,7 @@ def held_out_prompts(completions: pl.DataFrame, split: Split, part: str, max_pro
     """Return the ids of the prompts that policies are scored on, the same whatever the curation.
 
     Args:
-        completions: The completions table (only `prompt_id` and `instruction` are read).
+        completions: The completions table (only `prompt_id`, `instruction` and `context` are read).
         split: Shares and seed.
         part: The split that they are of: test, for comparing policies, or validation, for tuning one.
         max_prompts: At most so many, those with the smallest draw; None for all.
@@ -62,8 +63,9 @@ def held_out_prompts(completions: pl.DataFrame, split: Split, part: str, max_pro
     Returns:
         Distinct prompt ids of that split, in the order of their draw; of prompts that are the same once folded one.
     """
-    prompts = completions.select("prompt_id", "instruction").unique("prompt_id", keep="any").sort("prompt_id")
-    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], prompts["instruction"]))
+    turns = [CONTEXT] if CONTEXT in completions.columns else []
+    prompts = completions.select("prompt_id", "instruction", *turns).unique("prompt_id", keep="any").sort("prompt_id")
+    prompts = prompts.with_columns(folded_ids(*prompts.get_columns()))
     prompts = prompts.filter(assign(prompts["folded_id"], split) == part)
     prompts = prompts.sort(pl.col("prompt_id") != pl.col("folded_id"), "prompt_id")
     held_out = prompts.unique("folded_id", keep="first", maintain_order=True)["prompt_id"].sort()

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def prompt_id(instruction: str) -> str:
-    """Return the first 16 hex digits of the sha256 of an instruction."""
-    return hashlib.sha256(instruction.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def prompt_id(instruction: str, context: Iterable[tuple[str, str]] = ()) -> str:
+    """Return the first 16 hex digits of the sha256 of an instruction, or of all turns where there are earlier ones.
+
+    Args:
+        instruction: The user's last message.
+        context: Role and content of each turn before it, without the system turn. With any the hash is that of the
+            canonical JSON of all turns as `{role, content}`.
+    """
+    turns = [{"role": role, "content": content} for role, content in context]
+    text = canonical([*turns, {"role": "user", "content": instruction}]) if turns else instruction
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def canonical(value: Any) -> str:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.data_settings import Pairs
 from notus_exp.errors import UserError
+from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import (
-    CONVERSATION,
     Parsed,
     Row,
     RowError,

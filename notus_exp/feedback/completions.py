@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,15 +10,17 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.data_settings import DATA_SCHEMAS, Data, Mapped, Simulated, data_kind
+from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated, data_kind
 from notus_exp.disk import files
 from notus_exp.disk.json_lines import write_lines
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import binarised as pairs
 from notus_exp.feedback import mapped, rated, ultrafeedback
+from notus_exp.feedback.fitting import FIRST, advice, options_that_read
+from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.feedback.records import Malformed, Record, read_files, read_hub
 from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT
-from notus_exp.feedback.table import Parsed, build, check
+from notus_exp.feedback.table import LayoutError, Parsed, build, check
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import FeedbackSettings, from_json
 
@@ -41,8 +44,9 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
 
     Returns:
         records, bad_rows, prompts, completions, models and sources (distinct, "" counted as one), missing_overall,
-        `na_ratings/ASPECT` each, the counts of the reader, and of each rule that took any, `quarantined/RULE` (records)
-        and `stripped/RULE`, `emptied/RULE` (nothing was left) or `kept/RULE` (responses).
+        `na_ratings/ASPECT` each, multi_turn_prompts (where there are any), the counts of the reader, and of each rule
+        that took any, `quarantined/RULE` (records) and `stripped/RULE`, `emptied/RULE` (nothing was left) or
+        `kept/RULE` (responses).
 
     Raises:
         UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
@@ -55,9 +59,14 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
         table = simulate(spec)
         counts = {"records": table["row"].n_unique(), "bad_rows": 0}
     else:
-        records = _records(settings, context)
-        parsed = mapped.read(spec, records) if isinstance(spec, Mapped) else READERS[spec.name](spec, records)
-        _quarantine(parsed, out / files.QUARANTINE, spec)
+        assert isinstance(spec, FileData)
+        head, records = _begun(_records(settings, context))
+        try:
+            parsed = _parsed(spec, records)
+        except LayoutError as problem:
+            advised = advice(options_that_read(head, _parsed, spec.name))
+            raise UserError(problem.message, "; ".join(filter(None, (advised, problem.hint)))) from problem
+        _quarantine(parsed, out / files.QUARANTINE, spec, head)
         table = build(parsed.rows, spec.aspects)
         counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts, **_by_rule(parsed)}
     if table.is_empty():
@@ -67,6 +76,16 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
     facts = counts | _facts(table, spec.aspects)
     context.events.emit(facts["records"], {name: float(count) for name, count in facts.items()})
     return facts
+
+
+def _parsed(spec: FileData, records: Iterable[Record | Malformed]) -> Parsed:
+    return mapped.read(spec, records) if isinstance(spec, Mapped) else READERS[spec.name](spec, records)
+
+
+def _begun(records: Iterator[Record | Malformed]) -> tuple[list[Record], Iterator[Record | Malformed]]:
+    """Return the first records that are any, and all of them."""
+    head = list(itertools.islice(records, FIRST))
+    return [record for record in head if isinstance(record, Record)], itertools.chain(head, records)
 
 
 def _spec(data: dict[str, Any]) -> Data:
@@ -88,8 +107,8 @@ def _records(settings: FeedbackSettings, context: Context) -> Iterator[Record | 
     return read_hub(settings.data["hub_id"], settings.data["hub_split"], settings.data_digest, report)
 
 
-def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
-    """Write the malformed rows; raise if there are more than `data.max_bad_rows`."""
+def _quarantine(parsed: Parsed, path: Path, spec: FileData, head: list[Record]) -> None:
+    """Write the malformed rows; raise if there are more than `data.max_bad_rows`, naming what reads the first ones."""
     malformed, most = parsed.malformed, spec.max_bad_rows
     if not malformed:
         return
@@ -101,7 +120,9 @@ def _quarantine(parsed: Parsed, path: Path, spec: Data) -> None:
         if any(row.rule in (REPEATED_PROMPT, TRANSCRIPT) for row in malformed):
             remedy += "; data.repeated_prompts=keep takes answers as they are"
         if len(malformed) == parsed.records:
-            remedy = f"none fits data={spec.name}: is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
+            advised = advice(options_that_read(head, _parsed, spec.name))
+            others = advised or f"is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
+            remedy = f"none fits data={spec.name}: {others}"
         raise UserError(f"{rows}, data.max_bad_rows is {most}: {first}", f"all with their text: {path}; {remedy}")
 
 
@@ -120,4 +141,6 @@ def _facts(table: pl.DataFrame, aspects: list[str]) -> dict[str, int]:
         "sources": table["source"].n_unique(),
         "missing_overall": table["overall_score"].null_count(),
     }
+    if CONTEXT in table.columns:
+        facts["multi_turn_prompts"] = table.filter(pl.col(CONTEXT).list.len() > 0)["prompt_id"].n_unique()
     return facts | {f"na_ratings/{aspect}": table[f"rating_{aspect}"].null_count() for aspect in aspects}

@@ -10,6 +10,8 @@ from notus_exp.feedback.table import number
 
 ABSENT = object()
 """Stands for a field that a record does not have; one that is null is None."""
+_TRUTHS = {"true": 1.0, "false": 0.0}
+_WHOLE = re.compile(r"-?\d+\.0", re.ASCII)
 _INDEX = re.compile(r"-?\d+", re.ASCII)
 
 
@@ -32,8 +34,9 @@ def score_at(found: Any, path: FieldPath, name: str) -> float | None:
     if missing(found):
         return None
     if path.wanted is not None:
-        return float(shown(found) == path.wanted)
-    score = float(found) if isinstance(found, bool) else number(found, name)
+        return float(shown(found) == shown(path.wanted))
+    truth = _TRUTHS.get(shown(found)) if isinstance(found, bool | str) else None
+    score = number(found, name) if truth is None else truth
     return -score if path.negative and score is not None else score
 
 
@@ -43,12 +46,14 @@ def missing(found: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is written after `is`: true and false in lower case, whole numbers without a point."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    """Return a value as it is written after `is`: true and false in lower case, whole numbers without a point.
+
+    A text that holds one of these is the same, as in a CSV file.
+    """
+    text = str(value).strip()
+    if text.lower() in _TRUTHS:
+        return text.lower()
+    return text.removesuffix(".0") if _WHOLE.fullmatch(text) else text
 
 
 def _find(value: Any, parts: tuple[str, ...]) -> Any:

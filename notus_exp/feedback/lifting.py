@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.mapping_paths import FieldPath, parsed_path
 from notus_exp.config.mapping_settings import ASSISTANT, CHOSEN, REJECTED, USER, CompletionPaths, Layout
-from notus_exp.feedback.fields import ABSENT, find, score_at
+from notus_exp.feedback.fields import ABSENT, find, missing, score_at
 from notus_exp.feedback.table import RowError, optional_text
 from notus_exp.feedback.turns import Utterance, alternating, turns_of
 
@@ -77,12 +77,10 @@ def _answers(
 ) -> Iterator[_WithTurns]:
     path = parsed_path(entry.text)
     found = find(record, path)
-    if not path.many:
-        if found is ABSENT and path.optional:
-            return
-        yield _given(record, entry, layout, aspects, found, None)
+    if path.optional and missing(found):
         return
-    if found is ABSENT and path.optional:
+    if not path.many:
+        yield _given(record, entry, layout, aspects, found, None)
         return
     if not isinstance(found, list):
         raise RowError(f"{path} is missing")
@@ -126,7 +124,7 @@ def _prompt(
     path = None if layout.prompt is None else parsed_path(layout.prompt)
     if path is not None:
         found = find(record, path)
-        if found is not ABSENT or not path.optional:
+        if not path.optional or not missing(found):
             turns = turns_of(None if found is ABSENT else found, str(path), layout, USER)
             parts.append((str(path), *alternating(turns, str(path))))
     for one in given:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from notus_exp.config.data_settings import Mapped
-from notus_exp.config.mapping_paths import FieldPath, is_one_a_record, parsed_path, paths
+from notus_exp.config.mapping_paths import OR_NONE, FieldPath, is_one_a_record, parsed_path, paths
 from notus_exp.config.mapping_settings import CHOSEN, REJECTED, Layout
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import did_you_mean
 from notus_exp.feedback.fields import ABSENT, find, missing, shown
 from notus_exp.feedback.lifting import MappedAnswer, lift
+from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.records import Malformed, Record
-from notus_exp.feedback.table import CONVERSATION, Parsed, Row, RowError, parse_all, with_answer_alone
+from notus_exp.feedback.table import LayoutError, Parsed, Row, parse_all, with_answer_alone
 
 MOST_SHOWN = 5
 """Values, or fields, that are named where none is the one asked for."""
@@ -23,24 +24,27 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
 
     Where a record has one completion, those with the same prompt belong together: `row` is then the number of the
     prompt's first well-formed record, `completion` counts its records. A record is used as a whole or not at all. One
-    with an empty list of completions is no malformed one, and counted as `records_without_completions`; scores that
-    contradict the sides which the data names, and equal ones, are kept and counted as `contradicting_scores` and
-    `tied_scores`: curation goes by the scores.
+    with an empty list of completions is no malformed one, and counted as `records_without_completions`; where
+    sides have scores, those that contradict the sides which the data names, and equal ones, are kept and counted as
+    `contradicting_scores` and `tied_scores`: curation goes by the scores.
 
     Raises:
-        UserError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
+        LayoutError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
     """
-    looked = _Looked(spec.mapping)
+    looked = _Looked(spec.mapping, spec.aspects)
     together = _Together() if is_one_a_record(spec.mapping) else None
-    counts = {"contradicting_scores": 0, "tied_scores": 0, "records_without_completions": 0}
+    counts = {"records_without_completions": 0}
+    if any(entry.side and entry.score for entry in spec.mapping.completions):
+        counts |= {"contradicting_scores": 0, "tied_scores": 0}
 
     def parse(record: Record) -> list[Row]:
         looked.at(record.value)
         rows, answers = _rows(spec, record)
         counts["records_without_completions"] += not rows
         better, worse = _scores(answers, CHOSEN), _scores(answers, REJECTED)
-        counts["contradicting_scores"] += bool(better and worse) and max(better) < min(worse)
-        counts["tied_scores"] += bool(better and worse) and max(better) == min(worse)
+        if "tied_scores" in counts and better and worse:
+            counts["contradicting_scores"] += max(better) < min(worse)
+            counts["tied_scores"] += max(better) == min(worse)
         return together.placed(rows) if together else rows
 
     parsed = parse_all(records, parse)
@@ -50,8 +54,6 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
 
 def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
     lifted = lift(record.value, spec.mapping, spec.aspects)
-    if lifted.context:
-        raise RowError("the prompt has several turns of the user")
     rows = []
     for number, answer in enumerate(lifted.answers):
         row = Row(
@@ -66,6 +68,7 @@ def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
             ratings=tuple(answer.ratings[aspect] for aspect in spec.aspects),
             overall_score=answer.score,
             critique=answer.critique,
+            context=lifted.context,
         )
         rows.append(with_answer_alone(row, answer.name, spec.repeated_prompts))
     return rows, lifted.answers
@@ -86,7 +89,7 @@ class _Together:
         """Return a record's rows with the place that they have in their prompt's."""
         found = []
         for row in rows:
-            prompt = (row.instruction, row.principle, row.system_prompt)
+            prompt = (row.context, row.instruction, row.principle, row.system_prompt)
             number = self._count.get(prompt, 0)
             self._count[prompt] = number + 1
             found.append(row._replace(row=self._first.setdefault(prompt, row.row), completion=number))
@@ -96,8 +99,8 @@ class _Together:
 class _Looked:
     """Which paths have led to a field, and which values were compared: a misspelt name would else read as missing."""
 
-    def __init__(self, layout: Layout) -> None:
-        named = [(key, parsed_path(text, score=score)) for key, text, score in paths(layout)]
+    def __init__(self, layout: Layout, aspects: list[str]) -> None:
+        named = [(key, parsed_path(text, score=score)) for key, text, score in paths(layout, aspects)]
         self._lost = {key: path for key, path in named if not path.optional}
         self._compared = {path: set[str]() for _, path in named if path.wanted is not None}
         self._held: set[tuple[str, ...]] = set()
@@ -115,7 +118,7 @@ class _Looked:
             if path.parts in self._held:
                 continue
             found = {shown(value) for value in _each(record, path) if not missing(value)}
-            if path.wanted in found:
+            if shown(path.wanted) in found:
                 self._held.add(path.parts)
             values.update(sorted(found)[: MOST_SHOWN - len(values)])
 
@@ -123,7 +126,7 @@ class _Looked:
         """Refuse a path that led nowhere.
 
         Raises:
-            UserError: Naming the key, the path and what is there instead.
+            LayoutError: Naming the key, the path and what is there instead.
         """
         for key, path in self._lost.items():
             fields = self._fields.get(path.parts[:-1])
@@ -131,14 +134,14 @@ class _Looked:
                 return  # no record could be read
             near = did_you_mean(path.parts[-1], fields) if fields else ""
             where = f" in '{'.'.join(path.parts[:-1])}'" if len(path.parts) > 1 else ""
-            hint = f"fields found{where}: {', '.join(sorted(fields)) or 'none'}; {path}? says that it may be missing"
-            raise UserError(
+            hint = f"fields found{where}: {', '.join(sorted(fields)) or 'none'}; '{path}{OR_NONE}' may be missing"
+            raise LayoutError(
                 f"no record has the field {key}='{path}'", f"{near} {hint}" if near.startswith("did") else hint
             )
         for path, values in self._compared.items():
             if path.parts not in self._held and values:
                 named = ", ".join(sorted(values))
-                raise UserError(f"data.mapping: '{path}' is never '{path.wanted}'", f"values found: {named}")
+                raise LayoutError(f"data.mapping: '{path}' is never '{path.wanted}'", f"values found: {named}")
 
 
 def _leads(record: dict[str, Any], path: FieldPath) -> bool:

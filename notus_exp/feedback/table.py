@@ -6,7 +6,7 @@ order:
     prompt_id           String   first 16 hex digits of the sha256 of the instruction (UTF-8)
     row                 Int64    number of the raw record in its source, from 0: with `completion` it traces a pair back
     source              String   dataset that the prompt is from, "" where unknown
-    instruction         String   the user's message
+    instruction         String   the user's message, of several the last one
     completion          Int64    index within the record, from 0
     model               String   who wrote it, "" where unknown
     principle           String   what the writer was told, in a word, "" where unknown; `conversation` where the data
@@ -16,7 +16,11 @@ order:
     rating_<aspect>     Float64  one an aspect of the config, null where it was not given
     overall_score       Float64  null where missing
     critique            String   "" where missing
+    context             List     of structs {role, content}: the turns before the user's message, without the system
+                                 turn, [] where there are none; only where some prompt has any
     latent_quality      Float64  simulated data only; curation never reads it
+
+The prompt id of a prompt with earlier turns is that of all of them (`hashing.prompt_id`).
 
 Beside it lies quarantine.jsonl where there were malformed records: file, number of line or record, reason, raw text,
 and the name of the rule that set the record aside.
@@ -34,13 +38,12 @@ from notus_exp.config.data_settings import RepeatedPrompts
 from notus_exp.disk import given
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError, did_you_mean
+from notus_exp.feedback.prompt_turns import CONTEXT, TURNS
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.repeats import answer_alone
 
 LATENT_QUALITY = "latent_quality"
 """Column that only simulated data has, after all others."""
-CONVERSATION = "conversation"
-"""Value of `principle` where `system_prompt` is a turn of the conversation, which curation puts into the prompt."""
 MISSING = ("", "n/a", "nan")
 """Texts (in lower case) that stand for a rating that was not given."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -63,11 +66,15 @@ class RowError(Exception):
         self.rule = rule
 
 
+class LayoutError(UserError):
+    """The data has another layout than the one that was chosen: a field that is named is in no record."""
+
+
 class Row(NamedTuple):
     """One completion; the fields are the table's columns, with `ratings` in the order of the aspects.
 
     `repeats` is no column: `stripped/RULE`, `emptied/RULE` (nothing was left) or `kept/RULE` of a response that was
-    not the answer alone, else "".
+    not the answer alone, else "". `context` has the role and the content of each earlier turn.
     """
 
     row: int
@@ -81,6 +88,7 @@ class Row(NamedTuple):
     ratings: tuple[float | None, ...] = ()
     overall_score: float | None = None
     critique: str = ""
+    context: tuple[tuple[str, str], ...] = ()
     repeats: str = ""
 
 
@@ -111,17 +119,20 @@ def schema(aspects: Sequence[str]) -> dict[str, pl.DataType]:
 
 def build(rows: Sequence[Row], aspects: Sequence[str]) -> pl.DataFrame:
     """Return the completions table of parsed rows, ordered by (row, completion)."""
-    ids = {instruction: prompt_id(instruction) for instruction in {row.instruction for row in rows}}
+    ids = {prompt: prompt_id(*prompt) for prompt in {(row.instruction, row.context) for row in rows}}
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in _PLAIN}
-    columns["prompt_id"] = [ids[row.instruction] for row in rows]
+    columns["prompt_id"] = [ids[row.instruction, row.context] for row in rows]
     for index, aspect in enumerate(aspects):
         columns[f"rating_{aspect}"] = [row.ratings[index] for row in rows]
     types = schema(aspects)
+    if any(row.context for row in rows):
+        columns[CONTEXT] = [[{"role": role, "content": said} for role, said in row.context] for row in rows]
+        types |= {CONTEXT: TURNS}
     series = [pl.Series(name, columns[name], dtype=dtype, strict=True) for name, dtype in types.items()]
     return pl.DataFrame(series).sort("row", "completion")
 
 
-_PLAIN = [name for name in Row._fields if name not in ("ratings", "repeats")]
+_PLAIN = [name for name in Row._fields if name not in ("ratings", CONTEXT, "repeats")]
 
 
 def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
@@ -131,6 +142,8 @@ def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
         ValueError: It does not, which is a mistake of the code that built the table, not of the user.
     """
     expected = schema(aspects)
+    if CONTEXT in table.columns:
+        expected[CONTEXT] = TURNS
     if LATENT_QUALITY in table.columns:
         expected[LATENT_QUALITY] = pl.Float64()
     if dict(table.schema) != expected or table.columns != list(expected):
@@ -141,9 +154,14 @@ def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
         raise ValueError(f"the completions table has nulls in {holes}")
     if table.select(pl.struct("row", "completion").is_duplicated().any()).item():
         raise ValueError("the completions table has two rows with the same (row, completion)")
-    prompts = table.select("prompt_id", "instruction").unique()
-    if any(prompt_id(text) != made for made, text in prompts.iter_rows()):
-        raise ValueError("the completions table has a prompt id that is not the hash of its instruction")
+    turns = [CONTEXT] if CONTEXT in table.columns else []
+    prompts = table.select("prompt_id", "instruction", *turns).unique()
+    if any(prompt_id(text, _pairs(*context)) != made for made, text, *context in prompts.iter_rows()):
+        raise ValueError("the completions table has a prompt id that is not the hash of its turns")
+
+
+def _pairs(context: Sequence[dict[str, str]] = ()) -> list[tuple[str, str]]:
+    return [(turn["role"], turn["content"]) for turn in context]
 
 
 def parse_all(records: Iterable[Record | Malformed], parse: Callable[[Record], list[Row]]) -> Parsed:
@@ -250,14 +268,14 @@ def check_columns(wanted: dict[str, str], found: set[str]) -> None:
         found: The fields that any record has; empty where no record could be read, and nothing is checked then.
 
     Raises:
-        UserError: Naming the key, the column, the nearest one and those found.
+        LayoutError: Naming the key, the column, the nearest one and those found.
     """
     missing = [column for column in wanted if column not in found]
     if found and missing:
         named = ", ".join(f"{wanted[column]}='{column}'" for column in missing)
         near = did_you_mean(missing[0], found)
         near = f"{near} " if near.startswith("did") else ""
-        raise UserError(f"no record has the column {named}", f"{near}columns found: {', '.join(sorted(found))}")
+        raise LayoutError(f"no record has the column {named}", f"{near}columns found: {', '.join(sorted(found))}")
 
 
 def _missing(value: Any) -> bool:

@@ -74,8 +74,11 @@ def _transcript(text: str, layout: Layout, plain: str) -> list[Utterance]:
     pattern = re.compile("|".join(f"(?P<{role}>{re.escape(mark)})" for role, mark in written.items()))
     start = begins.end() if begins else 0
     role = marks[begins.group().strip()] if begins else plain
+    later = list(pattern.finditer(text, start))
+    if not begins and not later:
+        return [Utterance(plain, text)]
     turns = []
-    for found in pattern.finditer(text, start):
+    for found in later:
         turns.append(Utterance(role, text[start : found.start()].strip()))
         role, start = str(found.lastgroup), found.end()
     last = Utterance(role, text[start:].strip())
@@ -87,22 +90,25 @@ def _message(value: Any, name: str, layout: Layout) -> Utterance:
     if keys is None:
         raise RowError(f"{name} is not a message with {' or '.join(map(' and '.join, _known_keys(layout)))}")
     said = value[keys[0]]
-    roles = ROLES | layout.roles
-    if not isinstance(said, str) or said not in roles:
-        hint = f"{did_you_mean(str(said), roles)}; data.mapping.roles may name others"
+    role = (layout.roles.get(said) or ROLES.get(said)) if isinstance(said, str) else None
+    if role is None:
+        hint = f"{did_you_mean(str(said), ROLES | layout.roles)}; data.mapping.roles may name others"
         raise RowError(f"{name}.{keys[0]} is {str(said)[:60]!r}: {hint}")
-    return Utterance(roles[said], _content(value[keys[1]], f"{name}.{keys[1]}"))
+    return Utterance(role, _content(value[keys[1]], f"{name}.{keys[1]}"))
 
 
-def _known_keys(layout: Layout) -> list[tuple[str, str]]:
+def _known_keys(layout: Layout) -> tuple[tuple[str, str], ...]:
     """Return the fields of messages, those that the layout names in place of those that are known."""
     if layout.role_key is None and layout.content_key is None:
-        return list(MESSAGE_KEYS)
-    return [(layout.role_key or MESSAGE_KEYS[0][0], layout.content_key or MESSAGE_KEYS[0][1])]
+        return MESSAGE_KEYS
+    return ((layout.role_key or MESSAGE_KEYS[0][0], layout.content_key or MESSAGE_KEYS[0][1]),)
 
 
 def _keys(message: dict[str, Any], layout: Layout) -> tuple[str, str] | None:
-    return next((keys for keys in _known_keys(layout) if all(key in message for key in keys)), None)
+    for keys in _known_keys(layout):
+        if message.get(keys[0]) is not None and keys[1] in message:  # a table has each field that any message has
+            return keys
+    return None
 
 
 def _is_parts(value: list[Any]) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from notus_exp.config.data_settings import UltraFeedback
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import did_you_mean
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import (
+    LayoutError,
     Parsed,
     Row,
     RowError,
@@ -32,7 +33,7 @@ def read(spec: UltraFeedback, records: Iterable[Record | Malformed]) -> Parsed:
     `fine-grained_score` is not read: it is a mean of the ratings.
 
     Raises:
-        UserError: An aspect of `data.aspects` is in no record while the records rate other aspects.
+        LayoutError: An aspect of `data.aspects` is in no record while the records rate other aspects.
     """
     found: set[str] = set()
     without = 0
@@ -118,6 +119,6 @@ def _check_aspects(aspects: list[str], found: set[str]) -> None:
         if aspect not in found and others:
             near = did_you_mean(aspect, others)
             near = f"{near} " if near.startswith("did") else ""
-            raise UserError(
+            raise LayoutError(
                 f"data.aspects: no record rates '{aspect}'", f"{near}aspects found: {', '.join(sorted(found))}"
             )

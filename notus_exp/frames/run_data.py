@@ -38,7 +38,7 @@ STAGES_COLUMNS: FrameColumns = {
 }
 PAIRS_COLUMNS: FrameColumns = {
     **{"prompt_id": pl.String, "row": pl.Int64, "split": pl.String, "source": pl.String},
-    **dict.fromkeys(("system", "prompt", "chosen", "rejected"), pl.String),
+    **dict.fromkeys(("system", "context", "prompt", "chosen", "rejected"), pl.String),
     **dict.fromkeys(("chosen_score", "rejected_score", "margin"), pl.Float64),
     **dict.fromkeys(("chosen_model", "rejected_model"), pl.String),
 }
@@ -158,7 +158,8 @@ class RunData:
         """The preference pairs, a row a pair; pairs.parquet in the artifact's folder holds them as messages.
 
         Returns:
-            `prompt_id`, `row`, `split`, `source`, the texts `system` (null without one), `prompt`, `chosen` and
+            `prompt_id`, `row`, `split`, `source`, the texts `system` (null without one), `context` (the turns before
+            the user's message, each after its role; null without any), `prompt` (the user's message), `chosen` and
             `rejected`, their scores and the `margin` in score points, and who wrote them.
 
         Raises:
@@ -168,11 +169,15 @@ class RunData:
         if table is None:
             return pl.DataFrame(schema=PAIRS_COLUMNS)
         first = pl.col("prompt").list.first()
-        system = pl.when(pl.col("prompt").list.len() > 1).then(first.struct.field("content"))
+        begins = first.struct.field("role") == "system"
+        system = pl.when(begins).then(first.struct.field("content"))
+        before = pl.col("prompt").list.slice(begins.cast(pl.Int64), pl.col("prompt").list.len() - 1 - begins)
+        said = pl.format("[{}] {}", *(pl.element().struct.field(name) for name in ("role", "content")))
+        context = pl.when(before.list.len() > 0).then(before.list.eval(said).list.join("\n\n"))
         texts = [
             pl.col(role).list.last().struct.field("content").alias(role) for role in ("prompt", "chosen", "rejected")
         ]
-        return table.with_columns(system.alias("system"), *texts).select(
+        return table.with_columns(system.alias("system"), context.alias("context"), *texts).select(
             pl.col(name).cast(kind) for name, kind in PAIRS_COLUMNS.items()
         )
 

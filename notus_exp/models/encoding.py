@@ -107,7 +107,8 @@ def fit_prompt(
 
     Too long is: more than `max_prompt_length` tokens with `long_prompts="drop"`; `max_length` tokens or more, which
     would leave no place for a completion; or a template that is too long even with nothing left of the message.
-    With `long_prompts="cut"` the first user message loses tokens at its beginning until the prompt fits.
+    With `long_prompts="cut"` the first user message loses tokens at its beginning until the prompt fits, and where that
+    is not enough in a conversation of several turns, its oldest turns are left out first.
     """
     turns = with_system(messages, system_prompt)
     text, ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
@@ -188,7 +189,10 @@ def _remedy(messages: list[Message], turns: list[Message]) -> str:
 def _cut(
     tokenizer: PreTrainedTokenizerFast, turns: list[Message], length: int, most: int, date: str | None
 ) -> EncodedPrompt | None:
-    """Cut the beginning of the first user message, by whole tokens, until the templated prompt has at most `most`."""
+    """Cut the beginning of the first user message, by whole tokens, until the templated prompt has at most `most`.
+
+    Where nothing would be left of it, it is left out together with its answer, and the next one is the first.
+    """
     place = next((i for i, turn in enumerate(turns) if turn["role"] == "user"), None)
     if place is None:
         return None
@@ -202,8 +206,30 @@ def _cut(
         cut += length - most  # the text after a cut may tokenise into more tokens than were counted: cut again
         cut = next((i for i in range(cut, len(starts)) if starts[i] >= ends[i]), len(starts))
         if cut == len(starts):
-            return None
+            return _without_oldest(tokenizer, turns, place, most, date)
         shorter = [*turns[:place], {**turns[place], "content": content[starts[cut] :]}, *turns[place + 1 :]]
         text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
         length = len(ids)
+    return EncodedPrompt(shorter, text, ids, cut=True)
+
+
+def _without_oldest(
+    tokenizer: PreTrainedTokenizerFast, turns: list[Message], place: int, most: int, date: str | None
+) -> EncodedPrompt | None:
+    """Leave out the first user message and its answer, and cut on where that is not enough; None where it is the last.
+
+    Args:
+        tokenizer: Of the model.
+        turns: The prompt.
+        place: Where its first user message is.
+        most: Tokens that the prompt may have.
+        date: As everywhere here.
+    """
+    later = next((i for i, turn in enumerate(turns) if i > place and turn["role"] == "user"), None)
+    if later is None:
+        return None
+    shorter = [*turns[:place], *turns[later:]]
+    text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
+    if len(ids) > most:
+        return _cut(tokenizer, shorter, len(ids), most, date)
     return EncodedPrompt(shorter, text, ids, cut=True)

@@ -26,6 +26,7 @@ from notus_exp.curation.split import held_out_prompts
 from notus_exp.disk import files
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
+from notus_exp.feedback.prompt_turns import prompt_columns
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded, Limits
 from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
@@ -217,8 +218,9 @@ def scored_completions(completions: pl.DataFrame, settings: ReferenceSettings) -
 
 def _wanted(settings: ReferenceSettings, inputs: dict[str, Path]) -> pl.DataFrame:
     """The needed completions with their texts."""
-    columns = [*ID, "instruction", "principle", "system_prompt", "response"]
-    completions = pl.read_parquet(inputs["feedback"] / files.COMPLETIONS, columns=columns, glob=False)
+    path = inputs["feedback"] / files.COMPLETIONS
+    present = pl.scan_parquet(path, glob=False).collect_schema().names()
+    completions = pl.read_parquet(path, columns=[*ID, *prompt_columns(present), "response"], glob=False)
     if settings.preferences:
         needed = scored_completions(completions, settings)
     else:

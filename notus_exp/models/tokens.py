@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.feedback.table import CONVERSATION
+from notus_exp.feedback.prompt_turns import CONTEXT, CONVERSATION, prompt_turns
 from notus_exp.models.encoding import (
     Encoded,
     EncodedPrompt,
@@ -24,6 +24,7 @@ from notus_exp.models.rendering import Message
 from notus_exp.stages.settings import ReferenceSettings
 
 ANY_LENGTH = 10**9
+_PROMPT = "prompt_turns"
 HELD = 0.9
 """Share of the completions that the length suggested for `dpo.max_length` holds."""
 
@@ -80,7 +81,8 @@ def tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Pa
     """Return completions as token ids.
 
     Args:
-        wanted: Columns prompt_id, row, completion, use, instruction, principle, system_prompt, response.
+        wanted: Columns prompt_id, row, completion, use, response, and what `prompt_turns` reads. Of a prompt with
+            earlier turns all of them are in the prompt's ids: no completion, and so no loss, is on them.
         settings: The limits, the config's system turn, the template's date.
         model_folder: Has the tokenizer.
     """
@@ -90,13 +92,15 @@ def tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Pa
     fitted: dict[tuple[str, int], EncodedPrompt | None] = {}
     hidden = altered = 0
     marked = _marked(wanted, marks(tokenizer, date))
+    wanted = wanted.with_columns(prompt_turns(wanted).alias(_PROMPT))
     for item, holds_mark in zip(wanted.iter_rows(named=True), marked, strict=True):
         prompt = (item["prompt_id"], item["row"])
         if prompt not in fitted:
-            turns = _messages(item)
+            turns: list[Message] = item[_PROMPT]
             within = fitted[prompt] = fit_prompt(tokenizer, turns, settings.system_prompt, limits, date)
             if within is not None:
-                hides = len(turns) > 1 and not shows_system_turn(tokenizer, turns, settings.system_prompt, date)
+                own = turns[0]["role"] == "system"
+                hides = own and not shows_system_turn(tokenizer, turns, settings.system_prompt, date)
                 hidden += hides
                 altered += within.altered and not hides
         within = fitted[prompt]
@@ -117,17 +121,11 @@ def tokenise(wanted: pl.DataFrame, settings: ReferenceSettings, model_folder: Pa
     )
 
 
-def _messages(item: dict[str, Any]) -> list[Message]:
-    """The turns of a prompt, as curation writes them into pairs.parquet."""
-    user = {"role": "user", "content": item["instruction"]}
-    if item["principle"] == CONVERSATION and item["system_prompt"]:
-        return [{"role": "system", "content": item["system_prompt"]}, user]
-    return [user]
-
-
 def _marked(wanted: pl.DataFrame, known: list[str]) -> pl.Series:
     system = pl.when(pl.col("principle") == CONVERSATION).then(pl.col("system_prompt")).otherwise(pl.lit(""))
-    texts = (pl.col("instruction"), system, pl.col("response"))
+    texts = [pl.col("instruction"), system, pl.col("response")]
+    if CONTEXT in wanted.columns:
+        texts.append(pl.col(CONTEXT).list.eval(pl.element().struct.field("content")).list.join("\n"))
     return wanted.select(held=pl.any_horizontal(text.str.contains_any(known) for text in texts).fill_null(False))[
         "held"
     ]

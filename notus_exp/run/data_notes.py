@@ -12,8 +12,9 @@ _RULES = {
     "unusable_number": "not a usable number",
     "repeated_prompt": "repeats its prompt, but not exactly",
     "transcript": "a transcript of more than its prompt",
+    "different_prompts": "its answers have other turns before them than its prompt, or one than the other",
 }
-"""What the rules say that set records aside (feedback/table.py, records.py and repeats.py)."""
+"""What the rules say that set records aside (feedback/table.py, records.py, repeats.py and lifting.py)."""
 
 _DONE = {
     "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",

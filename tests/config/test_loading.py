@@ -25,6 +25,19 @@ NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "da
 NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
 SIDES = "data.mapping.completions=[{text: good, side: chosen}, {text: bad, side: rejected}]"
 NEEDS["data=mapped"] = ["selection=critique", "data.path=x.jsonl", SIDES]
+UNRATED = (
+    "trl",
+    "argilla_ultrafeedback",
+    "h4_ultrafeedback",
+    "helpsteer3",
+    "nectar",
+    "hh_rlhf",
+    "orca_pairs",
+    "skywork",
+    "tulu",
+)
+NEEDS |= {f"data={name}": ["selection=critique"] for name in UNRATED}
+NEEDS |= {f"data={name}": ["selection=critique", "data.path=x.jsonl"] for name in ("distilabel", "sharegpt")}
 ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
 NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
 NEEDS["judge=replay"] = ["judge.path=x"]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from notus_exp.config.data_settings import Mapped
@@ -15,11 +17,11 @@ SIDES = "data.mapping.completions=[{text: good, side: chosen}, {text: bad, side:
     ("text", "expected"),
     [
         ("a", FieldPath(("a",))),
-        ("a.b-c.-1?", FieldPath(("a", "b-c", "-1"), optional=True)),
+        ("a.b-c.-1 or none", FieldPath(("a", "b-c", "-1"), optional=True)),
         ("a.*.b", FieldPath(("a", "*", "b"))),
         ("-a.rank", FieldPath(("a", "rank"), negative=True)),
         ("winner is model a", FieldPath(("winner",), wanted="model a")),
-        ("a b.c? is is", FieldPath(("a b", "c"), optional=True, wanted="is")),
+        ("a b.c or none is is", FieldPath(("a b", "c"), optional=True, wanted="is")),
     ],
 )
 def test_the_notation_of_a_score(text: str, expected: FieldPath) -> None:
@@ -51,14 +53,22 @@ def test_settings_of_the_mapping_are_known_by_their_keys() -> None:
     ("overrides", "message", "hint"),
     [
         ([], r"data.mapping.completions is empty", "data=trl"),
-        (["data.mapping.completions=[{text: a}]"], "completions.0 has no side, score or rating", "score=PATH"),
-        (["data.mapping.completions=[{text: a, side: best}]"], "completions.0.side=best is not an option", "chosen"),
+        (["data.mapping.completions=[{text: a}]"], r"completions\[0\] has no side, score or rating", "score: PATH"),
+        (
+            ["data.mapping.completions=[{text: a, side: best}]"],
+            r"completions\[0\].side=best is not an option",
+            "chosen",
+        ),
         ([SIDES, "data.mapping.prompt=a..b"], r"data.mapping.prompt='a..b' is no path", "names with dots"),
         ([SIDES, "data.mapping.source=a.*.b"], "source='a.\\*.b' leads to several", "number"),
         (["data.mapping.completions=[{text: a.*.b.*, score: c}]"], "no path: it has '\\*' more than once", "names"),
         (["data.mapping.completions=[{text: a, score: b.*}]"], "reads a list at 'b.\\*', but its text 'a'", "too"),
         (["data.mapping.completions=[{text: a.*, side: chosen}]"], "calls every item chosen", "score"),
-        ([SIDES, "data.aspects=[help]"], "data.aspects names 'help', which data.mapping.completions.0", "ratings.help"),
+        (
+            [SIDES, "data.aspects=[help]"],
+            "data.aspects names 'help', which data.mapping.completions",
+            "ratings: {help: PATH}",
+        ),
         ([SIDES, "+data.mapping.roles={expert: writer}"], "data.mapping.roles=writer is not an option", "assistant"),
         ([SIDES, "+data.mapping.speakers={user: Q}"], "a mark for user and one for assistant", "{}"),
         ([SIDES, "+data.mapping.speakers={user: Q, assistant: Q}"], "one mark for both", "each"),
@@ -70,3 +80,12 @@ def test_a_mapping_that_cannot_be_read_is_refused_before_anything_is(
     with pytest.raises(UserError, match=message) as error:
         composed(*GIVEN, *overrides)
     assert hint in error.value.hint
+
+
+def test_a_mapping_in_a_file_of_ones_own_is_an_option_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    own = "defaults:\n  - mapped\n  - _self_\nname: mine\nmapping:\n  completions:\n    - {text: a.*, score: -b.*}\n"
+    (tmp_path / "data/mine.yaml").write_text(own)
+    data = composed("data=mine", "data.path=x.jsonl", "selection=critique", own=tmp_path).data
+    assert isinstance(data, Mapped)
+    assert (data.name, data.mapping.prompt, data.mapping.completions[0].score) == ("mine", "prompt or none", "-b.*")

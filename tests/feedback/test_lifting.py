@@ -48,22 +48,34 @@ def test_a_rank_is_a_score_the_other_way_round():
 
 @pytest.mark.parametrize(
     ("winner", "expected"),
-    [(0, [1.0, 0.0]), (1.0, [0.0, 1.0]), ("1", [0.0, 1.0]), (None, [None, None]), (NAN, [None, None]), (2, [0.0, 0.0])],
+    [
+        (0, [1.0, 0.0]),
+        (1.0, [0.0, 1.0]),
+        ("1", [0.0, 1.0]),
+        ("1.0", [0.0, 1.0]),
+        (None, [None, None]),
+        (NAN, [None, None]),
+        (2, [0.0, 0.0]),
+    ],
 )
 def test_the_better_ones_number_is_one_for_it_and_zero_for_the_other(winner, expected):
     sides = [{"text": "a", "score": "better is 0"}, {"text": "b", "score": "better is 1"}]
     assert scores({"prompt": "q", "a": "x", "b": "y", "better": winner}, *sides) == expected
 
 
-@pytest.mark.parametrize(("label", "expected"), [(True, 1.0), (False, 0.0), (None, None), (NAN, None), ("n/a", None)])
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(True, 1.0), (False, 0.0), (None, None), (NAN, None), ("n/a", None), ("True", 1.0), (" false", 0.0)],
+)
 def test_booleans_are_one_and_zero_and_nan_is_missing(label, expected):
     assert scores({"prompt": "q", "a": "x", "label": label}, {"text": "a", "score": "label"}) == [expected]
 
 
 def test_booleans_can_be_compared_as_they_are_written():
-    record = {"prompt": "q", "a": "x", "good": True}
-    assert scores(record, {"text": "a", "score": "good is true"}) == [1.0]
-    assert scores(record, {"text": "a", "score": "good is false"}) == [0.0]
+    for good in (True, "true", "True"):
+        record = {"prompt": "q", "a": "x", "good": good}
+        assert scores(record, {"text": "a", "score": "good is true"}) == [1.0]
+        assert scores(record, {"text": "a", "score": "good is False"}) == [0.0]
 
 
 def test_a_preference_on_a_scale_has_its_strength_as_the_margin():
@@ -141,6 +153,7 @@ HUMAN = {"user": "\n\nHuman:", "assistant": "\n\nAssistant:"}
         ("\n\nHuman: ask\n\nAssistant:", (), "ask"),
         ("Human: ask", (), "ask"),
         ("ask", (), "ask"),
+        (" ask\n", (), " ask\n"),
         ("ask\n\nAssistant: so\n\nHuman: more\n\nAssistant:", (("user", "ask"), ("assistant", "so")), "more"),
         ("\n\nHuman: a\nHuman: b\n\nAssistant: c\n\nHuman: d", (("user", "a\nHuman: b"), ("assistant", "c")), "d"),
     ],
@@ -198,8 +211,16 @@ def test_a_score_that_is_no_usable_number_is_refused(score):
 
 
 def test_an_answer_that_may_be_missing_is_left_out():
-    entries = [{"text": "a", "score": "s"}, {"text": "b?", "score": "s"}, {"text": "c.*?", "score": "s"}]
-    assert scores({"prompt": "q", "a": "x", "s": 1}, *entries) == [1.0]
+    entries = [{"text": "a", "score": "s"}, {"text": "b or none", "score": "s"}, {"text": "c.* or none", "score": "s"}]
+    for empty in ({}, {"b": None, "c": None}, {"b": NAN}):
+        assert scores({"prompt": "q", "a": "x", "s": 1} | empty, *entries) == [1.0]
+
+
+def test_a_table_has_null_in_the_fields_that_a_record_does_not_have():
+    unused = {"from": None, "value": None, "name": None}
+    both = [turn("user", "ask") | unused, {"role": None, "content": None, "from": "gpt", "value": "x"}]
+    found = lift({"prompt": None, "chosen": both}, layout(SIDES[0]))
+    assert (found.user, found.answers[0].text) == ("ask", "x")
 
 
 def test_the_record_is_not_changed():

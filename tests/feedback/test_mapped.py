@@ -3,10 +3,11 @@ import json
 import pytest
 
 from notus_exp.config.data_settings import Mapped, RepeatedPrompts
+from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.feedback.mapped import read
 from notus_exp.feedback.records import read_files
-from notus_exp.feedback.table import build
+from notus_exp.feedback.table import build, check, schema
 from support.layouts import SIDES, layout
 
 
@@ -73,10 +74,10 @@ def test_a_malformed_record_is_set_aside_whole_and_the_others_are_read(tmp_path)
 @pytest.mark.parametrize(
     ("entry", "others", "message", "hint"),
     [
-        ({"text": "chosn"}, {}, "completions.0.text='chosn'", "did you mean 'chosen'"),
-        ({"score": "meta.scor"}, {}, "completions.0.score='meta.scor'", "fields found in 'meta': score"),
-        ({"model": "who.*.x"}, {"text": "list.*.t"}, "completions.0.model='who.*.x'", "none"),
-        ({"ratings": {"help": "hlp"}}, {}, "completions.0.ratings.help='hlp'", "'hlp'|fields found"),
+        ({"text": "chosn"}, {}, "completions[0].text='chosn'", "did you mean 'chosen'"),
+        ({"score": "meta.scor"}, {}, "completions[0].score='meta.scor'", "fields found in 'meta': score"),
+        ({"model": "who.*.x"}, {"text": "list.*.t"}, "completions[0].model='who.*.x'", "none"),
+        ({"ratings": {"help": "hlp"}}, {}, "completions[0].ratings.help='hlp'", "'hlp'|fields found"),
         ({}, {"source": "src"}, "data.mapping.source='src'", "fields found"),
         ({}, {"prompt": "question"}, "data.mapping.prompt='question'", "fields found"),
     ],
@@ -84,14 +85,15 @@ def test_a_malformed_record_is_set_aside_whole_and_the_others_are_read(tmp_path)
 def test_a_path_that_leads_nowhere_in_all_records_is_an_error_that_names_it(entry, others, message, hint, tmp_path):
     row = {"prompt": "q", "chosen": "x", "meta": {"score": 1}, "list": [{"t": "x"}], "who": [{}]}
     text = {"text": others.pop("text")} if "text" in others else {}
+    score = {"text": "chosen", "score": "meta.score"}
     with pytest.raises(UserError) as error:
-        parse(tmp_path, layout({"text": "chosen", "score": "meta.score"} | text | entry, **others), row)
+        parse(tmp_path, layout(score | text | entry, **others), row, aspects=entry.get("ratings", ()))
     assert message in error.value.message
     assert any(part in error.value.hint for part in hint.split("|"))
 
 
 def test_a_path_that_may_be_missing_is_no_error(tmp_path):
-    _, table = parse(tmp_path, layout({**SIDES[0], "model": "who?"}), {"prompt": "q", "chosen": "x"})
+    _, table = parse(tmp_path, layout({**SIDES[0], "model": "who or none"}), {"prompt": "q", "chosen": "x"})
     assert table["model"].to_list() == [""]
 
 
@@ -107,3 +109,25 @@ def test_a_side_that_never_wins_is_no_error_where_the_other_does(tmp_path):
     sides = [{"text": "a", "score": "win is 0"}, {"text": "b", "score": "win is 1"}]
     _, table = parse(tmp_path, layout(*sides), {"prompt": "q", "a": "x", "b": "y", "win": 1})
     assert table["overall_score"].to_list() == [0.0, 1.0]
+
+
+def test_earlier_turns_are_the_context_and_make_another_prompt(tmp_path):
+    def turns(*said):
+        return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
+
+    rows = [{"prompt": turns("a", "b", "c"), "chosen": "x"}, {"prompt": turns("c"), "chosen": "y"}]
+    rows += [{"prompt": turns("a", "other", "c"), "chosen": "z"}, rows[0] | {"chosen": "again"}]
+    _, table = parse(tmp_path, layout({"text": "chosen", "side": "chosen"}), *rows)
+    check(table, [])
+    earlier = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert table.select("row", "completion", "instruction", "response").rows() == [
+        (0, 0, "c", "x"), (0, 1, "c", "again"), (1, 0, "c", "y"), (2, 0, "c", "z"),
+    ]  # fmt: skip
+    assert table["context"].to_list()[:3] == [earlier, earlier, []]
+    assert table["prompt_id"].n_unique() == 3
+    assert table["prompt_id"][2] == prompt_id("c")
+
+
+def test_data_without_earlier_turns_has_no_such_column(tmp_path):
+    _, table = parse(tmp_path, layout(*SIDES), {"prompt": "q", "chosen": "x", "rejected": "y"})
+    assert table.columns == list(schema([]))

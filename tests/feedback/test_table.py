@@ -105,3 +105,16 @@ def test_a_missing_column_names_the_key_the_nearest_column_and_those_found():
 
 def test_columns_are_not_judged_where_no_record_could_be_read():
     check_columns({"prompt": "data.prompt_column"}, set())
+
+
+def test_the_id_of_a_prompt_with_earlier_turns_is_that_of_all_of_them():
+    table = build([Row(0, 0, "c", "x", context=(("user", "a"), ("assistant", "b"))), Row(1, 0, "c", "y")], [])
+    turns = (
+        '[{"content":"a","role":"user"},{"content":"b","role":"assistant"},{"content":"c","role":"user"}]',
+        "c",
+    )
+    assert table["prompt_id"].to_list() == [hashlib.sha256(text.encode()).hexdigest()[:16] for text in turns]
+    check(table, [])
+    broken = table.with_columns(prompt_id=pl.lit(table["prompt_id"][1]))
+    with pytest.raises(ValueError, match="not the hash of its turns"):
+        check(broken, [])

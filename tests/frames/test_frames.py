@@ -259,7 +259,10 @@ def test_a_run_has_its_metrics_pairs_answers_and_curves(study: Path) -> None:
     assert (run.run_id, run.status) == ("average-s1", "finished")
     assert run.metrics.select("side", "metric").rows() == [("policy", ACCURACY), ("policy", STRICT)]
     last = one(run.pairs, row=3)
-    assert (last["system"], last["prompt"]) == ("be brief", "prompt 3")
+    assert (last["system"], last["context"], last["prompt"]) == ("be brief", None, "prompt 3")
+    talked = one(run.pairs, row=2)
+    assert (talked["system"], talked["prompt"]) == (None, "prompt 2")
+    assert talked["context"] == "[user] hello\n\n[assistant] yes?"
     assert (last["chosen"], last["rejected"], last["margin"]) == ("good answer 3", "bad answer 3", 2.5)
     first = one(run.pairs, row=0)
     assert (first["system"], first["chosen"], first["split"]) == (None, "bad answer 0", "test")

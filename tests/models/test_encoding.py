@@ -156,6 +156,22 @@ def test_only_the_first_user_message_is_cut(tiny_tokenizer):
     assert [turn["content"] for turn in fitted.messages] == ["aaaaa", "b", "c"]
 
 
+def test_the_oldest_turns_go_where_cutting_the_first_message_is_not_enough(tiny_tokenizer):
+    system = {"role": "system", "content": "s"}
+    turns = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(["aa", "bb", "cccc"])]
+    whole = [system, *turns, {"role": "assistant", "content": "d"}, {"role": "user", "content": "ee"}]
+    last_two = len(encode_prompt(tiny_tokenizer, [system, *whole[3:]], None))
+    for room, kept in [(1, ["s", "cccc", "d", "ee"]), (0, ["s", "cccc", "d", "ee"]), (-2, ["s", "cc", "d", "ee"])]:
+        fitted = fit_prompt(tiny_tokenizer, whole, None, Limits(512, last_two + room, "cut"))
+        assert fitted.cut
+        assert [turn["content"] for turn in fitted.messages] == kept
+        assert fitted.ids == encode_prompt(tiny_tokenizer, fitted.messages, None)
+    last = len(encode_prompt(tiny_tokenizer, [system, whole[-1]], None))
+    fitted = fit_prompt(tiny_tokenizer, whole, None, Limits(512, last, "cut"))
+    assert [turn["content"] for turn in fitted.messages] == ["s", "ee"]
+    assert fit_prompt(tiny_tokenizer, whole, None, Limits(512, last - 2, "cut")) is None
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts, texts, st.integers(20, 80), st.integers(1, 40), st.sampled_from(["drop", "cut"]))
 def test_whatever_the_text_limits_hold_and_prompt_and_completion_join(

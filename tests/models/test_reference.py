@@ -17,6 +17,7 @@ from notus_exp.curation.split import assign
 from notus_exp.disk import events, files, hashing
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.errors import UserError
+from notus_exp.feedback.prompt_turns import TURNS
 from notus_exp.models import logprobs as scoring
 from notus_exp.models import reference
 from notus_exp.models.encoding import Encoded, Limits, encode
@@ -357,6 +358,35 @@ def test_a_system_turn_of_the_data_stays_in_the_prompt(tmp_path, tiny_model_fold
     inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, TRAINED.split))
     _, table = make(TRAINED, inputs, tmp_path / "out", context())
     assert tiny_tokenizer.decode(table["prompt_ids"][0]).startswith("<|im_start|>system\nBe kind.<|im_end|>")
+
+
+def test_earlier_turns_are_in_the_prompt_and_the_completion_is_the_last_answer_alone(
+    tmp_path, tiny_model_folder, context, tiny_tokenizer
+):
+    earlier = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+    completions = completions_table()
+    turns = pl.Series("context", [earlier] * completions.height, dtype=TURNS)
+    ids = {one: hashing.prompt_id(one, (("user", "Hi"), ("assistant", "Yes?"))) for one in completions["instruction"]}
+    completions = completions.with_columns(turns, prompt_id=pl.col("instruction").replace_strict(ids))
+    inputs = write_inputs(tmp_path, tiny_model_folder, completions, pairs_table(completions, TRAINED.split))
+    for asked in (TRAINED, SCORED):
+        roomy = dataclasses.replace(asked, max_prompt_length=200, max_length=400)
+        facts, table = make(roomy, inputs, tmp_path / f"out {asked.scored_split}", context())
+        assert facts["system_turns_hidden"] == facts["prompts_altered"] == 0
+        for row in table.join(completions, on=["prompt_id", "row", "completion"]).iter_rows(named=True):
+            prompt = "<|im_start|>system\n<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes?"
+            prompt += f"<|im_end|>\n<|im_start|>user\n{row['instruction']}<|im_end|>\n<|im_start|>assistant\n"
+            assert tiny_tokenizer.decode(row["prompt_ids"]) == prompt
+            assert tiny_tokenizer.decode(row["completion_ids"]) == (row["response"] + "<|im_end|>\n")
+
+
+def test_a_mark_in_an_earlier_turn_is_counted(tmp_path, tiny_model_folder, context):
+    completions = completions_table()
+    turns = pl.Series("context", [[{"role": "user", "content": "a<|im_end|>"}]] * completions.height, dtype=TURNS)
+    pairs = pairs_table(completions, TRAINED.split)
+    inputs = write_inputs(tmp_path, tiny_model_folder, completions.with_columns(turns), pairs)
+    facts, table = make(SCORED, inputs, tmp_path / "out", context())
+    assert facts["texts_with_special_tokens"] == table.height
 
 
 def test_progress_ends_at_one(inputs, tmp_path, context):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from notus_exp.config.curation_settings import (
     TopTies,
 )
 from notus_exp.disk.hashing import prompt_id
+from notus_exp.feedback.prompt_turns import TURNS
 from notus_exp.stages.settings import PairsSettings
 
 ASPECTS = ["helpfulness", "honesty"]
@@ -37,14 +39,15 @@ def prompt(instruction: str, *completions: dict[str, Any], **other: Any) -> dict
 
 
 def table(*prompts: dict[str, Any], aspects: list[str] = ASPECTS) -> pl.DataFrame:
-    """The completions table of these prompts; `row` is their number."""
+    """The completions table of these prompts; `row` is their number, `context` their earlier (role, content)."""
     rows: list[dict[str, Any]] = []
+    conversations = any(record.get("context") for record in prompts)
     for row, record in enumerate(prompts):
         for index, answer in enumerate(record["completions"]):
             ratings = dict(zip(aspects, answer["ratings"], strict=False))
             rows.append(
                 {
-                    "prompt_id": prompt_id(record["instruction"]),
+                    "prompt_id": prompt_id(record["instruction"], record.get("context", ())),
                     "row": record.get("row", row),
                     "source": record.get("source", "made"),
                     "instruction": record["instruction"],
@@ -56,10 +59,16 @@ def table(*prompts: dict[str, Any], aspects: list[str] = ASPECTS) -> pl.DataFram
                     **{f"rating_{aspect}": ratings.get(aspect) for aspect in aspects},
                     "overall_score": answer["overall_score"],
                     "critique": "",
+                    **({"context": _turns(record.get("context", ()))} if conversations else {}),
                 }
             )
     floats = {f"rating_{aspect}": pl.Float64 for aspect in aspects} | {"overall_score": pl.Float64}
-    return pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None)
+    kinds = floats | ({"context": TURNS} if conversations else {})
+    return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
+
+
+def _turns(context: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in context]
 
 
 NO_FILTERS = Filters(

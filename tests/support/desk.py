@@ -27,6 +27,7 @@ STORED = {
 """Verdicts and answers that others published, by the names that the pages use."""
 OPTIONS = {
     "experiment/safe.yaml": "docs/extending.md",
+    "data/mine.yaml": "docs/layouts.md",
     "study/rejection.yaml": "docs/studies.md",
     "study/tries.yaml": "docs/searches.md",
 }
@@ -46,6 +47,9 @@ def lay(folder: Path) -> Path:
     pairs = [{"prompt": _ask(draw, i), "chosen": _say(draw), "rejected": _say(draw)} for i in range(200)]
     _lines(folder / "pairs.jsonl", pairs)
     _lines(folder / "scored.jsonl", [{**pair, "score_chosen": 0.7, "score_rejected": 0.2} for pair in pairs])
+    starred = [{"question": one["prompt"], "meta": {"topic": "x"}} for one in pairs]
+    answers = [{"text": _say(draw), "stars": stars, "by": "a"} for stars in (5, 1)]
+    _lines(folder / "answers.jsonl", [{**one, "answers": answers} for one in starred])
     _lines(folder / "benchmark.jsonl", [{"prompt": _ask(draw, i)} for i in range(5)])
     answers = [{"instruction": _ask(draw, i), "output": _say(draw), "generator": "x", "dataset": "y"} for i in range(6)]
     (folder / "alpaca.json").write_text(json.dumps(answers))

@@ -25,6 +25,7 @@ AS_IT_STANDS = [
     'python -m notus_exp selection=expression selection.score="0.5 * helpfulness + honesty" filters.where="margin >= 1"'
     " until=config",
     "python -m notus_exp --config-dir mine study=rejection until=config",
+    "python -m notus_exp --config-dir mine data=mine data.path=answers.jsonl selection=critique until=config",
     "python -m notus_exp.compare outputs/studies/mine",
     "python -m notus_exp.compare outputs/studies/mine --baseline average --margin 0.02",
     "python -m notus_exp.power --pilot outputs/studies/mine",
@@ -74,6 +75,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp data=pairs data.path=pairs.jsonl selection=critique until=pairs": (),
     "python -m notus_exp data=pairs data.path=scored.jsonl selection=critique data.chosen_score_column=score_chosen"
     " data.rejected_score_column=score_rejected until=pairs": (),
+    "python -m notus_exp data=trl data.path=pairs.jsonl selection=critique until=pairs": (),
+    "python -m notus_exp data=mapped data.path=other.jsonl selection=critique until=pairs"
+    " 'data.mapping={prompt: question, completions: [{text: answer, score: overall}]}'": (),
+    "python -m notus_exp data=mapped data.path=scored.jsonl selection=critique until=pairs"
+    " 'data.mapping.completions=[{text: chosen, score: score_chosen}, {text: rejected, score: score_rejected}]'": (),
     "python -m notus_exp data=rated data.path=rated.jsonl dpo.max_length=1024 dpo.max_prompt_length=512"
     " filters=default": SMOKE,
     # options

@@ -76,7 +76,10 @@ def made_by(
 
 
 def pairs(swapped: int = 0) -> pl.DataFrame:
-    """Four pairs; in the first `swapped` of them chosen and rejected change places; the last has a system message."""
+    """Four pairs; in the first `swapped` of them chosen and rejected change places.
+
+    The last has a system message, the one before it has earlier turns.
+    """
     rows = []
     for number in range(4):
         texts = [f"good answer {number}", f"bad answer {number}"]
@@ -84,6 +87,8 @@ def pairs(swapped: int = 0) -> pl.DataFrame:
         messages = [{"role": "user", "content": f"prompt {number}"}]
         if number == 3:
             messages.insert(0, {"role": "system", "content": "be brief"})
+        if number == 2:
+            messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes?"}, *messages]
         rows.append(
             {"prompt_id": prompt(number), "row": number, "split": "train" if number else "test", "source": "made"}
             | {"prompt": messages, "chosen": [{"role": "assistant", "content": chosen}]}

@@ -15,6 +15,7 @@ from notus_exp.contracts.run_file import RunFile
 from notus_exp.curation.strategies import share
 from notus_exp.disk.files import PAIRS
 from notus_exp.disk.hashing import uniform
+from notus_exp.feedback.prompt_turns import as_read
 from notus_exp.reporting.texts import cut
 from notus_exp.study.report.material import Material, Section
 from notus_exp.study.report.numbers import ShownValue, number
@@ -215,11 +216,12 @@ def _examples(material: Material, keys: pl.DataFrame, runs: Mapping[str, RunFile
     for arm, run in runs.items():
         path = material.place(run, "pairs", PAIRS)
         assert path is not None  # it was read before
-        texts = [text_of(role).alias(role) for role in ("prompt", "chosen", "rejected")]
+        texts = [text_of(role).alias(role) for role in ("chosen", "rejected")]
         wanted = pl.scan_parquet(path, glob=False).join(keys.lazy(), on=RECORD, how="semi")
-        for row in wanted.select(*RECORD, *texts).collect().iter_rows(named=True):
+        for row in wanted.select(*RECORD, "prompt", *texts).collect().iter_rows(named=True):
             at = (row["prompt_id"], row["row"])
-            prompt = found.setdefault(at, {"prompt": cut(row["prompt"], PROMPT_CHARS), "responses": []})
+            turns = [turn for turn in row["prompt"] if turn["role"] != "system"]
+            prompt = found.setdefault(at, {"prompt": as_read(turns, PROMPT_CHARS), "responses": []})
             _note(_response(prompt, row["chosen"])["chosen_by"], arm)
             _note(_response(prompt, row["rejected"])["rejected_by"], arm)
     for prompt in found.values():
