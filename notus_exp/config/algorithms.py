@@ -12,6 +12,16 @@ COUPLED = frozenset({"aot", "aot_unpaired", "bco_pair"})
 """Losses in which a pair's term depends on the other pairs, so that none of it is a pair's own to weigh: aot sorts a
 batch (Melnyk et al. 2024, arXiv 2406.05882), BCO shifts rewards by their mean (Jung et al. 2024, arXiv 2404.04656)."""
 
+DIVERGING = frozenset({"sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft"})
+"""Losses beside which another divergence than reverse KL has a meaning: in the others the reward's unknown part, which
+depends on the prompt alone, does not cancel (Wang et al. 2023, arXiv 2309.16240, section 4)."""
+UNWEIGHABLE = {
+    "aot": "sorts a batch's pairs, so no weight stays with its pair",
+    "aot_unpaired": "sorts a batch's pairs, so no weight stays with its pair",
+    "hinge": "cannot be weighed in TRL, which changes in place what the gradient needs",
+}
+"""Losses that WPO's weights cannot be multiplied into, and why."""
+
 
 def needs_reference(dpo: DPO) -> bool:
     """Say whether a recipe trains with the reference's log-probs; an evaluation may need them all the same.

@@ -75,6 +75,11 @@ def dpo_arguments(
         "loss_type": list(dpo.loss_type),
         "loss_weights": None if dpo.loss_weights is None else list(dpo.loss_weights),
         "label_smoothing": dpo.label_smoothing,
+        "f_divergence_type": dpo.f_divergence_type,
+        "f_alpha_divergence_coef": dpo.f_alpha_divergence_coef,
+        "ld_alpha": dpo.ld_alpha,
+        "discopop_tau": dpo.discopop_tau,
+        "use_weighting": dpo.use_weighting,
         "max_length": dpo.max_length,
         "precompute_ref_log_probs": True,
         "disable_dropout": False,  # it would also switch off the adapter's; the base model's is switched off in dpo.py

@@ -25,16 +25,17 @@ from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit, model_length
+from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
-from notus_exp.models.reference import encode, table
+from notus_exp.models.reference import base_logps, encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
 from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
 from notus_exp.training.model_card import write_card
-from notus_exp.training.pairs import JoinedPairs, effective_pairs, join_pairs, weighed
+from notus_exp.training.pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
 from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.trainer import PairTrainer
 
@@ -84,6 +85,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
             "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
         )
     train = train._replace(rows=weighed(train.rows, settings.dpo))
+    train, validation = (_beside(joined, settings.dpo, inputs, context) for joined in (train, validation))
     trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
     _train(trainer, out / CHECKPOINTS, context)
     facts = {
@@ -118,6 +120,17 @@ def _tokens(settings: PolicySettings, inputs: dict[str, Path], context: Context)
         return pl.read_parquet(inputs["reference"] / files.REFERENCE, glob=False), {}
     tokenised, counted = encode(settings.encoding, inputs, context)
     return table(tokenised, [None] * len(tokenised.rows)), counted
+
+
+def _beside(joined: JoinedPairs, dpo: DPO, inputs: dict[str, Path], context: Context) -> JoinedPairs:
+    """Return pairs with what a recipe needs of the reference beside the log-probs of their completions."""
+
+    def logps_of(items: list[Encoded]) -> list[float]:
+        return base_logps(inputs["base_model"], dpo.precision.name, items, context)
+
+    if dpo.ld_alpha is None:
+        return joined
+    return joined._replace(rows=discount_tails(joined.rows, dpo.ld_alpha, logps_of))
 
 
 def _reference_facts(inputs: dict[str, Path]) -> dict[str, Any]:

@@ -129,6 +129,23 @@ def without_reference(artifacts, root):
     return inputs | {"feedback": feedback}, encoding
 
 
+FEW_PAIRS = [
+    {
+        "prompt_ids": [5, 6, 7], "chosen_ids": [8, 9, 10, 2], "rejected_ids": [11, 2],
+        "ref_chosen_logps": -31.0, "ref_rejected_logps": -17.0,
+    },
+    {
+        "prompt_ids": [12, 13], "chosen_ids": [14, 2], "rejected_ids": [15, 16, 17, 18, 2],
+        "ref_chosen_logps": -16.0, "ref_rejected_logps": -40.5,
+    },
+    {
+        "prompt_ids": [19], "chosen_ids": [20, 21, 2], "rejected_ids": [22, 23, 2],
+        "ref_chosen_logps": -23.5, "ref_rejected_logps": -24.0,
+    },
+]  # fmt: skip
+"""Pairs as tokens, with log-probs of a reference somewhere near those of a random model."""
+
+
 def make_pair_trainer(model_folder, out, **changes):
     """Return a `PairTrainer` of all weights over a single pair, to whose passes a test gives batches of its own."""
     asked = recipe(**{"lora": FULL, "evaluations": 0, **changes})

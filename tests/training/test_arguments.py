@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 
 import pytest
+from trl import DPOConfig
 
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.training_settings import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
@@ -21,6 +22,11 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
     "loss_type": (["ipo"], {"loss_type": ["ipo"]}),
     "loss_weights": ([2.0], {"loss_weights": [2.0]}),
     "label_smoothing": (0.2, {"label_smoothing": 0.2}),
+    "f_divergence_type": ("js_divergence", {"f_divergence_type": "js_divergence"}),
+    "f_alpha_divergence_coef": (0.25, {"f_alpha_divergence_coef": 0.25}),
+    "ld_alpha": (0.3, {"ld_alpha": 0.3}),
+    "discopop_tau": (0.1, {"discopop_tau": 0.1}),
+    "use_weighting": (True, {"use_weighting": True}),
     "learning_rate": (5e-5, {"learning_rate": 5e-5}),
     "lr_scheduler": ("cosine", {"lr_scheduler_type": "cosine"}),
     "warmup": (0.1, {"warmup_steps": 3}),
@@ -114,6 +120,11 @@ def test_a_warm_up_longer_than_the_training_is_an_error():
         ({"loss_type": ["sigmoid", "sft"], "loss_weights": [0.0, 1.0]}, "no preference loss"),
         ({"label_smoothing": 0.1}, r"dpo\.label_smoothing=0\.1 is not read by dpo\.loss_type=\[sigmoid\]"),
         ({"loss_type": ["exo_pair"]}, "exo_pair undefined"),
+        ({"f_alpha_divergence_coef": 0.3}, r"dpo\.f_alpha_divergence_coef=0\.3 is not read"),
+        ({"f_divergence_type": "forward_kl", "loss_type": ["sft"]}, "f_divergence_type=forward_kl is not read"),
+        ({"ld_alpha": 0.5, "loss_type": ["sft"]}, r"dpo\.ld_alpha=0\.5 is not read by dpo\.loss_type=\[sft\]"),
+        ({"use_weighting": True, "loss_type": ["sft"]}, "use_weighting=true is not read"),
+        ({"discopop_tau": 0.1}, r"dpo\.discopop_tau=0\.1 is not read"),
         ({"max_prompt_length": 96}, r"dpo\.max_prompt_length=96"),
         ({"max_prompt_length": None, "long_prompts": LongPrompts.cut}, "cut does nothing"),
         ({"warmup": 2.5}, r"dpo\.warmup=2\.5"),
@@ -136,6 +147,13 @@ def test_label_smoothing_passes_only_where_it_is_read(loss):
     else:
         with pytest.raises(UserError, match="label_smoothing"):
             check_dpo(smoothed)
+
+
+def test_what_trl_takes_today_is_what_each_new_setting_stands_for_in_older_keys():
+    trl = DPOConfig(output_dir="out", bf16=False)
+    for name in ("f_divergence_type", "f_alpha_divergence_coef", "ld_alpha", "discopop_tau", "use_weighting"):
+        spec = next(spec for spec in fields(DPO) if spec.name == name)
+        assert getattr(trl, name) == spec.metadata["since"] == spec.default
 
 
 def test_adapter_settings_are_not_judged_where_all_weights_are_trained():
