@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from notus_exp.config.algorithms import DIVERGING, PREFERENCE_FREE, UNWEIGHABLE, needs_reference
+from notus_exp.config.algorithms import DIVERGING, PREFERENCE_FREE, UNWEIGHABLE, check_algorithm, needs_reference
 from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES
 from notus_exp.errors import UserError
 
@@ -26,6 +26,8 @@ def check_dpo(dpo: DPO) -> None:
 
 
 def _losses(dpo: DPO) -> None:
+    if dpo.algorithm != "dpo":
+        return
     if not dpo.loss_type:
         raise UserError("dpo.loss_type=[] names no loss", "dpo.loss_type=[sigmoid] is DPO")
     repeated = sorted({loss for loss in dpo.loss_type if dpo.loss_type.count(loss) > 1})
@@ -117,6 +119,15 @@ def _lora(dpo: DPO) -> None:
         )
 
 
+def _reference_point(dpo: DPO) -> None:
+    if dpo.algorithm == "kto" and dpo.global_batch_size < 2:
+        raise UserError(
+            f"dpo.global_batch_size={dpo.global_batch_size} leaves dpo.algorithm=kto no other response of its batch to "
+            "estimate its reference point with",
+            "set it to 2 or more; the method's authors use 32",
+        )
+
+
 def _divergence(dpo: DPO) -> None:
     named = f"dpo.f_divergence_type={dpo.f_divergence_type}"
     if dpo.f_alpha_divergence_coef != 0.5 and dpo.f_divergence_type != "alpha_divergence":
@@ -136,6 +147,8 @@ def _divergence(dpo: DPO) -> None:
 
 def _pull_of_a_reference(dpo: DPO) -> None:
     """Refuse what only a comparison with the reference reads, where there is none."""
+    if dpo.algorithm != "dpo":
+        return
     asked = {
         f"f_divergence_type={dpo.f_divergence_type}": dpo.f_divergence_type != "reverse_kl",
         f"ld_alpha={dpo.ld_alpha}": dpo.ld_alpha is not None,
@@ -164,6 +177,16 @@ def _weighting(dpo: DPO) -> None:
 
 
 _CHECKS: tuple[Callable[[DPO], None], ...] = (
-    _losses, _loss_weights, _label_smoothing, _pull_of_a_reference, _divergence, _discopop, _weighting, _lengths,
-    _warmup, _lora,
-)  # fmt: skip
+    check_algorithm,
+    _losses,
+    _reference_point,
+    _loss_weights,
+    _label_smoothing,
+    _pull_of_a_reference,
+    _divergence,
+    _discopop,
+    _weighting,
+    _lengths,
+    _warmup,
+    _lora,
+)

@@ -32,13 +32,17 @@ from notus_exp.models.reference import base_logps, encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
-from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
+from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
+from notus_exp.training.averaged import OrpoTrainer, SimpoTrainer
 from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
 from notus_exp.training.model_card import write_card
 from notus_exp.training.pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
 from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.trainer import PairTrainer
 
+TRAINERS = {
+    "dpo": PairTrainer, "cpo": PairTrainer, "simpo": SimpoTrainer, "orpo": OrpoTrainer,
+}  # fmt: skip
 CHECKPOINTS = "checkpoints"
 DATASET = "dataset"
 
@@ -157,12 +161,12 @@ def _make_trainer(
         out=out / CHECKPOINTS,
         use_cpu=device.type == "cpu",
     )
-    config = dpo_config(arguments, hardware)
+    config = trainer_config(arguments, hardware, dpo.algorithm)
     base = inputs["base_model"] / files.MODEL
     model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=dpo.lora.r == 0)
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
-    trainer = PairTrainer(
+    trainer = TRAINERS[dpo.algorithm](
         model=model,
         args=config,
         train_dataset=_on_disk(train, out / DATASET / "train"),
@@ -171,6 +175,7 @@ def _make_trainer(
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name)],
     )
+    trainer.gamma_beta_ratio = dpo.gamma_beta_ratio
     trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
     return trainer

@@ -19,7 +19,6 @@ from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings, ReferenceSettings
 from notus_exp.training import dpo
 from notus_exp.training.arguments import dpo_arguments
-from notus_exp.training.trainer import PairTrainer
 from support.recipes import LORA, machine, recipe
 
 FULL = replace(LORA, r=0)
@@ -147,11 +146,11 @@ FEW_PAIRS = [
 
 
 def make_pair_trainer(model_folder, out, **changes):
-    """Return a `PairTrainer` of all weights over a single pair, to whose passes a test gives batches of its own."""
+    """Return a trainer of pairs, of all weights over a single pair, to whose passes a test gives batches of its own."""
     asked = recipe(**{"lora": FULL, "evaluations": 0, **changes})
     given = dpo_arguments(asked, machine(), train_pairs=1, validation_pairs=0, seed=1, out=out, use_cpu=True)
     row = {"prompt_ids": [5], "chosen_ids": [6], "rejected_ids": [7]}
-    return PairTrainer(
+    return dpo.TRAINERS[asked.algorithm](
         model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
         args=DPOConfig(**given),
         train_dataset=Dataset.from_list([row]),

@@ -8,7 +8,7 @@ from trl import DPOConfig
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.training_settings import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
 from notus_exp.errors import UserError
-from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
+from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
 from support.recipes import LORA, machine, recipe
 
 
@@ -75,12 +75,12 @@ def test_the_machine_sets_only_how_a_step_is_computed():
 
 
 def test_trl_takes_the_arguments_as_they_are(tmp_path):
-    config = dpo_config(arguments(recipe(optimizer="rmsprop", warmup=0.1), out=tmp_path, seed=5), machine())
+    config = trainer_config(arguments(recipe(optimizer="rmsprop", warmup=0.1), out=tmp_path, seed=5), machine())
     assert (config.optim.value, config.warmup_steps, config.seed, config.data_seed) == ("rmsprop", 3, 5, 5)
     assert (config.bf16, config.fp16, config.use_cpu, config.gradient_checkpointing) == (False, False, True, False)
     assert config.report_to == []
     with pytest.raises(UserError, match=r"hardware\.processes=4, but 1"):
-        dpo_config(arguments(recipe(), machine(processes=4), out=tmp_path), machine(processes=4))
+        trainer_config(arguments(recipe(), machine(processes=4), out=tmp_path), machine(processes=4))
 
 
 def test_without_validation_pairs_or_evaluations_nothing_is_evaluated():

@@ -385,12 +385,12 @@ def test_all_linear_gives_each_layer_but_the_head_an_adapter(artifacts, tmp_path
 
 def test_a_tie_counts_half_as_it_does_in_the_evaluation():
     chosen, rejected = torch.tensor([1.0, 0.5, 0.0, 2.0]), torch.tensor([0.5, 0.5, 1.0, 2.0])
-    assert trainer._accuracy(chosen, rejected) == 0.5
+    assert trainer.accuracy(chosen, rejected) == 0.5
 
 
 def test_the_logged_accuracy_is_made_of_the_rewards_by_pair(artifacts, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(trainer, "_accuracy", lambda *rewards: seen.append(rewards) or 0.125)
+    monkeypatch.setattr(trainer, "accuracy", lambda *rewards: seen.append(rewards) or 0.125)
     train(artifacts, tmp_path, recipe(learning_rate=0.1, evaluations=0))
     for (chosen, rejected), number in zip(seen, (4, 4, 3), strict=True):
         assert chosen.shape == rejected.shape == (number,)
