@@ -124,7 +124,7 @@ def _reference_point(dpo: DPO) -> None:
         raise UserError(
             f"dpo.global_batch_size={dpo.global_batch_size} leaves dpo.algorithm=kto no other response of its batch to "
             "estimate its reference point with",
-            "set it to 2 or more; the method's authors use 32",
+            "set it to 2 or more; the method's authors take 16 pairs",
         )
 
 

@@ -3,10 +3,11 @@
 from dataclasses import fields, replace
 
 import pytest
-from trl import DPOConfig
+from trl import DPOConfig, KTOConfig
 
+from notus_exp.config.algorithms import READ_BY, needs_reference
 from notus_exp.config.dpo_checks import check_dpo
-from notus_exp.config.training_settings import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
+from notus_exp.config.training_settings import ALGORITHMS, DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
 from notus_exp.errors import UserError
 from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
 from support.recipes import LORA, machine, recipe
@@ -43,6 +44,7 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
 }
 # What the reference stage, lora_config and the choice of pairs read.
 ELSEWHERE = {
+    "algorithm", "kto_desirable_weight", "kto_undesirable_weight", "gamma_beta_ratio", "cpo_alpha",
     "max_prompt_length", "long_prompts", "max_validation_pairs", "lora", "special_tokens", "max_truncated",
 }  # fmt: skip
 
@@ -56,6 +58,50 @@ def test_each_setting_reaches_the_trainer_and_changes_nothing_else(name):
     value, expected = OTHER[name]
     before, after = arguments(recipe()), arguments(recipe(**{name: value}))
     assert {key: after[key] for key in after if after[key] != before[key]} == expected
+
+
+ALGORITHMS_OWN = [  # a setting of one algorithm, and what must become of it
+    ("kto", {"kto_desirable_weight": 1.3}, {"desirable_weight": 1.3, "undesirable_weight": 1.0}),
+    ("kto", {"kto_undesirable_weight": 1.2}, {"desirable_weight": 1.0, "undesirable_weight": 1.2}),
+    ("kto", {}, {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 8, "gradient_accumulation_steps": 1}),
+    ("kto", {}, {"train_sampling_strategy": "sequential", "max_steps": -1, "eval_steps": 25}),
+    ("cpo", {}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0], "per_device_eval_batch_size": 1}),
+    ("cpo", {"cpo_alpha": 0.0}, {"loss_type": ["sigmoid"], "per_device_eval_batch_size": 4}),
+    ("simpo", {}, {"loss_type": ["sigmoid_norm"]}),
+    ("simpo", {"cpo_alpha": 0.3}, {"loss_type": ["sigmoid_norm", "sft"], "loss_weights": [1.0, 0.3]}),
+    ("orpo", {}, {"loss_type": ["sigmoid_norm", "sft"], "loss_weights": [1.0, 1.0]}),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "changes", "expected"), ALGORITHMS_OWN)
+def test_each_setting_of_an_algorithm_reaches_its_trainer(algorithm, changes, expected):
+    made = arguments(recipe(algorithm=algorithm, loss_type=[], **changes))
+    assert {key: made[key] for key in expected} == expected
+    kind = KTOConfig if algorithm == "kto" else DPOConfig
+    assert set(made) <= {spec.name for spec in fields(kind)}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_each_algorithm_refuses_what_it_does_not_read(algorithm):
+    check_dpo(recipe(algorithm=algorithm, loss_type=["sigmoid"] if algorithm == "dpo" else []))
+    for name, readers in READ_BY.items():
+        other = {"loss_type": ["hinge"], "loss_weights": [2.0], **ANOTHER}.get(name, 0.3)
+        asked = {"loss_type": ["sigmoid"] if algorithm == "dpo" else [], name: other}
+        if algorithm not in readers:
+            with pytest.raises(UserError, match=rf"dpo\.{name}=.* is not read by dpo\.algorithm={algorithm}") as caught:
+                check_dpo(recipe(algorithm=algorithm, **asked))
+            assert f"dpo.algorithm={readers[0]}" in caught.value.hint
+
+
+ANOTHER = {"f_divergence_type": "forward_kl", "use_weighting": True}
+
+
+def test_which_algorithms_need_a_reference():
+    found = {name: needs_reference(recipe(algorithm=name, loss_type=[])) for name in ALGORITHMS if name != "dpo"}
+    assert found == {"kto": True, "cpo": False, "simpo": False, "orpo": False}
+    assert needs_reference(recipe())
+    assert needs_reference(recipe(loss_type=["sft", "ipo"]))
+    assert not needs_reference(recipe(loss_type=["sft"]))
 
 
 def test_each_setting_of_the_adapter_reaches_peft():
@@ -122,6 +168,7 @@ def test_a_warm_up_longer_than_the_training_is_an_error():
         ({"loss_type": ["exo_pair"]}, "exo_pair undefined"),
         ({"f_alpha_divergence_coef": 0.3}, r"dpo\.f_alpha_divergence_coef=0\.3 is not read"),
         ({"f_divergence_type": "forward_kl", "loss_type": ["sft"]}, "f_divergence_type=forward_kl is not read"),
+        ({"algorithm": "kto", "loss_type": [], "global_batch_size": 1}, "no other response of its batch"),
         ({"ld_alpha": 0.5, "loss_type": ["sft"]}, r"dpo\.ld_alpha=0\.5 is not read by dpo\.loss_type=\[sft\]"),
         ({"use_weighting": True, "loss_type": ["sft"]}, "use_weighting=true is not read"),
         ({"discopop_tau": 0.1}, r"dpo\.discopop_tau=0\.1 is not read"),

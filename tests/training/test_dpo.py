@@ -430,6 +430,16 @@ def test_the_card_lists_the_lineage_and_escapes_what_data_may_contain(artifacts,
     assert text.startswith('---\nbase_model: "base_model-0123456789abcdef"\n')
 
 
+def test_the_card_names_the_method(artifacts, tmp_path):
+    for changes, title in (
+        ({}, "# A policy trained with DPO"),
+        ({"loss_type": ["sft"]}, "# A policy trained with SFT on chosen responses"),
+        ({"algorithm": "simpo", "loss_type": []}, "# A policy trained with SimPO"),
+    ):
+        text = model_card.render_card(tmp_path, PolicySettings(recipe(**changes), 3, None), artifacts, {})
+        assert title in text.splitlines()
+
+
 def test_a_trained_adapter_has_a_card_and_no_pickle_nor_local_path(artifacts, tmp_path):
     train(artifacts, tmp_path, recipe(max_steps=1))
     names = {p.name for p in (tmp_path / files.MODEL).iterdir()}
