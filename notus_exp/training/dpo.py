@@ -35,9 +35,9 @@ from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
 from notus_exp.training.averaged import AveragedTrainer, OrpoTrainer, SimpoTrainer
 from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
+from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
-from notus_exp.training.pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
 from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.trainer import PairTrainer
 

@@ -23,8 +23,7 @@ from notus_exp.disk import events, files
 from notus_exp.errors import UserError
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import PolicySettings, to_json
-from notus_exp.training import checkpoints, dpo, model_card, trainer
-from notus_exp.training import pairs as pairs_read
+from notus_exp.training import checkpoints, dpo, joined_pairs, model_card, trainer
 from support.places import ROOT
 from support.recipes import LORA, machine, recipe
 from support.trainings import (
@@ -306,14 +305,14 @@ def test_pairs_without_any_reference_are_an_error(artifacts, tmp_path):
 def test_join_follows_the_pairs_order_and_refuses_a_completion_given_twice(artifacts):
     pairs = pl.read_parquet(artifacts["pairs"] / files.PAIRS).filter(split="train")
     reference = pl.read_parquet(artifacts["reference"] / files.REFERENCE)
-    joined = pairs_read.join_pairs(pairs, reference)
+    joined = joined_pairs.join_pairs(pairs, reference)
     assert joined.without_reference == 1
     first = reference.filter(row=0).sort("completion")
     assert joined.rows.row(0) == (
         first["prompt_ids"][0].to_list(), *(ids.to_list() for ids in first["completion_ids"]), *first["ref_logp"]
     )  # fmt: skip
     with pytest.raises(UserError, match="twice"):
-        pairs_read.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
+        joined_pairs.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
 
 
 # ------------------------------------------------------------------------------------------- what the texts say, or not

@@ -11,7 +11,7 @@ from trl import DPOTrainer
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.training_settings import F_DIVERGENCES, LOSSES, SMOOTHED_LOSSES
 from notus_exp.errors import UserError
-from notus_exp.training.pairs import discount_tails
+from notus_exp.training.joined_pairs import discount_tails
 from support.recipes import recipe
 from support.trainings import FEW_PAIRS, make_pair_trainer
 

@@ -8,7 +8,7 @@ from notus_exp.config.algorithms import COUPLED, check_weights
 from notus_exp.config.training_settings import LOSSES
 from notus_exp.disk import files
 from notus_exp.errors import UserError
-from notus_exp.training.pairs import effective_pairs, weighed
+from notus_exp.training.joined_pairs import effective_pairs, weighed
 from support.recipes import recipe
 from support.trainings import FEW_PAIRS, N_TRAIN, N_VALIDATION, make_pair_trainer, step_events, train
 
