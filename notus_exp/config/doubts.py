@@ -14,6 +14,8 @@ RATES = (1e-8, 1e-2)
 """Peak learning rates with which DPO is trained, from all weights of large models to adapters of small ones."""
 BETAS = (1e-3, 10.0)
 """Strengths of the pull to the reference that are met with."""
+SIMPO_BETA = 1.0
+"""Strength below which SimPO, whose rewards are means over tokens, hardly tells answers apart."""
 LARGE_MARGIN = 0.25
 """Share of a metric's span beyond which a margin is hardly a difference that would not matter."""
 FEW_PROMPTS = 10
@@ -110,6 +112,8 @@ def _training(config: Config) -> list[str]:
             f"dpo.warmup={dpo.warmup:g} steps are no fewer than those of the training (about {math.ceil(steps)}), "
             "which never reaches its learning rate; below 1 it is a share"
         )
+    if dpo.algorithm == "simpo" and dpo.beta < SIMPO_BETA:
+        found.append(f"dpo.beta={dpo.beta:g} is far below what SimPO is trained with (2 to 10)")
     asked = (("learning_rate", dpo.learning_rate, RATES), ("beta", dpo.beta, BETAS))
     return found + [
         f"dpo.{name}={value:g} is {'above' if value > most else 'below'} what DPO is trained with "

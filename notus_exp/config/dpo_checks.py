@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from notus_exp.config.algorithms import PREFERENCE_FREE, needs_reference
+from notus_exp.config.algorithms import DIVERGING, PREFERENCE_FREE, UNWEIGHABLE, check_algorithm, needs_reference
 from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES
 from notus_exp.errors import UserError
 
@@ -26,6 +26,8 @@ def check_dpo(dpo: DPO) -> None:
 
 
 def _losses(dpo: DPO) -> None:
+    if dpo.algorithm != "dpo":
+        return
     if not dpo.loss_type:
         raise UserError("dpo.loss_type=[] names no loss", "dpo.loss_type=[sigmoid] is DPO")
     repeated = sorted({loss for loss in dpo.loss_type if dpo.loss_type.count(loss) > 1})
@@ -117,4 +119,74 @@ def _lora(dpo: DPO) -> None:
         )
 
 
-_CHECKS: tuple[Callable[[DPO], None], ...] = (_losses, _loss_weights, _label_smoothing, _lengths, _warmup, _lora)
+def _reference_point(dpo: DPO) -> None:
+    if dpo.algorithm == "kto" and dpo.global_batch_size < 2:
+        raise UserError(
+            f"dpo.global_batch_size={dpo.global_batch_size} leaves dpo.algorithm=kto no other response of its batch to "
+            "estimate its reference point with",
+            "set it to 2 or more; the method's authors take 16 pairs",
+        )
+
+
+def _divergence(dpo: DPO) -> None:
+    named = f"dpo.f_divergence_type={dpo.f_divergence_type}"
+    if dpo.f_alpha_divergence_coef != 0.5 and dpo.f_divergence_type != "alpha_divergence":
+        raise UserError(
+            f"dpo.f_alpha_divergence_coef={dpo.f_alpha_divergence_coef:g} is not read with {named}",
+            "set dpo.f_divergence_type=alpha_divergence, or leave it at 0.5",
+        )
+    if dpo.f_divergence_type == "reverse_kl":
+        return
+    others = [loss for loss in dpo.loss_type if loss not in DIVERGING]
+    if others:
+        raise UserError(
+            f"{named} has no meaning for dpo.loss_type={others[0]}",
+            f"use dpo.f_divergence_type=reverse_kl, or one of {', '.join(sorted(DIVERGING - PREFERENCE_FREE))}",
+        )
+
+
+def _pull_of_a_reference(dpo: DPO) -> None:
+    """Refuse what only a comparison with the reference reads, where there is none."""
+    if dpo.algorithm != "dpo":
+        return
+    asked = {
+        f"f_divergence_type={dpo.f_divergence_type}": dpo.f_divergence_type != "reverse_kl",
+        f"ld_alpha={dpo.ld_alpha}": dpo.ld_alpha is not None,
+        "use_weighting=true": dpo.use_weighting,
+    }
+    for setting, given in asked.items():
+        if given and not needs_reference(dpo):
+            raise UserError(
+                f"dpo.{setting} is not read by dpo.loss_type=[{', '.join(dpo.loss_type)}]",
+                "leave it out, or add a preference loss: dpo.loss_type=[sigmoid,sft]",
+            )
+
+
+def _discopop(dpo: DPO) -> None:
+    if dpo.discopop_tau != 0.05 and "discopop" not in dpo.loss_type:
+        raise UserError(
+            f"dpo.discopop_tau={dpo.discopop_tau:g} is not read by dpo.loss_type=[{', '.join(dpo.loss_type)}]",
+            "leave it at 0.05, or use dpo.loss_type=[discopop]",
+        )
+
+
+def _weighting(dpo: DPO) -> None:
+    for loss, reason in UNWEIGHABLE.items():
+        if dpo.use_weighting and loss in dpo.loss_type:
+            raise UserError(f"dpo.use_weighting=true: the loss {loss} {reason}", "set it to false, or drop that loss")
+
+
+_CHECKS: tuple[Callable[[DPO], None], ...] = (
+    check_algorithm,
+    _losses,
+    _reference_point,
+    _loss_weights,
+    _label_smoothing,
+    _pull_of_a_reference,
+    _divergence,
+    _discopop,
+    _weighting,
+    _lengths,
+    _warmup,
+    _lora,
+)

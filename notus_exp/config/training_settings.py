@@ -17,6 +17,8 @@ LOSSES = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair
 """Every loss_type that TRL 1.16 computes; anything else passes its config and fails, or is ignored, later."""
 SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 """The losses that read label_smoothing; the others ignore it silently."""
+ALGORITHMS = ("dpo", "kto", "cpo", "simpo", "orpo")
+F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 
@@ -72,3 +74,13 @@ class DPO:
     lora: Lora
     special_tokens: SpecialTokens = unbounded(since=SpecialTokens.keep, default=SpecialTokens.drop)
     max_truncated: float = bounded(least=0, most=1, in_key=False, default=0.5)  # it refuses, and changes no result
+    f_divergence_type: str = one_of(*F_DIVERGENCES, since="reverse_kl", default="reverse_kl")
+    f_alpha_divergence_coef: float = unbounded(since=0.5, default=0.5)
+    ld_alpha: Optional[float] = bounded(least=0, most=1, since=None, default=None)
+    discopop_tau: float = bounded(above=0, since=0.05, default=0.05)
+    use_weighting: bool = unbounded(since=False, default=False)
+    algorithm: str = one_of(*ALGORITHMS, since="dpo", default="dpo")
+    kto_desirable_weight: float = bounded(above=0, since=1.0, default=1.0)
+    kto_undesirable_weight: float = bounded(above=0, since=1.0, default=1.0)
+    gamma_beta_ratio: float = bounded(least=0, since=0.5, default=0.5)
+    cpo_alpha: Optional[float] = bounded(least=0, since=None, default=None)

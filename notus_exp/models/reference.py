@@ -128,6 +128,28 @@ def encode(settings: ReferenceSettings, inputs: dict[str, Path], context: Contex
     }
 
 
+def base_logps(base_model: Path, precision: str, items: Sequence[Encoded], context: Context) -> list[float]:
+    """Return the base model's log-prob (nats) of each text, from the store where it is there, else computed and stored.
+
+    For texts that no completion is, which a training alone needs: a part of one, or one after another prompt.
+
+    Args:
+        base_model: Its artifact.
+        precision: As in `ReferenceSettings`.
+        items: Token ids of prompt and text.
+        context: Device, batch size, the store's folder, and where progress is shown.
+
+    Raises:
+        UserError: A log-prob is not finite.
+    """
+    keys = [completion_key(base_model.name, precision, *item) for item in items]
+    unique = dict(zip(keys, items, strict=True))
+    with ReferenceStore(context.cache / STORE, context.events.say) as store:
+        _compute([Work(base_model, precision, _missing(unique, store))], store, context)
+        logps = store.get_many(unique)
+    return [logps[key] for key in keys]
+
+
 def table(tokenised: Tokenised, logps: Sequence[float | None]) -> pl.DataFrame:
     """Return the rows of reference.parquet; a training without a reference has None for each log-prob (nats)."""
     prompt_id, row, completion, use = zip(*tokenised.rows, strict=True)

@@ -63,7 +63,7 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
             case Stage.policy:
                 dpo, data = settings["dpo"], _data(_input(_input(one, "pairs", look), "feedback", look))
                 told = [_model(one, look), data, dpo["precision"], dpo["max_length"], dpo["lora"]["r"] > 0]
-                told.append(dpo["optimizer"])
+                told += [dpo["optimizer"], dpo.get("algorithm", "dpo")]
             case Stage.generations:
                 told = [_model(one, look), settings["precision"], settings["endpoint_model"], "policy" in one.inputs]
                 told += [settings["evaluation"], _of_file(one)]

@@ -87,6 +87,8 @@ class Calibration(NamedTuple):
                 once *= RECOMPUTED if hardware.activation_checkpointing else 1.0
                 tokens = 2 * amount * amounts.tokens(node, known)
                 seconds = once * (passes * self.train.call + tokens * parameters * self.train.token)
+                if settings["dpo"].get("algorithm") == "kto":  # which scores as many responses for its reference point
+                    seconds += passes * self.score.call + tokens * parameters * self.score.token
                 return self.imports + seconds
             case Stage.generations if settings["endpoint_model"] is None and amounts.prompts_asked(node):
                 prompts, steps = amounts.prompts_asked(node) or 0, settings["max_new_tokens"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _UNREFERRED = (
-    "without a reference the training's rewards, margins and accuracy are those of beta x the policy's own log-prob; "
-    "the evaluation compares with the base model all the same"
+    "the training's own rewards, margins and accuracy are of beta x the policy's log-prob (SimPO's and ORPO's of its "
+    "mean by token), while the evaluation compares with the base model as ever"
 )
 
 
@@ -22,7 +22,15 @@ def training_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
     if "policy" not in facts:
         return []
     notes = []
-    if dpo.get("loss_type") == ["sft"]:
+    algorithm = dpo.get("algorithm", "dpo")
+    if algorithm == "kto":
+        notes.append(
+            "dpo.algorithm=kto trained on each pair as a desirable and an undesirable response, in one order for all "
+            "epochs: a batch's own responses after other prompts make its reference point"
+        )
+    elif algorithm != "dpo":
+        notes.append(f"dpo.algorithm={algorithm} trained without a reference; {_UNREFERRED}")
+    elif dpo.get("loss_type") == ["sft"]:
         notes.append(f"dpo.loss_type=[sft] trained on the chosen responses alone, whatever was rejected; {_UNREFERRED}")
     counted = facts["policy"]
     if "effective_pairs" in counted:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from peft import LoraConfig
-from trl import DPOConfig
+from trl import DPOConfig, KTOConfig
 
+from notus_exp.config.algorithms import objective
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.dpo_checks import ALL_LINEAR
 from notus_exp.config.hardware_settings import Hardware
@@ -49,7 +50,7 @@ def plan_steps(dpo: DPO, pairs: int) -> StepPlan:
 def dpo_arguments(
     dpo: DPO, hardware: Hardware, *, train_pairs: int, validation_pairs: int, seed: int, out: Path, use_cpu: bool
 ) -> dict[str, Any]:
-    """Return the keyword arguments of `trl.DPOConfig` for a recipe on a machine.
+    """Return the keyword arguments of `trl.DPOConfig`, or of `trl.KTOConfig`, for a recipe on a machine.
 
     `max_prompt_length` and `long_prompts` are not among them: prompts are dropped or cut where they are encoded, before
     the reference log-probs are computed.
@@ -67,14 +68,15 @@ def dpo_arguments(
         UserError: See `plan_batches` and `plan_steps`.
     """
     batches, steps = plan_batches(dpo, hardware), plan_steps(dpo, train_pairs)
+    own = _of_kto(dpo) if dpo.algorithm == "kto" else _of_pairs(dpo)
+    rows = 2 if dpo.algorithm == "kto" else 1  # of a pair: KTO's are its two responses
+    summed_tokens = "sft" in own.get("loss_type", ())
     evaluates = dpo.evaluations > 0 and validation_pairs > 0
     return {
         "output_dir": str(out),
         # the objective
         "beta": dpo.beta,
-        "loss_type": list(dpo.loss_type),
-        "loss_weights": None if dpo.loss_weights is None else list(dpo.loss_weights),
-        "label_smoothing": dpo.label_smoothing,
+        **own,
         "max_length": dpo.max_length,
         "precompute_ref_log_probs": True,
         "disable_dropout": False,  # it would also switch off the adapter's; the base model's is switched off in dpo.py
@@ -87,10 +89,10 @@ def dpo_arguments(
         "max_grad_norm": dpo.max_grad_norm,
         "num_train_epochs": dpo.epochs,
         "max_steps": dpo.max_steps or -1,
-        "per_device_train_batch_size": batches.micro,
+        "per_device_train_batch_size": rows * batches.micro,
         "gradient_accumulation_steps": batches.accumulation,
         # sft is a mean over the tokens of a pass: pairs evaluated one by one do not depend on who shares their pass
-        "per_device_eval_batch_size": 1 if "sft" in dpo.loss_type else batches.micro,
+        "per_device_eval_batch_size": rows * (1 if summed_tokens else batches.micro),
         "seed": seed,
         "data_seed": seed,
         # the machine
@@ -118,13 +120,35 @@ def dpo_arguments(
     }
 
 
-def dpo_config(arguments: dict[str, Any], hardware: Hardware) -> DPOConfig:
+def _of_pairs(dpo: DPO) -> dict[str, Any]:
+    losses, weights = objective(dpo)
+    return {
+        "loss_type": losses,
+        "loss_weights": weights,
+        "label_smoothing": dpo.label_smoothing,
+        "f_divergence_type": dpo.f_divergence_type,
+        "f_alpha_divergence_coef": dpo.f_alpha_divergence_coef,
+        "ld_alpha": dpo.ld_alpha,
+        "discopop_tau": dpo.discopop_tau,
+        "use_weighting": dpo.use_weighting,
+    }
+
+
+def _of_kto(dpo: DPO) -> dict[str, Any]:
+    return {
+        "desirable_weight": dpo.kto_desirable_weight,
+        "undesirable_weight": dpo.kto_undesirable_weight,
+        "train_sampling_strategy": "sequential",  # a batch's own other responses make its reference point
+    }
+
+
+def trainer_config(arguments: dict[str, Any], hardware: Hardware, algorithm: str = "dpo") -> DPOConfig | KTOConfig:
     """Make the trainer's config of `dpo_arguments`.
 
     Raises:
         UserError: The launched world is another one than the hardware option describes.
     """
-    config = DPOConfig(**arguments)
+    config = (KTOConfig if algorithm == "kto" else DPOConfig)(**arguments)
     if config.world_size != hardware.processes:
         raise UserError(
             f"hardware.processes={hardware.processes}, but {config.world_size} processes were launched",

@@ -25,19 +25,25 @@ from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
 from notus_exp.models.capabilities import check_fit, model_length
+from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
 from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
-from notus_exp.models.reference import encode, table
+from notus_exp.models.reference import base_logps, encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
-from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
+from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
+from notus_exp.training.averaged import AveragedTrainer, OrpoTrainer, SimpoTrainer
 from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
+from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
+from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
-from notus_exp.training.pairs import JoinedPairs, effective_pairs, join_pairs, weighed
 from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.trainer import PairTrainer
 
+TRAINERS = {
+    "dpo": PairTrainer, "kto": KtoTrainer, "cpo": PairTrainer, "simpo": SimpoTrainer, "orpo": OrpoTrainer,
+}  # fmt: skip
 CHECKPOINTS = "checkpoints"
 DATASET = "dataset"
 
@@ -120,6 +126,27 @@ def _tokens(settings: PolicySettings, inputs: dict[str, Path], context: Context)
     return table(tokenised, [None] * len(tokenised.rows)), counted
 
 
+def _rows(
+    settings: PolicySettings, train: pl.DataFrame, validation: pl.DataFrame, inputs: dict[str, Path], context: Context
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows of an algorithm, with what it needs of the reference beside the completions' own log-probs."""
+    dpo = settings.dpo
+
+    def logps_of(items: list[Encoded]) -> list[float]:
+        return base_logps(inputs["base_model"], dpo.precision.name, items, context)
+
+    if dpo.ld_alpha is not None:
+        return discount_tails(train, dpo.ld_alpha, logps_of), discount_tails(validation, dpo.ld_alpha, logps_of)
+    if dpo.algorithm == "kto":
+        train = in_order(train, settings.seed)
+        whole = max(1, len(validation))
+        return (
+            responses(train, dpo.global_batch_size, dpo.max_length, logps_of),
+            responses(validation, whole, dpo.max_length, logps_of, beside=train),
+        )
+    return train, validation
+
+
 def _reference_facts(inputs: dict[str, Path]) -> dict[str, Any]:
     manifest = inputs["reference"] / files.MANIFEST if "reference" in inputs else None
     return read_manifest(manifest).facts if manifest and manifest.exists() else {}
@@ -132,7 +159,7 @@ def _make_trainer(
     validation: pl.DataFrame,
     out: Path,
     context: Context,
-) -> PairTrainer:
+) -> PairTrainer | KtoTrainer:
     dpo, hardware = settings.dpo, context.hardware
     device = pick_device(hardware, dpo.precision.name)
     arguments = dpo_arguments(
@@ -144,20 +171,24 @@ def _make_trainer(
         out=out / CHECKPOINTS,
         use_cpu=device.type == "cpu",
     )
-    config = dpo_config(arguments, hardware)
+    config = trainer_config(arguments, hardware, dpo.algorithm)
     base = inputs["base_model"] / files.MODEL
     model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=dpo.lora.r == 0)
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
-    trainer = PairTrainer(
+    evaluates = config.eval_strategy == "steps"
+    train, validation = _rows(settings, train, validation if evaluates else validation.clear(), inputs, context)
+    trainer = TRAINERS[dpo.algorithm](
         model=model,
         args=config,
         train_dataset=_on_disk(train, out / DATASET / "train"),
-        eval_dataset=_on_disk(validation, out / DATASET / "validation") if config.eval_strategy == "steps" else None,
+        eval_dataset=_on_disk(validation, out / DATASET / "validation") if evaluates else None,
         processing_class=load_tokenizer(base),
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name)],
     )
+    if isinstance(trainer, AveragedTrainer):
+        trainer.gamma_beta_ratio = dpo.gamma_beta_ratio
     trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
     return trainer
@@ -173,7 +204,7 @@ def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
         return load_from_disk(folder)
 
 
-def _train(trainer: PairTrainer, checkpoints: Path, context: Context) -> None:
+def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Context) -> None:
     """Train to the end, from the newest checkpoint that is whole and of this training, where there is one."""
     main = trainer.is_world_process_zero()
     found = newest_complete(checkpoints, trainer.owner, *([context.events.say] if main else []))
@@ -190,7 +221,7 @@ def _train(trainer: PairTrainer, checkpoints: Path, context: Context) -> None:
         raise UserError(f"the checkpoint {found} cannot be read", hint) from None
 
 
-def _counts(trainer: PairTrainer, dpo: DPO, train: JoinedPairs, validation: JoinedPairs) -> dict[str, Any]:
+def _counts(trainer: PairTrainer | KtoTrainer, dpo: DPO, train: JoinedPairs, validation: JoinedPairs) -> dict[str, Any]:
     state = trainer.state
     return {
         "steps": state.global_step,

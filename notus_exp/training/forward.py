@@ -16,21 +16,33 @@ class Forward:
     Args:
         model: With TRL's fused head.
         weights: Of each row of the pass, by which the gradient of its tokens' log-probs is multiplied; no value moves.
+        beside: Mask (n, positions + 1) of tokens of the first n rows whose log-probs are wanted too, though they are no
+            completion's.
 
     Attributes:
-        log_probs: Of each token (rows, positions), 0 where it is no completion's; their gradient is not weighed.
+        log_probs: Of each token (rows, positions), 0 where none is wanted; their gradient is not weighed.
+        weighed_log_probs: Of each completion's token, as TRL sees them, 0 at others.
     """
 
     log_probs: torch.Tensor
+    weighed_log_probs: torch.Tensor
 
-    def __init__(self, model: Callable[..., Any], weights: torch.Tensor | None = None) -> None:
-        self._model, self._weights = model, weights
+    def __init__(
+        self, model: Callable[..., Any], weights: torch.Tensor | None = None, beside: torch.Tensor | None = None
+    ) -> None:
+        self._model, self._weights, self._beside = model, weights, beside
 
-    def __call__(self, **inputs: Any) -> Any:
-        """Return the model's outputs."""
-        outputs = self._model(**inputs)
+    def __call__(self, *, labels: torch.Tensor, **inputs: Any) -> Any:
+        """Return the model's outputs for the completions' tokens, which are those that have a label."""
+        wanted = labels
+        if self._beside is not None:
+            rows = len(self._beside)
+            more = inputs["input_ids"][:rows].masked_fill(self._beside == 0, -100)
+            wanted = torch.cat([more, labels[rows:]])
+        outputs = self._model(labels=wanted, **inputs)
         self.log_probs = outputs.log_probs
-        outputs.log_probs = weighed(self.log_probs, self._weights)
+        of_completions = self.log_probs if wanted is labels else self.log_probs.masked_fill(labels[:, 1:] == -100, 0)
+        self.weighed_log_probs = outputs.log_probs = weighed(of_completions, self._weights)
         return outputs
 
 

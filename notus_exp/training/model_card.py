@@ -17,6 +17,14 @@ from notus_exp.models.pretrained import ADAPTER_CONFIG
 from notus_exp.stages.settings import PolicySettings, to_json
 
 CARD = "README.md"
+_METHODS = {
+    "dpo": "DPO",
+    "sft": "SFT on chosen responses",
+    "kto": "KTO",
+    "cpo": "CPO",
+    "simpo": "SimPO",
+    "orpo": "ORPO",
+}
 LIBRARIES = ("notus-exp", "torch", "transformers", "trl", "peft", "datasets")
 
 
@@ -46,12 +54,14 @@ def render_card(model: Path, settings: PolicySettings, inputs: dict[str, Path], 
     environment.filters["yaml"] = lambda value: json.dumps(value, ensure_ascii=True)  # JSON is YAML
     adapter = (model / ADAPTER_CONFIG).exists()
     template = environment.get_template("model_card.md.j2")
+    kind = "sft" if settings.dpo.loss_type == ["sft"] else settings.dpo.algorithm
     return template.render(
         adapter=adapter,
         base_model=_base_name(inputs["base_model"]),
         base_artifact=inputs["base_model"].name,
         library="peft" if adapter else "transformers",
-        tags=["dpo", "trl", "notus-exp", *(["lora"] if adapter else [])],
+        method=_METHODS[kind],
+        tags=[kind, "trl", "notus-exp", *(["lora"] if adapter else [])],
         recipe=flatten(to_json(settings)),
         lineage=lineage(inputs),
         curation=_curation(inputs["pairs"]),

@@ -25,7 +25,7 @@ WEIGHT = "weight"
 
 
 class Amounts(NamedTuple):
-    """Of some pairs: their number, tokens of their chosen responses, and both weighed by the pairs' weights."""
+    """Of some pairs: their number, tokens whose likelihood is trained, and both weighed by the pairs' weights."""
 
     pairs: float
     tokens: float
@@ -33,10 +33,9 @@ class Amounts(NamedTuple):
     weighed_tokens: float
 
     @classmethod
-    def of(cls, inputs: dict[str, Any]) -> torch.Tensor:
-        """Return those of a pass as a tensor (4,): its mask has the chosen rows first, then the rejected ones."""
-        mask = inputs["completion_mask"]
-        tokens = mask[: len(mask) // 2, 1:].sum(dim=1).float()
+    def of(cls, inputs: dict[str, Any], likely: torch.Tensor) -> torch.Tensor:
+        """Return those of a pass as a tensor (4,), with the mask (pairs, positions + 1) of those tokens."""
+        tokens = likely[:, 1:].sum(dim=1).float()
         weights = inputs.get(WEIGHT, torch.ones_like(tokens)).to(tokens.device)
         return torch.stack([torch.ones_like(tokens).sum(), tokens.sum(), weights.sum(), (weights * tokens).sum()])
 
@@ -59,6 +58,8 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
     weight of 2 is the row given twice. What is logged, the loss too, are plain means over pairs.
     """
 
+    likely_prompts = False
+    """Whether sft is of the prompts' tokens too, beside those of the chosen responses."""
     loss_types: list[str]
     loss_weights: list[float]
     data_collator: Any
@@ -77,7 +78,7 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
         """Sum the `Amounts` of a global batch over all its passes and processes, shape (4,)."""
         counts = torch.zeros(len(Amounts._fields), dtype=torch.float32, device=device)
         for inputs in batch_samples:
-            counts += Amounts.of(inputs).to(device)
+            counts += Amounts.of(inputs, self._likely(inputs)).to(device)
         gathered: torch.Tensor = self.accelerator.gather(counts.unsqueeze(0))
         return gathered.sum(dim=0)
 
@@ -90,12 +91,12 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
     ) -> Any:
         """Return a pass's part of the global batch's mean loss; without `num_items_in_batch`, the pass's own mean.
 
-        With n of N pairs and t of T chosen tokens in the pass, losses per pair weigh n / N, and the loss sft, which is
+        With n of N pairs and t of T likely tokens in the pass, losses per pair weigh n / N, and the loss sft, which is
         a mean over tokens, t / T: the parts of all passes add up to what a single pass over the global batch gives.
         Where pairs have weights w, the gradient of sft is that of mean(w) sum(w S) / sum(w t) with S the sum over a
-        pair's chosen tokens. The number of processes is multiplied in because gradients are averaged over them.
+        pair's likely tokens. The number of processes is multiplied in because gradients are averaged over them.
         """
-        own = Amounts.of(inputs)
+        own = Amounts.of(inputs, self._likely(inputs))
         part = Amounts(*own.tolist())
         whole = part if num_items_in_batch is None else Amounts(*num_items_in_batch.tolist())
         share, token_share = part.pairs / whole.pairs, part.tokens / whole.tokens
@@ -109,24 +110,30 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
         nothing = inputs["completion_mask"].new_zeros(pairs, dtype=torch.float32)
         inputs = {"ref_chosen_logps": nothing, "ref_rejected_logps": nothing, **inputs}
         weights = inputs.pop(WEIGHT, None)
-        forward = Forward(model, None if weights is None else torch.cat([weights, weights]))
-        with completion_positions_only(), _gathered_by_pair(self.accelerator, pairs) as seen:
+        likely = self._likely(inputs)
+        beside = likely if self.likely_prompts else None
+        forward = Forward(model, None if weights is None else torch.cat([weights, weights]), beside)
+        with completion_positions_only():
             compared = self._compared(forward, inputs)
         metrics = self._metrics["train" if self.model.training else "eval"]
-        counts = self.accelerator.gather(Amounts.of(inputs).to(self.accelerator.device).unsqueeze(0))
-        metrics["pairs"].append(counts.sum(dim=0)[0].item())
-        metrics["rewards/accuracies"][-1] = _accuracy(*seen[:2])
+        counted = torch.tensor([float(pairs)], device=self.accelerator.device)
+        metrics["pairs"].append(self.accelerator.gather(counted).sum().item())
         loss = compared
         factor, by_token = self._sft_factors
         for name, weight in zip(self.loss_types, self.loss_weights, strict=True):
             if name == "sft":
                 share = None if weights is None else weights * by_token
-                loss = loss + _sft(forward.log_probs, inputs["completion_mask"], share) * (weight * factor)
+                loss = loss + _sft(forward.log_probs, likely, share) * (weight * factor)
         told = compared if set(self.loss_types) != {"sft"} else loss
         metrics["losses/preference"].append(self.accelerator.gather(told.detach().reshape(1)).mean().item())
         return (loss, None) if return_outputs else loss
 
-    def _compared(self, forward: Callable[..., Any], inputs: dict[str, Any]) -> torch.Tensor:
+    def _likely(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return the mask (pairs, positions + 1) of the tokens whose likelihood sft raises."""
+        mask: torch.Tensor = inputs["attention_mask" if self.likely_prompts else "completion_mask"]
+        return mask[: len(mask) // 2]  # the chosen rows are first, then the rejected ones
+
+    def _compared(self, forward: Forward, inputs: dict[str, Any]) -> torch.Tensor:
         """Return TRL's loss of a pass without its sft, and log its metrics; 0 where nothing else is summed.
 
         TRL's sft is one value for a pass, which no pair's weight and not WPO's either can be multiplied into.
@@ -134,20 +141,23 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
         types, weights = self.loss_types, self.loss_weights
         summed = [(name, weight) for name, weight in zip(types, weights, strict=True) if name != "sft"]
         self.loss_types, self.loss_weights = [name for name, _ in summed], [weight for _, weight in summed]
+        pairs = len(inputs["completion_mask"]) // 2
         try:
-            return torch.as_tensor(super()._compute_loss(forward, inputs, False), device=self.accelerator.device)
+            with _gathered_by_pair(self.accelerator, pairs) as seen:
+                loss = super()._compute_loss(forward, inputs, False)
         finally:
             self.loss_types, self.loss_weights = types, weights
+        self._metrics["train" if self.model.training else "eval"]["rewards/accuracies"][-1] = accuracy(*seen[:2])
+        return torch.as_tensor(loss, device=self.accelerator.device)
 
 
-def _sft(log_probs: torch.Tensor, completion_mask: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Return the mean negative log-prob of a pass's chosen tokens, the gradient of each pair's weighed.
+def _sft(log_probs: torch.Tensor, likely: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Return the mean negative log-prob of a pass's likely tokens, the gradient of each pair's weighed.
 
     It goes through a value by pair as TRL's does, which keeps its last bits.
     """
-    pairs = len(completion_mask) // 2
-    chosen = weighed(log_probs[:pairs], weights)
-    loss: torch.Tensor = -chosen[completion_mask[:pairs, 1:].bool()].mean()
+    pairs = len(likely)
+    loss: torch.Tensor = -weighed(log_probs[:pairs], weights)[likely[:, 1:].bool()].mean()
     return loss.expand(pairs).mean()
 
 
@@ -172,6 +182,6 @@ def _gathered_by_pair(accelerator: Any, pairs: int) -> Iterator[list[torch.Tenso
         accelerator.gather = gather
 
 
-def _accuracy(chosen: torch.Tensor, rejected: torch.Tensor) -> float:
+def accuracy(chosen: torch.Tensor, rejected: torch.Tensor) -> float:
     """Return the share of pairs whose chosen reward is higher; a tie counts half, as it does in the evaluation."""
     return ((chosen > rejected).float() + 0.5 * (chosen == rejected).float()).mean().item()

@@ -15,6 +15,13 @@ def test_without_a_reference_the_tokens_notes_are_those_of_the_training():
     assert note.startswith("3 prompts have more than 64 tokens and were left out of training")
 
 
+def test_an_algorithm_other_than_dpo_says_what_it_reads():
+    [kto] = training_notes({"policy": {}}, {"dpo": {"loss_type": [], "algorithm": "kto"}})
+    assert "each pair as a desirable and an undesirable response" in kto
+    [simpo] = training_notes({"policy": {}}, {"dpo": {"loss_type": [], "algorithm": "simpo"}})
+    assert simpo.startswith("dpo.algorithm=simpo trained without a reference; the training's own rewards")
+
+
 def test_weights_of_pairs_are_told_with_what_they_leave():
     facts = {"policy": {"effective_pairs": 40.25, "pairs_trained": 64}}
     [note] = training_notes(facts, {"dpo": {"loss_type": ["sigmoid"]}})

@@ -18,6 +18,9 @@ AS_IT_STANDS = [
     "python -m notus_exp experiment=smoke until=config",
     "python -m notus_exp experiment=notus_7b_v1 until=config",
     "python -m notus_exp experiment=notus_7b_v1 hardware=a100_8x40gb until=config",
+    "python -m notus_exp dpo=kto dpo.precision=float32 until=config",
+    "python -m notus_exp 'dpo.loss_type=[sft]' until=config",
+    "python -m notus_exp dpo.algorithm=simpo 'dpo.loss_type=[]' dpo.beta=2.0 until=config",
     "python -m notus_exp study=beta_search until=config",
     "python -m notus_exp -m experiment=smoke selection=critique,average rejected=random,lowest seed=0,1"
     " study.name=tutorial until=config",

@@ -19,7 +19,6 @@ from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings, ReferenceSettings
 from notus_exp.training import dpo
 from notus_exp.training.arguments import dpo_arguments
-from notus_exp.training.trainer import PairTrainer
 from support.recipes import LORA, machine, recipe
 
 FULL = replace(LORA, r=0)
@@ -129,12 +128,29 @@ def without_reference(artifacts, root):
     return inputs | {"feedback": feedback}, encoding
 
 
+FEW_PAIRS = [
+    {
+        "prompt_ids": [5, 6, 7], "chosen_ids": [8, 9, 10, 2], "rejected_ids": [11, 2],
+        "ref_chosen_logps": -31.0, "ref_rejected_logps": -17.0,
+    },
+    {
+        "prompt_ids": [12, 13], "chosen_ids": [14, 2], "rejected_ids": [15, 16, 17, 18, 2],
+        "ref_chosen_logps": -16.0, "ref_rejected_logps": -40.5,
+    },
+    {
+        "prompt_ids": [19], "chosen_ids": [20, 21, 2], "rejected_ids": [22, 23, 2],
+        "ref_chosen_logps": -23.5, "ref_rejected_logps": -24.0,
+    },
+]  # fmt: skip
+"""Pairs as tokens, with log-probs of a reference somewhere near those of a random model."""
+
+
 def make_pair_trainer(model_folder, out, **changes):
-    """Return a `PairTrainer` of all weights over a single pair, to whose passes a test gives batches of its own."""
+    """Return a trainer of pairs, of all weights over a single pair, to whose passes a test gives batches of its own."""
     asked = recipe(**{"lora": FULL, "evaluations": 0, **changes})
     given = dpo_arguments(asked, machine(), train_pairs=1, validation_pairs=0, seed=1, out=out, use_cpu=True)
     row = {"prompt_ids": [5], "chosen_ids": [6], "rejected_ids": [7]}
-    return PairTrainer(
+    return dpo.TRAINERS[asked.algorithm](
         model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
         args=DPOConfig(**given),
         train_dataset=Dataset.from_list([row]),

@@ -3,11 +3,13 @@
 from dataclasses import fields, replace
 
 import pytest
+from trl import DPOConfig, KTOConfig
 
+from notus_exp.config.algorithms import READ_BY, needs_reference
 from notus_exp.config.dpo_checks import check_dpo
-from notus_exp.config.training_settings import DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
+from notus_exp.config.training_settings import ALGORITHMS, DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
 from notus_exp.errors import UserError
-from notus_exp.training.arguments import dpo_arguments, dpo_config, lora_config, plan_steps
+from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
 from support.recipes import LORA, machine, recipe
 
 
@@ -21,6 +23,11 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
     "loss_type": (["ipo"], {"loss_type": ["ipo"]}),
     "loss_weights": ([2.0], {"loss_weights": [2.0]}),
     "label_smoothing": (0.2, {"label_smoothing": 0.2}),
+    "f_divergence_type": ("js_divergence", {"f_divergence_type": "js_divergence"}),
+    "f_alpha_divergence_coef": (0.25, {"f_alpha_divergence_coef": 0.25}),
+    "ld_alpha": (0.3, {"ld_alpha": 0.3}),
+    "discopop_tau": (0.1, {"discopop_tau": 0.1}),
+    "use_weighting": (True, {"use_weighting": True}),
     "learning_rate": (5e-5, {"learning_rate": 5e-5}),
     "lr_scheduler": ("cosine", {"lr_scheduler_type": "cosine"}),
     "warmup": (0.1, {"warmup_steps": 3}),
@@ -37,6 +44,7 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
 }
 # What the reference stage, lora_config and the choice of pairs read.
 ELSEWHERE = {
+    "algorithm", "kto_desirable_weight", "kto_undesirable_weight", "gamma_beta_ratio", "cpo_alpha",
     "max_prompt_length", "long_prompts", "max_validation_pairs", "lora", "special_tokens", "max_truncated",
 }  # fmt: skip
 
@@ -50,6 +58,50 @@ def test_each_setting_reaches_the_trainer_and_changes_nothing_else(name):
     value, expected = OTHER[name]
     before, after = arguments(recipe()), arguments(recipe(**{name: value}))
     assert {key: after[key] for key in after if after[key] != before[key]} == expected
+
+
+ALGORITHMS_OWN = [  # a setting of one algorithm, and what must become of it
+    ("kto", {"kto_desirable_weight": 1.3}, {"desirable_weight": 1.3, "undesirable_weight": 1.0}),
+    ("kto", {"kto_undesirable_weight": 1.2}, {"desirable_weight": 1.0, "undesirable_weight": 1.2}),
+    ("kto", {}, {"per_device_train_batch_size": 8, "per_device_eval_batch_size": 8, "gradient_accumulation_steps": 1}),
+    ("kto", {}, {"train_sampling_strategy": "sequential", "max_steps": -1, "eval_steps": 25}),
+    ("cpo", {}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0], "per_device_eval_batch_size": 1}),
+    ("cpo", {"cpo_alpha": 0.0}, {"loss_type": ["sigmoid"], "per_device_eval_batch_size": 4}),
+    ("simpo", {}, {"loss_type": ["sigmoid_norm"]}),
+    ("simpo", {"cpo_alpha": 0.3}, {"loss_type": ["sigmoid_norm", "sft"], "loss_weights": [1.0, 0.3]}),
+    ("orpo", {}, {"loss_type": ["sigmoid_norm", "sft"], "loss_weights": [1.0, 1.0]}),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "changes", "expected"), ALGORITHMS_OWN)
+def test_each_setting_of_an_algorithm_reaches_its_trainer(algorithm, changes, expected):
+    made = arguments(recipe(algorithm=algorithm, loss_type=[], **changes))
+    assert {key: made[key] for key in expected} == expected
+    kind = KTOConfig if algorithm == "kto" else DPOConfig
+    assert set(made) <= {spec.name for spec in fields(kind)}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_each_algorithm_refuses_what_it_does_not_read(algorithm):
+    check_dpo(recipe(algorithm=algorithm, loss_type=["sigmoid"] if algorithm == "dpo" else []))
+    for name, readers in READ_BY.items():
+        other = {"loss_type": ["hinge"], "loss_weights": [2.0], **ANOTHER}.get(name, 0.3)
+        asked = {"loss_type": ["sigmoid"] if algorithm == "dpo" else [], name: other}
+        if algorithm not in readers:
+            with pytest.raises(UserError, match=rf"dpo\.{name}=.* is not read by dpo\.algorithm={algorithm}") as caught:
+                check_dpo(recipe(algorithm=algorithm, **asked))
+            assert f"dpo.algorithm={readers[0]}" in caught.value.hint
+
+
+ANOTHER = {"f_divergence_type": "forward_kl", "use_weighting": True}
+
+
+def test_which_algorithms_need_a_reference():
+    found = {name: needs_reference(recipe(algorithm=name, loss_type=[])) for name in ALGORITHMS if name != "dpo"}
+    assert found == {"kto": True, "cpo": False, "simpo": False, "orpo": False}
+    assert needs_reference(recipe())
+    assert needs_reference(recipe(loss_type=["sft", "ipo"]))
+    assert not needs_reference(recipe(loss_type=["sft"]))
 
 
 def test_each_setting_of_the_adapter_reaches_peft():
@@ -69,12 +121,12 @@ def test_the_machine_sets_only_how_a_step_is_computed():
 
 
 def test_trl_takes_the_arguments_as_they_are(tmp_path):
-    config = dpo_config(arguments(recipe(optimizer="rmsprop", warmup=0.1), out=tmp_path, seed=5), machine())
+    config = trainer_config(arguments(recipe(optimizer="rmsprop", warmup=0.1), out=tmp_path, seed=5), machine())
     assert (config.optim.value, config.warmup_steps, config.seed, config.data_seed) == ("rmsprop", 3, 5, 5)
     assert (config.bf16, config.fp16, config.use_cpu, config.gradient_checkpointing) == (False, False, True, False)
     assert config.report_to == []
     with pytest.raises(UserError, match=r"hardware\.processes=4, but 1"):
-        dpo_config(arguments(recipe(), machine(processes=4), out=tmp_path), machine(processes=4))
+        trainer_config(arguments(recipe(), machine(processes=4), out=tmp_path), machine(processes=4))
 
 
 def test_without_validation_pairs_or_evaluations_nothing_is_evaluated():
@@ -114,6 +166,12 @@ def test_a_warm_up_longer_than_the_training_is_an_error():
         ({"loss_type": ["sigmoid", "sft"], "loss_weights": [0.0, 1.0]}, "no preference loss"),
         ({"label_smoothing": 0.1}, r"dpo\.label_smoothing=0\.1 is not read by dpo\.loss_type=\[sigmoid\]"),
         ({"loss_type": ["exo_pair"]}, "exo_pair undefined"),
+        ({"f_alpha_divergence_coef": 0.3}, r"dpo\.f_alpha_divergence_coef=0\.3 is not read"),
+        ({"f_divergence_type": "forward_kl", "loss_type": ["sft"]}, "f_divergence_type=forward_kl is not read"),
+        ({"algorithm": "kto", "loss_type": [], "global_batch_size": 1}, "no other response of its batch"),
+        ({"ld_alpha": 0.5, "loss_type": ["sft"]}, r"dpo\.ld_alpha=0\.5 is not read by dpo\.loss_type=\[sft\]"),
+        ({"use_weighting": True, "loss_type": ["sft"]}, "use_weighting=true is not read"),
+        ({"discopop_tau": 0.1}, r"dpo\.discopop_tau=0\.1 is not read"),
         ({"max_prompt_length": 96}, r"dpo\.max_prompt_length=96"),
         ({"max_prompt_length": None, "long_prompts": LongPrompts.cut}, "cut does nothing"),
         ({"warmup": 2.5}, r"dpo\.warmup=2\.5"),
@@ -136,6 +194,13 @@ def test_label_smoothing_passes_only_where_it_is_read(loss):
     else:
         with pytest.raises(UserError, match="label_smoothing"):
             check_dpo(smoothed)
+
+
+def test_what_trl_takes_today_is_what_each_new_setting_stands_for_in_older_keys():
+    trl = DPOConfig(output_dir="out", bf16=False)
+    for name in ("f_divergence_type", "f_alpha_divergence_coef", "ld_alpha", "discopop_tau", "use_weighting"):
+        spec = next(spec for spec in fields(DPO) if spec.name == name)
+        assert getattr(trl, name) == spec.metadata["since"] == spec.default
 
 
 def test_adapter_settings_are_not_judged_where_all_weights_are_trained():

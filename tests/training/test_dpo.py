@@ -23,8 +23,7 @@ from notus_exp.disk import events, files
 from notus_exp.errors import UserError
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import PolicySettings, to_json
-from notus_exp.training import checkpoints, dpo, model_card, trainer
-from notus_exp.training import pairs as pairs_read
+from notus_exp.training import checkpoints, dpo, joined_pairs, model_card, trainer
 from support.places import ROOT
 from support.recipes import LORA, machine, recipe
 from support.trainings import (
@@ -61,14 +60,22 @@ def trl_losses(model_folder, out, lora, **arguments):
     return [e["loss"] for e in logged], [e["rewards/margins"] for e in logged]
 
 
-@pytest.mark.parametrize(("lora", "optimizer"), [(LORA, "adamw_torch"), (FULL, "rmsprop")])
-def test_losses_equal_those_of_trl_with_its_own_reference(artifacts, tiny_model_folder, tmp_path, lora, optimizer):
-    facts = train(artifacts, tmp_path / "ours", recipe(lora=lora, optimizer=optimizer))
-    losses, margins = trl_losses(tiny_model_folder, tmp_path / "trl", lora.r > 0, optim=optimizer)
+SETTINGS = {"ld_alpha": 0.3, "use_weighting": True, "f_divergence_type": "js_divergence"}
+
+
+@pytest.mark.parametrize(
+    ("lora", "optimizer", "settings"), [(LORA, "adamw_torch", {}), (FULL, "rmsprop", {}), (LORA, "rmsprop", SETTINGS)]
+)
+def test_losses_equal_those_of_trl_with_its_own_reference(
+    artifacts, tiny_model_folder, tmp_path, lora, optimizer, settings
+):
+    facts = train(artifacts, tmp_path / "ours", recipe(lora=lora, optimizer=optimizer, **settings))
+    losses, margins = trl_losses(tiny_model_folder, tmp_path / "trl", lora.r > 0, optim=optimizer, **settings)
     assert facts["steps"] == len(losses) == 3
     assert step_events(tmp_path / "ours") == pytest.approx(losses, abs=1e-5)
     assert step_events(tmp_path / "ours", "train/margin") == pytest.approx(margins, abs=1e-5)
-    assert losses[0] == pytest.approx(math.log(2), abs=1e-5), "before the first step, policy and reference are one"
+    if not settings:
+        assert losses[0] == pytest.approx(math.log(2), abs=1e-5), "before the first step, policy and reference are one"
 
 
 # ----------------------------------------------------------------------------------------------------- what is computed
@@ -298,14 +305,14 @@ def test_pairs_without_any_reference_are_an_error(artifacts, tmp_path):
 def test_join_follows_the_pairs_order_and_refuses_a_completion_given_twice(artifacts):
     pairs = pl.read_parquet(artifacts["pairs"] / files.PAIRS).filter(split="train")
     reference = pl.read_parquet(artifacts["reference"] / files.REFERENCE)
-    joined = pairs_read.join_pairs(pairs, reference)
+    joined = joined_pairs.join_pairs(pairs, reference)
     assert joined.without_reference == 1
     first = reference.filter(row=0).sort("completion")
     assert joined.rows.row(0) == (
         first["prompt_ids"][0].to_list(), *(ids.to_list() for ids in first["completion_ids"]), *first["ref_logp"]
     )  # fmt: skip
     with pytest.raises(UserError, match="twice"):
-        pairs_read.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
+        joined_pairs.join_pairs(pairs, pl.concat([reference, reference.head(1)]))
 
 
 # ------------------------------------------------------------------------------------------- what the texts say, or not
@@ -377,12 +384,12 @@ def test_all_linear_gives_each_layer_but_the_head_an_adapter(artifacts, tmp_path
 
 def test_a_tie_counts_half_as_it_does_in_the_evaluation():
     chosen, rejected = torch.tensor([1.0, 0.5, 0.0, 2.0]), torch.tensor([0.5, 0.5, 1.0, 2.0])
-    assert trainer._accuracy(chosen, rejected) == 0.5
+    assert trainer.accuracy(chosen, rejected) == 0.5
 
 
 def test_the_logged_accuracy_is_made_of_the_rewards_by_pair(artifacts, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(trainer, "_accuracy", lambda *rewards: seen.append(rewards) or 0.125)
+    monkeypatch.setattr(trainer, "accuracy", lambda *rewards: seen.append(rewards) or 0.125)
     train(artifacts, tmp_path, recipe(learning_rate=0.1, evaluations=0))
     for (chosen, rejected), number in zip(seen, (4, 4, 3), strict=True):
         assert chosen.shape == rejected.shape == (number,)
@@ -420,6 +427,16 @@ def test_the_card_lists_the_lineage_and_escapes_what_data_may_contain(artifacts,
     assert "<script>" not in text
     assert "&lt;script&gt;a \\| b &#39;c&#39;&lt;/script&gt;" in text
     assert text.startswith('---\nbase_model: "base_model-0123456789abcdef"\n')
+
+
+def test_the_card_names_the_method(artifacts, tmp_path):
+    for changes, title in (
+        ({}, "# A policy trained with DPO"),
+        ({"loss_type": ["sft"]}, "# A policy trained with SFT on chosen responses"),
+        ({"algorithm": "simpo", "loss_type": []}, "# A policy trained with SimPO"),
+    ):
+        text = model_card.render_card(tmp_path, PolicySettings(recipe(**changes), 3, None), artifacts, {})
+        assert title in text.splitlines()
 
 
 def test_a_trained_adapter_has_a_card_and_no_pickle_nor_local_path(artifacts, tmp_path):

@@ -8,17 +8,9 @@ from notus_exp.config.algorithms import COUPLED, check_weights
 from notus_exp.config.training_settings import LOSSES
 from notus_exp.disk import files
 from notus_exp.errors import UserError
-from notus_exp.training.pairs import effective_pairs, weighed
+from notus_exp.training.joined_pairs import effective_pairs, weighed
 from support.recipes import recipe
-from support.trainings import N_TRAIN, N_VALIDATION, make_pair_trainer, step_events, train
-
-PAIRS = [
-    {"prompt_ids": [5, 6, 7], "chosen_ids": [8, 9, 10, 2], "rejected_ids": [11, 2]},
-    {"prompt_ids": [12, 13], "chosen_ids": [14, 2], "rejected_ids": [15, 16, 17, 18, 2]},
-    {"prompt_ids": [19], "chosen_ids": [20, 21, 2], "rejected_ids": [22, 23, 2]},
-]
-LOGPS = [(-31.0, -17.0), (-16.0, -40.5), (-23.5, -24.0)]
-"""Of a reference, somewhere near those of the random model."""
+from support.trainings import FEW_PAIRS, N_TRAIN, N_VALIDATION, make_pair_trainer, step_events, train
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +19,8 @@ def pair_trainer(tiny_model_folder, tmp_path_factory):
 
 
 def examples(weights):
-    rows = [{**pair, "ref_chosen_logps": c, "ref_rejected_logps": r} for pair, (c, r) in zip(PAIRS, LOGPS, strict=True)]
     mean = sum(weights) / len(weights)
-    return [row | {"weight": weight / mean} for row, weight in zip(rows, weights, strict=True)]
+    return [row | {"weight": weight / mean} for row, weight in zip(FEW_PAIRS, weights, strict=True)]
 
 
 def without_weights(rows):

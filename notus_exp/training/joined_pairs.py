@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -10,6 +10,7 @@ import polars as pl
 from notus_exp.config.algorithms import check_weights
 from notus_exp.config.training_settings import DPO, SpecialTokens
 from notus_exp.errors import UserError
+from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import hold_marks
 from notus_exp.training.trainer import COLUMNS, WEIGHT
 
@@ -109,3 +110,32 @@ def effective_pairs(rows: pl.DataFrame) -> dict[str, Any]:
         return {}
     weights = rows[WEIGHT].to_numpy()
     return {"effective_pairs": round(float(weights.sum() ** 2 / (weights**2).sum()), 3)}
+
+
+def discount_tails(rows: pl.DataFrame, alpha: float, logps_of: Callable[[list[Encoded]], list[float]]) -> pl.DataFrame:
+    """Return pairs whose reference log-probs count what a side has beyond the other's length `alpha` times.
+
+    That is how TRL counts the policy's under `ld_alpha` (Liu et al. 2024, arXiv 2409.06411, equation 8); the reference
+    must be counted alike, or the tail's log-prob would stand in the loss alone.
+
+    Args:
+        rows: Columns `COLUMNS`.
+        alpha: In [0, 1]; 1 leaves them as they are.
+        logps_of: Returns the reference's log-probs (nats) of texts.
+    """
+    sides = ("chosen", "rejected")
+    beginnings: dict[tuple[int, str], Encoded] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        shared = min(len(row[f"{side}_ids"]) for side in sides)
+        for side in sides:
+            if len(row[f"{side}_ids"]) > shared:
+                beginnings[number, side] = Encoded(row["prompt_ids"], row[f"{side}_ids"][:shared])
+    logps = dict(zip(beginnings, logps_of([*beginnings.values()]), strict=True))
+    counted = {}
+    for side in sides:
+        whole = rows[f"ref_{side}_logps"].to_list()
+        shared_part = [logps.get((number, side), value) for number, value in enumerate(whole)]
+        counted[f"ref_{side}_logps"] = [
+            part + alpha * (value - part) for part, value in zip(shared_part, whole, strict=True)
+        ]
+    return rows.with_columns(**{name: pl.Series(values, dtype=pl.Float64) for name, values in counted.items()})
