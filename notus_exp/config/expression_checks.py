@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.config.columns import NUMBER, column_names, completion_columns
+from notus_exp.config.columns import NUMBER, REFERENCE, TOKENS, column_names, completion_columns
 from notus_exp.config.language import Scope, names_in, parsed, read
 from notus_exp.config.schema import Config
 from notus_exp.errors import UserError
@@ -35,3 +35,8 @@ def named_columns(config: Config) -> list[str]:
     known = column_names(config)
     named = {name for key, text in expressions(config).items() for name in names_in(parsed(text, key))}
     return sorted(name for name in known if name in named)
+
+
+def reads_base_model(config: Config) -> bool:
+    """Say whether curation needs the base model: an expression names a column that is made with it."""
+    return bool({*named_columns(config)} & {TOKENS, *REFERENCE})

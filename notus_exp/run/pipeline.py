@@ -74,11 +74,11 @@ class Run:
         self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
         check_output(config.output_dir, ("artifacts", "runs", "cache"))
         self.sources = resolve(config)
-        if reaches(config.until, Stage.reference):
+        self.nodes = make_plan(config, self.sources)
+        if any(node.stage is Stage.reference for node in self.nodes):
             model, digest = config.model, self.sources.model_digest
             known = told_positions(model, digest if digest != UNRESOLVED else None, self.sources.files["model"])
             check_positions(known, requirements(config), config.dpo.max_length)
-        self.nodes = make_plan(config, self.sources)
         self.by_key = {node.key: node for node in self.nodes}
         output = Path(config.output_dir).absolute()
         self.store = ArtifactStore(output / "artifacts")
@@ -153,7 +153,7 @@ class Run:
             PrunedError: The monitor ended the run.
         """
         hardware = self.config.hardware
-        if hardware.launch is not Launch.plain and any(STAGES[node.stage].worker for node in self.nodes):
+        if hardware.launch is not Launch.plain and any(node.in_worker for node in self.nodes):
             raise UserError(
                 f"hardware={hardware.name} can be planned (until=config) but is not executed yet",
                 "use hardware=gpu, or stop with until=pairs",
@@ -249,7 +249,7 @@ class Run:
         events.write_text("", encoding="utf-8")
         # The screen ends last: the last events come when the following ends, and the bars show them.
         with screen, following(events, [screen.show, _without_marks(tracker), self.monitor.take]):
-            for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
+            for in_worker, group in itertools.groupby(self.nodes, lambda node: node.in_worker):
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
                 while waiting:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.columns import REFERENCE, TOKENS
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Config, Stage, reaches
@@ -18,6 +19,7 @@ from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.stages.settings import (
+    NO_SPLIT,
     BaseModelSettings,
     BenchmarksSettings,
     ColumnsSettings,
@@ -29,6 +31,7 @@ from notus_exp.stages.settings import (
     PairsSettings,
     PolicySettings,
     ReferenceSettings,
+    TokenCounting,
     keyed,
 )
 
@@ -39,7 +42,8 @@ class StageInfo(NamedTuple):
     Attributes:
         module: Module with the function `run`; imported where the stage runs, not before.
         version: Raised when the code changes what the stage computes: old artifacts are then not reused.
-        worker: Whether it runs in the worker process (and its key carries the versions of the training libraries).
+        worker: Whether it runs in the worker process (and its key carries the versions of the training libraries); what
+            is made from a model does in any case.
         resumable: Whether it continues what a killed attempt left behind.
         settings: The dataclass that it is given.
     """
@@ -99,6 +103,11 @@ class Node:
         """Name of its artifact's folder."""
         return folder_name(self.stage.name, self.key)
 
+    @property
+    def in_worker(self) -> bool:
+        """Say whether it is made in the worker process: of a stage that is, or from a model."""
+        return STAGES[self.stage].worker or "base_model" in self.inputs
+
     def reads(self, other: Node) -> bool:
         """Say whether another node's artifact is one of its inputs."""
         return other.key in self.inputs.values()
@@ -149,7 +158,7 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
             "pairs",
             Stage.pairs,
             _pairs_settings(config, sources),
-            {"feedback": "feedback"} | {row[0]: row[0] for row in columns},
+            {"feedback": "feedback"} | ({"columns": "columns"} if columns else {}),
         ),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
@@ -170,13 +179,26 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
 
 def _columns(config: Config, sources: Sources) -> list[NodeRow]:
     """Return what makes the columns of completions that expressions name; nothing where they name none of them."""
-    named = named_columns(config)
+    named = {*named_columns(config)}
     joined = {
         score.name: {"file": sources.score_digests[score.name], "column": score.column, "by": score.by}
         for score in sorted(config.scores, key=lambda score: score.name)
         if score.name in named
     }
-    return [("columns", Stage.columns, ColumnsSettings(joined), {"feedback": "feedback"})] if joined else []
+    taken = [name for name in (TOKENS, *REFERENCE) if name in named]
+    uses, model = {"feedback": "feedback"}, {"feedback": "feedback", "base_model": "base_model"}
+    makers: list[NodeRow] = []
+    if TOKENS in named:
+        counting = TokenCounting(config.model.system_prompt, config.model.template_date)
+        makers.append(("columns_tokens", Stage.columns, ColumnsSettings({}, counted=counting), model))
+        uses |= {"tokens": "columns_tokens"}
+    if named & {*REFERENCE}:
+        everything = replace(_encoding(config), split=NO_SPLIT, everything=True)
+        makers.append(("reference_columns", Stage.reference, everything, model))
+        uses |= {"reference": "reference_columns"}
+    if not joined and not taken:
+        return []
+    return [("columns", Stage.columns, ColumnsSettings(joined, taken), uses), *makers]
 
 
 def _references(config: Config) -> list[NodeRow]:
@@ -335,7 +357,8 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
 def _node(name: str, stage: Stage, settings: Any, inputs: dict[str, Node]) -> Node:
     info = STAGES[stage]
     content = keyed(settings)
-    versions = {lib: importlib.metadata.version(lib) for lib in VERSIONED} if info.worker else {}
+    in_worker = info.worker or "base_model" in inputs
+    versions = {lib: importlib.metadata.version(lib) for lib in VERSIONED} if in_worker else {}
     keys = {use: node.key for use, node in sorted(inputs.items())}
     key = make_key(stage.name, info.version, content, keys, versions)
     return Node(name, stage, content, keys, versions, key, {use: made.stage.name for use, made in inputs.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.config.data_settings import FileData
-from notus_exp.config.expression_checks import named_columns
+from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
@@ -41,7 +41,7 @@ def resolve(config: Config) -> Sources:
         if not Path(name).is_file():
             raise UserError(f"filters.contamination.files: {name} is not a file")
     model_digest, model_files = None, list[str]()
-    if reaches(config.until, Stage.base_model):
+    if reaches(config.until, Stage.base_model) or reads_base_model(config):
         try:
             model_digest, model_files = model_sources.model_sources(config.model)
         except UserError:
