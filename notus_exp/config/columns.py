@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from notus_exp.config.schema import Config
+from notus_exp.config.score_settings import column_of
 
 NUMBER, BOOLEAN, TEXT = "number", "condition", "text"
 """Kinds of what an expression gives, in words for a reader."""
@@ -29,7 +30,7 @@ def column_names(config: Config) -> list[str]:
 
 def made_columns(config: Config) -> list[str]:
     """Return the columns that the stage `columns` makes where an expression names them."""
-    return [TOKENS, *REFERENCE, *(score.name for score in config.scores)]
+    return [TOKENS, *REFERENCE, *map(column_of, config.scores)]
 
 
 def own_columns(aspects: Iterable[str], others: Iterable[str] = ()) -> list[str]:

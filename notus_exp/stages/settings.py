@@ -37,12 +37,14 @@ class ColumnsSettings:
     """Which columns of completions are made, by name, and of what.
 
     `joined` says of each that comes from a file: `file` (the digest of its content), `column` and `by`; `taken` are
-    those that the inputs `tokens` and `reference` give. With `counted` the artifact is such an input itself: it has the
-    tokens of each response alone.
+    those that the inputs `tokens` and `reference` give. `probes` says of each that policies of other runs give: `betas`
+    of them, and what becomes of prompts that all of them were trained on. With `counted` the artifact is such an input
+    itself: it has the tokens of each response alone.
     """
 
     joined: dict[str, dict[str, Any]]
     taken: list[str] = unbounded(since=[], default_factory=list)
+    probes: dict[str, dict[str, Any]] = unbounded(since={}, default_factory=dict)
     counted: Optional[TokenCounting] = unbounded(since=None, default=None)
 
 

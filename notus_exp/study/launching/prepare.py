@@ -115,9 +115,9 @@ def _by_key(runs: Sequence[Run]) -> dict[str, Node]:
 
 
 def _inputs_exist(run: Run, node: Node, beside: Sequence[Node], known: Mapping[str, Node]) -> bool:
-    """Say whether a node's inputs are there, or are made beside it."""
+    """Say whether a node's inputs are there, or are made beside it; what another run made was looked at already."""
     made = {one.key for one in beside}
-    return all(key in made or run.store.find(known[key].wanted) for key in node.inputs.values())
+    return all(key in made or key not in known or run.store.find(known[key].wanted) for key in node.inputs.values())
 
 
 def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
