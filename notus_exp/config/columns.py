@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from notus_exp.config.schema import Config
+from notus_exp.config.score_settings import column_of
 
 NUMBER, BOOLEAN, TEXT = "number", "condition", "text"
 """Kinds of what an expression gives, in words for a reader."""
@@ -12,6 +13,10 @@ TEXTS = ("model", "source", "corpus", "principle")
 """Columns that hold texts; all others hold numbers."""
 MEASURED = ("chars", "words")
 """Columns that are measured from the response when they are named."""
+TOKENS = "tokens"
+"""Column of how many tokens of the base model a response is."""
+REFERENCE = ("ref_logp", "ref_logp_per_token")
+"""Columns of the base model's log-prob of a response."""
 OF_PAIR = ("chosen_score", "rejected_score", "margin", "agreement")
 """Columns of a pair beside `chosen_X` and `rejected_X` for each column X of a completion."""
 SCORE = "score"
@@ -25,7 +30,7 @@ def column_names(config: Config) -> list[str]:
 
 def made_columns(config: Config) -> list[str]:
     """Return the columns that the stage `columns` makes where an expression names them."""
-    return [score.name for score in config.scores]
+    return [TOKENS, *REFERENCE, *map(column_of, config.scores)]
 
 
 def own_columns(aspects: Iterable[str], others: Iterable[str] = ()) -> list[str]:

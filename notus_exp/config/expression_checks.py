@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from notus_exp.config.columns import (
     BOOLEAN,
     NUMBER,
+    REFERENCE,
     SCORE,
+    TOKENS,
     column_names,
     completion_columns,
     made_columns,
@@ -85,3 +87,8 @@ def named_columns(config: Config) -> list[str]:
 
 def _given(config: Config) -> dict[str, str]:
     return given_expressions(config.selection, config.rejected, config.filters, config.pairs)
+
+
+def reads_base_model(config: Config) -> bool:
+    """Say whether curation needs the base model: an expression names a column that is made with it."""
+    return bool({*named_columns(config)} & {TOKENS, *REFERENCE})

@@ -7,7 +7,7 @@ import re
 from notus_exp.config.columns import column_names, made_columns
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.schema import Config, Stage
-from notus_exp.config.score_settings import KEYS, ScoreItem
+from notus_exp.config.score_settings import KEYS, ScoreItem, column_of, runs_of_probe
 from notus_exp.errors import UserError, did_you_mean
 
 
@@ -19,8 +19,12 @@ def check_scores(config: Config) -> None:
     """
     names = column_names(config)
     for place, score in enumerate(config.scores):
-        _check_name(f"scores[{place}].name", score.name, names)
-        _check_file(f"scores[{place}]", score)
+        key = f"scores[{place}]"
+        if runs_of_probe(score):
+            _check_probe(key, score)
+        else:
+            _check_file(key, score)
+        _check_name(f"{key}.name", score, names)
     if config.until is Stage.columns and not {*named_columns(config)} & {*made_columns(config)}:
         raise UserError(
             "until=columns, and no expression names a column to make",
@@ -28,21 +32,46 @@ def check_scores(config: Config) -> None:
         )
 
 
-def _check_name(key: str, name: str, names: list[str]) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+def _check_name(key: str, score: ScoreItem, names: list[str]) -> None:
+    column = column_of(score)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
         raise UserError(
-            f"{key}={name} cannot stand in an expression", "use small letters, digits and _, beginning with a letter"
+            f"{key}={score.name} cannot stand in an expression",
+            "use small letters, digits and _, beginning with a letter",
         )
-    if names.count(name) > 1:
-        raise UserError(f"{key}={name} is the name of another column too", "give each score a name of its own")
-    if name.startswith(("chosen_", "rejected_")):
+    if names.count(column) > 1:
+        raise UserError(f"{key}: '{column}' is the name of another column too", "give each score a name of its own")
+    if column.startswith(("chosen_", "rejected_")):
         raise UserError(
-            f"{key}={name} begins as a column of a pair's side does", "choose a name without chosen_ or rejected_"
+            f"{key}={score.name} begins as a column of a pair's side does",
+            "choose a name without chosen_ or rejected_",
         )
 
 
 def _check_file(key: str, score: ScoreItem) -> None:
     if score.path is None:
-        raise UserError(f"{key} says nothing of where '{score.name}' comes from", "add path: FILE to it")
+        raise UserError(
+            f"{key} does not say where its scores come from", "add path: FILE to it, or run: RUN for those of a policy"
+        )
+    if score.name is None:
+        raise UserError(f"{key}.name must be given", "add name: NAME to that item, for expressions")
     if score.by is not None and score.by not in KEYS:
         raise UserError(f"{key}.by={score.by} is not an option", did_you_mean(score.by, KEYS))
+    for name in ("exclude", "in_sample"):
+        if getattr(score, name):
+            raise UserError(f"{key}.{name}=true is read with `run` or `runs` alone", "leave it out for a file")
+
+
+def _check_probe(key: str, score: ScoreItem) -> None:
+    for name in ("path", "column", "by"):
+        if getattr(score, name) is not None:
+            raise UserError(f"{key}.{name}={getattr(score, name)} is read of a file alone", "leave it out for a run")
+    if score.run is not None and score.runs:
+        raise UserError(f"{key} has run and runs", f"list all of them: runs: [{', '.join([score.run, *score.runs])}]")
+    if twice := next((run for run in score.runs if score.runs.count(run) > 1), None):
+        raise UserError(f"{key}.runs names {twice} twice", "name each run once")
+    if score.exclude and score.in_sample:
+        raise UserError(
+            f"{key} has exclude=true and in_sample=true",
+            "exclude leaves prompts that were trained on without a score, in_sample scores them: choose one",
+        )

@@ -106,6 +106,12 @@ class ArtifactStore:
             damage = f"{folder / others[0]} is {link}none of the files that were written"
         return Found(None, damage) if damage else Found(manifest, None)
 
+    def told(self, stage: str, key: str) -> Manifest | None:
+        """Return the manifest that lies in an artifact's folder; None where there is none that can be read."""
+        with suppress(DamagedFileError, OSError):
+            return read_manifest(self.path(stage, key) / MANIFEST)
+        return None
+
     def check(self, wanted: Manifest) -> Found:
         """Look at an artifact and compare its files' contents with their hashes, where that was not done before.
 

@@ -2,7 +2,8 @@
 
 The store below the stage (`store.py`) keeps them by base model, precision and token ids: another strategy, beta,
 loss or seed finds what an earlier run computed. A run has two nodes of this stage: `reference`, which the policy is
-trained with, and `reference_scored`, which is the same for all policies of a study. `fill` computes together what
+trained with, and `reference_scored`, which is the same for all policies of a study; and where an expression of curation
+names a log-prob `reference_columns`, over everything. `fill` computes together what
 several nodes miss, in batches that this union alone fixes; the time is the first node's, and a log-prob that several
 nodes need counts as `computed` at the first of them and as `found` at the others.
 
@@ -11,7 +12,7 @@ reference.parquet has one row for each (prompt_id, row, completion):
     prompt_id, row, completion    as in the completions table (feedback/table.py)
     prompt_ids, completion_ids    token ids, after cutting (List(Int64))
     ref_logp                      log-prob of the completion after its prompt, in nats (Float64)
-    use                           train, validation or test
+    use                           train, validation or test; "" where all completions are asked for
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from notus_exp.stages.settings import ReferenceSettings
 
 STORE = "reference.sqlite"
 ID = ["prompt_id", "row", "completion"]
+ANY_USE = ""
+"""`use` of a completion that is not scored for a split alone."""
 
 SCHEMA = pl.Schema(
     {
@@ -238,11 +241,18 @@ def scored_completions(completions: pl.DataFrame, settings: ReferenceSettings) -
     return scored.select(*ID, use=pl.lit(settings.scored_split)).sort(*ID)
 
 
+def texts_of(feedback: Path) -> pl.DataFrame:
+    """Return the completions table as far as `tokenise` reads it, but for `use`."""
+    path = feedback / files.COMPLETIONS
+    present = pl.scan_parquet(path, glob=False).collect_schema().names()
+    return pl.read_parquet(path, columns=[*ID, *prompt_columns(present), "response"], glob=False)
+
+
 def _wanted(settings: ReferenceSettings, inputs: dict[str, Path]) -> pl.DataFrame:
     """The needed completions with their texts."""
-    path = inputs["feedback"] / files.COMPLETIONS
-    present = pl.scan_parquet(path, glob=False).collect_schema().names()
-    completions = pl.read_parquet(path, columns=[*ID, *prompt_columns(present), "response"], glob=False)
+    completions = texts_of(inputs["feedback"])
+    if settings.everything:
+        return completions.with_columns(use=pl.lit(ANY_USE)).sort(*ID)
     if settings.preferences:
         needed = scored_completions(completions, settings)
     else:
@@ -269,7 +279,11 @@ def _check_tokens(
             f"raise split.{settings.scored_split} or dpo.max_prompt_length, add prompts, or leave preferences out of "
             "`evaluation`",
         )
-    if settings.preferences:
+    if settings.everything and not tokenised.rows:
+        raise UserError(
+            f"all prompts are too long for dpo.max_length={settings.max_length}", "raise it, or dpo.max_prompt_length"
+        )
+    if not _trains(settings):
         return {}
     pairs = pl.read_parquet(inputs["pairs"] / files.PAIRS, glob=False)
     reads = model_length(inputs["base_model"] / files.MODEL)
@@ -301,7 +315,7 @@ def _accepted(
 
 
 def _trains(settings: ReferenceSettings) -> bool:
-    return settings.preferences is None
+    return settings.preferences is None and not settings.everything
 
 
 def _alike(

@@ -52,7 +52,8 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
             case Stage.feedback:
                 told = [_data(one)]
             case Stage.columns:
-                told = [_data(_input(one, "feedback", look)), sorted(settings["joined"])]
+                told = [_data(_input(one, "feedback", look)), sorted([*settings["joined"], *settings.get("taken", [])])]
+                told += [_model(one, look)] if "base_model" in one.inputs else []
             case Stage.pairs:
                 told = [_data(_input(one, "feedback", look)), settings["contamination_digests"]]
             case Stage.base_model:
@@ -213,6 +214,8 @@ def _union(nodes: Sequence[Node | Manifest], known: Known) -> float | None:
     for node in nodes:
         if (count := _completions(node, known)) is None:
             return None
+        if node.settings.get("everything"):  # the others are among them
+            return count
         if "pairs" in node.inputs:
             training.append(count)
         else:  # of several splits or sizes the largest: no run asks for two
@@ -224,10 +227,13 @@ def _union(nodes: Sequence[Node | Manifest], known: Known) -> float | None:
 
 
 def _completions(node: Node | Manifest, known: Known) -> float | None:
-    """Return how many completions a reference node asks for: of pairs both, else all of the prompts that are scored."""
+    """Return how many completions a reference node asks for: all, of pairs both, or all of the prompts scored."""
     settings = node.settings
     if facts := known.facts(Stage.reference, node.key):
         return float(facts["needed"])
+    if settings.get("everything"):
+        prompts = _prompts(_input(node, "feedback", known.look), known)
+        return prompts and prompts * _completions_each(node, known)
     if "pairs" in node.inputs:
         counted = pairs_of(node, known)
         return counted and 2 * (counted[0] + min(counted[1], settings["max_validation_pairs"] or counted[1]))

@@ -24,6 +24,8 @@ ADAPTER, RECOMPUTED = 2 / 3, 4 / 3
 """Cost of a training pass without gradients of frozen weights (4 FLOPs of 6), and with the forward pass repeated."""
 UNPACKING = 1e-7
 """Seconds a parameter to dequantise and to write a model, as measured on two CPU cores."""
+COUNTING = 2e-3
+"""Seconds a prompt of four completions to template and tokenise them, as measured on one CPU core."""
 FEW = Expected(2.0, 0.5, 10.0)
 """Seconds of what is done without a model, for up to `FEW_PROMPTS` prompts; docs/results/curation.md."""
 FEW_PROMPTS = 10_000
@@ -64,6 +66,9 @@ class Calibration(NamedTuple):
             amount: Of work, in the unit of `amounts.planned`; None where that is not known.
         """
         match node.stage:
+            case Stage.columns if "base_model" in node.inputs:
+                seconds = self.imports + COUNTING * (amount or 1.0)
+                return Expected(seconds, seconds, seconds).widened(FACTOR)
             case Stage.feedback | Stage.columns | Stage.pairs | Stage.evaluation:
                 return FEW.scaled(max(1.0, (amount or 1.0) / FEW_PROMPTS))
             case Stage.judgments if node.settings["judge"]["name"] == "mock":
@@ -71,8 +76,8 @@ class Calibration(NamedTuple):
             case _ if parameters is None or amount is None:
                 return None
         assert parameters is not None and amount is not None
-        seconds = self._of_model(node, known, hardware, parameters, amount)
-        return None if seconds is None else Expected(seconds, seconds, seconds).widened(FACTOR)
+        taken = self._of_model(node, known, hardware, parameters, amount)
+        return None if taken is None else Expected(taken, taken, taken).widened(FACTOR)
 
     def _of_model(self, node: Node, known: Known, hardware: Hardware, parameters: int, amount: float) -> float | None:
         settings = node.settings

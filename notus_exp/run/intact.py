@@ -89,10 +89,10 @@ def ready(nodes: Sequence[Node], store: ArtifactStore, known: Mapping[str, Node]
 
 
 def _contents(node: Node, store: ArtifactStore, nodes: Mapping[str, Node]) -> dict[str, str]:
-    """Return what is known of the contents of a node's inputs, by input name."""
+    """Return what is known of the contents of a node's inputs, by input name; some may be of another run."""
     found = {}
     for use, key in node.inputs.items():
-        manifest = store.find(nodes[key].wanted) if key in nodes else None
+        manifest = store.find(nodes[key].wanted) if key in nodes else store.told(node.uses[use], key)
         content = content_of(manifest) if manifest else None
         if content is not None:
             found[use] = content

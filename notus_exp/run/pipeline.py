@@ -17,6 +17,7 @@ from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
+from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
@@ -43,6 +44,7 @@ from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
 from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import STAGES, Node, make_plan
+from notus_exp.run.probes import check_contents, check_training_prompts
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.retelling import config_of, is_kept, tags_of
 from notus_exp.run.sources import UNRESOLVED, resolve
@@ -74,15 +76,18 @@ class Run:
         self.config, self.choices, self.console, self.monitor = config, choices, console, monitor
         check_output(config.output_dir, ("artifacts", "runs", "cache"))
         self.sources = resolve(config)
-        if reaches(config.until, Stage.reference):
+        self.nodes = make_plan(config, self.sources)
+        if any(node.stage is Stage.reference for node in self.nodes):
             model, digest = config.model, self.sources.model_digest
             known = told_positions(model, digest if digest != UNRESOLVED else None, self.sources.files["model"])
             check_positions(known, requirements(config), config.dpo.max_length)
-        self.nodes = make_plan(config, self.sources)
         self.by_key = {node.key: node for node in self.nodes}
         output = Path(config.output_dir).absolute()
         self.store = ArtifactStore(output / "artifacts")
         self.cache = output / "cache"
+        for score in config.scores:
+            if probes := self.sources.probes.get(column_of(score)):
+                check_training_prompts(score, probes, self.nodes[0].key, self.store.root)
         self.id = run_id(config, choices, self.nodes)
         self.folder = output / "runs" / self.id
 
@@ -153,7 +158,7 @@ class Run:
             PrunedError: The monitor ended the run.
         """
         hardware = self.config.hardware
-        if hardware.launch is not Launch.plain and any(STAGES[node.stage].worker for node in self.nodes):
+        if hardware.launch is not Launch.plain and any(node.in_worker for node in self.nodes):
             raise UserError(
                 f"hardware={hardware.name} can be planned (until=config) but is not executed yet",
                 "use hardware=gpu, or stop with until=pairs",
@@ -175,7 +180,7 @@ class Run:
                     self.look_ahead()
                 with working(self.console, "opening the tracker"):
                     tracker = self._open_tracker(record)
-                with using(self.store.root, (node.folder for node in self.nodes)):
+                with using(self.store.root, (name for node in self.nodes for name in node.folders)):
                     self._make_all(record, tracker, display.Display(self.console, brief=self._brief))
             except BaseException as error:
                 status = {KeyboardInterrupt: "interrupted", PrunedError: "pruned"}.get(type(error), "failed")
@@ -199,6 +204,9 @@ class Run:
             UserError: Naming what is missing, or the setting that mends it.
         """
         missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
+        if any(node.stage is Stage.columns for node in missing):
+            for probes in self.sources.probes.values():
+                check_contents(probes, self.store.root)
         self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
         look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
 
@@ -249,7 +257,7 @@ class Run:
         events.write_text("", encoding="utf-8")
         # The screen ends last: the last events come when the following ends, and the bars show them.
         with screen, following(events, [screen.show, _without_marks(tracker), self.monitor.take]):
-            for in_worker, group in itertools.groupby(self.nodes, lambda node: STAGES[node.stage].worker):
+            for in_worker, group in itertools.groupby(self.nodes, lambda node: node.in_worker):
                 make = self._make_in_worker if in_worker else self._make_here
                 waiting = list(group)
                 while waiting:

@@ -9,15 +9,21 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.columns import REFERENCE, TOKENS
+from notus_exp.config.curation_settings import Split
 from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Config, Stage, reaches
+from notus_exp.config.score_settings import SCORE_COLUMN, column_of, runs_of_probe
+from notus_exp.config.training_settings import DPO
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.keys import folder_name, make_key
 from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
+from notus_exp.run.probes import Probe
 from notus_exp.stages.settings import (
+    NO_SPLIT,
     BaseModelSettings,
     BenchmarksSettings,
     ColumnsSettings,
@@ -29,6 +35,7 @@ from notus_exp.stages.settings import (
     PairsSettings,
     PolicySettings,
     ReferenceSettings,
+    TokenCounting,
     keyed,
 )
 
@@ -39,7 +46,8 @@ class StageInfo(NamedTuple):
     Attributes:
         module: Module with the function `run`; imported where the stage runs, not before.
         version: Raised when the code changes what the stage computes: old artifacts are then not reused.
-        worker: Whether it runs in the worker process (and its key carries the versions of the training libraries).
+        worker: Whether it runs in the worker process (and its key carries the versions of the training libraries); what
+            is made from a model does in any case.
         resumable: Whether it continues what a killed attempt left behind.
         settings: The dataclass that it is given.
     """
@@ -99,15 +107,32 @@ class Node:
         """Name of its artifact's folder."""
         return folder_name(self.stage.name, self.key)
 
+    @property
+    def folders(self) -> list[str]:
+        """Names of the folders that making it reads and writes: its inputs', and its own."""
+        return [*(folder_name(self.uses[use], key) for use, key in self.inputs.items()), self.folder]
+
+    @property
+    def in_worker(self) -> bool:
+        """Say whether it is made in the worker process: of a stage that is, or from a model."""
+        return STAGES[self.stage].worker or "base_model" in self.inputs
+
     def reads(self, other: Node) -> bool:
         """Say whether another node's artifact is one of its inputs."""
         return other.key in self.inputs.values()
 
 
-class Sources(NamedTuple):
-    """What lies outside the config: digests that enter keys, and the local files that they stand for.
+class Made(NamedTuple):
+    """An artifact of another run, which lies there and which no node of this one makes."""
 
-    Those of files of scores are by the name of the column.
+    stage: Stage
+    key: str
+
+
+class Sources(NamedTuple):
+    """What lies outside the config: digests that enter keys, the local files that they stand for, and other runs.
+
+    Digests of files of scores, and probes, are by the name of the column.
     """
 
     data_digest: str | None
@@ -116,28 +141,31 @@ class Sources(NamedTuple):
     evaluation_digests: dict[str, str]
     files: dict[str, list[str]]
     score_digests: Mapping[str, str] = MappingProxyType({})
+    probes: Mapping[str, list[Probe]] = MappingProxyType({})
 
 
 def make_plan(config: Config, sources: Sources) -> list[Node]:
     """Return the nodes of a run up to `config.until` and what these are made from, inputs before their users."""
     rows = {row[0]: row for row in _wanted(config, sources)}
     nodes: dict[str, Node] = {}
+    distinct: dict[str, Node] = {}
 
     def add(name: str) -> Node:
         if name not in nodes:
             _, stage, settings, uses = rows[name]
-            inputs = {use: add(use_of) for use, use_of in uses.items()}
-            nodes[name] = _node(name, stage, settings, inputs)
+            inputs = {use: made if isinstance(made, Made) else add(made) for use, made in uses.items()}
+            node = _node(name, stage, settings, inputs)
+            nodes[name] = distinct.setdefault(node.key, node)
         return nodes[name]
 
     for name, row in rows.items():
         if reaches(config.until, row[1]):
             add(name)
-    return list(nodes.values())
+    return list(distinct.values())
 
 
-NodeRow = tuple[str, Stage, Any, dict[str, str]]
-"""Node name, stage, settings, input name -> node name."""
+NodeRow = tuple[str, Stage, Any, Mapping[str, "str | Made"]]
+"""Node name, stage, settings, input name -> node name or what another run made."""
 
 
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
@@ -149,7 +177,7 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
             "pairs",
             Stage.pairs,
             _pairs_settings(config, sources),
-            {"feedback": "feedback"} | {row[0]: row[0] for row in columns},
+            {"feedback": "feedback"} | ({"columns": "columns"} if columns else {}),
         ),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
@@ -170,13 +198,48 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
 
 def _columns(config: Config, sources: Sources) -> list[NodeRow]:
     """Return what makes the columns of completions that expressions name; nothing where they name none of them."""
-    named = named_columns(config)
+    named = {*named_columns(config)}
+    scored = {column_of(score): score for score in sorted(config.scores, key=column_of)}
     joined = {
-        score.name: {"file": sources.score_digests[score.name], "column": score.column, "by": score.by}
-        for score in sorted(config.scores, key=lambda score: score.name)
-        if score.name in named
+        column: {"file": sources.score_digests[column], "column": score.column or SCORE_COLUMN, "by": score.by}
+        for column, score in scored.items()
+        if column in named and not runs_of_probe(score)
     }
-    return [("columns", Stage.columns, ColumnsSettings(joined), {"feedback": "feedback"})] if joined else []
+    taken = [name for name in (TOKENS, *REFERENCE) if name in named]
+    uses: dict[str, str | Made] = {"feedback": "feedback"}
+    model: dict[str, str | Made] = {"feedback": "feedback", "base_model": "base_model"}
+    makers: list[NodeRow] = []
+    if TOKENS in named:
+        counting = TokenCounting(config.model.system_prompt, config.model.template_date)
+        makers.append(("columns_tokens", Stage.columns, ColumnsSettings({}, counted=counting), model))
+        uses |= {"tokens": "columns_tokens"}
+    if named & {*REFERENCE}:
+        everything = replace(_encoding(config), split=NO_SPLIT, everything=True)
+        makers.append(("reference_columns", Stage.reference, everything, model))
+        uses |= {"reference": "reference_columns"}
+    probes: dict[str, dict[str, Any]] = {}
+    for column, score in scored.items():
+        for number, probe in enumerate(sources.probes.get(column, ())):
+            made = probes.setdefault(column, {"betas": [], "exclude": score.exclude, "in_sample": score.in_sample})
+            made["betas"].append(probe.training.dpo.beta)
+            makers += _of_probe(f"{column}_{number}", probe)
+            uses |= {f"likelihoods_{column}_{number}": f"likelihoods_{column}_{number}"}
+            uses |= {f"pairs_{column}_{number}": Made(Stage.pairs, probe.pairs)}
+    if not joined and not taken and not probes:
+        return []
+    return [("columns", Stage.columns, ColumnsSettings(joined, taken, probes=probes), uses), *makers]
+
+
+def _of_probe(name: str, probe: Probe) -> list[NodeRow]:
+    """Return what scores all completions by the policy of another run, as that run templates and computes them."""
+    training = probe.training
+    encoding = _encoded(training.dpo, training.system_prompt, training.template_date, NO_SPLIT)
+    base: dict[str, str | Made] = {"base_model": Made(Stage.base_model, probe.base_model)}
+    uses = {**base, "policy": Made(Stage.policy, probe.policy), "reference_scored": f"reference_{name}"}
+    return [
+        (f"reference_{name}", Stage.reference, replace(encoding, everything=True), {**base, "feedback": "feedback"}),
+        (f"likelihoods_{name}", Stage.likelihoods, LikelihoodsSettings(training.dpo.precision.name, 0), uses),
+    ]
 
 
 def _references(config: Config) -> list[NodeRow]:
@@ -206,15 +269,18 @@ def _trained(config: Config) -> ReferenceSettings:
 
 
 def _encoding(config: Config) -> ReferenceSettings:
-    dpo = config.dpo
+    return _encoded(config.dpo, config.model.system_prompt, config.model.template_date, config.split)
+
+
+def _encoded(dpo: DPO, system_prompt: str | None, template_date: str | None, split: Split) -> ReferenceSettings:
     return ReferenceSettings(
-        split=config.split,
-        system_prompt=config.model.system_prompt,
+        split=split,
+        system_prompt=system_prompt,
         precision=dpo.precision.name,
         max_length=dpo.max_length,
         max_prompt_length=dpo.max_prompt_length,
         long_prompts=dpo.long_prompts.name,
-        template_date=config.model.template_date,
+        template_date=template_date,
     )
 
 
@@ -334,10 +400,11 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
     )
 
 
-def _node(name: str, stage: Stage, settings: Any, inputs: dict[str, Node]) -> Node:
+def _node(name: str, stage: Stage, settings: Any, inputs: Mapping[str, Node | Made]) -> Node:
     info = STAGES[stage]
     content = keyed(settings)
-    versions = {lib: importlib.metadata.version(lib) for lib in VERSIONED} if info.worker else {}
+    in_worker = info.worker or "base_model" in inputs
+    versions = {lib: importlib.metadata.version(lib) for lib in VERSIONED} if in_worker else {}
     keys = {use: node.key for use, node in sorted(inputs.items())}
     key = make_key(stage.name, info.version, content, keys, versions)
     return Node(name, stage, content, keys, versions, key, {use: made.stage.name for use, made in inputs.items()})

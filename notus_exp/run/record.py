@@ -37,7 +37,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
 from notus_exp.run.data_notes import data_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
-from notus_exp.run.plan import STAGES, Node
+from notus_exp.run.plan import Node
 from notus_exp.run.surroundings import given_command, surroundings
 from notus_exp.run.token_notes import token_notes
 from notus_exp.run.training_notes import training_notes
@@ -150,7 +150,7 @@ class RunRecord:
             if len(self._attempt["made"]) == 1:
                 self._content |= {"choices": self._own.choices, "config": self._own.config}
                 self._say_config()
-        if STAGES[node.stage].worker:
+        if node.in_worker:
             self._attempt["device_seconds"] += 0.0 if reused else manifest.seconds
             costs = self._content["costs"]
             costs["device_seconds"] += 0.0 if reused else manifest.seconds

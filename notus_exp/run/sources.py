@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from notus_exp.config.data_settings import FileData
-from notus_exp.config.expression_checks import named_columns
+from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
+from notus_exp.config.score_settings import SCORE_COLUMN
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -17,6 +18,7 @@ from notus_exp.evaluation.hub_files import content_digest, locate
 from notus_exp.feedback import data_files as feedback_sources
 from notus_exp.models import model_files as model_sources
 from notus_exp.run.plan import Sources
+from notus_exp.run.probes import find_probes
 
 UNRESOLVED = "unresolved"
 """Stands for a hub's commit in a plan that is only shown (`until=config`), where the hub cannot be reached."""
@@ -41,7 +43,7 @@ def resolve(config: Config) -> Sources:
         if not Path(name).is_file():
             raise UserError(f"filters.contamination.files: {name} is not a file")
     model_digest, model_files = None, list[str]()
-    if reaches(config.until, Stage.base_model):
+    if reaches(config.until, Stage.base_model) or reads_base_model(config):
         try:
             model_digest, model_files = model_sources.model_sources(config.model)
         except UserError:
@@ -57,6 +59,7 @@ def resolve(config: Config) -> Sources:
         evaluation_digests,
         {"data": data_files, "contamination": benchmarks, "model": model_files, **evaluation_files, **score_files},
         score_digests,
+        find_probes(config),
     )
 
 
@@ -65,7 +68,7 @@ def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict
     named = named_columns(config)
     digests, found = dict[str, str](), dict[str, list[str]]()
     for score in config.scores:
-        if score.name not in named or score.path is None:
+        if score.name is None or score.name not in named or score.path is None:
             continue
         key = f"scores.{score.name}"
         try:
@@ -77,7 +80,7 @@ def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict
             continue
         from notus_exp.scoring.score_files import check_score_file  # Polars: not for every plan
 
-        check_score_file(path, score.column, score.by, key)
+        check_score_file(path, score.column or SCORE_COLUMN, score.by, key)
         digests[score.name], found[key] = content_digest(path), [str(path)]
     return digests, found
 

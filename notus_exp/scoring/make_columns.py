@@ -8,13 +8,16 @@ columns.parquet has one row a completion, ordered as the completions table:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from notus_exp.config.columns import REFERENCE, TOKENS
+from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
+from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards
 from notus_exp.scoring.score_files import JoinedScores, join_scores, read_scores, texts_needed
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ColumnsSettings
@@ -27,29 +30,71 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
 
     Args:
         settings: Which columns, and what they are made of.
-        inputs: `feedback`.
+        inputs: `feedback`; `base_model` where tokens are counted; `tokens` and `reference` where columns are taken from
+            them: another artifact of this stage, and the log-probs of all completions; of each policy of a probe
+            `likelihoods_NAME_i`, of all completions, and `pairs_NAME_i`, those it was trained on.
         out: Folder of the artifact.
         context: `sources["scores.NAME"]` holds the path of a file of scores.
 
     Returns:
-        Facts: prompts, completions, and of each column of a file NAME/with_score and so on (`JoinedScores`).
+        Facts: prompts, completions, and of each column NAME/with_score and NAME/without_score (completions); of one
+        that comes from a file the other counts of `JoinedScores` too, of a probe NAME/prompts_trained_on by all of its
+        policies.
 
     Raises:
-        UserError: A file of scores cannot be read, or does not go with the feedback.
+        UserError: A file of scores cannot be read, or does not go with the feedback; a probe was trained on prompts
+            that it is to score.
     """
     place = inputs["feedback"] / COMPLETIONS
-    columns = pl.read_parquet(place, columns=["prompt_id", *ID], glob=False)
-    facts: dict[str, Any] = {"prompts": columns["prompt_id"].n_unique(), "completions": columns.height}
-    made: dict[str, pl.Series] = {}
-    for done, (name, how) in enumerate(settings.joined.items()):
-        context.events.progress(done, len(settings.joined))
+    table = pl.read_parquet(place, columns=["prompt_id", *ID], glob=False)
+    facts: dict[str, Any] = {"prompts": table["prompt_id"].n_unique(), "completions": table.height}
+    columns = table.select(ID)
+    if settings.counted:
+        from notus_exp.scoring.token_counts import count_tokens  # loads a tokenizer: in the worker alone
+
+        columns = _beside(columns, count_tokens(settings.counted, inputs, context), [TOKENS])
+    for name, how in settings.joined.items():
         joined = _joined(name, how, place, Path(context.sources[f"scores.{name}"][0]))
-        made[name] = joined.values
+        columns = columns.with_columns(joined.values.alias(name))
         facts |= {f"{name}/{count}": number for count, number in joined.counts.items()}
         context.events.say(_told(name, joined.counts))
-    columns.select(*ID, **{name: made[name] for name in sorted(made)}).write_parquet(out / COLUMNS)
+    if TOKENS in settings.taken:
+        columns = _beside(columns, pl.read_parquet(inputs["tokens"] / COLUMNS, glob=False), [TOKENS])
+    if names := [name for name in REFERENCE if name in settings.taken]:
+        columns = _beside(columns, _log_probs(inputs["reference"] / files.REFERENCE), names)
+    for name, how in settings.probes.items():
+        rewards, facts[f"{name}/prompts_trained_on"] = _rewards(name, how, place, inputs)
+        columns = _beside(columns, rewards.rename({"reward": name}), [name])
+    for name in columns.columns[len(ID) :]:
+        missing = columns[name].null_count()
+        facts |= {f"{name}/with_score": columns.height - missing, f"{name}/without_score": missing}
+    columns.select(*ID, *sorted(columns.columns[len(ID) :])).write_parquet(out / COLUMNS)
     context.events.progress(1, 1)
     return facts
+
+
+def _rewards(name: str, how: Mapping[str, Any], place: Path, inputs: Mapping[str, Path]) -> ProbeRewards:
+    texts = pl.read_parquet(place, columns=["prompt_id", *ID, "instruction"], glob=False)
+    policies = [
+        ScoringPolicy(
+            inputs[f"likelihoods_{name}_{number}"] / files.LIKELIHOODS,
+            inputs[f"pairs_{name}_{number}"] / files.PAIRS,
+            beta,
+        )
+        for number, beta in enumerate(how["betas"])
+    ]
+    return probe_rewards(texts, policies, Overlap(how["exclude"], how["in_sample"]), name)
+
+
+def _beside(columns: pl.DataFrame, made: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    return columns.join(made.select(*ID, *names), on=ID, how="left", maintain_order="left")
+
+
+def _log_probs(path: Path) -> pl.DataFrame:
+    """Return the columns of `REFERENCE`, in nats; those per token are null of a response without tokens."""
+    table = pl.read_parquet(path, columns=[*ID, "completion_ids", "ref_logp"], glob=False)
+    tokens = pl.col("completion_ids").list.len()
+    return table.select(*ID, "ref_logp", ref_logp_per_token=pl.when(tokens > 0).then(pl.col("ref_logp") / tokens))
 
 
 def _joined(name: str, how: Mapping[str, Any], place: Path, path: Path) -> JoinedScores:

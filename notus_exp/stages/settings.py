@@ -12,6 +12,9 @@ from notus_exp.config.evaluation_settings import Evaluation, LMEvalEvaluation, P
 from notus_exp.config.ranges import enters_key, left_out_as, unbounded
 from notus_exp.config.training_settings import DPO, Model
 
+NO_SPLIT = Split(seed=0, validation=0.0, test=0.0)
+"""Stands in the settings of what no split moves."""
+
 
 @dataclass
 class FeedbackSettings:
@@ -22,13 +25,27 @@ class FeedbackSettings:
 
 
 @dataclass
+class TokenCounting:
+    """How responses are templated when their tokens are counted."""
+
+    system_prompt: Optional[str]
+    template_date: Optional[str]
+
+
+@dataclass
 class ColumnsSettings:
     """Which columns of completions are made, by name, and of what.
 
-    `joined` says of each that comes from a file: `file` (the digest of its content), `column` and `by`.
+    `joined` says of each that comes from a file: `file` (the digest of its content), `column` and `by`; `taken` are
+    those that the inputs `tokens` and `reference` give. `probes` says of each that policies of other runs give: `betas`
+    of them, and what becomes of prompts that all of them were trained on. With `counted` the artifact is such an input
+    itself: it has the tokens of each response alone.
     """
 
     joined: dict[str, dict[str, Any]]
+    taken: list[str] = unbounded(since=[], default_factory=list)
+    probes: dict[str, dict[str, Any]] = unbounded(since={}, default_factory=dict)
+    counted: Optional[TokenCounting] = unbounded(since=None, default=None)
 
 
 @dataclass
@@ -65,7 +82,7 @@ class ReferenceSettings:
     """Which completions need a reference log-prob, and how they are tokenised and computed.
 
     Without `preferences` both sides of the training and validation pairs do; with it all completions of the prompts of
-    `scored_split` that it picks, whatever the pairs.
+    `scored_split` that it picks, whatever the pairs. With `everything` all completions there are, whatever the split.
     """
 
     split: Split
@@ -78,6 +95,7 @@ class ReferenceSettings:
     preferences: Optional[PreferencesEvaluation] = None
     scored_split: Optional[str] = None
     template_date: Optional[str] = unbounded(since=None, default=None)
+    everything: bool = unbounded(since=False, default=False)
 
 
 @dataclass

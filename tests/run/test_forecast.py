@@ -133,6 +133,20 @@ def test_columns_take_what_those_of_other_prompts_took_for_each_prompt(tmp_path:
     assert seconds_of(forecast, missing)["columns"] == pytest.approx(12)
 
 
+def test_log_probs_of_everything_are_those_of_all_completions_and_training_finds_them(tmp_path: Path) -> None:
+    named = config_of(tmp_path, *choosing_by("ref_logp + tokens"), "data.prompts=1000")
+    keep_measurement(named)
+    forecast, missing, _ = forecast_of(named)
+    found = seconds_of(forecast, missing)
+    alone = config_of(tmp_path, "data.prompts=1000")
+    trained, others, _ = forecast_of(alone)
+    assert found["columns_tokens"] == pytest.approx(6 + 1000 * 2e-3)
+    references = ("reference", "reference_scored", "reference_columns")
+    whole = sum(found[name] for name in references)
+    assert whole > 3 * sum(seconds_of(trained, others)[name] for name in references[:2])
+    assert [found[name] for name in references] == pytest.approx([whole / 3] * 3), "one worker computes all"
+
+
 def test_twice_the_pairs_and_epochs_are_four_times_the_work(tmp_path: Path, unmeasured: None) -> None:
     record(config_of(tmp_path, "dpo.evaluations=0"))
     more = config_of(tmp_path, "dpo.evaluations=0", "filters.max_pairs=64", "dpo.epochs=2")

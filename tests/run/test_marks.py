@@ -39,7 +39,10 @@ COMPOSED = {
         *(*JUDGED, "judge=reward_model", "judge.model=m", "data=ultrafeedback", "data.path=u.jsonl"),
         *("scores=[{path: s.csv, name: armorm}]", *choosing_by("armorm")),
     ],
-    "hub, replay": [*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"],
+    "hub, replay": [
+        *(*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"),
+        *("scores=[{runs: [a, b], name: probe}]", *choosing_by("probe_reward")),
+    ],
     "pairs, mock, endpoint": [
         *("experiment=smoke", "evaluation=[preferences,alpaca_eval]", *FILES[:1], "judge=mock", "data=pairs"),
         *("data.hub_id=a/b", "selection=critique", "generation=openai", *(f"generation.{one}" for one in SERVED)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +12,8 @@ from hydra.errors import HydraException
 
 from notus_exp.config.explaining import explain
 from notus_exp.config.hardware_settings import Hardware
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, Stage
+from notus_exp.config.score_settings import ScoreItem
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
 from notus_exp.run.plan import Node, make_plan
@@ -24,6 +27,7 @@ from support.expressions import choosing_by
 from support.recipes import machine
 
 SMOKE = "experiment=smoke"
+composed_once = cache(composed)
 
 
 @pytest.fixture
@@ -33,10 +37,11 @@ def scores(tmp_path: Path) -> Path:
     return path
 
 
-def config_of(path: Path, expression: str = "", until: str | None = None) -> Config:
-    items = f"[{{path: '{path}', name: armorm}}, {{path: '{path}', name: other, column: other}}]"
-    named = choosing_by(expression) if expression else []
-    return composed(SMOKE, f"scores={items}", *named, *([f"until={until}"] if until else []))
+def config_of(path: Path, expression: str = "", until: str = "evaluation") -> Config:
+    items = [ScoreItem("armorm", str(path)), ScoreItem("other", str(path), "other")]
+    config = composed_once(SMOKE, *choosing_by("average"))
+    selection = replace(config.selection, score=expression or "average")
+    return replace(config, scores=items, selection=selection, until=Stage[until])
 
 
 def planned(config: Config) -> dict[str, Node]:
@@ -44,7 +49,7 @@ def planned(config: Config) -> dict[str, Node]:
 
 
 def test_a_column_that_nothing_names_is_not_made(scores: Path) -> None:
-    bare = planned(composed(SMOKE))
+    bare = planned(composed_once(SMOKE, *choosing_by("average")))
     nodes = planned(config_of(scores))
     assert {name: node.key for name, node in nodes.items()} == {name: node.key for name, node in bare.items()}
 
@@ -95,8 +100,8 @@ def test_an_item_that_cannot_be_used_is_refused(scores: Path, item: str, said: s
 @pytest.mark.parametrize(
     ("given", "said", "hint"),
     [
-        ("[{name: a}]", "scores[0] says nothing of where 'a' comes from", "add path: FILE"),
-        ("[{path: a}]", "scores[0].name must be given", "add name: VALUE to that item"),
+        ("[{name: a}]", "scores[0] does not say where its scores come from", "add path: FILE"),
+        ("[{path: a}]", "scores[0].name must be given", "add name: NAME to that item"),
         ("[{path: a, name: a, colum: b}]", "unknown key 'colum' in scores", "did you mean 'column'?"),
         ("[a]", "scores holds what is no item of it", "path: VALUE"),
         ("[{name: a, path: [b]}]", "scores: path is given what it cannot take", "path: VALUE"),

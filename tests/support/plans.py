@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from notus_exp.config.data_settings import FileData
 from notus_exp.config.schema import Config
+from notus_exp.config.score_settings import column_of, runs_of_probe
 from notus_exp.evaluation.catalogue import chosen, judged
 from notus_exp.run.plan import Sources
+from notus_exp.run.probes import Probe
+from notus_exp.stages.settings import PolicySettings
 
 
 def fixed_sources(config: Config) -> Sources:
@@ -27,5 +30,15 @@ def fixed_sources(config: Config) -> Sources:
         None if config.model.kind == "tiny_random" else "model-digest",
         files,
         {},
-        {score.name: "scores" for score in config.scores if score.path is not None},
+        {column_of(score): "scores" for score in config.scores if score.path is not None},
+        {
+            column_of(score): [_probe(run, config) for run in runs_of_probe(score)]
+            for score in config.scores
+            if runs_of_probe(score)
+        },
     )
+
+
+def _probe(run: str, config: Config) -> Probe:
+    training = PolicySettings(config.dpo, 0, config.model.system_prompt)
+    return Probe(run, f"policy-{run}", "base_model", f"pairs-{run}", "feedback", training)

@@ -205,7 +205,8 @@ def launch(
     """
     if not planned:
         return Launched({}, None)
-    with using(planned[0].run.store.root, (node.folder for one in planned for node in one.run.nodes)):
+    used = (name for one in planned for node in one.run.nodes for name in node.folders)
+    with using(planned[0].run.store.root, used):
         return _launch(jobs, planned, folder, batch, stop, console)
 
 

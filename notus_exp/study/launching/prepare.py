@@ -1,8 +1,11 @@
-"""What the runs of a study share is made first: every arm is curated, then all reference log-probs that they need."""
+"""What the runs of a study share is made first: every arm is curated, then all reference log-probs that they need.
+
+Where an arm's expressions name columns that a model gives, these are made before its curation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,22 +50,42 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
         screen = display.Display(console, brief=not verbose())
         with screen, workers.following(events, [screen.show]):
             screen.await_start("checking what is there")
-            _curate(runs, folder, console)
+            _curate(runs, folder, console, lambda node: node.stage is Stage.feedback)
+            if any(node.in_worker for run in runs for node in before_pairs(run)):
+                screen.await_start("starting the worker")
+                _score(runs, folder, console, before_pairs)
+                screen.await_start("checking what is there")
+            _curate(runs, folder, console, lambda node: True)
             screen.await_start("starting the worker")
-            _score(runs, folder, console)
+            _score(runs, folder, console, lambda run: run.nodes)
 
 
-def _curate(runs: Sequence[Run], folder: Path, console: Console) -> None:
+def before_pairs(run: Run) -> list[Node]:
+    """Return what a run makes before its pairs, and these."""
+    last = max((place for place, node in enumerate(run.nodes) if node.stage in CURATED), default=-1)
+    return run.nodes[: last + 1]
+
+
+def _curate(runs: Sequence[Run], folder: Path, console: Console, wanted: Callable[[Node], bool]) -> None:
     known = _by_key(runs)
-    for run, nodes in _missing(runs, CURATED, console):
+
+    def here(run: Run) -> list[Node]:
+        return [node for node in before_pairs(run) if not node.in_worker and wanted(node)]
+
+    for run, nodes in _missing(runs, here, console):
         for node in nodes:
             if _inputs_exist(run, node, [], known):
                 _attempt(lambda job: execute(job.nodes[0], job), _job(run, [node], folder), console)
 
 
-def _score(runs: Sequence[Run], folder: Path, console: Console) -> None:
+def _score(runs: Sequence[Run], folder: Path, console: Console, among: Callable[[Run], list[Node]]) -> None:
     known = _by_key(runs)
-    for run, nodes in _missing(runs, SCORED, console):
+
+    def wanted(run: Run) -> list[Node]:
+        early = {node.key for node in before_pairs(run)}
+        return [node for node in among(run) if node.in_worker and (node.stage in SCORED or node.key in early)]
+
+    for run, nodes in _missing(runs, wanted, console):
         if run.config.hardware.device is Device.cuda and not cuda_devices():
             console.print("no CUDA device here: each run computes the reference log-probs that it misses")
             continue
@@ -73,14 +96,13 @@ def _score(runs: Sequence[Run], folder: Path, console: Console) -> None:
             _attempt(make, _job(run, nodes, folder), console)
 
 
-def _missing(runs: Sequence[Run], stages: Iterable[Stage], console: Console) -> list[tuple[Run, list[Node]]]:
-    """Return the distinct nodes of these stages that have no usable artifact, in groups that one job can make."""
-    wanted = {*stages}
+def _missing(runs: Sequence[Run], among: Callable[[Run], list[Node]], console: Console) -> list[tuple[Run, list[Node]]]:
+    """Return the distinct of these nodes that have no usable artifact, in groups that one job can make."""
     seen: set[str] = set()
     groups: dict[str, tuple[Run, list[Node]]] = {}
     for run in runs:
         means = digest([to_json(run.config.hardware), run.sources.files, to_json(requirements(run.config))])
-        nodes = [node for node in run.nodes if node.stage in wanted and node.key not in seen]
+        nodes = [node for node in among(run) if node.key not in seen]
         seen |= {node.key for node in nodes}
         for node in ready(nodes, run.store, run.by_key, lambda line: say(console, line)).missing:
             group = groups.setdefault(means, (run, []))
@@ -93,9 +115,9 @@ def _by_key(runs: Sequence[Run]) -> dict[str, Node]:
 
 
 def _inputs_exist(run: Run, node: Node, beside: Sequence[Node], known: Mapping[str, Node]) -> bool:
-    """Say whether a node's inputs are there, or are made beside it."""
+    """Say whether a node's inputs are there, or are made beside it; what another run made was looked at already."""
     made = {one.key for one in beside}
-    return all(key in made or run.store.find(known[key].wanted) for key in node.inputs.values())
+    return all(key in made or key not in known or run.store.find(known[key].wanted) for key in node.inputs.values())
 
 
 def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
