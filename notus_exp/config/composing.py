@@ -7,6 +7,7 @@ variable of the environment but those meant for it.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import re
@@ -33,8 +34,10 @@ from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
+from notus_exp.config.data_settings import Mix
 from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
+from notus_exp.config.mix_sources import OF_SOURCE, check_key, expand
 from notus_exp.config.schema import Config, takes
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, first_line, names_secret
@@ -123,9 +126,13 @@ def chosen_evaluations() -> list[str]:
 def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
     """Apply overrides as Hydra does, but let a whole mapping, `KEY={...}`, be what was given; Hydra would merge it.
 
-    Entries are added to a mapping with `+KEY={...}`, and changed with `KEY.NAME=VALUE`.
+    Entries are added to a mapping with `+KEY={...}`, and changed with `KEY.NAME=VALUE`. A setting of a source of a mix
+    may be given that its mapping does not have; whether its option has it is seen when that is composed.
     """
     for override in overrides:
+        if override.key_or_group.startswith(OF_SOURCE):
+            check_key(override.key_or_group, composed.data, setting=override.type is not OverrideType.DEL)
+            override = replace(override, type=OverrideType.FORCE_ADD)
         given = {} if override.is_sweep_override() else override.value()
         if override.type is OverrideType.CHANGE and isinstance(given, dict) and takes(override.key_or_group, dict):
             mapping = OmegaConf.select(composed, override.key_or_group, throw_on_missing=False)
@@ -200,6 +207,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self.repository = _CheckedRepository(config_search_path)
+        self._data: dict[str, DictConfig] = {}
 
     def load_configuration(
         self, config_name: str | None, overrides: Sequence[str], *options: Any, **named: Any
@@ -220,10 +228,24 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         if len(shipped) < len(places) or re.search("hydra|@", " ".join(own)):  # else all of it is shipped
             _check_hydra(composed.hydra, _shipped(config_name, *shipped))
         expand_homes(composed)
+        if OmegaConf.get_type(composed.data) is Mix:
+            expand(composed.data, self.get_group_options("data", ObjectType.CONFIG, ROOT, []), self._data_option)
         for group in ENDPOINTS:  # before anybody shows the config
             url, variable = (_given(composed, f"{group}.{setting}") for setting in ("base_url", "api_key_env"))
             check_endpoint(group, url, variable)
         return composed
+
+    def _data_option(self, name: str) -> DictConfig:
+        """Return the group `data` as one of its options composes it, apart from any other config."""
+        if name not in self._data:
+            chosen = [*_evaluations]
+            option = super().load_configuration(ROOT, [f"data={name}"], RunMode.RUN).data
+            _evaluations[:] = chosen  # of the config that is being composed
+            OmegaConf.resolve(option)
+            self._data[name] = option
+        found = copy.deepcopy(self._data[name])
+        found._set_parent(None)
+        return found
 
 
 def _given(composed: DictConfig, key: str) -> str | None:

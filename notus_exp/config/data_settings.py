@@ -98,12 +98,35 @@ class Simulated(Data):
     inverted_score_rate: float = bounded(least=0, most=1)
 
 
+@dataclass
+class MixSource:
+    """One source of a mix: another option of the group with its settings, composed."""
+
+    corpus: str
+    weight: Optional[float] = bounded(above=0)
+    data: Data
+
+
+@dataclass
+class Mix(Data):
+    """Several sources in one table; `aspects` are those of all of them, and each has its own `max_bad_rows`.
+
+    As given, a source is a mapping with the name of an option at `data`, that option's settings that are to be other
+    than its own, and `weight` and `corpus`; composing makes a `MixSource` of it (mix_sources.py).
+    """
+
+    sources: list[Any]
+    prompts: Optional[int] = bounded(least=1)
+    seed: int = bounded(least=0)
+
+
 DATA_SCHEMAS: dict[str, type[Data]] = {
     "ultrafeedback": UltraFeedback,
     "rated": Rated,
     "pairs": Pairs,
     "mapped": Mapped,
     "simulated": Simulated,
+    "mix": Mix,
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from notus_exp.config.data_folders import data_files
 from notus_exp.config.data_settings import FileData, Simulated
+from notus_exp.config.mix_sources import parts
 from notus_exp.config.schema import Config, Stage, reaches
 
 RATES = (1e-8, 1e-2)
@@ -42,16 +43,17 @@ def doubts(config: Config) -> list[str]:
 
 def _files(config: Config) -> list[str]:
     """Return what is asked about files that lie beside the data and are not read."""
-    path = config.data.path if isinstance(config.data, FileData) else None
-    place = Path(path) if path else None
-    if place is None or not place.is_dir():
-        return []
-    read, left_out = data_files(place)
-    if not left_out:
-        return []
-    names = ", ".join(str(file.relative_to(place)) for file in left_out[:MOST_NAMED])
-    more = ", ..." if len(left_out) > MOST_NAMED else ""
-    return [f"data.path={place} is read without {names}{more}, since it holds {read[0].name} and the like"]
+    found = []
+    for key, data in parts(config.data).items():
+        place = Path(data.path) if isinstance(data, FileData) and data.path else None
+        read, left_out = data_files(place) if place and place.is_dir() else ([], [])
+        if left_out:
+            names = ", ".join(str(file.relative_to(str(place))) for file in left_out[:MOST_NAMED])
+            more = ", ..." if len(left_out) > MOST_NAMED else ""
+            found.append(
+                f"{key}.path={place} is read without {names}{more}, since it holds {read[0].name} and the like"
+            )
+    return found
 
 
 def _curation(config: Config) -> list[str]:

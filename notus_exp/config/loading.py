@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from notus_exp.config import composing
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_folders import hub_default
-from notus_exp.config.data_settings import DATA_SCHEMAS, FileData, Mapped, Simulated
+from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
 from notus_exp.config.explaining import explain
@@ -26,6 +26,7 @@ from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS
 from notus_exp.config.mapping_paths import check_mapping
 from notus_exp.config.misfits import unknown_key, unread
+from notus_exp.config.mix_sources import check_parts, parts, told_of
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ALTERNATIVES, Config, known_settings
 from notus_exp.config.score_checks import check_scores
@@ -85,10 +86,12 @@ def load(composed: DictConfig) -> Config:
         raise explain(error) from error
     assert isinstance(config, Config)
     _check_option_names(config)
+    check_parts(config.data)
     check(config)
     check_together(config)
-    if isinstance(config.data, FileData) and not config.data.path and config.data.hub_split is None:
-        config.data.hub_split = hub_default(config.data)
+    for data in parts(config.data).values():
+        if isinstance(data, FileData) and not data.path and data.hub_split is None:
+            data.hub_split = hub_default(data)
     return config
 
 
@@ -164,17 +167,14 @@ def check_together(config: Config) -> None:
     Raises:
         UserError: Naming the keys and the remedy.
     """
-    if isinstance(config.data, Simulated):
-        check_simulated(config.data)
-    if isinstance(config.data, Mapped):
-        check_mapping(config.data)
+    for key, data in parts(config.data).items():
+        with told_of(key):
+            _check_data(data)
     check_scores(config)
     check_curation(config)
     check_dpo(config.dpo)
     check_hardware(config.hardware, config.dpo)
     check_endpoints(config)
-    if isinstance(config.data, FileData) and not config.data.path and not config.data.hub_id:
-        raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")
@@ -183,13 +183,24 @@ def check_together(config: Config) -> None:
             f"model.path={config.model.path} is set, but model.kind={config.model.kind} is read, without it",
             "choose model=local too, or leave model.path out",
         )
-    for group in ("data", "model"):
-        _check_hub_id(f"{group}.hub_id", getattr(getattr(config, group), "hub_id", None))
+    _check_hub_id("model.hub_id", config.model.hub_id)
     for group in ("model", "judge"):
         _check_date(f"{group}.template_date", getattr(getattr(config, group), "template_date", None))
     for tag in config.tracking.tags:
         if len(tag) > MAX_TAG:
             raise UserError(f"tracking.tags: '{tag}' is longer than the {MAX_TAG} characters that W&B takes")
+
+
+def _check_data(data: Data) -> None:
+    """Check what concerns several settings of what feedback is read by."""
+    if isinstance(data, Simulated):
+        check_simulated(data)
+    if isinstance(data, Mapped):
+        check_mapping(data)
+    if isinstance(data, FileData):
+        if not data.path and not data.hub_id:
+            raise UserError("data.path and data.hub_id are both null", "give data.path=FILE or data.hub_id=OWNER/NAME")
+        _check_hub_id("data.hub_id", data.hub_id)
 
 
 def _check_hub_id(key: str, name: str | None) -> None:

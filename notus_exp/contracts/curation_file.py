@@ -151,7 +151,9 @@ class CurationFile(TypedDict):
         settings: Those of the stage.
         reading: What became of the records when the feedback was read: `records`, `bad_rows`, of each rule that took
             any `quarantined/RULE` (records) and `stripped/RULE`, `emptied/RULE` or `kept/RULE` (responses), and of
-            scored pairs `contradicting_scores` and `tied_scores`.
+            scored pairs `contradicting_scores` and `tied_scores`. Of a mix also `prompts_in_several`, and of each
+            source `corpus_records/NAME`, `corpus_bad_rows/NAME`, `corpus_prompts_read/NAME`, `corpus_prompts/NAME` and
+            `corpus_completions/NAME` (those in the mix), and `corpus_pairs/NAME`.
         counts: What each rule took.
         models: The most chosen first.
         sources: The largest first.

@@ -21,7 +21,8 @@ from notus_exp.stages.settings import PairsSettings
 
 READING = (
     *("records", "bad_rows", "multi_turn_prompts", "quarantined", "stripped", "emptied", "kept"),
-    *("contradicting_scores", "tied_scores"),
+    *("contradicting_scores", "tied_scores", "prompts_in_several", "corpus_records", "corpus_bad_rows"),
+    *("corpus_prompts_read", "corpus_prompts", "corpus_completions"),
 )
 """Facts of the feedback, by the first part of their names, that tell how it was read."""
 UNREAD = ("critique",)
@@ -47,6 +48,15 @@ def how_read(feedback: Path) -> dict[str, int]:
     return {name: number for name, number in facts.items() if name.split("/")[0] in READING}
 
 
+def by_corpus(completions: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, int]:
+    """Return `corpus_pairs/NAME` of each source of a mix: how many pairs are from it; {} where there is no mix."""
+    if "corpus" not in completions.columns:
+        return {}
+    rows = completions.select("row", "corpus").unique()
+    found = dict(pairs.select("row").join(rows, on="row").group_by("corpus").len().iter_rows())
+    return {f"corpus_pairs/{name}": found.get(name, 0) for name in rows["corpus"].unique().sort()}
+
+
 def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Curate the feedback.
 
@@ -58,8 +68,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
         context: `sources["contamination"]` holds the paths of the benchmark files.
 
     Returns:
-        The counts on one level, such as `prompts_in`, `split/train` and `prompts_dropped/contaminated`, and `notes`
-        where there are any.
+        The counts on one level, such as `prompts_in`, `split/train` and `prompts_dropped/contaminated`, of a mix
+        `corpus_pairs/NAME`, and `notes` where there are any.
 
     Raises:
         UserError: For settings that the feedback cannot serve, unreadable benchmark files, or when no pair is left.
@@ -76,11 +86,13 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     context.events.progress(2, 4, pairs=curated.pairs.height)
     write_pairs(curated.pairs, out / PAIRS)
     context.events.progress(3, 4, pairs=curated.pairs.height)
-    summary = summarise(completions, settings, curated, benchmark, how_read(inputs["feedback"]))
+    of_sources = by_corpus(completions, curated.pairs)
+    reading = how_read(inputs["feedback"]) | of_sources
+    summary = summarise(completions, settings, curated, benchmark, reading)
     text = json.dumps(summary.numbers, indent=2, ensure_ascii=False, allow_nan=False)
     (out / CURATION_JSON).write_text(text + "\n", encoding="utf-8")
     (out / CURATION_HTML).write_text(render(summary), encoding="utf-8")
     context.events.progress(4, 4, pairs=curated.pairs.height)
-    facts = {**flat(curated.counts), "benchmark_prompts": len(benchmark)}
+    facts = {**flat(curated.counts), **of_sources, "benchmark_prompts": len(benchmark)}
     notes = summary.numbers["notes"]
     return {**facts, "notes": notes} if notes else facts

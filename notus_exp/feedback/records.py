@@ -273,7 +273,7 @@ def _arrow(file: Path) -> Iterator[_Item]:
     import pyarrow
 
     try:
-        with pyarrow.memory_map(str(file)) as source:
+        with pyarrow.OSFile(str(file), "rb") as source:  # not mapped: what was read would stay in memory
             for number, (share, value) in enumerate(_arrow_rows(source, file), start=1):
                 yield _Item(number, share, value, None)
     except pyarrow.ArrowException as problem:
@@ -288,6 +288,7 @@ def _arrow_rows(source: Any, file: Path) -> Iterator[tuple[float, Any]]:
     beginning = source.read_at(len(_ARROW_FILE), 0)
     if beginning != _ARROW_FILE and source.read_at(len(_ARROW_END), max(size - len(_ARROW_END), 0)) != _ARROW_END:
         raise UserError(f"data.path: '{file}' is cut, or no Arrow file", "write the file again")
+    source.seek(0)
     if beginning == _ARROW_FILE:
         stored = ipc.open_file(source)
         batches = ((number / stored.num_record_batches, stored.get_batch(number))

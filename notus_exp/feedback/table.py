@@ -18,6 +18,7 @@ order:
     critique            String   "" where missing
     context             List     of structs {role, content}: the turns before the user's message, without the system
                                  turn, [] where there are none; only where some prompt has any
+    corpus              String   which source of a mix, by its name; only where the data is a mix
     latent_quality      Float64  simulated data only; curation never reads it
 
 The prompt id of a prompt with earlier turns is that of all of them (`hashing.prompt_id`).
@@ -42,6 +43,8 @@ from notus_exp.feedback.prompt_turns import CONTEXT, TURNS
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.repeats import answer_alone
 
+CORPUS = "corpus"
+"""Column that only a mix has: the name of the source."""
 LATENT_QUALITY = "latent_quality"
 """Column that only simulated data has, after all others."""
 MISSING = ("", "n/a", "nan")
@@ -109,7 +112,7 @@ class Parsed(NamedTuple):
 
 
 def schema(aspects: Sequence[str]) -> dict[str, pl.DataType]:
-    """Return the table's columns in order with their types (without `latent_quality`)."""
+    """Return the table's columns in order with their types (without `corpus` and `latent_quality`)."""
     columns: dict[str, pl.DataType] = {"prompt_id": pl.String(), "row": pl.Int64(), "source": pl.String()}
     columns |= {"instruction": pl.String(), "completion": pl.Int64()}
     columns |= {name: pl.String() for name in ("model", "principle", "system_prompt", "response")}
@@ -144,6 +147,8 @@ def check(table: pl.DataFrame, aspects: Sequence[str]) -> None:
     expected = schema(aspects)
     if CONTEXT in table.columns:
         expected[CONTEXT] = TURNS
+    if CORPUS in table.columns:
+        expected[CORPUS] = pl.String()
     if LATENT_QUALITY in table.columns:
         expected[LATENT_QUALITY] = pl.Float64()
     if dict(table.schema) != expected or table.columns != list(expected):

@@ -44,9 +44,10 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
         for rule, number in _of(feedback, done).items():
             what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"
             notes.append(f"{_many(number, 'response')} {what}: {said}")
+    notes += _mix_notes(feedback, _of(pairs, "corpus_pairs"))
     contradicting, tied = (feedback.get(name, 0) for name in ("contradicting_scores", "tied_scores"))
     if contradicting or tied:
-        read = feedback["records"] - feedback["bad_rows"]
+        read = feedback.get("scored_pairs", feedback["records"] - feedback["bad_rows"])
         notes.append(
             f"of {read} pairs {contradicting} have scores that contradict the named sides, and {tied} equal scores: "
             "the scores decide, not the sides"
@@ -56,6 +57,24 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
         notes.append(
             f"in {_many(replaced, 'pair')} the rejected response would have had the chosen one's text: "
             "another response took its place"
+        )
+    return notes
+
+
+def _mix_notes(feedback: Mapping[str, Any], pairs: Mapping[str, int]) -> list[str]:
+    """Return a sentence for what a mix takes of each of its sources, and one for the prompts that several have."""
+    prompts, read = _of(feedback, "corpus_prompts"), _of(feedback, "corpus_prompts_read")
+    if not prompts:
+        return []
+    made = {name: f" ({_many(number, 'pair')})" for name, number in pairs.items()}
+    told = ", ".join(
+        f"{number} of {_many(read[name], 'prompt')} of {name}{made.get(name, '')}" for name, number in prompts.items()
+    )
+    notes = [f"the mix has {told}"]
+    if feedback["prompts_in_several"]:
+        notes.append(
+            f"{_many(feedback['prompts_in_several'], 'prompt')} of the mix stand in more than one source; "
+            "filters.duplicate_prompts=true takes each once"
         )
     return notes
 

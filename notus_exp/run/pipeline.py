@@ -16,6 +16,7 @@ from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
+from notus_exp.config.mix_sources import sources_told
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
@@ -137,6 +138,8 @@ class Run:
             if spec.prompts_file:
                 place = getattr(getattr(self.config.evaluation, spec.name), spec.prompts_file)
                 out.print(f"prompts of {spec.name}: evaluation.{spec.name}.{spec.prompts_file}={place}", soft_wrap=True)
+        for line in sources_told(self.config.data):
+            say(out, line)
         if self.config.selection.name == "weighted":
             weights, aspects = self.config.selection.weights, self.config.data.aspects
             shown = ", ".join(f"{aspect} {weights.get(aspect, 0):g}" for aspect in aspects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -133,6 +133,7 @@ class Sources(NamedTuple):
     """What lies outside the config: digests that enter keys, the local files that they stand for, and other runs.
 
     Digests of files of scores, and probes, are by the name of the column.
+    `source_digests` are those of the sources of a mix, for which `data_digest` stands too.
     """
 
     data_digest: str | None
@@ -142,6 +143,7 @@ class Sources(NamedTuple):
     files: dict[str, list[str]]
     score_digests: Mapping[str, str] = MappingProxyType({})
     probes: Mapping[str, list[Probe]] = MappingProxyType({})
+    source_digests: Sequence[str | None] = ()
 
 
 def make_plan(config: Config, sources: Sources) -> list[Node]:
@@ -171,7 +173,7 @@ NodeRow = tuple[str, Stage, Any, Mapping[str, "str | Made"]]
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     """List the nodes in the order of the stages: at least those that `config.until` reaches, and their inputs."""
     rows: list[NodeRow] = [
-        ("feedback", Stage.feedback, FeedbackSettings(keyed(config.data), sources.data_digest), {}),
+        ("feedback", Stage.feedback, _feedback_settings(config, sources), {}),
         *(columns := _columns(config, sources)),
         (
             "pairs",
@@ -194,6 +196,10 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
         *rows,
         ("evaluation", Stage.evaluation, _evaluation_settings(config, sources), {"feedback": "feedback"} | uses),
     ]
+
+
+def _feedback_settings(config: Config, sources: Sources) -> FeedbackSettings:
+    return FeedbackSettings(keyed(config.data), sources.data_digest, list(sources.source_digests))
 
 
 def _columns(config: Config, sources: Sources) -> list[NodeRow]:

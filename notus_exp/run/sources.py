@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.config.data_settings import FileData
+from notus_exp.config.data_settings import Data, FileData, Mix
 from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
+from notus_exp.config.mix_sources import parts, told_of
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import SCORE_COLUMN
@@ -31,13 +32,7 @@ def resolve(config: Config) -> Sources:
         UserError: For a missing file, an uninstalled wheel or a hub that cannot be reached.
     """
     only_shown = config.until is Stage.config
-    data_on_hub = isinstance(config.data, FileData) and not config.data.path
-    try:
-        data_digest, data_files = feedback_sources.sources(config.data)
-    except UserError:
-        if not (only_shown and data_on_hub):
-            raise
-        data_digest, data_files = UNRESOLVED, []
+    data_digest, source_digests, data_files = _data(config.data, only_shown)
     benchmarks = config.filters.contamination.files
     for name in benchmarks:
         if not Path(name).is_file():
@@ -57,9 +52,10 @@ def resolve(config: Config) -> Sources:
         [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
         model_digest,
         evaluation_digests,
-        {"data": data_files, "contamination": benchmarks, "model": model_files, **evaluation_files, **score_files},
+        {**data_files, "contamination": benchmarks, "model": model_files, **evaluation_files, **score_files},
         score_digests,
         find_probes(config),
+        source_digests,
     )
 
 
@@ -83,6 +79,28 @@ def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict
         check_score_file(path, score.column or SCORE_COLUMN, score.by, key)
         digests[score.name], found[key] = content_digest(path), [str(path)]
     return digests, found
+
+
+def _data(data: Data, only_shown: bool) -> tuple[str | None, list[str | None], dict[str, list[str]]]:
+    """Return what stands for the data, and for each source of a mix, and the files of each by its name in a context."""
+    if not isinstance(data, Mix):
+        digest_, files = _part(data, only_shown)
+        return digest_, [], {"data": files}
+    digests, found = list[str | None](), dict[str, list[str]]()
+    for key, source in zip(parts(data), data.sources, strict=True):
+        with told_of(key):
+            digest_, found[f"data/{source.corpus}"] = _part(source.data, only_shown)
+        digests.append(digest_)
+    return UNRESOLVED if UNRESOLVED in digests else digest(digests), digests, found
+
+
+def _part(data: Data, only_shown: bool) -> tuple[str | None, list[str]]:
+    try:
+        return feedback_sources.sources(data)
+    except UserError:
+        if not (only_shown and isinstance(data, FileData) and not data.path):
+            raise
+        return UNRESOLVED, []
 
 
 def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:

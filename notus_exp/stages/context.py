@@ -39,7 +39,7 @@ class Context:
         hardware: Batch sizes, device, attention.
         cache: Folder of transactional caches below the stages (the reference store).
         sources: Places that the settings' digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
-            "model": ["folder"]}; local paths only.
+            "model": ["folder"]}; local paths only. The data of a mix is by source: {"data/CORPUS": [...]}.
         generation: The endpoint that answers, where one does.
         judge: How the judge is reached and paid.
         ledger: What the run's judges cost.

@@ -18,10 +18,14 @@ NO_SPLIT = Split(seed=0, validation=0.0, test=0.0)
 
 @dataclass
 class FeedbackSettings:
-    """`data` is the data group as a dict without paths; `data_digest` stands for its files' content or hub commit."""
+    """`data` is the data group as a dict without paths; `data_digest` stands for its files' content or hub commit.
+
+    Of a mix, `source_digests` are those of its sources in their order, and `data_digest` stands for all of them.
+    """
 
     data: dict[str, Any]
     data_digest: Optional[str]
+    source_digests: list[Optional[str]] = unbounded(since=[], default_factory=list)
 
 
 @dataclass

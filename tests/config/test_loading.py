@@ -22,6 +22,7 @@ CONF = configuration.conf_dir()
 FILES = sorted([*CONF.rglob("*.yaml"), *configuration.sweeps_dir().rglob("*.yaml")])
 HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
 NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
+NEEDS["data=mix"] = ["data.sources=[{data: rated}]"]
 NEEDS["hardware=a100_8x40gb"] = ["dpo=full"]
 SIDES = "data.mapping.completions=[{text: good, side: chosen}, {text: bad, side: rejected}]"
 NEEDS["data=mapped"] = ["selection=critique", "data.path=x.jsonl", SIDES]

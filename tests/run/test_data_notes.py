@@ -37,3 +37,16 @@ def test_what_was_set_aside_stripped_replaced_or_contradicts_is_counted_by_rule(
         "the scores decide, not the sides",
         "in 1 pair the rejected response would have had the chosen one's text: another response took its place",
     ]
+
+
+def test_of_a_mix_each_source_is_told_and_what_several_have() -> None:
+    facts = {"records": 30, "bad_rows": 0, "prompts_in_several": 2, "contradicting_scores": 1, "tied_scores": 0,
+             "scored_pairs": 10, "corpus_prompts/a": 7, "corpus_prompts/b": 3,
+             "corpus_prompts_read/a": 20, "corpus_prompts_read/b": 3}  # fmt: skip
+    assert data_notes(facts, {})[0] == "the mix has 7 of 20 prompts of a, 3 of 3 prompts of b"
+    assert data_notes(facts, {"corpus_pairs/a": 6, "corpus_pairs/b": 1}) == [
+        "the mix has 7 of 20 prompts of a (6 pairs), 3 of 3 prompts of b (1 pair)",
+        "2 prompts of the mix stand in more than one source; filters.duplicate_prompts=true takes each once",
+        "of 10 pairs 1 have scores that contradict the named sides, and 0 equal scores: "
+        "the scores decide, not the sides",
+    ]

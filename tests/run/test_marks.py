@@ -43,6 +43,7 @@ COMPOSED = {
         *(*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"),
         *("scores=[{runs: [a, b], name: probe}]", *choosing_by("probe_reward")),
     ],
+    "mix": [*JUDGED, "judge=openai", "judge.model=m", "data=mix", "data.sources=[{data: rated, path: x}]"],
     "pairs, mock, endpoint": [
         *("experiment=smoke", "evaluation=[preferences,alpaca_eval]", *FILES[:1], "judge=mock", "data=pairs"),
         *("data.hub_id=a/b", "selection=critique", "generation=openai", *(f"generation.{one}" for one in SERVED)),

@@ -46,6 +46,9 @@ def lay(folder: Path) -> Path:
     _lines(folder / "ultrafeedback.jsonl", _ultrafeedback(draw))
     pairs = [{"prompt": _ask(draw, i), "chosen": _say(draw), "rejected": _say(draw)} for i in range(200)]
     _lines(folder / "pairs.jsonl", pairs)
+    (folder / "clone/data").mkdir(parents=True)
+    for split, some in (("train", pairs[:150]), ("test", pairs[150:])):
+        _lines(folder / f"clone/data/{split}-00000-of-00001.jsonl", some)
     _lines(folder / "scored.jsonl", [{**pair, "score_chosen": 0.7, "score_rejected": 0.2} for pair in pairs])
     starred = [{"question": one["prompt"], "meta": {"topic": "x"}} for one in pairs]
     answers = [{"text": _say(draw), "stars": stars, "by": "a"} for stars in (5, 1)]

@@ -83,6 +83,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     " 'data.mapping={prompt: question, completions: [{text: answer, score: overall}]}'": (),
     "python -m notus_exp data=mapped data.path=scored.jsonl selection=critique until=pairs"
     " 'data.mapping.completions=[{text: chosen, score: score_chosen}, {text: rejected, score: score_rejected}]'": (),
+    "python -m notus_exp data=pairs data.path=clone data.hub_split=train selection=critique until=pairs": (),
+    "python -m notus_exp data=mix selection=critique until=pairs 'data.sources=[{data: rated, path: rated.jsonl,"
+    " weight: 0.7}, {data: pairs, path: pairs.jsonl, weight: 0.3}]'": (),
     "python -m notus_exp data=rated data.path=rated.jsonl dpo.max_length=1024 dpo.max_prompt_length=512"
     " filters=default": SMOKE,
     # options

@@ -1,0 +1,223 @@
+"""The sources of `data=mix`: each is an option of the group `data`, composed as the group would be, and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from notus_exp.config.data_settings import Data, FileData, Mix, MixSource
+from notus_exp.config.homes import expand_homes
+from notus_exp.config.misfits import misfit
+from notus_exp.config.ranges import check
+from notus_exp.config.schema import known_settings
+from notus_exp.errors import UserError, did_you_mean
+
+OWN = ("data", "weight", "corpus")
+"""Keys of a source that are no settings of its option."""
+OF_SOURCE = "data.sources."
+"""Begins the key of a source, or of a setting of one, on a command line."""
+OF_HUB = ("hub_id", "revision", "hub_split")
+"""Settings of a dataset on the hub; the last is read of a folder too."""
+_CORPUS = re.compile(r"[\w.-]+", re.ASCII)
+_EXAMPLE = "write 'data.sources=[{data: ultrafeedback, path: a.parquet}, {data: rated, path: b.csv}]'"
+
+
+def expand(mix: DictConfig, options: Sequence[str], compose: Callable[[str], DictConfig]) -> None:
+    """Turn the sources of a composed mix into `MixSource`, and give the mix the aspects of all of them.
+
+    Args:
+        mix: The composed group `data`.
+        options: Names of the options of the group.
+        compose: Returns the group as an option alone composes it.
+
+    Raises:
+        UserError: A source that is no mapping, names no option, or sets what its option does not have; two of one name.
+    """
+    sources = [_source(number, item, options, compose) for number, item in enumerate(mix.sources)]
+    corpora = [source.corpus for source in sources]
+    for number, corpus in enumerate(corpora):
+        if corpus in corpora[:number]:
+            first = f"{named(corpora.index(corpus))} has the corpus '{corpus}' too"
+            raise UserError(f"{named(number)}: {first}", "give each a name of its own with corpus: NAME")
+    mix.sources = sources
+    aspects = list(dict.fromkeys(aspect for source in sources for aspect in source.data.aspects))
+    if mix.aspects and list(mix.aspects) != aspects:
+        hint = f"give aspects to each source, and leave data.aspects out: it is [{', '.join(aspects)}]"
+        raise UserError(f"data.aspects={list(mix.aspects)} is set beside those of the sources", hint)
+    mix.aspects = aspects
+
+
+def check_key(key: str, mix: DictConfig, *, setting: bool) -> None:
+    """Check that a key of the command line leads to a setting of a source that there is.
+
+    Args:
+        key: Beginning with `OF_SOURCE`.
+        mix: The group `data`, as it was composed so far.
+        setting: Whether it sets one; otherwise it would take something away.
+
+    Raises:
+        UserError: It does not.
+    """
+    number, _, name = key.removeprefix(OF_SOURCE).partition(".")
+    known = len(mix.sources) if "sources" in mix else 0
+    if number.isdecimal() and int(number) < known and name and setting:
+        return
+    have = {0: "there is none", 1: "there is number 0"}.get(known, f"there are those of numbers 0 to {known - 1}")
+    hint = f"write {named(0)}.KEY=VALUE, or all of data.sources=[{{data: OPTION, KEY: VALUE}}, ...]"
+    raise UserError(f"{key} is no setting of a source: {have}", hint)
+
+
+def check_parts(data: Data) -> None:
+    """Check the ranges of every group of settings that feedback is read by, and what the sources of a mix say together.
+
+    Raises:
+        UserError: Naming the key and the remedy.
+    """
+    if isinstance(data, Mix):
+        _check_mix(data)
+    for key, part in parts(data).items():
+        with told_of(key):
+            check(part, "data.")
+
+
+def _check_mix(mix: Mix) -> None:
+    """Check what the sources of a mix say together.
+
+    Raises:
+        UserError: Naming the key and the remedy.
+    """
+    if not mix.sources:
+        raise UserError("data=mix has no sources", _EXAMPLE)
+    if mix.max_bad_rows:
+        raise UserError(f"data.max_bad_rows={mix.max_bad_rows} is of no source", "give max_bad_rows to each source")
+    for number, source in enumerate(mix.sources):
+        if source.weight is not None and not 0 < source.weight < math.inf:
+            hint = "a weight is a share of the prompts, above 0; they need not add up to 1"
+            raise UserError(f"{named(number)}.weight={source.weight} is out of range", hint)
+    without = [source.corpus for source in mix.sources if source.weight is None]
+    if without and len(without) < len(mix.sources):
+        hint = "give each source a weight, its share of the prompts, or none to take all of each"
+        raise UserError(f"data.sources: {', '.join(without)} has no weight, and others have one", hint)
+    if without and mix.prompts is not None:
+        raise UserError(f"data.prompts={mix.prompts} is read with weights alone", "give each source a weight")
+
+
+def parts(data: Data) -> dict[str, Data]:
+    """Return the key of each group of settings that feedback is read by, such as `data.sources.0`, and the group."""
+    if isinstance(data, Mix):
+        return {named(number): source.data for number, source in enumerate(data.sources)}
+    return {"data": data}
+
+
+def sources_told(data: Data) -> list[str]:
+    """Return a line for each source of a mix: its name, its share, its option and where it lies; none of other data."""
+    found = []
+    for source in data.sources if isinstance(data, Mix) else []:
+        own, share = source.data, "all of it" if source.weight is None else f"weight {source.weight:g}"
+        place = ""
+        if isinstance(own, FileData):
+            place = f", {own.path}" if own.path else f", {own.hub_id} at {own.revision}"
+            place += f", split {own.hub_split}" if own.hub_split else ""
+        found.append(f"source {source.corpus}: {share}, data={own.name}{place}")
+    return found
+
+
+def named(number: int) -> str:
+    """Return the key of a source."""
+    return f"data.sources.{number}"
+
+
+@contextmanager
+def told_of(key: str) -> Iterator[None]:
+    """Let an error that speaks of `data.SETTING` speak of a source's setting, where `key` is that of a source.
+
+    Raises:
+        UserError: The one that was raised within, with the key.
+    """
+    try:
+        yield
+    except UserError as error:
+        if key == "data":
+            raise
+        message, hint = (_of_data().sub(f"{key}.", text) for text in (error.message, error.hint))
+        raise UserError(message if key in message else f"{key}: {message}", hint) from error
+
+
+@cache
+def _of_data() -> re.Pattern[str]:
+    """Return what finds the beginning of a setting of the group in a text."""
+    names = sorted({key.split(".")[1] for key in known_settings() if key.startswith("data.")})
+    return re.compile(rf"(?<![\w./])data\.(?=(?:{'|'.join(names)})\b)")
+
+
+def _source(number: int, item: Any, options: Sequence[str], compose: Callable[[str], DictConfig]) -> DictConfig:
+    key = named(number)
+    if not isinstance(item, DictConfig):
+        raise UserError(f"{key} is no mapping", _EXAMPLE)
+    given: Any = OmegaConf.to_container(item, resolve=True)
+    name = given.get("data")
+    choices = [option for option in options if option != "mix"]
+    if name not in choices:
+        known = did_you_mean(str(name), choices) if name is not None else f"one of {', '.join(choices)}"
+        raise UserError(f"{key}: data={name} is no option of a source", known)
+    data = compose(name)
+    for setting, value in given.items():
+        if setting not in OWN:
+            _set(data, key, str(setting), value)
+    with told_of(key):
+        expand_homes(data, "data.")
+    _check_place(data, key, given)
+    source: DictConfig = OmegaConf.structured(MixSource)
+    try:
+        source.weight = given.get("weight")
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}.weight={given['weight']} is no number", "write its share, as weight: 0.7") from error
+    source.corpus = name if given.get("corpus") is None else str(given["corpus"])
+    if not _CORPUS.fullmatch(source.corpus):
+        hint = "use letters, digits, '.', '-' and '_'"
+        raise UserError(f"{key}.corpus='{source.corpus}' is no name of a corpus", hint)
+    source.data = data
+    return source
+
+
+def _set(data: DictConfig, key: str, setting: str, value: Any) -> None:
+    """Set one setting of an option."""
+    kind: Any = OmegaConf.get_type(data)
+    known = [spec.name for spec in fields(kind) if spec.name != "name"]
+    if setting == "name":
+        raise UserError(f"{key}.name={value} cannot be set: it names the option", "choose the option with data: NAME")
+    if setting not in known:
+        raise UserError(f"{key} has no setting '{setting}' (data={data.name})", did_you_mean(setting, [*known, *OWN]))
+    section = is_dataclass(OmegaConf.get_type(data, setting))
+    try:
+        OmegaConf.update(data, setting, value, merge=section)
+    except OmegaConfBaseException as error:
+        with told_of(key):
+            inner = (error.full_key or setting).removeprefix("data.")
+            shown = f"data.{setting}={value}" if inner == setting else ""
+            raise misfit(f"data.{inner}", str(error), shown) or UserError(
+                f"data.{inner} is no setting of it, or cannot take this value", "--cfg job prints all settings"
+            ) from error
+
+
+def _check_place(data: DictConfig, key: str, given: dict[str, Any]) -> None:
+    """Refuse settings of a dataset on the hub beside a local path."""
+    kind: Any = OmegaConf.get_type(data)
+    if not issubclass(kind, FileData) or not data.path:
+        return
+    unread = OF_HUB[:2] if Path(data.path).is_dir() else OF_HUB
+    for setting in unread:
+        if given.get(setting) is not None:
+            raise UserError(
+                f"{key}.{setting}={given[setting]} is set, but its path={data.path} is read, without it",
+                f"leave {setting} out, or leave path out to read the hub",
+            )
