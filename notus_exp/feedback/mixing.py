@@ -141,7 +141,8 @@ def _column(name: str, dtype: pl.DataType, table: pl.DataFrame) -> pl.Expr:
     """Return a column of a source, or where it has none what stands for that: no rating, an empty list."""
     if name in table.columns:
         return pl.col(name)
-    return pl.lit(pl.Series([[]], dtype=dtype) if isinstance(dtype, pl.List) else None, dtype).alias(name)
+    missing = pl.lit(pl.Series([[]], dtype=dtype)).first() if isinstance(dtype, pl.List) else pl.lit(None, dtype)
+    return missing.alias(name)
 
 
 def _in_several(table: pl.DataFrame) -> int:

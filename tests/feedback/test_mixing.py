@@ -20,6 +20,7 @@ from notus_exp.feedback.mixing import Read, mix, quotas
 from notus_exp.feedback.table import Row, build
 from support.curation_tables import settings
 from support.feedback_stage import Feedback, asked, made, planned
+from support.places import CASES
 
 COMMIT = "c" * 40
 
@@ -86,11 +87,11 @@ def test_rows_go_on_from_source_to_source_and_ratings_that_one_lacks_are_null() 
 
 
 def test_lists_that_one_source_lacks_are_empty() -> None:
-    first = read("a", None, ["p"])
+    first = read("a", None, ["p", "r"])
     turns = pl.Series("context", [[{"role": "user", "content": "before"}]])
     second = read("b", None, ["q"])
     second = second._replace(table=second.table.with_columns(turns))
-    assert mix([first, second], ["x"], None, 0)["context"].to_list() == [[], turns.to_list()[0]]
+    assert mix([first, second], ["x"], None, 0)["context"].to_list() == [[], [], turns.to_list()[0]]
 
 
 RATED = "prompt,response,helpfulness,correctness,coherence\n{}"
@@ -236,6 +237,15 @@ def test_the_split_goes_by_the_prompt_whatever_its_source(files: Path) -> None:
 
 def folded_of(table: pl.DataFrame) -> dict[str, str]:
     return {one: text.strip() for one, text in table.select("prompt_id", "instruction").unique().iter_rows()}
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases do not lie beside the checkout")
+def test_prompts_of_several_turns_and_saved_datasets_go_together(tmp_path: Path) -> None:
+    several, saved = f"{{data: trl, path: {CASES}/multi_turn.jsonl}}", f"{{data: pairs, path: {CASES}/saved_one}}"
+    feedback = made(tmp_path, "data=mix", f"data.sources=[{saved}, {several}]")
+    turns = feedback.table.group_by("corpus").agg(pl.col("context").list.len().unique())
+    assert dict(turns.iter_rows()) == {"pairs": [0], "trl": [2]}
+    assert (feedback.facts["multi_turn_prompts"], feedback.facts["prompts"]) == (12, 24)
 
 
 def test_data_that_is_no_mix_has_no_corpus_and_no_digests_of_sources(files: Path) -> None:
