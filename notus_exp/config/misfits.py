@@ -48,7 +48,7 @@ MOST_INSIDE = 5
 """Settings of a section that are shown at most."""
 MOST_SEEDS = 20
 """Seeds that are written out at most."""
-OF_PLACES = ("path", "hub_id", "base_url")
+OF_PLACES = ("path", "hub_id", "base_url", "sources")
 """Settings that say where something lies: who gives one has forgotten to choose the option that reads it."""
 _GIVEN = re.compile(
     r"Value '(?P<converted>.*)' (?:of type|is not a valid bool)|Invalid value '(?P<chosen>.*)', expected"

@@ -148,7 +148,7 @@ def _column(name: str, dtype: pl.DataType, table: pl.DataFrame) -> pl.Expr:
 def _in_several(table: pl.DataFrame) -> int:
     """Return how many prompts are in more than one corpus; one with earlier turns is known by its id."""
     several_turns = pl.col("context").list.len() > 0 if "context" in table.columns else pl.lit(value=False)
-    prompts = table.select("prompt_id", "instruction", CORPUS, turns=several_turns).unique()
+    prompts = table.select("prompt_id", "instruction", CORPUS, turns=several_turns).unique(["prompt_id", CORPUS])
     found: dict[str, set[str]] = {}
     for prompt, text, corpus, turns in prompts.iter_rows():
         found.setdefault(prompt if turns else folded(text), set()).add(corpus)

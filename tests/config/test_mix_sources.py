@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from notus_exp.config.data_settings import Mix, Pairs, Rated
+from notus_exp.config.explaining import explain
 from notus_exp.config.mix_sources import check_parts, expand, sources_told, told_of
 from notus_exp.errors import UserError
 from notus_exp.evaluation.preferences.spec import expected_labellings
@@ -166,6 +168,12 @@ def test_what_does_not_go_together_in_a_source_is_refused_with_its_key(sources: 
 def test_what_belongs_to_the_sources_is_not_the_mixs(override: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         mix("{data: rated}", override)
+
+
+def test_sources_without_a_mix_name_the_option_that_reads_them() -> None:
+    with pytest.raises(ConfigCompositionException) as error:
+        composed("data=rated", "data.sources=[{data: rated}]")
+    assert explain(error.value).hint == "choose what reads it too: data=mix"
 
 
 def test_only_settings_are_renamed_in_an_error_of_a_source() -> None:
