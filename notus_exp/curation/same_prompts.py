@@ -29,9 +29,10 @@ def folded_ids(prompt_ids: pl.Series, instructions: pl.Series, contexts: pl.Seri
     if contexts is not None:
         several = contexts.list.len() > 0
         may_fold &= ~several
-        for place in several.arg_true():
-            turns = [(turn["role"], folded(turn["content"])) for turn in contexts[place]]
-            ids[place] = prompt_id(folded(instructions[place]), turns)
+        places = several.arg_true()
+        said = contexts.gather(places).to_list(), instructions.gather(places).to_list()
+        for place, turns, text in zip(places.to_list(), *said, strict=True):
+            ids[place] = prompt_id(folded(text), [(turn["role"], folded(turn["content"])) for turn in turns])
     places = may_fold.arg_true()
     for place, text in zip(places.to_list(), instructions.gather(places).to_list(), strict=True):
         same = folded(text)
