@@ -133,3 +133,12 @@ DATA_SCHEMAS: dict[str, type[Data]] = {
 def data_kind(data: Mapping[str, Any]) -> type[Data] | None:
     """Return what reads a data group, given as plain values: by its mapping or its name; None for a name unknown."""
     return Mapped if "mapping" in data else DATA_SCHEMAS.get(str(data.get("name")))
+
+
+def has_overall(data: Data) -> bool:
+    """Say whether the completions of an option have an overall score, as its settings describe it."""
+    if isinstance(data, Rated):
+        return data.overall_column is not None
+    if isinstance(data, Mapped):
+        return any(entry.score is not None or entry.side is not None for entry in data.mapping.completions)
+    return True

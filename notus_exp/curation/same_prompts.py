@@ -27,17 +27,22 @@ def folded_ids(prompt_ids: pl.Series, instructions: pl.Series, contexts: pl.Seri
     ids = prompt_ids.to_list()
     may_fold = _may_fold(instructions)
     if contexts is not None:
-        several = contexts.list.len() > 0
-        may_fold &= ~several
-        for place in several.arg_true():
-            turns = [(turn["role"], folded(turn["content"])) for turn in contexts[place]]
-            ids[place] = prompt_id(folded(instructions[place]), turns)
+        may_fold |= _may_fold_within(contexts)
     places = may_fold.arg_true()
-    for place, text in zip(places.to_list(), instructions.gather(places).to_list(), strict=True):
-        same = folded(text)
-        if same != text:
-            ids[place] = prompt_id(same)
+    texts = instructions.gather(places).to_list()
+    earlier = [[]] * len(texts) if contexts is None else contexts.gather(places).to_list()
+    for place, text, turns in zip(places.to_list(), texts, earlier, strict=True):
+        same, before = folded(text), [(turn["role"], folded(turn["content"])) for turn in turns]
+        if same != text or before:
+            ids[place] = prompt_id(same, before)
     return pl.Series("folded_id", ids, dtype=pl.String)
+
+
+def _may_fold_within(contexts: pl.Series) -> pl.Series:
+    """Say of each list of turns whether folding could change one of them."""
+    turns = pl.DataFrame({"turn": contexts}).with_row_index("place").explode("turn").drop_nulls().unnest("turn")
+    places = turns["place"].filter(_may_fold(turns["content"]))
+    return pl.select(pl.int_range(len(contexts), dtype=pl.UInt32).is_in(places.implode())).to_series()
 
 
 def _may_fold(texts: pl.Series) -> pl.Series:

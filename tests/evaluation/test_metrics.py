@@ -44,6 +44,9 @@ def test_what_is_known_before_is_what_a_run_reports(tmp_path: Path, changes: lis
     assert content["config"]["evaluation_split"] == ("validation" if changes else "test")
 
 
+RATED_ALONE = "data.mapping.completions=[{text: a, ratings: {a: b}}]"
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
@@ -54,6 +57,8 @@ def test_what_is_known_before_is_what_a_run_reports(tmp_path: Path, changes: lis
         (["data=rated", "data.aspects=[a,b]"], ["critique", "critique_repaired", "average", "a", "b"]),
         (["data=rated", "data.aspects=[a]", "data.overall_column=null"], ["average", "a"]),
         (["data=pairs", "selection=critique"], ["critique"]),
+        (["data=trl", "selection=critique"], ["critique"]),
+        (["data=helpsteer2", "data.aspects=[a]", RATED_ALONE], ["average", "a"]),
     ],
 )
 def test_labellings_are_those_that_the_data_can_have(overrides: list[str], expected: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.config.data_settings import Data, Rated, Simulated
+from notus_exp.config.data_settings import Data, Simulated, has_overall
 from notus_exp.config.mix_sources import parts
 from notus_exp.config.schema import Config
 from notus_exp.evaluation.kit.description import SHARE, EvaluationSpec, Metric
@@ -18,7 +18,7 @@ CRITIQUE_REPAIRED = "critique_repaired"
 def expected_labellings(data: Data) -> list[str]:
     """Return the labellings under which this data lets policies be compared, as its config describes it."""
     read = parts(data).values()
-    scored = any(one.overall_column is not None if isinstance(one, Rated) else True for one in read)
+    scored = any(has_overall(one) for one in read)
     critique = ["critique"] if scored else []
     repaired = [CRITIQUE_REPAIRED] if scored and data.aspects else []
     ratings = ["average", *data.aspects] if data.aspects else []
