@@ -22,6 +22,7 @@ from notus_exp.contracts.curation_file import (
 )
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation import pictures
+from notus_exp.curation.counts import missing_notes
 from notus_exp.curation.labels import label_notes
 from notus_exp.curation.pairs import Curated
 from notus_exp.curation.spreads import spread_notes
@@ -107,7 +108,11 @@ def summarise(
             "common_prompts": common,
         },
         "truth": truth(comparison),
-        "notes": [*spread_notes(completions, spec, pairs), *label_notes(spec.selection.labels)],
+        "notes": [
+            *spread_notes(completions, spec, pairs),
+            *label_notes(spec.selection.labels),
+            *missing_notes(curated.counts),
+        ],
     }
     return Summary(cast(CurationFile, _rounded(numbers)), margins, differences, _samples(comparison))
 

@@ -44,6 +44,9 @@ def test_joined_scores_are_found_by_row_and_completion_and_are_missing_where_the
     assert texts(pl.read_parquet(folder / "pairs.parquet")) == [("a", "c")]
     counts = read_curation(folder / "curation.json")["counts"]
     assert counts["missing_values"] == {"filters.where": {"missing_input": 1}}
+    assert read_curation(folder / "curation.json")["notes"] == [
+        "filters.where has no value for 1 pairs: missing input 1"
+    ]
     page = (folder / "curation.html").read_text(encoding="utf-8")
     assert "Values that are missing" in page
     assert "missing input" in page
@@ -78,3 +81,13 @@ def test_many_pairs_are_written_a_part_at_a_time_and_are_the_same(
         assert made == {"completions.parquet", "curation.html", "curation.json", "pairs.parquet"}
     assert reports[0][:2] == reports[1][:2]
     assert reports[1] == reports[2]
+
+
+def test_a_joined_score_does_not_move_which_of_repeated_prompts_stays() -> None:
+    twins = [prompt(f"p{n // 2}", completion(f"a{n}", 5, 5), completion("b", 1, 1), row=n) for n in range(40)]
+    frame = table(*twins)
+    spec = settings(duplicate_prompts=True)
+    expected = curate(frame, spec).pairs
+    scores = pl.Series("column:armorm", [float(number * 7 % 13) for number in range(frame.height)])
+    found = curate(frame.with_columns(scores), replace(spec, columns=["armorm"])).pairs
+    assert_frame_equal(found, expected)
