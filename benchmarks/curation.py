@@ -134,12 +134,14 @@ def settings() -> Any:
 
 def ours(folder: Path, out: Path) -> float:
     """Read the completions, curate, write the pairs; return the seconds."""
-    from notus_exp.curation.make_pairs import write_pairs
-    from notus_exp.curation.pairs import curate
+    from notus_exp.curation import make_pairs, pairs
 
     start = time.perf_counter()
     table = pl.read_parquet(folder / "completions.parquet")
-    write_pairs(curate(table, settings()).pairs, out)
+    if hasattr(make_pairs, "curate_to"):
+        make_pairs.curate_to(out, table, settings(), [])
+    else:  # a checkout of before
+        make_pairs.write_pairs(pairs.curate(table, settings()).pairs, out)
     return time.perf_counter() - start
 
 
@@ -149,8 +151,7 @@ WHERE = "margin > 0.1 AND chosen_chars < 3 * rejected_chars"
 
 def expression(folder: Path, out: Path) -> float:
     """Curate by an expression with a joined score, and a condition on the pairs; return the seconds."""
-    from notus_exp.curation.make_pairs import with_columns_of, write_pairs
-    from notus_exp.curation.pairs import curate
+    from notus_exp.curation.make_pairs import curate_to, with_columns_of
 
     start = time.perf_counter()
     own = settings()
@@ -162,7 +163,7 @@ def expression(folder: Path, out: Path) -> float:
     )
     table = pl.read_parquet(folder / "completions.parquet")
     table = with_columns_of(table, folder / "columns.parquet", own.columns)
-    write_pairs(curate(table, own).pairs, out)
+    curate_to(out, table, own, [])
     return time.perf_counter() - start
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from notus_exp.config.curation_settings import Filters
+from notus_exp.config.expression_checks import OF_COMPLETIONS
 from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.filters import PROMPT_RULES
 from notus_exp.curation.rejection import PAIR_RULES
@@ -147,6 +148,17 @@ def flat(counts: Mapping[str, Any]) -> dict[str, int]:
         else:
             result[name] = value
     return result
+
+
+def missing_notes(counts: CurationCounts) -> list[str]:
+    """Say of each expression that gave no value somewhere how often, and why; one sentence each."""
+    notes = []
+    for key, causes in counts.get("missing_values", {}).items():
+        if causes:
+            of = "completions" if key in OF_COMPLETIONS else "pairs"
+            why = ", ".join(f"{cause.replace('_', ' ')} {number:,}" for cause, number in causes.items())
+            notes.append(f"{key} has no value for {sum(causes.values()):,} {of}: {why}")
+    return notes
 
 
 def _by_prompt(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.config.curation_settings import Filters
-from notus_exp.curation.columns import OVERALL, RATING, carried
+from notus_exp.curation.columns import NAMED, OVERALL, RATING, carried
 from notus_exp.curation.contamination import overlap
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import digest
@@ -103,7 +103,8 @@ def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> p
     if repeated.is_empty():
         return prompts
     place = ("prompt_id", "row", "completion", "instruction", CONTEXT)
-    content = [name for name in completions.columns if name not in place]
+    joined = [name for name in completions.columns if name.startswith(NAMED)]  # what is joined moves no other rule
+    content = [name for name in completions.columns if name not in (*place, *joined)]
     rows = completions.join(repeated.select("group", "row", "prompt_id"), on=["row", "prompt_id"])
     digests = {
         group: digest(sorted((list(row[1:]) for row in part.select("group", *content).iter_rows()), key=digest))

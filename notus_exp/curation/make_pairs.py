@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from notus_exp.curation.columns import NAMED
 from notus_exp.curation.contamination import read_prompts
 from notus_exp.curation.counts import flat
 from notus_exp.curation.page import render, summarise
-from notus_exp.curation.pairs import curate
+from notus_exp.curation.pairs import Curated, assemble, decide, described
 from notus_exp.disk.files import COLUMNS, COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PairsSettings
@@ -25,6 +26,8 @@ READING = (
     *("corpus_prompts_read", "corpus_prompts", "corpus_completions"),
 )
 """Facts of the feedback, by the first part of their names, that tell how it was read."""
+AT_ONCE = 100_000
+"""Pairs whose texts are gathered at a time, where there are more."""
 UNREAD = ("critique",)
 """Columns of the completions table that neither curation nor its report reads; UltraFeedback's are large."""
 
@@ -32,6 +35,25 @@ UNREAD = ("critique",)
 def write_pairs(pairs: pl.DataFrame, path: Path) -> None:
     """Write pairs as parquet. Snappy, as `datasets` writes, takes half the time of zstd and a third more disk."""
     pairs.write_parquet(path, compression="snappy")
+
+
+def curate_to(path: Path, completions: pl.DataFrame, settings: PairsSettings, benchmark: Sequence[str]) -> Curated:
+    """Curate and write the pairs; where they are many, a part at a time, so that no second copy of all texts is held.
+
+    Returns:
+        The pairs, or of many what `described` leaves of them, and the counts.
+    """
+    decided = decide(completions, settings, benchmark)
+    if decided.pairs.height <= AT_ONCE:
+        pairs = assemble(decided.table, decided.pairs)
+        write_pairs(pairs, path)
+        return Curated(pairs, decided.counts)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        for number, part in enumerate(decided.pairs.iter_slices(AT_ONCE)):
+            write_pairs(assemble(decided.table, part), Path(folder) / f"{number:06}.parquet")
+        parts = pl.scan_parquet(sorted(Path(folder).iterdir()), glob=False)
+        parts.sink_parquet(path, compression="snappy")
+    return Curated(described(decided.table, decided.pairs), decided.counts)
 
 
 def with_columns_of(completions: pl.DataFrame, path: Path, names: Sequence[str]) -> pl.DataFrame:
@@ -82,9 +104,7 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     files = [Path(file) for file in context.sources.get("contamination", [])]
     benchmark = [text for file in files for text in read_prompts(file, settings.filters.contamination.field)]
     context.events.progress(1, 4)
-    curated = curate(completions, settings, benchmark)
-    context.events.progress(2, 4, pairs=curated.pairs.height)
-    write_pairs(curated.pairs, out / PAIRS)
+    curated = curate_to(out / PAIRS, completions, settings, benchmark)
     context.events.progress(3, 4, pairs=curated.pairs.height)
     of_sources = by_corpus(completions, curated.pairs)
     reading = how_read(inputs["feedback"]) | of_sources

@@ -22,6 +22,7 @@ from notus_exp.contracts.curation_file import (
 )
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation import pictures
+from notus_exp.curation.counts import missing_notes
 from notus_exp.curation.labels import label_notes
 from notus_exp.curation.pairs import Curated
 from notus_exp.curation.spreads import spread_notes
@@ -79,10 +80,7 @@ def summarise(
         reading: What became of the records when the feedback was read, where it is known.
     """
     pairs = curated.pairs
-    lengths = pairs.select(
-        pl.col(role).list.first().struct.field("content").str.len_chars().cast(pl.Int64).alias(role)
-        for role in ("chosen", "rejected")
-    )
+    lengths = _lengths(pairs)
     differences = (lengths["chosen"] - lengths["rejected"]).to_numpy()
     margins = pairs["margin"].to_numpy()
     comparison = compare_strategies(completions, spec, contamination)
@@ -110,9 +108,23 @@ def summarise(
             "common_prompts": common,
         },
         "truth": truth(comparison),
-        "notes": [*spread_notes(completions, spec, pairs), *label_notes(spec.selection.labels)],
+        "notes": [
+            *spread_notes(completions, spec, pairs),
+            *label_notes(spec.selection.labels),
+            *missing_notes(curated.counts),
+        ],
     }
     return Summary(cast(CurationFile, _rounded(numbers)), margins, differences, _samples(comparison))
+
+
+def _lengths(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return the lengths of the responses, in characters: of their texts, or as `pairs.described` holds them."""
+    told = "chosen_chars" in pairs.columns
+    chars = {
+        role: pl.col(f"{role}_chars") if told else pl.col(role).list.first().struct.field("content").str.len_chars()
+        for role in ("chosen", "rejected")
+    }
+    return pairs.select(expression.cast(pl.Int64).alias(role) for role, expression in chars.items())
 
 
 def render(summary: Summary) -> str:

@@ -52,6 +52,21 @@ class Curated(NamedTuple):
     counts: CurationCounts
 
 
+class Decided(NamedTuple):
+    """Which pairs there are, before their texts are gathered.
+
+    Attributes:
+        table: The completions, as curation reads them.
+        pairs: A row a pair, in the order of pairs.parquet: `chosen, rejected` (positions in the table) and what a pair
+            has beside its texts.
+        counts: The counts that add up.
+    """
+
+    table: pl.DataFrame
+    pairs: pl.DataFrame
+    counts: CurationCounts
+
+
 class Attempt(NamedTuple):
     """What one strategy makes of the candidates.
 
@@ -72,7 +87,13 @@ class Attempt(NamedTuple):
 
 
 def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequence[str] = ()) -> Curated:
-    """Make preference pairs.
+    """Make preference pairs, their texts included; see `decide`."""
+    decided = decide(completions, spec, contamination)
+    return Curated(assemble(decided.table, decided.pairs), decided.counts)
+
+
+def decide(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequence[str] = ()) -> Decided:
+    """Decide which pairs there are.
 
     A prompt's pairs depend on that prompt's completions and the settings alone. Four rules look across prompts:
     `duplicate_prompts` (the row whose content has the smallest digest stays), `keep` (a share of the training pairs),
@@ -117,10 +138,11 @@ def curate(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
     if spec.pairs.weight is not None:
         values = of_pairs("pairs.weight", spec.pairs.weight, made, attempt.completions, spec.aspects)
         made = made.with_columns(weight=weights(made, values))
-    made = _assemble(table, relabel(made, made["prompt_id"], spec.selection.labels, spec.seed))
+    made = relabel(made, made["prompt_id"], spec.selection.labels, spec.seed)
     if spec.pairs.per_prompt != "1":
-        made = made.sort("row", "prompt_id", "chosen_completion", "rejected_completion")
-    return Curated(made, counts)
+        sides = [table["completion"].gather(made[side]).alias(f"_{side}") for side in ("chosen", "rejected")]
+        made = made.with_columns(sides).sort("row", "prompt_id", "_chosen", "_rejected").drop("_chosen", "_rejected")
+    return Decided(table, made, counts)
 
 
 def plainly(spec: PairsSettings) -> PairsSettings:
@@ -223,7 +245,22 @@ def _filter_pairs(
     return pairs, missing
 
 
-def _assemble(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def described(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return pairs as `assemble` does, with the lengths of their responses in characters in place of all texts."""
+    columns = {
+        f"{side}_{name}": table[name].gather(pairs[side])
+        for name in ("model", "completion")
+        for side in ("chosen", "rejected")
+    }
+    chars = table["response"].str.len_chars()
+    lengths = {f"{side}_chars": chars.gather(pairs[side]) for side in ("chosen", "rejected")}
+    texts = ("prompt", "chosen", "rejected")
+    return (
+        pairs.with_columns(**columns).select(*(one for one in PAIR_COLUMNS if one not in texts)).with_columns(**lengths)
+    )
+
+
+def assemble(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """Gather texts, models and indices of the chosen and rejected completions."""
     both = ["response", "model", "completion"]
     chosen = table.select(pl.col(*both, *prompt_columns(table.columns)).gather(pairs["chosen"]))
