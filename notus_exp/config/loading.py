@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import composing
+from notus_exp.config.algorithms import check_weights
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_folders import hub_default
 from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated
@@ -28,7 +29,7 @@ from notus_exp.config.mapping_paths import check_mapping
 from notus_exp.config.misfits import unknown_key, unread
 from notus_exp.config.mix_sources import check_parts, parts, told_of
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import ALTERNATIVES, Config, known_settings
+from notus_exp.config.schema import ALTERNATIVES, Config, Stage, known_settings, reaches
 from notus_exp.config.score_checks import check_scores
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
@@ -173,6 +174,8 @@ def check_together(config: Config) -> None:
     check_scores(config)
     check_curation(config)
     check_dpo(config.dpo)
+    if config.pairs.weight is not None and reaches(config.until, Stage.policy):
+        check_weights(config.dpo)
     check_hardware(config.hardware, config.dpo)
     check_endpoints(config)
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)

@@ -37,12 +37,14 @@ def bounded(
     return field(metadata={**limits, **_marks(in_key, since)}, **given)
 
 
-def one_of(*options: str, in_key: bool = True, since: Any = ALWAYS, **given: Any) -> Any:
+def one_of(
+    *options: str, in_key: bool = True, since: Any = ALWAYS, hints: dict[str, str] | None = None, **given: Any
+) -> Any:
     """A dataclass field whose string, or each string of whose list, must be one of the options.
 
-    `in_key`, `since` and `given` are those of `unbounded`.
+    `hints` says of what is none where it is to be found; `in_key`, `since` and `given` are those of `unbounded`.
     """
-    return field(metadata={"options": options, **_marks(in_key, since)}, **given)
+    return field(metadata={"options": options, "hints": hints or {}, **_marks(in_key, since)}, **given)
 
 
 def named_file(**given: Any) -> Any:
@@ -128,7 +130,8 @@ def check(node: Any, path: str = "") -> None:
 
 def _check_value(key: str, value: Any, metadata: Any) -> None:
     if "options" in metadata and value not in metadata["options"]:
-        raise UserError(f"{key}={value} is not an option", did_you_mean(str(value), metadata["options"]))
+        hint = metadata["hints"].get(value) or did_you_mean(str(value), metadata["options"])
+        raise UserError(f"{key}={value} is not an option", hint)
     if PLACE in metadata and not metadata.get("empty") and isinstance(value, str) and not value.strip():
         raise UserError(f"{key} must be given, and is empty", f"write {key}=PATH; the current folder is {key}=.")
     if isinstance(value, float) and not math.isfinite(value):

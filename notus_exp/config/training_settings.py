@@ -18,6 +18,8 @@ LOSSES = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair
 SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 """The losses that read label_smoothing; the others ignore it silently."""
 ALGORITHMS = ("dpo", "kto", "cpo", "simpo", "orpo")
+NOT_LOSSES = {name: f"write dpo.algorithm={name} 'dpo.loss_type=[]'" for name in ALGORITHMS}
+"""What to write for an algorithm that is given as a loss of DPO."""
 F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
@@ -52,7 +54,7 @@ class DPO:
     """The training recipe: what changes the result, never how the hardware runs it."""
 
     beta: float = bounded(above=0)
-    loss_type: list[str] = one_of(*LOSSES)
+    loss_type: list[str] = one_of(*LOSSES, hints=NOT_LOSSES)
     loss_weights: Optional[list[float]] = bounded(least=0)
     label_smoothing: float = bounded(least=0, below=0.5)
     learning_rate: float = bounded(above=0)

@@ -1,1 +1,1 @@
-"""Training a policy with DPO."""
+"""Training a policy on pairs: DPO, KTO, CPO, SimPO, ORPO, or the chosen responses alone."""

@@ -1,4 +1,4 @@
-"""The stage `policy`: trains the base model on the pairs with DPO, resumes a killed training, keeps the final model."""
+"""The stage `policy`: trains the base model on the pairs, resumes a killed training, keeps the final model."""
 
 from __future__ import annotations
 

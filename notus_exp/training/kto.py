@@ -8,7 +8,7 @@ order of training: one order by the seed, the same in each epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -105,18 +105,16 @@ def responses(
         batch: Pairs of a global batch: within each the responses are those of the pair before, after other prompts.
         max_length: Tokens that a prompt and another prompt's response may have together; the end is cut.
         logps_of: Returns the reference's log-probs (nats) of texts.
-        beside: Pairs of which the first stands in for the others of one that is alone.
+        beside: Pairs that stand in for the others where all have one prompt.
 
     Raises:
-        UserError: There is one pair alone, and none beside it.
+        UserError: There is no pair of another prompt.
     """
     pairs, found = rows.to_dicts(), list[dict[str, Any]]()
-    spare = None if beside is None else beside.row(0, named=True)
-    if len(pairs) == 1 and spare is None:
-        raise UserError("dpo.algorithm=kto needs two training pairs at least, and there is one", "add prompts")
+    known = pairs + ([] if beside is None else beside.to_dicts())
+    prompts = [pair["prompt_ids"] for pair in known]
     for number, pair in enumerate(pairs):
-        other = spare if len(pairs) == 1 else pairs[neighbour(number, len(pairs), batch)]
-        assert other is not None
+        other = known[neighbour(number, prompts, len(pairs), batch)]
         for side, label in (("chosen", True), ("rejected", False)):
             found.append(
                 {
@@ -131,14 +129,28 @@ def responses(
     return pl.DataFrame(found).with_columns(ref_KL_logps=pl.Series(logps, dtype=pl.Float64))
 
 
-def neighbour(number: int, pairs: int, batch: int) -> int:
+def neighbour(number: int, prompts: Sequence[Any], pairs: int, batch: int) -> int:
     """Return which pair's responses come after a pair's prompt: that before it in its batch, whose first has the last.
 
-    A pair that is alone in its batch has those of the pair before it.
+    One of the same prompt is passed over; of a batch without another prompt it is the pair before the batch, or any.
+
+    Args:
+        number: The pair.
+        prompts: Of the pairs in their order, and of those that may stand in.
+        pairs: How many there are without these.
+        batch: Pairs of a global batch.
+
+    Raises:
+        UserError: All have one prompt.
     """
     first = number - number % batch
     size = min(batch, pairs - first)
-    return number - 1 if size == 1 else first + (number - first - 1) % size
+    own: Iterable[int] = (first + (number - first - back) % size for back in range(1, size))
+    other: int
+    for other in (*own, *range(first - 1, -1, -1), *range(first + size, len(prompts))):
+        if prompts[other] != prompts[number]:
+            return other
+    raise UserError("dpo.algorithm=kto needs pairs of two prompts at least, and all are of one", "add prompts")
 
 
 def in_order(rows: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -282,6 +282,23 @@ def test_what_a_measurement_says_by_hand(tmp_path: Path, unmeasured: None) -> No
     assert said == []
 
 
+def test_kto_scores_what_makes_its_reference_point_and_sft_alone_needs_no_reference(
+    tmp_path: Path, unmeasured: None
+) -> None:
+    usual = ("dpo.evaluations=0", "dpo.lora.r=0", "calibrate=always")
+    config = config_of(tmp_path, *usual, "dpo.algorithm=kto", "dpo.loss_type=[]")
+    keep_measurement(config)
+    forecast, missing, _ = forecast_of(config)
+    texts = 64 * 512 / 3 * 91136
+    assert seconds_of(forecast, missing)["policy"] == pytest.approx(
+        6 + 4 * 0.1 + texts * 4e-10 + 4 * 0.01 + texts * 1e-10
+    )
+    forecast, missing, _ = forecast_of(config_of(tmp_path, *usual, "dpo.loss_type=[sft]"))
+    found = seconds_of(forecast, missing)
+    assert "reference" not in found
+    assert found["policy"] == pytest.approx(6 + 4 * 0.1 + texts * 4e-10)
+
+
 def test_a_busy_machine_is_said_beside_its_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("notus_exp.run.forecast.os.cpu_count", lambda: 2)
     keep_measurement(config_of(tmp_path))

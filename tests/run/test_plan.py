@@ -71,6 +71,7 @@ def test_a_recipe_without_a_reference_plans_none_for_training_and_scores_all_the
     assert "encoding" not in usual["policy"].settings
     shorter = planned("dpo.loss_type=[sft]", "dpo.max_validation_pairs=5")
     assert nodes["policy"].settings["encoding"] | {"max_validation_pairs": 5} == shorter["policy"].settings["encoding"]
+    assert "reference" not in " ".join(planned("dpo.loss_type=[sft]", "evaluation=[verifiable]"))
     assert list(planned("dpo.loss_type=[sft]", "until=reference")) == [
         "feedback", "pairs", "base_model", "reference_scored",
     ]  # fmt: skip

@@ -114,7 +114,7 @@ def test_each_pair_is_a_desirable_and_an_undesirable_response_with_those_of_its_
 
 @pytest.mark.parametrize("pairs", [2, 7, 8, 9])
 def test_a_neighbour_is_another_pair_of_the_batch(pairs):
-    found = [kto.neighbour(number, pairs, 4) for number in range(pairs)]
+    found = [kto.neighbour(number, range(pairs), pairs, 4) for number in range(pairs)]
     assert all(other != number for number, other in enumerate(found))
     whole = pairs - pairs % 4
     assert sorted(found[:whole]) == [*range(whole)], "each batch has its own responses again"
@@ -123,9 +123,15 @@ def test_a_neighbour_is_another_pair_of_the_batch(pairs):
     )
 
 
+def test_a_neighbour_is_of_another_prompt():
+    """Of three pairs of prompt 0 and one of prompt 1 in a batch, each of the three has that one's responses."""
+    assert [kto.neighbour(number, [0, 0, 1, 0, 2], 4, 4) for number in range(4)] == [2, 2, 1, 2]
+    assert kto.neighbour(1, [0, 0, 2], 2, 2) == 2, "what may stand in, where the batch has no other"
+
+
 def test_one_pair_alone_is_refused_in_training_and_has_a_stand_in_in_validation():
     one = pl.DataFrame(FEW_PAIRS[:1])
-    with pytest.raises(UserError, match="needs two training pairs at least"):
+    with pytest.raises(UserError, match="needs pairs of two prompts at least"):
         kto.responses(one, 4, 96, lambda items: [0.0] * len(items))
     rows = kto.responses(one, 1, 96, lambda items: [0.0] * len(items), beside=pl.DataFrame(FEW_PAIRS[1:])).to_dicts()
     assert rows[0]["KL_completion_ids"] == FEW_PAIRS[1]["chosen_ids"]
