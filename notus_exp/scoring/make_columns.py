@@ -17,6 +17,7 @@ import polars as pl
 from notus_exp.config.columns import REFERENCE, TOKENS
 from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
+from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards
 from notus_exp.scoring.score_files import JoinedScores, join_scores, read_scores, texts_needed
 from notus_exp.stages.context import Context
@@ -74,7 +75,7 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
 
 
 def _rewards(name: str, how: Mapping[str, Any], place: Path, inputs: Mapping[str, Path]) -> ProbeRewards:
-    texts = pl.read_parquet(place, columns=["prompt_id", *ID, "instruction"], glob=False)
+    texts = pl.read_parquet(place, columns=["prompt_id", *ID, "instruction", *_context(place)], glob=False)
     policies = [
         ScoringPolicy(
             inputs[f"likelihoods_{name}_{number}"] / files.LIKELIHOODS,
@@ -100,10 +101,13 @@ def _log_probs(path: Path) -> pl.DataFrame:
 def _joined(name: str, how: Mapping[str, Any], place: Path, path: Path) -> JoinedScores:
     scores = read_scores(path, how["column"], how["by"], f"scores.{name}")
     texts = texts_needed(scores.columns)
-    known = pl.scan_parquet(place, glob=False).collect_schema().names()
-    context = ["context"] if texts and "context" in known else []
+    context = _context(place) if texts else []
     table = pl.read_parquet(place, columns=["prompt_id", *ID, *texts, *context], glob=False)
     return join_scores(table, scores, f"scores.{name}")
+
+
+def _context(place: Path) -> list[str]:
+    return [CONTEXT] if CONTEXT in pl.scan_parquet(place, glob=False).collect_schema().names() else []
 
 
 def _told(name: str, counts: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 
 from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.errors import UserError
+from notus_exp.feedback.prompt_turns import CONTEXT
 
 ID = ["row", "completion"]
 
@@ -56,7 +57,7 @@ def probe_rewards(
     """Return the mean reward of each completion under the policies that were not trained on its prompt.
 
     Args:
-        completions: The completions table: prompt_id, instruction, row, completion.
+        completions: The completions table: prompt_id, instruction, row, completion and, where it has it, context.
         policies: One at least.
         overlap: What becomes of prompts that all of them were trained on.
         column: The column's name, for messages.
@@ -64,7 +65,8 @@ def probe_rewards(
     Raises:
         UserError: All policies were trained on some prompts, and `overlap` says nothing of them.
     """
-    table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"]))
+    context = completions[CONTEXT] if CONTEXT in completions.columns else None
+    table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"], context))
     trained = [table["folded"].is_in([*trained_on(policy.pairs)]) for policy in policies]
     rewards = [_rewards(table, policy) for policy in policies]
     own = [f"_{place}" for place in range(len(policies))]
@@ -91,7 +93,10 @@ def trained_on(pairs: Path) -> set[str]:
         pl.col("split") == "train"
     )
     user = table["prompt"].list.last().struct.field("content")
-    return {*folded_ids(table["prompt_id"], user)}
+    turn = pl.element()
+    before = pl.col("prompt").list.head(pl.col("prompt").list.len() - 1)
+    context = table.select(before.list.eval(turn.filter(turn.struct.field("role") != "system"))).to_series()
+    return {*folded_ids(table["prompt_id"], user, context if (context.list.len() > 0).any() else None)}
 
 
 def trained_on_words(column: str, prompts: int, runs: Sequence[str]) -> tuple[str, str]:

@@ -25,6 +25,7 @@ import polars as pl
 from notus_exp.config.score_settings import KEYS
 from notus_exp.disk import given
 from notus_exp.errors import UserError, did_you_mean, first_line
+from notus_exp.feedback.prompt_turns import CONTEXT
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 """Endings of the names of files that hold scores."""
@@ -280,9 +281,9 @@ def _named(completions: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """Return what the completions are called in a file of scores, in the table's order."""
     if "completion" in by:
         return completions.select(by)
-    context = completions["context"].to_list() if "context" in completions.columns else None
+    context = completions[CONTEXT].to_list() if CONTEXT in completions.columns else None
     if list(by) == list(KEYS["texts"]):
-        single = pl.lit(True) if context is None else pl.col("context").list.len() == 0
+        single = pl.lit(True) if context is None else pl.col(CONTEXT).list.len() == 0
         return completions.select(prompt=pl.when(single).then("instruction"), response="response")
     before = context or [[]] * completions.height
     texts = zip(before, completions["instruction"], completions["response"], strict=True)

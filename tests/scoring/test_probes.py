@@ -72,6 +72,25 @@ def test_what_every_policy_was_trained_on_is_scored_only_where_that_is_asked_for
     assert rewards_of([one, two], Overlap(exclude=False, in_sample=True)) == ([10, 20, 16.5, 22, 27.5, 33], 1)
 
 
+def test_a_prompt_of_several_turns_is_another_than_its_last_one(tmp_path: Path) -> None:
+    one = policy(tmp_path, "one", ["A?"], [1, 2, 3, 4, 5, 6])
+    turns = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    contexts = pl.Series(
+        "context", [turns] * 2 + [[]] * 4, dtype=pl.List(pl.Struct(dict.fromkeys(turns[0], pl.String)))
+    )
+    several = COMPLETIONS.with_columns(
+        contexts, prompt_id=pl.Series(["f" * 16] * 2 + COMPLETIONS["prompt_id"].to_list()[2:])
+    )
+    assert probe_rewards(several, [one], NONE_OVERLAPS, "probe_reward").trained_on == 0
+    pairs = pl.read_parquet(one.pairs)
+    talked = pl.Series(
+        "prompt", [[*turns, *prompt] for prompt in pairs["prompt"].to_list()], dtype=pairs.schema["prompt"]
+    )
+    pairs.with_columns(talked, prompt_id=pl.lit("f" * 16)).write_parquet(one.pairs)
+    with pytest.raises(UserError, match="trained on 1 of the prompts"):
+        probe_rewards(several, [one], NONE_OVERLAPS, "probe_reward")
+
+
 # ----------------------------------------------------------------------------------------------------------------- runs
 DATA = ("experiment=smoke", "model=tiny_random", "data.prompts=24", "evaluation=[]")
 CHOICES = {"selection": "expression"}
