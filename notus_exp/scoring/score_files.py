@@ -151,7 +151,7 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
     if not with_score:
         raise UserError(
             f"{key}: none of {told.height} scores, which are by {' and '.join(by)}, is one of a completion here",
-            "are they of this data? docs/data.md says how a file tells whose its scores are",
+            "are they of this data? docs/language.md says how a file tells whose its scores are",
         )
     counts = {
         "with_score": with_score,
