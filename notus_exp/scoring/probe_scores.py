@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.curation.same_prompts import folded_ids
+from notus_exp.disk.files import COMPLETIONS
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import CONTEXT
 
@@ -51,6 +52,13 @@ class ProbeRewards(NamedTuple):
     trained_on: int
 
 
+def read_prompts(feedback: Path) -> pl.DataFrame:
+    """Return the completions of an artifact `feedback` as far as `probe_rewards` reads them."""
+    path = feedback / COMPLETIONS
+    context = [CONTEXT] if CONTEXT in pl.scan_parquet(path, glob=False).collect_schema().names() else []
+    return pl.read_parquet(path, columns=["prompt_id", *ID, "instruction", *context], glob=False)
+
+
 def probe_rewards(
     completions: pl.DataFrame, policies: Sequence[ScoringPolicy], overlap: Overlap, column: str
 ) -> ProbeRewards:
@@ -65,9 +73,7 @@ def probe_rewards(
     Raises:
         UserError: All policies were trained on some prompts, and `overlap` says nothing of them.
     """
-    context = completions[CONTEXT] if CONTEXT in completions.columns else None
-    table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"], context))
-    trained = [table["folded"].is_in([*trained_on(policy.pairs)]) for policy in policies]
+    table, trained = _seen(completions, [policy.pairs for policy in policies])
     rewards = [_rewards(table, policy) for policy in policies]
     own = [f"_{place}" for place in range(len(policies))]
     seen = [f"_seen_{place}" for place in range(len(policies))]
@@ -85,6 +91,24 @@ def probe_rewards(
     if overlap.in_sample:
         reward = pl.when(pl.all_horizontal(seen)).then(pl.mean_horizontal(own, ignore_nulls=True)).otherwise(reward)
     return ProbeRewards(table.select(*ID, reward=reward), by_all)
+
+
+def seen_by_all(completions: pl.DataFrame, pairs: Sequence[Path]) -> int:
+    """Return how many prompts are among the training pairs of each pairs.parquet, alike ones counted once.
+
+    Args:
+        completions: As `probe_rewards` takes them.
+        pairs: One a policy.
+    """
+    table, trained = _seen(completions, pairs)
+    return table.filter(pl.all_horizontal(trained))["folded"].n_unique()
+
+
+def _seen(completions: pl.DataFrame, pairs: Sequence[Path]) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """Return the table with the ids of its folded prompts, and for each policy whether it was trained on them."""
+    context = completions[CONTEXT] if CONTEXT in completions.columns else None
+    table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"], context))
+    return table, [table["folded"].is_in([*trained_on(path)]) for path in pairs]
 
 
 def trained_on(pairs: Path) -> set[str]:

@@ -171,8 +171,17 @@ def test_training_prompts_of_the_same_feedback_are_refused_before_anything_runs(
         probed(trained, "run: one", until="config")
     assert "split.folds=2" in caught.value.hint
     assert probed(trained, "run: one, in_sample: true").nodes[-1].name == "columns"
-    other = probed(trained, "run: one", "data.seed=5")
-    assert other.nodes[-1].name == "columns", "of other prompts it is seen when they are there"
+
+
+def test_of_other_feedback_it_is_refused_as_soon_as_its_prompts_are_there(trained: Path) -> None:
+    changed = "data.rating_noise=0.9"  # other ratings of the same prompts
+    run = probed(trained, "run: one", changed)
+    assert run.nodes[-1].name == "columns"
+    run.folder.mkdir(parents=True)
+    execute(run.nodes[0], run.job(run.nodes[:1]))
+    with pytest.raises(UserError, match=r"run one was trained on \d+ of the prompts"):
+        probed(trained, "run: one", changed)
+    assert probed(trained, "run: one, exclude: true", changed).nodes[-1].name == "columns"
 
 
 def test_the_policies_are_in_the_key_and_their_order_is_not(trained: Path) -> None:
