@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from notus_exp.config.schema import Config
-from notus_exp.config.score_settings import column_of
+from notus_exp.config.score_settings import REWARD, column_of
 
 NUMBER, BOOLEAN, TEXT = "number", "condition", "text"
 """Kinds of what an expression gives, in words for a reader."""
@@ -19,6 +19,8 @@ REFERENCE = ("ref_logp", "ref_logp_per_token")
 """Columns of the base model's log-prob of a response."""
 OF_PAIR = ("chosen_score", "rejected_score", "margin", "agreement")
 """Columns of a pair beside `chosen_X` and `rejected_X` for each column X of a completion."""
+MARGIN = "_margin"
+"""Ends the name of a pair's column that is the chosen side's less the rejected side's column ending in `REWARD`."""
 SCORE = "score"
 """Within an aggregate over the prompt of a pair: the score by which the selection chose."""
 
@@ -47,7 +49,11 @@ def completion_columns(names: Iterable[str]) -> dict[str, str]:
 
 def pair_columns(names: Iterable[str]) -> dict[str, str]:
     """Return the kind of each column of a pair, given the columns of a completion."""
-    sides = {
-        f"{side}_{name}": kind for side in ("chosen", "rejected") for name, kind in completion_columns(names).items()
-    }
-    return dict.fromkeys(OF_PAIR, NUMBER) | sides
+    kinds = completion_columns(names)
+    sides = {f"{side}_{name}": kind for side in ("chosen", "rejected") for name, kind in kinds.items()}
+    return dict.fromkeys([*OF_PAIR, *reward_margins(kinds)], NUMBER) | sides
+
+
+def reward_margins(names: Iterable[str]) -> dict[str, str]:
+    """Return the margins of rewards that pairs have, given the columns of a completion: margin -> reward."""
+    return {name.removesuffix(REWARD) + MARGIN: name for name in names if name.endswith(REWARD)}

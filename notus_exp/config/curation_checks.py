@@ -220,6 +220,13 @@ def check_split(split: Split) -> None:
             f"split.validation={split.validation} and split.test={split.test} leave nothing to train on",
             "their sum must be below 1",
         )
+    if (split.folds is None) is not (split.fold is None):
+        given, other = ("folds", "fold") if split.fold is None else ("fold", "folds")
+        raise UserError(f"split.{given}={getattr(split, given)} needs split.{other}", f"give split.{other} too")
+    if split.folds is not None and split.fold is not None and split.fold >= split.folds:
+        raise UserError(
+            f"split.fold={split.fold} is none of split.folds={split.folds}", f"folds are 0 to {split.folds - 1}"
+        )
 
 
 def _check_weights(weights: dict[str, float], aspects: Sequence[str]) -> None:

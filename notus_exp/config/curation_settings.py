@@ -101,8 +101,10 @@ class Filters:
 
 @dataclass
 class Split:
-    """Shares of the prompts held out, by a hash of the folded prompt."""
+    """Shares of the prompts held out, by a hash of the folded prompt, and which of `folds` of the others are kept."""
 
     seed: int = bounded(least=0)
     validation: float = bounded(least=0, below=1)
     test: float = bounded(least=0, below=1)
+    folds: Optional[int] = bounded(least=2, most=1000, since=None, default=None)
+    fold: Optional[int] = bounded(least=0, since=None, default=None)

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.config.curation_settings import Filters
+from notus_exp.config.curation_settings import Filters, Split
 from notus_exp.config.expression_checks import OF_COMPLETIONS
 from notus_exp.contracts.curation_file import CurationCounts
 from notus_exp.curation.filters import PROMPT_RULES
 from notus_exp.curation.rejection import PAIR_RULES
 from notus_exp.curation.split import SPLITS
 
-RULES = (*PROMPT_RULES, *PAIR_RULES, "identical_pair", "below_min_margin", "not_valid_under", "where_missing",
-         "where_false", "not_kept", "above_max_pairs")  # fmt: skip
+RULES = (*PROMPT_RULES, *PAIR_RULES, "identical_pair", "below_min_margin", "not_valid_under", "other_fold",
+         "where_missing", "where_false", "not_kept", "above_max_pairs")  # fmt: skip
 """What takes prompts, in the order in which the rules are asked."""
 
 REMEDIES = {
@@ -31,6 +31,7 @@ REMEDIES = {
     "see filters.identical_pairs",
     "below_min_margin": "lower filters.min_margin",
     "not_valid_under": "list fewer strategies in filters.valid_under",
+    "other_fold": "no training prompt is of this fold: lower split.folds, or add prompts",
     "where_missing": "filters.where has no value there: ask what is missing with IS NULL, or give it one with COALESCE",
     "where_false": "loosen filters.where",
     "not_kept": "raise filters.keep.share",
@@ -70,9 +71,13 @@ class Counted(NamedTuple):
     missing: dict[str, dict[str, int]]
 
 
-def rules_of(filters: Filters) -> list[str]:
-    """Return the rules that take prompts under these filters, those of before `filters.where` whatever they are."""
-    asked = {"where": filters.where is not None, "not_kept": filters.keep.by is not None}
+def rules_of(filters: Filters, split: Split) -> list[str]:
+    """Return the rules that take prompts under these settings, those of the beginning whatever they are."""
+    asked = {
+        "where": filters.where is not None,
+        "not_kept": filters.keep.by is not None,
+        "other_fold": split.fold is not None,
+    }
     return [rule for rule in RULES if asked.get(rule, asked.get(rule.split("_")[0], True))]
 
 

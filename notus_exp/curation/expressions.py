@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from notus_exp.config.columns import own_columns
+from notus_exp.config.columns import own_columns, reward_margins
 from notus_exp.config.expression_checks import columns_named, given_expressions, kind_wanted, scope_of
 from notus_exp.config.language import read
 from notus_exp.curation.columns import cells_of, joined_names, rating
@@ -37,7 +37,8 @@ def of_pairs(key: str, text: str, pairs: pl.DataFrame, completions: pl.DataFrame
     Raises:
         UserError: For what is not in the language or names a column that the table has not.
     """
-    tree = read(text, scope_of(key, own_columns(aspects, joined_names(completions.columns))), kind_wanted(key))
+    names = own_columns(aspects, joined_names(completions.columns))
+    tree, margins = read(text, scope_of(key, names), kind_wanted(key)), reward_margins(names)
     places = pl.DataFrame({"at": completions["at"]}).with_row_index("place")
     sides = {
         side: pairs.select(at=side).join(places, on="at", how="left", maintain_order="left")["place"]
@@ -50,6 +51,9 @@ def of_pairs(key: str, text: str, pairs: pl.DataFrame, completions: pl.DataFrame
             return pairs[name].round(DECIMALS)
         if name == "agreement":
             return _agreement(completions, aspects, sides["chosen"], sides["rejected"])
+        if name in margins:
+            reward = inner.column(margins[name])
+            return reward.gather(sides["chosen"]) - reward.gather(sides["rejected"])
         side, _, of_side = name.partition("_")
         return inner.column(of_side).gather(sides[side])
 

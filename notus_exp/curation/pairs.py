@@ -38,7 +38,7 @@ from notus_exp.curation.labels import relabel
 from notus_exp.curation.rejection import HIGHEST, Rules, choose
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import Score, formula, labelled, selected
-from notus_exp.curation.split import assign, moved_to_train
+from notus_exp.curation.split import assign, fold_of, moved_to_train
 from notus_exp.curation.training_pairs import beyond_most, beyond_share, weights
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import messages, prompt_columns, prompt_turns
@@ -130,7 +130,7 @@ def decide(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
             {**attempt.missing, **missing},
         ),
         repair_scores(table, spec.aspects, spec.repair).counts,
-        rules_of(spec.filters),
+        rules_of(spec.filters, spec.split),
     )
     if not counts["pairs_out"]:
         raise UserError(*explain_no_pairs(counts))
@@ -214,7 +214,11 @@ def _mark(pairs: pl.DataFrame, taken: pl.Expr, rule: str) -> pl.DataFrame:
 def _filter_pairs(
     pairs: pl.DataFrame, attempt: Attempt, spec: PairsSettings
 ) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
-    """Leave out pairs by a condition, then training pairs by a share and a number; say which values are missing."""
+    """Leave out training pairs of other folds, pairs by a condition, training pairs by a share and a number.
+
+    Returns:
+        The pairs, and which values of expressions are missing.
+    """
     filters, seed = spec.filters, spec.split.seed
     missing: dict[str, dict[str, int]] = {}
 
@@ -229,6 +233,9 @@ def _filter_pairs(
     def taken(numbers: pl.Series) -> pl.Expr:
         return pl.col("number").is_in(numbers.implode())
 
+    if spec.split.fold is not None:
+        own = fold_of(pairs["folded_id"], spec.split) == spec.split.fold
+        pairs = _mark(pairs, (pl.col("split") == "train") & ~pl.lit(own), "other_fold")
     if filters.where is not None:
         free = left()
         holds = values("filters.where", filters.where, free).values

@@ -39,6 +39,20 @@ def assign(prompt_ids: Iterable[str], split: Split) -> pl.Series:
     return pl.Series("split", names.tolist(), dtype=pl.String)
 
 
+def fold_of(prompt_ids: Iterable[str], split: Split) -> pl.Series:
+    """Return the fold of each prompt, floor(u folds) with u = uniform(id of the folded prompt, split.seed).
+
+    Args:
+        prompt_ids: Ids of the folded prompts (16 hex digits), shape (n,).
+        split: Seed and number of folds.
+
+    Returns:
+        Int64 series `fold` of shape (n,).
+    """
+    assert split.folds is not None
+    return pl.Series("fold", (uniform(prompt_ids, split.seed, "fold") * split.folds).astype(np.int64))
+
+
 def moved_to_train(prompt_ids: Iterable[str], split: Split) -> int:
     """Return how many of these ids `assign` moves to train because none would be there otherwise."""
     names = _by_draw(prompt_ids, split)

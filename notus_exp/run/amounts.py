@@ -198,7 +198,12 @@ def pairs_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
     if prompts is None:
         return None
     made = prompts * _pairs_each(pairs, known)
-    train = made * (1 - split["validation"] - split["test"]) * filters.get("keep", {}).get("share", 1.0)
+    train = (
+        made
+        * (1 - split["validation"] - split["test"])
+        / split.get("folds", 1)
+        * filters.get("keep", {}).get("share", 1.0)
+    )
     return min(train, filters["max_pairs"] or train), made * split["validation"]
 
 

@@ -25,6 +25,17 @@ _DONE = {
 """What was done about responses that are not the answer alone."""
 
 
+_WITHOUT = "/without_score"
+_BESIDE = {
+    "unmatched": "scores of its file that fit no completion",
+    "double": "scores said twice",
+    "missing": "rows without a usable number",
+    "unclear": "completions that share their prompt's id and number with another",
+    "prompts_trained_on": "prompts that every run of it was trained on",
+}
+"""What else is counted of a column, in words."""
+
+
 def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that was not taken as the data has it.
 
@@ -76,6 +87,22 @@ def _mix_notes(feedback: Mapping[str, Any], pairs: Mapping[str, int]) -> list[st
             f"{_many(feedback['prompts_in_several'], 'prompt')} of the mix stand in more than one source; "
             "filters.duplicate_prompts=true takes each once"
         )
+    return notes
+
+
+def column_notes(columns: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each column of a completion that some have not, or whose file has what fits none.
+
+    Args:
+        columns: Facts of the stage `columns`.
+    """
+    notes = []
+    for name in (fact.removesuffix(_WITHOUT) for fact in columns if fact.endswith(_WITHOUT)):
+        counts = {count: columns.get(f"{name}/{count}", 0) for count in ("without_score", *_BESIDE)}
+        without = f"{counts['without_score']} of {columns['completions']} completions"
+        beside = "".join(f"; {said}: {counts[count]}" for count, said in _BESIDE.items() if counts[count])
+        if any(counts.values()):
+            notes.append(f"the column {name} is missing for {without}{beside}")
     return notes
 
 

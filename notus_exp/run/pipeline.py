@@ -86,11 +86,15 @@ class Run:
         output = Path(config.output_dir).absolute()
         self.store = ArtifactStore(output / "artifacts")
         self.cache = output / "cache"
-        for score in config.scores:
-            if probes := self.sources.probes.get(column_of(score)):
-                check_training_prompts(score, probes, self.nodes[0].key, self.store.root)
+        self._check_probes()
         self.id = run_id(config, choices, self.nodes)
         self.folder = output / "runs" / self.id
+
+    def _check_probes(self) -> None:
+        """Refuse probes that were trained on what they are to score, as far as that is known by now."""
+        for score in self.config.scores:
+            if probes := self.sources.probes.get(column_of(score)):
+                check_training_prompts(score, probes, self.nodes[0].key, self.store.root)
 
     @property
     def _brief(self) -> bool:
@@ -262,6 +266,7 @@ class Run:
         with screen, following(events, [screen.show, _without_marks(tracker), self.monitor.take]):
             for in_worker, group in itertools.groupby(self.nodes, lambda node: node.in_worker):
                 make = self._make_in_worker if in_worker else self._make_here
+                self._check_probes()  # the feedback may be there now
                 waiting = list(group)
                 while waiting:
                     screen.await_start("checking what is there")

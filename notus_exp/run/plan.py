@@ -275,7 +275,8 @@ def _trained(config: Config) -> ReferenceSettings:
 
 
 def _encoding(config: Config) -> ReferenceSettings:
-    return _encoded(config.dpo, config.model.system_prompt, config.model.template_date, config.split)
+    whole = replace(config.split, folds=None, fold=None)  # a fold moves the pairs, and nothing that is held out
+    return _encoded(config.dpo, config.model.system_prompt, config.model.template_date, whole)
 
 
 def _encoded(dpo: DPO, system_prompt: str | None, template_date: str | None, split: Split) -> ReferenceSettings:

@@ -57,9 +57,10 @@ def find_probes(config: Config) -> dict[str, list[Probe]]:
 
 
 def check_training_prompts(score: ScoreItem, probes: Sequence[Probe], feedback: str, artifacts: Path) -> None:
-    """Refuse a probe all of whose runs were trained on some prompts of the very feedback that it is to score.
+    """Refuse a probe all of whose runs were trained on some of the prompts that it is to score.
 
-    Of other feedback it is seen when the columns are made which of its prompts were trained on.
+    As soon as these prompts are known: those of the very feedback that the runs were trained on always are, others when
+    their artifact is there. Then nothing is computed in vain.
 
     Args:
         score: The item of `scores`.
@@ -70,15 +71,20 @@ def check_training_prompts(score: ScoreItem, probes: Sequence[Probe], feedback: 
     Raises:
         UserError: Naming the runs, the number of prompts and what helps.
     """
-    if score.in_sample or score.exclude or any(probe.feedback != feedback for probe in probes):
-        return
-    from notus_exp.scoring.probe_scores import trained_on, trained_on_words  # Polars: not for every plan
-
     store = ArtifactStore(artifacts)
-    trained = [trained_on(store.path(Stage.pairs.name, probe.pairs) / PAIRS) for probe in probes]
-    by_all = set.intersection(*trained)
-    if by_all:
-        raise UserError(*trained_on_words(column_of(score), len(by_all), [probe.run for probe in probes]))
+    there = store.told(Stage.feedback.name, feedback) is not None
+    same = all(probe.feedback == feedback for probe in probes)
+    if score.in_sample or score.exclude or not (there or same):
+        return
+    from notus_exp.scoring import probe_scores  # Polars: not for every plan
+
+    pairs = [store.path(Stage.pairs.name, probe.pairs) / PAIRS for probe in probes]
+    if there:
+        seen = probe_scores.seen_by_all(probe_scores.read_prompts(store.path(Stage.feedback.name, feedback)), pairs)
+    else:
+        seen = len(set.intersection(*map(probe_scores.trained_on, pairs)))
+    if seen:
+        raise UserError(*probe_scores.trained_on_words(column_of(score), seen, [probe.run for probe in probes]))
 
 
 def check_contents(probes: Sequence[Probe], artifacts: Path) -> None:

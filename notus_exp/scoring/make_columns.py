@@ -17,7 +17,8 @@ import polars as pl
 from notus_exp.config.columns import REFERENCE, TOKENS
 from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
-from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards
+from notus_exp.feedback.prompt_turns import CONTEXT
+from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards, read_prompts
 from notus_exp.scoring.score_files import JoinedScores, join_scores, read_scores, texts_needed
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ColumnsSettings
@@ -63,7 +64,7 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
     if names := [name for name in REFERENCE if name in settings.taken]:
         columns = _beside(columns, _log_probs(inputs["reference"] / files.REFERENCE), names)
     for name, how in settings.probes.items():
-        rewards, facts[f"{name}/prompts_trained_on"] = _rewards(name, how, place, inputs)
+        rewards, facts[f"{name}/prompts_trained_on"] = _rewards(name, how, inputs)
         columns = _beside(columns, rewards.rename({"reward": name}), [name])
     for name in columns.columns[len(ID) :]:
         missing = columns[name].null_count()
@@ -73,8 +74,8 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
     return facts
 
 
-def _rewards(name: str, how: Mapping[str, Any], place: Path, inputs: Mapping[str, Path]) -> ProbeRewards:
-    texts = pl.read_parquet(place, columns=["prompt_id", *ID, "instruction"], glob=False)
+def _rewards(name: str, how: Mapping[str, Any], inputs: Mapping[str, Path]) -> ProbeRewards:
+    texts = read_prompts(inputs["feedback"])
     policies = [
         ScoringPolicy(
             inputs[f"likelihoods_{name}_{number}"] / files.LIKELIHOODS,
@@ -101,7 +102,7 @@ def _joined(name: str, how: Mapping[str, Any], place: Path, path: Path) -> Joine
     scores = read_scores(path, how["column"], how["by"], f"scores.{name}")
     texts = texts_needed(scores.columns)
     known = pl.scan_parquet(place, glob=False).collect_schema().names()
-    context = ["context"] if texts and "context" in known else []
+    context = [CONTEXT] if texts and CONTEXT in known else []
     table = pl.read_parquet(place, columns=["prompt_id", *ID, *texts, *context], glob=False)
     return join_scores(table, scores, f"scores.{name}")
 

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.curation.same_prompts import folded_ids
+from notus_exp.disk.files import COMPLETIONS
 from notus_exp.errors import UserError
+from notus_exp.feedback.prompt_turns import CONTEXT
 
 ID = ["row", "completion"]
 
@@ -50,13 +52,20 @@ class ProbeRewards(NamedTuple):
     trained_on: int
 
 
+def read_prompts(feedback: Path) -> pl.DataFrame:
+    """Return the completions of an artifact `feedback` as far as `probe_rewards` reads them."""
+    path = feedback / COMPLETIONS
+    context = [CONTEXT] if CONTEXT in pl.scan_parquet(path, glob=False).collect_schema().names() else []
+    return pl.read_parquet(path, columns=["prompt_id", *ID, "instruction", *context], glob=False)
+
+
 def probe_rewards(
     completions: pl.DataFrame, policies: Sequence[ScoringPolicy], overlap: Overlap, column: str
 ) -> ProbeRewards:
     """Return the mean reward of each completion under the policies that were not trained on its prompt.
 
     Args:
-        completions: The completions table: prompt_id, instruction, row, completion.
+        completions: The completions table: prompt_id, instruction, row, completion and, where it has it, context.
         policies: One at least.
         overlap: What becomes of prompts that all of them were trained on.
         column: The column's name, for messages.
@@ -64,8 +73,7 @@ def probe_rewards(
     Raises:
         UserError: All policies were trained on some prompts, and `overlap` says nothing of them.
     """
-    table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"]))
-    trained = [table["folded"].is_in([*trained_on(policy.pairs)]) for policy in policies]
+    table, trained = _seen(completions, [policy.pairs for policy in policies])
     rewards = [_rewards(table, policy) for policy in policies]
     own = [f"_{place}" for place in range(len(policies))]
     seen = [f"_seen_{place}" for place in range(len(policies))]
@@ -85,13 +93,34 @@ def probe_rewards(
     return ProbeRewards(table.select(*ID, reward=reward), by_all)
 
 
+def seen_by_all(completions: pl.DataFrame, pairs: Sequence[Path]) -> int:
+    """Return how many prompts are among the training pairs of each pairs.parquet, alike ones counted once.
+
+    Args:
+        completions: As `probe_rewards` takes them.
+        pairs: One a policy.
+    """
+    table, trained = _seen(completions, pairs)
+    return table.filter(pl.all_horizontal(trained))["folded"].n_unique()
+
+
+def _seen(completions: pl.DataFrame, pairs: Sequence[Path]) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """Return the table with the ids of its folded prompts, and for each policy whether it was trained on them."""
+    context = completions[CONTEXT] if CONTEXT in completions.columns else None
+    table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"], context))
+    return table, [table["folded"].is_in([*trained_on(path)]) for path in pairs]
+
+
 def trained_on(pairs: Path) -> set[str]:
     """Return the ids of the folded prompts of the training pairs in a pairs.parquet."""
     table = pl.read_parquet(pairs, columns=["prompt_id", "split", "prompt"], glob=False).filter(
         pl.col("split") == "train"
     )
     user = table["prompt"].list.last().struct.field("content")
-    return {*folded_ids(table["prompt_id"], user)}
+    turn = pl.element()
+    before = pl.col("prompt").list.head(pl.col("prompt").list.len() - 1)
+    context = table.select(before.list.eval(turn.filter(turn.struct.field("role") != "system"))).to_series()
+    return {*folded_ids(table["prompt_id"], user, context if (context.list.len() > 0).any() else None)}
 
 
 def trained_on_words(column: str, prompts: int, runs: Sequence[str]) -> tuple[str, str]:

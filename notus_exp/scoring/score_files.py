@@ -25,6 +25,7 @@ import polars as pl
 from notus_exp.config.score_settings import KEYS
 from notus_exp.disk import given
 from notus_exp.errors import UserError, did_you_mean, first_line
+from notus_exp.feedback.prompt_turns import CONTEXT
 
 ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 """Endings of the names of files that hold scores."""
@@ -32,7 +33,7 @@ NUMBERS = ("row", "completion")
 """Columns that say whose a score is by whole numbers; the others do by text."""
 SHOWN = 60
 """Characters of a key that are shown."""
-SCORE = "_score"
+SCORE, PLACE = "_score", "_place"
 
 
 class JoinedScores(NamedTuple):
@@ -132,39 +133,51 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
         UserError: A completion has two scores that differ, or none of the scores is one of these completions'.
     """
     by = scores.columns[:-1]
-    told = scores.filter(pl.col(SCORE).is_not_null())
-    distinct = told.unique()
-    contrary = distinct.filter(pl.struct(by).is_duplicated())
-    if contrary.height:
-        first = contrary.sort(*by, SCORE).head(2)
-        named = ", ".join(f"{name} {str(value)[:SHOWN]}" for name, value in zip(by, first.row(0)[:-1], strict=True))
-        lowest, highest = first[SCORE]
-        raise UserError(
-            f"{key}: {named} has two scores, {lowest:g} and {highest:g}",
-            "give each completion one score, or several columns with names of their own",
-        )
-    table = _keyed(completions, by)
-    unclear = (table.select(pl.struct(by).is_duplicated()).to_series() if by == list(KEYS["prompt_id"])
-               else pl.repeat(False, table.height, eager=True))  # fmt: skip
-    found = table.join(distinct, on=by, how="left", maintain_order="left")[SCORE]
+    usable = scores.filter(pl.col(SCORE).is_not_null())
+    told = usable.drop_nulls(by)
+    keyed = _hashed(told, by).with_columns(told[SCORE], **{PLACE: pl.int_range(told.height)})
+    keys = [name for name in keyed.columns if name not in (SCORE, PLACE)]
+    distinct = keyed.unique(keys, keep="first")
+    if distinct.height < told.height:
+        _check_doubles(told, keyed, keys, key)
+    table = _hashed(_named(completions, by), by)
+    unclear = pl.repeat(False, table.height, eager=True)
+    if by == list(KEYS["prompt_id"]):
+        unclear = table.is_duplicated()
+    found = table.join(distinct, on=keys, how="left", maintain_order="left")[SCORE]
     values = pl.select(pl.when(~unclear).then(found)).to_series().rename(SCORE)
-    matched = distinct.join(table.filter(~unclear), on=by, how="semi").height
+    matched = distinct.join(table.filter(~unclear), on=keys, how="semi").height
     with_score = table.height - values.null_count()
     if not with_score:
         raise UserError(
             f"{key}: none of {told.height} scores, which are by {' and '.join(by)}, is one of a completion here",
-            "are they of this data? docs/data.md says how a file tells whose its scores are",
+            "are they of this data? docs/language.md says how a file tells whose its scores are",
         )
     counts = {
         "with_score": with_score,
         "without_score": values.null_count(),
         "matched": matched,
-        "unmatched": distinct.height - matched,
+        "unmatched": distinct.height - matched + usable.height - told.height,
         "double": told.height - distinct.height,
-        "missing": scores.height - told.height,
+        "missing": scores.height - usable.height,
         "unclear": int(unclear.sum()),
     }
     return JoinedScores(values, counts)
+
+
+def _check_doubles(told: pl.DataFrame, keyed: pl.DataFrame, keys: Sequence[str], key: str) -> None:
+    """Refuse a completion with two scores that differ."""
+    differ = keyed.filter(pl.col(SCORE).min().over(keys) != pl.col(SCORE).max().over(keys))
+    if differ.is_empty():
+        return
+    first = differ.sort(PLACE).head(1)
+    both = differ.join(first, on=keys, how="semi").select(pl.col(SCORE).min().alias("low"), high=pl.col(SCORE).max())
+    whose = told.drop(SCORE).row(first[PLACE].item(), named=True)
+    named = ", ".join(f"{name} {str(value)[:SHOWN]}" for name, value in whose.items())
+    raise UserError(
+        f"{key}: {named} has two scores, {both['low'].item():g} and {both['high'].item():g}",
+        "give each completion one score, or several columns with names of their own",
+    )
 
 
 def texts_needed(by: Sequence[str]) -> list[str]:
@@ -264,15 +277,24 @@ def _score(column: pl.Series, path: Path, key: str) -> pl.Series:
     return pl.select(pl.when(number.is_finite()).then(number).alias(SCORE)).to_series()
 
 
-def _keyed(completions: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def _named(completions: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """Return what the completions are called in a file of scores, in the table's order."""
     if "completion" in by:
         return completions.select(by)
-    context = completions["context"].to_list() if "context" in completions.columns else None
+    context = completions[CONTEXT].to_list() if CONTEXT in completions.columns else None
     if list(by) == list(KEYS["texts"]):
-        single = pl.lit(True) if context is None else pl.col("context").list.len() == 0
+        single = pl.lit(True) if context is None else pl.col(CONTEXT).list.len() == 0
         return completions.select(prompt=pl.when(single).then("instruction"), response="response")
     before = context or [[]] * completions.height
     texts = zip(before, completions["instruction"], completions["response"], strict=True)
     digests = [completion_digest([*(turn["content"] for turn in turns), prompt], said) for turns, prompt, said in texts]
     return pl.DataFrame({"digest": pl.Series(digests, dtype=pl.String)})
+
+
+def _hashed(table: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Return what is joined by: of texts hashes of 64 bits and lengths, which take a hundredth of the memory."""
+    if list(by) != list(KEYS["texts"]):
+        return table.select(by)
+    there = pl.all_horizontal(pl.col(by).is_not_null())
+    hashes = [pl.when(there).then(pl.col(name).hash()).alias(name) for name in by]
+    return table.select(*hashes, *(pl.col(name).str.len_bytes().alias(f"_{name}_bytes") for name in by))

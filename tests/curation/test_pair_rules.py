@@ -218,3 +218,16 @@ def test_the_options_of_pairs_and_a_share_given_as_a_mapping_compose() -> None:
     assert composed("pairs.per_prompt=3", "pairs.weight=margin").pairs.weight == "margin"
     config = composed("filters.keep={by: margin, share: 0.1, side: lowest}")
     assert config.filters.keep == Keep("margin", 0.1, KeepSide.lowest)
+
+
+def test_a_margin_of_rewards_is_the_chosen_sides_less_the_rejected_sides() -> None:
+    rewards = pl.Series("column:probe_reward", [2.0, 0.5, 1.0, 1.0, 3.0, 4.0, 0.0, -1.0, 0.0])
+    scored = FOUR.with_columns(rewards)
+    spec = settings(where="probe_margin > 0")
+    spec.columns = ["probe_reward"]
+    kept = curate(scored, spec).pairs.select("chosen_completion", "rejected_completion", "row")
+    by_place = {(row["row"], row["completion"]): row["column:probe_reward"] for row in scored.iter_rows(named=True)}
+    assert kept.height
+    assert all(by_place[row, one] > by_place[row, two] for one, two, row in kept.iter_rows())
+    dropped = curate(scored, settings(where="chosen_probe_reward > rejected_probe_reward"))
+    assert dropped.pairs.height == kept.height < curate(scored, settings()).pairs.height

@@ -12,7 +12,7 @@ from notus_exp.config.curation_checks import check_split
 from notus_exp.config.curation_settings import Split
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.same_prompts import folded_ids
-from notus_exp.curation.split import assign, held_out_prompts
+from notus_exp.curation.split import assign, fold_of, held_out_prompts
 from notus_exp.disk.folding import folded
 from notus_exp.disk.hashing import prompt_id, uniform
 from notus_exp.errors import UserError
@@ -92,3 +92,34 @@ def test_prompts_that_are_the_same_once_folded_are_of_the_same_split_and_held_ou
 def test_a_split_without_training_share_is_an_error() -> None:
     with pytest.raises(UserError, match="leave nothing to train on"):
         check_split(Split(0, 0.5, 0.5))
+
+
+def test_folds_part_the_training_pairs_and_leave_the_held_out_ones() -> None:
+    frame = table(*(prompt(f"p{i}", completion("a", 5, 5), completion("b", 1, 1)) for i in range(300)))
+    whole = curate(frame, settings(split=Split(0, 0.2, 0.2))).pairs
+    parts = [curate(frame, settings(split=Split(0, 0.2, 0.2, folds=3, fold=fold))) for fold in range(3)]
+    train = [part.pairs.filter(pl.col("split") == "train") for part in parts]
+    assert pl.concat(train).sort("row").equals(whole.filter(pl.col("split") == "train"))
+    assert all(40 < part.height < 80 for part in train)
+    for part, own in zip(parts, train, strict=True):
+        held_out = part.pairs.filter(pl.col("split") != "train")
+        assert held_out.equals(whole.filter(pl.col("split") != "train"))
+        assert part.counts["prompts_dropped"]["other_fold"] == sum(one.height for one in train) - own.height
+    assert "other_fold" not in curate(frame, settings()).counts["prompts_dropped"]
+
+
+def test_a_fold_is_a_draw_of_the_folded_prompt_alone() -> None:
+    split = Split(3, 0.0, 0.0, folds=2, fold=0)
+    assert fold_of(IDS, split).to_list() == [int(u * 2) for u in uniform(IDS, 3, "fold")]
+    frame = table(*(prompt(text, completion("a", 5, 5), completion("b", 1, 1)) for text in ("x  y", "x y", "z", "w")))
+    kept = {*curate(frame, settings(split=split, duplicate_prompts=False)).pairs["row"]}
+    assert (0 in kept) is (1 in kept)
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "said"),
+    [(2, None, "needs split.fold"), (None, 0, "needs split.folds"), (2, 2, "none of split.folds=2")],
+)
+def test_a_fold_must_be_one_of_the_folds(folds: int | None, fold: int | None, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_split(Split(0, 0.1, 0.1, folds, fold))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.run.data_notes import data_notes
+from notus_exp.run.data_notes import column_notes, data_notes
 
 
 def test_nothing_is_said_of_data_that_was_taken_as_it_is() -> None:
@@ -49,4 +49,14 @@ def test_of_a_mix_each_source_is_told_and_what_several_have() -> None:
         "2 prompts of the mix stand in more than one source; filters.duplicate_prompts=true takes each once",
         "of 10 pairs 1 have scores that contradict the named sides, and 0 equal scores: "
         "the scores decide, not the sides",
+    ]
+
+
+def test_a_column_that_some_completions_have_not_is_noted_with_the_reasons() -> None:
+    whole = {"completions": 8, "tokens/with_score": 8, "tokens/without_score": 0}
+    assert column_notes(whole) == []
+    facts = {**whole, "armorm/without_score": 3, "armorm/unmatched": 2, "armorm/double": 0, "armorm/missing": 1}
+    assert column_notes(facts) == [
+        "the column armorm is missing for 3 of 8 completions; scores of its file that fit no completion: 2; "
+        "rows without a usable number: 1"
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hydra.errors import HydraException
+from rich.console import Console
 
 from notus_exp.config.explaining import explain
 from notus_exp.config.hardware_settings import Hardware
@@ -16,6 +17,8 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import ScoreItem
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
+from notus_exp.run.execution import execute
+from notus_exp.run.pipeline import Run
 from notus_exp.run.plan import Node, make_plan
 from notus_exp.run.sources import resolve
 from notus_exp.scoring import make_columns
@@ -145,3 +148,23 @@ def test_the_stage_writes_one_column_a_name_and_counts(
     assert (facts["prompts"], facts["completions"]) == (2, 3)
     assert (facts["armorm/with_score"], facts["armorm/without_score"], facts["other/unmatched"]) == (2, 1, 1)
     assert "armorm: 2 of 3 completions have a score; 1 of no completion here" in capsys.readouterr().err
+
+
+def test_a_run_chooses_by_a_joined_score(tmp_path: Path) -> None:
+    rows = [(row, place, (7 * row + 3 * place) % 5) for row in range(30) for place in range(4)]
+    path = tmp_path / "scores.jsonl"
+    path.write_text(
+        "".join(f'{{"row": {row}, "completion": {place}, "score": {score}}}\n' for row, place, score in rows)
+    )
+    items, output = f"scores=[{{path: '{path}', name: armorm}}]", f"output_dir={tmp_path}/outputs"
+    config = composed(SMOKE, items, output, *choosing_by("armorm"), "data.prompts=30", "until=pairs")
+    run = Run(config, {"selection": "expression"}, Console(quiet=True))
+    run.folder.mkdir(parents=True)
+    for node in run.nodes:
+        execute(node, run.job([node]))
+    pairs = pl.read_parquet(run.store.path("pairs", run.nodes[-1].key) / "pairs.parquet")
+    by_place = {(row, place): float(score) for row, place, score in rows}
+    best = {row: max(score for one, _, score in rows if one == row) for row in range(30)}
+    assert pairs.height > 20
+    for row, chosen, score in pairs.select("row", "chosen_completion", "chosen_score").iter_rows():
+        assert score == by_place[row, chosen] == best[row]

@@ -72,6 +72,25 @@ def test_what_every_policy_was_trained_on_is_scored_only_where_that_is_asked_for
     assert rewards_of([one, two], Overlap(exclude=False, in_sample=True)) == ([10, 20, 16.5, 22, 27.5, 33], 1)
 
 
+def test_a_prompt_of_several_turns_is_another_than_its_last_one(tmp_path: Path) -> None:
+    one = policy(tmp_path, "one", ["A?"], [1, 2, 3, 4, 5, 6])
+    turns = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    contexts = pl.Series(
+        "context", [turns] * 2 + [[]] * 4, dtype=pl.List(pl.Struct(dict.fromkeys(turns[0], pl.String)))
+    )
+    several = COMPLETIONS.with_columns(
+        contexts, prompt_id=pl.Series(["f" * 16] * 2 + COMPLETIONS["prompt_id"].to_list()[2:])
+    )
+    assert probe_rewards(several, [one], NONE_OVERLAPS, "probe_reward").trained_on == 0
+    pairs = pl.read_parquet(one.pairs)
+    talked = pl.Series(
+        "prompt", [[*turns, *prompt] for prompt in pairs["prompt"].to_list()], dtype=pairs.schema["prompt"]
+    )
+    pairs.with_columns(talked, prompt_id=pl.lit("f" * 16)).write_parquet(one.pairs)
+    with pytest.raises(UserError, match="trained on 1 of the prompts"):
+        probe_rewards(several, [one], NONE_OVERLAPS, "probe_reward")
+
+
 # ----------------------------------------------------------------------------------------------------------------- runs
 DATA = ("experiment=smoke", "model=tiny_random", "data.prompts=24", "evaluation=[]")
 CHOICES = {"selection": "expression"}
@@ -152,8 +171,17 @@ def test_training_prompts_of_the_same_feedback_are_refused_before_anything_runs(
         probed(trained, "run: one", until="config")
     assert "split.folds=2" in caught.value.hint
     assert probed(trained, "run: one, in_sample: true").nodes[-1].name == "columns"
-    other = probed(trained, "run: one", "data.seed=5")
-    assert other.nodes[-1].name == "columns", "of other prompts it is seen when they are there"
+
+
+def test_of_other_feedback_it_is_refused_as_soon_as_its_prompts_are_there(trained: Path) -> None:
+    changed = "data.rating_noise=0.9"  # other ratings of the same prompts
+    run = probed(trained, "run: one", changed)
+    assert run.nodes[-1].name == "columns"
+    run.folder.mkdir(parents=True)
+    execute(run.nodes[0], run.job(run.nodes[:1]))
+    with pytest.raises(UserError, match=r"run one was trained on \d+ of the prompts"):
+        probed(trained, "run: one", changed)
+    assert probed(trained, "run: one, exclude: true", changed).nodes[-1].name == "columns"
 
 
 def test_the_policies_are_in_the_key_and_their_order_is_not(trained: Path) -> None:

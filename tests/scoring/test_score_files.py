@@ -85,11 +85,13 @@ def test_what_does_not_fit_is_counted(tmp_path: Path) -> None:
         {"row": 0, "completion": 0, "score": float("nan")},
         {"row": 1, "completion": 1, "score": float("inf")},
         {"row": 0, "completion": 0, "score": None},
+        {"row": None, "completion": 0, "score": 1.0},  # of nobody
+        {"row": None, "completion": 0, "score": 2.0},
     ]
     found = joined(written(tmp_path, rows, "a.parquet"))
     assert found.values.to_list() == [None, 2.0, 0.5, None]
     assert found.counts == {
-        "with_score": 2, "without_score": 2, "matched": 2, "unmatched": 1, "double": 1, "missing": 3, "unclear": 0,
+        "with_score": 2, "without_score": 2, "matched": 2, "unmatched": 3, "double": 1, "missing": 3, "unclear": 0,
     }  # fmt: skip
 
 
@@ -115,6 +117,8 @@ def test_the_same_text_in_several_rows_has_the_same_score(tmp_path: Path) -> Non
     [
         ([{"row": 0, "completion": 0, "score": 1}, {"row": 0, "completion": 0, "score": 2}], "score", None,
          "row 0, completion 0 has two scores, 1 and 2"),
+        ([{"prompt": "Name a colour.", "response": "Red.", "score": score} for score in (1, 3, 2)], "score", None,
+         "prompt Name a colour., response Red. has two scores, 1 and 3"),
         ([{"row": 7, "completion": 0, "score": 1}], "score", None, "none of 1 scores"),
         ([{"row": 0, "completion": 0, "score": 1}], "scor", None, "no column 'scor'"),
         ([{"row": 0, "score": 1}], "score", None, "does not say whose its scores are"),

@@ -92,6 +92,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp selection=weighted 'selection.weights={helpfulness: 2.0, truthfulness: 1.0}' until=pairs": (),
     "python -m notus_exp filters.min_chars=40 filters.min_margin=0.5 until=pairs": (),
     "python -m notus_exp 'filters.contamination.files=[benchmark.jsonl]' until=pairs": (),
+    # probes
+    "python -m notus_exp split.folds=2 split.fold=0 until=policy": SMOKE,
+    "python -m notus_exp split.folds=2 split.fold=1 until=policy": SMOKE,
     # studies and searches
     "python -m notus_exp study=curation until=config": ("calibrate=never",),
     "python -m notus_exp study=claims until=config": ("calibrate=never",),
