@@ -14,7 +14,7 @@ from notus_exp.study.launching.definition import define
 from support.configs import composed, composed_by_hydra
 
 CURATIONS = sorted(path.stem for path in (configuration.conf_dir() / "curation").glob("*.yaml"))
-OF_RULE = ("repair", "selection", "rejected")
+OF_RULE = ("repair", "selection", "rejected", "pairs")
 
 
 @pytest.mark.parametrize("name", CURATIONS)
