@@ -9,36 +9,66 @@ from support.configs import composed
 
 RATED = ("data=ultrafeedback", "data.path=ultrafeedback.parquet")
 """UltraFeedback's own columns; a file that is named is opened by the run alone."""
+ARMO = "scores=[{path: armorm.parquet, name: armorm}]"
+BOUND = "MEAN_OF(helpfulness, honesty, instruction_following, truthfulness)"
+PROBE = "scores=[{runs: [a, b], exclude: true}]"
+GAP = "chosen_probe_reward - rejected_probe_reward"
+SPREAD = "STDDEV_OF(helpfulness, honesty, instruction_following, truthfulness)"
+WEAK = "CASE WHEN model = 'sim-fair' THEN 2 WHEN model = 'sim-weak' THEN 1 END"
 
 FINDINGS: dict[str, list[tuple[str, ...]]] = {
     "1 an overall 10 that was a 1": [("repair=openbmb", *RATED), ("curation=zephyr_repaired",)],
     "2 mean of the ratings instead of the critique": [("curation=notus",), ("curation=zephyr",)],
     "3 TruthfulQA leaks into its benchmark": [("filters.exclude_sources=[truthful_qa]", *RATED)],
-    "6 only the quality of the chosen matters; DPO is close to SFT on chosen": [("curation=sft_on_chosen",)],
-    "7 only the difference matters, both may be weak": [
+    "4 the best against every worse response": [("curation=all_worse",), ("pairs.per_prompt=2",)],
+    "5 rejected at mean minus two standard deviations": [("curation=mean_minus_two_sigma",), ("curation=max_min",)],
+    "6 only the quality of the chosen matters; DPO is close to SFT on chosen": [
+        ("curation=sft_on_chosen",),
+        ("selection.place=median", "rejected=lowest"),
+    ],
+    "7 only the difference matters, both may be weak": [("selection=expression", f'selection.score="{WEAK}"')],
+    "8 moderate margin, high absolute score, low spread": [("curation=moderate_margin",)],
+    "9 drop prompts with poor or short rejected, or a wide gap": [("curation=rejected_floor",)],
+    "10 largest external plus implicit margin, a tenth of the data": [
+        ("curation=largest_margin", PROBE, f"filters.keep.by='margin + {GAP}'"),
+    ],
+    "11 smallest implicit gap, a tenth of the data": [
+        ("curation=smallest_margin", PROBE, f"filters.keep.by='ABS({GAP})'"),
+    ],
+    "12 easiest pairs by the loss of a probe model; quality is a property of the model": [("curation=easiest", PROBE)],
+    "13 remove what several judges dispute; turning labels round is worse": [
+        ("filters.where='agreement >= 0.75'",),
+        (ARMO, "filters.where='chosen_armorm > rejected_armorm'"),
+        ("curation=reversed_labels",),
+    ],
+    "14 aspects in conflict: train on the consensus": [("curation=consensus",)],
+    "15 pairs chosen by upper and lower confidence": [
         (
             "selection=expression",
-            "selection.score=\"CASE WHEN model = 'sim-fair' THEN 2 WHEN model = 'sim-weak' THEN 1 END\"",
+            f"selection.score='{BOUND} + {SPREAD}'",
+            "rejected=expression",
+            f"rejected.score='{BOUND} - {SPREAD}'",
         )
+    ],
+    "18 chosen is longer: length bias": [
+        ("curation=shorter_chosen",),
+        ("filters.where='chosen_words <= 1.5 * rejected_words'",),
+        ("pairs.weight='1 / chosen_chars'",),
+    ],
+    "19 reward-model relabelling": [
+        (ARMO, "selection=expression", "selection.score=armorm"),
+        (
+            "scores=[{path: a.parquet, name: armorm}, {path: s.parquet, name: skywork}]",
+            "selection=expression",
+            "selection.score='(armorm - AVG(armorm)) / STDDEV(armorm) + (skywork - AVG(skywork)) / STDDEV(skywork)'",
+        ),
     ],
 }
 """Finding, as its number and words in the list of findings -> each config that says it or what it is compared with."""
 
 MISSING = {
-    "4 the best against every worse response": "several pairs a prompt",
-    "5 rejected at mean minus two standard deviations": "a place by distribution",
-    "8 moderate margin, high absolute score, low spread": "conditions on pairs",
-    "9 drop prompts with poor or short rejected, or a wide gap": "conditions on pairs",
-    "10 largest external plus implicit margin, a tenth of the data": "scores of a probe run, shares",
-    "11 smallest implicit gap, a tenth of the data": "scores of a probe run, shares",
-    "12 easiest pairs by the loss of a probe model": "scores of a probe run, shares",
-    "13 remove what several judges dispute": "conditions on pairs",
-    "14 aspects in conflict: train on the consensus": "conditions on pairs",
-    "15 pairs chosen by upper and lower confidence": "a score of its own for what is rejected",
     "16 a mix of corpora by task and quality": "several sources",
-    "17 on-policy answers help some models and hurt others": "feedback made of a model's own answers",
-    "18 chosen is longer: length bias": "conditions on pairs",
-    "19 reward-model relabelling": "joined scores",
+    "17 on-policy answers help some models and hurt others": "a model's own answers as feedback, made within a run",
 }
 """Finding -> what a config cannot say yet."""
 
@@ -54,7 +84,7 @@ def test_every_finding_is_said_or_what_is_missing_is_named() -> None:
     assert numbers == [*range(1, 20)]
 
 
-@pytest.mark.parametrize("name", ["claims", "data_efficiency"])
+@pytest.mark.parametrize("name", ["claims", "claims_probed", "data_efficiency"])
 def test_a_study_of_rules_names_one_metric_that_no_labelling_favours_before_it_is_run(name: str) -> None:
     assert (sweeps_dir() / "study" / f"{name}.yaml").is_file()
     study = composed(f"study={name}").study
@@ -62,9 +92,9 @@ def test_a_study_of_rules_names_one_metric_that_no_labelling_favours_before_it_i
 
 
 def test_every_arm_of_the_claims_is_checked_and_has_as_many_pairs() -> None:
-    arms = composed("study=claims").study.arms
-    assert next(iter(arms)) == "notus"
+    arms = composed("study=claims_probed", PROBE).study.arms
+    assert next(iter(arms)) == "notus" and [*arms][:-1] == [*composed("study=claims").study.arms]
     for arm, overrides in arms.items():
-        config = composed("study=claims", *overrides)
+        config = composed("study=claims_probed", PROBE, *overrides)
         assert f"curation={arm}" in overrides
         assert config.filters.max_pairs == 320
