@@ -62,7 +62,7 @@ def _mix(
     spec: Mix, digests: Sequence[str | None], quarantine: Path, context: Context
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return the table of a mix and its counts; the malformed records of all sources go into one file."""
-    sources: list[mixing.Read] = []
+    sources: list[mixing.MixPart] = []
     malformed: list[Malformed] = []
     for number, (source, made_of) in enumerate(zip(spec.sources, digests, strict=True)):
         corpus = source["corpus"]
@@ -73,7 +73,7 @@ def _mix(
             malformed += read.malformed
             _write(malformed, quarantine)
             check_source(read, quarantine)
-        sources.append(mixing.Read(corpus, source["weight"], read.table, read.counts))
+        sources.append(mixing.MixPart(corpus, source["weight"], read.table, read.counts))
     table = mixing.mix(sources, spec.aspects, spec.prompts, spec.seed)
     return table, mixing.counted(sources, table)
 

@@ -20,7 +20,7 @@ from notus_exp.errors import UserError
 from notus_exp.feedback.table import CORPUS, LATENT_QUALITY, schema
 
 
-class Read(NamedTuple):
+class MixPart(NamedTuple):
     """What was read of one source.
 
     Attributes:
@@ -36,7 +36,7 @@ class Read(NamedTuple):
     counts: dict[str, int]
 
 
-def mix(sources: Sequence[Read], aspects: Sequence[str], most: int | None, seed: int) -> pl.DataFrame:
+def mix(sources: Sequence[MixPart], aspects: Sequence[str], most: int | None, seed: int) -> pl.DataFrame:
     """Return the completions table of all sources, with the column `corpus`.
 
     A source's `row` goes on where that of the source before it ended, malformed records counted. Ratings that a source
@@ -68,7 +68,7 @@ def mix(sources: Sequence[Read], aspects: Sequence[str], most: int | None, seed:
     return pl.concat(tables)
 
 
-def quotas(sizes: Sequence[int], sources: Sequence[Read], most: int | None) -> list[int]:
+def quotas(sizes: Sequence[int], sources: Sequence[MixPart], most: int | None) -> list[int]:
     """Return how many prompts of each source are taken: their shares of the total, rounded by largest remainders.
 
     Args:
@@ -99,7 +99,7 @@ def quotas(sizes: Sequence[int], sources: Sequence[Read], most: int | None) -> l
     return found
 
 
-def counted(sources: Sequence[Read], table: pl.DataFrame) -> dict[str, int]:
+def counted(sources: Sequence[MixPart], table: pl.DataFrame) -> dict[str, int]:
     """Return the counts of all sources together, and of each what was read and what is in the mix.
 
     `corpus_records/NAME`, `corpus_bad_rows/NAME`, `corpus_prompts_read/NAME`, `corpus_prompts/NAME` and
@@ -128,7 +128,7 @@ def counted(sources: Sequence[Read], table: pl.DataFrame) -> dict[str, int]:
     return facts | {"prompts_in_several": _in_several(table)}
 
 
-def _chosen(source: Read, number: int, seed: int) -> pl.DataFrame:
+def _chosen(source: MixPart, number: int, seed: int) -> pl.DataFrame:
     ids = source.table.select(pl.col("prompt_id").unique(maintain_order=True))
     if number == ids.height:
         return source.table

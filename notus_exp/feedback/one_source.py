@@ -29,7 +29,7 @@ SHOWN = 3
 """Malformed rows named in the error; the quarantine file has them all."""
 
 
-class Source(NamedTuple):
+class ReadSource(NamedTuple):
     """What was read of one source.
 
     Attributes:
@@ -59,7 +59,7 @@ def spec_of(data: dict[str, Any]) -> Data:
     return from_json(kind, data)
 
 
-def read_source(data: dict[str, Any], made_of: str | None, local: list[str], report: OnShareRead) -> Source:
+def read_source(data: dict[str, Any], made_of: str | None, local: list[str], report: OnShareRead) -> ReadSource:
     """Read one source.
 
     Args:
@@ -76,7 +76,7 @@ def read_source(data: dict[str, Any], made_of: str | None, local: list[str], rep
         from notus_exp.feedback.simulated import simulate
 
         table = simulate(spec)
-        return Source(spec, table, {"records": table["row"].n_unique(), "bad_rows": 0}, [], [])
+        return ReadSource(spec, table, {"records": table["row"].n_unique(), "bad_rows": 0}, [], [])
     assert isinstance(spec, FileData)
     head, records = _begun(_records(data, made_of, local, report))
     try:
@@ -85,10 +85,10 @@ def read_source(data: dict[str, Any], made_of: str | None, local: list[str], rep
         advised = advice(options_that_read(head, _parsed, spec.name))
         raise UserError(problem.message, "; ".join(filter(None, (advised, problem.hint)))) from problem
     counts = {"records": parsed.records, "bad_rows": len(parsed.malformed), **parsed.facts, **_by_rule(parsed)}
-    return Source(spec, build(parsed.rows, spec.aspects), counts, parsed.malformed, head)
+    return ReadSource(spec, build(parsed.rows, spec.aspects), counts, parsed.malformed, head)
 
 
-def check_source(read: Source, quarantine: Path) -> None:
+def check_source(read: ReadSource, quarantine: Path) -> None:
     """Refuse a source with more malformed rows than its `max_bad_rows`, or without a completion.
 
     Args:

@@ -16,7 +16,7 @@ from notus_exp.curation.pairs import curate
 from notus_exp.disk.json_lines import read_lines
 from notus_exp.errors import UserError
 from notus_exp.feedback import data_files
-from notus_exp.feedback.mixing import Read, mix, quotas
+from notus_exp.feedback.mixing import MixPart, mix, quotas
 from notus_exp.feedback.table import Row, build
 from support.curation_tables import settings
 from support.feedback_stage import Feedback, asked, made, planned
@@ -25,10 +25,10 @@ from support.places import CASES
 COMMIT = "c" * 40
 
 
-def read(corpus: str, weight: float | None, texts: Sequence[str], aspect: str = "x", extra: int = 0) -> Read:
+def read(corpus: str, weight: float | None, texts: Sequence[str], aspect: str = "x", extra: int = 0) -> MixPart:
     """Return a source with one completion a prompt; `extra` records of it were malformed."""
     rows = [Row(number, 0, prompt, "answer", ratings=(1.0,)) for number, prompt in enumerate(texts)]
-    return Read(corpus, weight, build(rows, [aspect]), {"records": len(rows) + extra, "bad_rows": extra})
+    return MixPart(corpus, weight, build(rows, [aspect]), {"records": len(rows) + extra, "bad_rows": extra})
 
 
 def prompts(corpus: str, number: int) -> list[str]:
