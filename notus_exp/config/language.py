@@ -7,6 +7,7 @@ not on their order. Nothing that reads, draws, converts, names or nests a query 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,6 +136,11 @@ def parsed(text: str, key: str) -> Expression:
     if any(node.comments is not None and ("--" in text or "/*" in text) for node in tree.walk()):
         raise UserError(f"{at} has a comment", "leave it out; two minus signs begin one: write a - (-b)")
     return tree
+
+
+def bare(text: str) -> bool:
+    """Say whether an expression is one word, such as the name of a column: the parser takes long to import."""
+    return re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) is not None
 
 
 def names_in(tree: Expression) -> set[str]:
