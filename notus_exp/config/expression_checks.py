@@ -17,7 +17,7 @@ from notus_exp.config.columns import (
     pair_columns,
 )
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Selection
-from notus_exp.config.language import Scope, names_in, parsed, read
+from notus_exp.config.language import Scope, bare, names_in, parsed, read
 from notus_exp.config.schema import Config
 from notus_exp.config.score_settings import REWARD
 from notus_exp.errors import UserError
@@ -57,7 +57,9 @@ def kind_wanted(key: str) -> str:
 
 def columns_named(expressions: dict[str, str]) -> set[str]:
     """Return the columns of completions that expressions name, by either side of a pair too."""
-    named = {name for key, text in expressions.items() for name in names_in(parsed(text, key))}
+    named = {
+        name for key, text in expressions.items() for name in ({text} if bare(text) else names_in(parsed(text, key)))
+    }
     named |= {name.removesuffix(MARGIN) + REWARD for name in named if name.endswith(MARGIN)}
     return named | {name.removeprefix(side) for name in named for side in SIDES if name.startswith(side)}
 

@@ -7,6 +7,7 @@ not on their order. Nothing that reads, draws, converts, names or nests a query 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -137,6 +138,11 @@ def parsed(text: str, key: str) -> Expression:
     return tree
 
 
+def bare(text: str) -> bool:
+    """Say whether an expression is one word, such as the name of a column: the parser takes long to import."""
+    return re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) is not None
+
+
 def names_in(tree: Expression) -> set[str]:
     """Return the columns that an expression names."""
     from sqlglot.expressions import Column
@@ -171,7 +177,12 @@ def literal_number(node: Any) -> float | None:
     if isinstance(node, Neg):
         inner = literal_number(node.this)
         return None if inner is None else -inner
-    return float(node.name) if isinstance(node, Literal) and not node.is_string else None
+    if not isinstance(node, Literal) or node.is_string:
+        return None
+    try:
+        return float(node.name)
+    except ValueError:  # such as `. 2.5`, which the parser puts together
+        return None
 
 
 def _fixed(taken: str, given: str) -> Callable[[Any, Scope], str]:
@@ -314,7 +325,7 @@ def _literal(node: Any, scope: Scope) -> str:
         return TEXT
     number = literal_number(node)
     if number is None or number in (float("inf"), float("-inf")):
-        raise _refused(scope, f"{_shown(node)} is too large a number", PAGE)
+        raise _refused(scope, f"{_shown(node)} is no number that can be computed with", PAGE)
     return NUMBER
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from notus_exp.config.columns import NUMBER, completion_columns, own_columns
 from notus_exp.config.curation_settings import Selection
-from notus_exp.config.language import Scope, read
+from notus_exp.config.language import Scope, bare, read
 from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
 from notus_exp.curation.formulas import Values, evaluate
 from notus_exp.errors import UserError, did_you_mean
@@ -69,11 +69,12 @@ def written(selection: Selection, aspects: Sequence[str]) -> str:
     """
     if selection.score is not None:
         return selection.score
-    weights = [f"{quoted(aspect)}, {weight!r}" for aspect, weight in selection.weights.items() if weight > 0]
+    aspect = selection.aspect or ""
+    weights = [f"{quoted(name)}, {weight!r}" for name, weight in selection.weights.items() if weight > 0]
     presets = {
         CRITIQUE: "overall",
         AVERAGE: "average",
-        "per_aspect": quoted(selection.aspect or ""),
+        "per_aspect": aspect if bare(aspect) else quoted(aspect),
         WEIGHTED: f"WEIGHTED_MEAN_OF({', '.join(weights)})",
         **dict.fromkeys(CONTROLS, "average" if aspects else "overall"),
     }
@@ -101,8 +102,11 @@ def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> 
 
     def score(completions: pl.DataFrame) -> Values:
         names = own_columns(aspects, joined_names(completions.columns))
-        tree = read(text, Scope(key, completion_columns(names)), NUMBER)
-        return evaluate(tree, cells_of(completions, aspects))
+        kinds, cells = completion_columns(names), cells_of(completions, aspects)
+        if bare(text) and kinds.get(text) == NUMBER:
+            values = cells.column(text)
+            return Values(values, {"missing_input": values.null_count()} if values.null_count() else {})
+        return evaluate(read(text, Scope(key, kinds), NUMBER), cells)
 
     return score
 

@@ -183,3 +183,26 @@ def test_the_rules_of_before_are_these_expressions(name: str, options: dict[str,
     frame = world(60, 5)
     expected = curate(frame, settings(name, "random", **options)).pairs  # type: ignore[arg-type]
     assert_frame_equal(curate(frame, settings("expression", "random", score=score)).pairs, expected, check_exact=True)
+
+
+PIECES = [
+    *("x", "y", "model", "1", "0", "2.5", ".", "'a'", "+", "-", "*", "/", "%", "(", ")", ",", "=", "<>", ">", "AND"),
+    *("NOT", "IS NULL", "IN (1, 2)", "LIKE 'g%'", "CASE WHEN", "THEN", "ELSE", "END", "NULL", "TRUE", "AVG(", "LN("),
+    *("STDDEV(", "RANK() OVER (ORDER BY x)", "OVER ()", "MEAN_OF(", "IF(", "COALESCE(", "SELECT", "--", "::", "["),
+    *("{", "$1", ";", "\\", "UNNEST(", "CAST(", "->", ":=", "?", "^", "||", "AS", "INTERVAL", "FILTER", "DISTINCT"),
+    *('"x"', "`"),
+]
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=9), wanted=st.sampled_from([NUMBER, BOOLEAN]))
+def test_any_text_is_refused_with_one_error_or_has_values_that_are_finite_or_missing(
+    pieces: list[str], wanted: str
+) -> None:
+    try:
+        found = value(" ".join(pieces), wanted)
+    except UserError:
+        return
+    assert found.values.dtype == (pl.Float64 if wanted == NUMBER else pl.Boolean)
+    assert found.values.null_count() == sum(found.missing.values())
+    assert wanted == BOOLEAN or found.values.drop_nulls().is_finite().all()
