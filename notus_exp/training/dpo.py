@@ -39,7 +39,7 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
-from notus_exp.training.trainer import PairTrainer
+from notus_exp.training.trainer import WEIGHT, PairTrainer
 
 TRAINERS = {
     "dpo": PairTrainer, "kto": KtoTrainer, "cpo": PairTrainer, "simpo": SimpoTrainer, "orpo": OrpoTrainer,
@@ -90,6 +90,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
             "raise dpo.max_prompt_length and dpo.max_length, or use dpo.long_prompts=cut",
         )
     train = train._replace(rows=weighed(train.rows, settings.dpo))
+    validation = validation._replace(rows=validation.rows.drop(WEIGHT, strict=False))  # what is measured is not weighed
     trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
     _train(trainer, out / CHECKPOINTS, context)
     facts = {

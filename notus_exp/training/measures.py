@@ -13,6 +13,8 @@ MEASURES = {
     "logps_rejected": "logps/rejected",
 }
 """Name in our events -> name in the trainer's logs."""
+REFERENCE_POINT = {"reference_point": "kl"}
+"""Likewise, of KTO alone: the divergence (nats) that its rewards are compared with, 0 where the estimate is below."""
 
 
 def training_metrics() -> list[str]:

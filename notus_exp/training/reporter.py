@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
-from notus_exp.training.measures import MEASURES
+from notus_exp.training.measures import MEASURES, REFERENCE_POINT
 
 MOST_EVENTS = 200
 """Events of training metrics that are written at most; each is a mean over the steps since the one before."""
@@ -35,7 +35,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             if state.is_world_process_zero:
                 self._report_step(logs, state)
         elif "eval_loss" in logs and state.is_world_process_zero:
-            self._events.emit(step, {f"validation/{name}": logs[f"eval_{key}"] for name, key in MEASURES.items()})
+            told = _told(logs, "eval_")
+            self._events.emit(step, {f"validation/{name}": logs[f"eval_{key}"] for name, key in told.items()})
 
     def _report_step(self, logs: dict[str, float], state: TrainerState) -> None:
         step, every = state.global_step, math.ceil(state.max_steps / MOST_EVENTS)
@@ -44,7 +45,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             return
         first = (step - 1) // every * every + 1
         recent = [entry for entry in train_logs(state) if first <= entry["step"] <= step]
-        metrics = {f"train/{name}": _mean(entry[key] for entry in recent) for name, key in MEASURES.items()}
+        metrics = {f"train/{name}": _mean(entry[key] for entry in recent) for name, key in _told(logs).items()}
         metrics["train/learning_rate"] = logs["learning_rate"]
         metrics["train/gradient_norm"] = logs["grad_norm"]
         self._events.emit(step, metrics)
@@ -85,6 +86,11 @@ def final_metrics(state: TrainerState) -> dict[str, float]:
             f"validation/{name}": evaluations[-1][f"eval_{MEASURES[name]}"] for name in ("loss", "accuracy", "margin")
         }
     return metrics
+
+
+def _told(logs: dict[str, float], prefix: str = "") -> dict[str, str]:
+    """Return what is told of a trainer's logs: our name -> its own."""
+    return MEASURES | {name: key for name, key in REFERENCE_POINT.items() if f"{prefix}{key}" in logs}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -59,7 +59,12 @@ def test_losses_are_those_of_trls_trainer_where_a_pass_is_a_global_batch(artifac
     logged = [entry for entry in theirs.state.log_history if "loss" in entry]
     assert facts["steps"] == len(logged) == 6
     assert max(entry["kl"] for entry in logged) > 0, "the reference point is not always at its bound"
-    for ours, name in (("loss", "loss"), ("margin", "rewards/margins"), ("logps_rejected", "logps/rejected")):
+    for ours, name in (
+        ("loss", "loss"),
+        ("margin", "rewards/margins"),
+        ("logps_rejected", "logps/rejected"),
+        ("reference_point", "kl"),
+    ):
         expected = [entry[name] for entry in logged]
         assert step_events(tmp_path / "ours", f"train/{ours}") == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
