@@ -24,6 +24,7 @@ def test_a_rule_is_the_same_over_a_recipe_that_sets_its_groups_otherwise(name: s
     alone, over = composed(f"curation={name}", PROBE), composed("experiment=zephyr_7b_beta", f"curation={name}", PROBE)
     assert [getattr(over, group) for group in OF_RULE] == [getattr(alone, group) for group in OF_RULE]
     assert over.model.name == "zephyr_7b_sft" and over.filters.exclude_sources == [], "all else is the recipe's"
+    assert over.filters.max_pairs is None and alone.filters.max_pairs == 320, "how many pairs, too"
 
 
 @pytest.mark.parametrize("name", CURATIONS)

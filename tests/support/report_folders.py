@@ -101,6 +101,17 @@ def comparison(arms: Sequence[str] = ARMS, **more: Any) -> dict[str, Any]:
     }
 
 
+def trained_on(**arms: dict[str, Any]) -> dict[str, Any]:
+    """What comparison.json says of the arms' training pairs: a quarter in common, and what differs for an arm."""
+    share = {"value": 0.25, "low": 0.125, "high": 0.5, "prompts": 20}
+    names = ("common", "same_side", "same_chosen", "longer", "length", "length_difference")
+    rows = [
+        {"arm": arm, "pairs": 1200, "prompts": 1200, **dict.fromkeys(names, share), "agreement": {}, **more}
+        for arm, more in arms.items()
+    ]
+    return {"seed": 0, "arms": rows, "common": [[1.0 if a == b else 0.25 for b in arms] for a in arms]}
+
+
 def without_runs(arms: Sequence[str] = ARMS) -> dict[str, Any]:
     """The comparison of a study of which no run has finished."""
     empty = {"seeds": [], "failed": {"0": "out of memory", "1": "out of memory"}, "metrics": {}}

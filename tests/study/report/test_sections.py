@@ -21,7 +21,7 @@ from notus_exp.study.report.lineage import command
 from notus_exp.study.report.material import Material
 from notus_exp.study.report.numbers import duration, number, p_of, span_of, value_of
 from notus_exp.study.report.palette import looks
-from support.report_folders import SEEDS, StudyFolder, comparison, full, written
+from support.report_folders import SEEDS, StudyFolder, comparison, full, trained_on, written
 
 
 def texts(made: StudyFolder) -> dict[str, str]:
@@ -113,16 +113,6 @@ def test_many_arms_flip_against_the_baseline_alone(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ curations
-def trained_on(**arms: dict[str, object]) -> dict[str, object]:
-    share = {"value": 0.25, "low": 0.125, "high": 0.5, "prompts": 20}
-    names = ("common", "same_side", "same_chosen", "longer", "length", "length_difference")
-    rows = [
-        {"arm": arm, "pairs": 1200, "prompts": 1200, **dict.fromkeys(names, share), "agreement": {}, **more}
-        for arm, more in arms.items()
-    ]
-    return {"seed": 0, "arms": rows, "common": [[1.0 if a == b else 0.25 for b in arms] for a in arms]}
-
-
 def test_what_the_arms_train_on_stands_beside_the_baseline(tmp_path: Path) -> None:
     longer = {"value": 12.5, "low": -3.0, "high": 28.0, "prompts": 20}
     agreed = {"value": 0.75, "low": 0.5, "high": 0.9, "prompts": 20, "decided": 16, "ties": 4, "unscored": 0}
