@@ -113,6 +113,8 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["dpo.betta=0.1"], "unknown key 'dpo.betta'.*did you mean 'dpo.beta'"),
         (["+dpo.betta=0.1"], "unknown key 'dpo.betta'.*did you mean 'dpo.beta'"),
         (["++dpo.lora.rank=4"], "unknown key 'dpo.lora.rank'"),
+        (["dpo.simpo_gamma=1"], "unknown key 'dpo.simpo_gamma'.*did you mean 'dpo.gamma_beta_ratio'"),
+        (["dpo.desirable_weight=2"], "unknown key 'dpo.desirable_weight'.*did you mean 'dpo.kto_desirable_weight'"),
         (["++nonsense=1"], "unknown key 'nonsense'"),
         (["selection=averge"], "selection=averge is not an option.*'average'"),
         (["evaluation=[prefs]"], "evaluation=prefs is not an option.*'preferences'"),
