@@ -266,7 +266,6 @@ class Run:
         with screen, following(events, [screen.show, _without_marks(tracker), self.monitor.take]):
             for in_worker, group in itertools.groupby(self.nodes, lambda node: node.in_worker):
                 make = self._make_in_worker if in_worker else self._make_here
-                self._check_probes()  # the feedback may be there now
                 waiting = list(group)
                 while waiting:
                     screen.await_start("checking what is there")
@@ -278,6 +277,8 @@ class Run:
                                 self._say(f"{kept}: {damaged} events are damaged and left out: curves have gaps there")
                             screen.reused(node.name, manifest.seconds)
                             record.add(node, manifest, reused=True)
+                    if any(node.stage is Stage.likelihoods for node in found.missing):
+                        self._check_probes()  # the feedback is there now
                     if found.missing:
                         screen.await_start("starting the worker" if in_worker else "starting")
                         make(self.job(found.missing), record)
