@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from notus_exp.config.columns import BOOLEAN, NUMBER, TEXT
+from notus_exp.config.columns import BOOLEAN, MARGIN, NUMBER, TEXT
 from notus_exp.config.score_settings import PROBE, REWARD
 from notus_exp.errors import UserError, did_you_mean
 
@@ -242,8 +242,8 @@ def _column(node: Any, scope: Scope) -> str:
     if node.name not in scope.columns:
         quote = ", ".join(scope.columns)
         near = did_you_mean(node.name, scope.columns)
-        if node.name.endswith(f"{PROBE}{REWARD}"):
-            near = "did you mean that of a probe? name its run: 'scores=[{run: RUN, exclude: true}]' (docs/data.md)"
+        if node.name.endswith((f"{PROBE}{REWARD}", f"{PROBE}{MARGIN}")):
+            near = "did you mean that of probes? name their runs: 'scores=[{runs: [A, B]}]' (docs/language.md)"
         raise _refused(scope, f"there is no column '{node.name}'", near if "did you" in near else f"columns: {quote}")
     return scope.columns[node.name]
 

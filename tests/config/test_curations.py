@@ -15,7 +15,7 @@ from support.configs import composed, composed_by_hydra
 
 CURATIONS = sorted(path.stem for path in (configuration.conf_dir() / "curation").glob("*.yaml"))
 OF_RULE = ("repair", "selection", "rejected", "pairs")
-PROBE = "scores=[{run: a, exclude: true}]"
+PROBE = "scores=[{runs: [a, b]}]"
 """A column that one rule needs, and that costs the others nothing."""
 
 
@@ -76,7 +76,7 @@ def test_a_rule_of_ones_own_is_found_and_may_be_made_of_a_shipped_one(tmp_path: 
         ("curaton=notus", "unknown key 'curaton'\n  did you mean 'curation'?"),
         ("curation={a:1}", "curation={a:1} is no name of an option"),
         ("+curation=notus", "on the command line write curation=notus once, without +"),
-        ("curation=easiest", "did you mean that of a probe? name its run: 'scores=[{run: RUN, exclude: true}]'"),
+        ("curation=easiest", "did you mean that of probes? name their runs: 'scores=[{runs: [A, B]}]'"),
     ],
 )
 def test_a_wrong_rule_is_one_clear_error(given: str, said: str) -> None:

@@ -11,8 +11,7 @@ RATED = ("data=ultrafeedback", "data.path=ultrafeedback.parquet")
 """UltraFeedback's own columns; a file that is named is opened by the run alone."""
 ARMO = "scores=[{path: armorm.parquet, name: armorm}]"
 BOUND = "MEAN_OF(helpfulness, honesty, instruction_following, truthfulness)"
-PROBE = "scores=[{runs: [a, b], exclude: true}]"
-GAP = "chosen_probe_reward - rejected_probe_reward"
+PROBE = "scores=[{runs: [a, b]}]"
 SPREAD = "STDDEV_OF(helpfulness, honesty, instruction_following, truthfulness)"
 WEAK = "CASE WHEN model = 'sim-fair' THEN 2 WHEN model = 'sim-weak' THEN 1 END"
 
@@ -30,10 +29,10 @@ FINDINGS: dict[str, list[tuple[str, ...]]] = {
     "8 moderate margin, high absolute score, low spread": [("curation=moderate_margin",)],
     "9 drop prompts with poor or short rejected, or a wide gap": [("curation=rejected_floor",)],
     "10 largest external plus implicit margin, a tenth of the data": [
-        ("curation=largest_margin", PROBE, f"filters.keep.by='margin + {GAP}'"),
+        ("curation=largest_margin", PROBE, "filters.keep.by='margin + probe_margin'"),
     ],
     "11 smallest implicit gap, a tenth of the data": [
-        ("curation=smallest_margin", PROBE, f"filters.keep.by='ABS({GAP})'"),
+        ("curation=smallest_margin", PROBE, "filters.keep.by='ABS(probe_margin)'"),
     ],
     "12 easiest pairs by the loss of a probe model; quality is a property of the model": [("curation=easiest", PROBE)],
     "13 remove what several judges dispute; turning labels round is worse": [

@@ -33,7 +33,7 @@ NEEDS |= {f"data={name}": ["selection=critique", "data.path=x.jsonl"] for name i
 ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
 NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
 NEEDS["judge=replay"] = ["judge.path=x"]
-NEEDS["curation=easiest"] = ["scores=[{run: a, exclude: true}]"]
+NEEDS["curation=easiest"] = ["scores=[{runs: [a, b]}]"]
 NEEDS["selection=expression"] = ["selection.score=overall"]
 NEEDS |= {f"evaluation=[{name}]": ["judge=mock"] for name in ("alpaca_eval", "mt_bench")}
 

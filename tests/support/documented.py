@@ -144,8 +144,9 @@ UNTRIED = {
     "hours: three seeds of many arms": [
         "python -m notus_exp study=claims",
         "python -m notus_exp study=data_efficiency",
-        "python -m notus_exp curation=notus seed=1000 'filters.valid_under=[critique,average]' until=policy",
-        "python -m notus_exp study=claims_probed 'scores=[{run: RUN, exclude: true}]'",
+        "python -m notus_exp curation=notus seed=1000 split.folds=2 split.fold=0 until=policy",
+        "python -m notus_exp curation=notus seed=1000 split.folds=2 split.fold=1 until=policy",
+        "python -m notus_exp study=claims_probed 'scores=[{runs: [A, B]}]'",
     ],
     "cluster: Slurm": [
         "python -m notus_exp study=beta_search study.search.concurrency=4 hydra/launcher=submitit_slurm",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from notus_exp.comparison.cautions import LACKING, caution_words, counted_cautions
@@ -206,7 +206,8 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
     if agree:
         said.append(f"{_names(agree, len(family))} agree{'s' * (len(agree) == 1)} with {baseline} on every prompt")
     plans = [(row, _plan(row, margin, len(family))) for row in _told(alike)]
-    remarks = _plan_remarks(plans, margin, named=True)
+    kinds = {**by_word, "equivalent": equal, "no difference shown": alike, AGREE: agree, "not comparable": unknown}
+    remarks = [*_plan_remarks(plans, margin, named=True), *_named_below(kinds, len(family))]
     if alike and len(alike) == len(family):
         needs = {plan.text for _, plan in plans}
         if len(needs) == 1:
@@ -219,6 +220,12 @@ def _verdict(comparison: ComparisonFile, family: list[ContrastRow]) -> tuple[str
     open_ones = [f"{row['arm']}: {plan.text}." for row, plan in plans]
     reasons = [f"{row['arm']}: {why}." for row in unknown[:MOST_NAMED] if (why := _why_not(row))]
     return _sentence("; ".join(said)), [*open_ones, *remarks, *reasons]
+
+
+def _named_below(kinds: Mapping[str, Sequence[ContrastRow]], family: int) -> list[str]:
+    """Return which arms are of a kind that the line says only the number of; not where all are."""
+    counted = {word: rows for word, rows in kinds.items() if MOST_NAMED < len(rows) < family}
+    return [f"{word[0].upper()}{word[1:]}: {', '.join(row['arm'] for row in rows)}." for word, rows in counted.items()]
 
 
 def _told(alike: Sequence[ContrastRow]) -> list[ContrastRow]:

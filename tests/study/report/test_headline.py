@@ -153,9 +153,10 @@ def test_several_contrasts_are_one_sentence_and_what_is_open_is_remarked() -> No
 
 def test_many_arms_are_counted() -> None:
     rows = [primary(f"arm{number}", HIGHER) for number in range(6)]
-    assert headline(study(*rows, primary("other", LOWER))).line == (
-        "6 of 7 arms are better than critique; other is worse."
-    )
+    found = headline(study(*rows, primary("other", LOWER)))
+    assert found.line == "6 of 7 arms are better than critique; other is worse."
+    assert found.remarks == ["Better: arm0, arm1, arm2, arm3, arm4, arm5."]
+    assert headline(study(*rows)).remarks == [], "all of them"
 
 
 def test_of_many_open_contrasts_the_least_sure_is_told() -> None:
@@ -163,8 +164,9 @@ def test_of_many_open_contrasts_the_least_sure_is_told() -> None:
     rows[5]["components"] = PARTS | {"prompt": 0.16}
     found = headline(study(primary("good", HIGHER), *rows, margin=0.1))
     assert found.line == "good is better than critique; no difference from critique can be shown for 6 of 7 arms."
-    [remark] = found.remarks
+    remark, named = found.remarks
     assert remark.startswith("arm6: 16 prompts and 5 seeds cannot tell; ")
+    assert named == "No difference shown: arm1, arm2, arm3, arm4, arm5, arm6."
 
 
 def same_everywhere(arm: str, value: float) -> dict[str, Any]:
