@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply
 from notus_exp.disk.hashing import digest
-from notus_exp.judging.parsing import FIRST, SECOND
+from notus_exp.judging.parsing import FIRST, SCALE, SECOND
 from notus_exp.judging.spending import CHARACTERS_PER_TOKEN
 
 SNAPSHOT = "mock"
@@ -22,10 +23,12 @@ class MockChat:
 
     Args:
         parser: "ranking", "logprobs", "letters" or "rating".
+        scale: The least and the best rating.
     """
 
-    def __init__(self, parser: str) -> None:
-        self._write = {"ranking": _token, "logprobs": _token, "letters": _letters, RATING: _rating}[parser]
+    def __init__(self, parser: str, scale: tuple[float, float] = SCALE) -> None:
+        rating = partial(_rating, scale=scale)
+        self._write = {"ranking": _token, "logprobs": _token, "letters": _letters, RATING: rating}[parser]
         self._logprobs = parser == "logprobs"
 
     async def ask(self, messages: Messages, on_discarded: OnDiscarded | None = None) -> Reply:
@@ -48,5 +51,6 @@ def _letters(draw: float) -> str:
     return "The first answer is better. [[A]]" if draw < 0.5 else "The second answer is better. [[B]]"
 
 
-def _rating(draw: float) -> str:
-    return f"A made-up rating. Rating: [[{1 + int(draw * 10)}]]"
+def _rating(draw: float, scale: tuple[float, float]) -> str:
+    least, best = scale
+    return f"A made-up rating. Rating: [[{least + int(draw * (int(best - least) + 1)):g}]]"
