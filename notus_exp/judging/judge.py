@@ -214,7 +214,8 @@ def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, pars
     with ReplyCache(setting.cache_path, setting.say) as cache:
         answered = asyncio.run(_ask(prompted, judge, setting, cache, parser))
     verdicts = [
-        _verdict(request, reply, judge, parser, setting.scale) for request, reply in zip(prompted, answered.replies, strict=True)
+        _verdict(request, reply, judge, parser, setting.scale)
+        for request, reply in zip(prompted, answered.replies, strict=True)
     ]
     return Judged(verdicts, answered.facts)
 
@@ -279,9 +280,7 @@ def _mock(judge: MockJudge, parser: str, scale: tuple[float, float]) -> ChatMode
     return ChatModel(nullcontext(mock.MockChat(parser, scale)), mock.TOP_LOGPROBS if parser == "logprobs" else None)
 
 
-def _verdict(
-    request: Prompted, reply: Reply, judge: ChatJudge, parser: str, scale: tuple[float, float]
-) -> Verdict:
+def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str, scale: tuple[float, float]) -> Verdict:
     parsed = _read(reply, judge, parser, scale)
     value, reason = _mirrored(parsed) if request.order == MODEL_FIRST else parsed
     return Verdict(

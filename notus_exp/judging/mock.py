@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply
@@ -27,8 +28,13 @@ class MockChat:
     """
 
     def __init__(self, parser: str, scale: tuple[float, float] = SCALE) -> None:
-        rating = partial(_rating, scale=scale)
-        self._write = {"ranking": _token, "logprobs": _token, "letters": _letters, RATING: rating}[parser]
+        by_parser: dict[str, Callable[[float], str]] = {
+            "ranking": _token,
+            "logprobs": _token,
+            "letters": _letters,
+            RATING: partial(_rating, scale=scale),
+        }
+        self._write = by_parser[parser]
         self._logprobs = parser == "logprobs"
 
     async def ask(self, messages: Messages, on_discarded: OnDiscarded | None = None) -> Reply:

@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from notus_exp.config.annotator_checks import asked_annotators
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
@@ -300,6 +301,7 @@ class Run:
             self.folder / LEDGER,
             requirements(config),
             given_command(),
+            {annotator.name: annotator for annotator in asked_annotators(config)},
         )
 
     def _make_here(self, job: Job, record: RunRecord) -> None:

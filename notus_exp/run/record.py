@@ -156,7 +156,7 @@ class RunRecord:
             costs["device_seconds"] += 0.0 if reused else manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] -= before["seconds_when_made"] if before else 0.0
-        if node.stage is Stage.judgments:
+        if node.stage in (Stage.judgments, Stage.annotations):
             self._count_judging()
         if node.stage is Stage.evaluation:
             self._content["metrics"] = read_metrics(self._file(node, METRICS))
