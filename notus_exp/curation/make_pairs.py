@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.contracts.manifest import read_manifest
+from notus_exp.curation.annotator_report import annotators_found
 from notus_exp.curation.columns import NAMED
 from notus_exp.curation.contamination import read_prompts
 from notus_exp.curation.counts import flat
@@ -115,9 +116,10 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     context.events.progress(1, 4)
     curated = curate_to(out / PAIRS, completions, settings, benchmark)
     context.events.progress(3, 4, pairs=curated.pairs.height)
+    annotators = annotators_found(completions, settings.aspects, inputs, curated.pairs.height)
     of_sources = by_corpus(completions, curated.pairs)
     reading = how_read(inputs["feedback"]) | of_sources
-    summary = summarise(completions, settings, curated, benchmark, reading)
+    summary = summarise(completions, settings, curated, benchmark, reading, annotators)
     text = json.dumps(summary.numbers, indent=2, ensure_ascii=False, allow_nan=False)
     (out / CURATION_JSON).write_text(text + "\n", encoding="utf-8")
     (out / CURATION_HTML).write_text(render(summary), encoding="utf-8")
