@@ -83,7 +83,7 @@ def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, conte
             files are.
 
     Returns:
-        Facts of `judge.Judged`, and `completions`, `with_value` and `not_asked`.
+        Facts of `judge.Judged`, and `prompts`, `completions`, `with_value` and `not_asked`.
 
     Raises:
         UserError: The judge cannot be reached or paid, or does not answer; what came is cached. Too many verdicts
@@ -103,7 +103,13 @@ def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, conte
     told = _told(annotator, annotated, shown, table.height - shown.height)
     text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
     (out / ANNOTATOR_JSON).write_text(text + "\n", encoding="utf-8")
-    counts = {"completions": table.height, "with_value": told["with_value"], "not_asked": told["not_asked"]}
+    prompts = table["prompt_id"].n_unique()
+    counts = {
+        "prompts": prompts,
+        "completions": table.height,
+        "with_value": told["with_value"],
+        "not_asked": told["not_asked"],
+    }
     failed = f"; {told['failed']} of {told['verdicts']} verdicts failed" if told["failed"] else ""
     context.events.say(f"{settings.name}: {told['with_value']} of {table.height} completions have a value{failed}")
     return {**annotated.facts, **counts}

@@ -81,8 +81,8 @@ class RunRecord:
     ) -> None:
         self._store, self._evaluation = store, config.evaluation
         self._path = folder / RUN_JSON
-        judge = config.judge
-        self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
+        judges = [config.judge, *(annotator.judge for annotator in config.annotators)]
+        self._priced = any(isinstance(one, ChatJudge) and one.input_price is not None for one in judges)
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
         before = _earlier(self._path, run, say)
         earlier = _earlier_attempts(before)

@@ -199,7 +199,10 @@ def _reward_model(judge: RewardModelJudge, only_shown: bool) -> str:
     """Return what stands for a reward model in keys: the digest of its folder, or its commit on the hub."""
     folder = Path(judge.model).expanduser()
     if folder.is_dir():
-        return model_sources.folder_digest(folder)
+        try:
+            return model_sources.folder_digest(folder)
+        except UserError as error:  # which speaks of the model that is trained
+            raise UserError(error.message.replace("model.path=", "judge.model=", 1), error.hint) from error
     commit = hub_commit(judge.model, judge.revision, "model")
     if commit is None and not only_shown:
         raise UserError(
