@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,12 @@ def annotators_found(
     gold = _gold(completions)
     if gold is not None:
         values[GOLD] = gold
-    groups = groups_of(completions)
-    alphas = [[rank_alpha(groups, one, other) for other in values.values()] for one in values.values()]
-    compared = pairs_of_completions(groups) if gold is not None else None
+    compared = pairs_of_completions(groups_of(completions))
+    found = {
+        tuple(sorted(names)): rank_alpha(compared, *(values[name] for name in names))
+        for names in combinations_with_replacement(values, 2)
+    }
+    alphas = [[found[tuple(sorted((one, other)))] for other in values] for one in values]
     return {
         "annotators": [_found(one, values[one["name"]], gold, compared, pairs) for one in told],
         "labellings": [*values],
@@ -64,11 +68,11 @@ def _found(
     told: AnnotatorFile,
     values: NDArray[np.float64],
     gold: NDArray[np.float64] | None,
-    compared: CompletionPairs | None,
+    compared: CompletionPairs,
     pairs: int,
 ) -> AnnotatorFound:
     agrees = None
-    if gold is not None and compared is not None:
+    if gold is not None:
         agrees = _agrees(compared, outcomes(compared, values), outcomes(compared, gold))
     usd = told["usd"]
     return {

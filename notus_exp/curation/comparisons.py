@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -52,23 +51,30 @@ def outcomes(pairs: CompletionPairs, values: NDArray[np.float64]) -> NDArray[np.
     return np.where(np.isnan(difference), np.nan, (np.sign(difference) + 1) / 2)
 
 
-def rank_alpha(groups: NDArray[np.int64], one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, int]:
+def rank_alpha(pairs: CompletionPairs, one: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[float, int]:
     """Return Krippendorff's alpha, interval metric, of the ranks that two labellings give within prompts.
 
-    Ranks (ties share theirs) of the completions that both have a value of, among those of their prompt: labellings on
-    different scales become comparable, and what a prompt's completions have in common counts as no agreement.
+    Ranks (ties share theirs) of the completions that both have a value of, among those of their prompt, counted from
+    the prompt's mean rank: labellings on different scales become comparable, and what a prompt's completions have in
+    common counts as no agreement.
 
     Args:
-        groups: Prompt of each completion, shape (n,).
-        one: Values, shape (n,), NaN where missing.
+        pairs: All pairs of the completions of a prompt, n of them.
+        one: Values of each completion, NaN where missing.
         other: Likewise.
 
     Returns:
         Alpha, NaN where it is not defined; and the prompts with two such completions or more.
     """
-    table = pl.DataFrame({"group": groups, "one": one, "other": other}).fill_nan(None).drop_nulls()
-    table = table.filter(pl.len().over("group") >= 2)
-    if table.is_empty():
-        return math.nan, 0
-    ranks = table.select(pl.col("one", "other").rank("average").over("group"))
-    return interval_alpha(ranks.to_numpy().T), table["group"].n_unique()
+    common = ~np.isnan(one) & ~np.isnan(other)
+    known = common[pairs.one] & common[pairs.other]
+    first, second = pairs.one[known], pairs.other[known]
+    ranks = [_ranks(first, second, values) for values in (one, other)]
+    compared = np.bincount(first, minlength=len(one)) + np.bincount(second, minlength=len(one)) > 0
+    return interval_alpha(np.stack(ranks)[:, compared]), int((np.bincount(pairs.group[known]) > 0).sum())
+
+
+def _ranks(one: NDArray[np.int64], other: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each completion's rank less its prompt's mean rank: half of what it wins less what it loses."""
+    won = np.sign(values[other] - values[one]) / 2
+    return np.asarray(np.bincount(other, won, len(values)) - np.bincount(one, won, len(values)), dtype=np.float64)

@@ -64,7 +64,7 @@ def _asked(
     if expected.usd is None:
         return told + unpriced * isinstance(judge, OpenAIJudge)
     assert isinstance(judge, ChatJudge)
-    told += f", about {_dollars(expected.usd)} at most, with replies of {judge.max_tokens:,} tokens"
+    told += f", about {_dollars(expected.usd)} at most (replies of up to {judge.max_tokens:,} tokens)"
     short = judge.budget is not None and judge.budget < expected.usd
     return f"{told}; the budget of {_dollars(judge.budget)} may end it before" if short and judge.budget else told
 

@@ -102,7 +102,7 @@ def test_money_is_what_is_read_and_the_longest_replies(tmp_path: Path) -> None:
     item = f"{{name: rated, judge: openai, model: m, template: {template}, {PRICED}, budget: 3}}"
     # a token for four characters: 1 each for A?a, A?bb twice and B?c, 2 for B?ddd; 7 more for each reply
     assert Asking(tmp_path, item).notes() == [
-        "annotations_rated: 5 judgements, about $41 at most, with replies of 7 tokens; "
+        "annotations_rated: 5 judgements, about $41 at most (replies of up to 7 tokens); "
         "the budget of $3.00 may end it before"
     ]
     unpriced = "{name: rated, judge: openai, model: m, rubric: honesty}"

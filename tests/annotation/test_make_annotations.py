@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,21 @@ import pytest
 
 from notus_exp.annotation import make_annotations
 from notus_exp.config.annotator_settings import Annotator
+from notus_exp.contracts.curation_file import read_curation
+from notus_exp.curation import make_pairs
 from notus_exp.disk.events import EventWriter
-from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS
+from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, CURATION_JSON, PAIRS
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
+from notus_exp.judging.judge import grade
+from notus_exp.judging.verdicts import Grading
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import AnnotationsSettings
-from support.curation_tables import completion, prompt, table
-from support.judges import mock_judge, replay_judge
+from support.curation_tables import completion, prompt, settings, table, texts
+from support.judges import mock_judge, replay_judge, reward_judge
 from support.known_judges import always_first, by_quality, judged_by, longer
 from support.recipes import machine
+from support.reward_models import save_reward_model
 
 LETTERS = {"parser": "letters"}
 
@@ -60,8 +66,8 @@ def annotate(feedback: Path, annotator: Annotator, **sources: Path) -> Made:
     context.annotators = {annotator.name: annotator}
     context.ledger = Ledger(out / "ledger.jsonl")
     context.sources = {f"annotators.{annotator.name}.{setting}": [str(path)] for setting, path in sources.items()}
-    settings = AnnotationsSettings(annotator.name, {}, {}, annotator.rubric, annotator.scale, annotator.pairs)
-    return Made(out, make_annotations.run(settings, {"feedback": feedback}, out, context))
+    spec = AnnotationsSettings(annotator.name, {}, {}, annotator.rubric, annotator.scale, annotator.pairs)
+    return Made(out, make_annotations.run(spec, {"feedback": feedback}, out, context))
 
 
 def pairs(**changes: Any) -> Annotator:
@@ -238,3 +244,36 @@ def test_stored_verdicts_of_the_other_kind_or_without_a_key_are_refused(tmp_path
     path.write_text("no parquet")
     with pytest.raises(UserError, match="cannot be read as parquet"):
         read_stored(path, pairs=False)
+
+
+# ---------------------------------------------------------------------------------------------- reward models, curation
+def test_a_reward_model_gives_the_score_of_each_conversation(
+    feedback: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    folder = save_reward_model(tmp_path / "reward", tiny_model_folder)
+    made = annotate(feedback, Annotator("scored", reward_judge(folder)))
+    shown = pl.read_parquet(feedback / COMPLETIONS).select("instruction", "response").rows()
+    gradings = [Grading("", 1, "", (question,), (answer,), ()) for question, answer in shown]
+    expected = grade(gradings, reward_judge(folder), tmp_path / "unused").verdicts
+    assert made.columns["scored"].to_list() == [verdict.value for verdict in expected]
+    assert made.columns["scored"].n_unique() == 5
+    assert (made.told["asked_for"], made.told["judge"]) == ("score", {"name": "reward_model", "model": "reward"})
+
+
+def test_pairs_are_chosen_by_what_an_annotator_says_and_the_report_tells_of_it(
+    feedback: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged_by(monkeypatch, by_quality(QUALITY))
+    annotate(feedback, pairs(**LETTERS))
+    spec = replace(settings("expression", score="duel"), columns=["duel"])
+    out = tmp_path / "pairs"
+    out.mkdir()
+    inputs = {"feedback": feedback, "annotations_duel": feedback.parent / "out"}
+    make_pairs.run(spec, inputs, out, Context(EventWriter("pairs", out / "events.jsonl"), machine(), tmp_path))
+    assert texts(pl.read_parquet(out / PAIRS)) == [("a", "ccc"), ("e", "dddd")]
+    found = read_curation(out / CURATION_JSON)["annotators"]
+    assert found["labellings"] == ["duel", "gold"]
+    assert found["alpha"] == [[1.0, 1.0], [1.0, 1.0]]
+    [one] = found["annotators"]
+    assert one["agrees_with_gold"] is not None and one["agrees_with_gold"]["value"] == 1.0
+    assert one["told"]["name"] == "duel"

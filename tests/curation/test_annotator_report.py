@@ -59,14 +59,19 @@ def test_alpha_of_what_never_differs_or_is_never_there_twice_is_not_defined() ->
 
 
 def test_ranks_within_prompts_agree_whatever_the_scale_and_what_prompts_share_counts_for_nothing() -> None:
-    groups = np.array([0, 0, 0, 1, 1, 1])
+    pairs = pairs_of_completions(np.array([0, 0, 0, 1, 1, 1]))
     one = np.array([1.0, 2.0, 3.0, 7.0, 8.0, 9.0])
-    assert rank_alpha(groups, one, one**3) == (1.0, 2)
+    assert rank_alpha(pairs, one, one**3) == (1.0, 2)
     reverse = np.array([3.0, 2.0, 1.0, 9.0, 8.0, 7.0])
-    # ranks 1 2 3 against 3 2 1, twice: D_o = 16/6, D_e = 16/11 over the 12 values (Sum of squares 8): 2*12*8/(12*11)
-    assert rank_alpha(groups, one, reverse)[0] == pytest.approx(1 - (16 / 6) / (2 * 12 * 8 / (12 * 11)))
+    # ranks 1 2 3 against 3 2 1, twice: D_o = 2 * 16 / 12; squares from the mean of 12 values are 8 in sum, so that
+    # D_e = 2 * 12 * 8 / (12 * 11)
+    assert rank_alpha(pairs, one, reverse)[0] == pytest.approx(1 - (16 / 6) / (2 * 12 * 8 / (12 * 11)))
     with_gap = np.array([1.0, NAN, 3.0, NAN, 8.0, NAN])
-    assert rank_alpha(groups, one, with_gap) == (1.0, 1), "a prompt with one common completion is left out"
+    assert rank_alpha(pairs, one, with_gap) == (1.0, 1), "a prompt with one common completion is left out"
+    uneven = pairs_of_completions(np.array([0, 0, 1, 1, 1, 1]))
+    assert rank_alpha(uneven, one, np.array([2.0, 1.0, 4.0, 3.0, 2.0, 1.0]))[0] < -0.8, (
+        "a large prompt has no more of it"
+    )
 
 
 def test_two_completions_are_compared_within_their_prompt_alone() -> None:
