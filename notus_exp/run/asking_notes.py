@@ -1,10 +1,11 @@
-"""What a plan says of annotators: how many judgements each is asked for, and about what they cost."""
+"""What is said of annotators: before, how many judgements each is asked for and about what they cost; then, which failed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import comb
 from pathlib import Path
+from typing import Any
 
 from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge
@@ -12,6 +13,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
 from notus_exp.run.plan import Node
+from notus_exp.stages.settings import ANNOTATED
 
 OF_KIND = {"openai": "judgements", "mock": "judgements", "reward_model": "scores", "replay": "stored judgements"}
 """Judge -> what it gives."""
@@ -37,6 +39,20 @@ def asking_notes(
         f"{node.name}: {_asked(node, annotators[node.settings['name']], known, folder, sources)}"
         for node in missing
         if node.stage is Stage.annotations
+    ]
+
+
+def failed_notes(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each annotator of whose verdicts some failed.
+
+    Args:
+        facts: Node name -> what it counted.
+    """
+    return [
+        f"{fact['failed']} of {fact['verdicts']} verdicts of the annotator {name.removeprefix(ANNOTATED)} failed: what "
+        "they were on counts as not judged"
+        for name, fact in sorted(facts.items())
+        if name.startswith(ANNOTATED) and fact.get("failed")
     ]
 
 
