@@ -1,4 +1,4 @@
-"""What is said of annotators: before, how many judgements each is asked for and about what they cost; then, which failed."""
+"""What is said of annotators: how many judgements each is asked for, about what they cost, and how many failed."""
 
 from __future__ import annotations
 

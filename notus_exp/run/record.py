@@ -35,6 +35,7 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
+from notus_exp.run.asking_notes import failed_notes
 from notus_exp.run.data_notes import column_notes, data_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.plan import Node
@@ -228,6 +229,7 @@ def notes_of(run: RunFile) -> list[str]:
     facts = {name: stage["facts"] for name, stage in run.get("stages", {}).items()}
     notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
     notes += column_notes(facts.get("columns", {}))
+    notes += failed_notes(facts)
     notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
     notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
     config = run["config"]

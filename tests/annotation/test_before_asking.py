@@ -19,7 +19,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.run.ahead import look_ahead
 from notus_exp.run.amounts import Known
-from notus_exp.run.asking_notes import asking_notes
+from notus_exp.run.asking_notes import asking_notes, failed_notes
 from notus_exp.run.execution import Job
 from notus_exp.run.plan import Node, make_plan
 from notus_exp.run.sources import resolve
@@ -119,6 +119,12 @@ def test_before_there_is_feedback_the_number_is_about_and_money_is_not_guessed(t
         f"annotations_rated: about {prompts * 4:,} judgements; about what they cost is told once the feedback is there "
         "(until=feedback)",
     ]
+
+
+def test_failed_verdicts_are_a_note_of_the_run() -> None:
+    facts = {"annotations_a": {"failed": 2, "verdicts": 9}, "annotations_b": {"failed": 0, "verdicts": 9}, "pairs": {}}
+    [note] = failed_notes(facts)
+    assert note.startswith("2 of 9 verdicts of the annotator a failed")
 
 
 def test_each_endpoint_is_asked_one_question_which_is_paid(tmp_path: Path) -> None:
