@@ -31,8 +31,8 @@ def column_names(config: Config) -> list[str]:
 
 
 def made_columns(config: Config) -> list[str]:
-    """Return the columns that the stage `columns` makes where an expression names them."""
-    return [TOKENS, *REFERENCE, *map(column_of, config.scores)]
+    """Return the columns that the stages `columns` and `annotations` make where an expression names them."""
+    return [TOKENS, *REFERENCE, *map(column_of, config.scores), *(one.name for one in config.annotators)]
 
 
 def own_columns(aspects: Iterable[str], others: Iterable[str] = ()) -> list[str]:

@@ -13,9 +13,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra._internal.config_loader_impl
 import hydra._internal.hydra
@@ -33,6 +33,7 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from notus_exp.config.annotator_items import expand_annotators
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override, touches_hydra
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.endpoint_checks import check_endpoint
@@ -233,6 +234,9 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         for group in ENDPOINTS:  # before anybody shows the config
             url, variable = (_given(composed, f"{group}.{setting}") for setting in ("base_url", "api_key_env"))
             check_endpoint(group, url, variable)
+        if composed.get("annotators"):
+            options = self.get_group_options("judge", ObjectType.CONFIG, ROOT, [])
+            expand_annotators(composed, _judge_chosen(composed), options, partial(self._judge, composed))
         return composed
 
     def _data_option(self, name: str) -> DictConfig:
@@ -246,6 +250,22 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         found = copy.deepcopy(self._data[name])
         found._set_parent(None)
         return found
+
+    def _judge(self, composed: DictConfig, option: str) -> DictConfig:
+        """Return the group `judge` as an option composes it: the run's own where it is that, else apart from it."""
+        whole = composed
+        if _judge_chosen(composed) != option:
+            chosen = [*_evaluations]
+            whole = super().load_configuration(ROOT, [f"judge={option}"], RunMode.RUN)
+            _evaluations[:] = chosen  # of the config that is being composed
+        found: Any = OmegaConf.merge(
+            OmegaConf.structured(OmegaConf.get_type(whole.judge)), OmegaConf.to_container(whole.judge, resolve=True)
+        )
+        return cast(DictConfig, found)
+
+
+def _judge_chosen(composed: DictConfig) -> str:
+    return str(composed.hydra.runtime.choices["judge"])
 
 
 def _given(composed: DictConfig, key: str) -> str | None:

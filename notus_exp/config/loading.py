@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config import composing
 from notus_exp.config.algorithms import check_weights
+from notus_exp.config.annotator_checks import check_annotators
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_folders import hub_default
 from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated
@@ -172,6 +173,7 @@ def check_together(config: Config) -> None:
         with told_of(key):
             _check_data(data)
     check_scores(config)
+    check_annotators(config)
     check_curation(config)
     check_dpo(config.dpo)
     if config.pairs.weight is not None and reaches(config.until, Stage.policy):

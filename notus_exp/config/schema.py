@@ -25,8 +25,8 @@ from notus_exp.config.score_settings import ScoreItem
 from notus_exp.config.study_settings import Study
 from notus_exp.config.training_settings import DPO, Model
 
-Stage = Enum("Stage", ["config", "feedback", "columns", "pairs", "base_model", "reference", "policy", "generations",
-                       "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
+Stage = Enum("Stage", ["config", "feedback", "annotations", "columns", "pairs", "base_model", "reference", "policy",
+                       "generations", "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
 
 
 def reaches(until: Stage, stage: Stage) -> bool:
@@ -76,6 +76,7 @@ class Config:
     evaluation: Evaluation = field(default_factory=Evaluation)
     scores: list[ScoreItem] = field(default_factory=list)  # of these the columns that an expression names enter keys
     pairs: PairRule = field(default_factory=PairRule)
+    annotators: list[Any] = field(default_factory=list)  # likewise; composing makes an `Annotator` of each
 
 
 ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {

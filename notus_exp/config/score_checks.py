@@ -33,17 +33,31 @@ def check_scores(config: Config) -> None:
 
 
 def _check_name(key: str, score: ScoreItem, names: list[str]) -> None:
-    column = column_of(score)
+    check_column_name(key, score.name, column_of(score), names)
+
+
+def check_column_name(key: str, shown: str | None, column: str, names: list[str]) -> None:
+    """Check that a name can be that of a column.
+
+    Args:
+        key: Its setting.
+        shown: The setting's value.
+        column: The name.
+        names: Those of all columns.
+
+    Raises:
+        UserError: Naming the setting, its value and the remedy.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
         raise UserError(
-            f"{key}={score.name} cannot stand in an expression",
+            f"{key}={shown} cannot stand in an expression",
             "use small letters, digits and _, beginning with a letter",
         )
     if names.count(column) > 1:
-        raise UserError(f"{key}: '{column}' is the name of another column too", "give each score a name of its own")
+        raise UserError(f"{key}: '{column}' is the name of another column too", "give each a name of its own")
     if column.startswith(("chosen_", "rejected_")):
         raise UserError(
-            f"{key}={score.name} begins as a column of a pair's side does",
+            f"{key}={shown} begins as a column of a pair's side does",
             "choose a name without chosen_ or rejected_",
         )
 

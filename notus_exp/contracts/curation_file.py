@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
+from notus_exp.contracts.annotator_file import AnnotatorFile, Leaning
 from notus_exp.contracts.format import DamagedFileError, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
 
@@ -143,6 +144,41 @@ class StrategyTruth(TypedDict):
     better: TruthShare
 
 
+class AnnotatorFound(TypedDict):
+    """What is known of one annotator.
+
+    Attributes:
+        told: What its own artifact says: verdicts, failures, leanings, costs.
+        agrees_with_gold: Share of the comparisons of two completions that the truth decides in which the same one wins
+            by the annotator's column, a tie being a half; None where no truth is known.
+        usd_per_pair: What its verdicts cost, for each pair that was kept; None without prices.
+    """
+
+    told: AnnotatorFile
+    agrees_with_gold: Leaning | None
+    usd_per_pair: float | None
+
+
+class AnnotatorsFound(TypedDict):
+    """What annotators say, beside the labellings of the data.
+
+    Attributes:
+        annotators: Each of them, by name.
+        labellings: Names of what is compared: the annotators, the labellings of the data, and `gold`, the truth, where
+            it is known.
+        own: Which of them are annotators.
+        alpha: A row and a column each: Krippendorff's alpha, interval metric, of their ranks within prompts; None where
+            it is not defined.
+        common_prompts: Over how many prompts.
+    """
+
+    annotators: list[AnnotatorFound]
+    labellings: list[str]
+    own: list[str]
+    alpha: list[list[float | None]]
+    common_prompts: list[list[int]]
+
+
 class CurationFile(TypedDict):
     """The file; numbers have six decimals.
 
@@ -162,6 +198,7 @@ class CurationFile(TypedDict):
         agreement: Of the strategies that the feedback admits.
         truth: Strategy -> how often it is right; empty where the true quality is not known.
         notes: Sentences that a reader of the pairs must know.
+        annotators: What they said, where there are any.
     """
 
     format: int
@@ -175,6 +212,7 @@ class CurationFile(TypedDict):
     agreement: StrategyAgreement
     truth: dict[str, StrategyTruth]
     notes: list[str]
+    annotators: NotRequired[AnnotatorsFound]
 
 
 def read_curation(path: Path) -> CurationFile:

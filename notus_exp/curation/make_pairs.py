@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from notus_exp.contracts.manifest import read_manifest
+from notus_exp.curation.annotator_report import annotators_found
 from notus_exp.curation.columns import NAMED
 from notus_exp.curation.contamination import read_prompts
 from notus_exp.curation.counts import flat
@@ -18,7 +19,7 @@ from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import Curated, assemble, decide, described
 from notus_exp.disk.files import COLUMNS, COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import PairsSettings
+from notus_exp.stages.settings import ANNOTATED, PairsSettings
 
 READING = (
     *("records", "bad_rows", "multi_turn_prompts", "quarantined", "stripped", "emptied", "kept"),
@@ -63,6 +64,15 @@ def with_columns_of(completions: pl.DataFrame, path: Path, names: Sequence[str])
     return completions.join(made, on=by, how="left", maintain_order="left", validate="m:1")
 
 
+def makers_of(names: Sequence[str], inputs: Collection[str]) -> dict[str, list[str]]:
+    """Return the inputs that have columns, each with the names of those that are taken from it."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        of_annotator = f"{ANNOTATED}{name}"
+        found.setdefault(of_annotator if of_annotator in inputs else "columns", []).append(name)
+    return found
+
+
 def how_read(feedback: Path) -> dict[str, int]:
     """Return what the feedback's manifest says of reading it (see `CurationFile.reading`); {} without a manifest."""
     path = feedback / MANIFEST
@@ -85,7 +95,7 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     Args:
         settings: The settings that the stage's key hashes.
         inputs: `feedback`: the folder with completions.parquet; `columns`: that with columns.parquet, where
-            expressions name a column of it.
+            expressions name a column of it; `annotations_NAME`: what the annotator of that name said.
         out: Gets pairs.parquet, curation.json and curation.html.
         context: `sources["contamination"]` holds the paths of the benchmark files.
 
@@ -99,16 +109,17 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     path = inputs["feedback"] / COMPLETIONS
     columns = [name for name in pl.scan_parquet(path, glob=False).collect_schema() if name not in UNREAD]
     completions = pl.read_parquet(path, columns=columns, glob=False)
-    if settings.columns:
-        completions = with_columns_of(completions, inputs["columns"] / COLUMNS, settings.columns)
+    for maker, names in makers_of(settings.columns, inputs).items():
+        completions = with_columns_of(completions, inputs[maker] / COLUMNS, names)
     files = [Path(file) for file in context.sources.get("contamination", [])]
     benchmark = [text for file in files for text in read_prompts(file, settings.filters.contamination.field)]
     context.events.progress(1, 4)
     curated = curate_to(out / PAIRS, completions, settings, benchmark)
     context.events.progress(3, 4, pairs=curated.pairs.height)
+    annotators = annotators_found(completions, settings.aspects, inputs, curated.pairs.height)
     of_sources = by_corpus(completions, curated.pairs)
     reading = how_read(inputs["feedback"]) | of_sources
-    summary = summarise(completions, settings, curated, benchmark, reading)
+    summary = summarise(completions, settings, curated, benchmark, reading, annotators)
     text = json.dumps(summary.numbers, indent=2, ensure_ascii=False, allow_nan=False)
     (out / CURATION_JSON).write_text(text + "\n", encoding="utf-8")
     (out / CURATION_HTML).write_text(render(summary), encoding="utf-8")

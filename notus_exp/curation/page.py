@@ -14,17 +14,19 @@ from matplotlib.figure import Figure
 
 from notus_exp.contracts.curation_file import (
     FORMAT,
+    AnnotatorsFound,
     CurationFile,
     ModelShare,
     SourceShare,
     StrategyAgreement,
     StrategyTruth,
 )
-from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.curation import pictures
+from notus_exp.curation.annotators_table import annotators_table
 from notus_exp.curation.counts import missing_notes
 from notus_exp.curation.labels import label_notes
 from notus_exp.curation.pairs import Curated
+from notus_exp.curation.percents import SHADE, percent, span_of
 from notus_exp.curation.spreads import spread_notes
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
 from notus_exp.disk.hashing import uniform
@@ -33,7 +35,6 @@ from notus_exp.reporting.figures import inline, style
 from notus_exp.reporting.looks import Look
 from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.strips import axis, scale_of, strip
-from notus_exp.reporting.tables import with_span
 from notus_exp.reporting.texts import cut
 from notus_exp.stages.settings import PairsSettings
 
@@ -41,8 +42,6 @@ SAMPLES = 10
 MOST_BARS = 20
 """Models and sources beyond so many are drawn together."""
 PROMPT_CHARS, RESPONSE_CHARS = 600, 500
-_SHADE = 0.3
-"""Opacity behind a cell of 100 %."""
 CHOSEN_LOOK, PAIR_LOOK = Look(pictures.CHOSEN, "o", "-"), Look(pictures.REJECTED, "D", "-")
 QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 
@@ -69,6 +68,7 @@ def summarise(
     curated: Curated,
     contamination: Sequence[str] = (),
     reading: Mapping[str, int] | None = None,
+    annotators: AnnotatorsFound | None = None,
 ) -> Summary:
     """Compute everything that the report shows. `latent_quality` is read here, after the pairs are made.
 
@@ -78,6 +78,7 @@ def summarise(
         curated: What `pairs.curate` made of it.
         contamination: The benchmark prompts that were kept out.
         reading: What became of the records when the feedback was read, where it is known.
+        annotators: What they said, where there are any.
     """
     pairs = curated.pairs
     lengths = _lengths(pairs)
@@ -114,6 +115,8 @@ def summarise(
             *missing_notes(curated.counts),
         ],
     }
+    if annotators:
+        numbers["annotators"] = annotators
     return Summary(cast(CurationFile, _rounded(numbers)), margins, differences, _samples(comparison))
 
 
@@ -144,6 +147,7 @@ def render(summary: Summary) -> str:
         ],
         same=_same_as_own(numbers["agreement"]),
         agreement=_heat(numbers["agreement"]["same_chosen"]),
+        annotators=annotators_table(numbers["annotators"]) if "annotators" in numbers else None,
         truth=_truth_table(numbers["truth"]) if numbers["truth"] else None,
         figures=figures,
         samples=summary.samples,
@@ -190,20 +194,20 @@ def _same_as_own(found: StrategyAgreement) -> list[float]:
 def _heat(shares: Sequence[Sequence[float | None]]) -> list[list[tuple[str, str] | None]]:
     """Return each share in percent with the opacity behind it."""
     return [
-        [None if one is None else (f"{100 * one:.0f}", f"{_SHADE * one * one:.2f}") for one in row] for row in shares
+        [None if one is None else (f"{100 * one:.0f}", f"{SHADE * one * one:.2f}") for one in row] for row in shares
     ]
 
 
 def _truth_table(found: Mapping[str, StrategyTruth]) -> dict[str, Any]:
     """Return how often each strategy is right, in percent, each measure drawn on one scale for all strategies."""
-    percents = {name: [_percent(measured) for measured in (row["best"], row["better"])] for name, row in found.items()}
+    percents = {name: [percent(measured) for measured in (row["best"], row["better"])] for name, row in found.items()}
     scale = scale_of([one for row in percents.values() for one in row], origin=None)
     columns = (("truly the best", CHOSEN_LOOK), ("truly better than the rejected", PAIR_LOOK))
     rows = [
         (
             name,
             [
-                (strip(one, scale, look, f"{name}, {words}: {_with_span(one)} %"), _with_span(one))
+                (strip(one, scale, look, f"{name}, {words}: {span_of(one)} %"), span_of(one))
                 for one, (words, look) in zip(row, columns, strict=True)
             ],
             found[name]["best"]["n"],
@@ -211,15 +215,6 @@ def _truth_table(found: Mapping[str, StrategyTruth]) -> dict[str, Any]:
         for name, row in percents.items()
     ]
     return {"axis": axis(scale), "columns": [words for words, _ in columns], "rows": rows}
-
-
-def _percent(share: MeasuredValue) -> MeasuredValue:
-    value, low, high = (None if one is None else 100 * one for one in (share["value"], share["low"], share["high"]))
-    return {"value": value, "low": low, "high": high}
-
-
-def _with_span(percent: MeasuredValue) -> str:
-    return with_span(percent, 1) if percent["value"] is not None else "–"
 
 
 def _model_shares(pairs: pl.DataFrame) -> list[ModelShare]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 COMPLETIONS = "completions.parquet"
 QUARANTINE = "quarantine.jsonl"
+ANNOTATIONS = "annotations.parquet"
+ANNOTATOR_JSON = "annotator.json"
 COLUMNS = "columns.parquet"
 PAIRS = "pairs.parquet"
 CURATION_JSON = "curation.json"

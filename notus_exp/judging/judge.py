@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +21,15 @@ from notus_exp.judging import mock, replay
 from notus_exp.judging.asking import Answered, ask_all
 from notus_exp.judging.asking_again import ask_again
 from notus_exp.judging.cache import ReplyCache
-from notus_exp.judging.parsing import ParsedVerdict, parse_comparison, parse_grading
+from notus_exp.judging.parsing import SCALE, ParsedVerdict, parse_comparison, parse_grading
 from notus_exp.judging.spending import cost_of
 from notus_exp.judging.templates import (
+    RubricTemplate,
     comparison_messages,
     grading_messages,
     load_comparison_template,
     load_grading_templates,
+    rubric_messages,
 )
 from notus_exp.judging.verdicts import (
     MODEL_FIRST,
@@ -66,6 +69,12 @@ class Setting(NamedTuple):
     spent: float = 0.0
     on_spent: OnSpent | None = None
     say: Say = to_stderr
+    rubric: RubricTemplate | None = None
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The least and the best rating."""
+        return self.rubric.scale if self.rubric else SCALE
 
 
 def prefer(
@@ -113,6 +122,7 @@ def grade(
     *,
     hardware: Hardware | None = None,
     prompts: Path | None = None,
+    rubric: RubricTemplate | None = None,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
     say: Say = to_stderr,
@@ -126,6 +136,7 @@ def grade(
         on_progress: Told (done, total, numbers).
         hardware: Where a reward model runs; None for the CPU.
         prompts: FastChat's judge_prompts.jsonl; None for our own prompt.
+        rubric: What a chat model is asked in place of these, and on what scale.
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Called after each request that may have been paid for.
         say: Told of a damaged cache.
@@ -136,7 +147,7 @@ def grade(
         "replay": _grade_by_replay,
         "reward_model": _grade_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent, say)
+    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent, say, rubric)
     judged = by_name[judge.name](gradings, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | judged.facts)
 
@@ -186,9 +197,15 @@ def _prefer_by_chat(pairs: Sequence[AnswerPair], judge: ChatJudge, setting: Sett
 
 
 def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: Setting) -> Judged:
-    templates = load_grading_templates(setting.prompts)
+    templates, rubric = load_grading_templates(setting.prompts), setting.rubric
     prompted = [
-        Prompted(grading.prompt_id, grading.turn, "", grading_messages(grading, templates)) for grading in gradings
+        Prompted(
+            grading.prompt_id,
+            grading.turn,
+            "",
+            rubric_messages(grading, rubric) if rubric else grading_messages(grading, templates),
+        )
+        for grading in gradings
     ]
     return _chat(prompted, judge, setting, mock.RATING)
 
@@ -197,7 +214,8 @@ def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, pars
     with ReplyCache(setting.cache_path, setting.say) as cache:
         answered = asyncio.run(_ask(prompted, judge, setting, cache, parser))
     verdicts = [
-        _verdict(request, reply, judge, parser) for request, reply in zip(prompted, answered.replies, strict=True)
+        _verdict(request, reply, judge, parser, setting.scale)
+        for request, reply in zip(prompted, answered.replies, strict=True)
     ]
     return Judged(verdicts, answered.facts)
 
@@ -212,8 +230,14 @@ class ChatModel(NamedTuple):
 async def _ask(
     prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, cache: ReplyCache, parser: str
 ) -> Answered:
-    by_name: dict[str, Callable[[Any, str], ChatModel]] = {"openai": openai_model, "mock": _mock}
+    by_name: dict[str, Callable[[Any, str], ChatModel]] = {
+        "openai": openai_model,
+        "mock": partial(_mock, scale=setting.scale),
+    }
     model = by_name[judge.name](judge, parser)
+
+    def is_read(reply: Reply) -> bool:
+        return _read(reply, judge, parser, setting.scale).value is not None
 
     async def ask(places: list[int], again: int, spent: float) -> Answered:
         return await ask_all(
@@ -230,7 +254,7 @@ async def _ask(
 
     async with model.backend as backend:
         again = judge.ask_again if isinstance(judge, OpenAIJudge) else 0
-        return await ask_again(ask, len(prompted), again, lambda reply: _read(reply, judge, parser).value is not None)
+        return await ask_again(ask, len(prompted), again, is_read)
 
 
 def openai_model(judge: OpenAIJudge, parser: str) -> ChatModel:
@@ -252,12 +276,12 @@ def openai_model(judge: OpenAIJudge, parser: str) -> ChatModel:
     return ChatModel(backend, top_logprobs)
 
 
-def _mock(judge: MockJudge, parser: str) -> ChatModel:
-    return ChatModel(nullcontext(mock.MockChat(parser)), mock.TOP_LOGPROBS if parser == "logprobs" else None)
+def _mock(judge: MockJudge, parser: str, scale: tuple[float, float]) -> ChatModel:
+    return ChatModel(nullcontext(mock.MockChat(parser, scale)), mock.TOP_LOGPROBS if parser == "logprobs" else None)
 
 
-def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> Verdict:
-    parsed = _read(reply, judge, parser)
+def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str, scale: tuple[float, float]) -> Verdict:
+    parsed = _read(reply, judge, parser, scale)
     value, reason = _mirrored(parsed) if request.order == MODEL_FIRST else parsed
     return Verdict(
         request.prompt_id,
@@ -273,7 +297,7 @@ def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str) -> 
     )
 
 
-def _read(reply: Reply, judge: ChatJudge, parser: str) -> ParsedVerdict:
+def _read(reply: Reply, judge: ChatJudge, parser: str, scale: tuple[float, float]) -> ParsedVerdict:
     """Return the verdict that a reply holds; where the judge is known to think aloud, only behind its thoughts.
 
     A reply with thoughts where none are expected holds none, whatever the parser: what a thought names is no verdict.
@@ -286,7 +310,7 @@ def _read(reply: Reply, judge: ChatJudge, parser: str) -> ParsedVerdict:
     if text is None:
         return ParsedVerdict(None, f"the reply ends within its thinking{' (cut at max_tokens)' * cut}")
     read = reply._replace(text=text)
-    parsed = parse_grading(read) if parser == mock.RATING else parse_comparison(read, parser)
+    parsed = parse_grading(read, scale) if parser == mock.RATING else parse_comparison(read, parser)
     if not strip and thinks(reply.text):
         reason = parsed.reason or "a verdict among thoughts is none"
         return ParsedVerdict(None, f"{reason} (the reply thinks: judge.thinking=strip reads what follows)")

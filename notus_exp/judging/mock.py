@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply
 from notus_exp.disk.hashing import digest
-from notus_exp.judging.parsing import FIRST, SECOND
+from notus_exp.judging.parsing import FIRST, SCALE, SECOND
 from notus_exp.judging.spending import CHARACTERS_PER_TOKEN
 
 SNAPSHOT = "mock"
@@ -22,10 +24,17 @@ class MockChat:
 
     Args:
         parser: "ranking", "logprobs", "letters" or "rating".
+        scale: The least and the best rating.
     """
 
-    def __init__(self, parser: str) -> None:
-        self._write = {"ranking": _token, "logprobs": _token, "letters": _letters, RATING: _rating}[parser]
+    def __init__(self, parser: str, scale: tuple[float, float] = SCALE) -> None:
+        by_parser: dict[str, Callable[[float], str]] = {
+            "ranking": _token,
+            "logprobs": _token,
+            "letters": _letters,
+            RATING: partial(_rating, scale=scale),
+        }
+        self._write = by_parser[parser]
         self._logprobs = parser == "logprobs"
 
     async def ask(self, messages: Messages, on_discarded: OnDiscarded | None = None) -> Reply:
@@ -48,5 +57,6 @@ def _letters(draw: float) -> str:
     return "The first answer is better. [[A]]" if draw < 0.5 else "The second answer is better. [[B]]"
 
 
-def _rating(draw: float) -> str:
-    return f"A made-up rating. Rating: [[{1 + int(draw * 10)}]]"
+def _rating(draw: float, scale: tuple[float, float]) -> str:
+    least, best = scale
+    return f"A made-up rating. Rating: [[{least + int(draw * (int(best - least) + 1)):g}]]"

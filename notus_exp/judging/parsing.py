@@ -19,6 +19,8 @@ _LETTERS = {"A": 1.0, "B": 2.0, "C": 1.5}
 _NUMBER = r"\s*([0-9]+(?:\.[0-9]*)?)\s*"
 _RATINGS = (re.compile(rf"\[\[{_NUMBER}\]\]"), re.compile(rf"\[{_NUMBER}\]"))
 LEAST_RATING, BEST_RATING = 1.0, 10.0
+SCALE = (LEAST_RATING, BEST_RATING)
+"""The least and the best rating of a conversation, as FastChat asks for it."""
 
 
 class ParsedVerdict(NamedTuple):
@@ -42,9 +44,9 @@ def parse_comparison(reply: Reply, parser: str) -> ParsedVerdict:
     return _explain(read(reply.text), reply)
 
 
-def parse_grading(reply: Reply) -> ParsedVerdict:
+def parse_grading(reply: Reply, scale: tuple[float, float] = SCALE) -> ParsedVerdict:
     """Return the rating that a judge's answer holds; see `parse_rating`."""
-    return _explain(parse_rating(reply.text), reply)
+    return _explain(parse_rating(reply.text, scale), reply)
 
 
 def parse_logprobs(top: list[tuple[str, float]] | None) -> ParsedVerdict:
@@ -68,8 +70,8 @@ def parse_logprobs(top: list[tuple[str, float]] | None) -> ParsedVerdict:
     return ParsedVerdict(None, "the log-probs are no numbers") if math.isnan(share) else ParsedVerdict(2 - share)
 
 
-def parse_rating(text: str) -> ParsedVerdict:
-    """Return the number in double square brackets, else in single ones, from 1 to 10.
+def parse_rating(text: str, scale: tuple[float, float] = SCALE) -> ParsedVerdict:
+    """Return the number in double square brackets, else in single ones, between the ends of the scale.
 
     FastChat's order of search; but where a text holds different numbers in such brackets FastChat takes the first,
     and here there is no verdict.
@@ -79,14 +81,15 @@ def parse_rating(text: str) -> ParsedVerdict:
         if len(found) > 1:
             return ParsedVerdict(None, f"several ratings: {', '.join(f'{number:g}' for number in sorted(found))}")
         if found:
-            return _in_range(found.pop())
+            return _in_range(found.pop(), scale)
     return ParsedVerdict(None, "no rating in square brackets")
 
 
-def _in_range(rating: float) -> ParsedVerdict:
-    if LEAST_RATING <= rating <= BEST_RATING:
+def _in_range(rating: float, scale: tuple[float, float]) -> ParsedVerdict:
+    least, best = scale
+    if least <= rating <= best:
         return ParsedVerdict(rating)
-    return ParsedVerdict(None, f"the rating {rating:g} is not between {LEAST_RATING:g} and {BEST_RATING:g}")
+    return ParsedVerdict(None, f"the rating {rating:g} is not between {least:g} and {best:g}")
 
 
 def _parse_token(text: str) -> ParsedVerdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,11 @@ PAIRWISE = {
     "letters": "pairwise_letters.j2",
 }
 RATING = "rating.j2"
+RUBRIC, RUBRICS = "rubric.j2", FOLDER / "rubrics"
+"""The question by a rubric, and where the rubrics lie; config/annotator_settings.py names them."""
 VARIABLES = frozenset({"instruction", "first", "second"})
+RUBRIC_VARIABLES = frozenset({"instruction", "response"})
+"""Variables of a user's template by which single answers are rated."""
 
 # Prompts are plain text, so nothing is escaped. A user's file is rendered in another process, in the same manner.
 _ENVIRONMENT = jinja2.Environment(
@@ -62,6 +67,23 @@ class ComparisonTemplate:
 
 
 @dataclass(frozen=True)
+class RubricTemplate:
+    """How one answer is rated by itself.
+
+    Attributes:
+        source: A Jinja2 template with the variables instruction and response; of our own also criterion and scale.
+        scale: The least and the best rating.
+        criterion: What our own template asks for; "" of a user's.
+        path: A user's file; None of our own.
+    """
+
+    source: str
+    scale: tuple[float, float]
+    criterion: str = ""
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
 class ChatPrompt:
     """A system turn and a user turn with fields in braces, as `str.format` fills them."""
 
@@ -96,15 +118,27 @@ def load_comparison_template(parser: str, path: Path | None = None) -> Compariso
     """
     if path is None:
         return ComparisonTemplate((FOLDER / PAIRWISE[parser]).read_text(encoding="utf-8"))
-    source = _read(path, "judge.template")
-    names = _asked(path, {"template": source})["names"]
-    if names != sorted(VARIABLES):
-        raise UserError(
-            f"judge.template={path} has the variables {', '.join(names) or 'none'}",
-            f"it must have {', '.join(sorted(VARIABLES))}, and no other",
-        )
-    template = ComparisonTemplate(source, path)
+    template = ComparisonTemplate(_users_template(path, VARIABLES), path)
     _comparison(template, dict.fromkeys(VARIABLES, "A text."))  # fails now, if ever, and not behind a training
+    return template
+
+
+def load_rubric_template(rubric: str | None, path: Path | None, scale: tuple[float, float]) -> RubricTemplate:
+    """Return how single answers are rated.
+
+    Args:
+        rubric: The name of one of our own; None where a user's template is given.
+        path: A user's template.
+        scale: The least and the best rating.
+
+    Raises:
+        UserError: As of `load_comparison_template`, of the variables instruction and response.
+    """
+    if path is None:
+        criterion = (RUBRICS / f"{rubric}.txt").read_text(encoding="utf-8").strip()
+        return RubricTemplate((FOLDER / RUBRIC).read_text(encoding="utf-8"), scale, criterion)
+    template = RubricTemplate(_users_template(path, RUBRIC_VARIABLES), scale, path=path)
+    _rubric(template, dict.fromkeys(RUBRIC_VARIABLES, "A text."))
     return template
 
 
@@ -151,6 +185,31 @@ def comparison_messages(pair: AnswerPair, order: str, template: ComparisonTempla
     return [{"role": "user", "content": text}]
 
 
+def rubric_messages(grading: Grading, template: RubricTemplate) -> Messages:
+    """Return the request that has an answer rated by a rubric, with the turns before it as part of the instruction.
+
+    Raises:
+        UserError: A user's template refuses these texts, or takes more than the limits.
+    """
+    before = [text for turn in zip(grading.questions, grading.answers, strict=True) for text in turn][:-2]
+    instruction = with_turns_before(before, grading.questions[-1])
+    text = _rubric(template, {"instruction": instruction, "response": grading.answers[-1]})
+    return [{"role": "user", "content": text}]
+
+
+def with_turns_before(before: Sequence[str], question: str) -> str:
+    """Return a question with the turns before it, each under the name of who spoke; the question alone without any.
+
+    Args:
+        before: The earlier turns, the user's first.
+        question: The last one.
+    """
+    if not before:
+        return question
+    names = ("User", "Assistant")
+    return "\n\n".join(f"{names[place % 2]}: {text}" for place, text in enumerate([*before, question]))
+
+
 def grading_messages(grading: Grading, templates: GradingTemplates) -> Messages:
     """Return the request that has the last answer of a conversation rated.
 
@@ -182,6 +241,25 @@ def _comparison(template: ComparisonTemplate, variables: dict[str, str]) -> str:
     if template.path is None:
         return _compiled(template.source).render(**variables)
     return str(_asked(template.path, {"template": template.source, "variables": variables})["text"])
+
+
+def _rubric(template: RubricTemplate, variables: dict[str, str]) -> str:
+    if template.path is None:
+        least, best = (f"{end:g}" for end in template.scale)
+        return _compiled(template.source).render(**variables, criterion=template.criterion, least=least, best=best)
+    return str(_asked(template.path, {"template": template.source, "variables": variables})["text"])
+
+
+def _users_template(path: Path, variables: frozenset[str]) -> str:
+    """Return the text of a user's template, which must have these variables and no others."""
+    source = _read(path, "judge.template")
+    names = _asked(path, {"template": source})["names"]
+    if names != sorted(variables):
+        raise UserError(
+            f"judge.template={path} has the variables {', '.join(names) or 'none'}",
+            f"it must have {', '.join(sorted(variables))}, and no other",
+        )
+    return source
 
 
 def _asked(path: Path, request: dict[str, Any]) -> dict[str, Any]:

@@ -12,19 +12,29 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from notus_exp.config.annotator_items import told_of_annotator
+from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.judge_settings import OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS, GENERATIONS, VERDICT_CACHE
+from notus_exp.disk.hashing import canonical
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import chosen, entrance
 from notus_exp.run.execution import Job
 from notus_exp.run.plan import Node
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import BenchmarksSettings, EvaluationSettings, GenerationsSettings, from_json
+from notus_exp.stages.settings import (
+    AnnotationsSettings,
+    BenchmarksSettings,
+    EvaluationSettings,
+    GenerationsSettings,
+    from_json,
+    to_json,
+)
 
 PAIRED = ("alpaca_eval",)
 """Evaluations whose verdicts are on pairs of answers; the others' are ratings."""
@@ -49,6 +59,7 @@ def look_ahead(job: Job, nodes: Sequence[Node], say: Callable[[str], None]) -> N
     _measuring([node for node in job.nodes if node.stage is Stage.evaluation], nodes, job)
     _answers([node for node in job.nodes if node.stage is Stage.generations], job, by_key, say)
     _verdicts([node for node in job.nodes if node.stage is Stage.judgments], job, by_key, say)
+    _annotations([node for node in job.nodes if node.stage is Stage.annotations], job, by_key, say)
 
 
 def _tasks(missing: Sequence[Node], job: Job) -> None:
@@ -174,6 +185,53 @@ def _verdicts(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[s
     say(f"judge.model={judge.model} answers as {reply.snapshot}")
     if note:
         say(f"note: {note}")
+
+
+def _annotations(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
+    """Ask each annotator's judge one question, or look at its files; one of the same settings is asked once."""
+    seen = set[str]()
+    for node in missing:
+        annotator = job.annotators[node.settings["name"]]
+        judge, key = annotator.judge, f"annotators.{annotator.name}"
+        with told_of_annotator(key):
+            if isinstance(judge, RewardModelJudge):
+                from notus_exp.judging.reward_files import check_reward_files
+
+                check_reward_files(judge)
+            if not isinstance(judge, OpenAIJudge) or judge.offline or canonical(to_json(judge)) in seen:
+                continue
+            seen.add(canonical(to_json(judge)))
+            if _annotated_from_cache(node, annotator, job, by_key):
+                continue
+            from notus_exp.judging.first_question import ask_first
+            from notus_exp.judging.mock import RATING
+
+            ledger = Ledger(job.ledger)
+            parser = judge.parser if annotator.pairs else RATING
+            reply, note = ask_first(judge, parser, spent=ledger.usd, on_spent=ledger.add)
+        say(f"{key}.model={judge.model} answers as {reply.snapshot}")
+        if note:
+            say(f"note: {note}")
+
+
+def _annotated_from_cache(node: Node, annotator: Annotator, job: Job, by_key: ByKey) -> bool:
+    """Say whether every verdict on feedback that is there already can be read from the cache, by reading them so."""
+    from notus_exp.annotation import make_annotations  # Polars: not for every run
+
+    store, feedback = ArtifactStore(job.artifacts), by_key[node.inputs["feedback"]]
+    if not (job.cache / VERDICT_CACHE).exists() or store.find(feedback.wanted) is None:
+        return False
+    assert isinstance(annotator.judge, OpenAIJudge)
+    offline = replace(annotator, judge=replace(annotator.judge, offline=True))
+    with TemporaryDirectory() as folder:
+        context = Context(EventWriter(node.name, Path(folder) / EVENTS), job.hardware, job.cache, job.sources)
+        context.annotators = {annotator.name: offline}
+        inputs = {"feedback": store.path(feedback.stage.name, feedback.key)}
+        try:
+            make_annotations.run(from_json(AnnotationsSettings, node.settings), inputs, Path(folder), context)
+        except UserError:
+            return False
+    return True
 
 
 def _all_cached(node: Node, job: Job, by_key: ByKey) -> bool:

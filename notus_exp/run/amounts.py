@@ -51,6 +51,10 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
         match stage:
             case Stage.feedback:
                 told = [_data(one)]
+            case Stage.annotations:
+                judge = settings["judge"]
+                told = [_data(_input(one, "feedback", look)), judge["name"], judge.get("model"), settings["files"]]
+                told += [settings["pairs"], settings["rubric"]]
             case Stage.columns:
                 told = [_data(_input(one, "feedback", look)), sorted([*settings["joined"], *settings.get("taken", [])])]
                 told += [_model(one, look)] if "base_model" in one.inputs else []
@@ -95,7 +99,7 @@ def planned(node: Node, known: Known) -> float | None:
     match node.stage:
         case Stage.feedback:
             return _prompts(node, known) or 1.0  # of a file the rows are not counted here: alike are those of one file
-        case Stage.columns | Stage.pairs:
+        case Stage.annotations | Stage.columns | Stage.pairs:
             return _prompts(_input(node, "feedback", known.look), known) or 1.0
         case Stage.reference:
             return _completions(node, known)
@@ -125,6 +129,9 @@ def recorded(manifest: Manifest) -> float | None:
     match Stage[manifest.stage]:
         case Stage.feedback:
             return float(facts["prompts"]) if settings["data"]["name"] == "simulated" else 1.0
+        case Stage.annotations:
+            # what came out of the cache tells nothing of what asking takes
+            return None if facts.get("from_cache") else float(facts["prompts"])
         case Stage.columns:
             return float(facts["prompts"])
         case Stage.pairs:
@@ -166,6 +173,12 @@ def tokens(node: Node, known: Known) -> float:
     else:
         return float(_input(node, "generations", known.look).settings["max_new_tokens"])
     return float(most * FILLED)
+
+
+def completions_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
+    """Return the prompts of a node's input `feedback` and the completions of each; None where nothing tells."""
+    prompts = _prompts(_input(node, "feedback", known.look), known)
+    return None if prompts is None else (prompts, _completions_each(node, known))
 
 
 def union(wanted: Sequence[Node | Manifest], made: Sequence[Node | Manifest], known: Known) -> float | None:

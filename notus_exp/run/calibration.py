@@ -73,6 +73,8 @@ class Calibration(NamedTuple):
                 return FEW.scaled(max(1.0, (amount or 1.0) / FEW_PROMPTS))
             case Stage.judgments if node.settings["judge"]["name"] == "mock":
                 return FEW
+            case Stage.annotations:
+                return None
             case _ if parameters is None or amount is None:
                 return None
         assert parameters is not None and amount is not None

@@ -1,20 +1,21 @@
-"""Who answered and judged: a note where what is kept came from another endpoint than the one that is set now."""
+"""Who answered, judged and annotated: a note where what is kept came from another endpoint than is set now."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from notus_exp.config.endpoint_checks import address_of
 from notus_exp.disk.credentials import without_credentials
+from notus_exp.stages.settings import ANNOTATED
 
 ANSWERED = {"generation": ("generations", "answers"), "judge": ("judgments", "verdicts")}
 """Config group -> how its nodes' names begin, and what its endpoint gives."""
 
 
 def endpoint_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
-    """Return a note for the answers, and one for the verdicts, that another address gave than the config's.
+    """Return a note for the answers, for the verdicts, and for each annotator's, that another address gave than is set.
 
     An address enters no key, for a server may move. What is kept from before addresses were noted is not counted.
 
@@ -22,17 +23,23 @@ def endpoint_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
         facts: Node name -> what it counted; `endpoints` has replies by address.
         config: As run.json holds it.
     """
-    return [note for group in ANSWERED if (note := _note(group, facts, config.get(group) or {}))]
+    asked = [(group, config.get(group) or {}, _of(begins, facts), what) for group, (begins, what) in ANSWERED.items()]
+    for one in config.get("annotators") or []:
+        own = facts.get(f"{ANNOTATED}{one['name']}", {})
+        asked.append((f"annotators.{one['name']}", one["judge"], [own], "verdicts"))
+    return [note for group in asked if (note := _note(*group))]
 
 
-def _note(group: str, facts: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> str | None:
+def _of(begins: str, facts: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [fact for name, fact in facts.items() if name.startswith(begins)]
+
+
+def _note(group: str, settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], what: str) -> str | None:
     if "base_url" not in settings:
         return None
-    begins, what = ANSWERED[group]
     counted: Counter[str] = Counter()
-    for name, fact in facts.items():
-        if name.startswith(begins):
-            counted.update(fact.get("endpoints") or {})
+    for fact in facts:
+        counted.update(fact.get("endpoints") or {})
     now = str(without_credentials(address_of(settings["base_url"])))
     others = {address: count for address, count in counted.items() if address != now}
     if not others:

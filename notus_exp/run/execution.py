@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
@@ -46,6 +47,7 @@ class Job:
         sources: Local files that the settings' digests stand for.
         generation: Who answers prompts.
         judge: Who judges answers.
+        annotators: Who rates the feedback, by name.
         ledger: File in which the run writes down what its judges cost.
         requirements: What is refused before anything is computed.
         command: The arguments of the run, for the manifests.
@@ -62,6 +64,7 @@ class Job:
     ledger: Path
     requirements: Requirements = field(default_factory=Requirements)
     command: list[str] = field(default_factory=list)
+    annotators: dict[str, Annotator] = field(default_factory=dict)
 
     def places(self) -> list[Path]:
         """Return the folders that are written to, each of which may be on a disk of its own."""
@@ -78,6 +81,7 @@ class Job:
             "sources": self.sources,
             "generation": to_json(self.generation),
             "judge": to_json(self.judge),
+            "annotators": [to_json(annotator) for annotator in self.annotators.values()],
             "ledger": str(self.ledger),
             "requirements": to_json(self.requirements),
             "command": self.command,
@@ -110,7 +114,13 @@ class Job:
             ledger=Path(content["ledger"]),
             requirements=from_json(Requirements, content["requirements"]),
             command=content["command"],
+            annotators={one["name"]: _annotator(one) for one in content["annotators"]},
         )
+
+
+def _annotator(content: dict[str, Any]) -> Annotator:
+    judge = content["judge"]
+    return Annotator(**content | {"judge": from_json(JUDGE_SCHEMAS[judge["name"]], judge)})
 
 
 def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = None) -> tuple[Manifest, bool]:
@@ -135,7 +145,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
         run = importlib.import_module(info.module).run
         events = EventWriter(node.name, out / EVENTS, job.events)
         context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
-        context.requirements = job.requirements
+        context.requirements, context.annotators = job.requirements, job.annotators
         if prepare:
             prepare(context)
         facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)

@@ -70,6 +70,9 @@ class Forecast:
         wanted: What is to be done.
         several: Whether it is a study: its plan alone (`until=config`) measures this machine where `calibrate=studies`.
         say: Shows a line to the user.
+
+    Attributes:
+        known: Where amounts of work are looked up.
     """
 
     def __init__(self, wanted: Wanted, *, several: bool, say: Callable[[str], None]) -> None:
@@ -79,7 +82,7 @@ class Forecast:
         self._hardware, self._precision = config.hardware, config.dpo.precision.name
         self._machine = here(config.hardware)
         self._manifest = cache(self._read_manifest)
-        self._known = Known(self._look, self._facts)
+        self.known = Known(self._look, self._facts)
         self._recorded = Recorded(self._store, self._machine, self._look)
         asked = several and config.until is Stage.config
         self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and asked)
@@ -155,16 +158,16 @@ class Forecast:
             for node in self._wanted.missing:
                 if told[node.key].expected is None:
                     size = self._fitting(node)
-                    share = calibration.seconds(node, self._known, self._hardware, size, work[node.key])
+                    share = calibration.seconds(node, self.known, self._hardware, size, work[node.key])
                     told[node.key] = Told(share, MEASURED) if share else NOT_KNOWN
         return told
 
     def _work(self) -> dict[str, float | None]:
         """Return how much work each wanted node is; what several reference nodes share is divided among them evenly."""
         missing = self._wanted.missing
-        work = {node.key: amounts.planned(node, self._known) for node in missing if node.stage is not Stage.reference}
+        work = {node.key: amounts.planned(node, self.known) for node in missing if node.stage is not Stage.reference}
         for group in self._references():
-            whole = amounts.union(group, self._made(group[0]), self._known)
+            whole = amounts.union(group, self._made(group[0]), self.known)
             work |= {node.key: None if whole is None else max(whole, 1.0) / len(group) for node in group}
         return work
 

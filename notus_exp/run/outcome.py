@@ -101,6 +101,9 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
     configuration.check_choices(config, choices)
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
-    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, unasked=unasked(config.evaluation))
+    idle = unasked(config.evaluation)
+    if any(annotator.judge.name == config.judge.name for annotator in config.annotators):
+        idle.pop("judge", None)  # they take over what is set of it
+    check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, unasked=idle)
     check_places(overrides, config)
     return config, choices

@@ -39,6 +39,7 @@ from notus_exp.reporting.tables import number, print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
+from notus_exp.run.asking_notes import asking_notes
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine, ready
@@ -127,6 +128,9 @@ class Run:
             )
         print_table(display.stages_table(rows), out)
         out.print(f"expected: {words}", soft_wrap=True)
+        annotators = {annotator.name: annotator for annotator in self.config.annotators}
+        for line in asking_notes(missing, annotators, forecast.known, self._made_feedback, self.sources.files):
+            out.print(line, soft_wrap=True)
         hardware, dpo = self.config.hardware, self.config.dpo
         batches = plan_batches(dpo, hardware)
         out.print(
@@ -153,6 +157,11 @@ class Run:
         sources = self.sources
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
+
+    def _made_feedback(self, key: str) -> Path | None:
+        """Return the folder of a feedback, None while it is not made."""
+        node = self.by_key[key]
+        return self.store.path(node.stage.name, key) if self.store.find(node.wanted) else None
 
     def execute(self) -> dict[str, str]:
         """Run the plan to its end and record it in run.json, whatever happens.
@@ -242,15 +251,19 @@ class Run:
 
     def _require_key(self) -> None:
         """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
-        judge = self.config.judge
-        if not isinstance(judge, OpenAIJudge) or judge.base_url is not None or judge.offline:
-            return
-        missing = any(node.stage is Stage.judgments and self.store.find(node.wanted) is None for node in self.nodes)
-        if missing and not os.environ.get(judge.api_key_env):
-            raise UserError(
-                f"judge=openai needs a key, and the environment variable {judge.api_key_env} is not set",
-                "set it, name another with judge.api_key_env, or give an endpoint of your own with judge.base_url",
-            )
+        missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
+        wanting = {node.settings["name"] for node in missing if node.stage is Stage.annotations}
+        judges = {"judge": self.config.judge} if any(node.stage is Stage.judgments for node in missing) else {}
+        judges |= {f"annotators.{one.name}": one.judge for one in self.config.annotators if one.name in wanting}
+        for key, judge in judges.items():
+            if not isinstance(judge, OpenAIJudge) or judge.base_url is not None or judge.offline:
+                continue
+            if not os.environ.get(judge.api_key_env):
+                raise UserError(
+                    f"{'judge=openai' if key == 'judge' else key} needs a key, and the environment variable "
+                    f"{judge.api_key_env} is not set",
+                    f"set it, name another with {key}.api_key_env, or give an endpoint of your own with {key}.base_url",
+                )
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
         """Open the tracker: of a run of a study in the study's folder, where what is told anew finds what was told."""
@@ -300,6 +313,7 @@ class Run:
             self.folder / LEDGER,
             requirements(config),
             given_command(),
+            {annotator.name: annotator for annotator in config.annotators},
         )
 
     def _make_here(self, job: Job, record: RunRecord) -> None:

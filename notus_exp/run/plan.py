@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.annotator_checks import asked_annotators
 from notus_exp.config.columns import REFERENCE, TOKENS
 from notus_exp.config.curation_settings import Split
 from notus_exp.config.expression_checks import joined_columns, named_columns
@@ -23,7 +24,9 @@ from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.run.probes import Probe
 from notus_exp.stages.settings import (
+    ANNOTATED,
     NO_SPLIT,
+    AnnotationsSettings,
     BaseModelSettings,
     BenchmarksSettings,
     ColumnsSettings,
@@ -61,6 +64,7 @@ class StageInfo(NamedTuple):
 
 STAGES = {
     Stage.feedback: StageInfo("notus_exp.feedback.completions", 2, False, False, FeedbackSettings),
+    Stage.annotations: StageInfo("notus_exp.annotation.make_annotations", 1, True, False, AnnotationsSettings),
     Stage.columns: StageInfo("notus_exp.scoring.make_columns", 1, False, False, ColumnsSettings),
     Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, PairsSettings),
     Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, BaseModelSettings),
@@ -144,6 +148,7 @@ class Sources(NamedTuple):
     score_digests: Mapping[str, str] = MappingProxyType({})
     probes: Mapping[str, list[Probe]] = MappingProxyType({})
     source_digests: Sequence[str | None] = ()
+    annotator_digests: Mapping[str, dict[str, str]] = MappingProxyType({})
 
 
 def make_plan(config: Config, sources: Sources) -> list[Node]:
@@ -174,12 +179,17 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     """List the nodes in the order of the stages: at least those that `config.until` reaches, and their inputs."""
     rows: list[NodeRow] = [
         ("feedback", Stage.feedback, _feedback_settings(config, sources), {}),
+        *(annotations := _annotations(config, sources)),
         *(columns := _columns(config, sources)),
         (
             "pairs",
             Stage.pairs,
             _pairs_settings(config, sources),
-            {"feedback": "feedback"} | ({"columns": "columns"} if columns else {}),
+            {
+                "feedback": "feedback",
+                **{row[0]: row[0] for row in annotations},
+                **({"columns": "columns"} if columns else {}),
+            },
         ),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *_references(config),
@@ -200,6 +210,21 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
 
 def _feedback_settings(config: Config, sources: Sources) -> FeedbackSettings:
     return FeedbackSettings(keyed(config.data), sources.data_digest, list(sources.source_digests))
+
+
+def _annotations(config: Config, sources: Sources) -> list[NodeRow]:
+    """Return the annotators that are asked; see `annotator_checks.asked_annotators`."""
+    return [
+        (
+            f"{ANNOTATED}{one.name}",
+            Stage.annotations,
+            AnnotationsSettings(
+                one.name, keyed(one.judge), sources.annotator_digests[one.name], one.rubric, one.scale, one.pairs
+            ),
+            {"feedback": "feedback"},
+        )
+        for one in asked_annotators(config)
+    ]
 
 
 def _columns(config: Config, sources: Sources) -> list[NodeRow]:

@@ -35,6 +35,7 @@ from notus_exp.disk.hashing import digest
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
+from notus_exp.run.asking_notes import failed_notes
 from notus_exp.run.data_notes import column_notes, data_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.plan import Node
@@ -81,8 +82,8 @@ class RunRecord:
     ) -> None:
         self._store, self._evaluation = store, config.evaluation
         self._path = folder / RUN_JSON
-        judge = config.judge
-        self._priced = isinstance(judge, ChatJudge) and None not in (judge.input_price, judge.output_price)
+        judges = [config.judge, *(annotator.judge for annotator in config.annotators)]
+        self._priced = any(isinstance(one, ChatJudge) and one.input_price is not None for one in judges)
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
         before = _earlier(self._path, run, say)
         earlier = _earlier_attempts(before)
@@ -156,7 +157,7 @@ class RunRecord:
             costs["device_seconds"] += 0.0 if reused else manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] -= before["seconds_when_made"] if before else 0.0
-        if node.stage is Stage.judgments:
+        if node.stage in (Stage.judgments, Stage.annotations):
             self._count_judging()
         if node.stage is Stage.evaluation:
             self._content["metrics"] = read_metrics(self._file(node, METRICS))
@@ -228,6 +229,7 @@ def notes_of(run: RunFile) -> list[str]:
     facts = {name: stage["facts"] for name, stage in run.get("stages", {}).items()}
     notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
     notes += column_notes(facts.get("columns", {}))
+    notes += failed_notes(facts)
     notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
     notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
     config = run["config"]

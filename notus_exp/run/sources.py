@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from notus_exp.config.annotator_checks import asked_annotators
+from notus_exp.config.annotator_items import told_of_annotator
+from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.data_settings import Data, FileData, Mix
 from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
@@ -47,15 +50,20 @@ def resolve(config: Config) -> Sources:
             model_digest = UNRESOLVED
     evaluation_digests, evaluation_files = _evaluation_files(config, only_shown)
     score_digests, score_files = _score_files(config, only_shown)
+    annotator_digests, annotator_files = _annotator_files(config, only_shown)
     return Sources(
         data_digest,
         [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
         model_digest,
         evaluation_digests,
-        {**data_files, "contamination": benchmarks, "model": model_files, **evaluation_files, **score_files},
+        {
+            **{**data_files, "contamination": benchmarks, "model": model_files},
+            **{**evaluation_files, **score_files, **annotator_files},
+        },
         score_digests,
         find_probes(config),
         source_digests,
+        annotator_digests,
     )
 
 
@@ -101,6 +109,43 @@ def _part(data: Data, only_shown: bool) -> tuple[str | None, list[str]]:
         if not (only_shown and isinstance(data, FileData) and not data.path):
             raise
         return UNRESOLVED, []
+
+
+def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
+    """Return the digests by annotator and setting, and the paths, of what annotators read, after a look at it."""
+    digests, found = dict[str, dict[str, str]](), dict[str, list[str]]()
+    for one in asked_annotators(config):
+        own = digests.setdefault(one.name, {})
+        with told_of_annotator(f"annotators.{one.name}"):
+            if isinstance(one.judge, RewardModelJudge):
+                own["model"] = _reward_model(one.judge, only_shown)
+            for setting, place in files_of(one.judge).items():
+                key = f"annotators.{one.name}.{setting}"
+                try:
+                    path = locate(place, f"judge.{setting}")
+                except UserError:
+                    if not (only_shown and place.startswith("hf://")):
+                        raise
+                    own[setting], found[key] = UNRESOLVED, []
+                    continue
+                own[setting], found[key] = content_digest(path), [str(path)]
+                _check_annotators_file(one, path)
+    return digests, found
+
+
+def _check_annotators_file(annotator: Annotator, path: Path) -> None:
+    """Read what an annotator will read, a template or stored verdicts, so that a malformed file is told at once."""
+    if isinstance(annotator.judge, ChatJudge):
+        from notus_exp.judging import templates  # Jinja2: not for every plan
+
+        if annotator.pairs:
+            templates.load_comparison_template(annotator.judge.parser, path)
+        else:
+            templates.load_rubric_template(None, path, annotator.ends)
+    else:
+        from notus_exp.annotation.stored import read_stored  # Polars: not for every plan
+
+        read_stored(path, annotator.pairs)
 
 
 def _evaluation_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -154,7 +199,10 @@ def _reward_model(judge: RewardModelJudge, only_shown: bool) -> str:
     """Return what stands for a reward model in keys: the digest of its folder, or its commit on the hub."""
     folder = Path(judge.model).expanduser()
     if folder.is_dir():
-        return model_sources.folder_digest(folder)
+        try:
+            return model_sources.folder_digest(folder)
+        except UserError as error:  # which speaks of the model that is trained
+            raise UserError(error.message.replace("model.path=", "judge.model=", 1), error.hint) from error
     commit = hub_commit(judge.model, judge.revision, "model")
     if commit is None and not only_shown:
         raise UserError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.generation_settings import Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import Judge
@@ -46,6 +47,7 @@ class Context:
         filled: Reference log-probs that this job has just computed for several nodes together, and no node has counted
             yet: store key -> tokens.
         requirements: What is refused before anything is computed.
+        annotators: How those that rate the feedback are reached and paid, by name.
     """
 
     events: EventWriter
@@ -57,6 +59,7 @@ class Context:
     ledger: Ledger | None = None
     filled: dict[str, int] = field(default_factory=dict)
     requirements: Requirements = field(default_factory=Requirements)
+    annotators: dict[str, Annotator] = field(default_factory=dict)
 
     def paying(self) -> dict[str, Any]:
         """Return what the run's judgings share: USD spent so far, where to write down what follows, and who is told."""

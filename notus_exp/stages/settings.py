@@ -16,6 +16,10 @@ NO_SPLIT = Split(seed=0, validation=0.0, test=0.0)
 """Stands in the settings of what no split moves."""
 
 
+ANNOTATED = "annotations_"
+"""Begins the names of annotators' nodes, and of the inputs that these are; the annotator's follows."""
+
+
 @dataclass
 class FeedbackSettings:
     """`data` is the data group as a dict without paths; `data_digest` stands for its files' content or hub commit.
@@ -34,6 +38,21 @@ class TokenCounting:
 
     system_prompt: Optional[str]
     template_date: Optional[str]
+
+
+@dataclass
+class AnnotationsSettings:
+    """Who rates all completions, and how; `name` is the column that it gives.
+
+    `judge` holds what moves a verdict, and `files` the digests of what it reads, by setting.
+    """
+
+    name: str
+    judge: dict[str, Any]
+    files: dict[str, str]
+    rubric: Optional[str]
+    scale: Optional[list[float]]
+    pairs: bool
 
 
 @dataclass

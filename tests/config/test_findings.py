@@ -10,6 +10,7 @@ from support.configs import composed
 RATED = ("data=ultrafeedback", "data.path=ultrafeedback.parquet")
 """UltraFeedback's own columns; a file that is named is opened by the run alone."""
 ARMO = "scores=[{path: armorm.parquet, name: armorm}]"
+JUDGES = "annotators=[{name: rated, judge: mock, rubric: honesty}, {name: duel, judge: mock, pairs: true}]"
 BOUND = "MEAN_OF(helpfulness, honesty, instruction_following, truthfulness)"
 PROBE = "scores=[{runs: [a, b]}]"
 SPREAD = "STDDEV_OF(helpfulness, honesty, instruction_following, truthfulness)"
@@ -38,6 +39,7 @@ FINDINGS: dict[str, list[tuple[str, ...]]] = {
     "13 remove what several judges dispute; turning labels round is worse": [
         ("filters.where='agreement >= 0.75'",),
         (ARMO, "filters.where='chosen_armorm > rejected_armorm'"),
+        (JUDGES, "filters.where='chosen_rated > rejected_rated AND chosen_duel > rejected_duel'"),
         ("curation=reversed_labels",),
     ],
     "14 aspects in conflict: train on the consensus": [("curation=consensus",)],
@@ -64,6 +66,7 @@ FINDINGS: dict[str, list[tuple[str, ...]]] = {
     ],
     "19 reward-model relabelling": [
         (ARMO, "selection=expression", "selection.score=armorm"),
+        ("annotators=[{name: own, reward_model: m}]", "selection=expression", "selection.score=own"),
         (
             "scores=[{path: a.parquet, name: armorm}, {path: s.parquet, name: skywork}]",
             "selection=expression",

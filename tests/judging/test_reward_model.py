@@ -4,37 +4,18 @@ import math
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import LlamaForSequenceClassification
 
 from notus_exp.errors import UserError
 from notus_exp.judging.judge import grade, prefer
 from notus_exp.judging.verdicts import AnswerPair
-from notus_exp.models.pretrained import load_tokenizer
 from support.judges import grading, pair, reward_judge
+from support.reward_models import save_reward_model
 
 
 @pytest.fixture(scope="module")
 def reward_folder(tmp_path_factory, tiny_model_folder):
-    return save(tmp_path_factory.mktemp("reward"), tiny_model_folder, outputs=1)
-
-
-def save(folder, tokenizer_folder, outputs, pad=True):
-    tokenizer = load_tokenizer(tokenizer_folder)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        num_labels=outputs,
-        pad_token_id=tokenizer.pad_token_id if pad else None,
-    )
-    torch.manual_seed(0)
-    LlamaForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_reward_model(tmp_path_factory.mktemp("reward"), tiny_model_folder, outputs=1)
 
 
 def score_alone(folder, tokenizer, *texts):
@@ -99,7 +80,7 @@ def test_a_conversation_that_is_too_long_gets_no_verdict(reward_folder, tmp_path
 
 
 def test_a_model_without_a_pad_token_scores_one_by_one(tiny_model_folder, reward_folder, tmp_path, cpu):
-    folder = save(tmp_path / "no_pad", tiny_model_folder, outputs=1, pad=False)
+    folder = save_reward_model(tmp_path / "no_pad", tiny_model_folder, outputs=1, pad=False)
     pairs = [pair(1), pair(22)]
     with_pad = prefer(pairs, reward_judge(reward_folder), tmp_path, hardware=cpu)
     without = prefer(pairs, reward_judge(folder), tmp_path, hardware=dataclasses.replace(cpu, scoring_batch_size=8))
@@ -110,7 +91,7 @@ def test_what_is_no_reward_model_is_refused(tiny_model_folder, tmp_path):
     with pytest.raises(UserError, match=r"is no reward model: it lacks the weights .*score"):
         prefer([pair(1)], reward_judge(tiny_model_folder), tmp_path)
     with pytest.raises(UserError, match="has 3 outputs"):
-        prefer([pair(1)], reward_judge(save(tmp_path / "three", tiny_model_folder, outputs=3)), tmp_path)
+        prefer([pair(1)], reward_judge(save_reward_model(tmp_path / "three", tiny_model_folder, outputs=3)), tmp_path)
     with pytest.raises(UserError, match="cannot be loaded"):
         prefer([pair(1)], reward_judge(tmp_path / "absent"), tmp_path)
 
@@ -127,7 +108,7 @@ def test_pickled_weights_are_refused(reward_folder, tmp_path):
 
 
 def test_a_template_that_writes_the_date_needs_the_judges_own(tmp_path, tiny_model_folder):
-    folder = save(tmp_path / "dated", tiny_model_folder, outputs=1)
+    folder = save_reward_model(tmp_path / "dated", tiny_model_folder, outputs=1)
     template = folder / "chat_template.jinja"
     template.write_text("{{ strftime_now('%d %B %Y') }}" + template.read_text())
     with pytest.raises(UserError, match=r"judge\.template_date=20"):

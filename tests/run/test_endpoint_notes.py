@@ -23,6 +23,13 @@ def test_what_another_address_gave_is_told_once_for_answers_and_once_for_verdict
     assert "not asked again" in judge
 
 
+def test_an_annotator_is_told_of_by_its_name() -> None:
+    facts = {"annotations_helpful": {"endpoints": {OLD: 2, NEW: 1}}, "annotations_other": {"endpoints": {OLD: 2}}}
+    annotators = [{"name": "helpful", "judge": {"base_url": NEW}}, {"name": "other", "judge": {"name": "mock"}}]
+    [note] = endpoint_notes(facts, {"annotators": annotators})
+    assert note.startswith(f"2 of 3 verdicts were given by {OLD} (2), not by annotators.helpful.base_url={NEW}")
+
+
 def test_nothing_is_told_where_all_is_as_it_is_set_or_nobody_noted_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(DEFAULT_URL_VARIABLE, raising=False)
     facts = {

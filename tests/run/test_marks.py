@@ -37,7 +37,8 @@ COMPOSED = {
     "simulated, openai": [*JUDGED, "judge=openai", "judge.model=m"],
     "file, reward model": [
         *(*JUDGED, "judge=reward_model", "judge.model=m", "data=ultrafeedback", "data.path=u.jsonl"),
-        *("scores=[{path: s.csv, name: armorm}]", *choosing_by("armorm")),
+        *("scores=[{path: s.csv, name: armorm}]", *choosing_by("armorm + helpful + scored")),
+        "annotators=[{name: helpful, judge: openai, model: m, rubric: helpfulness}, {name: scored, reward_model: r}]",
     ],
     "hub, replay": [
         *(*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"),
@@ -69,7 +70,7 @@ def leaves(node: Any, path: str, marked: bool) -> Iterator[tuple[str, bool, Any]
             out = True
         if is_dataclass(value):
             yield from leaves(value, f"{here}.", out)
-        elif any(map(is_dataclass, get_args(kinds[spec.name]))) and isinstance(value, list):
+        elif isinstance(value, list) and any(kind is Any or is_dataclass(kind) for kind in get_args(kinds[spec.name])):
             for number, item in enumerate(value):
                 yield from leaves(item, f"{here}.{number}.", out)
         else:

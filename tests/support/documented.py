@@ -28,6 +28,8 @@ AS_IT_STANDS = [
     'python -m notus_exp selection=expression selection.score="0.5 * helpfulness + honesty" filters.where="margin >= 1"'
     " until=config",
     "python -m notus_exp --config-dir mine study=rejection until=config",
+    "python -m notus_exp 'annotators=[{name: helpful, judge: openai, model: NAME, rubric: helpfulness}]'"
+    " selection=expression selection.score=helpful until=config",
     "python -m notus_exp --config-dir mine data=mine data.path=answers.jsonl selection=critique until=config",
     "python -m notus_exp.compare outputs/studies/mine",
     "python -m notus_exp.compare outputs/studies/mine --baseline average --margin 0.02",
@@ -109,7 +111,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     ),
     "python -m notus_exp study=beta_search experiment=smoke": (),
     "python -m notus_exp study=beta_search": (*SMOKE, "study.name=another", "study.search.trials=2"),
-    # judges
+    # judges and annotators
+    "python -m notus_exp experiment=smoke data.prompts=50 until=annotations 'annotators=[{name: rated, judge: mock,"
+    " rubric: honesty}, {name: duel, judge: mock, pairs: true}]'": (),
     "python -m notus_exp experiment=smoke 'evaluation=[alpaca_eval]' evaluation.alpaca_eval.prompts=alpaca.json"
     " judge=mock evaluation.alpaca_eval.max_new_tokens=64": (),
     # what came out

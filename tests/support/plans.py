@@ -36,6 +36,7 @@ def fixed_sources(config: Config) -> Sources:
             for score in config.scores
             if runs_of_probe(score)
         },
+        annotator_digests={annotator.name: {"model": "annotators-model"} for annotator in config.annotators},
     )
 
 

@@ -101,7 +101,12 @@ def _missing(runs: Sequence[Run], among: Callable[[Run], list[Node]], console: C
     seen: set[str] = set()
     groups: dict[str, tuple[Run, list[Node]]] = {}
     for run in runs:
-        means = digest([to_json(run.config.hardware), run.sources.files, to_json(requirements(run.config))])
+        means = digest(
+            [
+                *(to_json(run.config.hardware), run.sources.files, to_json(requirements(run.config))),
+                to_json(run.config.annotators),
+            ]
+        )
         nodes = [node for node in among(run) if node.key not in seen]
         seen |= {node.key for node in nodes}
         for node in ready(nodes, run.store, run.by_key, lambda line: say(console, line)).missing:

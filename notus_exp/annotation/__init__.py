@@ -1,0 +1,1 @@
+"""Annotators: judges that rate the completions of the feedback, which become columns of expressions."""

@@ -1,0 +1,77 @@
+"""How many judgements an annotator will be asked for, and what they may cost: from the feedback, before anything is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from notus_exp.annotation.make_annotations import read_completions
+from notus_exp.annotation.questions import comparisons_of, gradings_of, with_text
+from notus_exp.chat.messages import Messages
+from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.judge_settings import ChatJudge
+from notus_exp.curation.comparisons import groups_of, pairs_of_completions
+from notus_exp.judging.spending import forecast
+from notus_exp.judging.templates import (
+    comparison_messages,
+    load_comparison_template,
+    load_rubric_template,
+    rubric_messages,
+)
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST
+
+SAMPLE = 200
+"""Prompts of which the texts are measured; the others are taken to be as long."""
+
+
+class ExpectedAsking(NamedTuple):
+    """What an annotator is asked for.
+
+    Attributes:
+        judgements: How many.
+        usd: What they cost at most, replies being as long as they may be; None without prices.
+    """
+
+    judgements: int
+    usd: float | None
+
+
+def expected_asking(feedback: Path, annotator: Annotator) -> ExpectedAsking:
+    """Return what annotating a feedback that lies there asks for; what is cached is not taken off.
+
+    Args:
+        feedback: Its folder.
+        annotator: With the local paths of its judge's files.
+    """
+    shown = with_text(read_completions(feedback))
+    groups = groups_of(shown)
+    if annotator.pairs:
+        pairs, texts = pairs_of_completions(groups), shown["response"].to_numpy()
+        judgements = 2 * int((texts[pairs.one] != texts[pairs.other]).sum())
+    else:
+        judgements = shown.height
+    judge = annotator.judge
+    if not isinstance(judge, ChatJudge) or judge.input_price is None or not judgements:
+        return ExpectedAsking(judgements, None)
+    known = np.unique(groups)
+    some = np.isin(groups, known[:: max(1, len(known) // SAMPLE)])
+    asked = _messages(annotator, judge, shown.filter(some))
+    usd = forecast(judge, asked).cost
+    return ExpectedAsking(judgements, None if usd is None or not asked else usd * judgements / len(asked))
+
+
+def _messages(annotator: Annotator, judge: ChatJudge, completions: pl.DataFrame) -> Sequence[Messages]:
+    template = Path(judge.template) if judge.template else None
+    if annotator.pairs:
+        comparison = load_comparison_template(judge.parser, template)
+        return [
+            comparison_messages(pair, order, comparison)
+            for pair in comparisons_of(completions).questions
+            for order in (REFERENCE_FIRST, MODEL_FIRST)
+        ]
+    rubric = load_rubric_template(annotator.rubric, template, annotator.ends)
+    return [rubric_messages(grading, rubric) for grading in gradings_of(completions)]

@@ -1,0 +1,289 @@
+"""Stage `annotations`: one annotator's verdicts on the completions of the feedback, and the column that they give.
+
+columns.parquet has one row a completion, ordered as the completions table:
+
+    row, completion    as there (Int64)
+    <name>             Float64: the rating, or the reward model's score; of pairs the share of comparisons with the
+                       prompt's other completions that it wins, in [0, 1]. Null where there is no verdict.
+
+A comparison is won where both orders name the same winner. What they disagree on is a tie, as is what one of them
+calls a draw, and two completions with the same text, about which nobody is asked; a tie is a half for each. A
+comparison of which a verdict failed counts for neither. annotations.parquet holds the verdicts (verdict_table.py), and
+annotator.json what the report of the curation tells of them (contracts/annotator_file.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from notus_exp.annotation import leanings
+from notus_exp.annotation.questions import READ, comparisons_of, gradings_of, with_text
+from notus_exp.annotation.stored import read_stored, stored_verdicts
+from notus_exp.annotation.verdict_table import ID, verdict_table
+from notus_exp.config.annotator_items import told_of_annotator
+from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.judge_settings import ChatJudge, ReplayJudge, RewardModelJudge
+from notus_exp.contracts.annotator_file import FORMAT, AnnotatorFile, Leaning
+from notus_exp.curation.comparisons import TIE, CompletionPairs, groups_of, outcomes, pairs_of_completions
+from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, VERDICT_CACHE
+from notus_exp.errors import UserError
+from notus_exp.judging.judge import DRAW, Judged, grade, prefer
+from notus_exp.judging.templates import load_rubric_template
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Verdict
+from notus_exp.stages.context import Context
+from notus_exp.stages.settings import AnnotationsSettings
+
+REASONS = 10
+RATING, PAIRS, SCORE = "rating", "pairs", "score"
+"""What an annotator is asked for."""
+
+
+class Annotated(NamedTuple):
+    """What an annotator made of n completions with a text.
+
+    Attributes:
+        values: Of each, shape (n,); NaN where there is none.
+        verdicts: As annotations.parquet has them.
+        pairs: Which two completions of a prompt were compared, or can be by the values.
+        won: By how much the other one of each won; see `comparisons.outcomes`.
+        facts: Of the judging.
+        first_preferred: Of pairs; see `AnnotatorFile`.
+        contradicting: Likewise.
+    """
+
+    values: NDArray[np.float64]
+    verdicts: pl.DataFrame
+    pairs: CompletionPairs
+    won: NDArray[np.float64]
+    facts: dict[str, Any]
+    first_preferred: Leaning | None = None
+    contradicting: Leaning | None = None
+
+
+def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write columns.parquet, annotations.parquet and annotator.json.
+
+    Replies of chat models are cached below the stages: what was stopped, or asked in another run, costs nothing again.
+
+    Args:
+        settings: Who, and what moves a verdict.
+        inputs: `feedback`.
+        out: Folder of the artifact.
+        context: `annotators` says how the judge is reached and paid, `sources["annotators.NAME.SETTING"]` where its
+            files are.
+
+    Returns:
+        Facts of `judge.Judged`, and `prompts`, `completions`, `with_value` and `not_asked`.
+
+    Raises:
+        UserError: The judge cannot be reached or paid, or does not answer; what came is cached. Too many verdicts
+            failed.
+    """
+    annotator = located_annotator(context.annotators[settings.name], context.sources)
+    table = read_completions(inputs["feedback"])
+    shown = with_text(table)
+    with told_of_annotator(f"annotators.{annotator.name}"):
+        annotated = (_compare if annotator.pairs else _rate)(shown, annotator, context)
+    _check_failures(annotator, annotated)
+    values = np.full(table.height, math.nan)
+    values[shown["place"].to_numpy()] = annotated.values
+    column = pl.Series(settings.name, values).fill_nan(None)
+    table.select("row", "completion").with_columns(column).write_parquet(out / COLUMNS)
+    annotated.verdicts.write_parquet(out / ANNOTATIONS)
+    told = _told(annotator, annotated, shown, table.height - shown.height)
+    text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
+    (out / ANNOTATOR_JSON).write_text(text + "\n", encoding="utf-8")
+    prompts = table["prompt_id"].n_unique()
+    counts = {
+        "prompts": prompts,
+        "completions": table.height,
+        "with_value": told["with_value"],
+        "not_asked": told["not_asked"],
+    }
+    failed = f"; {told['failed']} of {told['verdicts']} verdicts failed" if told["failed"] else ""
+    context.events.say(f"{settings.name}: {told['with_value']} of {table.height} completions have a value{failed}")
+    return {**annotated.facts, **counts}
+
+
+def read_completions(feedback: Path) -> pl.DataFrame:
+    """Return the completions table as far as annotating and its report read it."""
+    path = feedback / COMPLETIONS
+    known = pl.scan_parquet(path, glob=False).collect_schema().names()
+    read = [name for name in known if name in (*READ, leanings.LATENT) or name.startswith("rating_")]
+    return pl.read_parquet(path, columns=read, glob=False)
+
+
+def located_annotator(annotator: Annotator, sources: Mapping[str, list[str]]) -> Annotator:
+    """Return an annotator with the local paths of its judge's files.
+
+    Args:
+        annotator: As configured.
+        sources: Local files by `annotators.NAME.SETTING`.
+    """
+    begins = f"annotators.{annotator.name}."
+    files: dict[str, Any] = {
+        key.removeprefix(begins): paths[0] for key, paths in sources.items() if key.startswith(begins)
+    }
+    return replace(annotator, judge=replace(annotator.judge, **files))
+
+
+# -------------------------------------------------------------------------------------------------------------- ratings
+def _rate(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Annotated:
+    judged = _ratings(completions, annotator, context)
+    values = _numbers([verdict.value for verdict in judged.verdicts])
+    pairs = pairs_of_completions(groups_of(completions))
+    verdicts = verdict_table(completions, judged.verdicts, range(completions.height))
+    return Annotated(values, verdicts, pairs, outcomes(pairs, values), judged.facts)
+
+
+def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Judged:
+    judge = annotator.judge
+    if isinstance(judge, ReplayJudge):
+        stored = read_stored(Path(judge.path), pairs=False)
+        return _replayed(stored_verdicts(stored, completions.select(*ID).rows(), None))
+    template = Path(judge.template) if isinstance(judge, ChatJudge) and judge.template else None
+    return grade(
+        gradings_of(completions),
+        judge,
+        context.cache / VERDICT_CACHE,
+        context.events.progress,
+        hardware=context.hardware,
+        rubric=load_rubric_template(annotator.rubric, template, annotator.ends)
+        if isinstance(judge, ChatJudge)
+        else None,
+        **context.paying(),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------- pairs
+def _compare(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Annotated:
+    pairs, asked, questions = comparisons_of(completions)
+    one, other = (np.repeat(side[asked], 2) for side in (pairs.one, pairs.other))
+    if isinstance(annotator.judge, ReplayJudge):
+        stored = read_stored(Path(annotator.judge.path), pairs=True)
+        ids = completions.select(*ID).rows()
+        orders = (REFERENCE_FIRST, MODEL_FIRST) * len(questions)
+        wanted = [(*ids[a], ids[b][2], order) for a, b, order in zip(one, other, orders, strict=True)]
+        judged = _replayed(stored_verdicts(stored, wanted, (1.0, 2.0)))
+    else:
+        judged = prefer(
+            questions,
+            annotator.judge,
+            context.cache / VERDICT_CACHE,
+            context.events.progress,
+            hardware=context.hardware,
+            **context.paying(),
+        )
+    said = _numbers([verdict.value for verdict in judged.verdicts])
+    first, second = said[::2], said[1::2]  # the orders of a comparison stand next to each other
+    won = np.full(len(asked), TIE)
+    won[asked] = both_orders(first, second)
+    groups = np.repeat(pairs.group[asked], 2).tolist()
+    return Annotated(
+        share_won(pairs, won, completions.height),
+        verdict_table(completions, judged.verdicts, one.tolist(), other.tolist()),
+        pairs,
+        won,
+        judged.facts,
+        leanings.first_preferred(
+            [verdict.order for verdict in judged.verdicts], [verdict.value for verdict in judged.verdicts], groups
+        ),
+        leanings.contradicting(first, second, pairs.group[asked]),
+    )
+
+
+def both_orders(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return who wins by the verdicts in both orders: 1 the other one, 0 the first, `TIE` where they disagree.
+
+    Args:
+        first: Verdicts in one order, in [1, 2], 2 = the other one wins, `DRAW` between; NaN where one failed.
+        second: Those in the other order, of the same meaning.
+
+    Returns:
+        Shape as given; NaN where either failed.
+    """
+    won = np.where((first > DRAW) & (second > DRAW), 1.0, np.where((first < DRAW) & (second < DRAW), 0.0, TIE))
+    return np.where(np.isnan(first) | np.isnan(second), math.nan, won)
+
+
+def share_won(pairs: CompletionPairs, won: NDArray[np.float64], completions: int) -> NDArray[np.float64]:
+    """Return which share of its comparisons each completion wins, a tie being a half; NaN where it has none.
+
+    Args:
+        pairs: The comparisons, n of them.
+        won: As of `both_orders`, shape (n,).
+        completions: How many there are.
+    """
+    known = ~np.isnan(won)
+    one, other, won = pairs.one[known], pairs.other[known], won[known]
+    points = np.bincount(other, won, completions) + np.bincount(one, 1 - won, completions)
+    number = np.bincount(other, minlength=completions) + np.bincount(one, minlength=completions)
+    share: NDArray[np.float64] = np.divide(points, number, out=np.full(completions, math.nan), where=number > 0)
+    return share
+
+
+# ----------------------------------------------------------------------------------------------------------------- both
+def _replayed(verdicts: list[Verdict]) -> Judged:
+    failed = sum(verdict.value is None for verdict in verdicts)
+    return Judged(verdicts, {"verdicts": len(verdicts), "failed": failed})
+
+
+def _check_failures(annotator: Annotator, annotated: Annotated) -> None:
+    verdicts, failed = annotated.facts["verdicts"], annotated.facts["failed"]
+    most = annotator.judge.max_failure_rate
+    if verdicts and failed > most * verdicts:
+        [(reason, times), *_] = _reasons(annotated.verdicts).items()
+        raise UserError(
+            f"annotators: {failed} of {verdicts} verdicts of '{annotator.name}' failed, above max_failure_rate={most:g}"
+            f"; the most frequent reason ({times}): {reason}",
+            "replies are kept: ask once more for these with ask_again: 1, mend the template, or raise max_failure_rate",
+        )
+
+
+def _reasons(verdicts: pl.DataFrame) -> dict[str, int]:
+    counts = Counter(verdicts.filter(pl.col("value").is_null())["reason"].to_list())
+    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:REASONS])
+
+
+def _told(annotator: Annotator, annotated: Annotated, completions: pl.DataFrame, not_asked: int) -> AnnotatorFile:
+    judge, verdicts = annotator.judge, annotated.verdicts
+    lengths = completions["response"].str.len_chars().cast(pl.Int64).to_numpy()
+    scored = isinstance(judge, RewardModelJudge)
+    model = "" if scored or isinstance(judge, ReplayJudge) else judge.model
+    tokens = verdicts.select(pl.col("prompt_tokens") + pl.col("completion_tokens")).to_series()
+    return {
+        "format": FORMAT,
+        "name": annotator.name,
+        "judge": {"name": judge.name, **({"model": Path(judge.model).name} if judge.model else {})},
+        "asked_for": PAIRS if annotator.pairs else SCORE if scored else RATING,
+        "verdicts": verdicts.height,
+        "failed": verdicts["value"].null_count(),
+        "reasons": _reasons(verdicts),
+        "not_asked": not_asked,
+        "with_value": int((~np.isnan(annotated.values)).sum()),
+        "first_preferred": annotated.first_preferred,
+        "contradicting": annotated.contradicting,
+        "longer_preferred": leanings.longer_preferred(annotated.pairs, annotated.won, lengths),
+        "self_preference": leanings.self_preference(annotated.pairs, annotated.won, completions, model),
+        "tokens": None if tokens.null_count() else int(tokens.sum()),
+        "usd": _usd(verdicts["cost"]),
+    }
+
+
+def _usd(costs: pl.Series) -> float | None:
+    """Return what verdicts cost together, None where it is not known of any; see `Verdict.cost`."""
+    return None if costs.null_count() == len(costs) else round(float(costs.sum()), 6)
+
+
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)

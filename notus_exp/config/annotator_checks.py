@@ -1,0 +1,75 @@
+"""Whether the items of `annotators` say what they must, and which of them a run asks."""
+
+from __future__ import annotations
+
+from notus_exp.config.annotator_items import EXAMPLE, named_annotator, told_of_annotator
+from notus_exp.config.annotator_settings import RUBRICS, Annotator
+from notus_exp.config.columns import column_names
+from notus_exp.config.expression_checks import named_columns
+from notus_exp.config.judge_checks import check_judge
+from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge
+from notus_exp.config.schema import Config, Stage
+from notus_exp.config.score_checks import check_column_name
+from notus_exp.errors import UserError
+
+
+def check_annotators(config: Config) -> None:
+    """Check each item of `annotators`, and that there is one where a run ends with the stage `annotations`.
+
+    Raises:
+        UserError: Naming the item, its value and the remedy.
+    """
+    names = column_names(config)
+    for number, annotator in enumerate(config.annotators):
+        key = named_annotator(number)
+        check_column_name(f"{key}.name", annotator.name, annotator.name, names)
+        if isinstance(annotator.judge, OpenAIJudge | RewardModelJudge) and not annotator.judge.model:
+            raise UserError(f"{key}.model must be given: who annotates", "add model: NAME to that item")
+        with told_of_annotator(key):
+            check_judge(annotator.judge, annotator.name)
+        _check_question(key, annotator)
+    if config.until is Stage.annotations and not config.annotators:
+        raise UserError(
+            "until=annotations, and there are no annotators",
+            f"{EXAMPLE}, or use until=feedback",
+        )
+
+
+def asked_annotators(config: Config) -> list[Annotator]:
+    """Return the annotators that a run asks, by name: those that expressions name or the report is to show.
+
+    A run that ends with the stage `annotations` asks all.
+    """
+    named = {*named_columns(config)}
+    every = config.until is Stage.annotations
+    asked = [one for one in config.annotators if every or one.report or one.name in named]
+    return sorted(asked, key=lambda annotator: annotator.name)
+
+
+def _check_question(key: str, annotator: Annotator) -> None:
+    """Check that a judge is told what to do, once, and nothing that it does not read."""
+    judge = annotator.judge
+    in_words = isinstance(judge, ChatJudge)
+    template = judge.template if isinstance(judge, ChatJudge) else None
+    if annotator.pairs and isinstance(judge, RewardModelJudge):
+        raise UserError(
+            f"{key}.pairs=true: a reward model scores each completion by itself",
+            "leave pairs out: its scores order them",
+        )
+    if isinstance(judge, ChatJudge) and annotator.pairs and not judge.both_orders:
+        raise UserError(f"{key}.both_orders=false: pairs are judged in both orders", "leave it out, or set it to true")
+    for name, value, read in (
+        ("rubric", annotator.rubric, in_words and not annotator.pairs),
+        ("scale", annotator.scale, template is not None and not annotator.pairs),
+    ):
+        if value is not None and not read:
+            read_by = {"rubric": "a judge that is asked in words and rates", "scale": "ratings by a template"}[name]
+            raise UserError(f"{key}.{name}={value} is not read: it is for {read_by}", f"leave {name} out")
+    if in_words and not annotator.pairs and (annotator.rubric is None) == (template is None):
+        raise UserError(
+            f"{key} has {'neither a rubric nor' if template is None else 'a rubric and'} a template",
+            f"give one of them: rubric is one of {', '.join(RUBRICS)}; template is a file with the variables "
+            "instruction and response; or pairs: true",
+        )
+    if annotator.scale is not None and not (len(annotator.scale) == 2 and annotator.scale[0] < annotator.scale[1]):
+        raise UserError(f"{key}.scale={annotator.scale} is no scale", "write the least and the best: scale: [1, 10]")

@@ -1,0 +1,36 @@
+"""The settings of `annotators`: judges that rate the completions of the feedback, each a column of expressions."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from notus_exp.config.judge_settings import Judge
+from notus_exp.config.ranges import one_of, unbounded
+
+RUBRICS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
+"""What a completion can be rated by in our own words; each is a text in notus_exp/judging/templates/rubrics."""
+RUBRIC_SCALE = (1.0, 5.0)
+"""The least and the best rating by them."""
+
+
+@dataclass
+class Annotator:
+    """One annotator, composed: as given, any other key of it is a setting of its judge (annotator_items.py).
+
+    A judge that is asked in words rates each completion by a `rubric`, or by its `template`, whose ratings then lie on
+    `scale`; with `pairs` it compares the completions of a prompt two by two, in both orders. A reward model scores.
+    """
+
+    name: str
+    judge: Judge
+    rubric: Optional[str] = one_of(*RUBRICS, default=None)
+    scale: Optional[list[float]] = unbounded(default=None)
+    pairs: bool = unbounded(default=False)
+    report: bool = unbounded(default=False, in_key=False)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the best rating."""
+        return (self.scale[0], self.scale[1]) if self.scale else RUBRIC_SCALE
