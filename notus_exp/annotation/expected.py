@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from notus_exp.annotation.make_annotations import read_completions
-from notus_exp.annotation.questions import comparisons_of, gradings_of, with_text
+from notus_exp.annotation.questions_of_completions import comparisons_of, gradings_of, with_text
 from notus_exp.chat.messages import Messages
 from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.judge_settings import ChatJudge

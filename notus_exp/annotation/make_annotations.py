@@ -27,7 +27,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from notus_exp.annotation import leanings
-from notus_exp.annotation.questions import READ, comparisons_of, gradings_of, with_text
+from notus_exp.annotation.questions_of_completions import READ, comparisons_of, gradings_of, with_text
 from notus_exp.annotation.stored import read_stored, stored_verdicts
 from notus_exp.annotation.verdict_table import ID, verdict_table
 from notus_exp.config.annotator_items import told_of_annotator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from notus_exp.config.annotator_items import EXAMPLE, named_annotator, told_of_annotator
 from notus_exp.config.annotator_settings import RUBRICS, Annotator
-from notus_exp.config.columns import column_names
+from notus_exp.config.column_names import column_names
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge

@@ -13,7 +13,7 @@ TopTies = Enum("TopTies", ["hash", "first", "drop"])
 Ambiguous = Enum("Ambiguous", ["drop", "keep"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 KeepSide = Enum("KeepSide", ["highest", "lowest", "middle"])
-Labels = Enum("Labels", ["kept", "random", "reversed"])
+PairLabels = Enum("PairLabels", ["kept", "random", "reversed"])
 MOST = 10**9
 """Counts of rows and characters beyond it would not fit the integers that tables hold."""
 
@@ -36,7 +36,7 @@ class Selection:
     aspect: Optional[str]
     weights: dict[str, float]
     ties: TopTies
-    labels: Labels = unbounded(since=Labels.kept, default=Labels.kept)
+    labels: PairLabels = unbounded(since=PairLabels.kept, default=PairLabels.kept)
     score: Optional[str] = unbounded(since=None, default=None)
     place: str = unbounded(since="highest", default="highest")
 

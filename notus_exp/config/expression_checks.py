@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from notus_exp.config.columns import (
+from notus_exp.config.column_names import (
     BOOLEAN,
     MARGIN,
     NUMBER,

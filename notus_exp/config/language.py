@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from notus_exp.config.columns import BOOLEAN, MARGIN, NUMBER, TEXT
+from notus_exp.config.column_names import BOOLEAN, MARGIN, NUMBER, TEXT
 from notus_exp.config.score_settings import PROBE, REWARD
 from notus_exp.errors import UserError, did_you_mean
 

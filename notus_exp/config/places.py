@@ -13,7 +13,7 @@ WITH_NUMBER = ("quantile", "mean_minus", "mean_plus")
 _WRITTEN = (*NAMED, "quantile(0.25)", "mean_minus(2)", "mean_plus(1)")
 
 
-class Place(NamedTuple):
+class PlaceRule(NamedTuple):
     """A place among the scores of a prompt.
 
     Attributes:
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     number: float = 0.0
 
 
-def place_of(text: str, key: str) -> Place:
+def place_of(text: str, key: str) -> PlaceRule:
     """Read a place; the median is the quantile 0.5.
 
     Args:
@@ -40,7 +40,7 @@ def place_of(text: str, key: str) -> Place:
     found = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text)
     name, given = (found[1].lower(), found[2]) if found else (text, None)
     if name in NAMED and given is None:
-        return Place("quantile", 0.5) if name == "median" else Place(name)
+        return PlaceRule("quantile", 0.5) if name == "median" else PlaceRule(name)
     if name not in WITH_NUMBER:
         raise UserError(f"{key}={text} is no place", did_you_mean(name, _WRITTEN))
     try:
@@ -50,4 +50,4 @@ def place_of(text: str, key: str) -> Place:
     most = 1.0 if name == "quantile" else 100.0
     if not 0 <= number <= most:
         raise UserError(f"{key}={text} needs a number from 0 to {most:g}", f"write {name}({0.25 if most == 1 else 2})")
-    return Place(name, number)
+    return PlaceRule(name, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from notus_exp.config.columns import column_names, made_columns
+from notus_exp.config.column_names import column_names, made_columns
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import KEYS, ScoreItem, column_of, runs_of_probe

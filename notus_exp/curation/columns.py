@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from notus_exp.config.columns import SCORE
-from notus_exp.config.columns import TEXTS as TEXT_COLUMNS
-from notus_exp.curation.formulas import Cells
+from notus_exp.config.column_names import SCORE
+from notus_exp.config.column_names import TEXTS as TEXT_COLUMNS
+from notus_exp.curation.formulas import PromptColumns
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import CONTEXT
 
@@ -57,7 +57,7 @@ def carried(names: Iterable[str], columns: Sequence[str]) -> list[pl.Expr]:
     return [*measured, *(pl.col(name) for name in columns if name.startswith(NAMED))]
 
 
-def cells_of(completions: pl.DataFrame, aspects: Sequence[str]) -> Cells:
+def cells_of(completions: pl.DataFrame, aspects: Sequence[str]) -> PromptColumns:
     """Return where an expression over completions finds its columns.
 
     Args:
@@ -83,7 +83,7 @@ def cells_of(completions: pl.DataFrame, aspects: Sequence[str]) -> Cells:
         return values.cast(pl.Float64).fill_nan(None)
 
     by = "group" if "group" in completions.columns else pl.struct("prompt_id", "row").hash()
-    return Cells(column, completions.select(by).to_series())
+    return PromptColumns(column, completions.select(by).to_series())
 
 
 def check_aspects(columns: Sequence[str], aspects: Sequence[str]) -> None:

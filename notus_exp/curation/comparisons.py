@@ -60,7 +60,7 @@ def rank_alpha(pairs: CompletionPairs, one: NDArray[np.float64], other: NDArray[
 
     Args:
         pairs: All pairs of the completions of a prompt, n of them.
-        one: Values of each completion, NaN where missing.
+        one: FormulaValues of each completion, NaN where missing.
         other: Likewise.
 
     Returns:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from notus_exp.config.columns import own_columns, reward_margins
+from notus_exp.config.column_names import own_columns, reward_margins
 from notus_exp.config.expression_checks import columns_named, given_expressions, kind_wanted, scope_of
 from notus_exp.config.language import read
 from notus_exp.curation.columns import cells_of, joined_names, rating
-from notus_exp.curation.formulas import DECIMALS, Cells, Values, evaluate
+from notus_exp.curation.formulas import DECIMALS, FormulaValues, PromptColumns, evaluate
 from notus_exp.curation.scores import written
 from notus_exp.stages.settings import PairsSettings
 
@@ -24,7 +24,9 @@ def named_columns(spec: PairsSettings) -> set[str]:
     return columns_named(given | {"selection.score": written(spec.selection, spec.aspects)})
 
 
-def of_pairs(key: str, text: str, pairs: pl.DataFrame, completions: pl.DataFrame, aspects: Sequence[str]) -> Values:
+def of_pairs(
+    key: str, text: str, pairs: pl.DataFrame, completions: pl.DataFrame, aspects: Sequence[str]
+) -> FormulaValues:
     """Give each pair the value of an expression.
 
     Args:
@@ -57,7 +59,7 @@ def of_pairs(key: str, text: str, pairs: pl.DataFrame, completions: pl.DataFrame
         side, _, of_side = name.partition("_")
         return inner.column(of_side).gather(sides[side])
 
-    return evaluate(tree, Cells(column, pairs["group"], inner, sides["chosen"]))
+    return evaluate(tree, PromptColumns(column, pairs["group"], inner, sides["chosen"]))
 
 
 def _agreement(completions: pl.DataFrame, aspects: Sequence[str], chosen: pl.Series, rejected: pl.Series) -> pl.Series:

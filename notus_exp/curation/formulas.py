@@ -21,14 +21,14 @@ CAUSES = ("division_by_zero", "zero_by_zero", "out_of_range", "missing_input")
 outside of its range or beyond the largest number; nothing to compute with."""
 
 
-class Values(NamedTuple):
+class FormulaValues(NamedTuple):
     """The values of an expression: Float64 or Boolean, null where missing, and how many are missing by each cause."""
 
     values: pl.Series
     missing: dict[str, int]
 
 
-class Cells(NamedTuple):
+class PromptColumns(NamedTuple):
     """Where an expression's columns come from.
 
     Attributes:
@@ -40,11 +40,11 @@ class Cells(NamedTuple):
 
     column: Callable[[str], pl.Series]
     groups: pl.Series
-    of_prompt: Cells | None = None
+    of_prompt: PromptColumns | None = None
     at: pl.Series | None = None
 
 
-def evaluate(tree: Any, cells: Cells) -> Values:
+def evaluate(tree: Any, cells: PromptColumns) -> FormulaValues:
     """Give a checked expression its values.
 
     Args:
@@ -61,13 +61,13 @@ def evaluate(tree: Any, cells: Cells) -> Values:
         if cause in reading.faults or cause == CAUSES[-1]:
             counts[cause] = int(here.sum())
             missing = missing & ~here
-    return Values(values, {cause: number for cause, number in counts.items() if number})
+    return FormulaValues(values, {cause: number for cause, number in counts.items() if number})
 
 
 class _Reading:
     """Gives each node its values, and keeps where something went out of the numbers."""
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: PromptColumns) -> None:
         self.cells = cells
         self.size = len(cells.groups)
         self.faults: dict[str, pl.Series] = {}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from notus_exp.config.curation_settings import Labels
+from notus_exp.config.curation_settings import PairLabels
 from notus_exp.disk.hashing import uniform
 
 SIDES = ("", "_score", "_same")
 """What is exchanged with the two sides of a pair, behind `chosen` and `rejected`."""
 
 
-def relabel(pairs: pl.DataFrame, prompt_ids: pl.Series, labels: Labels, seed: int) -> pl.DataFrame:
+def relabel(pairs: pl.DataFrame, prompt_ids: pl.Series, labels: PairLabels, seed: int) -> pl.DataFrame:
     """Exchange the sides of pairs, the last thing that is done to them: which pairs there are does not change.
 
     `kept` exchanges none, `reversed` all. `random` exchanges those of half the prompts, by a draw of (prompt id, seed)
@@ -25,10 +25,10 @@ def relabel(pairs: pl.DataFrame, prompt_ids: pl.Series, labels: Labels, seed: in
         labels: Which are exchanged.
         seed: Moves the draw.
     """
-    if labels is Labels.kept:
+    if labels is PairLabels.kept:
         return pairs
     turned = np.full(pairs.height, fill_value=True)
-    if labels is Labels.random:
+    if labels is PairLabels.random:
         turned = uniform(prompt_ids, seed, "labels") < 0.5
     exchanged = pl.Series(turned, dtype=pl.Boolean)
     names = {f"chosen{part}": f"rejected{part}" for part in SIDES}
@@ -37,7 +37,7 @@ def relabel(pairs: pl.DataFrame, prompt_ids: pl.Series, labels: Labels, seed: in
     return pairs.with_columns(*sides, margin=pl.when(exchanged).then(-pl.col("margin")).otherwise("margin"))
 
 
-def label_notes(labels: Labels) -> list[str]:
+def label_notes(labels: PairLabels) -> list[str]:
     """Say of pairs whose labels are wrong on purpose that they are; one sentence, or none."""
-    said = {Labels.random: "drawn at random", Labels.reversed: "turned round"}
+    said = {PairLabels.random: "drawn at random", PairLabels.reversed: "turned round"}
     return [f"these pairs are a control: which side is chosen was {said[labels]}"] if labels in said else []

@@ -33,11 +33,11 @@ from notus_exp.curation.columns import check_aspects, needed
 from notus_exp.curation.counts import Counted, count, explain_no_pairs, rules_of
 from notus_exp.curation.expressions import named_columns, of_pairs
 from notus_exp.curation.filters import Candidates, apply_filters, leave_out_repeats
-from notus_exp.curation.formulas import Values
+from notus_exp.curation.formulas import FormulaValues
 from notus_exp.curation.labels import relabel
 from notus_exp.curation.rejection import HIGHEST, Rules, choose
 from notus_exp.curation.repair import repair_scores
-from notus_exp.curation.scores import Score, formula, labelled, selected
+from notus_exp.curation.scores import ScoreRule, formula, labelled, selected
 from notus_exp.curation.split import assign, fold_of, moved_to_train
 from notus_exp.curation.training_pairs import beyond_most, beyond_share, weights
 from notus_exp.errors import UserError
@@ -151,7 +151,7 @@ def plainly(spec: PairsSettings) -> PairsSettings:
 
 
 def attempt_pairs(
-    candidates: Candidates, score: Score, spec: PairsSettings, min_margin: float | None = None
+    candidates: Candidates, score: ScoreRule, spec: PairsSettings, min_margin: float | None = None
 ) -> Attempt:
     """Make the pairs of one strategy from the candidates.
 
@@ -222,7 +222,7 @@ def _filter_pairs(
     filters, seed = spec.filters, spec.split.seed
     missing: dict[str, dict[str, int]] = {}
 
-    def values(key: str, text: str, free: pl.DataFrame) -> Values:
+    def values(key: str, text: str, free: pl.DataFrame) -> FormulaValues:
         found = of_pairs(key, text, free, attempt.completions, spec.aspects)
         missing[key] = found.missing
         return found

@@ -8,14 +8,14 @@ import polars as pl
 from xxhash import xxh3_64_hexdigest
 
 from notus_exp.config.curation_settings import Rejected, TopTies
-from notus_exp.config.places import Place, place_of
+from notus_exp.config.places import PlaceRule, place_of
 from notus_exp.curation.formulas import DECIMALS
 from notus_exp.disk.hashing import uniform
 
 PAIR_RULES = ("fewer_than_two_scored", "tie_at_the_top", "nothing_worse", "tie_of_rejected")
 """Why a prompt gives no pair, in the order in which the rules are asked."""
 
-HIGHEST = Place("highest")
+HIGHEST = PlaceRule("highest")
 """The place of the chosen response unless another is asked for."""
 
 CHOSEN_SEED = 0
@@ -40,7 +40,7 @@ class Rules(NamedTuple):
     ties: TopTies
     rejected: Rejected
     seed: int
-    place: Place = HIGHEST
+    place: PlaceRule = HIGHEST
     another_text: bool = False
     most: int | None = 1
 
@@ -128,7 +128,7 @@ def _top(completions: pl.DataFrame, texts: pl.DataFrame, rules: Rules) -> pl.Dat
     return _pick(nearest, texts, rules.ties, CHOSEN_SEED, "chosen")
 
 
-def _spread(completions: pl.DataFrame, place: Place, by: str) -> pl.DataFrame | None:
+def _spread(completions: pl.DataFrame, place: PlaceRule, by: str) -> pl.DataFrame | None:
     """Return for each group what a place lies nearest to, from all of its completions; None where it needs nothing."""
     values = pl.col(by).sort()  # so that a sum does not depend on the order of the rows
     deviation = pl.when(values.count() > 1).then(values.std()).otherwise(0.0)
@@ -142,7 +142,7 @@ def _spread(completions: pl.DataFrame, place: Place, by: str) -> pl.DataFrame | 
     return completions.group_by("group").agg(target=targets[place.kind])
 
 
-def _distance(place: Place, by: str) -> pl.Expr:
+def _distance(place: PlaceRule, by: str) -> pl.Expr:
     """Return how far a completion is from a place; the nearest takes it. Float noise makes and breaks no tie."""
     value = pl.col(by)
     if place.kind in ("highest", "second_best"):
@@ -154,7 +154,7 @@ def _distance(place: Place, by: str) -> pl.Expr:
     return (value - pl.col("target")).abs().round(DECIMALS)
 
 
-def _one(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: Place) -> pl.DataFrame:
+def _one(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: PlaceRule) -> pl.DataFrame:
     """Return the completion to reject of each group that has one."""
     low = _rejected(others, texts, rules, place).with_columns(replaced=pl.lit(False))
     if rules.another_text:
@@ -165,7 +165,9 @@ def _one(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Ru
     return low.with_columns(rank=pl.lit(0, pl.UInt32))
 
 
-def _several(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: Place) -> pl.DataFrame:
+def _several(
+    others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: PlaceRule
+) -> pl.DataFrame:
     """Return the completions to reject of each group, those nearest to the place first, `rules.most` at most."""
     if rules.another_text:
         texts_of_top = top.select("group", "same")
@@ -187,7 +189,7 @@ def _several(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules
     return taken.with_columns(tied=tied)
 
 
-def _rejected(others: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: Place) -> pl.DataFrame:
+def _rejected(others: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: PlaceRule) -> pl.DataFrame:
     """Return the completion to reject of each group that has one, of those that may be rejected."""
     if place.kind == "random":
         return _at_random(others, texts, rules.seed, "rejected")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from notus_exp.config.columns import NUMBER, completion_columns, own_columns
+from notus_exp.config.column_names import NUMBER, completion_columns, own_columns
 from notus_exp.config.curation_settings import Selection
 from notus_exp.config.language import Scope, bare, read
 from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
-from notus_exp.curation.formulas import Values, evaluate
+from notus_exp.curation.formulas import FormulaValues, evaluate
 from notus_exp.errors import UserError, did_you_mean
 
 CRITIQUE = "critique"
@@ -22,7 +22,7 @@ WEIGHTED = "weighted"
 CONTROLS = ("random", "reversed")
 """Selections whose labels are wrong on purpose; their pairs are the average's, or the critique's without ratings."""
 
-Score = Callable[[pl.DataFrame], Values]
+ScoreRule = Callable[[pl.DataFrame], FormulaValues]
 """Gives each row of a table of completions its score."""
 
 
@@ -48,10 +48,10 @@ def labelling_expr(name: str, aspects: Sequence[str]) -> pl.Expr:
     return score.cast(pl.Float64).fill_nan(None)
 
 
-def labelled(name: str, aspects: Sequence[str]) -> Score:
+def labelled(name: str, aspects: Sequence[str]) -> ScoreRule:
     """Return the score of a labelling."""
     expression = labelling_expr(name, aspects)
-    return lambda completions: Values(completions.select(expression).to_series(), {})
+    return lambda completions: FormulaValues(completions.select(expression).to_series(), {})
 
 
 def written(selection: Selection, aspects: Sequence[str]) -> str:
@@ -88,7 +88,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> Score:
+def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> ScoreRule:
     """Return what gives completions the value of an expression.
 
     Args:
@@ -100,18 +100,18 @@ def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> 
         UserError: When called, for what is not in the language or names a column that the table has not.
     """
 
-    def score(completions: pl.DataFrame) -> Values:
+    def score(completions: pl.DataFrame) -> FormulaValues:
         names = own_columns(aspects, joined_names(completions.columns))
         kinds, cells = completion_columns(names), cells_of(completions, aspects)
         if bare(text) and kinds.get(text) == NUMBER:
             values = cells.column(text)
-            return Values(values, {"missing_input": values.null_count()} if values.null_count() else {})
+            return FormulaValues(values, {"missing_input": values.null_count()} if values.null_count() else {})
         return evaluate(read(text, Scope(key, kinds), NUMBER), cells)
 
     return score
 
 
-def selected(selection: Selection, aspects: Sequence[str]) -> Score:
+def selected(selection: Selection, aspects: Sequence[str]) -> ScoreRule:
     """Return the score by which a selection orders completions."""
     return formula(written(selection, aspects), aspects)
 

@@ -18,7 +18,7 @@ from notus_exp.curation.filters import apply_filters
 from notus_exp.curation.labels import relabel
 from notus_exp.curation.pairs import attempt_pairs, plainly
 from notus_exp.curation.repair import repair_scores
-from notus_exp.curation.scores import CRITIQUE, Score, labelled, labellings, selected
+from notus_exp.curation.scores import CRITIQUE, ScoreRule, labelled, labellings, selected
 from notus_exp.disk.hashing import uniform
 from notus_exp.inference.estimates import share_estimate
 from notus_exp.stages.settings import PairsSettings
@@ -33,7 +33,7 @@ class Strategy(NamedTuple):
 
     label: str
     repair: Repair
-    score: Score
+    score: ScoreRule
     own: bool
 
 

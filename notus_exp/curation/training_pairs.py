@@ -7,7 +7,7 @@ import math
 import polars as pl
 
 from notus_exp.config.curation_settings import Keep, KeepSide, PairChoice
-from notus_exp.curation.formulas import Values
+from notus_exp.curation.formulas import FormulaValues
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
 
@@ -29,7 +29,7 @@ def beyond_most(pairs: pl.DataFrame, most: int, by: PairChoice, seed: int) -> pl
     return train.sort(*first, *_WITHIN)["number"].slice(most)
 
 
-def beyond_share(pairs: pl.DataFrame, values: Values, keep: Keep, seed: int) -> pl.Series:
+def beyond_share(pairs: pl.DataFrame, values: FormulaValues, keep: Keep, seed: int) -> pl.Series:
     """Return the numbers of the training pairs that are not of the share that is kept.
 
     Of n training pairs ceil(share n) are kept: those with the highest or lowest values, or as many below as above the
@@ -50,7 +50,7 @@ def beyond_share(pairs: pl.DataFrame, values: Values, keep: Keep, seed: int) -> 
     return train["number"].filter(~train["number"].is_in(kept.implode()))
 
 
-def weights(pairs: pl.DataFrame, values: Values) -> pl.Series:
+def weights(pairs: pl.DataFrame, values: FormulaValues) -> pl.Series:
     """Return the weights of pairs, scaled so that those of the training pairs have mean 1 (Float64, shape (n,)).
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.annotator_checks import asked_annotators
-from notus_exp.config.columns import REFERENCE, TOKENS
+from notus_exp.config.column_names import REFERENCE, TOKENS
 from notus_exp.config.curation_settings import Split
 from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.generation_settings import EndpointGeneration

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.columns import REFERENCE, TOKENS
+from notus_exp.config.column_names import REFERENCE, TOKENS
 from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
 from notus_exp.feedback.prompt_turns import CONTEXT

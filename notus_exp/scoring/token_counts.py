@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from notus_exp.config.columns import TOKENS
+from notus_exp.config.column_names import TOKENS
 from notus_exp.disk import files
 from notus_exp.models.reference import ANY_USE, texts_of
 from notus_exp.models.tokens import ANY_LENGTH, tokenise

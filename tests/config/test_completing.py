@@ -84,7 +84,8 @@ def test_the_command_prints_candidates_and_nothing_else() -> None:
         env={**ENVIRONMENT, "COMP_LINE": "python -m notus_exp rejected="},
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.split("\n") == ["rejected=lowest", "rejected=random", "rejected=second_best", ""]
+    offered = ["expression", "lowest", "random", "second_best"]
+    assert done.stdout.split("\n") == [*(f"rejected={option}" for option in offered), ""]
     assert done.stderr == ""
 
 

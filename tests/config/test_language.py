@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from notus_exp.config.columns import BOOLEAN, NUMBER, TEXT
+from notus_exp.config.column_names import BOOLEAN, NUMBER, TEXT
 from notus_exp.config.commandline import readable
 from notus_exp.config.language import MOST_CHARS, Scope, read
 from notus_exp.errors import UserError

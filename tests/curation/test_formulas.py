@@ -9,10 +9,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from notus_exp.config.columns import BOOLEAN, NUMBER, TEXT
+from notus_exp.config.column_names import BOOLEAN, NUMBER, TEXT
 from notus_exp.config.curation_settings import TopTies
 from notus_exp.config.language import Scope, read
-from notus_exp.curation.formulas import Cells, Values, evaluate
+from notus_exp.curation.formulas import FormulaValues, PromptColumns, evaluate
 from notus_exp.curation.pairs import curate
 from notus_exp.curation.scores import formula
 from notus_exp.errors import UserError
@@ -29,8 +29,8 @@ ROWS = pl.DataFrame(
 SCOPE = Scope("selection.score", {"x": NUMBER, "y": NUMBER, "model": TEXT})
 
 
-def value(text: str, wanted: str = NUMBER) -> Values:
-    return evaluate(read(text, SCOPE, wanted), Cells(lambda name: ROWS[name], ROWS["group"]))
+def value(text: str, wanted: str = NUMBER) -> FormulaValues:
+    return evaluate(read(text, SCOPE, wanted), PromptColumns(lambda name: ROWS[name], ROWS["group"]))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_numbers(text: str, expected: list[float | None]) -> None:
     ],
 )
 def test_conditions(text: str, expected: list[bool | None]) -> None:
-    found = evaluate(read(text, SCOPE, BOOLEAN), Cells(lambda name: ROWS[name], ROWS["group"]))
+    found = evaluate(read(text, SCOPE, BOOLEAN), PromptColumns(lambda name: ROWS[name], ROWS["group"]))
     assert found.values.to_list() == expected
 
 
@@ -117,7 +117,7 @@ def test_values_that_are_all_equal_have_no_spread_although_their_sum_is_rounded(
     rows = pl.DataFrame({"group": [0] * 3, "x": [0.1] * 3})
     for text in ("(x - AVG(x)) / STDDEV(x)", "(x - AVG(x)) / SQRT(VARIANCE(x))"):
         tree = read(text, Scope("s", {"x": NUMBER}), NUMBER)
-        assert evaluate(tree, Cells(lambda name: rows[name], rows["group"])).missing == {"zero_by_zero": 3}
+        assert evaluate(tree, PromptColumns(lambda name: rows[name], rows["group"])).missing == {"zero_by_zero": 3}
 
 
 def test_an_expression_chooses_and_a_completion_without_a_score_is_in_no_pair() -> None:

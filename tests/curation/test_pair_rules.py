@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from notus_exp.config.curation_settings import Keep, KeepSide, Labels, Split
+from notus_exp.config.curation_settings import Keep, KeepSide, PairLabels, Split
 from notus_exp.curation.pairs import PAIR_COLUMNS, curate
 from notus_exp.errors import UserError
 from support.configs import composed
@@ -154,7 +154,7 @@ def test_weights_have_mean_one_over_the_training_pairs() -> None:
 
 def test_weights_see_a_pair_before_its_labels_are_turned() -> None:
     plain = curate(FOUR, settings(weight="margin")).pairs["weight"]
-    turned = curate(FOUR, settings(weight="margin", labels=Labels.reversed)).pairs["weight"]
+    turned = curate(FOUR, settings(weight="margin", labels=PairLabels.reversed)).pairs["weight"]
     assert plain.equals(turned)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from notus_exp.config.curation_settings import TopTies
-from notus_exp.config.places import Place, place_of
+from notus_exp.config.places import PlaceRule, place_of
 from notus_exp.curation.pairs import curate
 from notus_exp.errors import UserError
 from support.configs import composed
@@ -119,7 +119,7 @@ def test_the_places_of_before_are_options_by_name(how: str, ties: TopTies) -> No
 
 
 def test_a_place_is_read_and_a_mistake_named() -> None:
-    assert place_of(" Mean_minus( 2 ) ", "k") == Place("mean_minus", 2.0)
+    assert place_of(" Mean_minus( 2 ) ", "k") == PlaceRule("mean_minus", 2.0)
     for text, words in (("low", "did you mean 'lowest'"), ("quantile(2)", "from 0 to 1"), ("quantile", "quantile"),
                         ("lowest(1)", "no place"), ("mean_minus(x)", "from 0 to 100"), ("", "no place")):  # fmt: skip
         with pytest.raises(UserError, match=words):
