@@ -211,7 +211,7 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["evaluation=[preferences]", "evaluation.verifiable.prompts=3"], "not chosen"),
         (
             ["foo=1"],
-            "unknown key 'foo'\n  known: annotators, calibrate, curation, data, dpo, evaluation, evaluation_split, experi",
+            "unknown key 'foo'\n  known: annotators, calibrate, curation, data, dpo, evaluation, evaluation_split",
         ),
         (
             ["dpo.beta=0.1,0.2"],
