@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from notus_exp.reporting.tables import number, print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
+from notus_exp.run.amounts import Known
 from notus_exp.run.asking_notes import asking_notes
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.forecast import Forecast, Wanted
@@ -128,8 +129,7 @@ class Run:
             )
         print_table(display.stages_table(rows), out)
         out.print(f"expected: {words}", soft_wrap=True)
-        annotators = {annotator.name: annotator for annotator in self.config.annotators}
-        for line in asking_notes(missing, annotators, forecast.known, self._made_feedback, self.sources.files):
+        for line in self.asking(missing, forecast.known):
             out.print(line, soft_wrap=True)
         hardware, dpo = self.config.hardware, self.config.dpo
         batches = plan_batches(dpo, hardware)
@@ -158,10 +158,20 @@ class Run:
         if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
             out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
 
-    def _made_feedback(self, key: str) -> Path | None:
-        """Return the folder of a feedback, None while it is not made."""
-        node = self.by_key[key]
-        return self.store.path(node.stage.name, key) if self.store.find(node.wanted) else None
+    def asking(self, missing: Sequence[Node], known: Known) -> list[str]:
+        """Return a line for each annotator among nodes that are to be made: its judgements, and about what they cost.
+
+        Args:
+            missing: Nodes of this run.
+            known: Where amounts of work are looked up.
+        """
+
+        def made(key: str) -> Path | None:
+            node = self.by_key[key]
+            return self.store.path(node.stage.name, key) if self.store.find(node.wanted) else None
+
+        annotators = {annotator.name: annotator for annotator in self.config.annotators}
+        return asking_notes(missing, annotators, known, made, self.sources.files)
 
     def execute(self) -> dict[str, str]:
         """Run the plan to its end and record it in run.json, whatever happens.

@@ -173,6 +173,10 @@ def show(
     if not in_process:
         order = f"if {order} were made on this machine (the launcher may make several at once, or elsewhere)"
     say(out, f"expected, {order}: {words}")
+    keys = {node.key for node in wanted}
+    for node, run in distinct.values():
+        for line in run.asking([node], forecast.known) if node.key in keys else []:
+            say(out, line)
     questions = [question for one in planned for question in doubts(one.run.config)]
     asked = planned[0].run.config.study
     limit = limit_of(asked.metric, [one.run.config.evaluation for one in planned])
