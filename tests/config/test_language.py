@@ -113,6 +113,8 @@ def test_any_rating_and_what_every_completion_has_may_be_named() -> None:
         ("selection.score=MEAN_OF(a, b) / 2", "selection.score='MEAN_OF(a, b) / 2'"),
         ("filters.where=chosen_model = 'm'", r"filters.where='chosen_model = \'m\''"),
         ("filters.where='margin >= 1'", "filters.where='margin >= 1'"),
+        ("rejected.place=mean_minus(2)", "rejected.place='mean_minus(2)'"),
+        ("rejected.place=lowest", "rejected.place=lowest"),
         ("filters.keep.by=margin,chosen_chars", "filters.keep.by=margin,chosen_chars"),
         ("selection.score=0.5*helpfulness+honesty", "selection.score=0.5*helpfulness+honesty"),
         ("model.system_prompt=Be brief = short", "model.system_prompt=Be brief = short"),
