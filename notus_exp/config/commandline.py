@@ -17,8 +17,8 @@ from notus_exp.config.misfits import numbered, settings_called
 from notus_exp.config.schema import Config, known_settings, takes
 from notus_exp.errors import UserError, did_you_mean
 
-EXPRESSIONS = ("selection.score", "rejected.score", "filters.where", "filters.keep.by", "pairs.weight", "selection.place",
-               "rejected.place")  # fmt: skip
+OF_PAIRS = ("filters.where", "filters.keep.by", "pairs.weight")
+EXPRESSIONS = ("selection.score", "rejected.score", "selection.place", "rejected.place", *OF_PAIRS)
 """Settings that hold an expression or a place, whose spaces and signs Hydra's grammar does not read without quotes."""
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
