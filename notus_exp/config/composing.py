@@ -209,6 +209,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         super().__init__(config_search_path)
         self.repository = _CheckedRepository(config_search_path)
         self._data: dict[str, DictConfig] = {}
+        self._judges: dict[str, DictConfig] = {}
 
     def load_configuration(
         self, config_name: str | None, overrides: Sequence[str], *options: Any, **named: Any
@@ -253,13 +254,15 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
 
     def _judge(self, composed: DictConfig, option: str) -> DictConfig:
         """Return the group `judge` as an option composes it: the run's own where it is that, else apart from it."""
-        whole = composed
+        judge = composed.judge
         if _judge_chosen(composed) != option:
-            chosen = [*_evaluations]
-            whole = super().load_configuration(ROOT, [f"judge={option}"], RunMode.RUN)
-            _evaluations[:] = chosen  # of the config that is being composed
+            if option not in self._judges:
+                chosen = [*_evaluations]
+                self._judges[option] = super().load_configuration(ROOT, [f"judge={option}"], RunMode.RUN).judge
+                _evaluations[:] = chosen  # of the config that is being composed
+            judge = self._judges[option]
         found: Any = OmegaConf.merge(
-            OmegaConf.structured(OmegaConf.get_type(whole.judge)), OmegaConf.to_container(whole.judge, resolve=True)
+            OmegaConf.structured(OmegaConf.get_type(judge)), OmegaConf.to_container(judge, resolve=True)
         )
         return cast(DictConfig, found)
 

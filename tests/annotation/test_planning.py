@@ -71,6 +71,12 @@ def test_an_item_asks_the_runs_judge_as_the_run_sets_it() -> None:
     assert other.judge.max_tokens == 1024
 
 
+def test_the_home_folder_is_expanded_in_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    scored, rated = loaded("{name: scored, reward_model: ~/r}, {name: rated, judge: mock, template: ~/t.j2}")
+    assert (scored.judge.model, rated.judge.template) == ("/somebody/r", "/somebody/t.j2")
+
+
 def test_a_recorded_item_is_read_as_it_was() -> None:
     [before] = annotators(HELPFUL, "judge=mock")
     recorded = to_json(before)
