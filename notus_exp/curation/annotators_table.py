@@ -13,7 +13,7 @@ from notus_exp.reporting.tables import digits_that_tell, number
 def annotators_table(found: AnnotatorsFound) -> dict[str, Any]:
     """Return the agreement of all labellings with what is behind each cell, and a row for each annotator."""
     alphas = [
-        [None if one is None else (f"{one:.2f}".replace("-", "−"), f"{SHADE * max(one, 0.0) ** 2:.2f}") for one in row]
+        [None if one is None else (_alpha(one), f"{SHADE * max(one, 0.0) ** 2:.2f}") for one in row]
         for row in found["alpha"]
     ]
     return {"alpha": alphas, "rows": [_annotator_row(one) for one in found["annotators"]]}
@@ -40,6 +40,11 @@ def _annotator_row(found: AnnotatorFound) -> dict[str, str]:
         "gold": _lean(found["agrees_with_gold"]),
         "usd": "–" if usd is None else number(usd, digits_that_tell([usd], 4)),
     }
+
+
+def _alpha(value: float) -> str:
+    """Return an alpha with two decimals; what they make nothing of has no sign."""
+    return f"{round(value, 2) or 0:.2f}".replace("-", "−")
 
 
 def _lean(found: MeasuredValue | None) -> str:
