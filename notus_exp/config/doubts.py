@@ -8,8 +8,10 @@ from pathlib import Path
 
 from notus_exp.config.data_folders import data_files
 from notus_exp.config.data_settings import FileData, Simulated
+from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.mix_sources import parts
 from notus_exp.config.schema import Config, Stage, reaches
+from notus_exp.config.score_settings import column_of
 
 RATES = (1e-8, 1e-2)
 """Peak learning rates with which DPO is trained, from all weights of large models to adapters of small ones."""
@@ -67,6 +69,10 @@ def _curation(config: Config) -> list[str]:
             for name, noise, scale in noises
             if noise > scale
         ]
+    named = named_columns(config)
+    unused = [f"scores[{place}]" for place, score in enumerate(config.scores) if column_of(score) not in named]
+    if unused:
+        found.append(f"{', '.join(unused)} is given, and no expression names its column")
     if filters.min_chars > LONG_ANSWER:
         found.append(f"filters.min_chars={filters.min_chars} leaves out every answer of fewer characters")
     if filters.max_pairs is not None and filters.max_pairs < FEW_PAIRS:

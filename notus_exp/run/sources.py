@@ -13,7 +13,7 @@ from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
 from notus_exp.config.mix_sources import parts, told_of
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
-from notus_exp.config.score_settings import SCORE_COLUMN
+from notus_exp.config.score_settings import KEYS, SCORE_COLUMN
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -84,7 +84,13 @@ def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict
             continue
         from notus_exp.scoring.score_files import check_score_file  # Polars: not for every plan
 
-        check_score_file(path, score.column or SCORE_COLUMN, score.by, key)
+        by = check_score_file(path, score.column or SCORE_COLUMN, score.by, key)
+        if isinstance(config.data, Mix) and by == KEYS["row"] and score.by is None:
+            raise UserError(
+                f"{key}: '{score.path}' says by row whose its scores are, and data=mix numbers the rows of all its "
+                "sources in one",
+                "name them by digest or by their texts; add by: row to the item where the numbers are those of the mix",
+            )
         digests[score.name], found[key] = content_digest(path), [str(path)]
     return digests, found
 

@@ -8,7 +8,7 @@ A file has one row a completion, its score in a column, and says whose it is in 
     digest                  `completion_digest` of the texts
     prompt, response        the texts themselves; of prompts of one turn
 
-Further columns are not read. A score that is null, NaN or infinite is missing.
+Further columns are not read. A score that is null, NaN or infinite is missing; one beyond `given.LARGEST` is refused.
 """
 
 from __future__ import annotations
@@ -274,7 +274,14 @@ def _score(column: pl.Series, path: Path, key: str) -> pl.Series:
             f"{key}: '{path}' has no numbers in '{column.name}' (but {column.dtype})", "name a column of numbers"
         )
     number = column.cast(pl.Float64).rename(SCORE)
-    return pl.select(pl.when(number.is_finite()).then(number).alias(SCORE)).to_series()
+    finite = pl.select(pl.when(number.is_finite()).then(number).alias(SCORE)).to_series()
+    if beyond := finite.filter(finite.abs() > given.LARGEST).len():
+        raise UserError(
+            f"{key}: '{path}' has {beyond} scores beyond {given.LARGEST:.0e} in '{column.name}', which nothing can be "
+            "computed with",
+            "scale them, or leave those rows out",
+        )
+    return finite
 
 
 def _named(completions: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:

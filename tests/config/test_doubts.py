@@ -33,6 +33,7 @@ def test_nothing_is_asked_about_what_is_shipped(overrides: list[str]) -> None:
             "dpo.global_batch_size=4096 filters.max_pairs=32",
             "dpo.global_batch_size=4096 is more than all training pairs (at most 32)",
         ),
+        ("scores=[{path:s.csv,name:armorm}]", "scores[0] is given, and no expression names its column"),
         ("data.rating_noise=50", "data.rating_noise=50 is more than the whole scale of 4"),
         ("evaluation.verifiable.max_new_tokens=1", "evaluation.verifiable.max_new_tokens=1 cuts nearly every answer"),
     ],

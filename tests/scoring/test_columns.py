@@ -57,6 +57,18 @@ def test_a_column_that_nothing_names_is_not_made(scores: Path) -> None:
     assert {name: node.key for name, node in nodes.items()} == {name: node.key for name, node in bare.items()}
 
 
+def test_scores_by_the_rows_of_a_mix_must_be_meant(scores: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rated.csv"
+    data.write_text("prompt,response,quality\nName a fruit.,Fig.,3\nName a fruit.,Stone.,1\n")
+    mixed = composed(
+        "data=mix", f"data.sources=[{{data: rated, path: '{data}', aspects: [quality], overall_column: null}}]"
+    )
+    config = replace(config_of(scores, "armorm", "pairs"), data=mixed.data)
+    with pytest.raises(UserError, match="data=mix numbers the rows of all"):
+        resolve(config)
+    assert resolve(replace(config, scores=[ScoreItem("armorm", str(scores), by="row")])).score_digests
+
+
 def test_the_columns_that_an_expression_names_are_made_before_the_pairs(scores: Path) -> None:
     nodes = planned(config_of(scores, "armorm - 2 * helpfulness", "pairs"))
     assert list(nodes) == ["feedback", "columns", "pairs"]

@@ -95,6 +95,12 @@ def test_what_does_not_fit_is_counted(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_score_that_nothing_can_be_computed_with_is_refused(tmp_path: Path) -> None:
+    assert joined(written(tmp_path, [*ROWS, {"row": 0, "completion": 0, "score": -1e9}])).counts["with_score"] == 3
+    with pytest.raises(UserError, match=r"scores\.x: .* has 2 scores beyond 1e\+09 in 'score'"):
+        joined(written(tmp_path, [*ROWS, *({"row": 0, "completion": n, "score": 1e308 - n} for n in (0, 1))]))
+
+
 def test_of_a_prompt_in_several_rows_the_id_and_number_are_unclear(tmp_path: Path) -> None:
     twice = pl.concat([COMPLETIONS, COMPLETIONS.filter(pl.col("row") == 0).with_columns(row=pl.lit(5, pl.Int64))])
     rows = [
