@@ -23,6 +23,14 @@ MARGIN = "_margin"
 """Ends the name of a pair's column that is the chosen side's less the rejected side's column ending in `REWARD`."""
 SCORE = "score"
 """Within an aggregate over the prompt of a pair: the score by which the selection chose."""
+SIDES = ("chosen_", "rejected_")
+"""Begin the names of a pair's columns that are those of its two completions."""
+
+
+def means_another(name: str) -> bool:
+    """Say whether a name means something else in an expression than a column that data, scores or annotators give."""
+    fixed = ("overall", "average", *MEASURED, *TEXTS, TOKENS, *REFERENCE, SCORE, *OF_PAIR)
+    return name in fixed or name.startswith(SIDES)
 
 
 def column_names(config: Config) -> list[str]:

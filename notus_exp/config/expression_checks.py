@@ -10,10 +10,12 @@ from notus_exp.config.column_names import (
     NUMBER,
     REFERENCE,
     SCORE,
+    SIDES,
     TOKENS,
     column_names,
     completion_columns,
     made_columns,
+    means_another,
     pair_columns,
 )
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Selection
@@ -22,8 +24,6 @@ from notus_exp.config.schema import Config
 from notus_exp.config.score_settings import REWARD
 from notus_exp.errors import UserError
 
-SIDES = ("chosen_", "rejected_")
-"""Begin the names of a pair's columns that are those of its two completions."""
 OF_COMPLETIONS = ("selection.score", "rejected.score")
 """Settings whose expressions are over completions; the others' are over pairs."""
 CONDITION = "filters.where"
@@ -56,7 +56,10 @@ def kind_wanted(key: str) -> str:
 
 
 def columns_named(expressions: dict[str, str]) -> set[str]:
-    """Return the columns of completions that expressions name, by either side of a pair too."""
+    """Return the columns of completions that expressions name, by either side of a pair too.
+
+    A whole name is among them too where a side begins it: which of the two is meant is for `check_expressions` to ask.
+    """
     named = {
         name for key, text in expressions.items() for name in ({text} if bare(text) else names_in(parsed(text, key)))
     }
@@ -71,13 +74,14 @@ def check_expressions(config: Config) -> None:
         UserError: Naming the setting and what in it is not in the language, not known, or of another kind.
     """
     given, names = _given(config), column_names(config)
+    for name in sorted(columns_named(given)):
+        if names.count(name) > 1 or (name in config.data.aspects and means_another(name)):
+            raise UserError(
+                f"'{name}' is named in an expression, and is a rating of the data (data.aspects) and something else",
+                "rename that of the data, or leave it out of data.aspects",
+            )
     for key, text in given.items():
         read(text, scope_of(key, names), kind_wanted(key))
-    for name in sorted(columns_named(given)):
-        if names.count(name) > 1:
-            raise UserError(
-                f"'{name}' is named in an expression, and two columns are called so", "rename that of the data"
-            )
 
 
 def joined_columns(config: Config) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from notus_exp.config.column_names import column_names, made_columns
+from notus_exp.config.column_names import SIDES, column_names, made_columns, means_another
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import KEYS, ScoreItem, column_of, runs_of_probe
@@ -53,9 +53,9 @@ def check_column_name(key: str, shown: str | None, column: str, names: list[str]
             f"{key}={shown} cannot stand in an expression",
             "use small letters, digits and _, beginning with a letter",
         )
-    if names.count(column) > 1:
+    if names.count(column) > 1 or (means_another(column) and not column.startswith(SIDES)):
         raise UserError(f"{key}: '{column}' is the name of another column too", "give each a name of its own")
-    if column.startswith(("chosen_", "rejected_")):
+    if column.startswith(SIDES):
         raise UserError(
             f"{key}={shown} begins as a column of a pair's side does",
             "choose a name without chosen_ or rejected_",

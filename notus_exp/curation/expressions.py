@@ -11,7 +11,6 @@ from notus_exp.config.expression_checks import columns_named, given_expressions,
 from notus_exp.config.language import read
 from notus_exp.curation.columns import cells_of, joined_names, rating
 from notus_exp.curation.formulas import DECIMALS, FormulaValues, PromptColumns, evaluate
-from notus_exp.curation.scores import written
 from notus_exp.stages.settings import PairsSettings
 
 OF_PAIR = ("chosen_score", "rejected_score", "margin")
@@ -19,9 +18,8 @@ OF_PAIR = ("chosen_score", "rejected_score", "margin")
 
 
 def named_columns(spec: PairsSettings) -> set[str]:
-    """Return the columns of completions that the settings' expressions name, the selection's written one included."""
-    given = given_expressions(spec.selection, spec.rejected, spec.filters, spec.pairs)
-    return columns_named(given | {"selection.score": written(spec.selection, spec.aspects)})
+    """Return the columns of completions that the settings' expressions name."""
+    return columns_named(given_expressions(spec.selection, spec.rejected, spec.filters, spec.pairs))
 
 
 def of_pairs(

@@ -1,11 +1,11 @@
-"""Selection strategies: each is a score that every completion is given, written in the language; the highest is chosen.
+"""Selection strategies: each is a score that every completion is given, by a rule of before or in the language.
 
-That the data has the ratings which a strategy scores by is checked with the config (`curation_checks`).
+A rule of before takes its own columns of the table, by no name of the language: ratings may be called anything. That the data has the ratings which a strategy scores by is checked with the config (`curation_checks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -21,6 +21,10 @@ AVERAGE = "average"
 WEIGHTED = "weighted"
 CONTROLS = ("random", "reversed")
 """Selections whose labels are wrong on purpose; their pairs are the average's, or the critique's without ratings."""
+
+DECIMALS = 9
+"""Weighted means are rounded to this, as before the language, so that sums in another order do not break an exact tie.
+"""
 
 ScoreRule = Callable[[pl.DataFrame], FormulaValues]
 """Gives each row of a table of completions its score."""
@@ -54,40 +58,6 @@ def labelled(name: str, aspects: Sequence[str]) -> ScoreRule:
     return lambda completions: FormulaValues(completions.select(expression).to_series(), {})
 
 
-def written(selection: Selection, aspects: Sequence[str]) -> str:
-    """Return the score by which a selection orders completions, in the language.
-
-    Args:
-        selection: Its own `score` where it is given, else that of its name. `critique`: the overall score. `average`:
-            the mean of the non-null ratings. `per_aspect`: the rating of `selection.aspect`. `weighted`:
-            sum(w r) / sum(w) over the non-null ratings r with weights `selection.weights`. `random` and `reversed`: the
-            average, or the overall score where there are no ratings; `labels.relabel` exchanges sides afterwards.
-        aspects: The aspects with a rating column.
-
-    Raises:
-        UserError: For an unknown strategy without a score.
-    """
-    if selection.score is not None:
-        return selection.score
-    aspect = selection.aspect or ""
-    weights = [f"{quoted(name)}, {weight!r}" for name, weight in selection.weights.items() if weight > 0]
-    presets = {
-        CRITIQUE: "overall",
-        AVERAGE: "average",
-        "per_aspect": aspect if bare(aspect) else quoted(aspect),
-        WEIGHTED: f"WEIGHTED_MEAN_OF({', '.join(weights)})",
-        **dict.fromkeys(CONTROLS, "average" if aspects else "overall"),
-    }
-    if selection.name not in presets:
-        raise UserError(f"selection.name is '{selection.name}'", did_you_mean(selection.name, presets))
-    return presets[selection.name]
-
-
-def quoted(name: str) -> str:
-    """Return a column's name as it stands in an expression, whatever signs are in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> ScoreRule:
     """Return what gives completions the value of an expression.
 
@@ -112,8 +82,40 @@ def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> 
 
 
 def selected(selection: Selection, aspects: Sequence[str]) -> ScoreRule:
-    """Return the score by which a selection orders completions."""
-    return formula(written(selection, aspects), aspects)
+    """Return the score by which a selection orders completions.
+
+    Args:
+        selection: Its own `score` where it is given, else that of its name. `critique`: the overall score. `average`:
+            the mean of the non-null ratings. `per_aspect`: the rating of `selection.aspect`. `weighted`:
+            sum(w r) / sum(w) over the non-null ratings r with weights `selection.weights`, null where those weights sum
+            to 0. `random` and `reversed`: the average, or the overall score where there are no ratings;
+            `labels.relabel` exchanges sides afterwards.
+        aspects: The aspects with a rating column.
+
+    Raises:
+        UserError: For an unknown strategy without a score, or when called, for what is wrong with its own.
+    """
+    if selection.score is not None:
+        return formula(selection.score, aspects)
+    presets = {
+        CRITIQUE: CRITIQUE,
+        AVERAGE: AVERAGE,
+        "per_aspect": selection.aspect or "",
+        **dict.fromkeys(CONTROLS, AVERAGE if aspects else CRITIQUE),
+    }
+    if selection.name == WEIGHTED:
+        return _weighted(selection.weights, aspects)
+    if selection.name not in presets:
+        raise UserError(f"selection.name is '{selection.name}'", did_you_mean(selection.name, [*presets, WEIGHTED]))
+    return labelled(presets[selection.name], aspects)
+
+
+def _weighted(weights: Mapping[str, float], aspects: Sequence[str]) -> ScoreRule:
+    used = [(labelling_expr(aspect, aspects), weight) for aspect, weight in weights.items() if weight > 0]
+    total = pl.sum_horizontal([score * weight for score, weight in used])
+    sums = pl.sum_horizontal([score.is_not_null() * pl.lit(weight) for score, weight in used])
+    mean = pl.when(sums > 0).then((total / sums).round(DECIMALS))
+    return lambda completions: FormulaValues(completions.select(mean).to_series(), {})
 
 
 def labelling_scores(completions: pl.DataFrame, aspects: Sequence[str]) -> pl.DataFrame:
