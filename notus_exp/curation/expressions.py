@@ -10,10 +10,11 @@ from notus_exp.config.column_names import own_columns, reward_margins
 from notus_exp.config.expression_checks import columns_named, given_expressions, kind_wanted, scope_of
 from notus_exp.config.language import read
 from notus_exp.curation.columns import cells_of, joined_names, rating
-from notus_exp.curation.formulas import DECIMALS, FormulaValues, PromptColumns, evaluate
+from notus_exp.curation.formulas import FormulaValues, PromptColumns, evaluate
+from notus_exp.curation.rounding import largest, settled
 from notus_exp.stages.settings import PairsSettings
 
-OF_PAIR = ("chosen_score", "rejected_score", "margin")
+OF_PAIR = ("chosen_score", "rejected_score")
 """Numbers that a pair has of its own."""
 
 
@@ -47,17 +48,23 @@ def of_pairs(
     inner = cells_of(completions, aspects)
 
     def column(name: str) -> pl.Series:
+        if name == "margin":
+            return _difference(pairs["chosen_score"], pairs["rejected_score"])
         if name in OF_PAIR:
-            return pairs[name].round(DECIMALS)
+            return pairs[name]
         if name == "agreement":
             return _agreement(completions, aspects, sides["chosen"], sides["rejected"])
         if name in margins:
             reward = inner.column(margins[name])
-            return reward.gather(sides["chosen"]) - reward.gather(sides["rejected"])
+            return _difference(reward.gather(sides["chosen"]), reward.gather(sides["rejected"]))
         side, _, of_side = name.partition("_")
         return inner.column(of_side).gather(sides[side])
 
     return evaluate(tree, PromptColumns(column, pairs["group"], inner, sides["chosen"]))
+
+
+def _difference(chosen: pl.Series, rejected: pl.Series) -> pl.Series:
+    return settled(chosen - rejected, largest([chosen, rejected]))
 
 
 def _agreement(completions: pl.DataFrame, aspects: Sequence[str], chosen: pl.Series, rejected: pl.Series) -> pl.Series:

@@ -1,8 +1,9 @@
 """Expressions of the language (config/language.py) given their values, for the completions of every prompt at once.
 
 Every number is a Float64 that is finite or missing: what comes out as an infinity or NaN is missing from there on, and
-why is remembered; no comparison is true of it. Numbers are compared, ranked and given back rounded to `DECIMALS`, so
-that sums in another order break no tie and make none; a bare column is what it is.
+why is remembered; no comparison is true of it. Float noise decides nothing, on any scale (rounding.py): two numbers,
+bare columns too, are equal where they differ by no more than noise of what was added up in them, and a number is rounded
+to the digits that count where it is ranked, cut to a whole one or given back.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from notus_exp.config.language import AGGREGATES, RANKS, literal_number, operands
+from notus_exp.curation.rounding import NOISE, largest, settled, significant, without_noise
 
-DECIMALS = 9
-"""Computed numbers are rounded to this, so that sums in another order do not break an exact tie."""
 CAUSES = ("division_by_zero", "zero_by_zero", "out_of_range", "missing_input")
 """Why a value is missing, in the order in which a value is charged: x/0; 0/0, as in a score without spread; a function
 outside of its range or beyond the largest number; nothing to compute with."""
+
+_SETTLED = ("Avg", "Sum", "Median", "Quantile", "Stddev", "StddevSamp", "StddevPop")
+"""Aggregates in which the numbers of a prompt are added up or subtracted."""
+
+_SUMS = ("Add", "Sub", "Mul", "Neg")
+"""What has the noise of all that is added up in it; what stands in parentheses is read before."""
 
 
 class FormulaValues(NamedTuple):
@@ -52,8 +58,7 @@ def evaluate(tree: Any, cells: PromptColumns) -> FormulaValues:
         cells: Its columns.
     """
     reading = _Reading(cells)
-    values = reading.value(tree)
-    values = _rounded(tree, values) if values.dtype == pl.Float64 else values
+    values = significant(reading.value(tree))
     missing = values.is_null()
     counts: dict[str, int] = {}
     for cause in CAUSES:
@@ -76,7 +81,26 @@ class _Reading:
         name = type(node).__name__
         if name in AGGREGATES:
             return self._aggregate(node)
+        if name == "Paren":
+            return self.value(node.this)
+        if name in _SUMS:
+            return settled(*self.sum(node))
         return _READERS[name](self, node)
+
+    def sum(self, node: Any) -> tuple[pl.Series, pl.Series]:
+        """Return a number as it comes out, and the largest of what was added up in it: its noise is a share of that."""
+        name = type(node).__name__
+        if name in ("Paren", "Neg"):
+            values, larger = self.sum(node.this)
+            return (-values if name == "Neg" else values), larger
+        if name in ("Add", "Sub"):
+            (one, first), (other, second) = self.sum(node.this), self.sum(node.expression)
+            return self.finite(one + other if name == "Add" else one - other), largest([first, second])
+        if name == "Mul":
+            (one, first), (other, second) = self.sum(node.this), self.sum(node.expression)
+            return self.finite(one * other), largest([first * other, one * second])
+        values = self.value(node)
+        return values, values.abs()
 
     def below(self, node: Any) -> list[pl.Series]:
         return [self.value(operand) for operand in operands(node)]
@@ -95,7 +119,7 @@ class _Reading:
     def divided(self, node: Any) -> pl.Series:
         above, below = self.below(node)
         by_zero = (below == 0).fill_null(value=False)
-        values = above % below if type(node).__name__ == "Mod" else above / below
+        values = significant(above) % significant(below) if type(node).__name__ == "Mod" else above / below
         if by_zero.any():
             nothing = (above == 0).fill_null(value=False)
             self.fault("zero_by_zero", by_zero & nothing)
@@ -113,8 +137,14 @@ class _Reading:
                 self.fault(cause, where.gather(cells.at))
             return found.gather(cells.at)
         share = literal_number(node.args.get("quantile"))
-        frame = pl.DataFrame({"group": cells.groups, "value": self.value(node.this)})
+        values = self.value(node.this)
+        larger = values
+        if values.dtype == pl.Float64:
+            values, larger = self.sum(node.this)
+        frame = pl.DataFrame({"group": cells.groups, "value": values, "larger": larger})
         found = frame.select(_aggregation(type(node).__name__, share).over("group")).to_series().cast(pl.Float64)
+        if type(node).__name__ in _SETTLED:
+            found = settled(found, frame.select(pl.col("larger").max().over("group")).to_series())
         if type(node).__name__ in ("Stddev", "StddevSamp", "Variance"):
             self.fault("zero_by_zero", found.is_null() & frame["value"].is_not_null())
         return self.finite(found)
@@ -122,7 +152,7 @@ class _Reading:
     def rank(self, node: Any) -> pl.Series:
         """Place completions within their prompt; one whose order is missing has no place."""
         ordered = node.args["order"].expressions[0]
-        values = _rounded(ordered.this, self.value(ordered.this))
+        values = significant(self.value(ordered.this))
         frame = pl.DataFrame({"group": self.cells.groups, "value": values})
         down = bool(ordered.args.get("desc"))
         place = pl.col("value").rank("dense" if type(node.this).__name__ == "DenseRank" else "min", descending=down)
@@ -134,8 +164,13 @@ class _Reading:
     def window(self, node: Any) -> pl.Series:
         return self.rank(node) if type(node.this).__name__ in RANKS else self._aggregate(node.this)
 
-    def compared(self, node: Any) -> list[pl.Series]:
-        return [_rounded(operand, self.value(operand)) for operand in operands(node)]
+    def compared(self, one: Any, other: Any) -> tuple[pl.Series, pl.Series]:
+        """Return two values to compare; numbers as their difference, 0 where it is no more than noise, and as 0."""
+        if (first := self.value(one)).dtype != pl.Float64:
+            return first, self.value(other)
+        (first, larger), (second, larger_other) = self.sum(one), self.sum(other)
+        difference = without_noise(first - second, largest([larger, larger_other]))
+        return difference, self.constant(0.0, pl.Float64)
 
     def case(self, node: Any) -> pl.Series:
         """Take the first branch whose condition is true; a missing condition is not."""
@@ -150,28 +185,34 @@ class _Reading:
 
     def named(self, node: Any) -> pl.Series:
         name = str(node.this).upper()
+        given = list(operands(node))
         if name == "WEIGHTED_MEAN_OF":
-            given = list(operands(node))
             weights = [literal_number(weight) or 0.0 for weight in given[1::2]]
-            used = [
-                (self.value(value), weight) for value, weight in zip(given[::2], weights, strict=True) if weight > 0
-            ]
-            total = pl.sum_horizontal([pl.lit(values) * weight for values, weight in used])
-            sums = pl.sum_horizontal([pl.lit(values).is_not_null() * pl.lit(weight) for values, weight in used])
-            return self.finite(pl.select(pl.when(sums > 0).then(total / sums)).to_series())
-        values = [pl.lit(one) for one in self.below(node)]
-        if name == "MEAN_OF":
-            return self.finite(pl.select(pl.mean_horizontal(values)).to_series())
-        return self.finite(pl.select(pl.concat_list(values).list.drop_nulls().list.std()).to_series())
+            taken = zip(given[::2], weights, strict=True)
+            used = [(self.sum(value), weight) for value, weight in taken if weight > 0]
+            total = pl.sum_horizontal([pl.lit(values) * weight for (values, _), weight in used])
+            sums = pl.sum_horizontal([pl.lit(values).is_not_null() * pl.lit(weight) for (values, _), weight in used])
+            return self._of(pl.when(sums > 0).then(total / sums), [larger for (_, larger), _ in used])
+        columns = [self.sum(one) for one in given]
+        values = [pl.lit(one) for one, _ in columns]
+        spread = pl.concat_list(values).list.drop_nulls().list.std()
+        return self._of(pl.mean_horizontal(values) if name == "MEAN_OF" else spread, [larger for _, larger in columns])
+
+    def _of(self, values: pl.Expr, parts: list[pl.Series]) -> pl.Series:
+        larger = largest(parts)
+        return settled(without_noise(self.finite(pl.select(values).to_series()), larger), larger)
 
     def constant(self, value: Any, kind: Any) -> pl.Series:
         return pl.repeat(value, self.size, dtype=kind, eager=True)
 
 
 def _aggregation(name: str, share: float | None) -> pl.Expr:
-    """Return an aggregate; values that are all equal have exactly their mean and no spread, whatever their sum is."""
+    """Return an aggregate of `value`, in which `larger` was added up.
+
+    Values that are all equal have exactly their mean and no spread, whatever their sum is.
+    """
     value = pl.col("value")
-    equal = value.min() == value.max()
+    equal = value.max() - value.min() <= NOISE * pl.col("larger").max()
     deviation = pl.when(equal & (value.count() > 1)).then(0.0)
     ways: dict[str, Callable[[], pl.Expr]] = {
         "Avg": lambda: pl.when(equal).then(value.min()).otherwise(value.mean()),
@@ -187,13 +228,6 @@ def _aggregation(name: str, share: float | None) -> pl.Expr:
         "Quantile": lambda: value.quantile(share or 0.0, "linear"),
     }
     return ways[name]()
-
-
-def _rounded(node: Any, values: pl.Series) -> pl.Series:
-    """Round computed numbers; a column and a number written out are what they are."""
-    inner = node.this if type(node).__name__ == "Paren" else node
-    plain = type(inner).__name__ in ("Column", "Literal", "Paren")
-    return values if plain or values.dtype != pl.Float64 else values.round(DECIMALS)
 
 
 def _pattern(text: str) -> str:
@@ -220,16 +254,18 @@ def _is(reading: _Reading, node: Any) -> pl.Series:
 
 
 def _in(reading: _Reading, node: Any) -> pl.Series:
-    value, *listed = reading.compared(node)
-    found = value == listed[0]
-    for other in listed[1:]:
-        found = found | (value == other)
+    value, *listed = operands(node)
+    found = pl.repeat(False, reading.size, dtype=pl.Boolean, eager=True)
+    for other in listed:
+        one, second = reading.compared(value, other)
+        found = found | (one == second)
     return _negated(node, found)
 
 
 def _between(reading: _Reading, node: Any) -> pl.Series:
-    value, low, high = reading.compared(node)
-    return (value >= low) & (value <= high)
+    value, low, high = operands(node)
+    (above, zero), (below, _) = reading.compared(value, low), reading.compared(value, high)
+    return (above >= zero) & (below <= zero)
 
 
 def _folded(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
@@ -241,7 +277,7 @@ def _counted(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[
 
 
 def _compared(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
-    return lambda reading, node: function(*reading.compared(node))
+    return lambda reading, node: function(*reading.compared(*operands(node)))
 
 
 def _single(function: Callable[[pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
@@ -259,7 +295,12 @@ def _literal(reading: _Reading, node: Any) -> pl.Series:
 
 
 def _round(reading: _Reading, node: Any) -> pl.Series:
-    return reading.value(node.this).round(int(literal_number(node.args.get("decimals")) or 0))
+    return significant(reading.value(node.this)).round(int(literal_number(node.args.get("decimals")) or 0))
+
+
+def _nullif(reading: _Reading, node: Any) -> pl.Series:
+    one, other = reading.compared(*operands(node))
+    return reading.value(node.this).set((one == other).fill_null(value=False), None)
 
 
 _READERS: Mapping[str, Callable[[_Reading, Any], pl.Series]] = {
@@ -267,28 +308,23 @@ _READERS: Mapping[str, Callable[[_Reading, Any], pl.Series]] = {
     "Literal": _literal,
     "Boolean": lambda reading, node: reading.constant(node.this, pl.Boolean),
     "Null": lambda reading, node: reading.constant(None, pl.Null),
-    "Paren": lambda reading, node: reading.value(node.this),
     "Window": lambda reading, node: reading.window(node),
     "Anonymous": lambda reading, node: reading.named(node),
     **dict.fromkeys(("Case", "If"), lambda reading, node: reading.case(node)),
     **dict.fromkeys(("Div", "Mod"), lambda reading, node: reading.divided(node)),
-    "Add": _counted(lambda a, b: a + b),
-    "Sub": _counted(lambda a, b: a - b),
-    "Mul": _counted(lambda a, b: a * b),
     "Pow": _counted(lambda a, b: a**b),
-    "Neg": _single(lambda a: -a),
     "Abs": _single(lambda a: a.abs()),
     "Sqrt": _single(lambda a: a.sqrt()),
     "Exp": _single(lambda a: a.exp()),
     "Ln": _single(lambda a: a.log()),
-    "Floor": _single(lambda a: a.floor()),
-    "Ceil": _single(lambda a: a.ceil()),
-    "Sign": _single(lambda a: a.sign()),
+    "Floor": _single(lambda a: significant(a).floor()),
+    "Ceil": _single(lambda a: significant(a).ceil()),
+    "Sign": _single(lambda a: significant(a).sign()),
     "Round": _round,
     "Greatest": _across(pl.max_horizontal),
     "Least": _across(pl.min_horizontal),
     "Coalesce": _across(pl.coalesce),
-    "Nullif": _folded(lambda a, b: a.set((a == b).fill_null(value=False), None)),
+    "Nullif": _nullif,
     "And": _folded(lambda a, b: a & b),
     "Or": _folded(lambda a, b: a | b),
     "Not": lambda reading, node: ~reading.value(node.this),
@@ -303,4 +339,4 @@ _READERS: Mapping[str, Callable[[_Reading, Any], pl.Series]] = {
     "Is": _is,
     **dict.fromkeys(("Like", "ILike"), _like),
 }
-"""Node -> what gives its values; aggregates apart, the nodes of `language._KINDS`."""
+"""Node -> what gives its values; aggregates and `_SUMS` apart, the nodes of `language._KINDS`."""

@@ -9,7 +9,6 @@ from xxhash import xxh3_64_hexdigest
 
 from notus_exp.config.curation_settings import Rejected, TopTies
 from notus_exp.config.places import PlaceRule, place_of
-from notus_exp.curation.formulas import DECIMALS
 from notus_exp.disk.hashing import uniform
 
 PAIR_RULES = ("fewer_than_two_scored", "tie_at_the_top", "nothing_worse", "tie_of_rejected")
@@ -20,6 +19,10 @@ HIGHEST = PlaceRule("highest")
 
 CHOSEN_SEED = 0
 """A tie at the top is drawn with this fixed seed: the chosen response must not move with the run's seed."""
+
+AS_NEAR = 1e-10
+"""Completions whose distances to a place differ by less than this share of the prompt's largest score are as near: less
+than a score's digits (`rounding.DIGITS`), since a distance has the noise of both, and a small one has it all."""
 
 ROWS_AT_ONCE = 2048
 """Texts hashed at a time: Python copies of all of them would double the memory, and small batches reuse theirs."""
@@ -123,13 +126,13 @@ def _top(completions: pl.DataFrame, texts: pl.DataFrame, rules: Rules) -> pl.Dat
         return _pick(nearest, texts, rules.ties, CHOSEN_SEED, "chosen")
     spread = _spread(completions, rules.place, "score")
     known = completions if spread is None else completions.join(spread, on="group", how="left")
-    known = known.with_columns(far=_distance(rules.place, "score"))
+    known = _placed(known, rules.place, "score")
     nearest = known.filter(pl.col("far") == pl.col("far").min().over("group")).select(completions.columns)
     return _pick(nearest, texts, rules.ties, CHOSEN_SEED, "chosen")
 
 
 def _spread(completions: pl.DataFrame, place: PlaceRule, by: str) -> pl.DataFrame | None:
-    """Return for each group what a place lies nearest to, from all of its completions; None where it needs nothing."""
+    """Return for each group a place among its numbers as `target`, and the `largest`; None where it is none."""
     values = pl.col(by).sort()  # so that a sum does not depend on the order of the rows
     deviation = pl.when(values.count() > 1).then(values.std()).otherwise(0.0)
     targets = {
@@ -139,19 +142,21 @@ def _spread(completions: pl.DataFrame, place: PlaceRule, by: str) -> pl.DataFram
     }
     if place.kind not in targets:
         return None
-    return completions.group_by("group").agg(target=targets[place.kind])
+    return completions.group_by("group").agg(target=targets[place.kind], largest=values.abs().max())
 
 
-def _distance(place: PlaceRule, by: str) -> pl.Expr:
-    """Return how far a completion is from a place; the nearest takes it. Float noise makes and breaks no tie."""
+def _placed(completions: pl.DataFrame, place: PlaceRule, by: str) -> pl.DataFrame:
+    """Add `far`, how far each completion is from a place: the least takes it, and float noise breaks no tie.
+
+    Of places among the numbers it counts the steps from the nearest on: a step is wider than `AS_NEAR`.
+    """
     value = pl.col(by)
-    if place.kind in ("highest", "second_best"):
-        return -value
-    if place.kind == "lowest":
-        return value
-    if place.kind == "random":
-        return pl.lit(0.0)
-    return (value - pl.col("target")).abs().round(DECIMALS)
+    plain = {"highest": -value, "second_best": -value, "lowest": value, "random": pl.lit(0.0)}
+    if place.kind in plain:
+        return completions.with_columns(far=plain[place.kind])
+    distant = completions.with_columns(_distance=(value - pl.col("target")).abs()).sort("group", "_distance")
+    step = pl.col("_distance").diff() > AS_NEAR * pl.col("largest")
+    return distant.with_columns(far=step.fill_null(False).cum_sum().over("group").cast(pl.Float64)).drop("_distance")
 
 
 def _one(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: PlaceRule) -> pl.DataFrame:
@@ -174,7 +179,7 @@ def _several(
         different = others.join(texts_of_top, on=["group", "same"], how="anti")
         alone = others.join(different.select("group"), on="group", how="anti")
         others = pl.concat([different, alone])
-    others = others.with_columns(far=_distance(place, "order"))
+    others = _placed(others, place, "order")
     if rules.rejected.ties is TopTies.hash:
         others = others.with_columns(draw=_draws(texts, others["at"], rules.seed, "rejected"))
     else:
@@ -193,7 +198,7 @@ def _rejected(others: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: Pl
     """Return the completion to reject of each group that has one, of those that may be rejected."""
     if place.kind == "random":
         return _at_random(others, texts, rules.seed, "rejected")
-    far = others.with_columns(far=_distance(place, "order"))
+    far = _placed(others, place, "order")
     nearest = far.filter(pl.col("far") == pl.col("far").min().over("group")).select(others.columns)
     return _pick(nearest, texts, rules.rejected.ties, rules.seed, "rejected")
 

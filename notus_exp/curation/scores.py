@@ -14,6 +14,7 @@ from notus_exp.config.curation_settings import Selection
 from notus_exp.config.language import Scope, bare, read
 from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
 from notus_exp.curation.formulas import FormulaValues, evaluate
+from notus_exp.curation.rounding import significant
 from notus_exp.errors import UserError, did_you_mean
 
 CRITIQUE = "critique"
@@ -74,7 +75,7 @@ def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> 
         names = own_columns(aspects, joined_names(completions.columns))
         kinds, cells = completion_columns(names), cells_of(completions, aspects)
         if bare(text) and kinds.get(text) == NUMBER:
-            values = cells.column(text)
+            values = significant(cells.column(text))
             return FormulaValues(values, {"missing_input": values.null_count()} if values.null_count() else {})
         return evaluate(read(text, Scope(key, kinds), NUMBER), cells)
 
