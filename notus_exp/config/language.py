@@ -114,7 +114,7 @@ def parsed(text: str, key: str) -> Expression:
     """
     import sqlglot
     from sqlglot.errors import SqlglotError
-    from sqlglot.expressions import Condition, Expression
+    from sqlglot.expressions import Column, Condition, Expression, Literal
 
     at = f"{key}='{_cut(text)}'"
     if not text.strip():
@@ -133,6 +133,8 @@ def parsed(text: str, key: str) -> Expression:
         hint = next((hint for sign, hint in signs.items() if sign in text.lower()), PAGE)
         raise UserError(f"{at} is no expression", hint) from error
     assert isinstance(tree, Expression)
+    if _operands_written(text) > sum(1 for _ in tree.find_all(Column, Literal)):
+        raise UserError(f"{at} has a function with more values than it takes", "such as MOD(x, y), which takes two")
     if any(node.comments is not None and ("--" in text or "/*" in text) for node in tree.walk()):
         raise UserError(f"{at} has a comment", "leave it out; two minus signs begin one: write a - (-b)")
     return tree
@@ -189,6 +191,8 @@ def _fixed(taken: str, given: str) -> Callable[[Any, Scope], str]:
     """Return a reader of a node all of whose operands are of one kind."""
 
     def kind(node: Any, scope: Scope) -> str:
+        if not list(operands(node)):
+            raise _refused(scope, f"{_shown(node)} takes a value", PAGE)
         for operand in operands(node):
             found = kind_of(operand, scope)
             if found not in (taken, None):
@@ -285,6 +289,10 @@ def _window(node: Any, scope: Scope) -> str:
         raise _refused(
             scope, f"{_shown(node)} is not in the language", "an aggregate takes all completions of the prompt"
         )
+    if list(operands(node.this)):
+        raise _refused(
+            scope, f"{_shown(node.this)} ranks by what stands in OVER", "write RANK() OVER (ORDER BY average)"
+        )
     if not scope.ranks:
         raise _refused(scope, f"{_shown(node)}: pairs have no ranks", "rank completions in selection.score")
     if order is None or len(order.expressions) != 1:
@@ -313,7 +321,15 @@ def _named(node: Any, scope: Scope) -> str:
     return _fixed(NUMBER, NUMBER)(node, scope)
 
 
+def _whole(node: Any, scope: Scope) -> str:
+    if len(list(operands(node))) != 1:
+        raise _refused(scope, f"{_shown(node)} takes one value", "write ROUND(x, 2), or FLOOR(100 * x) / 100")
+    return _fixed(NUMBER, NUMBER)(node, scope)
+
+
 def _round(node: Any, scope: Scope) -> str:
+    if node.args.get("truncate") is not None:
+        raise _refused(scope, f"{_shown(node)} takes a value and its decimals", "write ROUND(x, 2)")
     decimals = node.args.get("decimals")
     if decimals is not None and literal_number(decimals) not in range(16):
         raise _refused(scope, f"{_shown(node)} needs decimals from 0 to 15", "write ROUND(x, 2)")
@@ -345,6 +361,7 @@ _KINDS: dict[str, Callable[[Any, Scope], str | None]] = {
     **dict.fromkeys(AGGREGATES, _aggregate),
     **dict.fromkeys(("Case", "If"), _case),
     "Round": _round,
+    **dict.fromkeys(("Floor", "Ceil"), _whole),
     "Coalesce": lambda node, scope: _one_kind(list(operands(node)), scope, _shown(node)),
     "Paren": lambda node, scope: kind_of(node.this, scope),
     "Is": _is,
@@ -370,6 +387,21 @@ def _levels(tree: Any) -> int:
         row = [child for node in row for child in node.iter_expressions()]
         most += 1
     return most
+
+
+def _operands_written(text: str) -> int:
+    """Count the columns and values that a text has: the parser leaves some out that it has no place for."""
+    from sqlglot.dialects.postgres import Postgres
+    from sqlglot.tokens import TokenType
+
+    tokens = Postgres().tokenize(text)
+    values = (TokenType.NUMBER, TokenType.STRING)
+    names = (TokenType.VAR, TokenType.IDENTIFIER)
+    following = [token.token_type for token in tokens[1:]] + [None]
+    return sum(
+        token.token_type in values or (token.token_type in names and after != TokenType.L_PAREN)
+        for token, after in zip(tokens, following, strict=True)
+    )
 
 
 def _called(node: Any) -> str:

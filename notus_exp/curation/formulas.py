@@ -2,8 +2,8 @@
 
 Every number is a Float64 that is finite or missing: what comes out as an infinity or NaN is missing from there on, and
 why is remembered; no comparison is true of it. Float noise decides nothing, on any scale (rounding.py): two numbers,
-bare columns too, are equal where they differ by no more than noise of what was added up in them, and a number is rounded
-to the digits that count where it is ranked, cut to a whole one or given back.
+bare columns too, are equal where they differ by no more than noise of what was added up in them, and a number is
+rounded to the digits that count where it is ranked, cut to a whole one or given back.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Selection strategies: each is a score that every completion is given, by a rule of before or in the language.
 
-A rule of before takes its own columns of the table, by no name of the language: ratings may be called anything. That the data has the ratings which a strategy scores by is checked with the config (`curation_checks`).
+A rule of before takes its own columns of the table, by no name of the language: ratings may be called anything. That
+the data has the ratings which a strategy scores by is checked with the config (`curation_checks`).
 """
 
 from __future__ import annotations

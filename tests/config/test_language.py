@@ -61,6 +61,16 @@ def test_a_text_that_is_code_or_out_of_the_language_is_refused_with_one_line(tex
         ("WEIGHTED_MEAN_OF(x, y)", NUMBER, "a weight behind each column"),
         ("WEIGHTED_MEAN_OF(x, -1)", NUMBER, "a weight behind each column"),
         ("ROUND(x, y)", NUMBER, "decimals from 0 to 15"),
+        ("FLOOR(x / 3, 2)", NUMBER, "takes one value"),
+        ("CEIL(x / 3, 2)", NUMBER, "takes one value"),
+        ("ROUND(x / 3, 2, 1)", NUMBER, "a value and its decimals"),
+        ("MOD(x, y, 2)", NUMBER, "more values than it takes"),
+        ("MOD(x, y, armorm)", NUMBER, "more values than it takes"),
+        ("x + mod(x, y, x)", NUMBER, "more values than it takes"),
+        ("ROUND()", NUMBER, "takes a value|no expression"),
+        ("GREATEST()", NUMBER, "takes a value|no expression"),
+        ("RANK(y) OVER (ORDER BY x)", NUMBER, "ranks by what stands in OVER"),
+        ("DENSE_RANK(y, x) OVER (ORDER BY x)", NUMBER, "ranks by what stands in OVER"),
         ("x IN ()", BOOLEAN, "lists no value"),
         ("CASE WHEN x > 1 THEN NULL END", NUMBER, "always missing"),
         ("RANK() OVER (ORDER BY model)", NUMBER, "no number to rank by"),
@@ -69,6 +79,22 @@ def test_a_text_that_is_code_or_out_of_the_language_is_refused_with_one_line(tex
 def test_a_mistake_is_named_with_its_remedy(text: str, wanted: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         read(text, SCOPE, wanted)
+
+
+TAKES = {
+    **dict.fromkeys(("ABS", "SQRT", "EXP", "LN", "FLOOR", "CEIL", "CEILING", "SIGN", "AVG", "SUM", "MIN", "MAX"), 1),
+    **dict.fromkeys(("COUNT", "STDDEV", "STDDEV_POP", "STDDEV_SAMP", "VARIANCE", "VAR_SAMP", "MEDIAN"), 1),
+    **dict.fromkeys(("POWER", "POW", "MOD", "NULLIF"), 2),
+}
+
+
+@pytest.mark.parametrize("name", TAKES)
+def test_a_function_takes_so_many_values_and_no_other_number_of_them(name: str) -> None:
+    values = ["x", "y", "armorm", "2"]
+    read(f"{name}({', '.join(values[: TAKES[name]])})", SCOPE, NUMBER)
+    for count in {0, 1, 2, 3, 4} - {TAKES[name]}:
+        with pytest.raises(UserError):
+            read(f"{name}({', '.join(values[:count])})", SCOPE, NUMBER)
 
 
 def test_windows_are_the_prompt_and_pairs_have_no_ranks() -> None:

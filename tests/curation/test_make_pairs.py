@@ -48,7 +48,7 @@ def test_joined_scores_are_found_by_row_and_completion_and_are_missing_where_the
         "filters.where has no value for 1 pairs: missing input 1"
     ]
     page = (folder / "curation.html").read_text(encoding="utf-8")
-    assert "FormulaValues that are missing" in page
+    assert "Values that are missing" in page
     assert "missing input" in page
 
 
