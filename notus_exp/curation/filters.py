@@ -77,10 +77,22 @@ def apply_filters(
     )
 
 
-def leave_out_repeats(completions: pl.DataFrame) -> pl.DataFrame:
-    """Keep one of a prompt's completions with the same text: the one of the lowest index."""
+def leave_out_repeats(completions: pl.DataFrame, best: bool = False) -> pl.DataFrame:
+    """Keep one of a prompt's completions with the same text.
+
+    Args:
+        completions: `group, same, completion, score`, `order` where another score orders the rejected ones, and what
+            else expressions read.
+        best: Keep that of the highest score, of these that of the highest order, and of these by what else is known of
+            them: whatever the order of completions. Otherwise that of the lowest index, as the rules without an
+            expression always did.
+    """
     repeated = completions.select(pl.struct("group", "same").is_duplicated()).to_series()
-    kept = completions.filter(repeated).sort("group", "completion").unique(["group", "same"], keep="first")
+    scores = [-pl.col(name) for name in ("score", "order") if name in completions.columns]
+    others = [name for name in completions.columns if name == OVERALL or name.startswith((RATING, NAMED))]
+    known = [*scores, *map(pl.col, sorted(others))] if best else []
+    kept = completions.filter(repeated).sort("group", *known, "completion", nulls_last=True)
+    kept = kept.unique(["group", "same"], keep="first", maintain_order=True)
     return pl.concat([completions.filter(~repeated), kept])
 
 

@@ -173,8 +173,12 @@ def attempt_pairs(
             {**missing, "rejected.score": order.missing},
         )
         columns.append("order")
-    scored = completions.select(columns).filter(pl.col("score").is_not_null())
-    kept = leave_out_repeats(scored) if spec.filters.duplicate_responses else scored
+    written = spec.selection.score is not None or spec.rejected.score is not None
+    known = completions.filter(pl.col("score").is_not_null())
+    scored = known.select(columns)
+    kept = scored
+    if spec.filters.duplicate_responses:
+        kept = leave_out_repeats(known, best=True).select(columns) if written else leave_out_repeats(scored)
     several = spec.pairs.per_prompt
     rules = Rules(
         spec.selection.ties,

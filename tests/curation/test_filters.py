@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +323,22 @@ def test_unreadable_benchmark_files_are_named(
 def test_a_missing_benchmark_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_prompts(tmp_path / "no.txt", None)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_the_order_of_repeated_responses_moves_no_pair_of_an_expression(order: tuple[int, ...]) -> None:
+    answers = [completion("x", 5, 1), completion("x", 1, 5), completion("y", 3, 3), completion("x", 5, 2)]
+    frame = table(prompt("p", *(answers[place] for place in order)))
+    spec = settings("expression", score="helpfulness", duplicate_responses=True)
+    pairs = curate(frame, spec).pairs
+    assert texts(pairs) == [("x", "y")]
+    assert pairs["chosen_score"].to_list() == [5.0]
+    where = replace(spec, filters=replace(spec.filters, where="chosen_honesty = 1"))
+    assert texts(curate(frame, where).pairs) == [("x", "y")]
+    assert texts(curate(frame, replace(spec, rejected=replace(spec.rejected, score="-honesty"))).pairs) == [("x", "y")]
+
+
+def test_a_selection_without_an_expression_keeps_the_first_of_repeated_responses() -> None:
+    answers = completion("x", 1, 1), completion("x", 5, 5), completion("y", 3, 3)
+    found = curate(table(prompt("p", *answers)), settings(duplicate_responses=True)).pairs
+    assert texts(found) == [("y", "x")]
