@@ -19,7 +19,7 @@ from notus_exp.config.column_names import (
     pair_columns,
 )
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Selection
-from notus_exp.config.language import Scope, bare, names_in, parsed, read
+from notus_exp.config.language import Scope, bare, literal_number, names_in, parsed, read
 from notus_exp.config.schema import Config
 from notus_exp.config.score_settings import REWARD
 from notus_exp.errors import UserError
@@ -81,7 +81,10 @@ def check_expressions(config: Config) -> None:
                 "rename that of the data, or leave it out of data.aspects",
             )
     for key, text in given.items():
-        read(text, scope_of(key, names), kind_wanted(key))
+        tree = read(text, scope_of(key, names), kind_wanted(key))
+        number = literal_number(tree)
+        if key == "pairs.weight" and number is not None and number <= 0:
+            raise UserError(f"pairs.weight={text} weighs no pair", "write a number above 0 that differs among pairs")
 
 
 def joined_columns(config: Config) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from notus_exp.config.column_names import BOOLEAN, MARGIN, NUMBER, TEXT
+from notus_exp.config.column_names import BOOLEAN, MARGIN, NUMBER, SCORE, TEXT
 from notus_exp.config.score_settings import PROBE, REWARD
 from notus_exp.errors import UserError, did_you_mean
 
@@ -244,12 +244,23 @@ def _column(node: Any, scope: Scope) -> str:
     if node.args.get("table") is not None or type(node.this).__name__ != "Identifier":
         raise _refused(scope, f"{_shown(node)} is no column", "columns stand alone, without a table before them")
     if node.name not in scope.columns:
-        quote = ", ".join(scope.columns)
-        near = did_you_mean(node.name, scope.columns)
-        if node.name.endswith((f"{PROBE}{REWARD}", f"{PROBE}{MARGIN}")):
-            near = "did you mean that of probes? name their runs: 'scores=[{runs: [A, B]}]' (docs/language.md)"
-        raise _refused(scope, f"there is no column '{node.name}'", near if "did you" in near else f"columns: {quote}")
+        raise _refused(scope, f"there is no column '{_cut(node.name)}'", _instead(node, scope))
     return scope.columns[node.name]
+
+
+def _instead(node: Any, scope: Scope) -> str:
+    """Return what may be meant by a name that is no column."""
+    name = node.name
+    near = did_you_mean(name, scope.columns)
+    if node.this.args.get("quoted"):
+        return f"a text stands in single quotes: '{_cut(name)}'"
+    if name.endswith((f"{PROBE}{REWARD}", f"{PROBE}{MARGIN}")):
+        return "did you mean that of probes? name their runs: 'scores=[{runs: [A, B]}]' (docs/language.md)"
+    if name == SCORE:
+        return "the selection's score is chosen_score and rejected_score of a pair, and within an aggregate over it"
+    if f"chosen_{name}" in scope.columns:
+        return f"of a pair write chosen_{name} or rejected_{name}, or an aggregate over its prompt"
+    return near if "did you" in near else f"columns: {', '.join(scope.columns)}"
 
 
 def _aggregate(node: Any, scope: Scope) -> str:
@@ -263,6 +274,9 @@ def _aggregate(node: Any, scope: Scope) -> str:
         raise _refused(scope, f"{_shown(node)} has an aggregate within an aggregate", "take it of plain columns")
     within = Scope(scope.key, scope.columns if scope.prompt is None else scope.prompt)
     kind = kind_of(first, within)
+    if type(node).__name__ == "Count" and kind == BOOLEAN:
+        hint = f"for how many it is true of write SUM(CASE WHEN {_shown(first)} THEN 1 ELSE 0 END)"
+        raise _refused(scope, f"{_shown(node)} counts where the condition is known, not where it is true", hint)
     if type(node).__name__ != "Count" and kind not in (NUMBER, None):
         raise _refused(scope, f"{_shown(first)} is a {kind}, and {_called(node)} takes a number", PAGE)
     if type(node).__name__ == "Quantile":

@@ -146,7 +146,7 @@ class _Reading:
         if type(node).__name__ in _SETTLED:
             found = settled(found, frame.select(pl.col("larger").max().over("group")).to_series())
         if type(node).__name__ in ("Stddev", "StddevSamp", "Variance"):
-            self.fault("zero_by_zero", found.is_null() & frame["value"].is_not_null())
+            self.fault("zero_by_zero", frame.select(pl.col("value").count().over("group") == 1).to_series())
         return self.finite(found)
 
     def rank(self, node: Any) -> pl.Series:

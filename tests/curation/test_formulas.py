@@ -150,6 +150,13 @@ def test_an_aspect_with_any_name_may_be_named_in_quotes() -> None:
     assert found.values.to_list() == [2.0, 4.0]
 
 
+def test_a_prompt_with_one_rating_has_no_spread_for_any_of_its_completions() -> None:
+    rows = pl.DataFrame({"group": [0, 0, 1, 1], "x": [3.0, None, None, None]}, schema_overrides={"x": pl.Float64})
+    tree = read("(x - AVG(x)) / STDDEV(x)", Scope("s", {"x": NUMBER}), NUMBER)
+    found = evaluate(tree, PromptColumns(lambda name: rows[name], rows["group"]))
+    assert found.missing == {"zero_by_zero": 2, "missing_input": 2}
+
+
 SCORES = ["(helpfulness - AVG(helpfulness)) / STDDEV(helpfulness) + honesty", "RANK() OVER (ORDER BY average)",
           "average / (honesty - 1)", "MEAN_OF(helpfulness, overall) - 0.1 * words", "MEDIAN(overall) - overall",
           "CASE WHEN chars > 5 THEN average ELSE QUANTILE(honesty, 0.3) END"]  # fmt: skip
