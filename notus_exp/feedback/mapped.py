@@ -29,7 +29,8 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
     `contradicting_scores` and `tied_scores`: curation goes by the scores.
 
     Raises:
-        LayoutError: A path leads to nothing in all records, or a `PATH is VALUE` never holds.
+        LayoutError: A path leads to nothing in all records, or a `PATH is VALUE` never holds while the field has values
+            that no entry names.
     """
     looked = _Looked(spec.mapping, spec.aspects)
     together = _Together() if is_one_a_record(spec.mapping) else None
@@ -102,8 +103,12 @@ class _Looked:
     def __init__(self, layout: Layout, aspects: list[str]) -> None:
         named = [(key, parsed_path(text, score=score)) for key, text, score in paths(layout, aspects)]
         self._lost = {key: path for key, path in named if not path.optional}
-        self._compared = {path: set[str]() for _, path in named if path.wanted is not None}
-        self._held: set[tuple[str, ...]] = set()
+        self._compared = [path for _, path in named if path.wanted is not None]
+        self._wanted = {path.parts: set[str]() for path in self._compared}
+        for path in self._compared:
+            self._wanted[path.parts].add(shown(path.wanted))
+        self._held = {parts: set[str]() for parts in self._wanted}
+        self._others = {parts: set[str]() for parts in self._wanted}
         self._fields: dict[tuple[str, ...], set[str]] = {}
 
     def at(self, record: dict[str, Any]) -> None:
@@ -114,13 +119,13 @@ class _Looked:
             parent = FieldPath(path.parts[:-1])
             known = self._fields.setdefault(parent.parts, set())
             known.update(name for value in _each(record, parent) if isinstance(value, dict) for name in value)
-        for path, values in self._compared.items():
-            if path.parts in self._held:
+        for parts, wanted in self._wanted.items():
+            others = self._others[parts]
+            if self._held[parts] == wanted:
                 continue
-            found = {shown(value) for value in _each(record, path) if not missing(value)}
-            if shown(path.wanted) in found:
-                self._held.add(path.parts)
-            values.update(sorted(found)[: MOST_SHOWN - len(values)])
+            found = {shown(value) for value in _each(record, FieldPath(parts)) if not missing(value)}
+            self._held[parts] |= found & wanted
+            others.update(sorted(found - wanted)[: MOST_SHOWN - len(others)])
 
     def check(self) -> None:
         """Refuse a path that led nowhere.
@@ -138,10 +143,21 @@ class _Looked:
             raise LayoutError(
                 f"no record has the field {key}='{path}'", f"{near} {hint}" if near.startswith("did") else hint
             )
-        for path, values in self._compared.items():
-            if path.parts not in self._held and values:
-                named = ", ".join(sorted(values))
-                raise LayoutError(f"data.mapping: '{path}' is never '{path.wanted}'", f"values found: {named}")
+        for path in self._compared:
+            self._check_compared(path)
+
+    def _check_compared(self, path: FieldPath) -> None:
+        """Refuse a value that never occurs, unless all that do are named: a side may have won nowhere.
+
+        With `or none` it is enough that another value which is named for the field occurs.
+        """
+        held, others = self._held[path.parts], self._others[path.parts]
+        if shown(path.wanted) in held or not others or (path.optional and held):
+            return
+        hint = f"values found: {', '.join(sorted(held | others))}"
+        if held:
+            hint += f"; '{path}{OR_NONE} is {path.wanted}' may hold nowhere"
+        raise LayoutError(f"data.mapping: '{path}' is never '{path.wanted}'", hint)
 
 
 def _leads(record: dict[str, Any], path: FieldPath) -> bool:

@@ -111,6 +111,33 @@ def test_a_side_that_never_wins_is_no_error_where_the_other_does(tmp_path):
     assert table["overall_score"].to_list() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted", "never", "found"),
+    [
+        ((0, 1), (1, 2), "2", "0, 1"),
+        ((1, 2), (0, 1), "0", "1, 2"),
+        (("model_a", "model_b", "tie"), ("model_a", "model_c"), "model_c", "model_a, model_b, tie"),
+        ((True, False), ("true", "no"), "no", "false, true"),
+    ],
+)
+def test_a_value_that_occurs_does_not_excuse_another_that_never_does(values, wanted, never, found, tmp_path):
+    sides = [{"text": text, "score": f"win is {value}"} for text, value in zip("ab", wanted, strict=True)]
+    rows = [{"prompt": "q", "a": "x", "b": "y", "win": win} for win in values]
+    with pytest.raises(UserError, match=f"'win' is never '{never}'") as error:
+        parse(tmp_path, layout(*sides), *rows)
+    assert error.value.hint == f"values found: {found}; 'win or none is {never}' may hold nowhere"
+    sides = [side | {"score": side["score"].replace(" is", " or none is")} for side in sides]
+    assert len(parse(tmp_path, layout(*sides), *rows)[0].rows) == 2 * len(rows)
+
+
+def test_one_value_may_be_asked_for_twice_and_in_each_way_of_writing_it(tmp_path):
+    ratings = {"same": "win is 1.0", "other": "win is 0"}
+    entry = {"text": "a", "score": "win is 1", "ratings": ratings}
+    rows = [{"prompt": "q", "a": "x", "win": win} for win in (0, 1)]
+    _, table = parse(tmp_path, layout(entry), *rows, aspects=ratings)
+    assert table.select("overall_score", "rating_same", "rating_other").rows() == [(0, 0, 1), (1, 1, 0)]
+
+
 def test_earlier_turns_are_the_context_and_make_another_prompt(tmp_path):
     def turns(*said):
         return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
