@@ -23,6 +23,8 @@ ROLES = {
     **dict.fromkeys((ASSISTANT, "gpt", "chatgpt", "bot", "model"), ASSISTANT),
 }
 """Role names that are known without `roles` -> whose turn it is."""
+MESSAGE_KEYS = (("role", "content"), ("from", "value"))
+"""Fields of a message that are known: whose it is, and what it says."""
 
 
 @dataclass

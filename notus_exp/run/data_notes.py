@@ -13,8 +13,9 @@ _RULES = {
     "repeated_prompt": "repeats its prompt, but not exactly",
     "transcript": "a transcript of more than its prompt",
     "different_prompts": "its answers have other turns before them than its prompt, or one than the other",
+    "messages_as_text": "a text that holds messages, in the form of JSON or of Python",
 }
-"""What the rules say that set records aside (feedback/table.py, records.py, repeats.py and lifting.py)."""
+"""What the rules say that set records aside (feedback/table.py, records.py, repeats.py, lifting.py, serialised.py)."""
 
 _DONE = {
     "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",
