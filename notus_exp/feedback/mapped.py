@@ -10,7 +10,7 @@ from notus_exp.config.mapping_paths import OR_NONE, FieldPath, is_one_a_record, 
 from notus_exp.config.mapping_settings import CHOSEN, REJECTED, Layout
 from notus_exp.errors import did_you_mean
 from notus_exp.feedback.fields import ABSENT, find, missing, shown
-from notus_exp.feedback.lifting import MappedAnswer, lift
+from notus_exp.feedback.lifting import Lifted, MappedAnswer, lift
 from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import LayoutError, Parsed, Row, parse_all, with_answer_alone
@@ -38,9 +38,15 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
     if any(entry.side and entry.score for entry in spec.mapping.completions):
         counts |= {"contradicting_scores": 0, "tied_scores": 0}
 
+    if spec.mapping.common_beginning:
+        counts["common_beginnings"] = 0
+
     def parse(record: Record) -> list[Row]:
         looked.at(record.value)
-        rows, answers = _rows(spec, record)
+        lifted = lift(record.value, spec.mapping, spec.aspects)
+        rows, answers = _rows(spec, record, lifted), lifted.answers
+        if lifted.from_texts:
+            counts["common_beginnings"] += 1
         counts["records_without_completions"] += not rows
         better, worse = _scores(answers, CHOSEN), _scores(answers, REJECTED)
         if "tied_scores" in counts and better and worse:
@@ -50,11 +56,12 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
 
     parsed = parse_all(records, parse)
     looked.check()
+    if counts.get("common_beginnings"):
+        looked.check_prompt(counts["common_beginnings"])
     return parsed._replace(facts=counts)
 
 
-def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
-    lifted = lift(record.value, spec.mapping, spec.aspects)
+def _rows(spec: Mapped, record: Record, lifted: Lifted) -> list[Row]:
     rows = []
     for number, answer in enumerate(lifted.answers):
         row = Row(
@@ -72,7 +79,7 @@ def _rows(spec: Mapped, record: Record) -> tuple[list[Row], list[MappedAnswer]]:
             context=lifted.context,
         )
         rows.append(with_answer_alone(row, answer.name, spec.repeated_prompts))
-    return rows, lifted.answers
+    return rows
 
 
 def _scores(answers: list[MappedAnswer], side: str) -> list[float]:
@@ -110,9 +117,12 @@ class _Looked:
         self._held = {parts: set[str]() for parts in self._wanted}
         self._others = {parts: set[str]() for parts in self._wanted}
         self._fields: dict[tuple[str, ...], set[str]] = {}
+        self._prompt = None if layout.prompt is None else parsed_path(layout.prompt)
+        self._has_prompt = False
 
     def at(self, record: dict[str, Any]) -> None:
         """Look at one more record."""
+        self._has_prompt = self._has_prompt or (self._prompt is not None and _leads(record, self._prompt))
         for key in [key for key, path in self._lost.items() if _leads(record, path)]:
             del self._lost[key]
         for path in self._lost.values():
@@ -145,6 +155,19 @@ class _Looked:
             )
         for path in self._compared:
             self._check_compared(path)
+
+    def check_prompt(self, without: int) -> None:
+        """Refuse data of which some records have a prompt, and `without` would be given the beginning of their texts.
+
+        Raises:
+            LayoutError: It is such data.
+        """
+        if self._has_prompt:
+            raise LayoutError(
+                f"data.mapping.prompt='{self._prompt}' is in some records, and {without} without it have texts with a "
+                "common beginning, which would be the prompt",
+                "give all records a prompt or none, or set aside those without: data.mapping.common_beginning=false",
+            )
 
     def _check_compared(self, path: FieldPath) -> None:
         """Refuse a value that never occurs, unless all that do are named: a side may have won nowhere.

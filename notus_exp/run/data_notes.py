@@ -52,6 +52,9 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
             f"{_many(sum(quarantined.values()), 'record')} of {feedback['records']} set aside: {rules}; "
             "quarantine.jsonl in the feedback's folder has them"
         )
+    begun = feedback.get("common_beginnings", 0)
+    if begun:
+        notes.append(f"the prompt of {_many(begun, 'record')} is what the texts of the answers begin with in common")
     for done, said in _DONE.items():
         for rule, number in _of(feedback, done).items():
             what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"

@@ -42,6 +42,7 @@ def read(folder: Path, name: str, *rows: dict[str, Any] | str) -> UserError:
         ("skywork", ORCA, "data=orca_pairs reads such records"),
         ("pairs", {"chosen": "\n\nHuman: q\n\nAssistant: x", "rejected": "\n\nHuman: q\n\nAssistant: y"},
          "data=hh_rlhf reads such records"),
+        ("pairs", {"chosen": "What? x", "rejected": "What? y"}, "data=trl reads such records"),
         ("pairs", SIDES, "data=trl reads such records"),
         ("pairs", SIDES | {"source": "s"}, "data=skywork or data=tulu reads such records"),
         ("trl", ULTRA, "data=ultrafeedback reads such records"),
