@@ -67,10 +67,12 @@ def lift(record: dict[str, Any], layout: Layout, aspects: Sequence[str] = ()) ->
         RowError: Something that must be there is not, or is not what the mapping says; the text names the field.
     """
     given = [one for entry in layout.completions for one in _answers(record, entry, layout, aspects)]
+    system: str | None = None
+    turns: tuple[Utterance, ...]
     from_texts = _is_from_texts(record, layout, given)
     if from_texts:
         user, given = _parted([one.answer for one in given])
-        system, turns = None, (Utterance(USER, user),)
+        turns = (Utterance(USER, user),)
     else:
         system, turns = _prompt(record, layout, given)
     own = _optional(record, layout.system)
