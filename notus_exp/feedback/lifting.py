@@ -36,7 +36,8 @@ class MappedAnswer(NamedTuple):
 class Lifted(NamedTuple):
     """A record's prompt (system turn, earlier turns, the user's last message), its source and its completions.
 
-    `from_texts` says of the prompt that it is the common beginning of the answers' texts.
+    `from_texts` says of the prompt that it is the common beginning of the answers' texts; `passed_over` counts the
+    items of lists of answers that are missing and may be.
     """
 
     system: str | None
@@ -45,6 +46,7 @@ class Lifted(NamedTuple):
     source: str
     answers: list[MappedAnswer]
     from_texts: bool
+    passed_over: int
 
 
 class _WithTurns(NamedTuple):
@@ -66,7 +68,8 @@ def lift(record: dict[str, Any], layout: Layout, aspects: Sequence[str] = ()) ->
     Raises:
         RowError: Something that must be there is not, or is not what the mapping says; the text names the field.
     """
-    given = [one for entry in layout.completions for one in _answers(record, entry, layout, aspects)]
+    found = [one for entry in layout.completions for one in _answers(record, entry, layout, aspects)]
+    given = [one for one in found if one is not None]
     system: str | None = None
     turns: tuple[Utterance, ...]
     from_texts = _is_from_texts(record, layout, given)
@@ -82,12 +85,15 @@ def lift(record: dict[str, Any], layout: Layout, aspects: Sequence[str] = ()) ->
     if not last.content.strip():
         raise RowError("the user's message is empty")
     source = _optional(record, layout.source)
-    return Lifted(system, tuple(context), last.content, source, [one.answer for one in given], from_texts)
+    return Lifted(
+        system, tuple(context), last.content, source, [one.answer for one in given], from_texts, len(found) - len(given)
+    )
 
 
 def _answers(
     record: dict[str, Any], entry: CompletionPaths, layout: Layout, aspects: Sequence[str]
-) -> Iterator[_WithTurns]:
+) -> Iterator[_WithTurns | None]:
+    """Yield the answers of an entry, None for each item of a list that is missing and may be."""
     path = parsed_path(entry.text)
     found = find(record, path)
     if path.optional and missing(found):
@@ -98,7 +104,8 @@ def _answers(
     if not isinstance(found, list):
         raise RowError(f"{path} is missing")
     for index, item in enumerate(found):
-        yield _given(record, entry, layout, aspects, item, (index, len(found)))
+        skipped = path.optional and missing(item)
+        yield None if skipped else _given(record, entry, layout, aspects, item, (index, len(found)))
 
 
 def _given(

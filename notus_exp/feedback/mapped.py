@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.table import LayoutError, Parsed, Row, parse_all, with_answer_alone
 
+COMMON_BEGINNINGS, PASSED_OVER = "common_beginnings", "answers_passed_over"
 MOST_SHOWN = 5
 """Values, or fields, that are named where none is the one asked for."""
 
@@ -26,7 +28,9 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
     prompt's first well-formed record, `completion` counts its records. A record is used as a whole or not at all. One
     with an empty list of completions is no malformed one, and counted as `records_without_completions`; where
     sides have scores, those that contradict the sides which the data names, and equal ones, are kept and counted as
-    `contradicting_scores` and `tied_scores`: curation goes by the scores.
+    `contradicting_scores` and `tied_scores`: curation goes by the scores. Where there are any, `common_beginnings`
+    counts the records whose prompt is the common beginning of texts, and `answers_passed_over` the items of lists of
+    answers that are missing, as `answers.* or none` allows.
 
     Raises:
         LayoutError: A path leads to nothing in all records, or a `PATH is VALUE` never holds while the field has values
@@ -37,16 +41,13 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
     counts = {"records_without_completions": 0}
     if any(entry.side and entry.score for entry in spec.mapping.completions):
         counts |= {"contradicting_scores": 0, "tied_scores": 0}
-
-    if spec.mapping.common_beginning:
-        counts["common_beginnings"] = 0
+    rare = Counter[str]()
 
     def parse(record: Record) -> list[Row]:
         looked.at(record.value)
         lifted = lift(record.value, spec.mapping, spec.aspects)
         rows, answers = _rows(spec, record, lifted), lifted.answers
-        if lifted.from_texts:
-            counts["common_beginnings"] += 1
+        rare.update({COMMON_BEGINNINGS: int(lifted.from_texts), PASSED_OVER: lifted.passed_over})
         counts["records_without_completions"] += not rows
         better, worse = _scores(answers, CHOSEN), _scores(answers, REJECTED)
         if "tied_scores" in counts and better and worse:
@@ -56,9 +57,9 @@ def read(spec: Mapped, records: Iterable[Record | Malformed]) -> Parsed:
 
     parsed = parse_all(records, parse)
     looked.check()
-    if counts.get("common_beginnings"):
-        looked.check_prompt(counts["common_beginnings"])
-    return parsed._replace(facts=counts)
+    if rare[COMMON_BEGINNINGS]:
+        looked.check_prompt(rare[COMMON_BEGINNINGS])
+    return parsed._replace(facts=counts | +rare)
 
 
 def _rows(spec: Mapped, record: Record, lifted: Lifted) -> list[Row]:

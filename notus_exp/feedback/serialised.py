@@ -41,10 +41,7 @@ def holds_messages(
 
 def as_text(name: str) -> str:
     """Return why a record is set aside whose field `name` is such a text."""
-    return (
-        f"{name} is a text that holds messages, in the form of JSON or of Python: not what was said; "
-        "give the data lists, in .jsonl or .parquet, or the texts alone"
-    )
+    return f"{name} is a text that holds messages, in the form of JSON or of Python, and not what was said"
 
 
 def _readings(text: str) -> Iterator[Any]:

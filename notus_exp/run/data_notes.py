@@ -55,6 +55,9 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
     begun = feedback.get("common_beginnings", 0)
     if begun:
         notes.append(f"the prompt of {_many(begun, 'record')} is what the texts of the answers begin with in common")
+    passed = feedback.get("answers_passed_over", 0)
+    if passed:
+        notes.append(f"{_many(passed, 'answer')} missing in lists of answers, passed over as data.mapping allows")
     for done, said in _DONE.items():
         for rule, number in _of(feedback, done).items():
             what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"

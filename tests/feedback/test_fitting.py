@@ -63,6 +63,13 @@ def test_where_no_option_reads_them_all_are_named(tmp_path: Path) -> None:
     assert "none fits data=ultrafeedback: is it UTF-8, or the layout of another option (ultrafeedback, " in hint
 
 
+def test_conversations_as_texts_are_said_to_be_that(tmp_path: Path) -> None:
+    row = {side: json.dumps(turns) for side, turns in SIDES.items()}
+    error = read(tmp_path, "trl", row, row)
+    assert "chosen is a text that holds messages, in the form of JSON or of Python" in error.message
+    assert "none fits data=trl: give it conversations as lists, in .jsonl or .parquet" in error.hint
+
+
 def test_records_that_cannot_be_parsed_are_of_no_layout(tmp_path: Path) -> None:
     assert "is it UTF-8" in read(tmp_path, "pairs", "{", "{").hint
 

@@ -97,6 +97,22 @@ def test_a_path_that_may_be_missing_is_no_error(tmp_path):
     assert table["model"].to_list() == [""]
 
 
+def test_an_item_that_is_missing_is_passed_over_where_it_may_be_and_counted(tmp_path):
+    entry = {"text": "texts.*", "score": "marks.*", "model": "who.*"}
+    rows = [{"prompt": "q", "texts": ["x", None, "y"], "marks": [4, None, 2], "who": ["m", "n", "o"]}]
+    rows += [{"prompt": "p", "texts": [{"t": "x"}, {}], "marks": [1, 2], "who": ["m", "n"]}]
+    rows += [{"prompt": "o", "texts": [None], "marks": [1], "who": ["m"]}]
+    parsed, _ = parse(tmp_path, layout(entry), rows[0])
+    assert [one.reason for one in parsed.malformed] == ["texts[1] is missing"]
+    assert "answers_passed_over" not in parsed.facts
+    parsed, table = parse(tmp_path, layout(entry | {"text": "texts.* or none"}), rows[0], rows[2])
+    read = table.select("row", "completion", "response", "model", "overall_score").rows()
+    assert read == [(0, 0, "x", "m", 4.0), (0, 1, "y", "o", 2.0)]
+    assert (parsed.facts["answers_passed_over"], parsed.facts["records_without_completions"]) == (2, 1)
+    parsed, table = parse(tmp_path, layout(entry | {"text": "texts.*.t or none"}), rows[1])
+    assert (table["response"].to_list(), parsed.facts["answers_passed_over"]) == (["x"], 1)
+
+
 def test_a_value_that_no_record_has_is_an_error_that_shows_those_found(tmp_path):
     sides = [{"text": "a", "score": "win is model_A"}, {"text": "b", "score": "win is model_B"}]
     rows = [{"prompt": "q", "a": "x", "b": "y", "win": win} for win in ("model_a", "model_b", "tie")]
