@@ -31,6 +31,7 @@ _BESIDE = {
     "unmatched": "scores of its file that fit no completion",
     "double": "scores said twice",
     "missing": "rows without a usable number",
+    "several_turns": "completions of prompts of several turns, which a digest alone can name, not their texts",
     "unclear": "completions that share their prompt's id and number with another",
     "prompts_trained_on": "prompts that every run of it was trained on",
 }
