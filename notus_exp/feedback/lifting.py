@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from notus_exp.config.mapping_paths import FieldPath, parsed_path
+from notus_exp.config.mapping_paths import EACH, FieldPath, parsed_path
 from notus_exp.config.mapping_settings import ASSISTANT, CHOSEN, REJECTED, USER, CompletionPaths, Layout
 from notus_exp.feedback.common_beginning import common_beginning
 from notus_exp.feedback.fields import ABSENT, find, missing, score_at
@@ -102,7 +102,8 @@ def _answers(
         yield _given(record, entry, layout, aspects, found, None)
         return
     if not isinstance(found, list):
-        raise RowError(f"{path} is missing")
+        whole = FieldPath(path.parts[: path.parts.index(EACH)])
+        raise RowError(f"{whole} is a text, no list" if isinstance(find(record, whole), str) else f"{path} is missing")
     for index, item in enumerate(found):
         skipped = path.optional and missing(item)
         yield None if skipped else _given(record, entry, layout, aspects, item, (index, len(found)))
