@@ -105,13 +105,26 @@ def check_score_file(path: Path, column: str, by: str | None, key: str) -> tuple
     return wanted
 
 
+def chosen_way(path: Path, by: str | None, key: str) -> str | None:
+    """Return `by` where the file's columns do not tell that themselves, else None: both ways of saying it are one.
+
+    Args and errors are those of `read_scores`.
+    """
+    return None if ways_of(score_columns(path, key)) == [by] else by
+
+
+def ways_of(names: Iterable[str]) -> list[str]:
+    """Return which of `KEYS` a file's columns are of."""
+    return [way for way, columns in KEYS.items() if {*columns} <= {*names}]
+
+
 def way_of(names: Iterable[str], key: str, path: Path) -> str:
     """Return which of `KEYS` a file's columns are of.
 
     Raises:
         UserError: Of none, or of several.
     """
-    found = [way for way, columns in KEYS.items() if {*columns} <= {*names}]
+    found = ways_of(names)
     if not found:
         raise UserError(f"{key}: '{path}' does not say whose its scores are", _ways(names))
     if len(found) > 1:
