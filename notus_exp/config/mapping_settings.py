@@ -23,6 +23,8 @@ ROLES = {
     **dict.fromkeys((ASSISTANT, "gpt", "chatgpt", "bot", "model"), ASSISTANT),
 }
 """Role names that are known without `roles` -> whose turn it is."""
+MESSAGE_KEYS = (("role", "content"), ("from", "value"))
+"""Fields of a message that are known: whose it is, and what it says."""
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Layout:
         content_key: Field of a message that has its text or parts; null for `content`, or `value` beside `from`.
         speakers: Of texts that are transcripts: user and assistant -> the mark before each one's turns, such as
             "\n\nHuman:". Empty where a text is a text.
+        common_beginning: Whether the prompt of a record without the field `prompt`, whose answers all are texts, is
+            what these begin with in common, as TRL does it.
     """
 
     prompt: Optional[str]
@@ -72,3 +76,4 @@ class Layout:
     role_key: Optional[str]
     content_key: Optional[str]
     speakers: dict[str, str]
+    common_beginning: bool = unbounded(since=False, default=False)

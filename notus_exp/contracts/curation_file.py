@@ -187,7 +187,8 @@ class CurationFile(TypedDict):
         settings: Those of the stage.
         reading: What became of the records when the feedback was read: `records`, `bad_rows`, of each rule that took
             any `quarantined/RULE` (records) and `stripped/RULE`, `emptied/RULE` or `kept/RULE` (responses), and of
-            scored pairs `contradicting_scores` and `tied_scores`. Of a mix also `prompts_in_several`, and of each
+            scored pairs `contradicting_scores` and `tied_scores`; where there are any `common_beginnings` (prompts) and
+            `answers_passed_over`. Of a mix also `prompts_in_several`, and of each
             source `corpus_records/NAME`, `corpus_bad_rows/NAME`, `corpus_prompts_read/NAME`, `corpus_prompts/NAME` and
             `corpus_completions/NAME` (those in the mix), and `corpus_pairs/NAME`.
         counts: What each rule took.

@@ -24,7 +24,7 @@ from notus_exp.stages.settings import ANNOTATED, PairsSettings
 READING = (
     *("records", "bad_rows", "multi_turn_prompts", "quarantined", "stripped", "emptied", "kept"),
     *("contradicting_scores", "tied_scores", "prompts_in_several", "corpus_records", "corpus_bad_rows"),
-    *("corpus_prompts_read", "corpus_prompts", "corpus_completions"),
+    *("corpus_prompts_read", "corpus_prompts", "corpus_completions", "common_beginnings", "answers_passed_over"),
 )
 """Facts of the feedback, by the first part of their names, that tell how it was read."""
 AT_ONCE = 100_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from notus_exp.config.mapping_paths import FieldPath, parsed_path
+from notus_exp.config.mapping_paths import EACH, FieldPath, parsed_path
 from notus_exp.config.mapping_settings import ASSISTANT, CHOSEN, REJECTED, USER, CompletionPaths, Layout
+from notus_exp.feedback.common_beginning import common_beginning
 from notus_exp.feedback.fields import ABSENT, find, missing, score_at
 from notus_exp.feedback.table import RowError, optional_text
 from notus_exp.feedback.turns import Utterance, alternating, turns_of
@@ -33,20 +34,27 @@ class MappedAnswer(NamedTuple):
 
 
 class Lifted(NamedTuple):
-    """A record's prompt (system turn, earlier turns, the user's last message), its source and its completions."""
+    """A record's prompt (system turn, earlier turns, the user's last message), its source and its completions.
+
+    `from_texts` says of the prompt that it is the common beginning of the answers' texts; `passed_over` counts the
+    items of lists of answers that are missing and may be.
+    """
 
     system: str | None
     context: tuple[Utterance, ...]
     user: str
     source: str
     answers: list[MappedAnswer]
+    from_texts: bool
+    passed_over: int
 
 
 class _WithTurns(NamedTuple):
-    """An answer with the turns before it, as it stands in the record."""
+    """An answer with the turns before it, as it stands in the record; `plain` says that it is a text."""
 
     answer: MappedAnswer
     before: Sequence[Utterance]
+    plain: bool
 
 
 def lift(record: dict[str, Any], layout: Layout, aspects: Sequence[str] = ()) -> Lifted:
@@ -60,8 +68,16 @@ def lift(record: dict[str, Any], layout: Layout, aspects: Sequence[str] = ()) ->
     Raises:
         RowError: Something that must be there is not, or is not what the mapping says; the text names the field.
     """
-    given = [one for entry in layout.completions for one in _answers(record, entry, layout, aspects)]
-    system, turns = _prompt(record, layout, given)
+    found = [one for entry in layout.completions for one in _answers(record, entry, layout, aspects)]
+    given = [one for one in found if one is not None]
+    system: str | None = None
+    turns: tuple[Utterance, ...]
+    from_texts = _is_from_texts(record, layout, given)
+    if from_texts:
+        user, given = _parted([one.answer for one in given])
+        turns = (Utterance(USER, user),)
+    else:
+        system, turns = _prompt(record, layout, given)
     own = _optional(record, layout.system)
     if own.strip():
         system = _agreed([system, own], "the system turn", str(layout.system))
@@ -69,12 +85,15 @@ def lift(record: dict[str, Any], layout: Layout, aspects: Sequence[str] = ()) ->
     if not last.content.strip():
         raise RowError("the user's message is empty")
     source = _optional(record, layout.source)
-    return Lifted(system, tuple(context), last.content, source, [one.answer for one in given])
+    return Lifted(
+        system, tuple(context), last.content, source, [one.answer for one in given], from_texts, len(found) - len(given)
+    )
 
 
 def _answers(
     record: dict[str, Any], entry: CompletionPaths, layout: Layout, aspects: Sequence[str]
-) -> Iterator[_WithTurns]:
+) -> Iterator[_WithTurns | None]:
+    """Yield the answers of an entry, None for each item of a list that is missing and may be."""
     path = parsed_path(entry.text)
     found = find(record, path)
     if path.optional and missing(found):
@@ -83,9 +102,11 @@ def _answers(
         yield _given(record, entry, layout, aspects, found, None)
         return
     if not isinstance(found, list):
-        raise RowError(f"{path} is missing")
+        whole = FieldPath(path.parts[: path.parts.index(EACH)])
+        raise RowError(f"{whole} is a text, no list" if isinstance(find(record, whole), str) else f"{path} is missing")
     for index, item in enumerate(found):
-        yield _given(record, entry, layout, aspects, item, (index, len(found)))
+        skipped = path.optional and missing(item)
+        yield None if skipped else _given(record, entry, layout, aspects, item, (index, len(found)))
 
 
 def _given(
@@ -113,7 +134,20 @@ def _given(
         critique=_optional(record, entry.critique, place),
         ratings={aspect: _score(record, entry.ratings[aspect], place) for aspect in aspects},
     )
-    return _WithTurns(answer, turns[:-1])
+    return _WithTurns(answer, turns[:-1], isinstance(found, str))
+
+
+def _is_from_texts(record: dict[str, Any], layout: Layout, given: Sequence[_WithTurns]) -> bool:
+    """Say whether the prompt is the common beginning of the answers: a prompt that is null is one that is missing."""
+    if not layout.common_beginning or len(given) < 2 or any(one.before or not one.plain for one in given):
+        return False
+    return layout.prompt is None or find(record, parsed_path(layout.prompt)) is ABSENT
+
+
+def _parted(answers: Sequence[MappedAnswer]) -> tuple[str, list[_WithTurns]]:
+    texts = [answer.text for answer in answers]
+    prompt = common_beginning(texts, " and ".join(answer.name for answer in answers))
+    return prompt, [_WithTurns(one._replace(text=one.text[len(prompt) :]), (), True) for one in answers]
 
 
 def _prompt(

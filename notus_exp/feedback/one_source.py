@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from notus_exp.feedback import mapped, rated, ultrafeedback
 from notus_exp.feedback.fitting import FIRST, advice, options_that_read
 from notus_exp.feedback.records import Malformed, OnShareRead, Record, read_files, read_hub
 from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT
+from notus_exp.feedback.serialised import MESSAGES_AS_TEXT
 from notus_exp.feedback.table import LayoutError, Parsed, build
 from notus_exp.stages.settings import from_json
 
@@ -107,14 +108,20 @@ def check_source(read: ReadSource, quarantine: Path) -> None:
             remedy += "; data.repeated_prompts=keep takes answers as they are"
         if len(malformed) == count:
             advised = advice(options_that_read(read.head, _parsed, spec.name))
-            others = advised or f"is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
-            remedy = f"none fits data={spec.name}: {others}"
+            remedy = f"none fits data={spec.name}: {advised or _supposed(malformed)}"
         raise UserError(
             f"{rows}, data.max_bad_rows is {spec.max_bad_rows}: {first}",
             f"all with their text: {quarantine}; {remedy}",
         )
     if read.table.is_empty():
         raise UserError(f"the data has no completions ({count} records)", "check data.path or data.hub_id")
+
+
+def _supposed(malformed: Sequence[Malformed]) -> str:
+    """Return what may be wrong with data of which no record is read, by any option."""
+    if all(row.rule == MESSAGES_AS_TEXT for row in malformed):
+        return "give it conversations as lists, in .jsonl or .parquet, or the texts alone"
+    return f"is it UTF-8, or the layout of another option ({', '.join(READERS)})?"
 
 
 def _parsed(spec: FileData, records: Iterable[Record | Malformed]) -> Parsed:

@@ -42,6 +42,7 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback.prompt_turns import CONTEXT, TURNS
 from notus_exp.feedback.records import Malformed, Record
 from notus_exp.feedback.repeats import answer_alone
+from notus_exp.feedback.serialised import MESSAGES_AS_TEXT, as_text, holds_messages
 
 CORPUS = "corpus"
 """Column that only a mix has: the name of the source."""
@@ -252,16 +253,18 @@ def optional_text(value: Any, name: str) -> str:
 
 
 def required_text(value: Any, name: str, *, filled: bool = False) -> str:
-    """Return a text that must be there, and with `filled` must not be blank.
+    """Return what somebody said: a text that must be there, and with `filled` must not be blank.
 
     Raises:
-        RowError: It is missing, blank where it must not be, or not text.
+        RowError: It is missing, blank where it must not be, not text, or a text that holds messages.
     """
     if _missing(value):
         raise RowError(f"{name} is missing")
     text = optional_text(value, name)
     if filled and not text.strip():
         raise RowError(f"{name} is empty")
+    if holds_messages(text):
+        raise RowError(as_text(name), MESSAGES_AS_TEXT)
     return text
 
 

@@ -6,12 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from notus_exp.config.mapping_settings import ASSISTANT, ROLES, SYSTEM, USER, Layout
+from notus_exp.config.mapping_settings import ASSISTANT, MESSAGE_KEYS, ROLES, SYSTEM, USER, Layout
 from notus_exp.errors import did_you_mean
+from notus_exp.feedback.serialised import MESSAGES_AS_TEXT, as_text, holds_messages
 from notus_exp.feedback.table import RowError, required_text
-
-MESSAGE_KEYS = (("role", "content"), ("from", "value"))
-"""Fields of a message that are known: whose it is, and what it says."""
 
 
 class Utterance(NamedTuple):
@@ -31,10 +29,12 @@ def turns_of(value: Any, name: str, layout: Layout, plain: str) -> list[Utteranc
         plain: Whose turn a text is that is no transcript; also that of what stands before a transcript's first mark.
 
     Raises:
-        RowError: It is none of these, a role is not known, or a part is no text.
+        RowError: It is none of these, a role is not known, a part is no text, or a text holds messages.
     """
     if isinstance(value, str):
         text = required_text(value, name)
+        if holds_messages(text, _known_keys(layout), {name.lower() for name in ROLES | layout.roles}):
+            raise RowError(as_text(name), MESSAGES_AS_TEXT)
         return _transcript(text, layout, plain) if layout.speakers else [Utterance(plain, text)]
     if isinstance(value, dict) and _keys(value, layout):
         return [_message(value, name, layout)]

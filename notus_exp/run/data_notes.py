@@ -13,8 +13,9 @@ _RULES = {
     "repeated_prompt": "repeats its prompt, but not exactly",
     "transcript": "a transcript of more than its prompt",
     "different_prompts": "its answers have other turns before them than its prompt, or one than the other",
+    "messages_as_text": "a text that holds messages, in the form of JSON or of Python",
 }
-"""What the rules say that set records aside (feedback/table.py, records.py, repeats.py and lifting.py)."""
+"""What the rules say that set records aside (feedback/table.py, records.py, repeats.py, lifting.py, serialised.py)."""
 
 _DONE = {
     "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",
@@ -30,6 +31,7 @@ _BESIDE = {
     "unmatched": "scores of its file that fit no completion",
     "double": "scores said twice",
     "missing": "rows without a usable number",
+    "several_turns": "completions of prompts of several turns, which a digest alone can name, not their texts",
     "unclear": "completions that share their prompt's id and number with another",
     "prompts_trained_on": "prompts that every run of it was trained on",
 }
@@ -51,6 +53,12 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
             f"{_many(sum(quarantined.values()), 'record')} of {feedback['records']} set aside: {rules}; "
             "quarantine.jsonl in the feedback's folder has them"
         )
+    begun = feedback.get("common_beginnings", 0)
+    if begun:
+        notes.append(f"the prompt of {_many(begun, 'record')} is what the texts of the answers begin with in common")
+    passed = feedback.get("answers_passed_over", 0)
+    if passed:
+        notes.append(f"{_many(passed, 'answer')} missing in lists of answers, passed over as data.mapping allows")
     for done, said in _DONE.items():
         for rule, number in _of(feedback, done).items():
             what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"

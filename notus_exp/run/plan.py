@@ -137,6 +137,7 @@ class Sources(NamedTuple):
     """What lies outside the config: digests that enter keys, the local files that they stand for, and other runs.
 
     Digests of files of scores, and probes, are by the name of the column.
+    `score_ways` say of a file of scores how it says whose they are, None where its columns do.
     `source_digests` are those of the sources of a mix, for which `data_digest` stands too.
     """
 
@@ -149,6 +150,7 @@ class Sources(NamedTuple):
     probes: Mapping[str, list[Probe]] = MappingProxyType({})
     source_digests: Sequence[str | None] = ()
     annotator_digests: Mapping[str, dict[str, str]] = MappingProxyType({})
+    score_ways: Mapping[str, str | None] = MappingProxyType({})
 
 
 def make_plan(config: Config, sources: Sources) -> list[Node]:
@@ -232,7 +234,11 @@ def _columns(config: Config, sources: Sources) -> list[NodeRow]:
     named = {*named_columns(config)}
     scored = {column_of(score): score for score in sorted(config.scores, key=column_of)}
     joined = {
-        column: {"file": sources.score_digests[column], "column": score.column or SCORE_COLUMN, "by": score.by}
+        column: {
+            "file": sources.score_digests[column],
+            "column": score.column or SCORE_COLUMN,
+            "by": sources.score_ways.get(column, score.by),
+        }
         for column, score in scored.items()
         if column in named and not runs_of_probe(score)
     }

@@ -49,7 +49,7 @@ def resolve(config: Config) -> Sources:
                 raise
             model_digest = UNRESOLVED
     evaluation_digests, evaluation_files = _evaluation_files(config, only_shown)
-    score_digests, score_files = _score_files(config, only_shown)
+    score_digests, score_ways, score_files = _score_files(config, only_shown)
     annotator_digests, annotator_files = _annotator_files(config, only_shown)
     return Sources(
         data_digest,
@@ -64,13 +64,16 @@ def resolve(config: Config) -> Sources:
         find_probes(config),
         source_digests,
         annotator_digests,
+        score_ways,
     )
 
 
-def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return digest and path of each file of scores of which an expression names the column, after a look at it."""
+def _score_files(
+    config: Config, only_shown: bool
+) -> tuple[dict[str, str], dict[str, str | None], dict[str, list[str]]]:
+    """Return digest, way and path of each file of scores whose column an expression names, after a look at it."""
     named = named_columns(config)
-    digests, found = dict[str, str](), dict[str, list[str]]()
+    digests, ways, found = dict[str, str](), dict[str, str | None](), dict[str, list[str]]()
     for score in config.scores:
         if score.name is None or score.name not in named or score.path is None:
             continue
@@ -82,7 +85,7 @@ def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict
                 raise
             digests[score.name], found[key] = UNRESOLVED, []
             continue
-        from notus_exp.scoring.score_files import check_score_file  # Polars: not for every plan
+        from notus_exp.scoring.score_files import check_score_file, chosen_way  # Polars: not for every plan
 
         by = check_score_file(path, score.column or SCORE_COLUMN, score.by, key)
         if isinstance(config.data, Mix) and by == KEYS["row"] and score.by is None:
@@ -92,7 +95,8 @@ def _score_files(config: Config, only_shown: bool) -> tuple[dict[str, str], dict
                 "name them by digest or by their texts; add by: row to the item where the numbers are those of the mix",
             )
         digests[score.name], found[key] = content_digest(path), [str(path)]
-    return digests, found
+        ways[score.name] = chosen_way(path, score.by, key)
+    return digests, ways, found
 
 
 def _data(data: Data, only_shown: bool) -> tuple[str | None, list[str | None], dict[str, list[str]]]:

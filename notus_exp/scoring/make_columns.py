@@ -116,5 +116,7 @@ def _told(name: str, counts: Mapping[str, int]) -> str:
         "missing": "without a usable number",
     }
     rest = [f"{counts[count]} {what}" for count, what in left_out.items() if counts[count]]
+    if several := counts.get("several_turns"):
+        rest.append(f"{several} are of prompts of several turns, which a digest alone can name, not their texts")
     rest += [f"{counts['unclear']} completions share their prompt's id and number"] if counts["unclear"] else []
     return f"{name}: {counts['with_score']} of {whole} completions have a score" + "".join(f"; {one}" for one in rest)

@@ -43,7 +43,8 @@ class JoinedScores(NamedTuple):
         values: Float64 of shape (completions,), null where there is no score.
         counts: Of completions: with_score, without_score; of the file's rows: matched, unmatched (that fit no
             completion), double (that another row had said already), missing (without a usable score); and
-            unclear (completions whose prompt id and number another one has).
+            unclear (completions whose prompt id and number another one has). Where there are any, several_turns:
+            completions that texts cannot name, since their prompt has several turns.
     """
 
     values: pl.Series
@@ -104,13 +105,26 @@ def check_score_file(path: Path, column: str, by: str | None, key: str) -> tuple
     return wanted
 
 
+def chosen_way(path: Path, by: str | None, key: str) -> str | None:
+    """Return `by` where the file's columns do not tell that themselves, else None: both ways of saying it are one.
+
+    Args and errors are those of `read_scores`.
+    """
+    return None if ways_of(score_columns(path, key)) == [by] else by
+
+
+def ways_of(names: Iterable[str]) -> list[str]:
+    """Return which of `KEYS` a file's columns are of."""
+    return [way for way, columns in KEYS.items() if {*columns} <= {*names}]
+
+
 def way_of(names: Iterable[str], key: str, path: Path) -> str:
     """Return which of `KEYS` a file's columns are of.
 
     Raises:
         UserError: Of none, or of several.
     """
-    found = [way for way, columns in KEYS.items() if {*columns} <= {*names}]
+    found = ways_of(names)
     if not found:
         raise UserError(f"{key}: '{path}' does not say whose its scores are", _ways(names))
     if len(found) > 1:
@@ -140,7 +154,8 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
     distinct = keyed.unique(keys, keep="first")
     if distinct.height < told.height:
         _check_doubles(told, keyed, keys, key)
-    table = _hashed(_named(completions, by), by)
+    named = _named(completions, by)
+    table = _hashed(named, by)
     unclear = pl.repeat(False, table.height, eager=True)
     if by == list(KEYS["prompt_id"]):
         unclear = table.is_duplicated()
@@ -148,10 +163,12 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
     values = pl.select(pl.when(~unclear).then(found)).to_series().rename(SCORE)
     matched = distinct.join(table.filter(~unclear), on=keys, how="semi").height
     with_score = table.height - values.null_count()
+    several = named["prompt"].null_count() if by == list(KEYS["texts"]) else 0
     if not with_score:
         raise UserError(
             f"{key}: none of {told.height} scores, which are by {' and '.join(by)}, is one of a completion here",
-            "are they of this data? docs/language.md says how a file tells whose its scores are",
+            ("a digest alone can name a prompt of several turns:" if several else "are they of this data?")
+            + " docs/language.md says how a file tells whose its scores are",
         )
     counts = {
         "with_score": with_score,
@@ -162,6 +179,8 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
         "missing": scores.height - usable.height,
         "unclear": int(unclear.sum()),
     }
+    if several:
+        counts["several_turns"] = several
     return JoinedScores(values, counts)
 
 

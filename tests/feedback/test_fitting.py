@@ -42,6 +42,7 @@ def read(folder: Path, name: str, *rows: dict[str, Any] | str) -> UserError:
         ("skywork", ORCA, "data=orca_pairs reads such records"),
         ("pairs", {"chosen": "\n\nHuman: q\n\nAssistant: x", "rejected": "\n\nHuman: q\n\nAssistant: y"},
          "data=hh_rlhf reads such records"),
+        ("pairs", {"chosen": "What? x", "rejected": "What? y"}, "data=trl reads such records"),
         ("pairs", SIDES, "data=trl reads such records"),
         ("pairs", SIDES | {"source": "s"}, "data=skywork or data=tulu reads such records"),
         ("trl", ULTRA, "data=ultrafeedback reads such records"),
@@ -60,6 +61,13 @@ def test_the_options_that_read_the_first_records_are_named(
 def test_where_no_option_reads_them_all_are_named(tmp_path: Path) -> None:
     hint = read(tmp_path, "ultrafeedback", {"text": "x"}, {"text": "y"}).hint
     assert "none fits data=ultrafeedback: is it UTF-8, or the layout of another option (ultrafeedback, " in hint
+
+
+def test_conversations_as_texts_are_said_to_be_that(tmp_path: Path) -> None:
+    row = {side: json.dumps(turns) for side, turns in SIDES.items()}
+    error = read(tmp_path, "trl", row, row)
+    assert "chosen is a text that holds messages, in the form of JSON or of Python" in error.message
+    assert "none fits data=trl: give it conversations as lists, in .jsonl or .parquet" in error.hint
 
 
 def test_records_that_cannot_be_parsed_are_of_no_layout(tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def test_lists_of_different_lengths_do_not_go_together():
         scores({"prompt": "q", "texts": ["x", "y"], "marks": [4]}, {"text": "texts.*", "score": "marks.*"})
 
 
+def test_a_list_that_a_table_of_texts_holds_as_a_text_is_said_to_be_one():
+    for written in ("['x', 'y']", '["x", "y"]'):
+        with pytest.raises(RowError, match=r"^meta\.texts is a text, no list$"):
+            scores({"prompt": "q", "meta": {"texts": written}}, {"text": "meta.texts.*", "score": "marks.*"})
+    with pytest.raises(RowError, match=r"^meta\.texts\.\* is missing$"):
+        scores({"prompt": "q", "meta": {}}, {"text": "meta.texts.*", "score": "marks.*"})
+
+
 def test_a_rank_is_a_score_the_other_way_round():
     answers = [{"t": "x", "r": 2}, {"t": "y", "r": 1.0}]
     assert scores({"prompt": "q", "a": answers}, {"text": "a.*.t", "score": "-a.*.r"}) == [-2.0, -1.0]

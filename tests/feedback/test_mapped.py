@@ -97,6 +97,22 @@ def test_a_path_that_may_be_missing_is_no_error(tmp_path):
     assert table["model"].to_list() == [""]
 
 
+def test_an_item_that_is_missing_is_passed_over_where_it_may_be_and_counted(tmp_path):
+    entry = {"text": "texts.*", "score": "marks.*", "model": "who.*"}
+    rows = [{"prompt": "q", "texts": ["x", None, "y"], "marks": [4, None, 2], "who": ["m", "n", "o"]}]
+    rows += [{"prompt": "p", "texts": [{"t": "x"}, {}], "marks": [1, 2], "who": ["m", "n"]}]
+    rows += [{"prompt": "o", "texts": [None], "marks": [1], "who": ["m"]}]
+    parsed, _ = parse(tmp_path, layout(entry), rows[0])
+    assert [one.reason for one in parsed.malformed] == ["texts[1] is missing"]
+    assert "answers_passed_over" not in parsed.facts
+    parsed, table = parse(tmp_path, layout(entry | {"text": "texts.* or none"}), rows[0], rows[2])
+    read = table.select("row", "completion", "response", "model", "overall_score").rows()
+    assert read == [(0, 0, "x", "m", 4.0), (0, 1, "y", "o", 2.0)]
+    assert (parsed.facts["answers_passed_over"], parsed.facts["records_without_completions"]) == (2, 1)
+    parsed, table = parse(tmp_path, layout(entry | {"text": "texts.*.t or none"}), rows[1])
+    assert (table["response"].to_list(), parsed.facts["answers_passed_over"]) == (["x"], 1)
+
+
 def test_a_value_that_no_record_has_is_an_error_that_shows_those_found(tmp_path):
     sides = [{"text": "a", "score": "win is model_A"}, {"text": "b", "score": "win is model_B"}]
     rows = [{"prompt": "q", "a": "x", "b": "y", "win": win} for win in ("model_a", "model_b", "tie")]
@@ -109,6 +125,33 @@ def test_a_side_that_never_wins_is_no_error_where_the_other_does(tmp_path):
     sides = [{"text": "a", "score": "win is 0"}, {"text": "b", "score": "win is 1"}]
     _, table = parse(tmp_path, layout(*sides), {"prompt": "q", "a": "x", "b": "y", "win": 1})
     assert table["overall_score"].to_list() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "never", "found"),
+    [
+        ((0, 1), (1, 2), "2", "0, 1"),
+        ((1, 2), (0, 1), "0", "1, 2"),
+        (("model_a", "model_b", "tie"), ("model_a", "model_c"), "model_c", "model_a, model_b, tie"),
+        ((True, False), ("true", "no"), "no", "false, true"),
+    ],
+)
+def test_a_value_that_occurs_does_not_excuse_another_that_never_does(values, wanted, never, found, tmp_path):
+    sides = [{"text": text, "score": f"win is {value}"} for text, value in zip("ab", wanted, strict=True)]
+    rows = [{"prompt": "q", "a": "x", "b": "y", "win": win} for win in values]
+    with pytest.raises(UserError, match=f"'win' is never '{never}'") as error:
+        parse(tmp_path, layout(*sides), *rows)
+    assert error.value.hint == f"values found: {found}; 'win or none is {never}' may hold nowhere"
+    sides = [side | {"score": side["score"].replace(" is", " or none is")} for side in sides]
+    assert len(parse(tmp_path, layout(*sides), *rows)[0].rows) == 2 * len(rows)
+
+
+def test_one_value_may_be_asked_for_twice_and_in_each_way_of_writing_it(tmp_path):
+    ratings = {"same": "win is 1.0", "other": "win is 0"}
+    entry = {"text": "a", "score": "win is 1", "ratings": ratings}
+    rows = [{"prompt": "q", "a": "x", "win": win} for win in (0, 1)]
+    _, table = parse(tmp_path, layout(entry), *rows, aspects=ratings)
+    assert table.select("overall_score", "rating_same", "rating_other").rows() == [(0, 0, 1), (1, 1, 0)]
 
 
 def test_earlier_turns_are_the_context_and_make_another_prompt(tmp_path):

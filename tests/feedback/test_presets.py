@@ -10,6 +10,7 @@ import pytest
 
 from notus_exp.config.data_settings import Mapped
 from notus_exp.config.folders import conf_dir
+from notus_exp.errors import UserError
 from notus_exp.feedback.mapped import read
 from notus_exp.feedback.records import read_files
 from notus_exp.feedback.table import build, check
@@ -137,3 +138,18 @@ def test_the_preset_of_trl_reads_an_explicit_prompt_too(tmp_path: Path) -> None:
     table = build(read(spec, read_files([file], lambda share: None)).rows, [])
     assert table.select("instruction", "response").rows() == [(ASKED, GOOD), (ASKED, BAD)] * 2
     assert table["context"].to_list() == [[], [], EARLIER, EARLIER]
+
+
+def test_the_preset_of_trl_reads_an_implicit_prompt_of_texts(tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    record = {"chosen": f"{ASKED} {GOOD}", "rejected": f"{ASKED} {BAD}"}
+    file.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    spec = composed("data=trl", f"data.path={file}", "selection=critique").data
+    assert isinstance(spec, Mapped)
+    parsed = read(spec, read_files([file], lambda share: None))
+    table = build(parsed.rows, [])
+    assert table.select("instruction", "response").rows() == [(ASKED, f" {GOOD}"), (ASKED, f" {BAD}")]
+    assert parsed.facts["common_beginnings"] == 1
+    file.write_text(f"{json.dumps(record)}\n{json.dumps(record | {'prompt': 'q'})}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="'prompt' is in some records, and 1 without it have texts with a common"):
+        read(spec, read_files([file], lambda share: None))

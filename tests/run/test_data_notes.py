@@ -60,3 +60,13 @@ def test_a_column_that_some_completions_have_not_is_noted_with_the_reasons() -> 
         "the column armorm is missing for 3 of 8 completions; scores of its file that fit no completion: 2; "
         "rows without a usable number: 1"
     ]
+
+
+def test_prompts_that_are_the_common_beginning_of_texts_are_noted() -> None:
+    facts = {"records": 3, "bad_rows": 0, "common_beginnings": 2}
+    assert data_notes(facts, {}) == ["the prompt of 2 records is what the texts of the answers begin with in common"]
+
+
+def test_answers_that_are_missing_and_passed_over_are_noted() -> None:
+    facts = {"records": 3, "bad_rows": 0, "answers_passed_over": 1}
+    assert data_notes(facts, {}) == ["1 answer missing in lists of answers, passed over as data.mapping allows"]

@@ -69,6 +69,15 @@ def test_scores_by_the_rows_of_a_mix_must_be_meant(scores: Path, tmp_path: Path)
     assert resolve(replace(config, scores=[ScoreItem("armorm", str(scores), by="row")])).score_digests
 
 
+def test_a_way_that_the_file_tells_itself_is_the_same_column(scores: Path) -> None:
+    config = config_of(scores, "armorm", "columns")
+    key = planned(config)["columns"].key
+    assert planned(replace(config, scores=[ScoreItem("armorm", str(scores), by="row")]))["columns"].key == key
+    scores.write_text("row,completion,digest,score\n0,0,f,1.5\n")
+    ways = [planned(replace(config, scores=[ScoreItem("armorm", str(scores), by=by)])) for by in ("row", "digest")]
+    assert ways[0]["columns"].key != ways[1]["columns"].key
+
+
 def test_the_columns_that_an_expression_names_are_made_before_the_pairs(scores: Path) -> None:
     nodes = planned(config_of(scores, "armorm - 2 * helpfulness", "pairs"))
     assert list(nodes) == ["feedback", "columns", "pairs"]

@@ -13,6 +13,7 @@ import pytest
 
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
+from notus_exp.run.data_notes import column_notes
 from notus_exp.scoring.score_files import SCORE, completion_digest, join_scores, read_scores
 from support.curation_tables import completion, prompt, table
 
@@ -74,7 +75,13 @@ def test_a_prompt_of_several_turns_is_found_by_its_digest_alone(tmp_path: Path) 
     assert joined(written(tmp_path, rows), several).values.to_list() == [1.0, None, None, None]
     text = {"prompt": "Name a colour.", "response": "Red.", "score": 1.0}
     fruit = {"prompt": "Name a fruit.", "response": "Fig.", "score": 3.0}
-    assert joined(written(tmp_path, [text, fruit]), several).values.to_list() == [None, None, None, 3.0]
+    found = joined(written(tmp_path, [text, fruit]), several)
+    assert found.values.to_list() == [None, None, None, 3.0]
+    assert found.counts["several_turns"] == 2
+    facts = {"completions": 4} | {f"x/{count}": number for count, number in found.counts.items()}
+    assert column_notes(facts)[0].endswith(
+        "completions of prompts of several turns, which a digest alone can name, not their texts: 2"
+    )
 
 
 def test_what_does_not_fit_is_counted(tmp_path: Path) -> None:
