@@ -405,8 +405,8 @@ def _levels(tree: Any) -> int:
 
 def _operands_written(text: str) -> int:
     """Count the columns and values that a text has: the parser leaves some out that it has no place for."""
+    from sqlglot import TokenType
     from sqlglot.dialects.postgres import Postgres
-    from sqlglot.tokens import TokenType
 
     tokens = Postgres().tokenize(text)
     values = (TokenType.NUMBER, TokenType.STRING)
