@@ -100,8 +100,7 @@ def read(text: str, scope: Scope, wanted: str) -> Expression:
     kind = kind_of(tree, scope)
     if kind != wanted:
         example = "write a number, such as 2 * average" if wanted == NUMBER else "write a condition, such as margin > 1"
-        found = f"is a {kind}" if kind else "is always missing"
-        raise _refused(scope, f"{_shown(tree)} {found}, and a {wanted} is needed", example)
+        raise _refused(scope, f"{_shown(tree)} is a {kind}, and a {wanted} is needed", example)
     return tree
 
 
@@ -152,8 +151,8 @@ def names_in(tree: Expression) -> set[str]:
     return {column.name for column in tree.find_all(Column)}
 
 
-def kind_of(node: Expression, scope: Scope) -> str | None:
-    """Return the kind of a node's value, everything below it checked; None where all that it may give is NULL.
+def kind_of(node: Expression, scope: Scope) -> str:
+    """Return the kind of a node's value, everything below it checked.
 
     Raises:
         UserError: See `read`.
@@ -195,18 +194,19 @@ def _fixed(taken: str, given: str) -> Callable[[Any, Scope], str]:
             raise _refused(scope, f"{_shown(node)} takes a value", PAGE)
         for operand in operands(node):
             found = kind_of(operand, scope)
-            if found not in (taken, None):
+            if found != taken:
                 raise _refused(scope, f"{_shown(operand)} is a {found}, and {_shown(node)} takes a {taken}", PAGE)
         return given
 
     return kind
 
 
-def _one_kind(nodes: list[Any], scope: Scope, what: str) -> str | None:
-    kinds = {kind for node in nodes if (kind := kind_of(node, scope)) is not None}
+def _one_kind(nodes: list[Any], scope: Scope, what: str) -> str:
+    """Return the kind of nodes, of which there is one at least."""
+    kinds = {kind_of(node, scope) for node in nodes}
     if len(kinds) > 1:
         raise _refused(scope, f"{what} mixes a {' and a '.join(sorted(kinds))}", "both sides are of one kind")
-    return next(iter(kinds), None)
+    return next(iter(kinds))
 
 
 def _equal(node: Any, scope: Scope) -> str:
@@ -216,7 +216,7 @@ def _equal(node: Any, scope: Scope) -> str:
     return BOOLEAN
 
 
-def _case(node: Any, scope: Scope) -> str | None:
+def _case(node: Any, scope: Scope) -> str:
     if node.this is not None and type(node).__name__ == "Case":
         raise _refused(scope, f"{_shown(node)} compares one value", "write CASE WHEN x = 1 THEN ... END")
     branches = node.args["ifs"] if type(node).__name__ == "Case" else [node]
@@ -226,10 +226,13 @@ def _case(node: Any, scope: Scope) -> str | None:
             raise _refused(scope, f"{_shown(branch.this)} is a {kind}, and WHEN takes a condition", PAGE)
     last = node.args.get("default") or node.args.get("false")
     results = [branch.args["true"] for branch in branches] + ([last] if last is not None else [])
-    return _one_kind([one for one in results if type(one).__name__ != "Null"], scope, _shown(node))
+    known = [one for one in results if type(one).__name__ != "Null"]
+    if not known:
+        raise _refused(scope, f"{_shown(node)} is always missing", "write a value behind one THEN or ELSE")
+    return _one_kind(known, scope, _shown(node))
 
 
-def _null(node: Any, scope: Scope) -> None:
+def _null(node: Any, scope: Scope) -> str:
     raise _refused(scope, "NULL stands behind THEN and ELSE alone", "write x IS NULL to ask what is missing")
 
 
@@ -277,7 +280,7 @@ def _aggregate(node: Any, scope: Scope) -> str:
     if type(node).__name__ == "Count" and kind == BOOLEAN:
         hint = f"for how many it is true of write SUM(CASE WHEN {_shown(first)} THEN 1 ELSE 0 END)"
         raise _refused(scope, f"{_shown(node)} counts where the condition is known, not where it is true", hint)
-    if type(node).__name__ != "Count" and kind not in (NUMBER, None):
+    if type(node).__name__ != "Count" and kind != NUMBER:
         raise _refused(scope, f"{_shown(first)} is a {kind}, and {_called(node)} takes a number", PAGE)
     if type(node).__name__ == "Quantile":
         _check_share(inner[1] if len(inner) > 1 else None, node, scope)
@@ -366,7 +369,7 @@ def _like(node: Any, scope: Scope) -> str:
     return _fixed(TEXT, BOOLEAN)(node, scope)
 
 
-_KINDS: dict[str, Callable[[Any, Scope], str | None]] = {
+_KINDS: dict[str, Callable[[Any, Scope], str]] = {
     **dict.fromkeys(NUMBERS, _fixed(NUMBER, NUMBER)),
     **dict.fromkeys(ORDERS, _fixed(NUMBER, BOOLEAN)),
     **dict.fromkeys(("And", "Or", "Not"), _fixed(BOOLEAN, BOOLEAN)),

@@ -100,7 +100,7 @@ class _Reading:
             (one, first), (other, second) = self.sum(node.this), self.sum(node.expression)
             return self.finite(one * other), largest([first * other, one * second])
         values = self.value(node)
-        return values, values.abs()
+        return values, values.abs() if values.dtype == pl.Float64 else values
 
     def below(self, node: Any) -> list[pl.Series]:
         return [self.value(operand) for operand in operands(node)]
@@ -164,13 +164,9 @@ class _Reading:
     def window(self, node: Any) -> pl.Series:
         return self.rank(node) if type(node.this).__name__ in RANKS else self._aggregate(node.this)
 
-    def compared(self, one: Any, other: Any) -> tuple[pl.Series, pl.Series]:
-        """Return two values to compare; numbers as their difference, 0 where it is no more than noise, and as 0."""
-        if (first := self.value(one)).dtype != pl.Float64:
-            return first, self.value(other)
-        (first, larger), (second, larger_other) = self.sum(one), self.sum(other)
-        difference = without_noise(first - second, largest([larger, larger_other]))
-        return difference, self.constant(0.0, pl.Float64)
+    def sums(self, node: Any) -> list[tuple[pl.Series, pl.Series]]:
+        """Return `sum` of each operand, each read once."""
+        return [self.sum(operand) for operand in operands(node)]
 
     def case(self, node: Any) -> pl.Series:
         """Take the first branch whose condition is true; a missing condition is not."""
@@ -253,18 +249,27 @@ def _is(reading: _Reading, node: Any) -> pl.Series:
     return _negated(node, reading.value(node.this).is_null())
 
 
+def _against(one: tuple[pl.Series, pl.Series], other: tuple[pl.Series, pl.Series]) -> tuple[pl.Series, pl.Series]:
+    """Return two values to compare; numbers as their difference, 0 where it is no more than noise, and as 0."""
+    (first, larger), (second, larger_other) = one, other
+    if first.dtype != pl.Float64:
+        return first, second
+    difference = without_noise(first - second, largest([larger, larger_other]))
+    return difference, pl.repeat(0.0, len(difference), eager=True)
+
+
 def _in(reading: _Reading, node: Any) -> pl.Series:
-    value, *listed = operands(node)
+    value, *listed = reading.sums(node)
     found = pl.repeat(False, reading.size, dtype=pl.Boolean, eager=True)
     for other in listed:
-        one, second = reading.compared(value, other)
+        one, second = _against(value, other)
         found = found | (one == second)
     return _negated(node, found)
 
 
 def _between(reading: _Reading, node: Any) -> pl.Series:
-    value, low, high = operands(node)
-    (above, zero), (below, _) = reading.compared(value, low), reading.compared(value, high)
+    value, low, high = reading.sums(node)
+    (above, zero), (below, _) = _against(value, low), _against(value, high)
     return (above >= zero) & (below <= zero)
 
 
@@ -277,7 +282,7 @@ def _counted(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[
 
 
 def _compared(function: Callable[[pl.Series, pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
-    return lambda reading, node: function(*reading.compared(*operands(node)))
+    return lambda reading, node: function(*_against(*reading.sums(node)))
 
 
 def _single(function: Callable[[pl.Series], pl.Series]) -> Callable[[_Reading, Any], pl.Series]:
@@ -299,8 +304,9 @@ def _round(reading: _Reading, node: Any) -> pl.Series:
 
 
 def _nullif(reading: _Reading, node: Any) -> pl.Series:
-    one, other = reading.compared(*operands(node))
-    return reading.value(node.this).set((one == other).fill_null(value=False), None)
+    value, other = reading.sums(node)
+    one, second = _against(value, other)
+    return settled(*value).set((one == second).fill_null(value=False), None)
 
 
 _READERS: Mapping[str, Callable[[_Reading, Any], pl.Series]] = {

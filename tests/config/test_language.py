@@ -77,6 +77,8 @@ def test_a_text_that_is_code_or_out_of_the_language_is_refused_with_one_line(tex
         ("COUNT(x > 3)", NUMBER, "SUM[(]CASE WHEN x > 3 THEN 1"),
         ("x IN ()", BOOLEAN, "lists no value"),
         ("CASE WHEN x > 1 THEN NULL END", NUMBER, "always missing"),
+        ("x + CASE WHEN x > 1 THEN NULL END", NUMBER, "always missing"),
+        ("MEAN_OF(IF(x > 1, NULL, NULL), x)", NUMBER, "always missing"),
         ("RANK() OVER (ORDER BY model)", NUMBER, "no number to rank by"),
     ],
 )

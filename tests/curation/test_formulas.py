@@ -216,3 +216,18 @@ def test_any_text_is_refused_with_one_error_or_has_values_that_are_finite_or_mis
     assert found.values.dtype == (pl.Float64 if wanted == NUMBER else pl.Boolean)
     assert found.values.null_count() == sum(found.missing.values())
     assert wanted == BOOLEAN or found.values.drop_nulls().is_finite().all()
+
+
+@pytest.mark.parametrize("text", ["CASE WHEN {} > 1 THEN 2 ELSE x END", "IF({} IN (1, 2), 2, x)", "NULLIF({}, 9)",
+                                  "IF({} BETWEEN 1 AND 2, 2, x)", "-({} + 1)", "MEAN_OF({}, y)"])  # fmt: skip
+def test_what_is_nested_deep_is_read_once(text: str) -> None:
+    nested, seen = "x", []
+    for _ in range(14):
+        nested = text.format(f"({nested})" if not text.startswith("-") else nested)
+
+    def column(name: str) -> pl.Series:
+        seen.append(name)
+        return ROWS[name]
+
+    evaluate(read(nested, SCOPE, NUMBER), PromptColumns(column, ROWS["group"]))
+    assert len(seen) <= nested.count("x") + nested.count("y")
