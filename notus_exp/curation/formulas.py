@@ -16,7 +16,8 @@ import polars as pl
 from notus_exp.config.language import AGGREGATES, RANKS, literal_number, operands
 from notus_exp.curation.rounding import NOISE, largest, settled, significant, without_noise
 
-CAUSES = ("division_by_zero", "zero_by_zero", "out_of_range", "missing_input")
+OUT_OF_RANGE = "out_of_range"
+CAUSES = ("division_by_zero", "zero_by_zero", OUT_OF_RANGE, "missing_input")
 """Why a value is missing, in the order in which a value is charged: x/0; 0/0, as in a score without spread; a function
 outside of its range or beyond the largest number; nothing to compute with."""
 
@@ -109,7 +110,7 @@ class _Reading:
         """Make what is no finite number missing, and remember where that was."""
         wrong = values.is_finite().not_().fill_null(value=False)
         if wrong.any():
-            self.fault("out_of_range", wrong)
+            self.fault(OUT_OF_RANGE, wrong)
             return values.set(wrong, None)
         return values
 

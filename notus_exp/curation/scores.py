@@ -14,8 +14,9 @@ from notus_exp.config.column_names import NUMBER, completion_columns, own_column
 from notus_exp.config.curation_settings import Selection
 from notus_exp.config.language import Scope, bare, read
 from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
-from notus_exp.curation.formulas import FormulaValues, evaluate
+from notus_exp.curation.formulas import OUT_OF_RANGE, FormulaValues, evaluate
 from notus_exp.curation.rounding import significant
+from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
 
 CRITIQUE = "critique"
@@ -78,9 +79,18 @@ def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> 
         if bare(text) and kinds.get(text) == NUMBER:
             values = significant(cells.column(text))
             return FormulaValues(values, {"missing_input": values.null_count()} if values.null_count() else {})
-        return evaluate(read(text, Scope(key, kinds), NUMBER), cells)
+        return _usable(evaluate(read(text, Scope(key, kinds), NUMBER), cells))
 
     return score
+
+
+def _usable(found: FormulaValues) -> FormulaValues:
+    """Make scores missing that nothing can be computed with, as such ratings are set aside when they are read."""
+    beyond = (found.values.abs() > LARGEST).fill_null(value=False)
+    if not beyond.any():
+        return found
+    missing = {**found.missing, OUT_OF_RANGE: found.missing.get(OUT_OF_RANGE, 0) + int(beyond.sum())}
+    return FormulaValues(found.values.set(beyond, None), missing)
 
 
 def selected(selection: Selection, aspects: Sequence[str]) -> ScoreRule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -52,6 +53,15 @@ def test_one_aspect_is_its_rating() -> None:
 def test_the_weighted_mean_divides_by_the_weights_of_the_ratings_that_are_there() -> None:
     assert scores(selection("weighted", weights={"helpfulness": 3, "honesty": 1})) == [1.75, 4.0, None]
     assert scores(selection("weighted", weights={"helpfulness": 2})) == [1.0, None, None]
+
+
+def test_a_score_that_nothing_can_be_computed_with_is_missing() -> None:
+    chosen = replace(selection("expression"), score="POWER(10, 308) * (overall - 5) + 0 * overall")
+    found = selected(chosen, ASPECTS)(ROWS)
+    assert found.values.to_list() == [None, None, None], "2e308, missing and 5e308"
+    assert found.missing == {"out_of_range": 2, "missing_input": 1}
+    small = replace(chosen, score="POWER(10, 9) * (overall - 8)")
+    assert scores(small) == [-1e9, None, None], "1e9 is the largest that is usable"
 
 
 def test_equal_weighted_means_tie_although_their_sums_differ_in_the_last_bit() -> None:
