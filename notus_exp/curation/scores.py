@@ -16,7 +16,6 @@ from notus_exp.config.language import Scope, bare, read
 from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
 from notus_exp.curation.formulas import OUT_OF_RANGE, FormulaValues, evaluate
 from notus_exp.curation.rounding import significant
-from notus_exp.disk.given import LARGEST
 from notus_exp.errors import UserError, did_you_mean
 
 CRITIQUE = "critique"
@@ -29,6 +28,8 @@ DECIMALS = 9
 """Weighted means are rounded to this, as before the language, so that sums in another order do not break an exact tie.
 """
 
+LARGEST_SCORE = 1e150
+"""A score beyond it is missing: sums of squares of such numbers overflow."""
 ScoreRule = Callable[[pl.DataFrame], FormulaValues]
 """Gives each row of a table of completions its score."""
 
@@ -85,8 +86,8 @@ def formula(text: str, aspects: Sequence[str], key: str = "selection.score") -> 
 
 
 def _usable(found: FormulaValues) -> FormulaValues:
-    """Make scores missing that nothing can be computed with, as such ratings are set aside when they are read."""
-    beyond = (found.values.abs() > LARGEST).fill_null(value=False)
+    """Make scores missing that nothing can be computed with."""
+    beyond = (found.values.abs() > LARGEST_SCORE).fill_null(value=False)
     if not beyond.any():
         return found
     missing = {**found.missing, OUT_OF_RANGE: found.missing.get(OUT_OF_RANGE, 0) + int(beyond.sum())}

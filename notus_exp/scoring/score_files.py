@@ -238,7 +238,7 @@ def _whole(path: Path, key: str, columns: Sequence[str]) -> pl.DataFrame:
         ".parquet": lambda: pl.read_parquet(path, columns=[*columns], glob=False),
         ".csv": lambda: _csv(path, columns, texts),
         ".csv.gz": lambda: _csv(path, columns, texts),
-        ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None).select(columns),
+        ".jsonl": lambda: pl.read_ndjson(path.read_bytes(), infer_schema_length=None).select(columns),
         ".jsonl.gz": lambda: pl.read_ndjson(gzip.decompress(path.read_bytes()), infer_schema_length=None).select(
             columns
         ),

@@ -16,6 +16,7 @@ AS_IT_STANDS = [
     "python -m notus_exp hardware=cpu until=config",
     "python -m notus_exp hardware=gpu until=config",
     "python -m notus_exp experiment=smoke until=config",
+    "python -m notus_exp filters.where=\"chosen_model <> 'gpt-4' AND chosen_chars < 2000\" until=config",
     "python -m notus_exp experiment=notus_7b_v1 until=config",
     "python -m notus_exp experiment=notus_7b_v1 hardware=a100_8x40gb until=config",
     "python -m notus_exp dpo=kto dpo.precision=float32 until=config",
