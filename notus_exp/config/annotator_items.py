@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
 
@@ -15,10 +15,12 @@ from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes
 from notus_exp.config.misfits import misfit
+from notus_exp.config.told_as import told_as
 from notus_exp.errors import UserError, did_you_mean
 
 OWN = ("name", "judge", "reward_model", "rubric", "scale", "pairs", "report")
 """Keys of an item that are no settings of its judge."""
+_OF_JUDGE = re.compile(r"\bjudge\.(?=[a-z_]+\b)")
 EXAMPLE = "write 'annotators=[{name: helpful, judge: openai, model: NAME, rubric: helpfulness}]'"
 
 
@@ -27,18 +29,9 @@ def named_annotator(number: int) -> str:
     return f"annotators[{number}]"
 
 
-@contextmanager
-def told_of_annotator(key: str) -> Iterator[None]:
-    """Let an error that speaks of `judge.SETTING` speak of an annotator's setting.
-
-    Raises:
-        UserError: The one that was raised within, with the key.
-    """
-    try:
-        yield
-    except UserError as error:
-        message, hint = (re.sub(r"\bjudge\.(?=[a-z_]+\b)", f"{key}.", text) for text in (error.message, error.hint))
-        raise UserError(message if key in message else f"{key}: {message}", hint) from error
+def told_of_annotator(key: str) -> AbstractContextManager[None]:
+    """Let an error that speaks of `judge.SETTING` speak of an annotator's setting (see `told_as`)."""
+    return told_as(key, _OF_JUDGE)
 
 
 def expand_annotators(

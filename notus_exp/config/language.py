@@ -190,6 +190,7 @@ def _fixed(taken: str, given: str) -> Callable[[Any, Scope], str]:
     """Return a reader of a node all of whose operands are of one kind."""
 
     def kind(node: Any, scope: Scope) -> str:
+        """Return the kind that is given, where every operand is of the kind that is taken."""
         if not list(operands(node)):
             raise _refused(scope, f"{_shown(node)} takes a value", PAGE)
         for operand in operands(node):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from notus_exp.config.homes import expand_homes
 from notus_exp.config.misfits import misfit
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import known_settings
+from notus_exp.config.told_as import told_as
 from notus_exp.errors import UserError, did_you_mean
 
 OWN = ("data", "weight", "corpus")
@@ -136,20 +137,9 @@ def named(number: int) -> str:
     return f"data.sources.{number}"
 
 
-@contextmanager
-def told_of(key: str) -> Iterator[None]:
-    """Let an error that speaks of `data.SETTING` speak of a source's setting, where `key` is that of a source.
-
-    Raises:
-        UserError: The one that was raised within, with the key.
-    """
-    try:
-        yield
-    except UserError as error:
-        if key == "data":
-            raise
-        message, hint = (_of_data().sub(f"{key}.", text) for text in (error.message, error.hint))
-        raise UserError(message if key in message else f"{key}: {message}", hint) from error
+def told_of(key: str) -> AbstractContextManager[None]:
+    """Let an error that speaks of `data.SETTING` speak of a source's where `key` is that of one (see `told_as`)."""
+    return nullcontext() if key == "data" else told_as(key, _of_data())
 
 
 @cache

@@ -67,6 +67,7 @@ def cells_of(completions: pl.DataFrame, aspects: Sequence[str]) -> PromptColumns
     """
 
     def column(name: str) -> pl.Series:
+        """Return a column of the language by its name: Float64 without NaN, or String."""
         if name in aspects:
             found = pl.col(rating(name))
         elif name == "overall":

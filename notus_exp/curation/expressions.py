@@ -48,6 +48,7 @@ def of_pairs(
     inner = cells_of(completions, aspects)
 
     def column(name: str) -> pl.Series:
+        """Return a column of the pairs by its name in the language."""
         if name == "margin":
             return _difference(pairs["chosen_score"], pairs["rejected_score"])
         if name in OF_PAIR:

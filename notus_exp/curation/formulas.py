@@ -79,6 +79,7 @@ class _Reading:
         self.faults: dict[str, pl.Series] = {}
 
     def value(self, node: Any) -> pl.Series:
+        """Return the values of a node, shape (n,): finite or null."""
         name = type(node).__name__
         if name in AGGREGATES:
             return self._aggregate(node)

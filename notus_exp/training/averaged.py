@@ -6,6 +6,7 @@ whole passes; here their loss is computed on our tokens, with DPOTrainer's forwa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ NEVER_CERTAIN = -1e-6
 """Mean log-prob (nats) above which a response's odds are taken as at it: those of a certain one are infinite."""
 
 
-class AveragedTrainer(PairTrainer):
+class AveragedTrainer(PairTrainer, ABC):
     """`PairTrainer` whose pairs are compared by their responses' mean log-probs; a reward is beta times that.
 
     `beta` and `gamma_beta_ratio` are the recipe's. The loss that a subclass computes stands in the place of the first
@@ -28,9 +29,9 @@ class AveragedTrainer(PairTrainer):
     beta: float
     gamma_beta_ratio: float = 0.0
 
+    @abstractmethod
     def _terms(self, chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
         """Return the loss of each pair, shape (pairs,), of mean log-probs (pairs,) of its responses."""
-        raise NotImplementedError
 
     def _compared(self, forward: Forward, inputs: dict[str, Any]) -> torch.Tensor:
         losses, weights = self.loss_types, self.loss_weights
