@@ -31,6 +31,8 @@ Runs = Mapping[tuple[str, int], RunFile]
 
 VALIDATION, TEST = "validation", "test"
 
+HOLDS_OUT = ("seed", "validation", "test")
+"""Settings of the split that say which prompts are held out; its folds part those that an arm trains on."""
 _ARMS_OWN = ("precision", "endpoint_model")
 """What settings of evaluations hold that belongs to an arm: its recipe's precision and the served policy's name."""
 _REMEDY = "compare runs that were evaluated alike: put the key into no arm, and give the study's command again"
@@ -196,10 +198,8 @@ def _whole(name: tuple[str, int], run: RunFile) -> _Whole:
             f"the run.json of {_named(name)} is finished and does not say on which data and split",
             "delete its folder in runs/ and give the study's command again: it makes what is missing",
         )
-    return {
-        "split": run["config"]["split"],
-        "evaluation_split": _split_of(run),
-    }
+    split = run["config"]["split"]
+    return {"split": {key: split.get(key) for key in HOLDS_OUT}, "evaluation_split": _split_of(run)}
 
 
 def _split_of(run: RunFile) -> str:

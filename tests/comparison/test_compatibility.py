@@ -49,6 +49,14 @@ def test_runs_of_other_data_split_or_held_out_part_are_refused(study, change, sa
     assert "in arm 'average', seed 1" in message
 
 
+def test_folds_of_the_training_prompts_hold_out_nothing_so_older_runs_and_arms_with_folds_are_compared(study):
+    """Runs from before the setting have none; the kind: what decides who is held out, and nothing else, must be alike."""
+    before = analyse(study)["contrasts"]
+    for run, folds in {"average-s0": {"folds": None, "fold": None}, "average-s1": {"folds": 2, "fold": 1}}.items():
+        edit(run_json(study, run), lambda it, folds=folds: it["config"]["split"].update(folds))
+    assert analyse(study)["contrasts"] == before
+
+
 def test_other_data_is_told_by_its_setting_rather_than_by_a_key(study):
     def other(run):
         run["stages"]["feedback"]["key"] = "other"
