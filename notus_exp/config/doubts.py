@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 
@@ -37,9 +38,14 @@ SCALES = {"rating_noise": 4, "overall_noise": 9}
 """Noise of the simulated annotators -> from end to end of their scale, 1 to 5 and 1 to 10."""
 
 
-def doubts(config: Config) -> list[str]:
-    """Return what is asked about a config's values, each in a sentence that names the key."""
-    asked = [*_files(config), *_curation(config), *_training(config), *_sizes(config), *_answers(config)]
+def doubts(config: Config, used: Collection[str] = ()) -> list[str]:
+    """Return what is asked about a config's values, each in a sentence that names the key.
+
+    Args:
+        config: Of a run.
+        used: Columns that expressions of other runs of its study name.
+    """
+    asked = [*_files(config), *_curation(config, {*named_columns(config), *used}), *_training(config), *_sizes(config), *_answers(config)]
     return [f"{question}: is it meant?" for question in asked]
 
 
@@ -58,7 +64,7 @@ def _files(config: Config) -> list[str]:
     return found
 
 
-def _curation(config: Config) -> list[str]:
+def _curation(config: Config, named: Collection[str]) -> list[str]:
     filters, found = config.filters, list[str]()
     if not reaches(config.until, Stage.pairs):
         return []
@@ -69,7 +75,6 @@ def _curation(config: Config) -> list[str]:
             for name, noise, scale in noises
             if noise > scale
         ]
-    named = named_columns(config)
     unused = [f"scores[{place}]" for place, score in enumerate(config.scores) if column_of(score) not in named]
     if unused:
         found.append(f"{', '.join(unused)} is given, and no expression names its column")

@@ -44,6 +44,12 @@ def test_what_is_hardly_meant_is_asked(overrides: str, begin: str) -> None:
     assert question.endswith("is it meant?")
 
 
+def test_scores_that_another_run_of_the_study_names_are_meant() -> None:
+    given = composed("scores=[{path:s.csv,name:armorm}]")
+    assert doubts(given, used={"armorm"}) == []
+    assert len(doubts(given, used={"other"})) == 1
+
+
 def test_only_what_a_run_reaches_is_asked_about() -> None:
     assert doubts(composed("dpo.learning_rate=1e3", "data.prompts=3", "until=pairs")) == []
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from notus_exp.config.doubts import doubts, margin_doubts
+from notus_exp.config.expression_checks import named_columns
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
 from notus_exp.disk.files import RUN_JSON
@@ -177,9 +178,11 @@ def show(
     for node, run in distinct.values():
         for line in run.asking([node], forecast.known) if node.key in keys else []:
             say(out, line)
-    questions = [question for one in planned for question in doubts(one.run.config)]
+    configs = [one.run.config for one in planned]
+    used = {name for config in configs for name in named_columns(config)}
+    questions = [question for config in configs for question in doubts(config, used)]
     asked = planned[0].run.config.study
-    limit = limit_of(asked.metric, [one.run.config.evaluation for one in planned])
+    limit = limit_of(asked.metric, [config.evaluation for config in configs])
     questions += margin_doubts(asked.margin, asked.metric, width_of(asked.metric, limit))
     for question in dict.fromkeys(questions):
         say(out, f"question: {question}")
