@@ -45,7 +45,8 @@ def doubts(config: Config, used: Collection[str] = ()) -> list[str]:
         config: Of a run.
         used: Columns that expressions of other runs of its study name.
     """
-    asked = [*_files(config), *_curation(config, {*named_columns(config), *used}), *_training(config), *_sizes(config), *_answers(config)]
+    named = {*named_columns(config), *used}
+    asked = [*_files(config), *_curation(config, named), *_training(config), *_sizes(config), *_answers(config)]
     return [f"{question}: is it meant?" for question in asked]
 
 

@@ -50,7 +50,7 @@ def test_runs_of_other_data_split_or_held_out_part_are_refused(study, change, sa
 
 
 def test_folds_of_the_training_prompts_hold_out_nothing_so_older_runs_and_arms_with_folds_are_compared(study):
-    """Runs from before the setting have none; the kind: what decides who is held out, and nothing else, must be alike."""
+    """Runs from before the setting have none: what decides who is held out must be alike, and nothing else."""
     before = analyse(study)["contrasts"]
     for run, folds in {"average-s0": {"folds": None, "fold": None}, "average-s1": {"folds": 2, "fold": 1}}.items():
         edit(run_json(study, run), lambda it, folds=folds: it["config"]["split"].update(folds))
