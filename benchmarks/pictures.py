@@ -3,7 +3,7 @@
     make pictures
 
 runs study=acceptance and study=beta_search, reusing what is finished, and then this script on what they left.
-It needs Chromium.
+It needs Chromium. Those of study=claims, which takes hours, are taken with --claims where it was run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from notus_exp.disk.files import CURATION_HTML
 from notus_exp.disk.outputs import REPORT_HTML, artifact, read_study, runs_of
 
 PAGES = ("study", "search", "curation")
+CLAIMS = "claims"
+"""A page of a study that `make pictures` does not run."""
 MOST_HIGH = 1400
 """Pixels of a page that a picture shows."""
 
@@ -51,12 +53,14 @@ def main() -> int:
     parser.add_argument("study", type=Path, help="folder of a finished study of arms")
     parser.add_argument("search", type=Path, help="folder of a finished search")
     parser.add_argument("--curation", type=Path, help="a curation.html; else that of the study's first run")
+    parser.add_argument("--claims", type=Path, help="folder of a finished study=claims or study=claims_probed")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs/pictures")
     given = parser.parse_args()
     curation = given.curation or curation_of(given.study)
-    found = (given.study / REPORT_HTML, given.search / REPORT_HTML, curation)
+    found = dict(zip(PAGES, (given.study / REPORT_HTML, given.search / REPORT_HTML, curation), strict=True))
+    found |= {CLAIMS: given.claims / REPORT_HTML} if given.claims else {}
     with Browser() as browser:
-        for path in take(browser, dict(zip(PAGES, found, strict=True)), given.out):
+        for path in take(browser, found, given.out):
             print(path)
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from browser import SCHEMES, WIDTHS, Browser, installed
-from pictures import MOST_HIGH, PAGES, names, take
+from pictures import CLAIMS, MOST_HIGH, PAGES, names, take
 
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
@@ -233,7 +233,7 @@ def test_pictures_are_as_wide_as_the_screens_that_they_show(browser: Browser, tm
 
 def test_the_docs_have_every_picture_that_the_command_takes() -> None:
     kept = {path.name for path in (ROOT / "docs/pictures").glob("*.png")}
-    assert kept == {name for page in PAGES for name in names(page)}
+    assert kept == {name for page in (*PAGES, CLAIMS) for name in names(page)}
 
 
 @pytest.mark.parametrize(
