@@ -16,6 +16,7 @@ from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import SCORE_COLUMN, column_of, runs_of_probe
+from notus_exp.config.spelling import spelled_curation
 from notus_exp.config.training_settings import DPO
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.keys import folder_name, make_key
@@ -421,18 +422,20 @@ def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings
 
 
 def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
-    filters = config.filters
+    selection, rejected, filters, pairs = spelled_curation(
+        config.selection, config.rejected, config.filters, config.pairs
+    )
     identical = filters.identical_pairs and not filters.duplicate_responses  # else no prompt has a text twice
     return PairsSettings(
         aspects=config.data.aspects,
         repair=config.repair,
-        selection=config.selection,
-        rejected=config.rejected,
+        selection=selection,
+        rejected=rejected,
         filters=filters,
         contamination_digests=sources.contamination_digests,
         split=config.split,
         seed=config.seed,
-        pairs=config.pairs,
+        pairs=pairs,
         columns=joined_columns(config),
         rules=2 if identical or sources.contamination_digests else 1,
     )
