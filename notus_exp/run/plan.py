@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.annotator_checks import asked_annotators
 from notus_exp.config.column_names import REFERENCE, TOKENS
-from notus_exp.config.curation_settings import Split
+from notus_exp.config.curation_checks import ALL_WORSE
+from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Split
 from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.places import place_of
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import SCORE_COLUMN, column_of, runs_of_probe
 from notus_exp.config.spelling import spelled_curation
@@ -425,7 +427,6 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
     selection, rejected, filters, pairs = spelled_curation(
         config.selection, config.rejected, config.filters, config.pairs
     )
-    identical = filters.identical_pairs and not filters.duplicate_responses  # else no prompt has a text twice
     return PairsSettings(
         aspects=config.data.aspects,
         repair=config.repair,
@@ -437,8 +438,22 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
         seed=config.seed,
         pairs=pairs,
         columns=joined_columns(config),
-        rules=2 if identical or sources.contamination_digests else 1,
+        rules=_rules_version(rejected, filters, pairs, bool(sources.contamination_digests)),
     )
+
+
+def _rules_version(rejected: Rejected, filters: Filters, pairs: PairRule, contamination: bool) -> int:
+    """Return the version of the newest of the changed rules of curation that these settings reach; 1 for none.
+
+    3: several pairs at random begin with the one pair of `pairs.per_prompt=1`; of each worse one the order moves no
+    pair, unless it takes some of them out. 2: identical pairs, and the n-grams of benchmark prompts.
+    """
+    some_of = pairs.per_prompt != ALL_WORSE or filters.max_pairs is not None or filters.keep.by is not None
+    several = pairs.per_prompt != "1" and some_of
+    if several and place_of(rejected.place or rejected.name, "rejected.place").kind == "random":
+        return 3
+    identical = filters.identical_pairs and not filters.duplicate_responses  # else no prompt has a text twice
+    return 2 if identical or contamination else 1
 
 
 def _node(name: str, stage: Stage, settings: Any, inputs: Mapping[str, Node | Made]) -> Node:
