@@ -160,9 +160,10 @@ def missing_notes(counts: CurationCounts) -> list[str]:
     notes = []
     for key, causes in counts.get("missing_values", {}).items():
         if causes:
-            of = "completions" if key in OF_COMPLETIONS else "pairs"
-            why = ", ".join(f"{cause.replace('_', ' ')} {number:,}" for cause, number in causes.items())
-            notes.append(f"{key} has no value for {sum(causes.values()):,} {of}: {why}")
+            number = sum(causes.values())
+            of = ("completion" if key in OF_COMPLETIONS else "pair") + ("" if number == 1 else "s")
+            why = ", ".join(f"{cause.replace('_', ' ')} {count:,}" for cause, count in causes.items())
+            notes.append(f"{key} has no value for {number:,} {of}: {why}")
     return notes
 
 

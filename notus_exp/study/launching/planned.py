@@ -27,6 +27,7 @@ from notus_exp.evaluation.metrics import limit_of, width_of
 from notus_exp.reporting.console import make_console, say, shorten, verbose
 from notus_exp.reporting.going_on import going_on, working
 from notus_exp.reporting.tables import Table, print_table
+from notus_exp.reporting.texts import many
 from notus_exp.run.display import in_a_line
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine
@@ -254,7 +255,8 @@ def _launch_left(
     while left:
         if reason := stop():
             tell.notes()
-            console.print(f"{reason}: {len(left)} runs are not started; the same command goes on with them")
+            which = many(len(left), "run is", "runs are")
+            console.print(f"{reason}: {which} not started; the same command goes on with them")
             return Launched(failed, reason)
         now = [one for one in left if not _taken(one.run)][:size]
         if not now:
@@ -402,7 +404,7 @@ def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ende
 
 def _await(left: Sequence[Planned], console: Console) -> None:
     """Wait until another process lets go of one of these runs: it finished it, or was stopped."""
-    console.print(f"waiting for another process: it has the last {len(left)} runs in hand")
+    console.print(f"waiting for another process: it has the last {many(len(left), 'run')} in hand")
     while all(_taken(one.run) for one in left):
         time.sleep(POLL_SECONDS)
 
