@@ -45,8 +45,9 @@ from notus_exp.run.execution import Job, execute
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine, ready
 from notus_exp.run.launch import launch_command
+from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.outcome import disk_failure
-from notus_exp.run.plan import STAGES, Node, make_plan
+from notus_exp.run.plan import make_plan
 from notus_exp.run.probes import check_contents, check_training_prompts
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.retelling import config_of, is_kept, tags_of
