@@ -39,7 +39,8 @@ from notus_exp.study.launching import tuning
 from notus_exp.study.launching.alike import check_alike
 from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.launching.jobs import Jobs
-from notus_exp.study.launching.planned import Budget, Launched, Planned
+from notus_exp.study.launching.launched import Budget, Launched, launch
+from notus_exp.study.launching.planned import Planned
 from notus_exp.study.launching.served_models import check_served
 
 
@@ -178,9 +179,7 @@ def _launch(
     budget: Budget,
     console: Console,
 ) -> Launched:
-    return plans.launch(
-        jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(spending), console=console
-    )
+    return launch(jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(spending), console=console)
 
 
 def _tuned(study: StudyFile, overrides: Mapping[str, Sequence[str]], settings: Study) -> dict[str, list[str]]:
