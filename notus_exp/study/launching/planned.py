@@ -21,6 +21,7 @@ from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine
 from notus_exp.run.pipeline import Run
+from notus_exp.run.shown_plan import asking
 from notus_exp.study.launching.jobs import Jobs
 
 
@@ -115,7 +116,7 @@ def show(
     say(out, f"expected, {order}: {words}")
     keys = {node.key for node in wanted}
     for node, run in distinct.values():
-        for line in run.asking([node], forecast.known) if node.key in keys else []:
+        for line in asking(run, [node], forecast.known) if node.key in keys else []:
             say(out, line)
     configs = [one.run.config for one in planned]
     used = {name for config in configs for name in named_columns(config)}
