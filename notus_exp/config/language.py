@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notus_exp.config.column_names import BOOLEAN, MARGIN, NUMBER, SCORE, TEXT
-from notus_exp.config.parsing import in_short, literal_number, operands, parsed
+from notus_exp.config.expression_trees import in_short, literal_number, operands, parsed
 from notus_exp.config.score_settings import PROBE, REWARD
 from notus_exp.config.vocabulary import AGGREGATES, EQUALS, INSTEAD, NAMED, NUMBERS, ORDERS, PAGE, RANKS, WRITTEN
 from notus_exp.errors import UserError, did_you_mean

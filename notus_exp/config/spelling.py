@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Selection
-from notus_exp.config.parsing import bare, parsed
+from notus_exp.config.expression_trees import bare, parsed
 from notus_exp.config.places import place_of
 from notus_exp.errors import UserError
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from notus_exp.config.parsing import parsed
+from notus_exp.config.expression_trees import parsed
 from notus_exp.config.spelling import spelled, spelled_place
 from notus_exp.run.plan import make_plan
 from support.configs import composed
