@@ -177,7 +177,8 @@ def _several(
 
     At random the first is the one that would be the only one: pairs of fewer a prompt are among those of more.
     """
-    one = _one(others, top, texts, rules, place)["at"] if place.kind == "random" else None
+    drawn = place.kind == "random" and rules.most is not None
+    one = _one(others, top, texts, rules, place)["at"] if drawn else None
     if rules.another_text:
         texts_of_top = top.select("group", "same")
         different = others.join(texts_of_top, on=["group", "same"], how="anti")

@@ -124,12 +124,11 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
 def _rules_version(rejected: Rejected, filters: Filters, pairs: PairRule, contamination: bool) -> int:
     """Return the version of the newest of the changed rules of curation that these settings reach; 1 for none.
 
-    3: several pairs at random begin with the one pair of `pairs.per_prompt=1`; of each worse one the order moves no
-    pair, unless it takes some of them out. 2: identical pairs, and the n-grams of benchmark prompts.
+    3: several pairs at random, but not all, begin with the one pair of `pairs.per_prompt=1`. 2: identical pairs, and
+    the n-grams of benchmark prompts.
     """
-    some_of = pairs.per_prompt != ALL_WORSE or filters.max_pairs is not None or filters.keep.by is not None
-    several = pairs.per_prompt != "1" and some_of
-    if several and place_of(rejected.place or rejected.name, "rejected.place").kind == "random":
+    some = pairs.per_prompt not in ("1", ALL_WORSE)
+    if some and place_of(rejected.place or rejected.name, "rejected.place").kind == "random":
         return 3
     identical = filters.identical_pairs and not filters.duplicate_responses  # else no prompt has a text twice
     return 2 if identical or contamination else 1
