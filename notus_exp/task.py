@@ -57,6 +57,8 @@ def run(config: Config, choices: dict[str, str]) -> Outcome:
             monitor = open_monitor(config)
         planned = Run(config, choices, console, monitor)
     if config.until is Stage.config:
-        planned.show_plan(make_console(streams.out()))
+        from notus_exp.run.shown_plan import show_plan
+
+        show_plan(planned, make_console(streams.out()))
         return Outcome(folder=str(planned.folder))
     return Outcome(folder=str(planned.folder), unscored=planned.execute())

@@ -14,7 +14,7 @@ from notus_exp.errors import UserError, did_you_mean
 from notus_exp.frames.run_data import RunData
 from notus_exp.inference.estimates import share_estimate
 from notus_exp.reporting.tables import Report, Table, number, span
-from notus_exp.reporting.texts import cut
+from notus_exp.reporting.texts import cut, many
 
 _SALT = "read"
 _OTHER = "_other"
@@ -80,8 +80,8 @@ def flips_report(run: RunData, other: RunData, reading: Reading) -> Report:
     if own.height > _first(own).height or theirs.height > _first(theirs).height:
         sentences.append("of a prompt with several pairs all are compared, and the first is shown")
     sentences.append(
-        f"{len(shown)} of {flipped.height} pairs that differ{_of_split(reading)}; {joined.height} prompts have a pair"
-        f" in both runs, {alone} in one only"
+        f"{len(shown)} of {flipped.height} pairs that differ{_of_split(reading)};"
+        f" {many(joined.height, 'prompt has', 'prompts have')} a pair in both runs, {alone} in one only"
     )
     data = {"run": run.run_id, "other": other.run_id, "common": joined.height, "alone": alone, "counts": counts}
     return Report({**data, "pairs": shown, "of": flipped.height}, [table], sentences)

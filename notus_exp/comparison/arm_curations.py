@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from notus_exp.comparison.pair_sets import SIDES, by_record, hashed
-from notus_exp.contracts.comparison_file import ArmCuration, CurationEstimate, CurationsTable, PairAgreement
+from notus_exp.contracts.curations_of_arms import ArmCuration, CurationEstimate, CurationsTable, PairAgreement
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.curation.scores import labelling_scores
 from notus_exp.disk.files import COMPLETIONS, PAIRS

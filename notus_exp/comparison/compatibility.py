@@ -24,7 +24,7 @@ from notus_exp.disk.outputs import artifact, manifest_of, sound_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, held_out, of_data
 from notus_exp.evaluation.kit.description import EvaluationSpec
-from notus_exp.run.plan import VERSIONED
+from notus_exp.run.nodes import VERSIONED
 
 Runs = Mapping[tuple[str, int], RunFile]
 """(arm, seed) -> content of run.json, of finished runs."""

@@ -19,7 +19,8 @@ from notus_exp.config.column_names import (
     pair_columns,
 )
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Selection
-from notus_exp.config.language import Scope, bare, literal_number, names_in, parsed, read
+from notus_exp.config.expression_trees import bare, literal_number, names_in, parsed
+from notus_exp.config.language import Scope, read
 from notus_exp.config.schema import Config
 from notus_exp.config.score_settings import REWARD
 from notus_exp.errors import UserError

@@ -7,64 +7,18 @@ not on their order. Nothing that reads, draws, converts, names or nests a query 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from notus_exp.config.column_names import BOOLEAN, MARGIN, NUMBER, SCORE, TEXT
+from notus_exp.config.expression_trees import in_short, literal_number, operands, parsed
 from notus_exp.config.score_settings import PROBE, REWARD
+from notus_exp.config.vocabulary import AGGREGATES, EQUALS, INSTEAD, NAMED, NUMBERS, ORDERS, PAGE, RANKS, WRITTEN
 from notus_exp.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from sqlglot.expressions import Expression
 
-MOST_CHARS, MOST_LEVELS, SHOWN = 2_000, 60, 60
-"""Characters of an expression, levels of its nesting, and characters of it that an error shows."""
-PAGE = "docs/language.md lists what there is"
-
-NUMBERS = ("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Pow", "Abs", "Sqrt", "Exp", "Ln", "Round", "Floor", "Ceil",
-           "Sign", "Greatest", "Least", "Nullif")  # fmt: skip
-"""What makes a number of numbers, by sqlglot's names of nodes."""
-ORDERS = ("GT", "GTE", "LT", "LTE", "Between")
-"""What makes a condition of numbers."""
-EQUALS = ("EQ", "NEQ", "In")
-"""What makes a condition of two or more of one kind."""
-AGGREGATES = (
-    "Avg",
-    "Sum",
-    "Min",
-    "Max",
-    "Count",
-    "Stddev",
-    "StddevSamp",
-    "StddevPop",
-    "Variance",
-    "Median",
-    "Quantile",
-)
-"""What makes one value of a prompt's completions."""
-RANKS = ("Rank", "DenseRank", "PercentRank")
-"""What places a completion within its prompt; written with OVER (ORDER BY ...)."""
-NAMED = ("MEAN_OF", "WEIGHTED_MEAN_OF", "STDDEV_OF")
-"""Functions that SQL does not have: over several columns of one completion, passing over what is missing."""
-WRITTEN = ("ABS", "SQRT", "EXP", "LN", "POWER", "MOD", "ROUND", "FLOOR", "CEIL", "SIGN", "GREATEST", "LEAST", "NULLIF",
-           "COALESCE", "IF", *NAMED, "AVG", "SUM", "MIN", "MAX", "COUNT", "STDDEV", "STDDEV_POP", "VARIANCE", "MEDIAN",
-           "QUANTILE", "RANK", "DENSE_RANK", "PERCENT_RANK")  # fmt: skip
-"""The functions as they are written."""
-INSTEAD = {
-    "Cast": "numbers and texts are not converted: a score is a number already",
-    "Alias": "an expression has no name: leave out what stands behind it",
-    "Explode": "an expression has one value for each completion",
-    "Unnest": "an expression has one value for each completion",
-    "Star": "name the column, such as COUNT(overall)",
-    "Rand": "write selection.place=random or rejected.place=random",
-    "Block": "write one expression",
-    "Filter": "write CASE within it, such as AVG(CASE WHEN model <> 'gpt-4' THEN overall END)",
-    "Distinct": "aggregates take every completion",
-    "Subquery": "an expression reads one prompt; aggregates such as AVG(overall) are over its completions",
-}
-"""What to write instead of a node that is not in the language."""
 _TOLD = {"typed", "safe", "ignore_nulls", "big_int", "quoted", "is_string", "negate", "over", "nulls_first", "desc"}
 """Arguments of nodes that are no expressions and are read, or change nothing."""
 
@@ -104,53 +58,6 @@ def read(text: str, scope: Scope, wanted: str) -> Expression:
     return tree
 
 
-@cache
-def parsed(text: str, key: str) -> Expression:
-    """Return the tree of an expression, nothing but its size and that it is one expression checked.
-
-    Raises:
-        UserError: It is empty, too long, nested too deep, has a comment or cannot be parsed.
-    """
-    import sqlglot
-    from sqlglot.errors import SqlglotError
-    from sqlglot.expressions import Column, Condition, Expression, Literal
-
-    at = f"{key}='{_cut(text)}'"
-    if not text.strip():
-        raise UserError(f"{key} is empty", "write an expression, such as average")
-    if len(text) > MOST_CHARS:
-        raise UserError(f"{at} has {len(text):,} characters", f"{MOST_CHARS:,} are the most")
-    deep = UserError(f"{at} is nested too deep", f"{MOST_LEVELS} levels are the most")
-    try:
-        tree = sqlglot.parse_one(text, into=Condition, dialect="postgres")
-        if _levels(tree) > MOST_LEVELS:
-            raise deep
-    except RecursionError as error:
-        raise deep from error
-    except SqlglotError as error:
-        signs = {"**": "write POWER(x, 2) for a power", ";": INSTEAD["Block"], " as ": INSTEAD["Alias"]}
-        hint = next((hint for sign, hint in signs.items() if sign in text.lower()), PAGE)
-        raise UserError(f"{at} is no expression", hint) from error
-    assert isinstance(tree, Expression)
-    if _operands_written(text) > sum(1 for _ in tree.find_all(Column, Literal)):
-        raise UserError(f"{at} has a function with more values than it takes", "such as MOD(x, y), which takes two")
-    if any(node.comments is not None and ("--" in text or "/*" in text) for node in tree.walk()):
-        raise UserError(f"{at} has a comment", "leave it out; two minus signs begin one: write a - (-b)")
-    return tree
-
-
-def bare(text: str) -> bool:
-    """Say whether an expression is one word, such as the name of a column: the parser takes long to import."""
-    return re.fullmatch(r"[A-Za-z_]\w*", text, re.ASCII) is not None
-
-
-def names_in(tree: Expression) -> set[str]:
-    """Return the columns that an expression names."""
-    from sqlglot.expressions import Column
-
-    return {column.name for column in tree.find_all(Column)}
-
-
 def kind_of(node: Expression, scope: Scope) -> str:
     """Return the kind of a node's value, everything below it checked.
 
@@ -164,26 +71,6 @@ def kind_of(node: Expression, scope: Scope) -> str:
         if value and argument not in ("this", *_TOLD) and not _is_nodes(value):
             raise _refused(scope, f"{_shown(node)} has '{argument}', which is not in the language", PAGE)
     return _KINDS[name](node, scope)
-
-
-def operands(node: Expression) -> Iterator[Any]:
-    """Yield what a node is made of, in order."""
-    yield from node.iter_expressions()
-
-
-def literal_number(node: Any) -> float | None:
-    """Return the number that a node writes out, with its sign; None where it is none."""
-    from sqlglot.expressions import Literal, Neg
-
-    if isinstance(node, Neg):
-        inner = literal_number(node.this)
-        return None if inner is None else -inner
-    if not isinstance(node, Literal) or node.is_string:
-        return None
-    try:
-        return float(node.name)
-    except ValueError:  # such as `. 2.5`, which the parser puts together
-        return None
 
 
 def _fixed(taken: str, given: str) -> Callable[[Any, Scope], str]:
@@ -248,7 +135,7 @@ def _column(node: Any, scope: Scope) -> str:
     if node.args.get("table") is not None or type(node.this).__name__ != "Identifier":
         raise _refused(scope, f"{_shown(node)} is no column", "columns stand alone, without a table before them")
     if node.name not in scope.columns:
-        raise _refused(scope, f"there is no column '{_cut(node.name)}'", _instead(node, scope))
+        raise _refused(scope, f"there is no column '{in_short(node.name)}'", _instead(node, scope))
     return scope.columns[node.name]
 
 
@@ -257,7 +144,7 @@ def _instead(node: Any, scope: Scope) -> str:
     name = node.name
     near = did_you_mean(name, scope.columns)
     if node.this.args.get("quoted"):
-        return f"a text stands in single quotes: '{_cut(name)}'"
+        return f"a text stands in single quotes: '{in_short(name)}'"
     if name.endswith((f"{PROBE}{REWARD}", f"{PROBE}{MARGIN}")):
         return "did you mean that of probes? name their runs: 'scores=[{runs: [A, B]}]' (docs/language.md)"
     if name == SCORE:
@@ -326,7 +213,7 @@ def _window(node: Any, scope: Scope) -> str:
 def _named(node: Any, scope: Scope) -> str:
     name = str(node.this).upper()
     if name not in NAMED:
-        raise _refused(scope, f"there is no function '{_cut(str(node.this))}'", did_you_mean(name, WRITTEN))
+        raise _refused(scope, f"there is no function '{in_short(str(node.this))}'", did_you_mean(name, WRITTEN))
     given = list(operands(node))
     if not given:
         raise _refused(scope, f"{name} takes columns", f"write {name}(helpfulness, honesty)")
@@ -399,44 +286,16 @@ def _is_nodes(value: Any) -> bool:
     return isinstance(value, Expression) or (isinstance(value, list) and all(_is_nodes(one) for one in value))
 
 
-def _levels(tree: Any) -> int:
-    most, row = 0, [tree]
-    while row:
-        row = [child for node in row for child in node.iter_expressions()]
-        most += 1
-    return most
-
-
-def _operands_written(text: str) -> int:
-    """Count the columns and values that a text has: the parser leaves some out that it has no place for."""
-    from sqlglot import TokenType
-    from sqlglot.dialects.postgres import Postgres
-
-    tokens = Postgres().tokenize(text)
-    values = (TokenType.NUMBER, TokenType.STRING)
-    names = (TokenType.VAR, TokenType.IDENTIFIER)
-    following = [token.token_type for token in tokens[1:]] + [None]
-    return sum(
-        token.token_type in values or (token.token_type in names and after != TokenType.L_PAREN)
-        for token, after in zip(tokens, following, strict=True)
-    )
-
-
 def _called(node: Any) -> str:
     """Return how a node is called where it is written."""
     name = type(node).__name__
     words = {"Explode": "UNNEST", "Rand": "RANDOM", "Block": "more than one statement", "Dot": "'.'", "Alias": "AS",
              "Star": "'*'"}  # fmt: skip
-    return words.get(name, f"'{_cut(str(node.this))}'" if name == "Anonymous" else name.upper())
+    return words.get(name, f"'{in_short(str(node.this))}'" if name == "Anonymous" else name.upper())
 
 
 def _shown(node: Any) -> str:
-    return _cut(node.sql(dialect="postgres"))
-
-
-def _cut(text: str) -> str:
-    plain = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return plain if len(plain) <= SHOWN else f"{plain[:SHOWN]}..."
+    return in_short(node.sql(dialect="postgres"))
 
 
 def _refused(scope: Scope, problem: str, hint: str) -> UserError:

@@ -179,6 +179,20 @@ class AnnotatorsFound(TypedDict):
     common_prompts: list[list[int]]
 
 
+class WeightsFound(TypedDict):
+    """How unevenly the training pairs weigh in the loss.
+
+    Attributes:
+        training_pairs: Their number.
+        effective: How many pairs of one weight would count alike, (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling").
+        largest: The largest weight; their mean is 1.
+    """
+
+    training_pairs: int
+    effective: float
+    largest: float
+
+
 class CurationFile(TypedDict):
     """The file; numbers have six decimals.
 
@@ -200,6 +214,7 @@ class CurationFile(TypedDict):
         truth: Strategy -> how often it is right; empty where the true quality is not known.
         notes: Sentences that a reader of the pairs must know.
         annotators: What they said, where there are any.
+        weights: Of the training pairs, where `pairs.weight` is set.
     """
 
     format: int
@@ -214,6 +229,7 @@ class CurationFile(TypedDict):
     truth: dict[str, StrategyTruth]
     notes: list[str]
     annotators: NotRequired[AnnotatorsFound]
+    weights: NotRequired[WeightsFound]
 
 
 def read_curation(path: Path) -> CurationFile:

@@ -54,8 +54,8 @@ class Counted(NamedTuple):
     """What is counted.
 
     Attributes:
-        pairs: Every pair, and every prompt without one: `group, split, rule` (null for a pair that stays), `ties_top,
-            ties_rejected, replaced`.
+        pairs: Every pair, those of a prompt together, and every prompt without one: `group, split, rule` (null for a
+            pair that stays), `ties_top, ties_rejected, replaced`.
         completions: Completions in the table.
         dropped: Completions of remaining prompts taken by a rule of their own.
         scored: `group` of each completion that no rule took.
@@ -84,7 +84,7 @@ def rules_of(filters: Filters, split: Split) -> list[str]:
 def count(counted: Counted, repair: dict[str, int], rules: Sequence[str] = RULES) -> CurationCounts:
     """Return the counts, checked; of a prompt whose pairs were all taken, the rule that took the first counts."""
     prompts, pairs = _by_prompt(counted.pairs), counted.pairs.filter(pl.col("rule").is_null())
-    with_pairs = prompts.filter(pl.col("rule").is_null())
+    with_pairs = pairs if prompts is counted.pairs else prompts.filter(pl.col("rule").is_null())
     reached = prompts.filter(pl.col("rule").is_null() | pl.col("rule").is_in(["tie_at_the_top", "tie_of_rejected"]))
     in_pairs = with_pairs.height + pairs.height
     beside_pairs = int(counted.scored.is_in(with_pairs["group"].implode()).sum())
@@ -160,15 +160,16 @@ def missing_notes(counts: CurationCounts) -> list[str]:
     notes = []
     for key, causes in counts.get("missing_values", {}).items():
         if causes:
-            of = "completions" if key in OF_COMPLETIONS else "pairs"
-            why = ", ".join(f"{cause.replace('_', ' ')} {number:,}" for cause, number in causes.items())
-            notes.append(f"{key} has no value for {sum(causes.values()):,} {of}: {why}")
+            number = sum(causes.values())
+            of = ("completion" if key in OF_COMPLETIONS else "pair") + ("" if number == 1 else "s")
+            why = ", ".join(f"{cause.replace('_', ' ')} {count:,}" for cause, count in causes.items())
+            notes.append(f"{key} has no value for {number:,} {of}: {why}")
     return notes
 
 
 def _by_prompt(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return one row a prompt: `rule` is null where a pair stays, else that of the first."""
-    if not pairs["group"].is_duplicated().any():
+    if not (pairs["group"].diff() == 0).any():
         return pairs
     rule = pl.when(pl.col("rule").is_null().any()).then(None).otherwise(pl.col("rule").first())
     decided = pl.col("ties_top", "ties_rejected").any()

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.config.language import AGGREGATES, RANKS, literal_number, operands
+from notus_exp.config.expression_trees import literal_number, operands
+from notus_exp.config.vocabulary import AGGREGATES, RANKS
 from notus_exp.curation.rounding import NOISE, largest, settled, significant, without_noise
 
 OUT_OF_RANGE = "out_of_range"

@@ -29,6 +29,7 @@ from notus_exp.curation.pairs import Curated
 from notus_exp.curation.percents import SHADE, percent, span_of
 from notus_exp.curation.spreads import spread_notes
 from notus_exp.curation.strategies import LATENT, StrategyComparison, agreement, compare_strategies, truth
+from notus_exp.curation.training_pairs import weight_notes, weights_found
 from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.prompt_turns import CONTEXT, as_read
 from notus_exp.reporting.figures import inline, style
@@ -86,6 +87,7 @@ def summarise(
     margins = pairs["margin"].to_numpy()
     comparison = compare_strategies(completions, spec, contamination)
     shares, common = agreement(comparison)
+    weighed = weights_found(pairs)
     numbers: CurationFile = {
         "format": FORMAT,
         "settings": _plain(asdict(spec)),
@@ -112,11 +114,14 @@ def summarise(
         "notes": [
             *spread_notes(completions, spec, pairs),
             *label_notes(spec.selection.labels),
+            *weight_notes(weighed),
             *missing_notes(curated.counts),
         ],
     }
     if annotators:
         numbers["annotators"] = annotators
+    if weighed:
+        numbers["weights"] = weighed
     return Summary(cast(CurationFile, _rounded(numbers)), margins, differences, _samples(comparison))
 
 

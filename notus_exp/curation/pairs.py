@@ -39,7 +39,7 @@ from notus_exp.curation.rejection import HIGHEST, Rules, choose
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import ScoreRule, formula, labelled, selected
 from notus_exp.curation.split import assign, fold_of, moved_to_train
-from notus_exp.curation.training_pairs import beyond_most, beyond_share, weights
+from notus_exp.curation.training_pairs import WEIGHT, beyond_most, beyond_share, weights
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import messages, prompt_columns, prompt_turns
 from notus_exp.stages.settings import PairsSettings
@@ -266,9 +266,8 @@ def described(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     chars = table["response"].str.len_chars()
     lengths = {f"{side}_chars": chars.gather(pairs[side]) for side in ("chosen", "rejected")}
     texts = ("prompt", "chosen", "rejected")
-    return (
-        pairs.with_columns(**columns).select(*(one for one in PAIR_COLUMNS if one not in texts)).with_columns(**lengths)
-    )
+    kept = [name for name in pair_columns(pairs) if name not in texts]
+    return pairs.with_columns(**columns).select(kept).with_columns(**lengths)
 
 
 def assemble(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -285,12 +284,14 @@ def assemble(table: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         "chosen_completion": chosen["completion"],
         "rejected_completion": rejected["completion"],
     }
-    more = [name for name in (WEIGHT,) if name in pairs.columns]
-    return pairs.with_columns(**columns).select(*PAIR_COLUMNS, *more)
+    return pairs.with_columns(**columns).select(*pair_columns(pairs))
+
+
+def pair_columns(pairs: pl.DataFrame) -> list[str]:
+    """Return the columns of pairs.parquet, behind them the weight where `pairs.weight` is set."""
+    return [*PAIR_COLUMNS, *([WEIGHT] if WEIGHT in pairs.columns else [])]
 
 
 PAIR_COLUMNS = ["prompt_id", "row", "split", "source", "prompt", "chosen", "rejected", "chosen_score",
                 "rejected_score", "margin", "chosen_model", "rejected_model", "chosen_completion",
                 "rejected_completion"]  # fmt: skip
-WEIGHT = "weight"
-"""Stands behind them where `pairs.weight` is set."""

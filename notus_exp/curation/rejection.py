@@ -173,13 +173,20 @@ def _one(others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Ru
 def _several(
     others: pl.DataFrame, top: pl.DataFrame, texts: pl.DataFrame, rules: Rules, place: PlaceRule
 ) -> pl.DataFrame:
-    """Return the completions to reject of each group, those nearest to the place first, `rules.most` at most."""
+    """Return the completions to reject of each group, those nearest to the place first, `rules.most` at most.
+
+    At random the first is the one that would be the only one: pairs of fewer a prompt are among those of more.
+    """
+    drawn = place.kind == "random" and rules.most is not None
+    one = _one(others, top, texts, rules, place)["at"] if drawn else None
     if rules.another_text:
         texts_of_top = top.select("group", "same")
         different = others.join(texts_of_top, on=["group", "same"], how="anti")
         alone = others.join(different.select("group"), on="group", how="anti")
         others = pl.concat([different, alone])
     others = _placed(others, place, "order")
+    if one is not None:
+        others = others.with_columns(far=(~pl.col("at").is_in(one.implode())).cast(pl.Float64))
     if rules.rejected.ties is TopTies.hash:
         others = others.with_columns(draw=_draws(texts, others["at"], rules.seed, "rejected"))
     else:

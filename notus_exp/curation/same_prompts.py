@@ -30,8 +30,13 @@ def folded_ids(prompt_ids: pl.Series, instructions: pl.Series, contexts: pl.Seri
         may_fold |= _may_fold_within(contexts)
     places = may_fold.arg_true()
     texts = instructions.gather(places).to_list()
-    earlier = [[]] * len(texts) if contexts is None else contexts.gather(places).to_list()
-    for place, text, turns in zip(places.to_list(), texts, earlier, strict=True):
+    if contexts is None:  # nearly all data: no lists of turns are made for each text
+        for place, text in zip(places.to_list(), texts, strict=True):
+            same = folded(text)
+            if same != text:
+                ids[place] = prompt_id(same)
+        return pl.Series("folded_id", ids, dtype=pl.String)
+    for place, text, turns in zip(places.to_list(), texts, contexts.gather(places).to_list(), strict=True):
         same, before = folded(text), [(turn["role"], folded(turn["content"])) for turn in turns]
         if same != text or before:
             ids[place] = prompt_id(same, before)

@@ -12,7 +12,8 @@ import polars as pl
 
 from notus_exp.config.column_names import NUMBER, completion_columns, own_columns
 from notus_exp.config.curation_settings import Selection
-from notus_exp.config.language import Scope, bare, read
+from notus_exp.config.expression_trees import bare
+from notus_exp.config.language import Scope, read
 from notus_exp.curation.columns import OVERALL, cells_of, check_aspects, joined_names, mean_rating, rating
 from notus_exp.curation.formulas import OUT_OF_RANGE, FormulaValues, evaluate
 from notus_exp.curation.rounding import significant

@@ -7,10 +7,15 @@ import math
 import polars as pl
 
 from notus_exp.config.curation_settings import Keep, KeepSide, PairChoice
+from notus_exp.contracts.curation_file import WeightsFound
 from notus_exp.curation.formulas import FormulaValues
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
 
+WEIGHT = "weight"
+"""Column of pairs.parquet where `pairs.weight` is set."""
+LEAST_EFFECTIVE = 0.5
+"""Share of the training pairs below which their effective number is remarked on."""
 _WITHIN = ("draw", "row", "prompt_id", "rank")
 """The order of pairs that are alike in all else: by the prompt's draw, then by rank within the prompt."""
 
@@ -71,6 +76,33 @@ def weights(pairs: pl.DataFrame, values: FormulaValues) -> pl.Series:
     if not train.any():
         raise UserError("pairs.weight is 0 for every training pair", "write a weight that is above 0 for some")
     return values.values / float(train.mean())
+
+
+def weights_found(pairs: pl.DataFrame) -> WeightsFound | None:
+    """Return how unevenly the training pairs weigh; None where all weigh alike because no weight is set.
+
+    Args:
+        pairs: `split` and, where it is set, `weight`.
+    """
+    if WEIGHT not in pairs.columns:
+        return None
+    found = pairs.filter(pl.col("split") == "train")[WEIGHT].to_numpy()
+    shares = found / found.max()  # squares of very large or small weights leave the numbers
+    return {
+        "training_pairs": len(found),
+        "effective": float(shares.sum() ** 2 / (shares**2).sum()),
+        "largest": float(found.max()),
+    }
+
+
+def weight_notes(found: WeightsFound | None) -> list[str]:
+    """Say of weights under which less than `LEAST_EFFECTIVE` of the training pairs count that they do; or nothing."""
+    if found is None or found["effective"] >= LEAST_EFFECTIVE * found["training_pairs"]:
+        return []
+    return [
+        f"pairs.weight makes {found['training_pairs']:,} training pairs count as {found['effective']:,.1f} of one "
+        f"weight would: the largest weight is {found['largest']:,.4g} times the mean"
+    ]
 
 
 def _drawn(pairs: pl.DataFrame, seed: int, salt: str) -> pl.DataFrame:

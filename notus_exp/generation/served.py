@@ -16,6 +16,7 @@ from notus_exp.disk import files
 from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
+from notus_exp.reporting.texts import many
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
 
@@ -150,7 +151,9 @@ def _read(
         else:
             found |= answers
     if damaged:
-        say(f"{path}: {len(damaged)} answers are damaged, or to another conversation, and are asked again")
+        say(
+            f"{path}: {many(len(damaged), 'answer is', 'answers are')} damaged, or to another conversation: asked again"
+        )
     return found
 
 

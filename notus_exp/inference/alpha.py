@@ -16,7 +16,9 @@ def interval_alpha(values: NDArray[np.float64]) -> float:
         D_e = 1/(n (n - 1)) sum_{i != j} (v_i - v_j)^2
 
     over the n values of units u that have m_u >= 2 (Krippendorff 2011, "Computing Krippendorff's alpha-reliability").
-    1 is agreement without exception, 0 that of chance, below 0 disagreement beyond chance.
+    1 is agreement without exception, 0 that of chance, below 0 disagreement beyond chance. The library krippendorff
+    gives the same numbers and is not used: it is under the GPL, and holds for each unit a matrix of all values by all
+    values, which the scores of thousands of completions do not fit.
 
     Args:
         values: Shape (observers, units); NaN is missing.

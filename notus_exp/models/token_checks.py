@@ -12,6 +12,7 @@ import polars as pl
 
 from notus_exp.errors import UserError
 from notus_exp.models.tokens import Tokenised
+from notus_exp.reporting.texts import many
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import ReferenceSettings
 
@@ -111,8 +112,8 @@ def refuse_marked(marked: int) -> None:
     """
     if marked:
         raise UserError(
-            f"{marked} pairs hold a mark of the model's own in a text, such as its end token, and "
-            "dpo.special_tokens=error",
+            f"{many(marked, 'pair holds', 'pairs hold')} a mark of the model's own in a text, such as its end token, "
+            "and dpo.special_tokens=error",
             "dpo.special_tokens=drop leaves them out, and keep trains on them",
         )
 

@@ -27,6 +27,17 @@ def in_one_line(text: str) -> str:
     return visible(text).replace("\n", "\u240a").replace("\t", "\u2409")
 
 
+def many(number: int, one: str, more: str | None = None) -> str:
+    """Return a number with what it counts: `1 pair`, `2 pairs`, or `1 prompt has` and `2 prompts have`.
+
+    Args:
+        number: How many.
+        one: The words for one.
+        more: Those for any other number; None adds an s.
+    """
+    return f"{number} {one if number == 1 else more or f'{one}s'}"
+
+
 def tell(message: str, stream: TextIO) -> None:
     """Print a message for a reader; what its names hold reaches no terminal as a command."""
     print(visible(message), file=stream, flush=True)

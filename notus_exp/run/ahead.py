@@ -25,7 +25,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import chosen, entrance
 from notus_exp.run.execution import Job
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import (
     AnnotationsSettings,

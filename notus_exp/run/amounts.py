@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.hashing import canonical
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 
 COMPLETIONS = 4
 """Completions of a prompt where nothing tells: those of UltraFeedback and of the simulated world."""

@@ -12,7 +12,7 @@ from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge
 from notus_exp.config.schema import Stage
 from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from notus_exp.stages.settings import ANNOTATED
 
 OF_KIND = {"openai": "judgements", "mock": "judgements", "reward_model": "scores", "replay": "stored judgements"}

@@ -16,7 +16,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
 from notus_exp.run.expectation import Expected
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 
 FACTOR = 3.0
 """Within which a forecast from a measurement is taken to hold; see docs/results/forecast.md."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from notus_exp.reporting.texts import many
+
 _RULES = {
     "unreadable": "no JSON object, or not UTF-8",
     "duplicate_key": "a key stands twice in one object",
@@ -50,31 +52,31 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
     if quarantined:
         rules = "; ".join(f"{number} by {rule} ({_RULES.get(rule, rule)})" for rule, number in quarantined.items())
         notes.append(
-            f"{_many(sum(quarantined.values()), 'record')} of {feedback['records']} set aside: {rules}; "
+            f"{many(sum(quarantined.values()), 'record')} of {feedback['records']} set aside: {rules}; "
             "quarantine.jsonl in the feedback's folder has them"
         )
     begun = feedback.get("common_beginnings", 0)
     if begun:
-        notes.append(f"the prompt of {_many(begun, 'record')} is what the texts of the answers begin with in common")
+        notes.append(f"the prompt of {many(begun, 'record')} is what the texts of the answers begin with in common")
     passed = feedback.get("answers_passed_over", 0)
     if passed:
-        notes.append(f"{_many(passed, 'answer')} missing in lists of answers, passed over as data.mapping allows")
+        notes.append(f"{many(passed, 'answer')} missing in lists of answers, passed over as data.mapping allows")
     for done, said in _DONE.items():
         for rule, number in _of(feedback, done).items():
             what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"
-            notes.append(f"{_many(number, 'response')} {what}: {said}")
+            notes.append(f"{many(number, 'response')} {what}: {said}")
     notes += _mix_notes(feedback, _of(pairs, "corpus_pairs"))
     contradicting, tied = (feedback.get(name, 0) for name in ("contradicting_scores", "tied_scores"))
     if contradicting or tied:
         read = feedback.get("scored_pairs", feedback["records"] - feedback["bad_rows"])
         notes.append(
-            f"of {read} pairs {contradicting} have scores that contradict the named sides, and {tied} equal scores: "
-            "the scores decide, not the sides"
+            f"of {many(read, 'pair')} {many(contradicting, 'has', 'have')} scores that contradict the named sides, and "
+            f"{tied} equal scores: the scores decide, not the sides"
         )
     replaced = pairs.get("rejected_replaced", 0)
     if replaced:
         notes.append(
-            f"in {_many(replaced, 'pair')} the rejected response would have had the chosen one's text: "
+            f"in {many(replaced, 'pair')} the rejected response would have had the chosen one's text: "
             "another response took its place"
         )
     return notes
@@ -85,15 +87,15 @@ def _mix_notes(feedback: Mapping[str, Any], pairs: Mapping[str, int]) -> list[st
     prompts, read = _of(feedback, "corpus_prompts"), _of(feedback, "corpus_prompts_read")
     if not prompts:
         return []
-    made = {name: f" ({_many(number, 'pair')})" for name, number in pairs.items()}
+    made = {name: f" ({many(number, 'pair')})" for name, number in pairs.items()}
     told = ", ".join(
-        f"{number} of {_many(read[name], 'prompt')} of {name}{made.get(name, '')}" for name, number in prompts.items()
+        f"{number} of {many(read[name], 'prompt')} of {name}{made.get(name, '')}" for name, number in prompts.items()
     )
     notes = [f"the mix has {told}"]
-    if feedback["prompts_in_several"]:
+    if several := feedback["prompts_in_several"]:
         notes.append(
-            f"{_many(feedback['prompts_in_several'], 'prompt')} of the mix stand in more than one source; "
-            "filters.duplicate_prompts=true takes each once"
+            f"{many(several, 'prompt of the mix stands', 'prompts of the mix stand')} in more than one source; "
+            f"filters.duplicate_prompts=true takes {'it' if several == 1 else 'each'} once"
         )
     return notes
 
@@ -116,7 +118,3 @@ def column_notes(columns: Mapping[str, Any]) -> list[str]:
 
 def _of(facts: Mapping[str, Any], group: str) -> dict[str, int]:
     return {name.split("/", 1)[1]: number for name, number in facts.items() if name.startswith(f"{group}/")}
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -24,7 +24,7 @@ from notus_exp.disk.files import EVENTS
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.keys import contents_of
 from notus_exp.disk.ledger import Ledger
-from notus_exp.run.plan import STAGES, Node
+from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.surroundings import surroundings
 from notus_exp.stages.context import Context, Requirements
 from notus_exp.stages.settings import from_json, to_json

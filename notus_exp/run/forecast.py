@@ -21,7 +21,7 @@ from notus_exp.run import amounts, measured_machine
 from notus_exp.run.amounts import Known
 from notus_exp.run.calibration import FACTOR, Calibration
 from notus_exp.run.expectation import Expected, expect, together
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from notus_exp.run.recorded import Recorded, here
 
 RECORDED, MEASURED = "recorded", "measured"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore, Found
 from notus_exp.disk.keys import content_of
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 
 
 class Sorted(NamedTuple):

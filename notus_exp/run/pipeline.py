@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
-from notus_exp.config.mix_sources import sources_told
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
@@ -25,7 +23,7 @@ from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, replay
-from notus_exp.disk.files import CURATION_HTML, EVENTS, JOB, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG
+from notus_exp.disk.files import CURATION_HTML, EVENTS, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG
 from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
 from notus_exp.disk.ledger import Ledger
@@ -35,18 +33,15 @@ from notus_exp.evaluation.catalogue import answering
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
 from notus_exp.reporting.going_on import working
-from notus_exp.reporting.tables import number, print_table
+from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
-from notus_exp.run.amounts import Known
-from notus_exp.run.asking_notes import asking_notes
 from notus_exp.run.execution import Job, execute
-from notus_exp.run.forecast import Forecast, Wanted
-from notus_exp.run.intact import examine, ready
-from notus_exp.run.launch import launch_command
+from notus_exp.run.intact import ready
+from notus_exp.run.nodes import Node
 from notus_exp.run.outcome import disk_failure
-from notus_exp.run.plan import STAGES, Node, make_plan
+from notus_exp.run.plan import make_plan
 from notus_exp.run.probes import check_contents, check_training_prompts
 from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.retelling import config_of, is_kept, tags_of
@@ -103,75 +98,6 @@ class Run:
         """Whether a study tells how this run ended, in a line."""
         study = self.config.study
         return (study.arm is not None or study.trial is not None) and not verbose()
-
-    def show_plan(self, out: Console) -> None:
-        """Print which stages would be reused and which run, and how; make nothing."""
-        looks = {node.name: examine(node, self.store, self.by_key, read=False) for node in self.nodes}
-        missing = [node for node in self.nodes if not looks[node.name].manifest]
-        with working(self.console, "forecasting"):  # which may measure this machine
-            forecast = Forecast(Wanted(self.config, self.by_key, missing), several=False, say=self._say)
-            seconds_of = {node.name: forecast.of(node).expected for node in self.nodes}
-            words = forecast.in_words(missing)
-        rows = []
-        for node in self.nodes:
-            manifest, damage = looks[node.name]
-            if damage:
-                say(out, f"{damage}: {node.name} will be made anew")
-            started = STAGES[node.stage].resumable and self.store.partial(node.stage.name, node.key).exists()
-            state = "reuse" if manifest else "continue" if started else "run"
-            path = shorten(self.store.path(node.stage.name, node.key))
-            seconds = manifest.seconds if manifest else None
-            expected = seconds_of[node.name]
-            rows.append(
-                display.StageRow(
-                    node.name, state, seconds, path, f"about {number(expected.seconds, 0)}" if expected else ""
-                )
-            )
-        print_table(display.stages_table(rows), out)
-        out.print(f"expected: {words}", soft_wrap=True)
-        for line in self.asking(missing, forecast.known):
-            out.print(line, soft_wrap=True)
-        hardware, dpo = self.config.hardware, self.config.dpo
-        batches = plan_batches(dpo, hardware)
-        out.print(
-            f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "
-            f"global batch {dpo.global_batch_size} = {batches.micro} pairs x {batches.accumulation} accumulation x "
-            f"{batches.processes} processes",
-            soft_wrap=True,
-        )
-        if hardware.launch is not Launch.plain:
-            command = launch_command(hardware, dpo.precision, str(self.folder / JOB))
-            out.print("launch: " + " ".join(command), soft_wrap=True)
-        for spec in answering(self.config.evaluation):
-            if spec.prompts_file:
-                place = getattr(getattr(self.config.evaluation, spec.name), spec.prompts_file)
-                out.print(f"prompts of {spec.name}: evaluation.{spec.name}.{spec.prompts_file}={place}", soft_wrap=True)
-        for line in sources_told(self.config.data):
-            say(out, line)
-        if self.config.selection.name == "weighted":
-            weights, aspects = self.config.selection.weights, self.config.data.aspects
-            shown = ", ".join(f"{aspect} {weights.get(aspect, 0):g}" for aspect in aspects)
-            out.print(f"weights of selection: {shown}", soft_wrap=True)
-        for question in doubts(self.config):
-            say(out, f"question: {question}")
-        sources = self.sources
-        if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
-            out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
-
-    def asking(self, missing: Sequence[Node], known: Known) -> list[str]:
-        """Return a line for each annotator among nodes that are to be made: its judgements, and about what they cost.
-
-        Args:
-            missing: Nodes of this run.
-            known: Where amounts of work are looked up.
-        """
-
-        def made(key: str) -> Path | None:
-            node = self.by_key[key]
-            return self.store.path(node.stage.name, key) if self.store.find(node.wanted) else None
-
-        annotators = {annotator.name: annotator for annotator in self.config.annotators}
-        return asking_notes(missing, annotators, known, made, self.sources.files)
 
     def execute(self) -> dict[str, str]:
         """Run the plan to its end and record it in run.json, whatever happens.

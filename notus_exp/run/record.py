@@ -38,7 +38,7 @@ from notus_exp.evaluation.metrics import without_score
 from notus_exp.run.asking_notes import failed_notes
 from notus_exp.run.data_notes import column_notes, data_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from notus_exp.run.surroundings import given_command, surroundings
 from notus_exp.run.token_notes import token_notes
 from notus_exp.run.training_notes import training_notes

@@ -21,7 +21,7 @@ from notus_exp.evaluation.catalogue import chosen, entrance, judged
 from notus_exp.evaluation.hub_files import content_digest, locate
 from notus_exp.feedback import data_files as feedback_sources
 from notus_exp.models import model_files as model_sources
-from notus_exp.run.plan import Sources
+from notus_exp.run.nodes import Sources
 from notus_exp.run.probes import find_probes
 
 UNRESOLVED = "unresolved"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from notus_exp.reporting.texts import many
+
 Facts = Mapping[str, Any]
 
 PURPOSES = {"reference": "training", "reference_scored": "scoring"}
@@ -38,11 +40,14 @@ def _too_long(counted: Facts, purpose: str, dpo: Mapping[str, Any]) -> list[str]
     notes = []
     if number := counted.get("prompts_too_long", 0):
         notes.append(
-            f"{number} prompts have more than {limit} tokens and were left out of {purpose}; "
-            "dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
+            f"{many(number, 'prompt has', 'prompts have')} more than {limit} tokens and {_were(number)} left out of "
+            f"{purpose}; dpo.long_prompts=cut keeps their ends, dpo.max_prompt_length moves the limit"
         )
     if number := counted.get("prompts_cut", 0):
-        notes.append(f"{number} prompts have more than {limit} tokens and lost their beginning in {purpose}")
+        whose = many(number, "prompt has", "prompts have")
+        notes.append(
+            f"{whose} more than {limit} tokens and lost {'its' if number == 1 else 'their'} beginning in {purpose}"
+        )
     return notes
 
 
@@ -65,18 +70,19 @@ def _hidden(counted: Facts, purpose: str) -> list[str]:
     if not number:
         return []
     return [
-        f"{number} prompts begin with a system turn of the data that the chat template does not show: in {purpose} the "
-        "model never sees it; choose a model whose template has one"
+        f"{many(number, 'prompt begins', 'prompts begin')} with a system turn of the data that the chat template does "
+        f"not show: in {purpose} the model never sees it; choose a model whose template has one"
     ]
 
 
 def _altered(counted: Facts, purpose: str) -> list[str]:
+    prompts = counted.get("prompts_altered", 0)
     texts = {
-        "prompts": counted.get("prompts_altered", 0),
-        f"of {counted.get('needed', 0)} completions": counted.get("completions_altered", 0),
+        "prompt as it is" if prompts == 1 else "prompts as they are": prompts,
+        f"of {counted.get('needed', 0)} completions as they are": counted.get("completions_altered", 0),
     }
     return [
-        f"the chat template does not write {number} {what} as they are: it leaves out or changes a part (as some leave "
+        f"the chat template does not write {number} {what}: it leaves out or changes a part (as some leave "
         f"out what precedes </think>), and in {purpose} the model reads what is left; choose a model whose template "
         "writes them whole, or take such texts out of the data"
         for what, number in texts.items()
@@ -92,11 +98,17 @@ def _pairs(counted: Facts, same_cut: int | None, dpo: Mapping[str, Any]) -> list
     )
     if same:
         why = "" if same_cut is None else f" ({min(same, same_cut)} of them after dpo.max_length cut a side)"
-        notes.append(f"{same} pairs have two sides of the same tokens{why} and were left out of training")
+        which = many(same, "pair has", "pairs have")
+        notes.append(f"{which} two sides of the same tokens{why} and {_were(same)} left out of training")
     if marked:
-        what = "were kept" if dpo.get("special_tokens", "keep") == "keep" else "were left out of training"
+        kept = dpo.get("special_tokens", "keep") == "keep"
+        what = f"{_were(marked)} {'kept' if kept else 'left out of training'}"
         notes.append(
-            f"{marked} pairs hold a mark of the model's own in a text, such as its end token, and {what} "
-            f"(dpo.special_tokens={dpo.get('special_tokens', 'keep')})"
+            f"{many(marked, 'pair holds', 'pairs hold')} a mark of the model's own in a text, such as its end token, "
+            f"and {what} (dpo.special_tokens={dpo.get('special_tokens', 'keep')})"
         )
     return notes
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"

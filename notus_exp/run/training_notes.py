@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from notus_exp.reporting.texts import many
+
 _UNREFERRED = (
     "the training's own rewards, margins and accuracy are of beta x the policy's log-prob (SimPO's and ORPO's of its "
     "mean by token), while the evaluation compares with the base model as ever"
@@ -35,7 +37,7 @@ def training_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
     counted = facts["policy"]
     if "effective_pairs" in counted:
         notes.append(
-            f"the training's {counted['pairs_trained']} pairs are weighed, which leaves as much as "
+            f"the training's {many(counted['pairs_trained'], 'pair is', 'pairs are')} weighed, which leaves as much as "
             f"{counted['effective_pairs']:g} of equal weight: gradients are weighed, what is logged are plain means"
         )
     return notes

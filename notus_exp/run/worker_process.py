@@ -19,7 +19,7 @@ from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.run.execution import Job, execute
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from notus_exp.run.worker import DISK
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ReferenceSettings, from_json

@@ -18,6 +18,7 @@ from notus_exp.config.column_names import REFERENCE, TOKENS
 from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
 from notus_exp.feedback.prompt_turns import CONTEXT
+from notus_exp.reporting.texts import many
 from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards, read_prompts
 from notus_exp.scoring.score_files import JoinedScores, join_scores, read_scores, texts_needed
 from notus_exp.stages.context import Context
@@ -118,5 +119,6 @@ def _told(name: str, counts: Mapping[str, int]) -> str:
     rest = [f"{counts[count]} {what}" for count, what in left_out.items() if counts[count]]
     if several := counts.get("several_turns"):
         rest.append(f"{several} are of prompts of several turns, which a digest alone can name, not their texts")
-    rest += [f"{counts['unclear']} completions share their prompt's id and number"] if counts["unclear"] else []
+    if unclear := counts["unclear"]:
+        rest.append(f"{many(unclear, 'completion shares its', 'completions share their')} prompt's id and number")
     return f"{name}: {counts['with_score']} of {whole} completions have a score" + "".join(f"; {one}" for one in rest)

@@ -76,7 +76,7 @@ class PairsSettings:
     """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content.
 
     `columns` are the names that expressions take from the input `columns`. `rules` is the version of the rules where
-    these settings reach one that has changed since: identical pairs, n-grams.
+    these settings reach one that has changed since: identical pairs, n-grams, several pairs at random.
     """
 
     aspects: list[str]

@@ -16,6 +16,7 @@ from notus_exp.disk.outputs import COMPARISON_JSON, read_study
 from notus_exp.errors import UserError
 from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.tables import Report
+from notus_exp.reporting.texts import many
 from notus_exp.run.retelling import events_of
 from notus_exp.study.group import parts, track
 from notus_exp.tracking import WorkspaceSpec, is_online, save, tracks, workspace
@@ -56,7 +57,8 @@ def track_afterwards(folder: Path, settings: Mapping[str, str | None], *, only_s
         raise UserError("WANDB_MODE=disabled: nothing is tracked", "unset it, or give --mode offline")
     console = make_console(streams.err())
     track(tracking, study, comparison, folder, console.print, found, console.print)
-    told = f"W&B was told of {len(runs)} runs of {study['name']}: group {spec['group']}, project {spec['project']}"
+    which = f"{many(len(runs), 'run')} of {study['name']}"
+    told = f"W&B was told of {which}: group {spec['group']}, project {spec['project']}"
     if is_online(tracking):
         return Report({"workspace": spec}, sentences=[told, f"workspace: {save(spec)}"])
     sync = f"wandb sync --yes {shorten(folder)}/wandb/offline-run-*"

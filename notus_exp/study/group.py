@@ -14,6 +14,7 @@ from notus_exp.contracts.run_file import RunFile
 from notus_exp.contracts.study_file import SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.locks import locked
 from notus_exp.disk.outputs import NOT_STARTED, read_run, runs_of
+from notus_exp.reporting.texts import many
 from notus_exp.run.retelling import retell
 from notus_exp.tracking import (
     EXPIRED,
@@ -94,7 +95,7 @@ def track_runs(
         ended = [*parts(study, folder, found), *(_gone(tracking, study, folder) if found is None else [])]
         untold = [part for part in ended if not is_told_already(tracking, part.member, part.ending, folder)]
         if untold:
-            say(f"telling W&B of {len(untold)} runs of {study['name']} that were made before, or are counted otherwise")
+            say(f"telling W&B of {many(len(untold), 'run')} of {study['name']} made before, or counted otherwise")
         for part in untold:
             retell(tracking, part.member, part.run, folder, warn, part.ending)
 

@@ -31,7 +31,7 @@ from notus_exp.evaluation.metrics import check_margin, is_known, known_metrics, 
 from notus_exp.reporting.console import make_console, say, shorten
 from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import show as show_report
-from notus_exp.reporting.texts import tell_path
+from notus_exp.reporting.texts import many, tell_path
 from notus_exp.run.outcome import disk_errors
 from notus_exp.study.launching import planned as plans
 from notus_exp.study.launching import study_json as record
@@ -39,7 +39,8 @@ from notus_exp.study.launching import tuning
 from notus_exp.study.launching.alike import check_alike
 from notus_exp.study.launching.definition import Arm, Definition, define
 from notus_exp.study.launching.jobs import Jobs
-from notus_exp.study.launching.planned import Budget, Launched, Planned
+from notus_exp.study.launching.launched import Budget, Launched, launch
+from notus_exp.study.launching.planned import Planned
 from notus_exp.study.launching.served_models import check_served
 
 
@@ -107,7 +108,8 @@ def _compare_arms(
     first = [run for one in tried for run in one.runs] or planned
     plans.show(first, folder, out, tell=lambda line: say(console, line), in_process=jobs.in_process)
     if tried:
-        out.print(f"these runs tune {', '.join(settings.tune)}; then {len(planned)} runs compare the arms")
+        later = many(len(planned), "run compares", "runs compare")
+        out.print(f"these runs tune {', '.join(settings.tune)}; then {later} the arms")
     if only_shown:
         return {}
     if count := record.replaced(planned, folder):
@@ -177,9 +179,7 @@ def _launch(
     budget: Budget,
     console: Console,
 ) -> Launched:
-    return plans.launch(
-        jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(spending), console=console
-    )
+    return launch(jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(spending), console=console)
 
 
 def _tuned(study: StudyFile, overrides: Mapping[str, Sequence[str]], settings: Study) -> dict[str, list[str]]:

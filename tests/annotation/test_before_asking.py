@@ -21,7 +21,8 @@ from notus_exp.run.ahead import look_ahead
 from notus_exp.run.amounts import Known
 from notus_exp.run.asking_notes import asking_notes, failed_notes
 from notus_exp.run.execution import Job
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.nodes import Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import AnnotationsSettings, from_json

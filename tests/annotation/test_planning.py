@@ -18,7 +18,8 @@ from notus_exp.config.loading import load
 from notus_exp.config.schema import Config
 from notus_exp.errors import UserError
 from notus_exp.run.execution import Job
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.nodes import Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from notus_exp.stages.settings import to_json
 from support.configs import composed, composed_by_hydra

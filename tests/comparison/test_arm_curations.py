@@ -9,7 +9,8 @@ import pytest
 
 from notus_exp.comparison.analysis import analyse
 from notus_exp.comparison.tidy import tidy
-from notus_exp.contracts.comparison_file import ArmCuration, CurationsTable, curation_rows
+from notus_exp.contracts.comparison_file import curation_rows
+from notus_exp.contracts.curations_of_arms import ArmCuration, CurationsTable
 from notus_exp.errors import UserError
 from support.study_folders import ACCURACY, edit, run_json, write_completions, write_pairs, write_study
 

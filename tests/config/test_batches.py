@@ -17,6 +17,7 @@ from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
+from notus_exp.run.shown_plan import show_plan
 from notus_exp.training.arguments import dpo_arguments
 from support.configs import composed
 from support.recipes import machine, recipe
@@ -82,7 +83,7 @@ def test_a_micro_batch_above_a_processs_share_is_planned_as_that_share(
     machine_of_eight = ["hardware=a100_8x40gb", "hardware.micro_batch_size=16"]
     config = composed("experiment=notus_7b_v1", "data=simulated", "model=tiny_random", *machine_of_eight)
     out = io.StringIO()
-    Run(config, {"selection": "average"}, Console(file=out, width=300)).show_plan(Console(file=out, width=300))
+    show_plan(Run(config, {"selection": "average"}, Console(file=out, width=300)), Console(file=out, width=300))
     assert "global batch 64 = 8 pairs x 1 accumulation x 8 processes" in out.getvalue()
 
 
@@ -90,7 +91,7 @@ def test_the_plan_says_the_weights_of_a_weighted_selection(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     config = composed("model=tiny_random", "selection=weighted", "selection.weights={honesty:2}")
     out = io.StringIO()
-    Run(config, {"selection": "weighted"}, Console(file=out, width=300)).show_plan(Console(file=out, width=300))
+    show_plan(Run(config, {"selection": "weighted"}, Console(file=out, width=300)), Console(file=out, width=300))
     shown = "weights of selection: helpfulness 0, honesty 2, instruction_following 0, truthfulness 0\n"
     assert shown in out.getvalue()
 

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from notus_exp.config import loading as configuration
-from notus_exp.config.composing import check_file
+from notus_exp.config.own_files import check_file
 from notus_exp.errors import UserError
 from support.configs import composed, composed_by_hydra
 

@@ -6,7 +6,8 @@ import pytest
 
 from notus_exp.config.column_names import BOOLEAN, NUMBER, TEXT
 from notus_exp.config.commandline import readable
-from notus_exp.config.language import MOST_CHARS, Scope, read
+from notus_exp.config.expression_trees import MOST_CHARS
+from notus_exp.config.language import Scope, read
 from notus_exp.errors import UserError
 from support.configs import composed
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from notus_exp.config.expression_checks import joined_columns
-from notus_exp.config.language import WRITTEN
+from notus_exp.config.vocabulary import WRITTEN
 from notus_exp.curation.columns import NAMED
 from notus_exp.curation.pairs import curate
 from notus_exp.run.plan import make_plan

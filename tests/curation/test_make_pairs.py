@@ -45,7 +45,7 @@ def test_joined_scores_are_found_by_row_and_completion_and_are_missing_where_the
     counts = read_curation(folder / "curation.json")["counts"]
     assert counts["missing_values"] == {"filters.where": {"missing_input": 1}}
     assert read_curation(folder / "curation.json")["notes"] == [
-        "filters.where has no value for 1 pairs: missing input 1"
+        "filters.where has no value for 1 pair: missing input 1"
     ]
     page = (folder / "curation.html").read_text(encoding="utf-8")
     assert "Values that are missing" in page

@@ -57,6 +57,33 @@ def test_truth_says_how_often_the_choice_is_right() -> None:
     assert truth(compare_strategies(disagreeing(latent=False), settings(), ())) == {}
 
 
+def one_wide_of_four(weight: str | None) -> tuple[dict[str, Any], str]:
+    """Return the numbers and the page of four pairs with the margins 4, 1, 1 and 1."""
+    scores = (5, 2, 2, 2)
+    frame = table(*(prompt(f"p{i}", completion("a", n, n), completion("b", 1, 1)) for i, n in enumerate(scores)))
+    spec = settings(weight=weight)
+    summary = summarise(frame, spec, curate(frame, spec))
+    return dict(summary.numbers), render(summary)
+
+
+def test_the_report_says_how_many_pairs_uneven_weights_leave_and_notes_less_than_half() -> None:
+    numbers, page = one_wide_of_four("margin")  # (4 + 1 + 1 + 1)^2 / (16 + 1 + 1 + 1) = 49 / 19
+    assert numbers["weights"] == {"training_pairs": 4, "effective": 2.578947, "largest": 2.285714}
+    assert not [note for note in numbers["notes"] if "pairs.weight" in note]
+    assert "4 training pairs count as so many of one weight</dt><dd>2.6</dd>" in page
+    numbers, page = one_wide_of_four("POWER(margin, 2)")  # 19^2 / (256 + 3) = 361 / 259
+    assert numbers["weights"]["effective"] == 1.393822
+    note = (
+        "pairs.weight makes 4 training pairs count as 1.4 of one weight would: "
+        "the largest weight is 3.368 times the mean"
+    )
+    assert numbers["notes"][-1] == note
+    assert note in page
+    numbers, page = one_wide_of_four(None)
+    assert "weights" not in numbers
+    assert "of one weight" not in page
+
+
 def test_a_share_has_a_wilson_interval() -> None:
     found = share(8, 10)
     assert (found["value"], found["n"]) == (0.8, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -139,6 +141,29 @@ def test_one_pair_a_prompt_is_what_it_was_and_all_worse_holds_it() -> None:
     keys = ["prompt_id", "row", "chosen_completion", "rejected_completion"]
     assert one.pairs.join(every, on=keys, how="anti").is_empty()
     assert "prompts_out" not in one.counts
+
+
+@pytest.mark.parametrize("place", ["random", "lowest", "second_best", "quantile(0.5)", "mean_minus(1)"])
+@pytest.mark.parametrize(
+    ("strictly", "identical", "repeats"), [(True, True, False), (False, True, False), (False, False, True)]
+)
+def test_the_pairs_of_fewer_a_prompt_are_among_those_of_more(
+    place: str, strictly: bool, identical: bool, repeats: bool
+) -> None:
+    frame = world(150, 5)
+    keys = ["prompt_id", "row", "chosen_completion", "rejected_completion"]
+
+    def made(per_prompt: str) -> pl.DataFrame:
+        spec = settings(
+            *("average", "expression"), rejected_place=place, per_prompt=per_prompt, strictly_worse=strictly,
+            identical_pairs=identical, duplicate_responses=repeats,
+        )  # fmt: skip
+        return curate(frame, spec).pairs.select(keys)
+
+    arms = [made(number) for number in ("1", "2", "3", "all_worse")]
+    for fewer, more in pairwise(arms):
+        assert fewer.height < more.height
+        assert fewer.join(more, on=keys, how="anti").is_empty()
 
 
 def test_weights_have_mean_one_over_the_training_pairs() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.nodes import Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from support.configs import composed
 

@@ -25,7 +25,7 @@ from notus_exp.models.pretrained import load_model
 from notus_exp.models.store import ReferenceStore
 from notus_exp.run import worker_process as worker
 from notus_exp.run.execution import Job
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.settings import ReferenceSettings, to_json
 

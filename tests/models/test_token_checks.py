@@ -84,7 +84,7 @@ def test_none_left_is_an_error_that_counts_why(kinds, said, remedy):
 
 def test_marks_may_be_kept_or_be_an_error():
     assert check("marked", "fine", special_tokens="keep") == (0, 0, 1)
-    with pytest.raises(UserError, match=r"1 pairs hold a mark(.|\n)*special_tokens=drop leaves them out"):
+    with pytest.raises(UserError, match=r"1 pair holds a mark(.|\n)*special_tokens=drop leaves them out"):
         check("marked", "fine", special_tokens="error")
     assert check("fine", "same", special_tokens="error") == (1, 0, 0)
 

@@ -47,8 +47,18 @@ def test_of_a_mix_each_source_is_told_and_what_several_have() -> None:
     assert data_notes(facts, {"corpus_pairs/a": 6, "corpus_pairs/b": 1}) == [
         "the mix has 7 of 20 prompts of a (6 pairs), 3 of 3 prompts of b (1 pair)",
         "2 prompts of the mix stand in more than one source; filters.duplicate_prompts=true takes each once",
-        "of 10 pairs 1 have scores that contradict the named sides, and 0 equal scores: "
+        "of 10 pairs 1 has scores that contradict the named sides, and 0 equal scores: "
         "the scores decide, not the sides",
+    ]
+
+
+def test_one_is_told_as_one() -> None:
+    facts = {"records": 1, "bad_rows": 0, "prompts_in_several": 1, "contradicting_scores": 1, "tied_scores": 0,
+             "scored_pairs": 1, "corpus_prompts/a": 1, "corpus_prompts_read/a": 1}  # fmt: skip
+    assert data_notes(facts, {"corpus_pairs/a": 1}) == [
+        "the mix has 1 of 1 prompt of a (1 pair)",
+        "1 prompt of the mix stands in more than one source; filters.duplicate_prompts=true takes it once",
+        "of 1 pair 1 has scores that contradict the named sides, and 0 equal scores: the scores decide, not the sides",
     ]
 
 

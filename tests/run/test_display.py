@@ -19,7 +19,7 @@ from notus_exp.reporting.texts import QUIET, SHOWN, VERBOSE
 from notus_exp.run import display
 from notus_exp.run.display import Display, in_a_line
 from notus_exp.run.execution import FINISHED, STARTED
-from notus_exp.study.launching import planned as plans
+from notus_exp.study.launching import telling
 from notus_exp.study.launching.planned import Planned
 
 TRAINING = [
@@ -140,11 +140,11 @@ def test_a_study_tells_each_run_in_a_line_and_a_note_of_several_once(
         SimpleNamespace(id=f"r{n}", folder=Path(f"/out/r{n}"), config=SimpleNamespace(study=study)) for n in (1, 2)
     ]
     planned = [Planned("mean", seed, [], run) for seed, run in enumerate(runs)]
-    monkeypatch.setattr(plans, "read_run", record)
-    monkeypatch.setattr(plans, "notes_of", lambda record: ["3 answers are cut"])
-    monkeypatch.setattr(plans.time, "monotonic", iter([0.0, 40.0, 80.0]).__next__)
+    monkeypatch.setattr(telling, "read_run", record)
+    monkeypatch.setattr(telling, "notes_of", lambda record: ["3 answers are cut"])
+    monkeypatch.setattr(telling.time, "monotonic", iter([0.0, 40.0, 80.0]).__next__)
     out = io.StringIO()
-    teller = plans._Teller(planned, tmp_path, Console(file=out, width=200), 2)
+    teller = telling.RunTeller(planned, tmp_path, Console(file=out, width=200), 2)
     for one in planned:
         teller.finished(one)
     teller.notes()

@@ -22,7 +22,8 @@ from notus_exp.run import amounts, measured_machine
 from notus_exp.run.amounts import Known
 from notus_exp.run.calibration import FACTOR, Calibration, Cost
 from notus_exp.run.forecast import Forecast, Wanted, elsewhere
-from notus_exp.run.plan import STAGES, Node, make_plan
+from notus_exp.run.nodes import STAGES, Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.recorded import here
 from support.configs import composed
 from support.expressions import choosing_by

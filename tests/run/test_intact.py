@@ -15,7 +15,7 @@ from notus_exp.disk.files import MANIFEST
 from notus_exp.disk.keys import make_key
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import examine, ready
-from notus_exp.run.plan import STAGES, Node, StageInfo
+from notus_exp.run.nodes import STAGES, Node, StageInfo
 from support.configs import composed
 from support.pipelines import place, record, run
 

@@ -7,7 +7,8 @@ import importlib.metadata
 import pytest
 
 from notus_exp.config.schema import Config
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.nodes import Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.record import run_id
 from support.configs import composed
 from support.known_keys import CONFIGS, KEYS, RUNS, VERSIONS

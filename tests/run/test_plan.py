@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from notus_exp.config.schema import Stage
+from notus_exp.run.nodes import Node, Sources
 from notus_exp.run.pipeline import requirements
-from notus_exp.run.plan import Node, Sources, make_plan
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from support.configs import composed
 from support.expressions import choosing_by
@@ -100,6 +101,9 @@ def test_the_version_of_the_curations_rules_is_in_a_key_only_where_a_changed_rul
     config = composed("experiment=smoke", benchmark)
     nodes = {node.name: node for node in make_plan(config, Sources(None, ["digest"], None, {}, {}))}
     assert nodes["pairs"].settings["rules"] == 2
+    assert planned("pairs.per_prompt=2")["pairs"].settings["rules"] == 3
+    for others in ("pairs=all_worse", "pairs.per_prompt=2 rejected=lowest", "pairs.per_prompt=1"):
+        assert "rules" not in planned(*others.split())["pairs"].settings
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from notus_exp.disk.files import CONFIG_YAML, MANIFEST, RUN_JSON
 from notus_exp.errors import UserError
 from notus_exp.run import surroundings
 from notus_exp.run.execution import Job, execute
-from notus_exp.run.plan import STAGES, Node, StageInfo
+from notus_exp.run.nodes import STAGES, Node, StageInfo
 from notus_exp.run.record import RunRecord
 from support.configs import composed
 

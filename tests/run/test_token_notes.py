@@ -63,6 +63,25 @@ def test_pairs_that_were_left_out_are_counted_over_both_splits():
     )
 
 
+def test_one_is_told_as_one():
+    facts = {
+        "reference": {"prompts_too_long": 1, "prompts_cut": 1, "system_turns_hidden": 1, "prompts_altered": 1},
+        "policy": {"pairs_same_tokens": 1, "pairs_with_special_tokens": 1},
+    }
+    begins = [
+        "1 prompt has more than 256 tokens and was left out of training",
+        "1 prompt has more than 256 tokens and lost its beginning in training",
+        "1 prompt begins with a system turn",
+        "the chat template does not write 1 prompt as it is: it leaves out",
+        "1 pair has two sides of the same tokens and was left out of training",
+        "1 pair holds a mark of the model's own in a text, such as its end token, and was left out of training",
+    ]
+    notes = token_notes(facts, CONFIG)
+    assert len(notes) == len(begins)
+    for note, begin in zip(notes, begins, strict=True):
+        assert note.startswith(begin)
+
+
 def test_before_the_training_the_counts_are_those_of_its_tokens():
     facts = {"reference": {"pairs_same_tokens": 1}, "reference_scored": {"texts_with_special_tokens": 2}}
     assert [note.split()[0] for note in token_notes(facts, CONFIG)] == ["2", "1"]

@@ -9,7 +9,7 @@ import pytest
 from notus_exp.config.schema import Stage
 from notus_exp.run import worker_process as worker
 from notus_exp.run.execution import Job
-from notus_exp.run.plan import Node
+from notus_exp.run.nodes import Node
 from support.configs import composed
 
 

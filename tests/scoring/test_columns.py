@@ -18,8 +18,9 @@ from notus_exp.config.score_settings import ScoreItem
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
 from notus_exp.run.execution import execute
+from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from notus_exp.scoring import make_columns
 from notus_exp.stages.context import Context

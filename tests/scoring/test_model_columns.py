@@ -11,7 +11,8 @@ from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.models import reference
 from notus_exp.models.encoding import Limits, encode
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.nodes import Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from notus_exp.scoring import make_columns
 from notus_exp.stages.settings import NO_SPLIT, ColumnsSettings, ReferenceSettings, TokenCounting

@@ -17,8 +17,8 @@ from notus_exp.disk import files
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.run.execution import execute
+from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
-from notus_exp.run.plan import Node
 from notus_exp.scoring.probe_scores import Overlap, ScoringPolicy, probe_rewards
 from support.configs import composed
 from support.curation_tables import completion, prompt, table

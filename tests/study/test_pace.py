@@ -14,7 +14,7 @@ from rich.console import Console
 
 from notus_exp.reporting.going_on import going_on
 from notus_exp.study.launching import pace as module
-from notus_exp.study.launching import planned as plans
+from notus_exp.study.launching import telling
 from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.launching.pace import Pace
 from notus_exp.study.launching.planned import Planned
@@ -84,9 +84,9 @@ def test_runs_that_a_launcher_has_at_once_are_told_when_each_finishes(
 
         os.utime(path, (time.time() - age,) * 2)
 
-    monkeypatch.setattr(plans, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(plans, "read_run_file", lambda path: json.loads(path.read_text()))
-    monkeypatch.setattr(plans, "read_run", lambda folder, run: json.loads((tmp_path / run / "run.json").read_text()))
+    monkeypatch.setattr(telling, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(telling, "read_run_file", lambda path: json.loads(path.read_text()))
+    monkeypatch.setattr(telling, "read_run", lambda folder, run: json.loads((tmp_path / run / "run.json").read_text()))
     runs: Any = [
         SimpleNamespace(
             id=f"r{n}", folder=tmp_path / f"r{n}", config=SimpleNamespace(study=SimpleNamespace(metric="m"))
@@ -95,7 +95,7 @@ def test_runs_that_a_launcher_has_at_once_are_told_when_each_finishes(
     ]
     planned = [Planned("mean", seed, [], run) for seed, run in enumerate(runs)]
     out = io.StringIO()
-    teller = plans._Teller(planned, tmp_path, Console(file=out, width=200), 3)
+    teller = telling.RunTeller(planned, tmp_path, Console(file=out, width=200), 3)
     record("r0", "finished", age=1000.0)  # of an attempt before this one
     with teller.watching(planned):
         time.sleep(0.2)

@@ -11,8 +11,8 @@ from rich.console import Console
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job
+from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
-from notus_exp.run.plan import Node
 from notus_exp.study.launching import prepare as preparing
 from support.configs import composed
 from support.expressions import choosing_by

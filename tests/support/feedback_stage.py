@@ -11,7 +11,8 @@ from notus_exp.config.schema import Config
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import COMPLETIONS
 from notus_exp.feedback import completions
-from notus_exp.run.plan import Node, make_plan
+from notus_exp.run.nodes import Node
+from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import FeedbackSettings, from_json

@@ -6,7 +6,7 @@ from notus_exp.config.data_settings import FileData
 from notus_exp.config.schema import Config
 from notus_exp.config.score_settings import column_of, runs_of_probe
 from notus_exp.evaluation.catalogue import chosen, judged
-from notus_exp.run.plan import Sources
+from notus_exp.run.nodes import Sources
 from notus_exp.run.probes import Probe
 from notus_exp.stages.settings import PolicySettings
 

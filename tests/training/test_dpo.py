@@ -347,7 +347,7 @@ def test_pairs_with_a_mark_of_the_models_own_are_dropped_kept_or_an_error(spoilt
     assert facts["pairs_with_special_tokens"] == 1
     assert facts["pairs_trained"] == 4
     assert facts["epochs"] == pytest.approx(1 / 2), "8 pairs are left, two batches of 4"
-    with pytest.raises(UserError, match="1 pairs hold a mark"):
+    with pytest.raises(UserError, match="1 pair holds a mark"):
         train(spoilt, tmp_path / "error", recipe(special_tokens=SpecialTokens.error))
 
 

@@ -40,6 +40,7 @@ from notus_exp.evaluation.alpaca_eval.length_control import (
     spread,
 )
 from notus_exp.inference.estimates import Estimate
+from notus_exp.reporting.texts import many
 
 GAMED_SETS = 2
 """Gamed sets that the procedure has: a verbose and a concise one."""
@@ -124,7 +125,8 @@ def _pinned(gamed: pl.DataFrame, difficulty: pl.DataFrame, prompts: list[str]) -
     foreign = sorted({*prompts} - {*known["prompt_id"]})
     if foreign:
         raise UserError(
-            f"--gamed: {len(foreign)} prompts have no verdicts on the gamed baseline, such as {foreign[0]}",
+            f"--gamed: {many(len(foreign), 'prompt has', 'prompts have')} no verdicts on the gamed "
+            f"baseline, such as {foreign[0]}",
             "give the gamed rows of the set of prompts that the model answered",
         )
     return known

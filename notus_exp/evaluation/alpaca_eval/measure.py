@@ -19,6 +19,7 @@ from notus_exp.generation.conversation import Question, read_conversations
 from notus_exp.inference.estimates import Estimate
 from notus_exp.judging.judge import Judged, prefer
 from notus_exp.judging.verdicts import AnswerPair
+from notus_exp.reporting.texts import many
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EvaluationSettings, GenerationsSettings
 
@@ -169,7 +170,8 @@ def _length_adjusted(
     if found.n_without_difficulty:
         return (
             found.win_rate,
-            f"{found.n_without_difficulty} prompts have no difficulty: not in the length-adjusted rate",
+            f"{many(found.n_without_difficulty, 'prompt has', 'prompts have')} no difficulty: "
+            "not in the length-adjusted rate",
         )
     return found.win_rate, None
 

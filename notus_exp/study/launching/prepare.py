@@ -24,8 +24,8 @@ from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
+from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run, requirements
-from notus_exp.run.plan import Node
 from notus_exp.stages.settings import to_json
 
 CURATED = (Stage.feedback, Stage.columns, Stage.pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from notus_exp.contracts.comparison_file import ArmCuration, CurationsTable
+from notus_exp.contracts.curations_of_arms import ArmCuration, CurationsTable
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.study.report.material import Material, Section, parts
 from notus_exp.study.report.numbers import ShownValue, number, span_of, value_of

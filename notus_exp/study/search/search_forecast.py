@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from notus_exp.config.study_settings import Study
 from notus_exp.run.forecast import Forecast, Wanted
+from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
-from notus_exp.run.plan import Node
 
 
 def expected_of_search(study: Study, trials: int, probes: Sequence[Run], say: Callable[[str], None]) -> str:

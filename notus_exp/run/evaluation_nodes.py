@@ -1,0 +1,128 @@
+"""The nodes of evaluation: answers, likelihoods, benchmarks and judgments of both models, and what is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.schema import Config, Stage
+from notus_exp.evaluation.catalogue import answering, chosen, judged
+from notus_exp.evaluation.kit.description import EvaluationSpec
+from notus_exp.run import old_keys
+from notus_exp.run.nodes import NodeRow, Sources
+from notus_exp.stages.settings import (
+    BenchmarksSettings,
+    EvaluationSettings,
+    GenerationsSettings,
+    JudgmentsSettings,
+    LikelihoodsSettings,
+    keyed,
+)
+
+
+def evaluation_nodes(config: Config, sources: Sources) -> list[NodeRow]:
+    """Return what the chosen evaluations need, and what measures them."""
+    answered = [row for spec in answering(config.evaluation) for row in _generations(spec, config, sources)]
+    measured = [*_likelihoods(config), *_benchmarks(config, sources)]
+    verdicts = [row for spec in judged(config.evaluation) for row in _judgments(spec.name, config, sources)]
+    rows = [*answered, *measured, *verdicts]
+    uses = {"feedback": "feedback"} | {row[0]: row[0] for row in rows}
+    return [*rows, ("evaluation", Stage.evaluation, _evaluation_settings(config, sources), uses)]
+
+
+def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list[NodeRow]:
+    """Return the answers of the base model and of the policy to the prompts of one evaluation."""
+    asked, generation = getattr(config.evaluation, spec.name), config.generation
+    endpoint = generation if isinstance(generation, EndpointGeneration) else None
+    asked_for: dict[str, Any] = {key: getattr(asked, key) for key in spec.chosen_by}
+    if spec.prompts_file:
+        asked_for["prompts"] = sources.evaluation_digests[f"{spec.name}.{spec.prompts_file}"]
+    else:
+        asked_for["split"] = config.evaluation_split.name
+
+    asked_how: dict[str, Any] = {}
+    if endpoint:
+        asked_how = {
+            "token_limit_parameter": endpoint.token_limit_parameter,
+            "sent_temperature": endpoint.temperature,
+            "sent_seed": endpoint.seed,
+            "thinking": endpoint.thinking,
+        }
+
+    def row(model: str | None) -> Any:
+        return GenerationsSettings(
+            evaluation=spec.name,
+            chosen=asked_for,
+            seed=asked.seed,
+            max_new_tokens=asked.max_new_tokens,
+            temperature=asked.temperature,
+            temperatures=getattr(asked, "temperatures", {}),
+            system_prompt=config.model.system_prompt,
+            precision=config.dpo.precision.name,
+            endpoint_model=model,
+            template_date=None if endpoint else config.model.template_date,
+            **asked_how,
+        )
+
+    uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
+    stage = Stage.generations
+    base, policy = (endpoint.base_model, endpoint.policy_model) if endpoint else (None, None)
+    return [
+        (f"generations_{spec.name}_base", stage, row(base), uses),
+        (f"generations_{spec.name}", stage, row(policy), {**uses, "policy": "policy"}),
+    ]
+
+
+def _likelihoods(config: Config) -> list[NodeRow]:
+    preferences, verifiable = config.evaluation.preferences, config.evaluation.verifiable
+    kl_prompts = verifiable.kl_prompts if verifiable else 0
+    if not preferences and not kl_prompts:
+        return []
+    settings = LikelihoodsSettings(config.dpo.precision.name, kl_prompts)
+    uses = {"base_model": "base_model", "policy": "policy"}
+    uses |= {"reference_scored": "reference_scored"} if preferences else {}
+    uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
+    return [("likelihoods", Stage.likelihoods, settings, uses)]
+
+
+def _benchmarks(config: Config, sources: Sources) -> list[NodeRow]:
+    lm_eval, model = config.evaluation.lm_eval, config.model
+    if lm_eval is None:
+        return []
+    settings = BenchmarksSettings(
+        lm_eval,
+        sources.evaluation_digests.get("lm_eval.include_path"),
+        model.system_prompt,
+        config.dpo.precision.name,
+        model.template_date if lm_eval.chat_template else None,
+    )
+    base = {"base_model": "base_model"}
+    return [
+        ("benchmarks_base", Stage.benchmarks, settings, base),
+        ("benchmarks", Stage.benchmarks, settings, {**base, "policy": "policy"}),
+    ]
+
+
+def _judgments(name: str, config: Config, sources: Sources) -> list[NodeRow]:
+    """Return the judgments of the base model's and of the policy's answers to one evaluation."""
+    judge = old_keys.JUDGE.get(config.judge.name, {}) | keyed(config.judge)
+    digests = {key: value for key, value in sources.evaluation_digests.items() if key.split(".")[0] in (name, "judge")}
+    settings = JudgmentsSettings(name, judge, digests)
+    return [
+        (f"judgments_{name}{side}", Stage.judgments, settings, {"generations": f"generations_{name}{side}"})
+        for side in ("_base", "")
+    ]
+
+
+def _evaluation_settings(config: Config, sources: Sources) -> EvaluationSettings:
+    judge = config.judge if judged(config.evaluation) else None
+    return EvaluationSettings(
+        **vars(config.evaluation),
+        aspects=config.data.aspects,
+        beta=config.dpo.beta,
+        files=sources.evaluation_digests,
+        max_failure_rate=judge.max_failure_rate if judge else 0.0,
+        judge=(judge.model or judge.name) if judge else "",
+        model=config.model.name,
+        versions={spec.name: spec.version for spec in chosen(config.evaluation) if spec.version > 1},
+    )

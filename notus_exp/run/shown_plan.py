@@ -1,0 +1,100 @@
+"""What `until=config` shows of a run: what would be reused or made, how long that may take, and what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from notus_exp.config.batches import plan_batches
+from notus_exp.config.doubts import doubts
+from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.mix_sources import sources_told
+from notus_exp.disk.files import JOB
+from notus_exp.evaluation.catalogue import answering
+from notus_exp.reporting.console import say, shorten
+from notus_exp.reporting.going_on import working
+from notus_exp.reporting.tables import number, print_table
+from notus_exp.run import display
+from notus_exp.run.amounts import Known
+from notus_exp.run.asking_notes import asking_notes
+from notus_exp.run.forecast import Forecast, Wanted
+from notus_exp.run.intact import examine
+from notus_exp.run.launch import launch_command
+from notus_exp.run.nodes import STAGES, Node
+from notus_exp.run.pipeline import Run
+from notus_exp.run.sources import UNRESOLVED
+
+
+def show_plan(run: Run, out: Console) -> None:
+    """Print which stages would be reused and which run, and how; make nothing."""
+    looks = {node.name: examine(node, run.store, run.by_key, read=False) for node in run.nodes}
+    missing = [node for node in run.nodes if not looks[node.name].manifest]
+    with working(run.console, "forecasting"):  # which may measure this machine
+        forecast = Forecast(Wanted(run.config, run.by_key, missing), several=False, say=partial(say, run.console))
+        seconds_of = {node.name: forecast.of(node).expected for node in run.nodes}
+        words = forecast.in_words(missing)
+    rows = []
+    for node in run.nodes:
+        manifest, damage = looks[node.name]
+        if damage:
+            say(out, f"{damage}: {node.name} will be made anew")
+        started = STAGES[node.stage].resumable and run.store.partial(node.stage.name, node.key).exists()
+        state = "reuse" if manifest else "continue" if started else "run"
+        path = shorten(run.store.path(node.stage.name, node.key))
+        seconds = manifest.seconds if manifest else None
+        expected = seconds_of[node.name]
+        rows.append(
+            display.StageRow(
+                node.name, state, seconds, path, f"about {number(expected.seconds, 0)}" if expected else ""
+            )
+        )
+    print_table(display.stages_table(rows), out)
+    out.print(f"expected: {words}", soft_wrap=True)
+    for line in asking(run, missing, forecast.known):
+        out.print(line, soft_wrap=True)
+    hardware, dpo = run.config.hardware, run.config.dpo
+    batches = plan_batches(dpo, hardware)
+    out.print(
+        f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "
+        f"global batch {dpo.global_batch_size} = {batches.micro} pairs x {batches.accumulation} accumulation x "
+        f"{batches.processes} processes",
+        soft_wrap=True,
+    )
+    if hardware.launch is not Launch.plain:
+        command = launch_command(hardware, dpo.precision, str(run.folder / JOB))
+        out.print("launch: " + " ".join(command), soft_wrap=True)
+    for spec in answering(run.config.evaluation):
+        if spec.prompts_file:
+            place = getattr(getattr(run.config.evaluation, spec.name), spec.prompts_file)
+            out.print(f"prompts of {spec.name}: evaluation.{spec.name}.{spec.prompts_file}={place}", soft_wrap=True)
+    for line in sources_told(run.config.data):
+        say(out, line)
+    if run.config.selection.name == "weighted":
+        weights, aspects = run.config.selection.weights, run.config.data.aspects
+        shown = ", ".join(f"{aspect} {weights.get(aspect, 0):g}" for aspect in aspects)
+        out.print(f"weights of selection: {shown}", soft_wrap=True)
+    for question in doubts(run.config):
+        say(out, f"question: {question}")
+    sources = run.sources
+    if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
+        out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
+
+
+def asking(run: Run, missing: Sequence[Node], known: Known) -> list[str]:
+    """Return a line for each annotator among nodes that are to be made: its judgements, and about what they cost.
+
+    Args:
+        run: The run.
+        missing: Nodes of it.
+        known: Where amounts of work are looked up.
+    """
+
+    def made(key: str) -> Path | None:
+        node = run.by_key[key]
+        return run.store.path(node.stage.name, key) if run.store.find(node.wanted) else None
+
+    annotators = {annotator.name: annotator for annotator in run.config.annotators}
+    return asking_notes(missing, annotators, known, made, run.sources.files)

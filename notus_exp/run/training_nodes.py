@@ -1,0 +1,65 @@
+"""The nodes of training: the reference log-probs that it needs, those that are scored, and the policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.curation_settings import Split
+from notus_exp.config.schema import Config, Stage
+from notus_exp.config.training_settings import DPO
+from notus_exp.run.nodes import NodeRow
+from notus_exp.stages.settings import (
+    PolicySettings,
+    ReferenceSettings,
+)
+
+
+def training_nodes(config: Config) -> list[NodeRow]:
+    """Return what training needs of the reference, what is scored by it, and the policy."""
+    return [*_references(config), _policy(config)]
+
+
+def _references(config: Config) -> list[NodeRow]:
+    """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
+    preferences = config.evaluation.preferences
+    uses = {"feedback": "feedback", "base_model": "base_model"}
+    rows: list[NodeRow] = []
+    if needs_reference(config.dpo):
+        rows.append(("reference", Stage.reference, _trained(config), {**uses, "pairs": "pairs"}))
+    if preferences:
+        scored = replace(encoding(config), preferences=preferences, scored_split=config.evaluation_split.name)
+        rows.append(("reference_scored", Stage.reference, scored, uses))
+    return rows
+
+
+def _policy(config: Config) -> NodeRow:
+    """Return the training; without a reference, which holds the pairs as tokens, it reads their texts itself."""
+    settings = PolicySettings(config.dpo, config.seed, config.model.system_prompt, config.model.template_date)
+    uses = {"pairs": "pairs", "base_model": "base_model"}
+    if needs_reference(config.dpo):
+        return "policy", Stage.policy, settings, {**uses, "reference": "reference"}
+    return "policy", Stage.policy, replace(settings, encoding=_trained(config)), {**uses, "feedback": "feedback"}
+
+
+def _trained(config: Config) -> ReferenceSettings:
+    return replace(encoding(config), max_validation_pairs=config.dpo.max_validation_pairs)
+
+
+def encoding(config: Config) -> ReferenceSettings:
+    """Return how texts are templated, cut and computed, and which prompts are held out, whatever the fold."""
+    whole = replace(config.split, folds=None, fold=None)  # a fold moves the pairs, and nothing that is held out
+    return encoded(config.dpo, config.model.system_prompt, config.model.template_date, whole)
+
+
+def encoded(dpo: DPO, system_prompt: str | None, template_date: str | None, split: Split) -> ReferenceSettings:
+    """Return how texts are templated, cut and computed by a recipe."""
+    return ReferenceSettings(
+        split=split,
+        system_prompt=system_prompt,
+        precision=dpo.precision.name,
+        max_length=dpo.max_length,
+        max_prompt_length=dpo.max_prompt_length,
+        long_prompts=dpo.long_prompts.name,
+        template_date=template_date,
+    )
