@@ -289,7 +289,7 @@ class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
                 if source is not None and other.provider not in SHIPPED and other.is_config(name):
                     hint = "give it another name: the shipped one would be read in its place"
                     raise UserError(f"{Path(other.path) / name} has the name of a part of notus_exp", hint)
-            return super().load_config(config_path)
+            return self._shipped_config(source, config_path)
         path = Path(source.path) / name
         if config_path.startswith("hydra/"):
             hint = f"choose a launcher with {LAUNCHER[0]}=NAME, and set it with {LAUNCHER[1]}KEY=VALUE"
@@ -301,6 +301,22 @@ class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
             return super().load_config(config_path)
         except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
             raise UserError(f"{path} cannot be read as YAML: {_problem(error)}") from error
+
+    def _shipped_config(self, source: ConfigSource | None, config_path: str) -> ConfigResult | None:
+        """Load a shipped config, each file once in a process while it stays: most of composing is to read YAML."""
+        if source is None or source.scheme() == "structured":
+            return super().load_config(config_path)
+        place = (source.provider, source.path, config_path)
+        written = 0
+        if source.scheme() == "file":
+            written = (Path(source.path) / ConfigSource._normalize_file_name(config_path)).stat().st_mtime_ns
+        if _read_files.get(place, (None,))[0] != written:
+            _read_files[place] = (written, super().load_config(config_path))
+        return copy.deepcopy(_read_files[place][1])  # Hydra takes parts out of what it is given
+
+
+_read_files: dict[tuple[str, str, str], tuple[int, ConfigResult | None]] = {}
+"""What shipped files hold, and when each was written."""
 
 
 def check_file(path: Path) -> None:
