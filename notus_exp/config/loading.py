@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -59,8 +60,13 @@ def register() -> None:
     os.environ[STUDIES] = ", ".join(sorted(path.stem for path in sweeps_dir().glob("study/*.yaml")))
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
     profile = "gpu" if cuda_devices() else "cpu"
-    node = OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml")
-    ConfigStore.instance().store(group="hardware", name="auto", node=node)
+    path = conf_dir() / "hardware" / f"{profile}.yaml"
+    _store_profile(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # what was stored last
+def _store_profile(path: Path, written: int) -> None:
+    ConfigStore.instance().store(group="hardware", name="auto", node=OmegaConf.load(path))
 
 
 @cache

@@ -167,6 +167,7 @@ def test_a_shipped_file_is_read_once_and_what_is_done_to_a_config_stays_there(mo
     expected = OmegaConf.to_yaml(first)
     OmegaConf.update(first, "data.prompts", 1)
     first.evaluation.preferences = None
+    assert composed_by_hydra("experiment=smoke", "seed=7").seed == 7
     monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("it was read before"))
     # the profile of `hardware=auto` is stored anew, with what was found, whenever a process says what it knows
     monkeypatch.setattr("notus_exp.config.loading.register", lambda: None)
