@@ -77,8 +77,6 @@ def be(module: str, arguments: list[str], folder: str, environment: dict[str, st
     """Do what `python -m MODULE ARGUMENTS` does there."""
     os.setsid()
     os.chdir(folder)
-    for name in ("WARM_ADDRESS", "WARM_PYTHON"):
-        del environment[name]
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0] = folder
