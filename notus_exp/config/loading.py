@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -53,6 +55,22 @@ def register() -> None:
     From here on Hydra composes with the checks of notus_exp.config.composing.
     """
     composing.install()
+    _store_schemas()
+    os.environ[SWEEPS] = str(sweeps_dir())
+    os.environ[STUDIES] = ", ".join(sorted(path.stem for path in sweeps_dir().glob("study/*.yaml")))
+    # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
+    profile = "gpu" if cuda_devices() else "cpu"
+    path = conf_dir() / "hardware" / f"{profile}.yaml"
+    _store_profile(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # what was stored last
+def _store_profile(path: Path, written: int) -> None:
+    ConfigStore.instance().store(group="hardware", name="auto", node=OmegaConf.load(path))
+
+
+@cache
+def _store_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, node in DATA_SCHEMAS.items():
@@ -62,11 +80,6 @@ def register() -> None:
     for name, judge in JUDGE_SCHEMAS.items():
         store.store(name=f"{name}_judge_schema", node=judge)
     store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
-    os.environ[SWEEPS] = str(sweeps_dir())
-    os.environ[STUDIES] = ", ".join(sorted(path.stem for path in sweeps_dir().glob("study/*.yaml")))
-    # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
-    profile = "gpu" if cuda_devices() else "cpu"
-    store.store(group="hardware", name="auto", node=OmegaConf.load(conf_dir() / "hardware" / f"{profile}.yaml"))
 
 
 def load(composed: DictConfig) -> Config:

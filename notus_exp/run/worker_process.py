@@ -93,4 +93,5 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["wandb"] = None  # type: ignore[assignment]  # the parent owns the tracker, and TRL would import it
     sys.exit(main(sys.argv[1:]))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
+from notus_exp.config import composing
 from notus_exp.config import loading as configuration
 from notus_exp.config.own_files import check_file
 from notus_exp.errors import UserError
@@ -149,8 +152,6 @@ def test_overrides_are_checked_where_they_are_composed(override: str) -> None:
 
 
 def test_what_was_composed_of_hydra_is_compared_with_what_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from notus_exp.config import composing
-
     monkeypatch.setattr(composing, "check_override", lambda _: None)
     for override in ("hydra.run.dir=x", "+hydra.callbacks.x.a=1", "+hydra.job.env_set.A=b", "hydra.verbose=true"):
         with pytest.raises(UserError, match=r"the config sets Hydra's own hydra\.\w+"):
@@ -159,6 +160,27 @@ def test_what_was_composed_of_hydra_is_compared_with_what_is_shipped(monkeypatch
         composed_by_hydra("hydra.launcher._target_=os.getcwd")
     with pytest.raises(UserError, match="hydra/launcher: a config never names code"):
         composed_by_hydra("+hydra.launcher.x=[{_target_: os.getcwd}]")
+
+
+def test_a_shipped_file_is_read_once_and_what_is_done_to_a_config_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = composed_by_hydra("experiment=smoke")
+    expected = OmegaConf.to_yaml(first)
+    OmegaConf.update(first, "data.prompts", 1)
+    first.evaluation.preferences = None
+    assert composed_by_hydra("experiment=smoke", "seed=7").seed == 7
+    monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("it was read before"))
+    # the profile of `hardware=auto` is stored anew, with what was found, whenever a process says what it knows
+    monkeypatch.setattr("notus_exp.config.loading.register", lambda: None)
+    assert OmegaConf.to_yaml(composed_by_hydra("experiment=smoke")) == expected
+
+
+def test_a_shipped_file_that_has_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(configuration.conf_dir(), tmp_path / "conf")
+    monkeypatch.setattr(configuration, "conf_dir", lambda: tmp_path / "conf")
+    file = tmp_path / "conf" / "experiment" / "smoke.yaml"
+    assert composed_by_hydra("experiment=smoke").data.prompts != 77
+    file.write_text("# @package _global_\ndata: {prompts: 77}\n", encoding="utf-8")
+    assert composed_by_hydra("experiment=smoke").data.prompts == 77
 
 
 # ---------------------------------------------------------------------------------------------------------------- YAML
@@ -213,13 +235,20 @@ def test_interpolations_that_repeat_interpolations_end_in_one_error(tmp_path: Pa
     assert "refers by ${...} to itself" in refusal("experiment=mine", own=tmp_path)
 
 
-@pytest.mark.parametrize("part", ["${tracking.group}", "${oc.select:tracking.group}", "${oc.decode:${.group}}"])
+@pytest.mark.parametrize("part", ["${tracking.group}", "${oc.select:tracking.group}"])
 def test_interpolations_of_long_texts_end_in_one_short_error(tmp_path: Path, part: str) -> None:
-    text = f"# @package _global_\ntracking:\n  group: {'x' * 300_000}\n  project: '{part * 1900}'\n"
+    text = f"# @package _global_\ntracking:\n  group: {'x' * 300_000}\n  project: '{part * 100}'\n"
     said = refusal("experiment=mine", own=own(tmp_path, text))
     assert said.startswith("the interpolations of the config give more than 10,000,000 characters\n")
     own(tmp_path, f"# @package _global_\nseed: '{'x' * 300_000}'\n")
     assert len(refusal("experiment=mine", own=tmp_path)) < 2_100
+
+
+def test_decoding_of_long_texts_ends_in_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "MOST_CHARACTERS", 1_000_000)  # the grammar takes a second for the first 3,000,000
+    text = f"# @package _global_\ntracking:\n  group: {'x' * 30_000}\n  project: '{'${oc.decode:${.group}}' * 100}'\n"
+    said = refusal("experiment=mine", own=own(tmp_path, text))
+    assert said.startswith("the interpolations of the config give more than 1,000,000 characters\n")
 
 
 def test_aliases_of_ordinary_size_are_read(tmp_path: Path) -> None:

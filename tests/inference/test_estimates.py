@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -6,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from notus_exp.inference.estimates import difference_of_means, mean_estimate, paired_difference, share_estimate
+from notus_exp.inference.estimates import (
+    difference_of_means,
+    mean_estimate,
+    paired_difference,
+    share_estimate,
+    standard_error,
+)
 
 
 def test_mean_has_the_textbook_t_interval():
@@ -183,3 +191,21 @@ def test_a_difference_of_means_leaves_out_what_is_missing_and_claims_no_certaint
     assert (one.value, one.n) == (2.0, 1) and math.isnan(one.high)
     none = difference_of_means([], [1.0], a_clusters=[], b_clusters=["p"])
     assert math.isnan(none.value) and none.n == 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 60, 999])
+def test_intervals_are_scipys_to_the_bit_without_its_statistics(n: int) -> None:
+    for successes in {*range(min(n, 20) + 1), n // 2, n - 1, n}:
+        wilson = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
+        assert share_estimate(successes, n)[1:3] == (wilson.low, wilson.high)
+    values = np.random.default_rng(n).normal(size=n + 1)
+    assert standard_error(values) == stats.sem(values)
+    sums = values - values.mean()
+    reach = stats.t.ppf(0.975, n) * (math.sqrt((n + 1) / n * (sums @ sums)) / (n + 1))
+    assert mean_estimate(values)[1:3] == (values.mean() - reach, values.mean() + reach)
+
+
+def test_what_a_run_computes_imports_no_scipy_stats() -> None:
+    modules = "notus_exp.curation.make_pairs, notus_exp.evaluation.measuring, notus_exp.evaluation.preferences.measure"
+    code = f"import sys, {modules}; sys.exit('scipy.stats' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -29,7 +29,7 @@ NODES = ["feedback", "pairs", "base_model", "reference", "reference_scored", "po
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("finished")
-    return folder, record(run(folder, *SMOKE))
+    return folder, record(run(folder, *SMOKE, cold=True))
 
 
 def test_one_command_makes_every_stage_and_metrics_with_intervals(finished: tuple[Path, dict[str, Any]]) -> None:
@@ -146,10 +146,10 @@ def test_killed_in_every_stage_and_started_again_it_ends_the_same(
     assert differences(finished[0] / "outputs", tmp_path / "outputs", names) == []
 
 
-def _kill_in(folder: Path, stage: str) -> None:
+def _kill_in(folder: Path, stage: str, cold: bool = False) -> None:
     """Start a run, wait until a stage has begun, and kill the parent with -9; its worker must die with it."""
     process = subprocess.Popen(
-        command(*SMOKE), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(*SMOKE, cold=cold), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     mark = f'"stage": "{stage}", "step": 0, "metrics": {{"started": 1.0}}'
@@ -162,7 +162,7 @@ def _kill_in(folder: Path, stage: str) -> None:
 
 
 def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
-    _kill_in(tmp_path, "base_model")
+    _kill_in(tmp_path, "base_model", cold=True)
     deadline = time.monotonic() + 20
     job = str(next(tmp_path.glob("outputs/runs/*/job.json")))
     while time.monotonic() < deadline and _running(job):
@@ -181,7 +181,9 @@ def _running(word: str) -> bool:
 
 
 def test_ctrl_c_is_one_line_and_keeps_finished_stages(tmp_path: Path) -> None:
-    process = subprocess.Popen(command(*SMOKE), cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*SMOKE, cold=True), cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(tmp_path.glob("outputs/runs/*/job.json")):
         time.sleep(0.05)

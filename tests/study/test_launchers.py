@@ -30,6 +30,8 @@ def require(launcher: str) -> None:
 @pytest.fixture(scope="module")
 def basic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working folder of a study by Hydra's own launcher, one run after the other in its process."""
+    if not any(importlib.util.find_spec(module) for module, _ in EXTRAS.values()):
+        pytest.skip("hydra/launcher=submitit_local and =ray need extras: pip install 'notus-exp[slurm,ray]'")
     folder = tmp_path_factory.mktemp("basic")
     run(folder, *ARMS, "seed=0")
     return folder

@@ -321,7 +321,7 @@ def test_killed_three_times_and_continued_by_two_processes_it_ends_the_same(
     delays = random.Random(4)
     for _ in range(3):
         process = start(tmp_path, *ARMS, "seed=0,1")
-        time.sleep(delays.uniform(4, 14))
+        time.sleep(delays.uniform(2, 7))
         process.kill()
         process.communicate()
     both = [start(tmp_path, *ARMS, "seed=0,1") for _ in range(2)]
@@ -346,7 +346,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_worker(moment: str, request: pytest.Fi
     folder = request.getfixturevalue("copied") if moment == "running" else tmp_path
     seeds = "0,1,2" if moment == "running" else "0,1"
     place = f"outputs/{'runs/*-s2-*' if moment == 'running' else 'studies/mine'}/job.json"
-    process = start(folder, *ARMS, f"seed={seeds}")
+    process = start(folder, *ARMS, f"seed={seeds}", cold=True)
     wait_for(lambda: list(folder.glob(place)), process)
     time.sleep(1)
     process.send_signal(signal.SIGINT)

@@ -87,10 +87,19 @@ def read_runs(folder: Path) -> list[OfflineRun]:
 
 def read_run(path: Path) -> OfflineRun:
     """Return what a .wandb file says; W&B's own process may write its end a moment after `finish` returns."""
+    from google.protobuf.message import DecodeError
+
     deadline = time.monotonic() + SECONDS
-    while (found := _read(path)).exit_code is None and time.monotonic() < deadline:
+    while True:
+        last = time.monotonic() > deadline
+        try:
+            found = _read(path)
+            if found.exit_code is not None or last:
+                return found
+        except DecodeError:  # half of a record is there
+            if last:
+                raise
         time.sleep(0.05)
-    return found
 
 
 def _read(path: Path) -> OfflineRun:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+from support import warm
+from support.warm import ENVIRONMENT
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "notus_exp", *arguments]
+def command(*arguments: str, cold: bool = False) -> list[str]:
+    """Return the command of a run; its worker is warm unless it is to be started as a user's is."""
+    return [sys.executable, "-m", "notus_exp", *arguments] if cold else warm.command(*arguments)
 
 
-def run(folder: Path, *arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *arguments: str, code: int = 0, cold: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300, env={**ENVIRONMENT, **environment}
+        command(*arguments, cold=cold),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**ENVIRONMENT, **environment},
     )
     assert done.returncode == code, done.stderr[-3000:]
     return done

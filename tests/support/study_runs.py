@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from support import warm
+from support.warm import ENVIRONMENT
 
 SMALL = [
     "experiment=smoke",
@@ -20,18 +22,19 @@ SMALL = [
     "evaluation=[preferences]",
 ]
 ARMS = ["selection=critique,average", "study.name=mine"]
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, cold: bool = False) -> list[str]:
+    """Return the command of a study; its workers are warm unless they are to be started as a user's are."""
     given = {argument.partition("=")[0] for argument in arguments}
     small = [setting for setting in SMALL if setting.partition("=")[0] not in given]
-    return [sys.executable, "-m", "notus_exp", "-m", *small, *arguments]
+    given_all = ["-m", *small, *arguments]
+    return [sys.executable, "-m", "notus_exp", *given_all] if cold else warm.command(*given_all)
 
 
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, cold: bool = False, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*arguments),
+        command(*arguments, cold=cold),
         cwd=folder,
         env={**ENVIRONMENT, **environment},
         stdout=subprocess.PIPE,
