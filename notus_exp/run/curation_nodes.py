@@ -82,6 +82,9 @@ def _columns(config: Config, sources: Sources) -> list[NodeRow]:
         for number, probe in enumerate(sources.probes.get(column, ())):
             made = probes.setdefault(column, {"betas": [], "exclude": score.exclude, "in_sample": score.in_sample})
             made["betas"].append(probe.training.dpo.beta)
+            if probe.split:
+                own = {"seed": probe.split.seed, "folds": probe.split.folds, "fold": probe.split.fold}
+                made.setdefault("folds", []).append(own)
             makers += _of_probe(f"{column}_{number}", probe)
             uses |= {f"likelihoods_{column}_{number}": f"likelihoods_{column}_{number}"}
             uses |= {f"pairs_{column}_{number}": Made(Stage.pairs, probe.pairs)}

@@ -35,7 +35,7 @@ _BESIDE = {
     "missing": "rows without a usable number",
     "several_turns": "completions of prompts of several turns, which a digest alone can name, not their texts",
     "unclear": "completions that share their prompt's id and number with another",
-    "prompts_trained_on": "prompts that every run of it was trained on",
+    "prompts_trained_on": "prompts that every run of it was trained on, or on their fold",
 }
 """What else is counted of a column, in words."""
 
@@ -113,8 +113,13 @@ def column_notes(columns: Mapping[str, Any]) -> list[str]:
         beside = "".join(f"; {said}: {counts[count]}" for count, said in _BESIDE.items() if counts[count])
         if any(counts.values()):
             notes.append(f"the column {name} is missing for {without}{beside}")
+        if by := _of(columns, f"{name}/prompts_by"):
+            told = ", ".join(f"{many(prompts, 'prompt')} by {runs}" for runs, prompts in by.items())
+            notes.append(
+                f"the column {name} is the mean over different numbers of runs ({told}), and that over more spreads less"
+            )
     return notes
 
 
 def _of(facts: Mapping[str, Any], group: str) -> dict[str, int]:
-    return {name.split("/", 1)[1]: number for name, number in facts.items() if name.startswith(f"{group}/")}
+    return {name[len(group) + 1 :]: number for name, number in facts.items() if name.startswith(f"{group}/")}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from notus_exp.config.curation_settings import Split
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import ScoreItem, column_of, runs_of_probe
@@ -15,7 +17,7 @@ from notus_exp.contracts.run_file import RunFile, read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, PAIRS, RUN_JSON
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.stages.settings import PolicySettings, from_json
+from notus_exp.stages.settings import PairsSettings, PolicySettings, from_json
 
 READ = (Stage.base_model, Stage.pairs)
 """Inputs of a policy that a probe reads too."""
@@ -31,6 +33,7 @@ class Probe(NamedTuple):
         pairs: Key of the artifact of the pairs that it was trained on.
         feedback: Key of the feedback that these were made of.
         training: What it was trained with: its beta, and how its texts are templated, cut and computed.
+        split: That of its prompts where it was trained on one fold of them, else None.
     """
 
     run: str
@@ -39,25 +42,68 @@ class Probe(NamedTuple):
     pairs: str
     feedback: str
     training: PolicySettings
+    split: Split | None = None
 
 
 def find_probes(config: Config) -> dict[str, list[Probe]]:
     """Return the policies of the probes whose columns expressions name, by column, in the order of their keys.
 
     Raises:
-        UserError: A run is not there, or has no policy that is whole and finished.
+        UserError: A run is not there, or has no policy that is whole and finished; runs of folds that do not go
+            together.
     """
     named = named_columns(config)
     output = Path(config.output_dir).absolute()
-    return {
+    found = {
         column_of(score): sorted((_found(run, output) for run in runs), key=lambda probe: probe.policy)
         for score in config.scores
         if (runs := runs_of_probe(score)) and column_of(score) in named
     }
+    for column, probes in found.items():
+        check_folds(column, {probe.run: probe.split for probe in probes})
+    return found
+
+
+def check_folds(column: str, splits: Mapping[str, Split | None]) -> None:
+    """Refuse runs of folds that would not score every prompt by equally many of them.
+
+    The mean of two rewards spreads less than one reward: a threshold, or the most extreme share, would take prompts by
+    how many runs scored them.
+
+    Args:
+        column: The column's name, for messages.
+        splits: The split of each run that was trained on a fold, and None of one that was not, by the run's id.
+
+    Raises:
+        UserError: They are of different splits, or some folds have more runs than others.
+    """
+    partitions = {(split.folds, split.seed) if split else None for split in splits.values()}
+    if partitions == {None}:
+        return
+    if len(partitions) > 1:
+        told = "; ".join(f"{run} of {_fold_told(split)}" for run, split in sorted(splits.items()))
+        raise UserError(
+            f"scores: {column}: its runs were not trained on folds of one split: {told}",
+            "name runs of the same split.folds and split.seed, equally many of each fold, or one run alone",
+        )
+    ((folds, _),) = (partition for partition in partitions if partition)
+    runs = Counter(split.fold for split in splits.values() if split)
+    scoring = {len(splits) - runs[fold] for fold in range(folds or 0)} - {0}
+    if len(scoring) > 1:
+        of = ", ".join(f"{runs[fold]} of fold {fold}" for fold in range(folds or 0))
+        raise UserError(
+            f"scores: {column}: some prompts would be scored by {min(scoring)} of its runs and others by "
+            f"{max(scoring)}, whose mean spreads less: of split.folds={folds} it has runs {of}",
+            "name equally many runs of each fold, or one run alone",
+        )
+
+
+def _fold_told(split: Split | None) -> str:
+    return f"split.folds={split.folds}, split.seed={split.seed}" if split else "no fold"
 
 
 def check_training_prompts(score: ScoreItem, probes: Sequence[Probe], feedback: str, artifacts: Path) -> None:
-    """Refuse a probe all of whose runs were trained on some of the prompts that it is to score.
+    """Refuse a probe none of whose runs may score some of the prompts: each was trained on them, or on their fold.
 
     As soon as these prompts are known: those of the very feedback that the runs were trained on always are, others when
     their artifact is there. Then nothing is computed in vain.
@@ -79,12 +125,20 @@ def check_training_prompts(score: ScoreItem, probes: Sequence[Probe], feedback: 
     from notus_exp.scoring import probe_scores  # Polars: not for every plan
 
     pairs = [store.path(Stage.pairs.name, probe.pairs) / PAIRS for probe in probes]
+    splits = [probe.split for probe in probes]
     if there:
-        seen = probe_scores.seen_by_all(probe_scores.read_prompts(store.path(Stage.feedback.name, feedback)), pairs)
+        prompts = probe_scores.read_prompts(store.path(Stage.feedback.name, feedback))
+        hidden, least = probe_scores.hidden_from_all(prompts, pairs, splits), ""
+    elif any(splits):  # of more than one fold none is hidden from all
+        trained = [probe_scores.trained_on(path) for path in pairs]
+        hidden = len(set.union(*trained)) if len({split.fold for split in splits if split}) == 1 else 0
+        least = "at least "
     else:
-        seen = len(set.intersection(*map(probe_scores.trained_on, pairs)))
-    if seen:
-        raise UserError(*probe_scores.trained_on_words(column_of(score), seen, [probe.run for probe in probes]))
+        hidden, least = len(set.intersection(*map(probe_scores.trained_on, pairs))), ""
+    if hidden:
+        runs = [probe.run for probe in probes]
+        words = probe_scores.trained_on_words(column_of(score), f"{least}{hidden}", runs, of_fold=any(splits))
+        raise UserError(*words)
 
 
 def check_contents(probes: Sequence[Probe], artifacts: Path) -> None:
@@ -115,6 +169,7 @@ def _found(run: str, output: Path) -> Probe:
     store = ArtifactStore(output / "artifacts")
     policy = _whole(run, Stage.policy, key, store)
     inputs = {stage: _whole(run, stage, policy.inputs[stage.name], store) for stage in READ}
+    split = from_json(PairsSettings, inputs[Stage.pairs].settings).split
     return Probe(
         run,
         key,
@@ -122,6 +177,7 @@ def _found(run: str, output: Path) -> Probe:
         inputs[Stage.pairs].key,
         inputs[Stage.pairs].inputs[Stage.feedback.name],
         from_json(PolicySettings, policy.settings),
+        split if split.fold is not None else None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from notus_exp.config.column_names import REFERENCE, TOKENS
+from notus_exp.config.curation_settings import Split
 from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
 from notus_exp.feedback.prompt_turns import CONTEXT
@@ -40,8 +41,8 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
 
     Returns:
         Facts: prompts, completions, and of each column NAME/with_score and NAME/without_score (completions); of one
-        that comes from a file the other counts of `JoinedScores` too, of a probe NAME/prompts_trained_on by all of its
-        policies.
+        that comes from a file the other counts of `JoinedScores` too, of a probe NAME/prompts_trained_on, those that
+        none of its policies may score, and NAME/prompts_by/N, those that N score, where that differs.
 
     Raises:
         UserError: A file of scores cannot be read, or does not go with the feedback; a probe was trained on prompts
@@ -65,8 +66,13 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
     if names := [name for name in REFERENCE if name in settings.taken]:
         columns = _beside(columns, _log_probs(inputs["reference"] / files.REFERENCE), names)
     for name, how in settings.probes.items():
-        rewards, facts[f"{name}/prompts_trained_on"] = _rewards(name, how, inputs)
-        columns = _beside(columns, rewards.rename({"reward": name}), [name])
+        found = _rewards(name, how, inputs)
+        facts[f"{name}/prompts_trained_on"] = found.trained_on
+        if len(found.scored_by) > 1:
+            facts |= {f"{name}/prompts_by/{runs}": prompts for runs, prompts in found.scored_by.items()}
+            by = ", ".join(f"{prompts} prompts by {runs}" for runs, prompts in found.scored_by.items())
+            context.events.say(f"{name}: means over different numbers of runs ({by}), and those over more spread less")
+        columns = _beside(columns, found.rewards.rename({"reward": name}), [name])
     for name in columns.columns[len(ID) :]:
         missing = columns[name].null_count()
         facts |= {f"{name}/with_score": columns.height - missing, f"{name}/without_score": missing}
@@ -77,11 +83,13 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
 
 def _rewards(name: str, how: Mapping[str, Any], inputs: Mapping[str, Path]) -> ProbeRewards:
     texts = read_prompts(inputs["feedback"])
+    folds = [Split(one["seed"], 0.0, 0.0, one["folds"], one["fold"]) for one in how.get("folds", [])]
     policies = [
         ScoringPolicy(
             inputs[f"likelihoods_{name}_{number}"] / files.LIKELIHOODS,
             inputs[f"pairs_{name}_{number}"] / files.PAIRS,
             beta,
+            folds[number] if folds else None,
         )
         for number, beta in enumerate(how["betas"])
     ]

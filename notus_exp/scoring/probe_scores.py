@@ -1,5 +1,9 @@
 """Implicit rewards of the policies of other runs: beta (log pi - log pi_ref), from those not trained on a prompt.
 
+A policy that was trained on a fold of the prompts scores none of that fold, those neither that it did not train on: a
+prompt's score is then the mean of as many policies as any other's, and has the same spread. One that was trained on no
+fold scores all but its training prompts.
+
 Rafailov et al. 2023, "Direct Preference Optimization", equation 5, without the term that a prompt's completions share.
 """
 
@@ -11,7 +15,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from notus_exp.config.curation_settings import Split
 from notus_exp.curation.same_prompts import folded_ids
+from notus_exp.curation.split import fold_of
 from notus_exp.disk.files import COMPLETIONS
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import CONTEXT
@@ -26,30 +32,36 @@ class ScoringPolicy(NamedTuple):
         likelihoods: likelihoods.parquet of it, over all completions.
         pairs: pairs.parquet that it was trained on.
         beta: Of its training.
+        split: That of its training prompts where it was trained on one fold of them, else None.
     """
 
     likelihoods: Path
     pairs: Path
     beta: float
+    split: Split | None = None
 
 
 class Overlap(NamedTuple):
-    """What becomes of prompts that every policy was trained on."""
+    """What becomes of prompts that no policy may score: each was trained on them, or on their fold."""
 
     exclude: bool
     in_sample: bool
 
 
 class ProbeRewards(NamedTuple):
-    """Rewards, and how many prompts had been trained on by every policy.
+    """Rewards, and how many prompts no policy may score.
 
     Attributes:
         rewards: Columns row, completion and reward (Float64, null where there is none), a row a completion.
-        trained_on: Prompts; those with the same folded text count once.
+        trained_on: Prompts that every policy was trained on, or on their fold; those with the same folded text count
+            once.
+        scored_by: Number of policies -> how many of the other prompts that many score. More than one entry says that
+            the rewards are means over different numbers, of which those over more spread less.
     """
 
     rewards: pl.DataFrame
     trained_on: int
+    scored_by: dict[int, int]
 
 
 def read_prompts(feedback: Path) -> pl.DataFrame:
@@ -62,18 +74,21 @@ def read_prompts(feedback: Path) -> pl.DataFrame:
 def probe_rewards(
     completions: pl.DataFrame, policies: Sequence[ScoringPolicy], overlap: Overlap, column: str
 ) -> ProbeRewards:
-    """Return the mean reward of each completion under the policies that were not trained on its prompt.
+    """Return the mean reward of each completion under the policies that may score its prompt.
+
+    Of policies of folds all of them must have a reward of it, so that no completion's is a mean over fewer.
 
     Args:
         completions: The completions table: prompt_id, instruction, row, completion and, where it has it, context.
         policies: One at least.
-        overlap: What becomes of prompts that all of them were trained on.
+        overlap: What becomes of prompts that none of them may score.
         column: The column's name, for messages.
 
     Raises:
-        UserError: All policies were trained on some prompts, and `overlap` says nothing of them.
+        UserError: No policy may score some prompts, and `overlap` says nothing of them.
     """
-    table, trained = _seen(completions, [policy.pairs for policy in policies])
+    pairs, splits = [policy.pairs for policy in policies], [policy.split for policy in policies]
+    table, hidden = _hidden(completions, pairs, splits)
     rewards = [_rewards(table, policy) for policy in policies]
     own = [f"_{place}" for place in range(len(policies))]
     seen = [f"_seen_{place}" for place in range(len(policies))]
@@ -81,34 +96,47 @@ def probe_rewards(
         *ID,
         "folded",
         *(reward.alias(name) for reward, name in zip(rewards, own, strict=True)),
-        *(flag.alias(name) for flag, name in zip(trained, seen, strict=True)),
+        *(flag.alias(name) for flag, name in zip(hidden, seen, strict=True)),
     )
+    numbers = table.unique("folded").select(pl.sum_horizontal(~pl.col(seen))).to_series().value_counts(name="prompts")
+    scored_by = dict(sorted(row for row in numbers.iter_rows() if row[0]))
     by_all = table.filter(pl.all_horizontal(seen))["folded"].n_unique()
     if by_all and not overlap.exclude and not overlap.in_sample:
-        raise UserError(*trained_on_words(column, by_all, []))
+        raise UserError(*trained_on_words(column, str(by_all), [], of_fold=any(splits)))
     fresh = [pl.when(~pl.col(flag)).then(pl.col(name)) for name, flag in zip(own, seen, strict=True)]
     reward = pl.mean_horizontal(fresh, ignore_nulls=True)
+    if any(splits):
+        lacking = [~pl.col(flag) & pl.col(name).is_null() for name, flag in zip(own, seen, strict=True)]
+        reward = pl.when(~pl.any_horizontal(lacking)).then(reward)
     if overlap.in_sample:
         reward = pl.when(pl.all_horizontal(seen)).then(pl.mean_horizontal(own, ignore_nulls=True)).otherwise(reward)
-    return ProbeRewards(table.select(*ID, reward=reward), by_all)
+    return ProbeRewards(table.select(*ID, reward=reward), by_all, scored_by)
 
 
-def seen_by_all(completions: pl.DataFrame, pairs: Sequence[Path]) -> int:
-    """Return how many prompts are among the training pairs of each pairs.parquet, alike ones counted once.
+def hidden_from_all(completions: pl.DataFrame, pairs: Sequence[Path], splits: Sequence[Split | None]) -> int:
+    """Return how many prompts no policy may score, alike ones counted once.
 
     Args:
         completions: As `probe_rewards` takes them.
-        pairs: One a policy.
+        pairs: The pairs.parquet of each policy.
+        splits: The split of each, where it was trained on a fold.
     """
-    table, trained = _seen(completions, pairs)
-    return table.filter(pl.all_horizontal(trained))["folded"].n_unique()
+    table, hidden = _hidden(completions, pairs, splits)
+    return table.filter(pl.all_horizontal(hidden))["folded"].n_unique()
 
 
-def _seen(completions: pl.DataFrame, pairs: Sequence[Path]) -> tuple[pl.DataFrame, list[pl.Series]]:
-    """Return the table with the ids of its folded prompts, and for each policy whether it was trained on them."""
+def _hidden(
+    completions: pl.DataFrame, pairs: Sequence[Path], splits: Sequence[Split | None]
+) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """Return the table with the ids of its folded prompts, and for each policy which of them it may not score."""
     context = completions[CONTEXT] if CONTEXT in completions.columns else None
     table = completions.with_columns(folded=folded_ids(completions["prompt_id"], completions["instruction"], context))
-    return table, [table["folded"].is_in([*trained_on(path)]) for path in pairs]
+    folded = table["folded"]
+    hidden = [
+        fold_of(folded, split) == split.fold if split else folded.is_in([*trained_on(path)])
+        for path, split in zip(pairs, splits, strict=True)
+    ]
+    return table, hidden
 
 
 def trained_on(pairs: Path) -> set[str]:
@@ -123,11 +151,20 @@ def trained_on(pairs: Path) -> set[str]:
     return {*folded_ids(table["prompt_id"], user, context if (context.list.len() > 0).any() else None)}
 
 
-def trained_on_words(column: str, prompts: int, runs: Sequence[str]) -> tuple[str, str]:
-    """Return message and hint of the error that prompts would be scored by policies that were trained on them."""
+def trained_on_words(column: str, prompts: str, runs: Sequence[str], *, of_fold: bool) -> tuple[str, str]:
+    """Return message and hint of the error that prompts would be scored by policies that were trained on them.
+
+    Args:
+        column: The column's name.
+        prompts: How many.
+        runs: Ids of the runs; none where they are not known.
+        of_fold: Whether they were trained on a fold that these prompts are of.
+    """
     who = f"run {runs[0]} was" if len(runs) == 1 else "every run of it was"
+    what = f"{prompts} of the prompts that it is to score"
+    said = f"{who} trained on the fold that {what} are of" if of_fold else f"{who} trained on {what}"
     return (
-        f"scores: {column}: {who} trained on {prompts} of the prompts that it is to score",
+        f"scores: {column}: {said}",
         "train one run on each fold of the prompts, with split.folds=2 and split.fold=0 or 1, and write runs: [A, B]; "
         "or leave these prompts without a score (exclude: true), or score them all the same (in_sample: true)",
     )

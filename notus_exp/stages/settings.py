@@ -61,8 +61,8 @@ class ColumnsSettings:
 
     `joined` says of each that comes from a file: `file` (the digest of its content), `column` and `by`; `taken` are
     those that the inputs `tokens` and `reference` give. `probes` says of each that policies of other runs give: `betas`
-    of them, and what becomes of prompts that all of them were trained on. With `counted` the artifact is such an input
-    itself: it has the tokens of each response alone.
+    of them, what becomes of prompts that none of them may score, and, where they were trained on folds, `folds`: `seed,
+    folds, fold` of each. With `counted` the artifact is such an input itself: it has the tokens of each response alone.
     """
 
     joined: dict[str, dict[str, Any]]

@@ -72,6 +72,14 @@ def test_a_column_that_some_completions_have_not_is_noted_with_the_reasons() -> 
     ]
 
 
+def test_scores_that_are_means_over_different_numbers_of_runs_are_noted() -> None:
+    facts = {"completions": 8, "p/without_score": 0, "p/prompts_by/1": 1, "p/prompts_by/2": 3}
+    assert column_notes(facts) == [
+        "the column p is the mean over different numbers of runs (1 prompt by 1, 3 prompts by 2), and that over more "
+        "spreads less"
+    ]
+
+
 def test_prompts_that_are_the_common_beginning_of_texts_are_noted() -> None:
     facts = {"records": 3, "bad_rows": 0, "common_beginnings": 2}
     assert data_notes(facts, {}) == ["the prompt of 2 records is what the texts of the answers begin with in common"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from notus_exp.config.curation_settings import Split
 from notus_exp.config.schema import Config, Stage
 from notus_exp.contracts.format import sealed
 from notus_exp.disk import files
-from notus_exp.disk.hashing import prompt_id
+from notus_exp.disk.hashing import prompt_id, uniform
 from notus_exp.errors import UserError
 from notus_exp.run.execution import execute
 from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
+from notus_exp.run.probes import check_folds
 from notus_exp.scoring.probe_scores import Overlap, ScoringPolicy, probe_rewards
 from support.configs import composed
 from support.curation_tables import completion, prompt, table
@@ -91,6 +94,63 @@ def test_a_prompt_of_several_turns_is_another_than_its_last_one(tmp_path: Path) 
         probe_rewards(several, [one], NONE_OVERLAPS, "probe_reward")
 
 
+def of_fold(fold: int, folds: int = 2, seed: int = 0) -> Split:
+    return Split(seed, 0.1, 0.2, folds, fold)
+
+
+def test_a_policy_of_a_fold_scores_no_prompt_of_it_whether_or_not_it_was_trained_on_it(tmp_path: Path) -> None:
+    folded = [prompt_id(text) for text in ("A?", "B?", "C ?")]
+    folds = [int(2 * u) for u in uniform(folded, 4, "fold")]
+    assert folds == [1, 1, 0]
+    one = policy(tmp_path, "one", ["C  ?"], [1, 2, 3, 4, 5, 6])._replace(split=of_fold(0, seed=4))
+    two = policy(tmp_path, "two", ["A?"], [10, 20, 30, 40, 50, 60])._replace(split=of_fold(1, seed=4))  # B? was cut
+    found = probe_rewards(COMPLETIONS, [one, two], NONE_OVERLAPS, "probe_reward")
+    assert found.rewards["reward"].to_list() == [1, 2, 3, 4, 50, 60]
+    assert (found.trained_on, found.scored_by) == (0, {1: 3})
+    with pytest.raises(UserError, match="was trained on the fold that 2 of the prompts that it is to score are of"):
+        rewards_of([two, two])
+    assert rewards_of([two], Overlap(exclude=True, in_sample=False)) == ([None] * 4 + [50, 60], 2)
+    assert rewards_of([two], Overlap(exclude=False, in_sample=True)) == ([10, 20, 30, 40, 50, 60], 2)
+
+
+def test_a_reward_that_one_of_the_policies_of_a_fold_lacks_is_no_mean_over_fewer(tmp_path: Path) -> None:
+    first = policy(tmp_path, "one", ["C  ?"], [1, 2, 3, 4, 5, 6])._replace(split=of_fold(0, seed=4))
+    second = policy(tmp_path, "two", ["C  ?"], [3, 4, 5, 6, 7, 8])._replace(split=of_fold(0, seed=4))
+    pl.read_parquet(second.likelihoods)[1:].write_parquet(second.likelihoods)
+    found, _ = rewards_of([first, second], Overlap(exclude=True, in_sample=False))
+    assert found == [None, 3, 4, 5, None, None]
+
+
+def test_of_policies_without_folds_it_is_counted_how_many_scored_a_prompt(tmp_path: Path) -> None:
+    one = policy(tmp_path, "one", ["A?"], [1, 2, 3, 4, 5, 6])
+    two = policy(tmp_path, "two", [], [10, 20, 30, 40, 50, 60])
+    assert probe_rewards(COMPLETIONS, [one, two], NONE_OVERLAPS, "probe_reward").scored_by == {1: 1, 2: 2}
+
+
+@pytest.mark.parametrize("splits", [
+    [None, None], [of_fold(0)], [of_fold(0), of_fold(1)], [of_fold(0), of_fold(0)], [of_fold(n, 3) for n in (2, 0, 1)],
+    [of_fold(n) for n in (0, 1, 0, 1)],
+])  # fmt: skip
+def test_runs_that_score_each_prompt_by_equally_many_go_together(splits: list[Split | None]) -> None:
+    check_folds("x", {str(number): split for number, split in enumerate(splits)})
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ([of_fold(0, 3), of_fold(1, 3)], "runs 1 of fold 0, 1 of fold 1, 0 of fold 2"),
+        ([of_fold(0), of_fold(0), of_fold(1)], "scored by 1 of its runs and others by 2"),
+        ([of_fold(0), None], "0 of split.folds=2, split.seed=0; 1 of no fold"),
+        ([of_fold(0), of_fold(1, seed=1)], "not trained on folds of one split"),
+        ([of_fold(0), of_fold(1, 3)], "not trained on folds of one split"),
+    ],
+)
+def test_runs_that_would_score_prompts_by_different_numbers_are_refused(splits: list[Split | None], said: str) -> None:
+    with pytest.raises(UserError, match="scores: x: ") as caught:
+        check_folds("x", {str(number): split for number, split in enumerate(splits)})
+    assert said in caught.value.message
+
+
 # ----------------------------------------------------------------------------------------------------------------- runs
 DATA = ("experiment=smoke", "model=tiny_random", "data.prompts=24", "evaluation=[]")
 CHOICES = {"selection": "expression"}
@@ -126,6 +186,12 @@ def other_weights(out: Path, seed: int) -> dict[str, Any]:
 
     tiny_random(out / files.MODEL, seed + 1)
     return {"steps": 1, "validation_pairs": 0}
+
+
+def other_likelihoods(run: Run, first: float, out: Path) -> dict[str, Any]:
+    ids = pl.read_parquet(run.store.path("feedback", run.nodes[0].key) / files.COMPLETIONS).select("row", "completion")
+    ids.with_columns(logp=first + pl.int_range(pl.len()), ref_logp=0.5).write_parquet(out / files.LIKELIHOODS)
+    return {}
 
 
 def record(output: Path, name: str, nodes: dict[str, Node], status: str = "finished") -> None:
@@ -182,6 +248,38 @@ def test_of_other_feedback_it_is_refused_as_soon_as_its_prompts_are_there(traine
     with pytest.raises(UserError, match=r"run one was trained on \d+ of the prompts"):
         probed(trained, "run: one", changed)
     assert probed(trained, "run: one, exclude: true", changed).nodes[-1].name == "columns"
+
+
+def test_runs_of_folds_score_each_prompt_by_those_of_the_other_folds(trained: Path) -> None:
+    for fold, name in enumerate(("left", "right")):
+        own = (f"split.fold={fold}", "split.folds=2", "filters.max_pairs=3", f"seed={fold}")
+        lay(trained, name, composed(*DATA, f"output_dir={trained}", "until=policy", *own), fold)
+    run = probed(trained, "runs: [left, right]")
+    run.folder.mkdir(parents=True)
+    made = iter((10.0, 20.0))
+    for node in run.nodes:
+        if node.stage is Stage.likelihoods:  # a stand-in
+            run.store.build(node.wanted, partial(other_likelihoods, run, next(made)), resumable=False)
+        elif node.stage is not Stage.reference:
+            manifest, _ = execute(node, run.job([node]))
+    folders = {node.name: run.store.path(node.stage.name, node.key) for node in run.nodes}
+    found = pl.read_parquet(folders["columns"] / files.COLUMNS)
+    ids = pl.read_parquet(folders["feedback"] / files.COMPLETIONS, columns=["prompt_id", "row", "completion"])
+    rewards = []
+    for number in (0, 1):
+        one = pl.read_parquet(folders[f"likelihoods_probe_reward_{number}"] / files.LIKELIHOODS)
+        one = ids.join(one, on=["row", "completion"], how="left", validate="1:1", maintain_order="left")
+        rewards.append((run.config.dpo.beta * (one["logp"] - one["ref_logp"])).to_list())
+    of = [probe.split.fold for probe in run.sources.probes["probe_reward"] if probe.split]
+    folds = [int(2 * u) for u in uniform(ids["prompt_id"], run.config.split.seed, "fold")]
+    assert {*folds} == {0, 1}
+    expected = [rewards[of.index(1 - fold)][place] for place, fold in enumerate(folds)]
+    assert found["probe_reward"].to_list() == pytest.approx(expected)
+    assert manifest.facts["probe_reward/without_score"] == 0 and "probe_reward/prompts_by/1" not in manifest.facts
+    hidden = len({one for one, fold in zip(ids["prompt_id"], folds, strict=True) if fold == 0})
+    with pytest.raises(UserError) as caught:
+        probed(trained, "run: left", until="config")
+    assert f"trained on the fold that {hidden} of the prompts" in caught.value.message
 
 
 def test_the_policies_are_in_the_key_and_their_order_is_not(trained: Path) -> None:
