@@ -116,7 +116,8 @@ def column_notes(columns: Mapping[str, Any]) -> list[str]:
         if by := _of(columns, f"{name}/prompts_by"):
             told = ", ".join(f"{many(prompts, 'prompt')} by {runs}" for runs, prompts in by.items())
             notes.append(
-                f"the column {name} is the mean over different numbers of runs ({told}), and that over more spreads less"
+                f"the column {name} is the mean over different numbers of runs ({told}), and that over more "
+                "spreads less"
             )
     return notes
 

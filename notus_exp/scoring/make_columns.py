@@ -20,6 +20,7 @@ from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
 from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.reporting.texts import many
+from notus_exp.scoring.agreement import check_agreement, compared_columns, texts_compared
 from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards, read_prompts
 from notus_exp.scoring.score_files import JoinedScores, join_scores, read_scores, texts_needed
 from notus_exp.stages.context import Context
@@ -70,7 +71,7 @@ def run(settings: ColumnsSettings, inputs: dict[str, Path], out: Path, context: 
         facts[f"{name}/prompts_trained_on"] = found.trained_on
         if len(found.scored_by) > 1:
             facts |= {f"{name}/prompts_by/{runs}": prompts for runs, prompts in found.scored_by.items()}
-            by = ", ".join(f"{prompts} prompts by {runs}" for runs, prompts in found.scored_by.items())
+            by = ", ".join(f"{many(prompts, 'prompt')} by {runs}" for runs, prompts in found.scored_by.items())
             context.events.say(f"{name}: means over different numbers of runs ({by}), and those over more spread less")
         columns = _beside(columns, found.rewards.rename({"reward": name}), [name])
     for name in columns.columns[len(ID) :]:
@@ -108,12 +109,17 @@ def _log_probs(path: Path) -> pl.DataFrame:
 
 
 def _joined(name: str, how: Mapping[str, Any], place: Path, path: Path) -> JoinedScores:
-    scores = read_scores(path, how["column"], how["by"], f"scores.{name}")
-    texts = texts_needed(scores.columns)
+    key = f"scores.{name}"
+    scores = read_scores(path, how["column"], how["by"], key)
+    by = scores.columns[:-1]
+    compared = compared_columns(path, by, key)
+    texts = [*texts_needed(by), *texts_compared(compared)]
     known = pl.scan_parquet(place, glob=False).collect_schema().names()
     context = [CONTEXT] if texts and CONTEXT in known else []
     table = pl.read_parquet(place, columns=["prompt_id", *ID, *texts, *context], glob=False)
-    return join_scores(table, scores, f"scores.{name}")
+    if compared:
+        check_agreement(table, path, by, compared, key)
+    return join_scores(table, scores, key)
 
 
 def _told(name: str, counts: Mapping[str, int]) -> str:

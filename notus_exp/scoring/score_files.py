@@ -8,7 +8,8 @@ A file has one row a completion, its score in a column, and says whose it is in 
     digest                  `completion_digest` of the texts
     prompt, response        the texts themselves; of prompts of one turn
 
-Further columns are not read. A score that is null, NaN or infinite is missing; one beyond `given.LARGEST` is refused.
+Other columns of these are compared with what is joined by numbers (agreement.py), and further ones are not read. A
+score that is null, NaN or infinite is missing; one beyond `given.LARGEST` is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ NUMBERS = ("row", "completion")
 """Columns that say whose a score is by whole numbers; the others do by text."""
 SHOWN = 60
 """Characters of a key that are shown."""
-SCORE, PLACE = "_score", "_place"
+SCORE, PLACE, ROW = "_score", "_place", "_row"
+_STRONGEST = ("digest", "texts", "prompt_id", "row")
+"""Of `KEYS`, first those that go wherever a completion goes."""
 
 
 class JoinedScores(NamedTuple):
@@ -83,8 +86,25 @@ def read_scores(path: Path, column: str, by: str | None, key: str) -> pl.DataFra
     """
     wanted = check_score_file(path, column, by, key)
     table = _whole(path, key, [*wanted, column])
-    keys = [_whole_number(table[name], path, key) if name in NUMBERS else _text(table[name]) for name in wanted]
-    return pl.DataFrame([*keys, _score(table[column], path, key)])
+    keys = _keys(table.select(wanted), path, key)
+    return keys.with_columns(_score(table[column], path, key))
+
+
+def read_keys(path: Path, names: Sequence[str], key: str) -> pl.DataFrame:
+    """Return columns of `KEYS` of a file: numbers as Int64, ids and digests in small letters, other types as they are.
+
+    Raises:
+        UserError: The file cannot be read, or there are no whole numbers where there should be.
+    """
+    table = _whole(path, key, names)
+    held = [name for name in names if name in NUMBERS or table[name].dtype == pl.String]
+    return table.with_columns(_keys(table.select(held), path, key))
+
+
+def _keys(table: pl.DataFrame, path: Path, key: str) -> pl.DataFrame:
+    return table.with_columns(
+        _whole_number(column, path, key) if column.name in NUMBERS else _text(column) for column in table
+    )
 
 
 def check_score_file(path: Path, column: str, by: str | None, key: str) -> tuple[str, ...]:
@@ -118,6 +138,11 @@ def ways_of(names: Iterable[str]) -> list[str]:
     return [way for way, columns in KEYS.items() if {*columns} <= {*names}]
 
 
+def strongest(ways: Iterable[str]) -> str:
+    """Return that of some of `KEYS` which is the last to name another completion when data or their order change."""
+    return min(ways, key=_STRONGEST.index)
+
+
 def way_of(names: Iterable[str], key: str, path: Path) -> str:
     """Return which of `KEYS` a file's columns are of.
 
@@ -130,7 +155,7 @@ def way_of(names: Iterable[str], key: str, path: Path) -> str:
     if len(found) > 1:
         raise UserError(
             f"{key}: '{path}' says in several ways whose its scores are: {', '.join(found)}",
-            f"say which holds, such as by: {found[0]}",
+            f"say which holds, such as by: {strongest(found)}",
         )
     return found[0]
 
@@ -152,10 +177,10 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
     keyed = _hashed(told, by).with_columns(told[SCORE], **{PLACE: pl.int_range(told.height)})
     keys = [name for name in keyed.columns if name not in (SCORE, PLACE)]
     distinct = keyed.unique(keys, keep="first")
-    if distinct.height < told.height:
-        _check_doubles(told, keyed, keys, key)
     named = _named(completions, by)
     table = _hashed(named, by)
+    if distinct.height < told.height:
+        _check_doubles(told, keyed, table.with_columns(completions["row"].alias(ROW)), key)
     unclear = pl.repeat(False, table.height, eager=True)
     if by == list(KEYS["prompt_id"]):
         unclear = table.is_duplicated()
@@ -184,8 +209,16 @@ def join_scores(completions: pl.DataFrame, scores: pl.DataFrame, key: str) -> Jo
     return JoinedScores(values, counts)
 
 
-def _check_doubles(told: pl.DataFrame, keyed: pl.DataFrame, keys: Sequence[str], key: str) -> None:
-    """Refuse a completion with two scores that differ."""
+def _check_doubles(told: pl.DataFrame, keyed: pl.DataFrame, here: pl.DataFrame, key: str) -> None:
+    """Refuse two scores that differ of one completion, or of several that the file's columns cannot tell apart.
+
+    Args:
+        told: The scores by the columns that say whose they are.
+        keyed: The same by what is joined by, with SCORE and PLACE.
+        here: The completions by what is joined by, with ROW.
+        key: What names the file in the config.
+    """
+    keys = [name for name in keyed.columns if name not in (SCORE, PLACE)]
     differ = keyed.filter(pl.col(SCORE).min().over(keys) != pl.col(SCORE).max().over(keys))
     if differ.is_empty():
         return
@@ -193,6 +226,15 @@ def _check_doubles(told: pl.DataFrame, keyed: pl.DataFrame, keys: Sequence[str],
     both = differ.join(first, on=keys, how="semi").select(pl.col(SCORE).min().alias("low"), high=pl.col(SCORE).max())
     whose = told.drop(SCORE).row(first[PLACE].item(), named=True)
     named = ", ".join(f"{name} {str(value)[:SHOWN]}" for name, value in whose.items())
+    rows = here.join(first, on=keys, how="semi")[ROW].sort()
+    if len(rows) > 1:
+        by_id = list(whose) == list(KEYS["prompt_id"])
+        raise UserError(
+            f"{key}: {named} is {len(rows)} completions of these data, those of the rows {rows[0]} and {rows[1]}"
+            f"{' and others' * (len(rows) > 2)}, and the file has two scores of it, {both['low'].item():g} and "
+            f"{both['high'].item():g}",
+            f"name scores by what tells these completions apart: {'digest, texts, or ' * by_id}row and completion",
+        )
     raise UserError(
         f"{key}: {named} has two scores, {both['low'].item():g} and {both['high'].item():g}",
         "give each completion one score, or several columns with names of their own",
@@ -307,14 +349,23 @@ def _named(completions: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """Return what the completions are called in a file of scores, in the table's order."""
     if "completion" in by:
         return completions.select(by)
-    context = completions[CONTEXT].to_list() if CONTEXT in completions.columns else None
     if list(by) == list(KEYS["texts"]):
-        single = pl.lit(True) if context is None else pl.col(CONTEXT).list.len() == 0
+        single = pl.col(CONTEXT).list.len() == 0 if CONTEXT in completions.columns else pl.lit(True)
         return completions.select(prompt=pl.when(single).then("instruction"), response="response")
+    return digests_of(completions).to_frame()
+
+
+def digests_of(completions: pl.DataFrame) -> pl.Series:
+    """Return the digest of each completion, as files of scores have it.
+
+    Args:
+        completions: Columns instruction, response and, where there are earlier turns, context, shape (n,).
+    """
+    context = completions[CONTEXT].to_list() if CONTEXT in completions.columns else None
     before = context or [[]] * completions.height
     texts = zip(before, completions["instruction"], completions["response"], strict=True)
     digests = [completion_digest([*(turn["content"] for turn in turns), prompt], said) for turns, prompt, said in texts]
-    return pl.DataFrame({"digest": pl.Series(digests, dtype=pl.String)})
+    return pl.Series("digest", digests, dtype=pl.String)
 
 
 def _hashed(table: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
