@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from notus_exp.config.curation_settings import Filters
 from notus_exp.curation.columns import NAMED, OVERALL, RATING, carried
 from notus_exp.curation.contamination import overlap
-from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import digest
-from notus_exp.feedback.prompt_turns import CONTEXT, CONVERSATION
+from notus_exp.feedback.prompt_turns import CONTEXT, prompt_columns
+from notus_exp.feedback.same_prompts import same_prompts
+from notus_exp.feedback.table import CORPUS
 
 PROMPT_RULES = ("excluded_source", "duplicate_prompt", "contaminated")
 COMPLETION_RULES = ("empty_response", "below_min_chars", "above_max_chars")
@@ -52,8 +53,8 @@ def apply_filters(
     located = completions.select("row", "prompt_id", "source").with_row_index("at")
     keys = ["row", "prompt_id"]
     prompts = located.group_by(keys).agg(pl.col("source").min(), pl.col("at").min()).sort(keys).with_row_index("group")
-    turns = completions.select(name for name in ("instruction", CONTEXT) if name in completions.columns)
-    prompts = prompts.with_columns(folded_ids(prompts["prompt_id"], *turns[prompts["at"]].get_columns()))
+    turns = completions.select("prompt_id", *prompt_columns(completions.columns))
+    prompts = prompts.with_columns(same_prompts(turns[prompts["at"]]))
     prompts = _exclude_sources(prompts, filters.exclude_sources)
     if filters.duplicate_prompts:
         prompts = _leave_out_duplicates(prompts, completions)
@@ -70,7 +71,7 @@ def apply_filters(
     counts = dict(zip(taken["rule"].to_list(), taken["count"].to_list(), strict=True))
     table = table.filter(pl.col("rule").is_null())
     return Candidates(
-        prompts.drop("at"),
+        prompts.drop("at", "shown"),
         table.select("group", "at", "completion", "same", *numbers, *(one.meta.output_name() for one in more)),
         completions.select("prompt_id", "response"),
         {rule: counts.get(rule, 0) for rule in COMPLETION_RULES},
@@ -102,26 +103,17 @@ def _exclude_sources(prompts: pl.DataFrame, sources: Sequence[str]) -> pl.DataFr
 
 
 def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
-    """Of rows with the same folded prompt keep the one whose content has the smallest digest, wherever it stands.
+    """Of rows with the same prompt keep the one whose content has the smallest digest, wherever it stands.
 
-    Of the same content under prompts that only fold to the same, the folded prompt's stays, else the smallest id's.
+    `same_prompts` says which are the same. Of the same content under prompts that only fold to the same, the folded prompt's stays, else the smallest id's;
+    of the same prompt in several sources of a mix that of the first one.
     """
     remaining = prompts.filter(pl.col("rule").is_null())
-    repeated = remaining.filter(pl.len().over("folded_id") > 1)
+    repeated = remaining.filter(pl.len().over("folded_id", "shown") > 1)
     if repeated.is_empty():
         return prompts
-    repeated = repeated.with_columns(shown=_shown_system(completions).gather(repeated["at"]))
-    repeated = repeated.filter(pl.len().over("folded_id", "shown") > 1)
-    if repeated.is_empty():
-        return prompts
-    place = ("prompt_id", "row", "completion", "instruction", CONTEXT)
-    joined = [name for name in completions.columns if name.startswith(NAMED)]  # what is joined moves no other rule
-    content = [name for name in completions.columns if name not in (*place, *joined)]
     rows = completions.join(repeated.select("group", "row", "prompt_id"), on=["row", "prompt_id"])
-    digests = {
-        group: digest(sorted((list(row[1:]) for row in part.select("group", *content).iter_rows()), key=digest))
-        for (group,), part in rows.group_by("group")
-    }
+    digests = {group: digest(sorted(_content(part), key=digest)) for (group,), part in rows.group_by("group")}
     ranked = repeated.with_columns(
         digest=pl.Series([digests[group] for group in repeated["group"]], dtype=pl.String)
     ).sort("folded_id", "digest", pl.col("prompt_id") != pl.col("folded_id"), "prompt_id", "group")
@@ -130,10 +122,19 @@ def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> p
     return _mark(prompts, lost, "duplicate_prompt")
 
 
-def _shown_system(completions: pl.DataFrame) -> pl.Series:
-    """Return the system turn that is part of each row's prompt: another one makes another prompt."""
-    conversation = pl.col("principle") == CONVERSATION
-    return completions.select(pl.when(conversation).then("system_prompt").otherwise(pl.lit(""))).to_series()
+def _content(rows: pl.DataFrame) -> list[list[Any]]:
+    """Return what each completion of a prompt is, wherever the prompt stands.
+
+    In a mix a source's name is no part of it, nor is what a source lacks and another gave the table a column for: no
+    name and no other source says which of two prompts stays.
+    """
+    place = ("prompt_id", "row", "completion", "instruction", CONTEXT, "group")
+    joined = [name for name in rows.columns if name.startswith(NAMED)]  # what is joined moves no other rule
+    content = [name for name in rows.columns if name not in (*place, *joined)]
+    if CORPUS not in rows.columns:
+        return [list(row) for row in rows.select(content).iter_rows()]
+    told = rows.select(sorted(name for name in content if name != CORPUS))
+    return [[[name, value] for name, value in row.items() if value is not None] for row in told.iter_rows(named=True)]
 
 
 def _leave_out_contaminated(

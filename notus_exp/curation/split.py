@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from notus_exp.config.curation_settings import Split
-from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.prompt_turns import CONTEXT
+from notus_exp.feedback.same_prompts import folded_ids
 
 SPLITS = ("train", "validation", "test")
 

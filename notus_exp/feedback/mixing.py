@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from notus_exp.disk.folding import folded
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
+from notus_exp.feedback.same_prompts import same_prompts
 from notus_exp.feedback.table import CORPUS, LATENT_QUALITY, schema
 
 
@@ -103,8 +103,8 @@ def counted(sources: Sequence[MixPart], table: pl.DataFrame) -> dict[str, int]:
     """Return the counts of all sources together, and of each what was read and what is in the mix.
 
     `corpus_records/NAME`, `corpus_bad_rows/NAME`, `corpus_prompts_read/NAME`, `corpus_prompts/NAME` and
-    `corpus_completions/NAME`; `prompts_in_several` are those of the mix that more than one source has, up to white
-    space and Unicode's forms; `scored_pairs` the records of which scores may contradict the sides.
+    `corpus_completions/NAME`; `prompts_in_several` are those of the mix that more than one source has, of which
+    curation takes each once (see `same_prompts`); `scored_pairs` the records of which scores may contradict the sides.
     """
     total = Counter[str]()
     for source in sources:
@@ -146,10 +146,8 @@ def _column(name: str, dtype: pl.DataType, table: pl.DataFrame) -> pl.Expr:
 
 
 def _in_several(table: pl.DataFrame) -> int:
-    """Return how many prompts are in more than one corpus; one with earlier turns is known by its id."""
-    several_turns = pl.col("context").list.len() > 0 if "context" in table.columns else pl.lit(value=False)
-    prompts = table.select("prompt_id", "instruction", CORPUS, turns=several_turns).unique(["prompt_id", CORPUS])
-    found: dict[str, set[str]] = {}
-    for prompt, text, corpus, turns in prompts.iter_rows():
-        found.setdefault(prompt if turns else folded(text), set()).add(corpus)
-    return sum(len(corpora) > 1 for corpora in found.values())
+    """Return how many prompts are in more than one corpus."""
+    prompts = table.unique(["row", "prompt_id"], keep="first", maintain_order=True)
+    known = same_prompts(prompts)
+    corpora = known.with_columns(prompts[CORPUS]).group_by(known.columns).agg(pl.col(CORPUS).n_unique())
+    return corpora.filter(pl.col(CORPUS) > 1).height

@@ -9,6 +9,7 @@ from notus_exp.config.annotator_checks import asked_annotators
 from notus_exp.config.column_names import REFERENCE, TOKENS
 from notus_exp.config.curation_checks import ALL_WORSE
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected
+from notus_exp.config.data_settings import Mix
 from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.places import place_of
 from notus_exp.config.schema import Config, Stage
@@ -120,16 +121,18 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
         seed=config.seed,
         pairs=pairs,
         columns=joined_columns(config),
-        rules=_rules_version(rejected, filters, pairs, bool(sources.contamination_digests)),
+        rules=_rules_version(rejected, filters, pairs, bool(sources.contamination_digests), isinstance(config.data, Mix)),
     )
 
 
-def _rules_version(rejected: Rejected, filters: Filters, pairs: PairRule, contamination: bool) -> int:
+def _rules_version(rejected: Rejected, filters: Filters, pairs: PairRule, contamination: bool, mixed: bool) -> int:
     """Return the version of the newest of the changed rules of curation that these settings reach; 1 for none.
 
-    3: several pairs at random, but not all, begin with the one pair of `pairs.per_prompt=1`. 2: identical pairs, and
+    4: which of the same prompts of a mix stays, no name of a corpus has a say in. 3: several pairs at random, but not all, begin with the one pair of `pairs.per_prompt=1`. 2: identical pairs, and
     the n-grams of benchmark prompts.
     """
+    if mixed and filters.duplicate_prompts:
+        return 4
     some = pairs.per_prompt not in ("1", ALL_WORSE)
     if some and place_of(rejected.place or rejected.name, "rejected.place").kind == "random":
         return 3

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import polars as pl
 
 from notus_exp.config.curation_settings import Split
-from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.curation.split import fold_of
 from notus_exp.disk.files import COMPLETIONS
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import CONTEXT
+from notus_exp.feedback.same_prompts import folded_ids
 
 ID = ["row", "completion"]
 

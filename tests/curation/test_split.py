@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from notus_exp.config.curation_checks import check_split
 from notus_exp.config.curation_settings import Split
 from notus_exp.curation.pairs import curate
-from notus_exp.curation.same_prompts import folded_ids
 from notus_exp.curation.split import assign, fold_of, held_out_prompts
 from notus_exp.disk.folding import folded
 from notus_exp.disk.hashing import prompt_id, uniform
 from notus_exp.errors import UserError
+from notus_exp.feedback.same_prompts import folded_ids
 from support.curation_tables import completion, prompt, settings, table
 
 LETTERS_AND_SPACES = "ab \t\n\r\x0b\x1c\x1f\x7f\x85\u00e9e\u0301\u00a0\u2003"

@@ -16,7 +16,7 @@ from notus_exp.curation.pairs import curate
 from notus_exp.disk.json_lines import read_lines
 from notus_exp.errors import UserError
 from notus_exp.feedback import data_files
-from notus_exp.feedback.mixing import MixPart, mix, quotas
+from notus_exp.feedback.mixing import MixPart, counted, mix, quotas
 from notus_exp.feedback.table import Row, build
 from support.curation_tables import settings
 from support.feedback_stage import Feedback, asked, made, planned
@@ -233,6 +233,77 @@ def test_the_split_goes_by_the_prompt_whatever_its_source(files: Path) -> None:
     assert by_corpus(table.drop("corpus"), pairs) == {}
     spec.filters.duplicate_prompts = True
     assert curate(table, spec)[1]["prompts_dropped"]["duplicate_prompt"] == 2
+
+
+def system_turn(corpus: str, system: str, principle: str, text: str = "ask", **other: Any) -> MixPart:
+    """Return a source of one prompt whose system prompt is a turn of the conversation, or is not."""
+    rows = [
+        Row(0, number, text, answer, principle=principle, system_prompt=system, ratings=(2.0 - number,), **other)
+        for number, answer in enumerate(("good", "bad"))
+    ]
+    return MixPart(corpus, None, build(rows, ["x"]), {"records": 1, "bad_rows": 0})
+
+
+TURNS = (("user", "Hi."), ("assistant", "Hello."))
+
+
+@pytest.mark.parametrize(
+    ("other", "several"),
+    [
+        (system_turn("b", "", ""), 0),
+        (system_turn("b", "Be long.", "conversation"), 0),
+        (system_turn("b", "Be brief.", "conversation"), 1),
+        (system_turn("b", "Be brief.", "conversation", text=" ask\n"), 1),
+        (system_turn("b", "Be brief.", "conversation", context=TURNS), 0),
+    ],
+)
+def test_the_prompts_counted_in_several_sources_are_those_that_are_taken_once(other: MixPart, several: int) -> None:
+    sources = [system_turn("a", "Be brief.", "conversation"), other]
+    table = mix(sources, ["x"], None, 0)
+    spec = settings("average", aspects=["x"])
+    spec.filters.duplicate_prompts = True
+    assert counted(sources, table)["prompts_in_several"] == several
+    assert curate(table, spec)[1]["prompts_dropped"].get("duplicate_prompt", 0) == several
+
+
+def test_turns_that_differ_in_white_space_alone_are_the_same_prompt_in_the_count_too() -> None:
+    spaced = tuple((role, f" {text}\n") for role, text in TURNS)
+    sources = [system_turn("a", "", "", context=TURNS), system_turn("b", "", "", context=spaced)]
+    assert counted(sources, mix(sources, ["x"], None, 0))["prompts_in_several"] == 1
+
+
+def answered(corpus: str, best: str, aspect: str = "x") -> MixPart:
+    """Return a source of twenty prompts, each with an answer of its own and a worse one."""
+    rows = [
+        Row(number, place, f"ask {number}", text, ratings=(2.0 - place,))
+        for number in range(20)
+        for place, text in enumerate((f"{best} {number}", "bad"))
+    ]
+    return MixPart(corpus, None, build(rows, [aspect]), {"records": 20, "bad_rows": 0})
+
+
+def test_which_of_two_duplicates_stays_is_moved_by_no_name_no_order_and_no_other_source() -> None:
+    def stay(*sources: MixPart, aspects: Sequence[str] = ("x",)) -> set[str]:
+        spec = settings("average", aspects=[*aspects])
+        spec.filters.duplicate_prompts = True
+        return set(curate(mix(sources, aspects, None, 0), spec)[0]["chosen"].list.last().struct.field("content"))
+
+    found = stay(answered("a", "one"), answered("b", "two"))
+    assert {text.split()[0] for text in found} == {"one", "two"} and len(found) == 20
+    for names in (("b", "a"), ("A", "b"), ("z", "other")):
+        assert stay(answered(names[0], "one"), answered(names[1], "two")) == found
+    assert stay(answered("b", "two"), answered("a", "one")) == found
+    third = read("c", None, ["another"], "y")
+    assert stay(answered("a", "one"), answered("b", "two"), third, aspects=("x", "y")) == found
+    assert stay(third, answered("a", "one"), answered("b", "two"), aspects=("y", "x")) == found
+
+
+def test_of_duplicates_that_are_the_same_in_all_that_of_the_first_source_stays() -> None:
+    spec = settings("average", aspects=["x"])
+    spec.filters.duplicate_prompts = True
+    for names in (("a", "b"), ("b", "a")):
+        pairs, _ = curate(mix([answered(name, "one") for name in names], ["x"], None, 0), spec)
+        assert pairs["row"].max() == 19
 
 
 def folded_of(table: pl.DataFrame) -> dict[str, str]:

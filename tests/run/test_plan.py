@@ -106,6 +106,13 @@ def test_the_version_of_the_curations_rules_is_in_a_key_only_where_a_changed_rul
         assert "rules" not in planned(*others.split())["pairs"].settings
 
 
+def test_the_rule_of_duplicates_in_a_mix_is_in_the_key_of_mixes_that_leave_them_out_alone() -> None:
+    mixed = ("selection=critique", "until=pairs", "data=mix", "data.sources=[{data: rated, path: x}]")
+    assert planned(*mixed)["pairs"].settings["rules"] == 4
+    assert "rules" not in planned(*mixed, "filters.duplicate_prompts=false")["pairs"].settings
+    assert "rules" not in planned("data=rated", *mixed[:2], "data.path=x")["pairs"].settings
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
     """Settings of the evaluations that read a file of prompts, each with one."""

@@ -6,9 +6,28 @@ import polars as pl
 
 from notus_exp.disk.folding import folded
 from notus_exp.disk.hashing import prompt_id
+from notus_exp.feedback.prompt_turns import CONTEXT, CONVERSATION
 
 _SPACES = ("  ", "\t", "\n", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f")
 """Two spaces, and all white space of ASCII but the space."""
+
+
+def same_prompts(completions: pl.DataFrame) -> pl.DataFrame:
+    """Return what tells which rows have the same prompt: it is of one text once folded, and of one system turn.
+
+    A system prompt that is no turn of the conversation, but told the model that answered, makes no other prompt.
+
+    Args:
+        completions: Columns prompt_id, instruction, principle, system_prompt and, where the table has it, context,
+            shape (n,).
+
+    Returns:
+        Columns folded_id and shown (the system turn, "" without one), shape (n,): both are equal of the same prompts.
+    """
+    context = completions[CONTEXT] if CONTEXT in completions.columns else None
+    shown = pl.when(pl.col("principle") == CONVERSATION).then("system_prompt").otherwise(pl.lit(""))
+    ids = folded_ids(completions["prompt_id"], completions["instruction"], context)
+    return completions.select(ids, shown.alias("shown"))
 
 
 def folded_ids(prompt_ids: pl.Series, instructions: pl.Series, contexts: pl.Series | None = None) -> pl.Series:
