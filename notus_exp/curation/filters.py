@@ -105,8 +105,8 @@ def _exclude_sources(prompts: pl.DataFrame, sources: Sequence[str]) -> pl.DataFr
 def _leave_out_duplicates(prompts: pl.DataFrame, completions: pl.DataFrame) -> pl.DataFrame:
     """Of rows with the same prompt keep the one whose content has the smallest digest, wherever it stands.
 
-    `same_prompts` says which are the same. Of the same content under prompts that only fold to the same, the folded prompt's stays, else the smallest id's;
-    of the same prompt in several sources of a mix that of the first one.
+    `same_prompts` says which are the same. Of the same content under prompts that only fold to the same, the folded
+    prompt's stays, else the smallest id's; of the same prompt in several sources of a mix that of the first one.
     """
     remaining = prompts.filter(pl.col("rule").is_null())
     repeated = remaining.filter(pl.len().over("folded_id", "shown") > 1)
