@@ -18,6 +18,7 @@ from notus_exp.curation.counts import flat
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import Curated, assemble, decide, described
 from notus_exp.disk.files import COLUMNS, COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
+from notus_exp.feedback.mixing import in_several
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ANNOTATED, PairsSettings
 
@@ -101,7 +102,7 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
 
     Returns:
         The counts on one level, such as `prompts_in`, `split/train` and `prompts_dropped/contaminated`, of a mix
-        `corpus_pairs/NAME`, and `notes` where there are any.
+        `corpus_pairs/NAME` and `prompts_in_several`, and `notes` where there are any.
 
     Raises:
         UserError: For settings that the feedback cannot serve, unreadable benchmark files, or when no pair is left.
@@ -118,6 +119,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     context.events.progress(3, 4, pairs=curated.pairs.height)
     annotators = annotators_found(completions, settings.aspects, inputs, curated.pairs.height)
     of_sources = by_corpus(completions, curated.pairs)
+    if of_sources:  # anew: feedback of an earlier version counted by another rule than duplicates are taken by
+        of_sources["prompts_in_several"] = in_several(completions)
     reading = how_read(inputs["feedback"]) | of_sources
     summary = summarise(completions, settings, curated, benchmark, reading, annotators)
     text = json.dumps(summary.numbers, indent=2, ensure_ascii=False, allow_nan=False)

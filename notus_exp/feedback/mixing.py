@@ -125,7 +125,7 @@ def counted(sources: Sequence[MixPart], table: pl.DataFrame) -> dict[str, int]:
             f"corpus_prompts/{source.corpus}": own["prompt_id"].n_unique(),
             f"corpus_completions/{source.corpus}": own.height,
         }
-    return facts | {"prompts_in_several": _in_several(table)}
+    return facts | {"prompts_in_several": in_several(table)}
 
 
 def _chosen(source: MixPart, number: int, seed: int) -> pl.DataFrame:
@@ -145,8 +145,8 @@ def _column(name: str, dtype: pl.DataType, table: pl.DataFrame) -> pl.Expr:
     return missing.alias(name)
 
 
-def _in_several(table: pl.DataFrame) -> int:
-    """Return how many prompts are in more than one corpus."""
+def in_several(table: pl.DataFrame) -> int:
+    """Return how many prompts of a mix are in more than one corpus, by the rule by which curation takes each once."""
     prompts = table.unique(["row", "prompt_id"], keep="first", maintain_order=True)
     known = same_prompts(prompts)
     corpora = known.with_columns(prompts[CORPUS]).group_by(known.columns).agg(pl.col(CORPUS).n_unique())

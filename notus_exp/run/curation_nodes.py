@@ -121,15 +121,17 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
         seed=config.seed,
         pairs=pairs,
         columns=joined_columns(config),
-        rules=_rules_version(rejected, filters, pairs, bool(sources.contamination_digests), isinstance(config.data, Mix)),
+        rules=_rules_version(
+            rejected, filters, pairs, bool(sources.contamination_digests), isinstance(config.data, Mix)
+        ),
     )
 
 
 def _rules_version(rejected: Rejected, filters: Filters, pairs: PairRule, contamination: bool, mixed: bool) -> int:
     """Return the version of the newest of the changed rules of curation that these settings reach; 1 for none.
 
-    4: which of the same prompts of a mix stays, no name of a corpus has a say in. 3: several pairs at random, but not all, begin with the one pair of `pairs.per_prompt=1`. 2: identical pairs, and
-    the n-grams of benchmark prompts.
+    4: no name of a corpus has a say in which of the same prompts of a mix stays. 3: several pairs at random, but not
+    all, begin with the one pair of `pairs.per_prompt=1`. 2: identical pairs, and the n-grams of benchmark prompts.
     """
     if mixed and filters.duplicate_prompts:
         return 4

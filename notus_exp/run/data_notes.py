@@ -65,7 +65,7 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
         for rule, number in _of(feedback, done).items():
             what = "began with the prompt" if rule == "repeated_prompt" else "had the form of a transcript"
             notes.append(f"{many(number, 'response')} {what}: {said}")
-    notes += _mix_notes(feedback, _of(pairs, "corpus_pairs"))
+    notes += _mix_notes(feedback, pairs)
     contradicting, tied = (feedback.get(name, 0) for name in ("contradicting_scores", "tied_scores"))
     if contradicting or tied:
         read = feedback.get("scored_pairs", feedback["records"] - feedback["bad_rows"])
@@ -82,17 +82,17 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
     return notes
 
 
-def _mix_notes(feedback: Mapping[str, Any], pairs: Mapping[str, int]) -> list[str]:
+def _mix_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[str]:
     """Return a sentence for what a mix takes of each of its sources, and one for the prompts that several have."""
     prompts, read = _of(feedback, "corpus_prompts"), _of(feedback, "corpus_prompts_read")
     if not prompts:
         return []
-    made = {name: f" ({many(number, 'pair')})" for name, number in pairs.items()}
+    made = {name: f" ({many(number, 'pair')})" for name, number in _of(pairs, "corpus_pairs").items()}
     told = ", ".join(
         f"{number} of {many(read[name], 'prompt')} of {name}{made.get(name, '')}" for name, number in prompts.items()
     )
     notes = [f"the mix has {told}"]
-    if several := feedback["prompts_in_several"]:
+    if several := pairs.get("prompts_in_several", feedback["prompts_in_several"]):
         notes.append(
             f"{many(several, 'prompt of the mix stands', 'prompts of the mix stand')} in more than one source; "
             f"filters.duplicate_prompts=true takes {'it' if several == 1 else 'each'} once"

@@ -76,7 +76,8 @@ class PairsSettings:
     """Everything curation depends on. `contamination_digests` are the sha256 of the benchmark files' content.
 
     `columns` are the names that expressions take from the input `columns`. `rules` is the version of the rules where
-    these settings reach one that has changed since: identical pairs, n-grams, several pairs at random.
+    these settings reach one that has changed since: identical pairs, n-grams, several pairs at random, duplicates
+    in a mix.
     """
 
     aspects: list[str]

@@ -72,6 +72,14 @@ def test_a_column_that_some_completions_have_not_is_noted_with_the_reasons() -> 
     ]
 
 
+def test_what_the_curation_counts_in_several_sources_is_told_in_place_of_what_the_feedback_did() -> None:
+    facts = {"records": 3, "bad_rows": 0, "prompts_in_several": 2, "corpus_prompts/a": 3, "corpus_prompts_read/a": 3}
+    assert len(data_notes(facts, {"corpus_pairs/a": 1})) == 2
+    assert data_notes(facts, {"corpus_pairs/a": 1, "prompts_in_several": 0}) == [
+        "the mix has 3 of 3 prompts of a (1 pair)"
+    ]
+
+
 def test_scores_that_are_means_over_different_numbers_of_runs_are_noted() -> None:
     facts = {"completions": 8, "p/without_score": 0, "p/prompts_by/1": 1, "p/prompts_by/2": 3}
     assert column_notes(facts) == [
