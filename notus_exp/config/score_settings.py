@@ -31,8 +31,8 @@ class ScoreItem:
 
     Of a file `name` is the column's name in expressions, `by` one of `KEYS`, null where the file has the columns of one
     of them alone. Of runs the column is `name` with `REWARD` behind it; a prompt is scored by those that were not
-    trained on it, or on its fold. Where all were, that is an error, unless such prompts are to have no score (`exclude`), or scores all
-    the same (`in_sample`).
+    trained on it, or on its fold. Where all were, that is an error, unless such prompts are to have no score
+    (`exclude`), or scores all the same (`in_sample`).
     """
 
     name: Optional[str] = unbounded(default=None)

@@ -17,7 +17,7 @@ from notus_exp.contracts.run_file import RunFile, read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, PAIRS, RUN_JSON
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.stages.settings import PairsSettings, PolicySettings, from_json
+from notus_exp.stages.settings import PolicySettings, from_json
 
 READ = (Stage.base_model, Stage.pairs)
 """Inputs of a policy that a probe reads too."""
@@ -169,7 +169,7 @@ def _found(run: str, output: Path) -> Probe:
     store = ArtifactStore(output / "artifacts")
     policy = _whole(run, Stage.policy, key, store)
     inputs = {stage: _whole(run, stage, policy.inputs[stage.name], store) for stage in READ}
-    split = from_json(PairsSettings, inputs[Stage.pairs].settings).split
+    split = from_json(Split, inputs[Stage.pairs].settings["split"])
     return Probe(
         run,
         key,
