@@ -20,8 +20,8 @@ from notus_exp.disk import files
 from notus_exp.disk.files import COLUMNS, COMPLETIONS
 from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.reporting.texts import many
+from notus_exp.scoring.contradictions import check_agreement, compared_columns, texts_compared
 from notus_exp.scoring.probe_scores import Overlap, ProbeRewards, ScoringPolicy, probe_rewards, read_prompts
-from notus_exp.scoring.same_rows import check_agreement, compared_columns, texts_compared
 from notus_exp.scoring.score_files import JoinedScores, join_scores, read_scores, texts_needed
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ColumnsSettings

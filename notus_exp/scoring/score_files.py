@@ -8,7 +8,7 @@ A file has one row a completion, its score in a column, and says whose it is in 
     digest                  `completion_digest` of the texts
     prompt, response        the texts themselves; of prompts of one turn
 
-Other columns of these are compared with what is joined by numbers (agreement.py), and further ones are not read. A
+Other columns of these are compared with what is joined by numbers (contradictions.py), and further ones are not read. A
 score that is null, NaN or infinite is missing; one beyond `given.LARGEST` is refused.
 """
 
