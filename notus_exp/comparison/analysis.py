@@ -29,6 +29,7 @@ from notus_exp.comparison.exploration import factor_effects, strengths, trained_
 from notus_exp.comparison.per_prompt import on_shared_prompts, run_values
 from notus_exp.comparison.reach import Reach, reach_of
 from notus_exp.comparison.request import Request, ask, tuning_runs
+from notus_exp.comparison.trained_pairs import unlike_pairs
 from notus_exp.comparison.words import kept, study_words
 from notus_exp.config.doubts import margin_doubts
 from notus_exp.contracts.comparison_file import (
@@ -283,6 +284,7 @@ def _warnings(parts: _Parts, seeds: list[int]) -> list[str]:
     found += _beyond_what_was_seen(parts) if width is None else []
     found += [f"the {name} was chosen after the runs were made" for name in asked.afterwards]
     found += parts.protocol.warnings
+    found += unlike_pairs(asked.runs)
     if len(_base_models(parts)) > 1:
         found.append("the arms start from different base models: each is contrasted with its own")
     else:

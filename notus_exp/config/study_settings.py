@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from notus_exp.config.ranges import bounded, one_of, place
+from notus_exp.config.ranges import bounded, one_of, place, unbounded
 
 FIXED = ("output_dir", "until", "evaluation_split", "split", "seed", "study", "hydra")
 """Keys that are the same in all arms of a study, or are set by it."""
@@ -47,6 +47,7 @@ class Search:
 class Study:
     """Which runs make up a study and what it asks; exactly one of `arms`, `grid` and `search.parameters` is given.
 
+    With `match_size` arms that have not equally many training pairs are refused before anything is trained.
     `arm` and `trial` say which part of the study a run is. They are set by the study, not by hand.
     """
 
@@ -65,3 +66,4 @@ class Study:
     search: Search
     arm: Optional[str]
     trial: Optional[int] = bounded(least=0)
+    match_size: bool = unbounded(default=False)  # configs of before have none

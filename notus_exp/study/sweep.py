@@ -18,7 +18,7 @@ from notus_exp.config.commandline import quoted
 from notus_exp.config.explaining import explain
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.ranges import check
-from notus_exp.config.schema import Config, Stage, Tracking
+from notus_exp.config.schema import Config, Stage, Tracking, reaches
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk import streams
@@ -42,6 +42,7 @@ from notus_exp.study.launching.jobs import Jobs
 from notus_exp.study.launching.launched import Budget, Launched, launch
 from notus_exp.study.launching.planned import Planned
 from notus_exp.study.launching.served_models import check_served
+from notus_exp.study.launching.sizes import unlike_sizes
 
 
 def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, arguments: Sequence[str]) -> None:
@@ -165,6 +166,11 @@ def _plan(
     return planned
 
 
+def _trained(config: Config) -> bool:
+    """Say whether runs go far enough to train."""
+    return reaches(config.until, Stage.policy)
+
+
 def _compared(config: Config) -> bool:
     """Say whether runs go far enough to be compared."""
     return config.until in (Stage.config, Stage.evaluation)
@@ -179,7 +185,21 @@ def _launch(
     budget: Budget,
     console: Console,
 ) -> Launched:
-    return launch(jobs, planned, folder, batch=settings.batch, stop=lambda: budget.exhausted(spending), console=console)
+    def curated() -> None:
+        if found := unlike_sizes(planned):
+            if _trained(planned[0].run.config):
+                raise found
+            console.print(f"note: {found}", markup=False, highlight=False, soft_wrap=True)
+
+    return launch(
+        jobs,
+        planned,
+        folder,
+        batch=settings.batch,
+        stop=lambda: budget.exhausted(spending),
+        console=console,
+        curated=curated if settings.match_size else None,
+    )
 
 
 def _tuned(study: StudyFile, overrides: Mapping[str, Sequence[str]], settings: Study) -> dict[str, list[str]]:
@@ -213,6 +233,8 @@ def _check(definition: Definition, planned: Sequence[Planned], tried: Sequence[t
         raise UserError(f"study.tune needs evaluations, but until={config.until.name}", "leave one of them out")
     _check_costs(settings, config)
     record.check_same(definition, folder)
+    if settings.match_size and _trained(config) and (found := unlike_sizes(planned, complete=True)):
+        raise found
 
 
 def _check_served(planned: Sequence[Planned], tried: Sequence[tuning.Candidate]) -> None:

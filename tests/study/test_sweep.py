@@ -204,6 +204,19 @@ def test_arms_that_are_judged_otherwise_are_refused_before_anybody_is_asked_and_
 
 
 # ------------------------------------------------------------------------------------------------------------- failures
+def test_arms_of_unlike_sizes_end_a_study_when_all_are_curated_and_none_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    half = "['filters.keep.by=margin','filters.keep.share=0.5']"
+    arms = ["+study.arms={all:[],half:" + half + "}", "data.prompts=60", "study.match_size=true", "study.name=sized"]
+    with pytest.raises(UserError, match=r"not equally many training pairs.*\n  filters.max_pairs=\d+ makes them"):
+        check_only(*arms, "study.seeds=[0]", "filters.max_pairs=null")
+    made = {path.name.partition("-")[0] for path in (tmp_path / "outputs/artifacts").glob("[!.]*-*")}
+    assert made == {"feedback", "pairs"}
+    assert not (tmp_path / "outputs/runs").exists()
+
+
 def test_a_failed_arm_is_told_with_its_reason_and_a_mended_call_does_what_is_missing(copied: Path) -> None:
     def study(empty: str, code: int) -> Any:
         arms = f"good:['selection=critique'],empty:['selection=average','{empty}'],stuck:['dpo.beta=0.7']"

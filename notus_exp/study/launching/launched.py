@@ -79,6 +79,7 @@ def launch(
     batch: int | None,
     stop: Callable[[], str | None],
     console: Console,
+    curated: Callable[[], None] | None = None,
 ) -> Launched:
     """Run what is missing, shared stages first, and tell how that went; meanwhile nothing of it is pruned.
 
@@ -89,15 +90,17 @@ def launch(
         batch: Runs handed to the launcher at once; None: 1 with the basic launcher, else all.
         stop: Says between batches why no further run may start, else None.
         console: Where progress is shown.
+        curated: Asked when all arms are curated, before anything is trained, where runs are left; what it raises ends
+            the study.
 
     Raises:
-        UserError: What all of the runs need is not there; nothing was made.
+        UserError: What all of the runs need is not there; nothing was made. Or `curated` raised it.
     """
     if not planned:
         return Launched({}, None)
     used = (name for one in planned for node in one.run.nodes for name in node.folders)
     with using(planned[0].run.store.root, used):
-        return _launch(jobs, planned, folder, batch, stop, console)
+        return _launch(jobs, planned, folder, batch, stop, console, curated)
 
 
 def _launch(
@@ -107,14 +110,15 @@ def _launch(
     batch: int | None,
     stop: Callable[[], str | None],
     console: Console,
+    curated: Callable[[], None] | None,
 ) -> Launched:
     with working(console, "checking what is there"):
         left = missing(planned, folder)
-    if len(left) > 1 and not stop():
+    if (len(left) > 1 or (left and curated)) and not stop():
         if jobs.in_process:  # another machine may reach other endpoints: there each run looks by itself
             with working(console, "looking ahead"):
                 _look_ahead([one.run for one in left], console)
-        prepare([one.run for one in left], folder, console)
+        prepare([one.run for one in left], folder, console, *filter(None, [curated]))
     with going_on(console).open():
         tell = RunTeller(planned, folder, console, len(left))
         try:

@@ -32,7 +32,9 @@ CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
 SCORED = (Stage.base_model, Stage.reference)
 
 
-def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
+def prepare(
+    runs: Sequence[Run], folder: Path, console: Console, curated: Callable[[], None] = lambda: None
+) -> None:
     """Make what the runs share, each artifact once: feedback and pairs here, then base models and references.
 
     All references of a kind go to one worker, which computes the union of the log-probs that they miss. What fails here
@@ -43,6 +45,7 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
         runs: The runs that are to be started.
         folder: The study's, for events, job and log.
         console: Where progress is shown.
+        curated: Called when all arms are curated; what it raises ends the study.
     """
     with locked(folder / ".lock", lambda: console.print("waiting for another process that prepares this study")):
         events = folder / EVENTS
@@ -56,6 +59,7 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console) -> None:
                 _score(runs, folder, console, before_pairs)
                 screen.await_start("checking what is there")
             _curate(runs, folder, console, lambda node: True)
+            curated()
             screen.await_start("starting the worker")
             _score(runs, folder, console, lambda run: run.nodes)
 
