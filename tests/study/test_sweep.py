@@ -214,7 +214,7 @@ def test_arms_of_unlike_sizes_end_a_study_when_all_are_curated_and_none_is_train
         check_only(*arms, "study.seeds=[0]", "filters.max_pairs=null")
     made = {path.name.partition("-")[0] for path in (tmp_path / "outputs/artifacts").glob("[!.]*-*")}
     assert made == {"feedback", "pairs"}
-    assert not (tmp_path / "outputs/runs").exists()
+    assert not list((tmp_path / "outputs/runs").glob("*/run.json"))
 
 
 def test_a_failed_arm_is_told_with_its_reason_and_a_mended_call_does_what_is_missing(copied: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_study_of_a_newer_version_is_refused_before_anything_is_made(
     with pytest.raises(UserError, match="has format 7, and this version of notus-exp reads up to 2"):
         check_only(*ARMS, "seed=0")
     assert path.read_text() == '{"format": 7}'
-    assert not (tmp_path / "outputs/runs").exists()
+    assert not list((tmp_path / "outputs/runs").glob("*/run.json"))
     assert [one.name for one in path.parent.iterdir()] == [name]
 
 
@@ -400,7 +400,7 @@ def test_no_run_starts_after_the_hours_are_over(tmp_path: Path) -> None:
     done = run(tmp_path, *ARMS, "seed=0,1", "study.max_hours=1e-9")
     assert "study.max_hours=1e-09 is over: 4 runs are not started; the same command goes on with them" in done.stderr
     assert Path(done.stdout.splitlines()[-1]) == tmp_path / "outputs/studies/mine"
-    assert not (tmp_path / "outputs/runs").exists()
+    assert not list((tmp_path / "outputs/runs").glob("*/run.json"))
     assert list((tmp_path / "outputs/artifacts").glob("[a-z]*")) == []
 
 

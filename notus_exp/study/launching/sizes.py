@@ -27,8 +27,8 @@ def unlike_sizes(planned: Sequence[Planned], *, complete: bool = False) -> UserE
     if len({one.run.config.filters.max_pairs for one in planned}) > 1:
         remedy = f"give no arm a filters.max_pairs of its own, and all filters.max_pairs={known[least]}"
     return UserError(
-        f"the arms have not equally many training pairs: '{least[0]}' has the fewest, {known[least]:,} (seed {least[1]}),"
-        f" and '{most[0]}' the most, {known[most]:,}; study.match_size=true compares equal sizes",
+        f"the arms have not equally many training pairs: '{least[0]}' has the fewest, {known[least]:,}"
+        f" (seed {least[1]}), and '{most[0]}' the most, {known[most]:,}; study.match_size=true compares equal sizes",
         f"{remedy}; study.match_size=false compares unlike sizes",
     )
 
