@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from notus_exp.config.replaced_choices import plain_name
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import ArmRecord, StudyFile, cell_name
 from notus_exp.disk.outputs import STUDY_JSON
@@ -84,7 +85,7 @@ def _contradictions(settings: Mapping[str, Any], seed: int, run: RunFile) -> Ite
     for key, wanted in settings.items():
         if key in choices:
             listed = list(map(str, wanted)) if isinstance(wanted, list) else [str(wanted)]
-            if {*listed} != {*choices[key].split(",")}:
+            if {*listed} != {*plain_name(choices[key]).split(",")}:
                 yield key, ",".join(listed), choices[key]
             continue
         has = _at(run["config"], key)

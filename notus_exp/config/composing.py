@@ -31,7 +31,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict
+from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.annotator_items import expand_annotators
@@ -41,6 +41,7 @@ from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
 from notus_exp.config.mix_sources import OF_SOURCE, check_key, expand
 from notus_exp.config.own_files import check_file, problem_of
+from notus_exp.config.replaced_choices import RULE, rule_as_it_stands
 from notus_exp.config.schema import Config, takes
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, names_secret
@@ -240,6 +241,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         if composed.get("annotators"):
             options = self.get_group_options("judge", ObjectType.CONFIG, ROOT, [])
             expand_annotators(composed, _judge_chosen(composed), options, partial(self._judge, composed))
+        self._name_rule(composed)
         return composed
 
     def _compose_config_from_defaults_list(
@@ -263,6 +265,13 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
                 _merged.clear()
             _merged[key] = (super()._compose_config_from_defaults_list(defaults, repo), contents)
         return copy.deepcopy(_merged[key][0])
+
+    def _name_rule(self, composed: DictConfig) -> None:
+        """Let the choice of a rule say what stands in the place of what the rule sets."""
+        choices = composed.hydra.runtime.choices
+        if isinstance(name := choices.get(RULE), str):
+            with read_write(choices), open_dict(choices):
+                choices[RULE] = rule_as_it_stands(name, composed, self.repository.load_config)
 
     def _data_option(self, name: str) -> DictConfig:
         """Return the group `data` as one of its options composes it, apart from any other config."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from notus_exp.config.data_folders import data_files
 from notus_exp.config.data_settings import FileData, Simulated
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.mix_sources import parts
+from notus_exp.config.replaced_choices import FOR, RULE, WITH
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 
@@ -34,19 +35,22 @@ FEW_TOKENS = 8
 """Tokens within which hardly an answer ends."""
 MOST_NAMED = 3
 """Files that are named at most."""
+_WITHOUT_RATINGS = f"selection=critique{FOR}selection=average"
 SCALES = {"rating_noise": 4, "overall_noise": 9}
 """Noise of the simulated annotators -> from end to end of their scale, 1 to 5 and 1 to 10."""
 
 
-def doubts(config: Config, used: Collection[str] = ()) -> list[str]:
+def doubts(config: Config, choices: Mapping[str, str], used: Collection[str] = ()) -> list[str]:
     """Return what is asked about a config's values, each in a sentence that names the key.
 
     Args:
         config: Of a run.
+        choices: Its option per group.
         used: Columns that expressions of other runs of its study name.
     """
     named = {*named_columns(config), *used}
-    asked = [*_files(config), *_curation(config, named), *_training(config), *_sizes(config), *_answers(config)]
+    asked = [*_files(config), *_rule(config, choices.get(RULE, "")), *_curation(config, named)]
+    asked += [*_training(config), *_sizes(config), *_answers(config)]
     return [f"{question}: is it meant?" for question in asked]
 
 
@@ -63,6 +67,14 @@ def _files(config: Config) -> list[str]:
                 f"{key}.path={place} is read without {names}{more}, since it holds {read[0].name} and the like"
             )
     return found
+
+
+def _rule(config: Config, choice: str) -> list[str]:
+    """Return what is asked about a rule that is not taken as it stands; of data without ratings only what else it is."""
+    name, _, otherwise = choice.partition(WITH)
+    if not otherwise or (otherwise == _WITHOUT_RATINGS and not config.data.aspects):
+        return []
+    return [f"{RULE}={name} is taken with {otherwise}"]
 
 
 def _curation(config: Config, named: Collection[str]) -> list[str]:

@@ -117,7 +117,7 @@ class Run:
             )
         self._require_key()
         if self.config.study.arm is None:  # a study asks once for all of its runs
-            for question in doubts(self.config):
+            for question in doubts(self.config, self.choices):
                 self._say(f"question: {question}")
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / LIBRARIES_LOG

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from notus_exp.config.replaced_choices import WITH
 from notus_exp.config.schema import Stage, Tracking, reaches
 from notus_exp.contracts.run_file import RunFile, StageRecord
 from notus_exp.contracts.samples_file import Sample, read_samples
@@ -28,7 +29,8 @@ def tags_of(run: RunFile) -> list[str]:
     """Return a tag for each option that a run chose and used: no judge where nothing is judged, for example."""
     unused = _unused(run)
     choices = sorted((group, choice) for group, choice in run.get("choices", {}).items() if group not in unused)
-    return [f"{group}={option}" for group, choice in choices if choice for option in choice.split(",")]
+    options = ((group, [choice] if WITH in choice else choice.split(",")) for group, choice in choices if choice)
+    return [f"{group}={option}" for group, chosen in options for option in chosen]
 
 
 def _unused(run: RunFile) -> set[str]:

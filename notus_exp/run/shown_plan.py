@@ -76,7 +76,7 @@ def show_plan(run: Run, out: Console) -> None:
         weights, aspects = run.config.selection.weights, run.config.data.aspects
         shown = ", ".join(f"{aspect} {weights.get(aspect, 0):g}" for aspect in aspects)
         out.print(f"weights of selection: {shown}", soft_wrap=True)
-    for question in doubts(run.config):
+    for question in doubts(run.config, run.choices):
         say(out, f"question: {question}")
     sources = run.sources
     if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):

@@ -49,6 +49,16 @@ def test_exchanged_runs_of_two_arms_are_named_and_publish_nothing(
     assert not (study / "comparison.json").exists()
 
 
+def test_a_rule_that_is_not_taken_as_it_stands_is_the_arms_rule(study: Path) -> None:
+    edit(study / STUDY_JSON, lambda content: content["arms"]["average"].update(overrides=["curation=notus"]))
+    edit(study / STUDY_JSON, lambda content: content["arms"]["critique"].update(overrides=["curation=max_min"]))
+    for arm, rule in (("average", "notus"), ("critique", "max_min")):
+        for seed in (0, 1):
+            said = f"{rule}, with selection=critique in place of selection=average"
+            edit(run_json(study, f"{arm}-s{seed}"), lambda run, said=said: run.update(choices={"curation": said}))
+    analyse(study)
+
+
 def test_exchanged_seeds_are_named(study: Path) -> None:
     edit(study / STUDY_JSON, lambda content: content["arms"]["average"].update(runs={"0": "average-s1"}))
     with pytest.raises(UserError, match=r"run average-s1 for arm 'average', seed 0, whose seed is 0, but .* seed=1"):

@@ -10,7 +10,7 @@ from support.configs import composed
 
 @pytest.mark.parametrize("overrides", [[], ["experiment=smoke"], ["experiment=notus_7b_v1"]])
 def test_nothing_is_asked_about_what_is_shipped(overrides: list[str]) -> None:
-    assert doubts(composed(*overrides)) == []
+    assert doubts(composed(*overrides), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def test_nothing_is_asked_about_what_is_shipped(overrides: list[str]) -> None:
     ],
 )
 def test_what_is_hardly_meant_is_asked(overrides: str, begin: str) -> None:
-    (question,) = doubts(composed(*overrides.split()))
+    (question,) = doubts(composed(*overrides.split()), {})
     assert question.startswith(begin)
     assert question.endswith("is it meant?")
 
 
 def test_scores_that_another_run_of_the_study_names_are_meant() -> None:
     given = composed("scores=[{path:s.csv,name:armorm}]")
-    assert doubts(given, used={"armorm"}) == []
-    assert len(doubts(given, used={"other"})) == 1
+    assert doubts(given, {}, used={"armorm"}) == []
+    assert len(doubts(given, {}, used={"other"})) == 1
 
 
 def test_only_what_a_run_reaches_is_asked_about() -> None:
-    assert doubts(composed("dpo.learning_rate=1e3", "data.prompts=3", "until=pairs")) == []
+    assert doubts(composed("dpo.learning_rate=1e3", "data.prompts=3", "until=pairs"), {}) == []
 
 
 def test_a_margin_that_is_a_large_part_of_the_span_is_asked_about() -> None:
@@ -63,4 +63,4 @@ def test_a_margin_that_is_a_large_part_of_the_span_is_asked_about() -> None:
 
 def test_steps_are_not_guessed_where_the_data_alone_knows_its_pairs() -> None:
     unknown = ("data=rated", "data.path=x.jsonl", "filters=none", "dpo.warmup=1000", "dpo.global_batch_size=4096")
-    assert doubts(composed(*unknown)) == []
+    assert doubts(composed(*unknown), {}) == []

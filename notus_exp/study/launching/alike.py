@@ -9,6 +9,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import of_data
 from notus_exp.run.pipeline import Run
+from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.planned import Planned
 
 
@@ -24,12 +25,14 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
 
     first = planned[0]
     scored = metric.split("/")[0]
-    owner: dict[str, str] = {}
+    owner: dict[str, Planned] = {}
     for one in planned:
-        if owner.setdefault(one.run.id, one.arm) != one.arm:
+        twin = owner.setdefault(one.run.id, one)
+        if twin.arm != one.arm and _later(one.run) == _later(twin.run):
+            named = one.arm in one.run.config.study.arms
             raise UserError(
-                f"arms '{owner[one.run.id]}' and '{one.arm}' are the same: they differ in nothing that moves a result",
-                "leave one of them out",
+                f"arms '{twin.arm}' and '{one.arm}' are the same: they differ in nothing that moves a result",
+                f"leave one of them out{f': ~study.arms.{one.arm}' if named else ''}",
             )
         alike: list[tuple[str, Callable[[Run, str], Any]]] = [("split", _split), (f"evaluation.{scored}", _asked)]
         if of_data(metric):
@@ -49,6 +52,13 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
             "give it on the command line for all arms, or make two studies; or choose the study.metric of another "
             "evaluation, beside which this one is kept apart",
         )
+
+
+def _later(run: Run) -> Any:
+    """Return what a run that stops early would go on with; nothing of one that does not, whose id says all."""
+    if run.config.until in (Stage.config, Stage.evaluation):
+        return None
+    return [to_json(getattr(run.config, name)) for name in ("model", "dpo", "generation", "judge", "evaluation")]
 
 
 def _feedback(run: Run, scored: str) -> Any:

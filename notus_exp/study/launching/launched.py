@@ -113,7 +113,7 @@ def _launch(
     curated: Callable[[], None] | None,
 ) -> Launched:
     with working(console, "checking what is there"):
-        left = missing(planned, folder)
+        left = _each_once(missing(planned, folder))
     if (len(left) > 1 or (left and curated)) and not stop():
         if jobs.in_process:  # another machine may reach other endpoints: there each run looks by itself
             with working(console, "looking ahead"):
@@ -125,6 +125,14 @@ def _launch(
             return _launch_left(jobs, left, folder, batch, stop, console, tell)
         finally:
             tell.end()
+
+
+def _each_once(planned: Sequence[Planned]) -> list[Planned]:
+    """Return each run once: arms that differ in what comes after the last stage have one run."""
+    first: dict[str, Planned] = {}
+    for one in planned:
+        first.setdefault(one.run.id, one)
+    return list(first.values())
 
 
 def _launch_left(

@@ -120,7 +120,7 @@ def show(
             say(out, line)
     configs = [one.run.config for one in planned]
     used = {name for config in configs for name in named_columns(config)}
-    questions = [question for config in configs for question in doubts(config, used)]
+    questions = [question for one in planned for question in doubts(one.run.config, one.run.choices, used)]
     asked = planned[0].run.config.study
     limit = limit_of(asked.metric, [config.evaluation for config in configs])
     questions += margin_doubts(asked.margin, asked.metric, width_of(asked.metric, limit))

@@ -32,9 +32,7 @@ CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
 SCORED = (Stage.base_model, Stage.reference)
 
 
-def prepare(
-    runs: Sequence[Run], folder: Path, console: Console, curated: Callable[[], None] = lambda: None
-) -> None:
+def prepare(runs: Sequence[Run], folder: Path, console: Console, curated: Callable[[], None] = lambda: None) -> None:
     """Make what the runs share, each artifact once: feedback and pairs here, then base models and references.
 
     All references of a kind go to one worker, which computes the union of the log-probs that they miss. What fails here

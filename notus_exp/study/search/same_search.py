@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 
 from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.replaced_choices import plain_name
 from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.errors import UserError
@@ -157,7 +158,7 @@ def standalone(jobs: Jobs, space: Space, common: Sequence[str], seed: int, first
     try:
         there = plan(own)
         own += [
-            f"{group}=[{choice}]" if group == "evaluation" else f"{group}={choice}"
+            f"{group}=[{choice}]" if group == "evaluation" else f"{group}={plain_name(choice)}"
             for group, choice in first.choices.items()
             if there.choices.get(group) != choice and group not in space.order
         ]
