@@ -39,7 +39,8 @@ from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
-from notus_exp.config.mix_sources import OF_SOURCE, check_key, expand
+from notus_exp.config.list_keys import check_list_key, of_open_list
+from notus_exp.config.mix_sources import expand
 from notus_exp.config.own_files import check_file, problem_of
 from notus_exp.config.replaced_choices import RULE, rule_as_it_stands
 from notus_exp.config.schema import Config, takes
@@ -130,12 +131,13 @@ def chosen_evaluations() -> list[str]:
 def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
     """Apply overrides as Hydra does, but let a whole mapping, `KEY={...}`, be what was given; Hydra would merge it.
 
-    Entries are added to a mapping with `+KEY={...}`, and changed with `KEY.NAME=VALUE`. A setting of a source of a mix
-    may be given that its mapping does not have; whether its option has it is seen when that is composed.
+    Entries are added to a mapping with `+KEY={...}`, and changed with `KEY.NAME=VALUE`. A setting of a source of a mix,
+    or of an annotator, may be given that its mapping does not have; whether its option has it is seen when that is
+    composed.
     """
     for override in overrides:
-        if override.key_or_group.startswith(OF_SOURCE):
-            check_key(override.key_or_group, composed.data, setting=override.type is not OverrideType.DEL)
+        check_list_key(override.key_or_group, composed, setting=override.type is not OverrideType.DEL)
+        if of_open_list(override.key_or_group):
             override = replace(override, type=OverrideType.FORCE_ADD)
         given = {} if override.is_sweep_override() else override.value()
         if override.type is OverrideType.CHANGE and isinstance(given, dict) and takes(override.key_or_group, dict):

@@ -70,7 +70,7 @@ def _files(config: Config) -> list[str]:
 
 
 def _rule(config: Config, choice: str) -> list[str]:
-    """Return what is asked about a rule that is not taken as it stands; of data without ratings only what else it is."""
+    """Return what is asked about a rule that is not taken as it stands; the score of data without ratings is not."""
     name, _, otherwise = choice.partition(WITH)
     if not otherwise or (otherwise == _WITHOUT_RATINGS and not config.data.aspects):
         return []

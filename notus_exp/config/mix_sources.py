@@ -24,8 +24,6 @@ from notus_exp.errors import UserError, did_you_mean
 
 OWN = ("data", "weight", "corpus")
 """Keys of a source that are no settings of its option."""
-OF_SOURCE = "data.sources."
-"""Begins the key of a source, or of a setting of one, on a command line."""
 OF_HUB = ("hub_id", "revision", "hub_split")
 """Settings of a dataset on the hub; the last is read of a folder too."""
 _CORPUS = re.compile(r"[\w.-]+", re.ASCII)
@@ -55,26 +53,6 @@ def expand(mix: DictConfig, options: Sequence[str], compose: Callable[[str], Dic
         hint = f"give aspects to each source, and leave data.aspects out: it is [{', '.join(aspects)}]"
         raise UserError(f"data.aspects={list(mix.aspects)} is set beside those of the sources", hint)
     mix.aspects = aspects
-
-
-def check_key(key: str, mix: DictConfig, *, setting: bool) -> None:
-    """Check that a key of the command line leads to a setting of a source that there is.
-
-    Args:
-        key: Beginning with `OF_SOURCE`.
-        mix: The group `data`, as it was composed so far.
-        setting: Whether it sets one; otherwise it would take something away.
-
-    Raises:
-        UserError: It does not.
-    """
-    number, _, name = key.removeprefix(OF_SOURCE).partition(".")
-    known = len(mix.sources) if "sources" in mix else 0
-    if number.isdecimal() and int(number) < known and name and setting:
-        return
-    have = {0: "there is none", 1: "there is number 0"}.get(known, f"there are those of numbers 0 to {known - 1}")
-    hint = f"write {named(0)}.KEY=VALUE, or all of data.sources=[{{data: OPTION, KEY: VALUE}}, ...]"
-    raise UserError(f"{key} is no setting of a source: {have}", hint)
 
 
 def check_parts(data: Data) -> None:

@@ -1,4 +1,4 @@
-"""What a config sets otherwise than the rule of `curation=NAME`, so that a run is not recorded under a name it has not."""
+"""What a config sets otherwise than the rule of `curation=NAME`, so that no run is recorded under a name it has not."""
 
 from __future__ import annotations
 
