@@ -70,7 +70,8 @@ def check_selection(selection: Selection, aspects: Sequence[str]) -> None:
     name = selection.name
     if name in _BY_RATINGS and not aspects:
         raise UserError(
-            f"selection={name} needs aspect ratings, and this data has none (data.aspects=[])", "use selection=critique"
+            f"selection={name} needs aspect ratings, and this data has none (data.aspects=[])",
+            "use selection=critique; the rules of study=claims are compared on such data by study=claims_overall",
         )
     if name == "per_aspect" and selection.aspect not in aspects:
         asked = selection.aspect or "null"

@@ -101,6 +101,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     # studies and searches
     "python -m notus_exp study=curation until=config": ("calibrate=never",),
     "python -m notus_exp study=claims until=config": ("calibrate=never",),
+    "python -m notus_exp study=claims_overall until=config": ("calibrate=never", "study.seeds=[0]"),
     "python -m notus_exp --config-dir mine study=tries until=config": ("calibrate=never",),
     "python -m notus_exp study=curation": TINY,
     "python -m notus_exp study=acceptance": (),
