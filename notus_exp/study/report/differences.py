@@ -21,7 +21,7 @@ from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.reporting.figures import COLOURS
 from notus_exp.reporting.looks import GREY, UNKNOWN_LOOK, Look
 from notus_exp.reporting.strips import Scale, axis, scale_of, strip
-from notus_exp.study.report.headline import cautions_beside, verdict_word
+from notus_exp.study.report.headline import cautions_beside, verdict_word, what_each_takes
 from notus_exp.study.report.material import Material, Section, parts
 from notus_exp.study.report.numbers import ShownValue, about, number, p_of, shown, span_of, unit_after, value_of
 
@@ -132,6 +132,7 @@ def contrasts(material: Material) -> Section:
         "parts": parts([row["arm"] for row in primary]),
         "remarks": [*cautions_beside(primary), *_counted(beside, primary)],
         "remarks_of_others": _counted(others, primary),
+        "takes": what_each_takes(primary, margin),
         "corrected": len(primary) > 1,
         "planned": all(row["primary"] for row in primary),
         "others": [_of_metric(material, name, others) for name in dict.fromkeys(row["metric"] for row in others)],

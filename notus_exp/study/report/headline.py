@@ -134,6 +134,15 @@ def what_would_show(row: ContrastRow, margin: float | None, family: int) -> str:
     return _plan(row, margin, family).text
 
 
+def what_each_takes(family: Sequence[ContrastRow], margin: float | None) -> list[tuple[str, str]]:
+    """Return of each contrast that shows no difference its arm and what would show more, as `what_would_show`.
+
+    Nothing is said of arms that are shown to be equivalent within the margin: that is a result.
+    """
+    alike = [row for row in family if row["verdict"] == ALIKE and not _equivalent(row)]
+    return [(row["arm"], what_would_show(row, margin, len(family))) for row in alike]
+
+
 def _plan(row: ContrastRow, margin: float | None, family: int) -> Plan:
     metric, size = metric_of(row["metric"]), _size(row)
     parts = row["components"]

@@ -8,7 +8,13 @@ import pytest
 
 from notus_exp.comparison.cautions import LACKING
 from notus_exp.reporting.planning import few_differ
-from notus_exp.study.report.headline import cautions_beside, headline, verdict_word, what_would_show
+from notus_exp.study.report.headline import (
+    cautions_beside,
+    headline,
+    verdict_word,
+    what_each_takes,
+    what_would_show,
+)
 from support.report_folders import METRIC, comparison, contrast, without_runs
 
 PARTS = {"prompt": 0.04, "seed": 0.0, "residual": 0.0}
@@ -52,6 +58,16 @@ def test_seeds_are_named_where_they_help() -> None:
     parts = {"prompt": 0.0, "seed": 0.0, "residual": 0.04}
     said = what_would_show(primary("average", ALIKE, components=parts) | {"seeds": 8}, 0.05, 1)
     assert said == "16 prompts and 8 seeds cannot tell; 29 seeds would show 0.05 with 80 % power"
+
+
+def test_of_many_arms_each_that_shows_none_is_told_what_it_takes() -> None:
+    equal = {"margin": 0.05, "equivalent": True, "p": 0.01}
+    family = [primary(f"rule{number}", ALIKE) for number in range(7)]
+    family += [primary("better", HIGHER), primary("equal", ALIKE, equivalence=equal)]
+    told = dict(what_each_takes(family, 0.05))
+    assert [*told] == [f"rule{number}" for number in range(7)], "what is decided needs nothing"
+    assert {*told.values()} == {what_would_show(primary("rule0", ALIKE), 0.05, len(family))}
+    assert "prompts would show 0.05 with 80 % power" in told["rule6"]
 
 
 def test_a_difference_that_would_have_been_seen_is_said_to_be_absent() -> None:

@@ -128,6 +128,8 @@ def test_an_interval_that_seems_to_contradict_its_verdict_stands_with_the_one_th
     content = comparison(arms)
     content["contrasts"][1] |= {"verdict": "not distinguishable", "holm_low": -0.0107, "holm_high": 0.1241}
     text = written(full(tmp_path, arms).write(), content).texts["contrasts"]
+    folded = text[text.index("What it would take to see a difference from") :]
+    assert "cannot tell" in folded[: folded.index("Corrections")], "what each that shows none would take"
     assert "other − critique +0.057 +0.021 to +0.092 by Holm −0.011 to +0.124 not distinguishable" in text
     assert "average − critique +0.057 +0.021 to +0.092 better" in text
     assert (
