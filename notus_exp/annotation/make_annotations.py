@@ -32,7 +32,7 @@ from notus_exp.annotation.stored import read_stored, stored_verdicts
 from notus_exp.annotation.verdict_table import ID, verdict_table
 from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.annotator_settings import Annotator
-from notus_exp.config.judge_settings import ChatJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.contracts.annotator_file import FORMAT, AnnotatorFile, Leaning
 from notus_exp.curation.comparisons import TIE, CompletionPairs, groups_of, outcomes, pairs_of_completions
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, VERDICT_CACHE
@@ -246,8 +246,14 @@ def _check_failures(annotator: Annotator, annotated: Annotated) -> None:
         raise UserError(
             f"annotators: {failed} of {verdicts} verdicts of '{annotator.name}' failed, above max_failure_rate={most:g}"
             f"; the most frequent reason ({times}): {reason}",
-            "replies are kept: ask once more for these with ask_again: 1, mend the template, or raise max_failure_rate",
+            f"replies are kept: {asking_again(annotator.judge)}mend the template, or raise max_failure_rate",
         )
+
+
+def asking_again(judge: Judge) -> str:
+    """Return the words that have failed questions asked once more than they were, with what follows them."""
+    again = judge.ask_again if isinstance(judge, OpenAIJudge) else 0
+    return f"ask once more for these with ask_again: {again + 1}, "
 
 
 def _reasons(verdicts: pl.DataFrame) -> dict[str, int]:

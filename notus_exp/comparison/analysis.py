@@ -148,7 +148,7 @@ def _arm(parts: _Parts, arm: str) -> ComparedArm:
     metrics: dict[str, EstimateRow] = {}
     for name in parts.metrics:
         table = parts.measured.table(name, arm, parts.measured.seeds(name, arm))
-        metrics[name] = estimate_json(estimate_of(table, span=metric_of(name).span))
+        metrics[name] = estimate_json(estimate_of(table, span=metric_of(name).bounds))
     for name in parts.known_by_run:
         metrics[name] = _by_run([run["metrics"][name] for run in asked.runs[arm].values() if name in run["metrics"]])
     return {
@@ -185,7 +185,7 @@ def _base(parts: _Parts) -> dict[str, EstimateRow]:
     for name in parts.metrics:
         table, constant = parts.measured.base(name)[0], metric_of(name).by_construction
         if table.size:
-            found[name] = estimate_json(estimate_of(table, span=metric_of(name).span))
+            found[name] = estimate_json(estimate_of(table, span=metric_of(name).bounds))
             if constant is not None:
                 found[name] |= {"value": constant, "low": constant, "high": constant}
     return found

@@ -16,7 +16,8 @@ def unlike_pairs(runs: RunsBySeed) -> list[str]:
     by_cap: dict[object, dict[str, list[int]]] = {}
     for arm, by_seed in runs.items():
         for run in by_seed.values():
-            pairs = run["stages"].get("pairs", {}).get("facts", {}).get("split/train")
+            stage = run["stages"].get("pairs")
+            pairs = stage["facts"].get("split/train") if stage and "facts" in stage else None
             if isinstance(pairs, int):
                 cap = run.get("config", {}).get("filters", {}).get("max_pairs")
                 by_cap.setdefault(cap, {}).setdefault(arm, []).append(pairs)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -29,9 +29,21 @@ def named_annotator(number: int) -> str:
     return f"annotators[{number}]"
 
 
-def told_of_annotator(key: str) -> AbstractContextManager[None]:
-    """Let an error that speaks of `judge.SETTING` speak of an annotator's setting (see `told_as`)."""
-    return told_as(key, _OF_JUDGE)
+@contextmanager
+def told_of_annotator(key: str) -> Iterator[None]:
+    """Let an error that speaks of `judge.SETTING` speak of an annotator's setting (see `told_as`).
+
+    A budget may be the run's own, which stays a remedy.
+
+    Raises:
+        UserError: The one that was raised within, with the key.
+    """
+    try:
+        with told_as(key, _OF_JUDGE):
+            yield
+    except UserError as error:
+        raised = f"raise {key}.budget"
+        raise UserError(error.message, error.hint.replace(raised, f"{raised}, or judge.budget for all")) from error
 
 
 def expand_annotators(

@@ -39,7 +39,7 @@ from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
-from notus_exp.config.list_keys import check_list_key, of_open_list
+from notus_exp.config.list_keys import by_number, check_list_key, of_open_list
 from notus_exp.config.mix_sources import expand
 from notus_exp.config.own_files import check_file, problem_of
 from notus_exp.config.replaced_choices import RULE, rule_as_it_stands
@@ -136,6 +136,7 @@ def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
     composed.
     """
     for override in overrides:
+        override = replace(override, key_or_group=by_number(override.key_or_group, composed))
         check_list_key(override.key_or_group, composed, setting=override.type is not OverrideType.DEL)
         if of_open_list(override.key_or_group):
             override = replace(override, type=OverrideType.FORCE_ADD)

@@ -10,6 +10,8 @@ from notus_exp.errors import UserError
 
 OPEN = ("data.sources", "annotators")
 """Lists whose items may be given settings of their options, which the items as composed do not have."""
+NAMED = ("annotators", "scores")
+"""Lists whose items have names, which may stand in the place of their numbers."""
 _ITEMS = {
     "data.sources": ("setting of a source", "{data: OPTION, KEY: VALUE}"),
     "annotators": ("setting of an annotator", "{name: NAME, KEY: VALUE}"),
@@ -22,6 +24,21 @@ _ITEMS = {
 def of_open_list(key: str) -> bool:
     """Say whether a key leads into an item whose settings its option has."""
     return any(key.startswith(f"{base}.") for base in OPEN)
+
+
+def by_number(key: str, composed: DictConfig) -> str:
+    """Return a key with the number of an item in the place of its name, where an item of that name is known.
+
+    Args:
+        key: Dotted, such as `annotators.helpful.budget`.
+        composed: The config, as it was composed so far.
+    """
+    group, _, rest = key.partition(".")
+    name, _, setting = rest.partition(".")
+    if group not in NAMED or not setting:
+        return key
+    names = [item.get("name") if isinstance(item, DictConfig) else None for item in composed.get(group) or []]
+    return f"{group}.{names.index(name)}.{setting}" if names.count(name) == 1 else key
 
 
 def check_list_key(key: str, composed: DictConfig, *, setting: bool) -> None:

@@ -36,7 +36,7 @@ def _check_evaluation_split(config: Config) -> None:
             f"evaluation_split=validation: evaluation=[{','.join(fixed)}] has fixed prompts and none for validation",
             f"choose among 'evaluation=[{','.join(held_out())}]', or evaluation_split=test",
         )
-    scored = reaches(config.until, Stage.reference)
+    scored = reaches(config.until, Stage.likelihoods)
     if config.evaluation.preferences and getattr(config.split, split) == 0 and scored:
         raise UserError(
             f"evaluation=preferences needs {split} prompts, but split.{split}=0",

@@ -47,9 +47,9 @@ def mean_estimate(
 
     An interval of no width would claim certainty, so:
         - one prompt alone has NaN ends;
-        - values that are all alike have NaN ends, unless `span` is known. Then, with 95 % confidence, at most
-          1 - 0.05^(1/n) of the prompts differ from what was seen (the exact form of the "rule of three"), each by no
-          more than the distance to the ends of the span, which bounds the mean.
+        - values that are all alike have NaN ends, unless both ends of `span` are known. Then, with 95 % confidence, at
+          most 1 - 0.05^(1/n) of the prompts differ from what was seen (the exact form of the "rule of three"), each by
+          no more than the distance to the ends of the span, which bounds the mean.
 
     Args:
         values: Shape (N,); None and NaN are left out.
@@ -201,7 +201,7 @@ def _mean_interval(
 
 
 def _alike_interval(value: float, n: int, span: tuple[float, float] | None) -> tuple[float, float]:
-    if span is None:
+    if span is None or not all(map(math.isfinite, span)):
         return math.nan, math.nan
     unseen = 1 - (1 - CONFIDENCE) ** (1 / n)
     return value - unseen * (value - span[0]), value + unseen * (span[1] - value)

@@ -213,6 +213,10 @@ def _reward_model(judge: RewardModelJudge, only_shown: bool) -> str:
             return model_sources.folder_digest(folder)
         except UserError as error:  # which speaks of the model that is trained
             raise UserError(error.message.replace("model.path=", "judge.model=", 1), error.hint) from error
+    if judge.model.startswith(("/", ".", "~")):
+        raise UserError(
+            f"judge.model={judge.model}: there is no such folder", "check the path, or name ORG/NAME on the hub"
+        )
     commit = hub_commit(judge.model, judge.revision, "model")
     if commit is None and not only_shown:
         raise UserError(

@@ -27,7 +27,7 @@ def _references(config: Config) -> list[NodeRow]:
     rows: list[NodeRow] = []
     if needs_reference(config.dpo):
         rows.append(("reference", Stage.reference, _trained(config), {**uses, "pairs": "pairs"}))
-    if preferences:
+    if preferences and getattr(config.split, config.evaluation_split.name) > 0:  # else what stops before it is scored
         scored = replace(encoding(config), preferences=preferences, scored_split=config.evaluation_split.name)
         rows.append(("reference_scored", Stage.reference, scored, uses))
     return rows

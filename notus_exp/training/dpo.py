@@ -19,6 +19,7 @@ from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
+from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.training_settings import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
@@ -224,16 +225,17 @@ def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Contex
 
 def _counts(trainer: PairTrainer | KtoTrainer, dpo: DPO, train: JoinedPairs, validation: JoinedPairs) -> dict[str, Any]:
     state = trainer.state
+    lacking = "without_reference" if needs_reference(dpo) else "left_out"  # too long, or beyond max_validation_pairs
     return {
         "steps": state.global_step,
         "epochs": round(state.global_step / plan_steps(dpo, len(train.rows)).per_epoch, 6),
         "pairs_trained": min(len(train.rows), state.global_step * dpo.global_batch_size),
         **effective_pairs(train.rows),
-        "pairs_without_reference": train.without_reference,
+        f"pairs_{lacking}": train.without_reference,
         "pairs_same_tokens": train.same_tokens,
         "pairs_with_special_tokens": train.special_tokens,
         "validation_pairs": len(validation.rows),
-        "validation_pairs_without_reference": validation.without_reference,
+        f"validation_pairs_{lacking}": validation.without_reference,
         "validation_pairs_same_tokens": validation.same_tokens,
         "validation_pairs_with_special_tokens": validation.special_tokens,
         "tokens": int(state.num_input_tokens_seen),

@@ -154,6 +154,11 @@ def test_an_endpoint_rates_and_is_not_asked_where_all_is_cached(tmp_path: Path) 
         assert len(server.requests) == before
 
 
+def test_a_folder_of_a_reward_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"annotators.r.model=/no/such: there is no such folder"):
+        Asking(tmp_path, "{name: r, reward_model: /no/such}")
+
+
 def test_a_folder_that_is_no_reward_model_is_told_before_anything_runs(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()

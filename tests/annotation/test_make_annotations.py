@@ -23,7 +23,7 @@ from notus_exp.judging.verdicts import Grading
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import AnnotationsSettings
 from support.curation_tables import completion, prompt, settings, table, texts
-from support.judges import mock_judge, replay_judge, reward_judge
+from support.judges import mock_judge, openai_judge, replay_judge, reward_judge
 from support.known_judges import always_first, by_quality, judged_by, longer
 from support.recipes import machine
 from support.reward_models import save_reward_model
@@ -167,6 +167,7 @@ def test_too_many_failures_end_the_stage_and_say_why(feedback: Path, monkeypatch
     with pytest.raises(UserError, match=r"1 of 5 verdicts of 'rated' failed.*no rating in square brackets") as caught:
         annotate(feedback, rated())
     assert "ask_again: 1" in caught.value.hint
+    assert "ask_again: 3," in make_annotations.asking_again(openai_judge(ask_again=2)), "once more than it was"
 
 
 def test_what_was_asked_is_not_asked_again_and_costs_count_once(

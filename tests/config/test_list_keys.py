@@ -16,7 +16,7 @@ FILE = "scores=[{path: a.csv, name: b}]"
     ("given", "said"),
     [
         (["annotators.kk.budget=1"], f"annotators.kk.budget is no setting of an annotator: {NONE}"),
-        ([ANNOTATOR, "annotators.kk.budget=1"], "no setting of an annotator: there is number 0"),
+        ([ANNOTATOR, "annotators.other.budget=1"], "no setting of an annotator: there is number 0"),
         (["annotators.0.max_tokens=5"], f"annotators.0.max_tokens is no setting of an annotator: {NONE}"),
         ([ANNOTATOR, "annotators.0=x"], "annotators.0 is no setting of an annotator: there is number 0"),
         ([ANNOTATOR, "annotators.0.budgt=1"], r"annotators\[0\] has no setting 'budgt' .*\n.*budget"),
@@ -40,4 +40,6 @@ def test_a_setting_of_an_item_is_set() -> None:
     )
     assert (config.annotators[0].judge.max_tokens, config.annotators[0].rubric) == (5, "helpfulness")
     assert config.scores[0].column == "c"
+    named = composed(ANNOTATOR, "annotators.kk.max_tokens=5", FILE, "scores.b.column=c")
+    assert (named.annotators[0].judge.max_tokens, named.scores[0].column) == (5, "c"), "by name as errors have it"
     assert composed("dpo.loss_type.1=ipo").dpo.loss_type == ["sigmoid", "ipo"]

@@ -152,6 +152,7 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["study.grid.dpo.beta=[1]"], r"unknown entry of study.grid.*'\+study.grid=\{NAME:VALUE\}'"),
         (["experiment=null"], "group cannot be null"),
         (["split.test=0"], "needs test prompts, but split.test=0"),
+        (["split.test=0", "until=likelihoods"], "needs test prompts, but split.test=0"),
         (["split.validation=0", "evaluation_split=validation"], "needs validation prompts, but split.validation=0"),
         (
             ["evaluation=[preferences,ifeval,lm_eval]", "evaluation_split=validation"],

@@ -63,6 +63,12 @@ def test_nothing_is_scored_without_preferences() -> None:
     assert "reference_scored" not in nodes["likelihoods"].inputs
 
 
+def test_training_needs_no_prompts_of_the_split_that_is_not_measured() -> None:
+    without = planned("split.test=0", "until=policy")
+    assert [*without] == ["feedback", "pairs", "base_model", "reference", "policy"]
+    assert "reference_scored" in planned("until=policy"), "with such prompts a run keeps its nodes, and so its id"
+
+
 def test_a_recipe_without_a_reference_plans_none_for_training_and_scores_all_the_same() -> None:
     nodes, usual = planned("dpo.loss_type=[sft]"), planned()
     assert "reference" not in nodes

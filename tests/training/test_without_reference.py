@@ -39,6 +39,8 @@ def test_sft_alone_trains_on_the_chosen_without_a_reference(artifacts, tmp_path,
     assert step_events(tmp_path / "out", "train/preference_loss") == pytest.approx([first, second]), "the loss itself"
     assert (facts["pairs_trained"], facts["validation_pairs"]) == (N_TRAIN, N_VALIDATION)
     assert (facts["needed"], facts["prompts_too_long"]) == (2 * (N_TRAIN + N_VALIDATION), 1)
+    assert facts["pairs_left_out"] == 1, "its prompt is too long"
+    assert not [name for name in facts if "without_reference" in name], "none is asked for"
 
 
 def test_too_many_lost_ends_are_refused_without_a_reference_too(artifacts, tmp_path):

@@ -28,6 +28,6 @@ SPEC = EvaluationSpec(
         _RATE._replace(
             name="length_adjusted_win_rate", headline=True, needs="difficulty", caution=NOT_LENGTH_CONTROLLED
         ),
-        Metric("characters", "characters", direction=None, digits=2, headline=True),
+        Metric("characters", "characters", least=0.0, direction=None, digits=2, headline=True),
     ),
 )

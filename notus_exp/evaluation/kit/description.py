@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -28,6 +29,7 @@ class Metric(NamedTuple):
         span: The least and the largest value that one prompt can have, where there are such.
         scale: The least and the largest value that is asked for, where a value beyond them stays as it is: no interval
             is cut to it, but a caution knows how far a prompt may go.
+        least: The least value that one prompt can have, where nothing bounds it from above.
         ends_at: Setting of the evaluation beyond which no prompt's value goes, where one bounds it from above; the
             least is 0 then.
         direction: `MAXIMIZE` or `MINIMIZE`, whichever is better; None where neither is.
@@ -44,6 +46,7 @@ class Metric(NamedTuple):
     meaning: str = ""
     span: Span | None = None
     scale: Span | None = None
+    least: float | None = None
     ends_at: str | None = None
     direction: str | None = MAXIMIZE
     headline: bool | tuple[str, ...] = False
@@ -57,6 +60,11 @@ class Metric(NamedTuple):
     def is_family(self) -> bool:
         """Whether the name stands for all that begin so."""
         return not self.name or self.name.endswith("/")
+
+    @property
+    def bounds(self) -> Span | None:
+        """The least and the largest value that a mean can have, infinite where nothing bounds it; None: unknown."""
+        return self.span if self.span is not None or self.least is None else (self.least, math.inf)
 
     def difference_span(self, *, base: bool = False) -> Span | None:
         """Return the least and the largest difference of two values of a prompt, where there are such.

@@ -122,7 +122,7 @@ def _measure(entry: TuningEntry, folder: Path, runs: Sequence[RunFile], metric: 
         return
     columns = [one.column(metric) for one in measured]
     prompts = sorted({prompt for column in columns for prompt in column})
-    estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(metric).span)
+    estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(metric).bounds)
     if math.isnan(estimate.value):
         entry["reason"] = f"{metric} has no value"
         return

@@ -53,7 +53,7 @@ def _of_seeds(folder: Path, runs: Sequence[RunFile], name: str) -> TrialInterval
     if not columns:
         return None
     prompts = sorted(set().union(*columns))
-    estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(name).span)
+    estimate = crossed_mean(seed_table(columns, prompts), span=metric_of(name).bounds)
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return None
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "prompts": estimate.prompts}
