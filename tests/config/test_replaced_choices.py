@@ -22,7 +22,6 @@ TAKEN_APART = [
     ),
     ("moderate_margin", "filters.where=null", "filters.where=null in place of filters.where=chosen_score >= 4 AND"),
     ("moderate_margin", "filters.keep.side=lowest", "filters.keep.side=lowest in place of filters.keep.side=middle"),
-    ("random_labels_dpo", "selection=average", "selection=average in place of selection=random"),
 ]
 
 
@@ -35,7 +34,7 @@ def test_what_undoes_a_rule_is_recorded_with_it_and_asked_about(name: str, given
     assert question.startswith(f"curation={name} is taken with {said}")
 
 
-@pytest.mark.parametrize("name", ["random_labels_dpo", "sft_on_chosen", "moderate_margin", "zephyr_repaired"])
+@pytest.mark.parametrize("name", ["random_labels", "sft_on_chosen", "moderate_margin", "zephyr_repaired"])
 def test_a_rule_as_it_stands_has_its_name_over_any_recipe(name: str) -> None:
     assert chosen("experiment=zephyr_7b_beta", f"curation={name}")["curation"] == name
 

@@ -40,7 +40,6 @@ def test_arms_that_differ_in_nothing_are_one_error(tmp_path: Path, until: str) -
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_controls_by_dpos_trainer_stand_beside_arms_of_any_algorithm(recipe: str) -> None:
-    for rule, loss in {"sft_on_chosen": "sft", "random_labels_dpo": "sigmoid"}.items():
-        dpo = composed(f"curation={rule}", f"dpo={recipe}").dpo
-        assert (dpo.algorithm, dpo.loss_type, dpo.loss_weights) == ("dpo", [loss], None)
+def test_sft_on_chosen_stands_beside_arms_of_any_algorithm(recipe: str) -> None:
+    dpo = composed("curation=sft_on_chosen", f"dpo={recipe}").dpo
+    assert (dpo.algorithm, dpo.loss_type, dpo.loss_weights) == ("dpo", ["sft"], None)
