@@ -97,7 +97,7 @@ def test_the_ending_says_how_a_file_is_read(tmp_path: Path) -> None:
 
 def test_files_that_stay_unread_beside_others_are_told(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", "b.csv")
-    (told,) = [one for one in doubts(composed("data=rated", f"data.path={tmp_path}")) if "data.path" in one]
+    (told,) = [one for one in doubts(composed("data=rated", f"data.path={tmp_path}"), {}) if "data.path" in one]
     assert "is read without b.csv, since it holds a.jsonl" in told
 
 
