@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from notus_exp.contracts.comparison_file import ContrastRow
@@ -112,19 +112,19 @@ def of_seeds(seeds: int, family: int) -> list[str]:
     return {1: [ONE_SEED], 2: [TWO_SEEDS_OF_MANY if family > 1 else TWO_SEEDS]}.get(seeds, [])
 
 
-def caution_words(rows: Sequence[ContrastRow], told: Collection[str] = ()) -> list[str]:
-    """Return the cautions of contrasts, each sentence once, after the arms that it is of where it is not of all.
+def caution_words(rows: Sequence[ContrastRow]) -> list[str]:
+    """Return the cautions of contrasts, each sentence once, after the arms that it is of where it is not of all."""
+    found = arms_by_caution(rows)
+    return [one if len(arms) == len(rows) else f"{', '.join(arms)}: {one}" for one, arms in found.items()]
 
-    Args:
-        rows: The contrasts.
-        told: Sentences that are told already.
-    """
+
+def arms_by_caution(rows: Sequence[ContrastRow]) -> dict[str, list[str]]:
+    """Return each caution of contrasts with the arms that it is of."""
     found: dict[str, list[str]] = {}
     for row in rows:
         for one in row["cautions"]:
-            if one not in told:
-                found.setdefault(one, []).append(row["arm"])
-    return [one if len(arms) == len(rows) else f"{', '.join(arms)}: {one}" for one, arms in found.items()]
+            found.setdefault(one, []).append(row["arm"])
+    return found
 
 
 def counted_cautions(rows: Sequence[ContrastRow], contrasts: str = "exploratory contrasts") -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from notus_exp.comparison.cautions import caution_words, of_seeds
+from notus_exp.comparison.cautions import arms_by_caution, of_seeds
 from notus_exp.contracts.comparison_file import ALIKE, BASE_MODEL, HIGHER, LOWER, UNKNOWN, ComparedStudy, ContrastRow
 from notus_exp.evaluation.kit.description import Metric
 from notus_exp.evaluation.metrics import UNDESCRIBED
@@ -99,7 +99,8 @@ def study_words(study: ComparedStudy, contrasts: Sequence[ContrastRow], *, seeds
     fewest = min([*seeds, *(row["seeds"] for row in family if row["seeds"])])
     of_all = of_seeds(fewest, max(sum(not math.isnan(row["p"]) for row in family if row["p"] is not None), 1))
     said += of_all
-    said += caution_words(family, of_all)
+    for one, arms in arms_by_caution(family).items():
+        said += [] if one in of_all else [f"{', '.join(map(repr, arms))}: {one}"]
     if study["evaluation_split"] == "validation":
         said.append(ON_VALIDATION)
     if study["chosen_afterwards"]:
