@@ -87,7 +87,7 @@ def test_of_kept_answers_those_that_are_not_what_was_written_are_asked_again_and
         path.write_text(written.replace("re: a", "re: c"))
         assert [one.response for one in answers(server, tmp_path)] == ["re: a", "re: b"]
         assert [prompt for _, prompt, _, _ in server.requests].count("a") == 2
-        assert f"{path}: 1 answers are damaged" in capsys.readouterr().err
+        assert f"{path}: 1 answer is damaged" in capsys.readouterr().err
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / path.name).write_text(written)
         answers(server, tmp_path / "other")
