@@ -52,6 +52,7 @@ def by_prompt(pairs: pl.DataFrame, *, balanced: bool) -> pl.Series:
 
 
 def main() -> int:
+    """Print both accuracies of every arm of a study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="folder of a study on simulated feedback")
     folder = parser.parse_args().study
