@@ -12,6 +12,7 @@ from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import Judge
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.ledger import Ledger
+from notus_exp.machine.team import Alone, Team
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Context:
             yet: store key -> tokens.
         requirements: What is refused before anything is computed.
         annotators: How those that rate the feedback are reached and paid, by name.
+        team: The processes that make the artifact together; those beside process 0 write nothing.
     """
 
     events: EventWriter
@@ -60,6 +62,7 @@ class Context:
     filled: dict[str, int] = field(default_factory=dict)
     requirements: Requirements = field(default_factory=Requirements)
     annotators: dict[str, Annotator] = field(default_factory=dict)
+    team: Team = field(default_factory=Alone)
 
     def paying(self) -> dict[str, Any]:
         """Return what the run's judgings share: USD spent so far, where to write down what follows, and who is told."""
