@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from notus_exp.config.batches import plan_batches
-from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.training_settings import DPO
 from notus_exp.errors import UserError
 
@@ -19,10 +21,43 @@ def check_hardware(hardware: Hardware, dpo: DPO) -> None:
             f"dpo.precision={dpo.precision.name} is not available on hardware={hardware.name}",
             f"it computes in {', '.join(p.name for p in hardware.precisions)}",
         )
-    if hardware.zero_stage is not None and hardware.launch is not Launch.accelerate:
-        raise UserError(f"hardware.zero_stage={hardware.zero_stage} needs hardware.launch=accelerate")
-    if hardware.offload and hardware.zero_stage is None:
-        raise UserError("hardware.offload=true does nothing without DeepSpeed", "set hardware.zero_stage too")
-    if hardware.processes > 1 and hardware.launch is not Launch.accelerate:
-        raise UserError(f"hardware.processes={hardware.processes} needs hardware.launch=accelerate")
+    _check_launch(hardware)
     plan_batches(dpo, hardware)
+
+
+def _check_launch(hardware: Hardware) -> None:
+    """Refuse settings of a launch that it does not have."""
+    launch, processes, nodes = hardware.launch, hardware.processes, hardware.nodes
+    if processes > 1 and launch is Launch.plain:
+        raise UserError(
+            f"hardware.processes={processes} needs another hardware.launch than plain, which is one process",
+            "ddp where the model fits on each device, else fsdp2 or deepspeed",
+        )
+    if launch is not Launch.plain and hardware.device is Device.mps:
+        raise UserError(
+            f"hardware.launch={launch.name} does not run on mps", "use hardware.launch=plain: it is one device"
+        )
+    if processes % nodes:
+        raise UserError(
+            f"hardware.processes={processes} does not divide by hardware.nodes={nodes}",
+            "hardware.processes counts those of all nodes, as many on each",
+        )
+    if hardware.rendezvous is not None:
+        _check_rendezvous(hardware)
+    if launch is Launch.deepspeed and hardware.zero_stage is None:
+        raise UserError("hardware.launch=deepspeed needs hardware.zero_stage", "3 shares the weights too")
+    if launch is not Launch.deepspeed and hardware.zero_stage is not None:
+        raise UserError(f"hardware.zero_stage={hardware.zero_stage} needs hardware.launch=deepspeed")
+    if hardware.offload and not hardware.zero_stage:
+        raise UserError(
+            "hardware.offload=true does nothing without hardware.launch=deepspeed and hardware.zero_stage of 1 to 3",
+            "set both, or leave hardware.offload out",
+        )
+
+
+def _check_rendezvous(hardware: Hardware) -> None:
+    given = f"hardware.rendezvous={hardware.rendezvous}"
+    if hardware.nodes == 1:
+        raise UserError(f"{given} does nothing on one node", "set hardware.nodes too, or leave it out")
+    if not re.fullmatch(r"[^:\s]+:\d{1,5}", str(hardware.rendezvous)):
+        raise UserError(f"{given} is no address", "write hardware.rendezvous=HOST:PORT")

@@ -9,14 +9,24 @@ from typing import Optional
 from notus_exp.config.ranges import bounded, one_of, unbounded
 from notus_exp.config.training_settings import Precision
 
-Device = Enum("Device", ["cpu", "cuda"])
-Launch = Enum("Launch", ["plain", "accelerate"])
+Device = Enum("Device", ["cpu", "cuda", "mps"])
+Launch = Enum("Launch", ["plain", "ddp", "fsdp2", "deepspeed"])
+"""One process; or several that each hold the model (ddp), or share what training keeps (fsdp2, deepspeed)."""
 ATTENTION = ("eager", "sdpa", "flash_attention_2")
 
 
 @dataclass
 class Hardware:
-    """How a recipe is run: never part of what it computes."""
+    """How a recipe is run: never part of what it computes.
+
+    What came later has a default, so that a profile of a user's own stays one.
+
+    Attributes:
+        processes: Of all nodes together, one a device.
+        rendezvous: HOST:PORT where the processes of several nodes find each other.
+        watchdog: Seconds after which a worker of which nothing is heard is ended; None never.
+        memory_gb: Of a device, in GB of 1e9 bytes; None asks the machine.
+    """
 
     name: str = unbounded(in_key=False)
     device: Device = unbounded(in_key=False)
@@ -30,3 +40,7 @@ class Hardware:
     processes: int = bounded(least=1, in_key=False)
     zero_stage: Optional[int] = bounded(least=0, most=3, in_key=False)
     offload: bool = unbounded(in_key=False)
+    nodes: int = bounded(least=1, in_key=False, default=1)
+    rendezvous: Optional[str] = unbounded(in_key=False, default=None)
+    watchdog: Optional[float] = bounded(above=0, in_key=False, default=1800.0)
+    memory_gb: Optional[float] = bounded(above=0, in_key=False, default=None)

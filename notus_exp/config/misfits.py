@@ -43,6 +43,11 @@ OTHER_STAGES = {
 """What a stage does -> its name."""
 GROUPS = ("experiment", "curation", "study")
 """Groups of options that are no settings."""
+OTHER_LAUNCHES = {
+    "accelerate": "it is ddp now, or deepspeed with hardware.zero_stage",
+    "fsdp": "did you mean 'fsdp2'?",
+}
+"""An option of `hardware.launch` as earlier profiles or other trainers have it -> what is said of it."""
 MAPPINGS = ("data.skills", "data.mapping.roles", "data.mapping.speakers", "selection.weights")
 """Keys whose entries the user names."""
 DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
@@ -203,6 +208,8 @@ def _option(key: str, value: str, options: list[str]) -> str:
         return f"write {key}={word}"
     if OTHER_STAGES.get(word) in options:
         return f"did you mean '{OTHER_STAGES[word]}'?"
+    if word in OTHER_LAUNCHES and key == "hardware.launch":
+        return OTHER_LAUNCHES[word]
     near = did_you_mean(word, options)
     return f"one of {', '.join(options)}" if near.startswith("known: ") else near
 

@@ -151,7 +151,7 @@ _OF_COSTS = ("device_seconds", "device_seconds_if_nothing_were_reused")
 
 
 def read_run_file(path: Path) -> RunFile:
-    """Return the content of a run.json, metrics under the names that they have now.
+    """Return the content of a run.json, metrics and the profile's launch under the names that they have now.
 
     Raises:
         FileNotFoundError: There is none.
@@ -165,6 +165,9 @@ def read_run_file(path: Path) -> RunFile:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the command of the run writes it again") from error
     if "metrics" in content:
         content["metrics"] = {_name_now(name): value for name, value in content["metrics"].items()}
+    hardware = content.get("config", {}).get("hardware")
+    if isinstance(hardware, dict) and hardware.get("launch") == "accelerate":
+        hardware["launch"] = "ddp" if hardware.get("zero_stage") is None else "deepspeed"
     return cast(RunFile, content)
 
 

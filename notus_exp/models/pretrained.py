@@ -142,10 +142,12 @@ def pick_device(hardware: Hardware, precision: str | None = None) -> torch.devic
         precision: Where given, the device must compute in it.
 
     Raises:
-        UserError: CUDA is asked for and absent, or the device does not compute in `precision`.
+        UserError: CUDA or MPS is asked for and absent, or the device does not compute in `precision`.
     """
     if hardware.device is Device.cpu:
         return torch.device("cpu")
+    if hardware.device is Device.mps:
+        return _mps(hardware, precision)
     if not torch.cuda.is_available():
         raise UserError(
             f"hardware={hardware.name} needs a CUDA device and PyTorch sees none",
@@ -158,6 +160,17 @@ def pick_device(hardware: Hardware, precision: str | None = None) -> torch.devic
             "use dpo.precision=float16 or float32",
         )
     return device
+
+
+def _mps(hardware: Hardware, precision: str | None) -> torch.device:
+    if not torch.backends.mps.is_available():
+        raise UserError(
+            f"hardware={hardware.name} needs a Mac's GPU (MPS) and PyTorch sees none",
+            "use hardware=cpu or hardware=gpu",
+        )
+    if precision == "bfloat16" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise UserError("dpo.precision=bfloat16 needs macOS 14 on MPS", "use dpo.precision=float32, or a newer macOS")
+    return torch.device("mps")
 
 
 def load_model(

@@ -60,7 +60,7 @@ def test_the_config_is_refused_exactly_where_the_trainer_would_refuse_it(
     batch: int, processes: int, micro: int, loss: str
 ) -> None:
     dpo = recipe(global_batch_size=batch, loss_type=["sft", loss] if loss != "sigmoid" else [loss])
-    hardware = machine(processes=processes, micro_batch_size=micro, launch=Launch.accelerate)
+    hardware = machine(processes=processes, micro_batch_size=micro, launch=Launch.ddp)
 
     def trainer() -> dict[str, object]:
         return dpo_arguments(dpo, hardware, train_pairs=100, validation_pairs=10, seed=1, out=Path("out"), use_cpu=True)

@@ -254,7 +254,26 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["dpo.lora=8"], "^dpo.lora=8: it holds settings of its own\n  write one of dpo.lora.r=VALUE, dpo.lora.alpha="),
         (["hardware.offload=abc"], "^hardware.offload=abc is no yes or no\n  write hardware.offload=true, or false$"),
         (["data=3"], "^a group is given what is no name of an option"),
-        (["hardware.processes=2"], "hardware.processes=2 needs hardware.launch=accelerate"),
+        (["hardware.processes=2"], "hardware.processes=2 needs another hardware.launch than plain"),
+        (
+            ["hardware.launch=accelerate"],
+            "=accelerate is not an option\n  it is ddp now, or deepspeed with hardware.zero_",
+        ),
+        (["hardware.launch=fsdp"], "hardware.launch=fsdp is not an option\n  did you mean 'fsdp2'?"),
+        (["hardware.launch=deepspeed"], "hardware.launch=deepspeed needs hardware.zero_stage"),
+        (["hardware.launch=fsdp2", "hardware.zero_stage=3"], "zero_stage=3 needs hardware.launch=deepspeed"),
+        (["hardware.launch=deepspeed", "hardware.zero_stage=0", "hardware.offload=true"], "offload=true does nothing"),
+        (
+            ["hardware.launch=ddp", "hardware.processes=4", "hardware.nodes=3"],
+            "processes=4 does not divide by hardware.nodes",
+        ),
+        (["hardware.rendezvous=a:1"], "hardware.rendezvous=a:1 does nothing on one node"),
+        (
+            ["hardware.launch=ddp", "hardware.processes=4", "hardware.nodes=2", "hardware.rendezvous=host"],
+            "hardware.rendezvous=host is no address\n  write hardware.rendezvous=HOST:PORT",
+        ),
+        (["hardware.launch=ddp", "hardware.device=mps"], "hardware.launch=ddp does not run on mps"),
+        (["hardware.watchdog=0"], "hardware.watchdog=0.0 is out of range: it must be above 0"),
     ],
 )
 def test_a_mistake_names_the_key_and_the_remedy(overrides: list[str], words: str) -> None:

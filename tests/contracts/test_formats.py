@@ -483,6 +483,15 @@ def test_a_metric_of_an_older_run_goes_by_the_name_that_it_has_now(tmp_path: Pat
     }
 
 
+@pytest.mark.parametrize(("zero_stage", "launch"), [(None, "ddp"), (3, "deepspeed")])
+def test_the_launch_of_an_older_run_goes_by_the_name_that_it_has_now(
+    zero_stage: int | None, launch: str, tmp_path: Path
+) -> None:
+    hardware = {"launch": "accelerate", "zero_stage": zero_stage}
+    write_json(tmp_path / RUN_JSON, {"status": "running", "config": {"hardware": hardware}})
+    assert read_run_file(tmp_path / RUN_JSON)["config"]["hardware"]["launch"] == launch
+
+
 def test_a_damaged_record_names_the_command_that_writes_it_again_whoever_reads_it(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("[]", encoding="utf-8")
     with pytest.raises(DamagedFileError) as error:
