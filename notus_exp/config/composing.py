@@ -12,10 +12,11 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hydra._internal.config_loader_impl
 import hydra._internal.hydra
@@ -95,7 +96,7 @@ def _single_options(*given: Any, **named: Any) -> DefaultsList:
         UserError: Several options are given of a group other than `evaluation`, wherever they are named.
     """
     try:
-        listed: DefaultsList = _list_defaults(*given, **named)
+        listed = _listed_once(*given, **named)
     except TypeError as error:  # Hydra puts an option's name together with its group's
         hint = f"write GROUP=NAME, or '{LISTED}=[NAME,NAME]'; --help lists the names"
         raise UserError("a group is given a list with what is no name of an option", hint) from error
@@ -117,10 +118,57 @@ def _single_options(*given: Any, **named: Any) -> DefaultsList:
     return listed
 
 
+@contextmanager
+def composing_alike() -> Iterator[None]:
+    """Meanwhile list and merge what configs are made of once for all that choose the same options.
+
+    Files of configs are taken as they were at the first look, so this is for the seconds of planning a study, whose
+    runs mostly differ in values: these come afterwards, and are set one by one in any case.
+    """
+    global _kept
+    before, _kept = _kept, _Alike({}, {})
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+def _listed_once(
+    repo: CachingConfigRepository, config_name: str | None, overrides_list: Sequence[Override], **options: bool
+) -> DefaultsList:
+    """List what a config is composed of as Hydra does; what it lists depends on the overrides that choose options."""
+    given = [one for one in overrides_list if not one.is_sweep_override()]
+    values = [one for one in given if isinstance(one.value(), dict) or not repo.group_exists(one.key_or_group)]
+    choosing = [one.input_line for one in given if one not in values]
+    places = [(source.provider, source.path) for source in repo.get_sources()]
+    key = (config_name, *sorted(options.items()), *places, *choosing)
+    known = {} if _kept is None else _kept.listed
+    if key not in known:
+        known[key] = _list_defaults(repo, config_name, list(overrides_list), **options)
+    return replace(known[key], config_overrides=values)
+
+
 def _options(listed: DefaultsList) -> list[tuple[str, str]]:
     """Return group and option of every part of a config."""
     parts = (str(part.config_path).rpartition("/") for part in listed.defaults)
     return [(group, option) for group, _, option in parts]
+
+
+def refers(composed: DictConfig) -> bool:
+    """Say whether any value of the config that was composed last is taken from another place of it.
+
+    Args:
+        composed: That config, without Hydra's part.
+    """
+    return _referred[0] or _holds_reference(OmegaConf.to_container(composed, resolve=False))
+
+
+def _holds_reference(content: Any) -> bool:
+    if isinstance(content, dict):
+        return any(map(_holds_reference, content.values()))
+    if isinstance(content, list):
+        return any(map(_holds_reference, content))
+    return isinstance(content, str) and "${" in content
 
 
 def chosen_evaluations() -> list[str]:
@@ -150,6 +198,20 @@ def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
         _apply_overrides([override], composed)
 
 
+class _Alike(NamedTuple):
+    """What configs have in common that choose the same options.
+
+    Attributes:
+        listed: By what decides it, the list of the parts.
+        merged: By the identity of such a list, the parts merged.
+    """
+
+    listed: dict[tuple[Any, ...], DefaultsList]
+    merged: dict[int, DictConfig]
+
+
+_kept: _Alike | None = None
+"""What is kept while a study is planned."""
 _evaluations: list[str] = []
 _apply_overrides = ConfigLoaderImpl._apply_overrides_to_config
 _follow = Container.resolve_parse_tree
@@ -157,10 +219,13 @@ _read = Container._resolve_node_interpolation
 _call = Container._evaluate_custom_resolver
 _steps = itertools.count()
 _characters = [0]
+_referred = [False]
 
 
 def _counted(container: Container, *given: Any, **named: Any) -> Any:
     """Follow an interpolation as OmegaConf does, while there are not too many."""
+    within = str(container._get_full_key(None))
+    _referred[0] |= within != "hydra" and not within.startswith("hydra.")
     if next(_steps) > MOST_STEPS:
         raise UserError(f"the config follows more than {MOST_STEPS:,} interpolations", GROWS)
     return _follow(container, *given, **named)
@@ -226,7 +291,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
             UserError: Something names code, or sets more of Hydra's own configuration than the launcher.
         """
         global _steps
-        _steps, _characters[0] = itertools.count(), 0
+        _steps, _characters[0], _referred[0] = itertools.count(), 0, False
         own = [override for override in overrides if override not in MODES]
         for override in own:
             check_override(override)
@@ -254,6 +319,13 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
 
         It is half of the time of composing, and the runs of a study mostly differ in values, which come afterwards.
         """
+        if _kept is None:
+            return self._merge(defaults, repo)
+        if id(defaults) not in _kept.merged:  # a list stays while what was merged of it does
+            _kept.merged[id(defaults)] = self._merge(defaults, repo)
+        return copy.deepcopy(_kept.merged[id(defaults)])
+
+    def _merge(self, defaults: list[ResultDefault], repo: CachingConfigRepository) -> DictConfig:
         parts = [repo.load_config(part.config_path) for part in defaults]
         if any(part is None or part.provider not in SHIPPED for part in parts):
             return cast(DictConfig, super()._compose_config_from_defaults_list(defaults, repo))

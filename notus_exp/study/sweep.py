@@ -15,6 +15,7 @@ from rich.console import Console
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
+from notus_exp.config.composing import composing_alike
 from notus_exp.config.explaining import explain
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.ranges import check
@@ -103,7 +104,8 @@ def _compare_arms(
     overrides = {arm.name: [*_common(definition), *_member(arm)] for arm in definition.arms}
     with working(console, "planning the runs") as move:
         planned = _plan(jobs, settings, overrides, move)
-    tried = tuning.candidates(jobs, settings, overrides) if settings.tune else []
+    with composing_alike():
+        tried = tuning.candidates(jobs, settings, overrides) if settings.tune else []
     _check(definition, planned, tried, folder)
     out = make_console(streams.out()) if only_shown else console
     first = [run for one in tried for run in one.runs] or planned
@@ -160,9 +162,10 @@ def _plan(
     jobs: Jobs, settings: Study, overrides: Mapping[str, Sequence[str]], move: Callable[[float, float], None]
 ) -> list[Planned]:
     planned: list[Planned] = []
-    for done, (arm, given) in enumerate(overrides.items(), 1):
-        planned += plans.plan_arm(jobs, arm, settings.seeds, given)
-        move(done, len(overrides))
+    with composing_alike():
+        for done, (arm, given) in enumerate(overrides.items(), 1):
+            planned += plans.plan_arm(jobs, arm, settings.seeds, given)
+            move(done, len(overrides))
     return planned
 
 

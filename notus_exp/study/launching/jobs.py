@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
@@ -14,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from notus_exp.config import composing
 from notus_exp.config.explaining import explain
+from notus_exp.config.ranges import check
 from notus_exp.config.schema import Config, Tracking
 from notus_exp.disk import streams
 from notus_exp.errors import named_line, whole_traceback
@@ -72,15 +74,51 @@ class Jobs:
         Raises:
             UserError: As the command for a single run would say it.
         """
+        composed, chosen = self._compose(overrides)
+        return outcome.load(composed, chosen, overrides)
+
+    def load_seeds(self, overrides: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[Config, dict[str, str]]]:
+        """Yield what `load` returns with each seed; composed once, where nothing in the config can refer to the seed.
+
+        Args:
+            overrides: All but the seed.
+            seeds: In order.
+
+        Raises:
+            UserError: As `load`.
+        """
+        composed, chosen = self._compose([*overrides, _seeded(seeds[0])])
+        refers = composing.refers(composed)
+        config, choices = outcome.load(composed, chosen, [*overrides, _seeded(seeds[0])])
+        yield config, choices
+        for seed in seeds[1:]:
+            if refers:
+                yield self.load([*overrides, _seeded(seed)])
+                continue
+            own = copy.deepcopy(config)
+            own.seed = seed
+            check(own)
+            yield own, {**choices}
+
+    def _compose(self, overrides: Sequence[str]) -> tuple[DictConfig, Any]:
+        """Return the config of a run without Hydra's part, and the option chosen of each group."""
         try:
             composed = self._loader.load_sweep_config(self._master, list(overrides))
         except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
             raise explain(error, overrides) from error
         chosen = OmegaConf.to_container(composed.hydra.runtime.choices)
-        own = copy.deepcopy(composed)
-        with read_write(own), open_dict(own):
-            del own["hydra"]
-        return outcome.load(own, chosen, overrides)
+        with read_write(composed), open_dict(composed):
+            del composed["hydra"]
+        return composed, chosen
+
+    def plan_seeds(self, overrides: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[int, list[str], Run]]:
+        """Yield for each seed the complete overrides and the run that they describe, planned and not started.
+
+        Raises:
+            UserError: As `plan`.
+        """
+        for seed, loaded in zip(seeds, self.load_seeds(overrides, seeds), strict=True):
+            yield seed, [*overrides, _seeded(seed)], Run(*loaded, self._console)
 
     def plan(self, overrides: Sequence[str]) -> Run:
         """Return the run that these overrides describe, planned and not started.
@@ -106,6 +144,10 @@ class Jobs:
             launchers.cancel_submitted()
             raise
         return [_ended(one) for one in returns]
+
+
+def _seeded(seed: int) -> str:
+    return f"seed={seed}"
 
 
 def _ended(job: JobReturn) -> Ended:

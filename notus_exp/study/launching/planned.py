@@ -47,14 +47,10 @@ def plan_arm(jobs: Jobs, arm: str, seeds: Sequence[int], overrides: Sequence[str
     Raises:
         UserError: It cannot be run as described; the message names the arm.
     """
-    planned = []
-    for seed in seeds:
-        complete = [*overrides, f"seed={seed}"]
-        try:
-            planned.append(Planned(arm, seed, complete, jobs.plan(complete)))
-        except UserError as error:
-            raise UserError(f"arm '{arm}': {error.message}", error.hint) from error
-    return planned
+    try:
+        return [Planned(arm, *planned) for planned in jobs.plan_seeds(overrides, seeds)]
+    except UserError as error:
+        raise UserError(f"arm '{arm}': {error.message}", error.hint) from error
 
 
 def missing(planned: Sequence[Planned], folder: Path, *, read: bool = True) -> list[Planned]:
