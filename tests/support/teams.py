@@ -121,7 +121,7 @@ def run_over_gloo(stages: list[tuple[str, Any, dict[str, Path]]], folder: Path, 
 def _run_job(folder: Path) -> None:
     from notus_exp.stages.context import Context
 
-    stages, hardware, sources = pickle.loads((folder / "job.pickle").read_bytes())
+    stages, hardware, sources = pickle.loads((folder / "job.pickle").read_bytes())  # noqa: S301 - `run_over_gloo` has just written it
     team = GlooTeam()
     context = beside(Context(SilentEvents(), hardware, folder / "cache", sources), team)
     facts = []
