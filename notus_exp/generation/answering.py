@@ -9,6 +9,7 @@ from typing import Any
 
 from notus_exp.disk import files
 from notus_exp.generation.conversation import AnswerTurn, Conversation, Question, to_table
+from notus_exp.machine.team import conducts
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
 
@@ -54,9 +55,10 @@ def answer(
         for one in going_on:
             one.answers.append(answers[one.question.prompt_id])
     table = to_table(conversations)
-    table.write_parquet(out / files.GENERATIONS)
-    for left in out.glob(files.ANSWERS.format("*")):
-        left.unlink()
+    if conducts(context.team):
+        table.write_parquet(out / files.GENERATIONS)
+        for left in out.glob(files.ANSWERS.format("*")):
+            left.unlink()
     served: dict[str, Any] = {}
     if settings.endpoint_model is not None:
         addresses = Counter(one.endpoint for conversation in conversations for one in conversation.answers)

@@ -18,6 +18,7 @@ from transformers import (
 
 from notus_exp.disk.hashing import uniform
 from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
+from notus_exp.machine.team import conducts, worked_together
 from notus_exp.models.encoding import Limits, encode
 from notus_exp.models.pretrained import autocast
 from notus_exp.models.rendering import Message
@@ -102,22 +103,27 @@ def answer_all(
     context: Context,
     made_from: object = None,
 ) -> dict[str, list[int]]:
-    """Return prompt id -> generated token ids, adding each batch to the file at once; see `read_finished`."""
+    """Return prompt id -> generated token ids, adding each batch to the file at once; see `read_finished`.
+
+    Of several processes each answers a batch at a time; process 0 writes, and all return all answers.
+    """
     batches = make_batches(prompts, context.hardware.generation_batch_size)
-    answers: dict[str, list[int]] = {}
-    for batch_answers in read_finished(path, batches, made_from, context.events.say):
-        answers |= batch_answers
+    team = context.team
+    finished = team.broadcast(lambda: read_finished(path, batches, made_from, context.events.say))
+    answers = {prompt_id: ids for batch_answers in finished for prompt_id, ids in batch_answers.items()}
     start, tokens = time.monotonic(), 0
     context.events.progress(len(answers), len(prompts))
-    for batch in batches:
-        if batch[0].prompt_id in answers:
-            continue
-        made = dict(zip((p.prompt_id for p in batch), generate(model, batch, decoding, precision), strict=True))
-        append_line(path, sealed_line(made, [made_from, [prompt.ids for prompt in batch]]))
-        answers |= made
-        tokens += sum(map(len, made.values()))
-        speed = tokens / (time.monotonic() - start)
-        context.events.progress(len(answers), len(prompts), tokens_per_second=speed)
+
+    def answer(batch: list[EncodedQuestion]) -> dict[str, list[int]]:
+        return dict(zip((p.prompt_id for p in batch), generate(model, batch, decoding, precision), strict=True))
+
+    for dealt, results in worked_together(team, batches[len(finished) :], answer):
+        for batch, made in zip(dealt, results, strict=True):
+            if conducts(team):
+                append_line(path, sealed_line(made, [made_from, [prompt.ids for prompt in batch]]))
+            answers |= made
+            tokens += sum(map(len, made.values()))
+        context.events.progress(len(answers), len(prompts), tokens_per_second=tokens / (time.monotonic() - start))
     return answers
 
 

@@ -5,10 +5,11 @@ Process 0 conducts: it alone writes, and its return value is the stage's. The ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class Team(Protocol):
@@ -58,3 +59,18 @@ def rounds(team: Team, batches: Sequence[T]) -> list[tuple[T | None, list[T]]]:
     """
     whole = [batches[start : start + team.size] for start in range(0, len(batches), team.size)]
     return [(dealt[team.rank] if team.rank < len(dealt) else None, [*dealt]) for dealt in whole]
+
+
+def worked_together(
+    team: Team, batches: Sequence[T], work: Callable[[T], Result]
+) -> Iterator[tuple[list[T], list[Result]]]:
+    """Yield, in every process, the batches of each round and what became of them, in the batches' order.
+
+    Args:
+        team: The processes.
+        batches: The same in every process.
+        work: Done with one batch, by the process that it is dealt to.
+    """
+    for own, dealt in rounds(team, batches):
+        results = team.gather(None if own is None else [work(own)])
+        yield dealt, [result for part in results if part is not None for result in part]

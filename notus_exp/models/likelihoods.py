@@ -23,6 +23,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that torch's own docume
 from transformers import PreTrainedModel
 
 from notus_exp.disk import files
+from notus_exp.machine.team import conducts, worked_together
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.logprobs import Progress, batches, completion_logits, completion_logps, require_finite, tokens_of
 from notus_exp.models.pretrained import load_policy, pick_device, policy_folders
@@ -83,13 +84,14 @@ def run(settings: LikelihoodsSettings, inputs: dict[str, Path], out: Path, conte
     base, adapter = policy_folders(inputs["base_model"], inputs["policy"])
     policy = _load(base, adapter, settings.precision, context)
     progress = Progress(context, sum(map(tokens_of, completions + answered)))
-    logps = _logps(policy, completions, context.hardware.scoring_batch_size, progress)
+    logps = _logps(policy, completions, context, progress)
     kls = _divergences(policy, inputs["base_model"] / files.MODEL, answered, context, progress)
-    _write_likelihoods(scored, logps, out / files.LIKELIHOODS)
-    ids = answers["prompt_id"].to_list() if answers is not None else []
-    lengths = [len(item.completion_ids) for item in answered]
-    columns = {"prompt_id": ids, "kl": kls, "tokens": lengths}
-    pl.DataFrame(columns, schema=DIVERGENCE_SCHEMA).write_parquet(out / files.DIVERGENCE)
+    if conducts(context.team):
+        _write_likelihoods(scored, logps, out / files.LIKELIHOODS)
+        ids = answers["prompt_id"].to_list() if answers is not None else []
+        lengths = [len(item.completion_ids) for item in answered]
+        columns = {"prompt_id": ids, "kl": kls, "tokens": lengths}
+        pl.DataFrame(columns, schema=DIVERGENCE_SCHEMA).write_parquet(out / files.DIVERGENCE)
     return {"completions": len(completions), "answers": len(answered), "tokens": progress.done}
 
 
@@ -127,16 +129,21 @@ def _load(base: Path, adapter: Path | None, precision: str, context: Context) ->
     return Scorer(model, precision, pick_device(context.hardware, precision))
 
 
-def _logps(scorer: Scorer, encoded: list[Encoded], batch_size: int, progress: Progress) -> list[float]:
+def _logps(scorer: Scorer, encoded: list[Encoded], context: Context, progress: Progress) -> list[float]:
     """Return the policy's log-prob of each completion, in the order of `encoded`."""
     keys = [f"{number:09d}" for number in range(len(encoded))]
+    planned = [*batches(encoded, keys, context.hardware.scoring_batch_size)]
+
+    def score(batch: list[int]) -> list[float]:
+        return completion_logps(scorer.model, [encoded[i] for i in batch], scorer.precision, scorer.device)
+
     logps = [0.0] * len(encoded)
-    for batch in batches(encoded, keys, batch_size):
-        items = [encoded[i] for i in batch]
-        for i, logp in zip(batch, completion_logps(scorer.model, items, scorer.precision, scorer.device), strict=True):
-            logps[i] = logp
-        require_finite(logps, "the policy", scorer.precision)
-        progress.add(sum(map(tokens_of, items)))
+    for dealt, results in worked_together(context.team, planned, score):
+        for batch, found in zip(dealt, results, strict=True):
+            require_finite(found, "the policy", scorer.precision)
+            for i, logp in zip(batch, found, strict=True):
+                logps[i] = logp
+            progress.add(sum(tokens_of(encoded[i]) for i in batch))
     return logps
 
 
@@ -150,12 +157,16 @@ def _divergences(
     with_adapter = hasattr(policy.model, "disable_adapter")
     reference = policy if with_adapter else _load(base, None, policy.precision, context)
     as_reference = policy.model.disable_adapter if with_adapter else nullcontext
-    divergences = []
-    for answer in answers:
+
+    def diverge(answer: Encoded) -> float:
         with as_reference():
             of_reference = reference.logits(answer)
-        divergences.append(token_divergence(policy.logits(answer), of_reference).sum().item())
-        progress.add(tokens_of(answer))
+        return token_divergence(policy.logits(answer), of_reference).sum().item()
+
+    divergences = []
+    for dealt, results in worked_together(context.team, answers, diverge):
+        divergences += results
+        progress.add(sum(map(tokens_of, dealt)))
     return divergences
 
 

@@ -18,6 +18,7 @@ reference.parquet has one row for each (prompt_id, row, completion):
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +29,12 @@ from notus_exp.disk import files
 from notus_exp.disk.hashing import uniform
 from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import prompt_columns
+from notus_exp.machine.team import conducts, worked_together
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded, Limits
 from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
 from notus_exp.models.pretrained import load_model, pick_device
-from notus_exp.models.store import ReferenceStore, completion_key
+from notus_exp.models.store import TeamStore, completion_key, team_store
 from notus_exp.models.token_checks import check_pairs
 from notus_exp.models.tokens import Tokenised, tokenise
 from notus_exp.stages.context import Context
@@ -68,7 +70,8 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
     """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the settings ask for.
 
     Every batch is in the store before the next begins, and batches follow (tokens, key): a killed run goes on with the
-    batches that it had before it.
+    batches that it had before it. Of several processes each computes a batch at a time, and all of those are stored
+    together; the batches are those of one process.
 
     Args:
         settings: What is needed, and how it is tokenised and computed.
@@ -91,11 +94,12 @@ def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context
     tokenised, counted = encode(settings, inputs, context)
     keys = [completion_key(base_model.name, settings.precision, *item) for item in tokenised.encoded]
     unique = dict(zip(keys, tokenised.encoded, strict=True))
-    with ReferenceStore(context.cache / STORE, context.events.say) as store:
+    with _opened(context) as store:
         missing = _missing(unique, store)
         _compute([Work(base_model, settings.precision, missing)], store, context)
         logps = store.get_many(unique)  # read back: where another process was first, its value holds for both
-    table(tokenised, [logps[key] for key in keys]).write_parquet(out / files.REFERENCE)
+    if conducts(context.team):
+        table(tokenised, [logps[key] for key in keys]).write_parquet(out / files.REFERENCE)
     computed = {key: tokens_of(item) for key, item in missing.items()}
     computed |= {key: context.filled.pop(key) for key in unique if key in context.filled}
     return {
@@ -147,7 +151,7 @@ def base_logps(base_model: Path, precision: str, items: Sequence[Encoded], conte
     """
     keys = [completion_key(base_model.name, precision, *item) for item in items]
     unique = dict(zip(keys, items, strict=True))
-    with ReferenceStore(context.cache / STORE, context.events.say) as store:
+    with _opened(context) as store:
         _compute([Work(base_model, precision, _missing(unique, store))], store, context)
         logps = store.get_many(unique)
     return [logps[key] for key in keys]
@@ -187,7 +191,7 @@ def fill(requests: Sequence[tuple[ReferenceSettings, dict[str, Path]]], context:
     """
     unions: dict[tuple[Path, str], dict[str, Encoded]] = {}
     refused: list[UserError] = []
-    with ReferenceStore(context.cache / STORE, context.events.say) as store:
+    with _opened(context) as store:
         for alike in _alike(requests):
             settings, inputs = alike[0]
             base_model = inputs["base_model"]
@@ -331,12 +335,12 @@ def _alike(
     return list(groups.values())
 
 
-def _missing(unique: dict[str, Encoded], store: ReferenceStore) -> dict[str, Encoded]:
+def _missing(unique: dict[str, Encoded], store: TeamStore) -> dict[str, Encoded]:
     found = store.get_many(unique)
     return {key: item for key, item in unique.items() if key not in found}
 
 
-def _compute(work: list[Work], store: ReferenceStore, context: Context) -> None:
+def _compute(work: list[Work], store: TeamStore, context: Context) -> None:
     """Compute and store what is missing, one base model and precision after the other."""
     progress = Progress(context, sum(tokens_of(item) for one in work for item in one.missing.values()))
     for one in work:
@@ -344,13 +348,25 @@ def _compute(work: list[Work], store: ReferenceStore, context: Context) -> None:
             _compute_one(one, store, progress, context)
 
 
-def _compute_one(work: Work, store: ReferenceStore, progress: Progress, context: Context) -> None:
+def _compute_one(work: Work, store: TeamStore, progress: Progress, context: Context) -> None:
     device = pick_device(context.hardware, work.precision)
     model = load_model(work.base_model / files.MODEL, None, work.precision, context.hardware)
     keys, encoded = list(work.missing), list(work.missing.values())
-    for batch in batches(encoded, keys, context.hardware.scoring_batch_size):
-        items = [encoded[i] for i in batch]
-        logps = completion_logps(model, items, work.precision, device)
-        require_finite(logps, "the base model", work.precision)
-        store.put_many({keys[i]: logp for i, logp in zip(batch, logps, strict=True)})
-        progress.add(sum(map(tokens_of, items)))
+    planned = [*batches(encoded, keys, context.hardware.scoring_batch_size)]
+
+    def score(batch: list[int]) -> list[float]:
+        return completion_logps(model, [encoded[i] for i in batch], work.precision, device)
+
+    for dealt, results in worked_together(context.team, planned, score):
+        found = {
+            keys[i]: logp
+            for batch, logps in zip(dealt, results, strict=True)
+            for i, logp in zip(batch, logps, strict=True)
+        }
+        require_finite([*found.values()], "the base model", work.precision)
+        store.put_many(found)
+        progress.add(sum(tokens_of(encoded[i]) for batch in dealt for i in batch))
+
+
+def _opened(context: Context) -> AbstractContextManager[TeamStore]:
+    return team_store(context.cache / STORE, context.events.say, context.team)

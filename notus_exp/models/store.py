@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from notus_exp.disk.database import Database, Say, StoreTable, to_stderr
 from notus_exp.disk.hashing import digest
+from notus_exp.machine.team import Team, conducts
 
 
 def completion_key(base_model: str, precision: str, prompt_ids: list[int], completion_ids: list[int]) -> str:
@@ -51,6 +53,39 @@ class ReferenceStore(Database):
     def put_many(self, logps: Mapping[str, float]) -> None:
         """Add finite log-probs in one transaction; keys that the store has already keep their value."""
         self.add(logps)
+
+
+class TeamStore:
+    """A store as the processes of a team have it: process 0 reads and writes, the others learn what it found.
+
+    Two processes that looked for themselves could find different things missing, and wait for each other for ever.
+
+    Args:
+        store: The store in process 0, None in the others.
+        team: The processes; each calls the same methods in the same order.
+    """
+
+    def __init__(self, store: ReferenceStore | None, team: Team) -> None:
+        self._store, self._team = store, team
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, float]:
+        """Return in every process the log-probs of those keys that the store has."""
+        return self._team.broadcast(lambda: self._store.get_many(keys) if self._store else {})
+
+    def put_many(self, logps: Mapping[str, float]) -> None:
+        """Add log-probs in one transaction, which process 0 makes."""
+        if self._store:
+            self._store.put_many(logps)
+
+
+@contextmanager
+def team_store(path: Path, say: Say, team: Team) -> Iterator[TeamStore]:
+    """Open a store for the processes of a team; process 0 alone touches the file. Args as of `ReferenceStore`."""
+    if not conducts(team):
+        yield TeamStore(None, team)
+        return
+    with ReferenceStore(path, say) as store:
+        yield TeamStore(store, team)
 
 
 def _is_logp(value: object) -> bool:
