@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 import torch
-from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
@@ -25,6 +24,7 @@ from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
+from notus_exp.machine.team import Team
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
@@ -183,8 +183,8 @@ def _make_trainer(
     trainer = TRAINERS[dpo.algorithm](
         model=model,
         args=config,
-        train_dataset=_on_disk(train, out / DATASET / "train"),
-        eval_dataset=_on_disk(validation, out / DATASET / "validation") if evaluates else None,
+        train_dataset=_on_disk(train, out / DATASET / "train", context.team),
+        eval_dataset=_on_disk(validation, out / DATASET / "validation", context.team) if evaluates else None,
         processing_class=load_tokenizer(base),
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name)],
@@ -196,14 +196,16 @@ def _make_trainer(
     return trainer
 
 
-def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
+def _on_disk(rows: pl.DataFrame, folder: Path, team: Team) -> Dataset:
     """Write a dataset and open it from there: memory-mapped, and the same file for every process."""
-    with PartialState().main_process_first():
-        if PartialState().is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
-            known = [name for name in rows.columns if not rows[name].null_count()]  # without a reference some are null
-            Dataset.from_polars(rows.select(known)).save_to_disk(folder)
-        return load_from_disk(folder)
+
+    def write() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        known = [name for name in rows.columns if not rows[name].null_count()]  # without a reference some are null
+        Dataset.from_polars(rows.select(known)).save_to_disk(folder)
+
+    team.broadcast(write)
+    return load_from_disk(folder)
 
 
 def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Context) -> None:
