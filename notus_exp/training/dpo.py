@@ -19,6 +19,7 @@ from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.training_settings import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
@@ -28,7 +29,7 @@ from notus_exp.machine.team import Team
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
-from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
+from notus_exp.models.pretrained import ADAPTER_CONFIG, DTYPES, load_model, load_tokenizer, pick_device
 from notus_exp.models.reference import base_logps, encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
@@ -40,6 +41,7 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
+from notus_exp.training.sharding import Sharding
 from notus_exp.training.trainer import WEIGHT, PairTrainer
 
 TRAINERS = {
@@ -181,6 +183,7 @@ def _make_trainer(
     evaluates = config.eval_strategy == "steps"
     train, validation = _rows(settings, train, validation if evaluates else validation.clear(), inputs, context)
     trainer = TRAINERS[dpo.algorithm](
+        sharding=_sharding(dpo, hardware, device),
         model=model,
         args=config,
         train_dataset=_on_disk(train, out / DATASET / "train", context.team),
@@ -194,6 +197,14 @@ def _make_trainer(
     trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
     return trainer
+
+
+def _sharding(dpo: DPO, hardware: Hardware, device: torch.device) -> Sharding | None:
+    """Return how the model is shared out, or None where each process holds it or something else shares it out."""
+    if hardware.launch is not Launch.fsdp2 or hardware.processes == 1:
+        return None
+    compute = None if dpo.precision.name == "float32" else DTYPES[dpo.precision.name]
+    return Sharding(device, hardware.processes, compute)
 
 
 def _on_disk(rows: pl.DataFrame, folder: Path, team: Team) -> Dataset:

@@ -14,11 +14,17 @@ from typing import Any
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, mark_complete, one_before
 from notus_exp.training.dealing import ABSENT, DealtBatches, gathered_by_row, mean_of
+from notus_exp.training.sharding import Sharding, ShardedModel, gathered, shard, share_state
+from notus_exp.training.shards import FOLDER as SHARDS
+from notus_exp.training.shards import load_shards, save_shards
 
+OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
+"""Names of transformers, in a checkpoint."""
 EVALUATED = "losses/whole"
 """Metric of a pass: its whole loss."""
 
@@ -38,6 +44,31 @@ class PreparedTrainer:
     data_collator: Any
     rows_of_pair = 1
     """Rows of a dataset that are one pair."""
+    model_wrapped: Any
+    optimizer: Any
+    lr_scheduler: Any
+
+    def __init__(self, *, sharding: Sharding | None = None, **given: Any) -> None:
+        self.sharding = sharding
+        super().__init__(**given)
+
+    def create_optimizer(self, *given: Any) -> Any:
+        """Share the model out where that is asked for, and return its optimiser."""
+        if self.sharding and not isinstance(self.model_wrapped, ShardedModel):
+            shard(self.model, self.sharding)
+            self.model_wrapped = ShardedModel(self.model, self.accelerator.autocast)
+        return super().create_optimizer(*given)  # type: ignore[misc]
+
+    def _wrap_model(self, model: Any, *given: Any, **named: Any) -> Any:
+        return self.model_wrapped if self.sharding else super()._wrap_model(model, *given, **named)  # type: ignore[misc]
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        if not self.sharding:  # then it moves block by block
+            super()._move_model_to_device(model, device)  # type: ignore[misc]
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        found = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
+        return found.full_tensor() if isinstance(found, DTensor) else found
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's passes of an epoch."""
@@ -142,6 +173,42 @@ class PreparedTrainer:
         if self.is_world_process_zero():  # type: ignore[attr-defined]
             mark_complete(checkpoint, self.owner)
             keep_only(folder, checkpoint, one_before(checkpoint))
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the model whole, from process 0; a checkpoint of one that is shared out holds its shards instead."""
+        if not self.sharding:
+            super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+            return
+        folder = output_dir or self.args.output_dir
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if not _internal_call:
+            weights = gathered(self.model, writes=self.args.should_save)
+            self._save(folder, weights)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharding:
+            super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]
+            return
+        save_shards(self.model, self.optimizer, Path(output_dir) / SHARDS)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+
+    def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+        if not (Path(checkpoint) / SHARDS).exists():  # else weights come with the optimiser's state, once there is one
+            super()._load_from_checkpoint(checkpoint, model)  # type: ignore[misc]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        shards = Path(checkpoint) / SHARDS if checkpoint else None
+        if checkpoint is None or shards is None or not (self.sharding or shards.exists()):
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+            return
+        if shards.exists():
+            load_shards(self.model, self.optimizer, shards)
+        else:
+            share_state(self.optimizer, torch.load(Path(checkpoint) / OPTIMIZER, map_location="cpu", weights_only=True))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
+        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)  # type: ignore[misc]
