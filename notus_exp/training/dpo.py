@@ -14,21 +14,22 @@ from typing import Any
 
 import polars as pl
 import torch
-from accelerate import PartialState
 from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
+from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.training_settings import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
+from notus_exp.machine.team import Team
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
-from notus_exp.models.pretrained import ADAPTER_CONFIG, load_model, load_tokenizer, pick_device
+from notus_exp.models.pretrained import ADAPTER_CONFIG, DTYPES, load_model, load_tokenizer, pick_device
 from notus_exp.models.reference import base_logps, encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
@@ -40,6 +41,7 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
+from notus_exp.training.sharding import Sharding
 from notus_exp.training.trainer import WEIGHT, PairTrainer
 
 TRAINERS = {
@@ -181,10 +183,11 @@ def _make_trainer(
     evaluates = config.eval_strategy == "steps"
     train, validation = _rows(settings, train, validation if evaluates else validation.clear(), inputs, context)
     trainer = TRAINERS[dpo.algorithm](
+        sharding=_sharding(dpo, hardware, device),
         model=model,
         args=config,
-        train_dataset=_on_disk(train, out / DATASET / "train"),
-        eval_dataset=_on_disk(validation, out / DATASET / "validation") if evaluates else None,
+        train_dataset=_on_disk(train, out / DATASET / "train", context.team),
+        eval_dataset=_on_disk(validation, out / DATASET / "validation", context.team) if evaluates else None,
         processing_class=load_tokenizer(base),
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name)],
@@ -196,14 +199,24 @@ def _make_trainer(
     return trainer
 
 
-def _on_disk(rows: pl.DataFrame, folder: Path) -> Dataset:
+def _sharding(dpo: DPO, hardware: Hardware, device: torch.device) -> Sharding | None:
+    """Return how the model is shared out, or None where each process holds it or something else shares it out."""
+    if hardware.launch is not Launch.fsdp2 or hardware.processes == 1:
+        return None
+    compute = None if dpo.precision.name == "float32" else DTYPES[dpo.precision.name]
+    return Sharding(device, hardware.processes, compute)
+
+
+def _on_disk(rows: pl.DataFrame, folder: Path, team: Team) -> Dataset:
     """Write a dataset and open it from there: memory-mapped, and the same file for every process."""
-    with PartialState().main_process_first():
-        if PartialState().is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
-            known = [name for name in rows.columns if not rows[name].null_count()]  # without a reference some are null
-            Dataset.from_polars(rows.select(known)).save_to_disk(folder)
-        return load_from_disk(folder)
+
+    def write() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        known = [name for name in rows.columns if not rows[name].null_count()]  # without a reference some are null
+        Dataset.from_polars(rows.select(known)).save_to_disk(folder)
+
+    team.broadcast(write)
+    return load_from_disk(folder)
 
 
 def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Context) -> None:

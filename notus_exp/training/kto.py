@@ -17,22 +17,37 @@ from trl import KTOTrainer
 
 from notus_exp.errors import UserError
 from notus_exp.models.encoding import Encoded
+from notus_exp.training.dealing import ABSENT, StandIn
 from notus_exp.training.forward import Forward, completion_positions_only
-from notus_exp.training.prepared import PreparedTrainer
+from notus_exp.training.prepared import EVALUATED, PreparedTrainer
 from notus_exp.training.trainer import accuracy
+
+
+_OTHERS = [
+    {
+        **{name: [0] for name in ("prompt_ids", "completion_ids", "KL_completion_ids")},
+        **{"label": label, "ref_logps": 0.0, "ref_KL_logps": 0.0},
+    }
+    for label in (True, False)
+]
 
 
 class KtoTrainer(PreparedTrainer, KTOTrainer):  # type: ignore[misc]
     """KTOTrainer over the rows of `responses`, two a pair; an evaluation's z0 is that of all its pairs."""
 
+    rows_of_pair = 2
     beta: float
     model_wrapped: torch.nn.Module
     _z0 = 0.0
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.data_collator = StandIn(self.data_collator, _OTHERS)
+
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
         """Estimate z0 on the passes of a global batch, before any of them is trained on, and count its pairs."""
         self._z0 = self._estimate(batch_samples)
-        pairs = sum(len(inputs["label"]) / 2 for inputs in batch_samples)
+        pairs = sum(len(inputs["label"]) / 2 for inputs in batch_samples if ABSENT not in inputs)
         counted: torch.Tensor = self.accelerator.gather(torch.tensor([float(pairs)], device=device))
         return counted.sum()
 
@@ -51,6 +66,8 @@ class KtoTrainer(PreparedTrainer, KTOTrainer):  # type: ignore[misc]
     ) -> Any:
         """Return a pass's part of the global batch's mean loss; without `num_items_in_batch`, the pass's own mean."""
         loss = super().compute_loss(model, inputs, return_outputs)
+        if ABSENT in inputs:  # it takes part in what the processes exchange, and adds nothing
+            return loss * 0.0
         if num_items_in_batch is None:
             return loss
         return loss * (len(inputs["label"]) / 2 / num_items_in_batch) * self.accelerator.num_processes
@@ -66,7 +83,10 @@ class KtoTrainer(PreparedTrainer, KTOTrainer):  # type: ignore[misc]
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["pairs"].append(float(len(chosen)))
         metrics["rewards/accuracies"].append(accuracy(chosen, rejected))
-        metrics["losses/preference"].append(self.accelerator.gather(loss.detach().reshape(1)).mean().item())
+        pairs = len(inputs["label"]) // 2
+        metrics["losses/preference"].append(self.mean_over_pairs(loss, pairs))
+        if not self._alone():
+            metrics[EVALUATED].append(self.mean_over_pairs(loss, pairs))
         return (loss, None) if return_outputs else loss
 
     def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
@@ -81,11 +101,12 @@ class KtoTrainer(PreparedTrainer, KTOTrainer):  # type: ignore[misc]
         trains = self.model_wrapped.training
         self.model_wrapped.eval()
         for given in passes:
-            inputs = self._prepare_inputs(given)
+            inputs = self._prepare_inputs({name: value for name, value in given.items() if name != ABSENT})
             with self.compute_loss_context_manager(), completion_positions_only():
                 logps = super()._compute_kl_logps(self.model_wrapped, inputs)
             ratios = logps.float() - inputs["ref_KL_logps"]
-            total += torch.stack([ratios.sum(), torch.full_like(ratios, 1.0).sum()])
+            if ABSENT not in given:
+                total += torch.stack([ratios.sum(), torch.full_like(ratios, 1.0).sum()])
         self.model_wrapped.train(trains)
         summed, number = self.accelerator.gather(total.unsqueeze(0)).sum(dim=0).tolist()
         return summed / number if number else 0.0

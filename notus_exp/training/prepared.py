@@ -1,7 +1,8 @@
 """What every trainer here has beside TRL's: data that is ready, metrics that are means over pairs, trusted checkpoints.
 
-It takes datasets as they are, already tokenised by our rules and with known reference log-probs; it averages what is
-logged over pairs, so that micro-batches cannot move it, marks checkpoints as complete, and keeps no pickle.
+It takes datasets as they are, already tokenised by our rules and with known reference log-probs; it deals global batches
+out to processes, averages what is logged over pairs, so that neither micro-batches nor processes can move it, marks
+checkpoints as complete, and keeps no pickle.
 """
 
 from __future__ import annotations
@@ -11,9 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
+from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, mark_complete, one_before
+from notus_exp.training.dealing import ABSENT, DealtBatches, gathered_by_row, mean_of
+from notus_exp.training.sharding import Sharding, ShardedModel, gathered, shard, share_state
+from notus_exp.training.shards import FOLDER as SHARDS
+from notus_exp.training.shards import load_shards, save_shards
+
+OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
+"""Names of transformers, in a checkpoint."""
+EVALUATED = "losses/whole"
+"""Metric of a pass: its whole loss."""
 
 
 class PreparedTrainer:
@@ -28,6 +41,77 @@ class PreparedTrainer:
     args: Any
     state: Any
     accelerator: Any
+    data_collator: Any
+    rows_of_pair = 1
+    """Rows of a dataset that are one pair."""
+    model_wrapped: Any
+    optimizer: Any
+    lr_scheduler: Any
+
+    def __init__(self, *, sharding: Sharding | None = None, **given: Any) -> None:
+        self.sharding = sharding
+        super().__init__(**given)
+
+    def create_optimizer(self, *given: Any) -> Any:
+        """Share the model out where that is asked for, and return its optimiser."""
+        if self.sharding and not isinstance(self.model_wrapped, ShardedModel):
+            shard(self.model, self.sharding)
+            self.model_wrapped = ShardedModel(self.model, self.accelerator.autocast)
+        return super().create_optimizer(*given)  # type: ignore[misc]
+
+    def _wrap_model(self, model: Any, *given: Any, **named: Any) -> Any:
+        return self.model_wrapped if self.sharding else super()._wrap_model(model, *given, **named)  # type: ignore[misc]
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        if not self.sharding:  # then it moves block by block
+            super()._move_model_to_device(model, device)  # type: ignore[misc]
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        found = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
+        return found.full_tensor() if isinstance(found, DTensor) else found
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return this process's passes of an epoch."""
+        if self._alone():
+            return super().get_train_dataloader()  # type: ignore[misc,no-any-return]
+        micro = self.args.per_device_train_batch_size
+        batch = micro * self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        return self._dealt(self.train_dataset, self._get_train_sampler(), batch, micro)  # type: ignore[attr-defined]
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Return this process's passes of an evaluation."""
+        if self._alone():
+            return super().get_eval_dataloader(eval_dataset)  # type: ignore[misc,no-any-return]
+        given = self.eval_dataset if eval_dataset is None else eval_dataset  # type: ignore[attr-defined]
+        micro = self.args.per_device_eval_batch_size
+        return self._dealt(given, SequentialSampler(given), micro * self.accelerator.num_processes, micro)
+
+    def _dealt(self, dataset: Any, order: Sampler[int], batch: int, micro: int) -> DataLoader[Any]:
+        dealt = DealtBatches(
+            order, batch, micro, self.rows_of_pair, self.accelerator.num_processes, self.accelerator.process_index
+        )
+        loader = DataLoader(
+            self._remove_unused_columns(dataset),  # type: ignore[attr-defined]
+            batch_sampler=dealt,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self._prepared_loader(loader)
+
+    def _prepared_loader(self, loader: DataLoader[Any]) -> DataLoader[Any]:
+        """Return accelerate's loader, which orders rows by seed and epoch, without its own dealing out."""
+        config = self.accelerator.dataloader_config
+        return prepare_data_loader(
+            loader,
+            self.accelerator.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            rng_types=[],
+            data_seed=config.data_seed,
+            use_seedable_sampler=True,
+        )
 
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
         """Return the dataset as it is: already tokenised, and cut by the reference stage."""
@@ -43,8 +127,36 @@ class PreparedTrainer:
         pairs = metrics.pop("pairs", [])
         for values in metrics.values():
             if len(values) == len(pairs):
-                values[:] = [sum(v * n for v, n in zip(values, pairs, strict=True)) / sum(pairs)]
+                values[:] = [mean_of(values, pairs)]
+        whole = metrics.pop(EVALUATED, [])
+        if whole and "eval_loss" in logs:  # transformers averages passes, and drops by a count that is not ours
+            logs["eval_loss"] = whole[0]
         super().log(logs, start_time)  # type: ignore[misc]
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
+        """Return the loss of a pass; what it logs is gathered from the processes that have pairs in it."""
+        absent = ABSENT in inputs
+        kept = {name: value for name, value in inputs.items() if name != ABSENT}
+        with gathered_by_row(self.accelerator, absent=absent):
+            return super().compute_loss(model, kept, *given, **named)  # type: ignore[misc]
+
+    def mean_over_pairs(self, value: torch.Tensor, pairs: int) -> float:
+        """Return the mean over the pairs of a pass of all processes of a value that is a mean over those of this one."""
+        by_pair = value.detach().reshape(1)
+        gathered: torch.Tensor = self.accelerator.gather(by_pair if self._alone() else by_pair.repeat(pairs))
+        return gathered.mean().item()
+
+    def _alone(self) -> bool:
+        alone: bool = self.accelerator.num_processes == 1
+        return alone
+
+    def _prepare_input(self, data: Any) -> Any:
+        """Move a value to the device; under DeepSpeed the parent would round log-probs to the working precision too."""
+        return data.to(self.args.device) if isinstance(data, torch.Tensor) else super()._prepare_input(data)  # type: ignore[misc]
+
+    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
+        with gathered_by_row(self.accelerator, absent=ABSENT in inputs):
+            super()._track_num_input_tokens(inputs)  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no card: the stage writes one, with the lineage that only it knows."""
@@ -61,6 +173,42 @@ class PreparedTrainer:
         if self.is_world_process_zero():  # type: ignore[attr-defined]
             mark_complete(checkpoint, self.owner)
             keep_only(folder, checkpoint, one_before(checkpoint))
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the model whole, from process 0; a checkpoint of one that is shared out holds its shards instead."""
+        if not self.sharding:
+            super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+            return
+        folder = output_dir or self.args.output_dir
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if not _internal_call:
+            weights = gathered(self.model, writes=self.args.should_save)
+            self._save(folder, weights)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharding:
+            super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]
+            return
+        save_shards(self.model, self.optimizer, Path(output_dir) / SHARDS)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+
+    def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+        if not (Path(checkpoint) / SHARDS).exists():  # else weights come with the optimiser's state, once there is one
+            super()._load_from_checkpoint(checkpoint, model)  # type: ignore[misc]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        shards = Path(checkpoint) / SHARDS if checkpoint else None
+        if checkpoint is None or shards is None or not (self.sharding or shards.exists()):
+            super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+            return
+        if shards.exists():
+            load_shards(self.model, self.optimizer, shards)
+        else:
+            share_state(self.optimizer, torch.load(Path(checkpoint) / OPTIMIZER, map_location="cpu", weights_only=True))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
+        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)  # type: ignore[misc]

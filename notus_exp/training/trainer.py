@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 import torch
 from trl import DPOTrainer
 
+from notus_exp.training.dealing import ABSENT, StandIn
 from notus_exp.training.forward import Forward, completion_positions_only, weighed
-from notus_exp.training.prepared import PreparedTrainer
+from notus_exp.training.prepared import EVALUATED, PreparedTrainer
 
 COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
 """Columns of a dataset that `PairTrainer` takes: token ids (lists of int) and summed log-probs (float).
 
 A recipe that needs no reference has no log-probs: rewards are then beta times the policy's own."""
+_OTHER = {**dict.fromkeys(COLUMNS[:3], [0]), **dict.fromkeys(COLUMNS[3:], 0.0)}
 WEIGHT = "weight"
 """A column beside them, of training pairs that are weighed: 1 in the mean."""
 
@@ -68,7 +70,7 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.data_collator = WeighedPairs(self.data_collator)
+        self.data_collator = StandIn(WeighedPairs(self.data_collator), [_OTHER])
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -78,7 +80,8 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
         """Sum the `Amounts` of a global batch over all its passes and processes, shape (4,)."""
         counts = torch.zeros(len(Amounts._fields), dtype=torch.float32, device=device)
         for inputs in batch_samples:
-            counts += Amounts.of(inputs, self._likely(inputs)).to(device)
+            if ABSENT not in inputs:
+                counts += Amounts.of(inputs, self._likely(inputs)).to(device)
         gathered: torch.Tensor = self.accelerator.gather(counts.unsqueeze(0))
         return gathered.sum(dim=0)
 
@@ -96,6 +99,8 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
         Where pairs have weights w, the gradient of sft is that of mean(w) sum(w S) / sum(w t) with S the sum over a
         pair's likely tokens. The number of processes is multiplied in because gradients are averaged over them.
         """
+        if ABSENT in inputs:  # it takes part in what the processes exchange, and adds nothing
+            return super().compute_loss(model, inputs, return_outputs) * 0.0
         own = Amounts.of(inputs, self._likely(inputs))
         part = Amounts(*own.tolist())
         whole = part if num_items_in_batch is None else Amounts(*num_items_in_batch.tolist())
@@ -125,7 +130,9 @@ class PairTrainer(PreparedTrainer, DPOTrainer):  # type: ignore[misc]
                 share = None if weights is None else weights * by_token
                 loss = loss + _sft(forward.log_probs, likely, share) * (weight * factor)
         told = compared if set(self.loss_types) != {"sft"} else loss
-        metrics["losses/preference"].append(self.accelerator.gather(told.detach().reshape(1)).mean().item())
+        metrics["losses/preference"].append(self.mean_over_pairs(told, pairs))
+        if not self._alone():
+            metrics[EVALUATED].append(self.mean_over_pairs(loss, pairs))
         return (loss, None) if return_outputs else loss
 
     def _likely(self, inputs: dict[str, Any]) -> torch.Tensor:

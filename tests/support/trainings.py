@@ -15,6 +15,7 @@ from trl import DPOConfig
 from notus_exp.config.curation_settings import Split
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk import events, files
+from notus_exp.machine.team import Alone
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings, ReferenceSettings
 from notus_exp.training import dpo
@@ -82,17 +83,25 @@ def make_artifacts(tiny_model_folder, root):
     return inputs
 
 
-def context_in(out, hardware=None):
-    out.mkdir(parents=True, exist_ok=True)
-    writer = events.EventWriter("policy", out / files.EVENTS, out / "followed.jsonl")
-    return Context(events=writer, hardware=hardware or machine(), cache=out / "cache")
+def context_in(out, hardware=None, team=None):
+    team = team or Alone()
+    told = out if team.rank == 0 else out.with_name(f"{out.name}-{team.rank}")  # only one process tells what happens
+    for folder in (out, told):
+        folder.mkdir(parents=True, exist_ok=True)
+    writer = events.EventWriter("policy", told / files.EVENTS, told / "followed.jsonl")
+    return Context(events=writer, hardware=hardware or machine(), cache=out / "cache", team=team)
 
 
-def train(artifacts, out, dpo_recipe, hardware=None, seed=3, encoding=None):
+def train(artifacts, out, dpo_recipe, hardware=None, seed=3, encoding=None, team=None):
     """Run the stage and return its facts."""
-    context = context_in(out, hardware)
+    context = context_in(out, hardware, team)
     settings = PolicySettings(dpo=dpo_recipe, seed=seed, system_prompt=None, encoding=encoding)
     return dpo.run(settings, artifacts, out, context)
+
+
+def train_all(team, artifacts, wanted):
+    """Run the stage several times, in the processes of a team; `wanted` are folders, recipes and machines."""
+    return [train(artifacts, out, asked, hardware, team=team) for out, asked, hardware in wanted]
 
 
 def step_events(out, name="train/loss"):

@@ -1,0 +1,95 @@
+"""Checkpoints of a model that is shared out: each process writes its part, and any number of processes reads them.
+
+The format is torch's distributed checkpoint. Only tensors are in it, and they are read as nothing else; its index is a
+pickle, of which no class is made but those that an index consists of.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, load, save
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.tensor import DTensor, zeros
+
+from notus_exp.training.sharding import trained
+
+FOLDER = "shards"
+"""In a checkpoint: the trained parameters and the optimiser's state."""
+_WEIGHTS, _STATE = "weights", "state"
+
+_INDEX = {
+    "torch.distributed.checkpoint.metadata": {
+        *("BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta"),
+        *("TensorProperties", "TensorStorageMetadata", "_MEM_FORMAT_ENCODING"),
+    },
+    "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+    "torch.serialization": {"_get_layout"},
+    "torch": {"Size", *(str(kind).removeprefix("torch.") for kind in vars(torch).values() if type(kind) is torch.dtype)},
+    "pathlib": {"PosixPath"},
+}
+"""What an index is made of: module -> names."""
+
+
+class _Index(pickle.Unpickler):
+    """Reads an index; anything else in its place is refused before it is made."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class of an index."""
+        if name not in _INDEX.get(module, ()):
+            raise pickle.UnpicklingError(f"its index asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+class _Reader(FileSystemReader):
+    """Torch's reader, whose own index reader takes any pickle."""
+
+    def read_metadata(self, *given: Any, **named: Any) -> Metadata:
+        """Return the index."""
+        with (Path(self.path) / ".metadata").open("rb") as stream:
+            index: Metadata = _Index(stream).load()
+        return index
+
+
+def save_shards(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Write the trained parameters and the optimiser's state; every process calls it."""
+    held = {f"{_WEIGHTS}.{name}": value.detach() for name, value in trained(model)}
+    for name, parameter in trained(model):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                held[f"{_STATE}.{key}.{name}"] = value
+    save(held, storage_writer=FileSystemWriter(folder), no_dist=not dist.is_initialized())
+
+
+def load_shards(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Read what `save_shards` wrote, whatever the number of processes then, into a model that is shared out or whole.
+
+    Raises:
+        UnpicklingError: The index is none.
+    """
+    reader, parameters = _Reader(folder), dict(trained(model))
+    index = reader.read_metadata().state_dict_metadata
+    held = {f"{_WEIGHTS}.{name}": value.detach() for name, value in parameters.items()}
+    for key, known in index.items():
+        kind, _, name = key.partition(".")
+        if kind == _STATE and isinstance(known, TensorStorageMetadata):
+            held[key] = _empty(known, parameters[name.partition(".")[2]])
+    load(held, storage_reader=reader, no_dist=not dist.is_initialized())
+    for key, value in held.items():
+        kind, _, name = key.partition(".")
+        if kind == _STATE:
+            state, _, name = name.partition(".")
+            optimizer.state[parameters[name]][state] = value
+
+
+def _empty(known: TensorStorageMetadata, parameter: nn.Parameter) -> torch.Tensor:
+    """Return a place for a tensor of the optimiser's state: shared out as its parameter is where it has its shape."""
+    dtype = known.properties.dtype
+    if isinstance(parameter, DTensor) and known.size == parameter.shape:
+        return zeros(known.size, dtype=dtype, device_mesh=parameter.device_mesh, placements=parameter.placements)
+    return torch.zeros(known.size, dtype=dtype, device=parameter.device if len(known.size) else "cpu")
