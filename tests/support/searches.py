@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,8 @@ from notus_exp.config.study_settings import Study
 from notus_exp.disk.hashing import digest
 from notus_exp.study.launching.jobs import Ended
 from notus_exp.study.search.searching import run_search
-from notus_exp.study.search.storage import open_storage, storage_url
+from notus_exp.study.search.storage import open_storage
+from notus_exp.study.search.storage_urls import storage_url
 from support.configs import composed
 
 ACCURACY, STRICT, TOKENS = "preferences/accuracy/average", "verifiable/strict", "verifiable/tokens"
@@ -34,7 +36,8 @@ PARAMETERS = {
 @event.listens_for(Engine, "connect")
 def _unsynchronised(connection: Any, record: Any) -> None:
     """Let sqlite not wait for the disk, which only a power cut would show: a killed process loses nothing."""
-    connection.execute("PRAGMA synchronous=OFF")
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 Values = Mapping[str, str]

@@ -17,7 +17,8 @@ from notus_exp.disk.events import Event
 from notus_exp.errors import UserError
 from notus_exp.stages.monitor import NO_MONITOR, Monitor
 from notus_exp.study.search.methods import make_pruner
-from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, shown, storage_url
+from notus_exp.study.search.storage import explained, open_storage
+from notus_exp.study.search.storage_urls import ENVIRONMENT, shown, storage_url
 
 
 class TrialMonitor:

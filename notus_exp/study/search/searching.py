@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.study import StudyDirection
 from optuna.trial import Trial
 from rich.console import Console
@@ -35,17 +34,11 @@ from notus_exp.study.search.methods import make_pruner, make_sampler
 from notus_exp.study.search.same_search import STANDALONE, check_same, check_space, standalone, trial_overrides
 from notus_exp.study.search.search_forecast import expected_of_search
 from notus_exp.study.search.space import Label, Space, read_space
-from notus_exp.study.search.storage import (
-    COMPANIONS,
-    STORAGE_FILE,
-    explained,
-    open_storage,
-    shown,
-    storage_url,
-    take_password,
-)
+from notus_exp.study.search.storage import COMPANIONS, explained, open_storage
+from notus_exp.study.search.storage_urls import STORAGE_FILE, check_storage, shown, storage_url
 from notus_exp.study.search.summary import best_trials, load_checked
-from notus_exp.study.search.trials import LOCK, Trials, counts
+from notus_exp.study.search.trials import Trials, counts
+from notus_exp.study.search.turns import turns
 
 WAIT_SECONDS = 5.0
 """How often a process that has nothing to do looks whether one that has was lost."""
@@ -77,7 +70,7 @@ def run_search(
         UserError: The search cannot be run as described; nothing was launched.
     """
     check_goals(study.search)
-    storage = take_password(study.search.storage)
+    storage = check_storage(study.search.storage)
     if storage is not None:
         common = [one for one in common if one.lstrip("+").partition("=")[0] != _STORAGE_KEY]
         common = [*common, f"{_STORAGE_KEY}={quoted(storage)}"]
@@ -94,7 +87,15 @@ def run_search(
     folder.mkdir(parents=True, exist_ok=True)
     url = storage_url(storage, folder)
     with explained(url):
-        with FileLock(folder / LOCK):  # two processes that begin at once would both make the tables
+        mine: list[Trials] = []
+
+        def away() -> None:
+            _say(console, f"{shown(url)} is away: it is tried again for study.search.lease={study.search.lease:g} s")
+            for one in mine:  # nobody could renew a lease meanwhile
+                one.watch_anew()
+
+        turn = turns(url, folder, str(study.name), study.search.lease, away)
+        with turn:  # two processes that begin at once would both make the tables
             if storage is None:
                 _set_damaged_aside(study, folder, console)
             known = optuna.create_study(
@@ -106,13 +107,14 @@ def run_search(
                 load_if_exists=True,
             )
             check_same(known, study, first, _recorded(folder))
-            if STANDALONE not in known.user_attrs:
-                known.set_user_attr(STANDALONE, standalone(jobs, space, common, study.seeds[0], first))
+        if STANDALONE not in known.user_attrs:
+            known.set_user_attr(STANDALONE, standalone(jobs, space, common, study.seeds[0], first))
         begin()
         where = shorten(folder / STORAGE_FILE) if storage is None else shown(url)
         _say(console, f"search {study.name}: sampler {study.search.sampler}, trials in {where}")
         with Keeper(study.search.lease) as keeper:
-            trials = Trials(known, folder, study.search, space, keeper)
+            trials = Trials(known, turn, study.search, space, keeper)
+            mine.append(trials)
             _Searching(jobs, study, folder, common, console, space, known, trials).go_on(may_start)
 
 

@@ -19,16 +19,8 @@ from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.importances import importances
 from notus_exp.study.search.same_search import DEFINITION, STANDALONE
 from notus_exp.study.search.space import Space, read_space
-from notus_exp.study.search.storage import (
-    ENVIRONMENT,
-    STORAGE_FILE,
-    damage_of,
-    damaged,
-    explained,
-    open_storage,
-    shown,
-    storage_url,
-)
+from notus_exp.study.search.storage import damage_of, damaged, explained, open_storage
+from notus_exp.study.search.storage_urls import ENVIRONMENT, STORAGE_FILE, shown, storage_url
 from notus_exp.study.search.trials import EXPIRED, MEASURED, REASON, REPEATS, RUNS, STATE, unsealed
 
 BASELINE = "baseline"

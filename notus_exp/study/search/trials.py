@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -18,7 +17,6 @@ from notus_exp.study.search.lease import LEASE, Keeper, Watch
 from notus_exp.study.search.methods import make_sampler
 from notus_exp.study.search.space import Label, Space
 
-LOCK = "search.lock"
 RUNS, REASON, REPEATS, STATE, MEASURED, SEAL = "runs", "reason", "repeats", "state", "measured", "seal"
 """User attributes of a trial: seed -> run id; why it has no values; which trial's parameters it has again; what
 became of it beyond Optuna's own states; its metrics; a hash of what it is and what came out."""
@@ -43,21 +41,31 @@ class Asked(NamedTuple):
 
 
 class Trials:
-    """The trials of one search, shared with other processes through the storage and a file lock in the study's folder.
+    """The trials of one search, shared with other processes through the storage.
 
     Args:
         study: Optuna's.
-        folder: The study's.
+        turn: Held while it is decided whose a trial is; see `turns`.
         search: Its settings.
         space: Its parameters.
         keeper: Renews the leases of this process.
     """
 
-    def __init__(self, study: optuna.Study, folder: Path, search: Search, space: Space, keeper: Keeper) -> None:
-        self._study, self._search, self._space, self._keeper = study, search, space, keeper
-        self._lock = FileLock(folder / LOCK)
+    def __init__(
+        self,
+        study: optuna.Study,
+        turn: AbstractContextManager[object],
+        search: Search,
+        space: Space,
+        keeper: Keeper,
+    ) -> None:
+        self._study, self._lock, self._search, self._space, self._keeper = study, turn, search, space, keeper
         self._watch = Watch(search.lease)
         self._own: dict[int, Trial] = {}
+
+    def watch_anew(self) -> None:
+        """Begin to watch the leases of others anew, where nobody could renew one for a time."""
+        self._watch = Watch(self._search.lease)
 
     def plan_grid(self) -> int:
         """Put every combination of a grid that is not there yet into the queue; return how many there are in all."""

@@ -18,7 +18,8 @@ from optuna.trial import create_trial
 
 import notus_exp
 from notus_exp.disk.events import read
-from notus_exp.study.search.storage import open_storage, storage_url
+from notus_exp.study.search.storage import open_storage
+from notus_exp.study.search.storage_urls import storage_url
 from notus_exp.study.search.summary import summary
 
 CHECKOUT = Path(notus_exp.__file__).parents[1]

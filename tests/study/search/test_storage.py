@@ -12,7 +12,15 @@ import pytest
 
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.errors import UserError
-from notus_exp.study.search.storage import ENVIRONMENT, explained, open_storage, shown, storage_url, take_password
+from notus_exp.study.search.storage import explained, open_storage
+from notus_exp.study.search.storage_urls import (
+    ENVIRONMENT,
+    check_storage,
+    connecting,
+    shown,
+    storage_url,
+    url_of_driver,
+)
 from notus_exp.study.search.summary import summary
 from support.searches import FakeJobs, search
 
@@ -27,22 +35,40 @@ def no_password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_url_the_storage_is_a_file_in_the_study(tmp_path: Path) -> None:
-    assert take_password(None) is None
+    assert check_storage(None) is None
     assert storage_url(None, tmp_path) == f"sqlite:///{tmp_path}/optuna.db"
 
 
-def test_a_password_moves_into_the_environment(tmp_path: Path) -> None:
-    bare = take_password(WHOLE)
-    assert bare == "postgresql://ann@db.example:5432/studies"
-    assert storage_url(bare, tmp_path) == WHOLE
+def test_a_password_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = check_storage("postgresql://ann@db.example/studies")
+    assert bare == "postgresql://ann@db.example/studies"
+    assert storage_url(bare, tmp_path) == bare, "the driver may know it: PGPASSWORD, ~/.pgpass"
+    monkeypatch.setenv(ENVIRONMENT, WHOLE)
+    assert storage_url(bare, tmp_path) == WHOLE, "5432 is PostgreSQL's port"
     assert SECRET not in shown(WHOLE)
 
 
-@pytest.mark.parametrize("name", ["password", "sslpassword"])
-def test_a_password_among_the_arguments_of_a_url_is_one_too(name: str, tmp_path: Path) -> None:
-    url = f"postgresql://db.example/studies?{name}={SECRET}&sslmode=require"
-    assert take_password(url) == "postgresql://db.example/studies?sslmode=require"
-    assert SECRET not in shown(url)
+@pytest.mark.parametrize(
+    "url", [WHOLE, *(f"postgresql://db.example/x?{name}={SECRET}" for name in ("password", "sslpassword"))]
+)
+def test_a_password_in_the_config_is_refused_with_the_remedy(url: str, tmp_path: Path) -> None:
+    """It would stand in the list of processes, and in what Hydra's launchers write for their jobs."""
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    with pytest.raises(UserError, match="was given with a password") as caught:
+        search(folder, storage=url)
+    assert f"export {ENVIRONMENT}" in caught.value.hint
+    assert SECRET not in str(caught.value) + shown(url)
+    assert not (folder / "study.json").exists()
+
+
+def test_postgresql_is_reached_by_psycopg_and_noticed_when_it_is_gone() -> None:
+    assert url_of_driver("postgresql://ann@db.example/x") == "postgresql+psycopg://ann@db.example/x"
+    assert url_of_driver("postgresql+pg8000://db.example/x") == "postgresql+pg8000://db.example/x"
+    options = connecting("postgresql://db.example/x?connect_timeout=3")
+    assert options["pool_pre_ping"] is True
+    assert "connect_timeout" not in options["connect_args"], "the URL's own holds"
+    assert options["connect_args"]["keepalives_idle"] == 30
+    assert "connect_args" not in connecting("mysql+pymysql://db.example/x")
 
 
 def test_the_environment_may_hold_the_whole_url_of_the_same_database_only(
@@ -58,7 +84,7 @@ def test_the_environment_may_hold_the_whole_url_of_the_same_database_only(
 @pytest.mark.parametrize("url", ["optuna.db", f"nonsense:{SECRET}", "sqlite://", "sqlite:///:memory:"])
 def test_what_is_no_shared_database_is_refused(url: str) -> None:
     with pytest.raises(UserError, match=r"study\.search\.storage="):
-        take_password(url)
+        check_storage(url)
 
 
 def test_a_database_that_cannot_be_reached_is_an_error_without_its_password(tmp_path: Path) -> None:
@@ -68,6 +94,7 @@ def test_a_database_that_cannot_be_reached_is_an_error_without_its_password(tmp_
     with pytest.raises(UserError) as caught, explained(WHOLE):
         raise ImportError(f"no driver for {WHOLE}, password {SECRET}")
     assert SECRET not in str(caught.value)
+    assert caught.value.hint == "pip install 'notus-exp[postgresql]'"
 
 
 def test_any_database_may_hold_the_trials_of_several_studies(tmp_path: Path) -> None:
