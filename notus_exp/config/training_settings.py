@@ -21,7 +21,10 @@ ALGORITHMS = ("dpo", "kto", "cpo", "simpo", "orpo")
 NOT_LOSSES = {name: f"write dpo.algorithm={name} 'dpo.loss_type=[]'" for name in ALGORITHMS}
 """What to write for an algorithm that is given as a loss of DPO."""
 F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
-OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
+MasterWeights = Enum("MasterWeights", ["float32", "same"])
+BNB_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "rmsprop_bnb_8bit")
+"""Optimisers of bitsandbytes, by transformers' names: a state of 8 bits, or one that a GPU pages out to the machine."""
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd", *BNB_OPTIMIZERS)
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 
 
@@ -86,3 +89,4 @@ class DPO:
     kto_undesirable_weight: float = bounded(above=0, since=1.0, default=1.0)
     gamma_beta_ratio: float = bounded(least=0, since=0.5, default=0.5)
     cpo_alpha: Optional[float] = bounded(least=0, since=None, default=None)
+    master_weights: MasterWeights = unbounded(since=MasterWeights.float32, default=MasterWeights.float32)

@@ -187,10 +187,10 @@ def load_model(
     Dtype of the weights:
 
     - float32: float32, always.
-    - bfloat16, float16: that dtype for scoring, generation and the frozen base of LoRA (PEFT keeps the adapter's own
-      weights in float32).
+    - bfloat16, float16: that dtype for scoring, generation, the frozen base of LoRA (PEFT keeps the adapter's own
+      weights in float32) and a training of all weights by `dpo.master_weights=same`.
     - bfloat16, float16 with `full`: float32 master weights, computed under `autocast`. Updates of a small learning
-      rate would vanish in 8 or 11 bits of mantissa.
+      rate vanish in 8 or 11 bits of mantissa (docs/results/precision.md).
 
     A policy whose weights were all trained is given as `base`, with `adapter=None`.
 
@@ -201,7 +201,7 @@ def load_model(
         hardware: Device and attention implementation.
         trainable: In training mode with the adapter's gradients on, left where it was loaded (the trainer places it);
             otherwise in evaluation mode, without gradients, on the device.
-        full: All weights are going to be trained.
+        full: All weights are going to be trained, as float32 masters.
 
     Returns:
         A PreTrainedModel, or a PeftModel around one.
