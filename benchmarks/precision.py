@@ -25,8 +25,8 @@ from notus_exp.disk.files import MODEL, RUN_JSON
 
 COMMON = (
     "tracking=none", "until=policy", "data.prompts=400", "split.validation=0.2", "dpo.loss_type=[sigmoid]",
-    "dpo.optimizer=rmsprop", "dpo.lr_scheduler=constant", "dpo.warmup=0", "dpo.lora.r=0", "dpo.max_steps=16",
-    "dpo.global_batch_size=4", "dpo.max_validation_pairs=48", "dpo.checkpoints=1", "hardware=cpu",
+    "dpo.optimizer=rmsprop", "dpo.lr_scheduler=constant", "dpo.warmup=0", "dpo.lora.r=0", "dpo.max_steps=12",
+    "dpo.global_batch_size=4", "dpo.max_validation_pairs=32", "dpo.checkpoints=1", "hardware=cpu",
 )  # fmt: skip
 HALF = ("dpo.precision=bfloat16",)
 ARMS: dict[str, tuple[str, ...]] = {
@@ -82,16 +82,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("outputs", type=Path)
     outputs = parser.parse_args().outputs
+    runs = {
+        (arm, rate, seed): trained((*ARMS[arm], f"dpo.learning_rate={rate}", f"seed={seed}"), outputs)
+        for seed in SEEDS
+        for rate in RATES
+        for arm in ARMS
+    }
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "bitsandbytes"))
     print(f"Measured on {platform.machine()}, {torch.get_num_threads()} thread(s), {versions}.\n")
     for rate in RATES:
         print(f"## Peak learning rate {rate}\n")
         print("| recipe | " + " | ".join(METRICS.values()) + " | weights that moved | by (relative) | seconds |")
         print("|---|" + "---|" * (len(METRICS) + 3))
-        for arm, overrides in ARMS.items():
+        for arm in ARMS:
             rows = []
             for seed in SEEDS:
-                run = trained((*overrides, f"dpo.learning_rate={rate}", f"seed={seed}"), outputs)
+                run = runs[arm, rate, seed]
                 stages = run["stages"]
                 folders = [Path(stages[stage]["path"]) / MODEL for stage in ("base_model", "policy")]
                 rows.append((run["metrics"], moved(*folders), stages["policy"]["seconds"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
 from notus_exp.config.ranges import bounded, one_of, place, unbounded
 
@@ -40,6 +40,7 @@ class Model:
     system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
     template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
     parameters: Optional[int] = bounded(least=1, in_key=False, default=None)  # for forecasts alone
+    shape: Optional[dict[str, Any]] = unbounded(in_key=False, default=None)  # of config.json, where that is not at hand
 
 
 @dataclass

@@ -21,7 +21,7 @@ from transformers import (
 from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.disk import files
 from notus_exp.errors import UserError, first_line
-from notus_exp.models.positions import TINY_POSITIONS
+from notus_exp.models.told_config import TINY
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -63,15 +63,8 @@ def tiny_random(folder: Path, seed: int) -> None:
     tokenizer = _byte_tokenizer()
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=TINY_POSITIONS,
+        **{name: value for name, value in TINY.items() if name != "model_type"},
         initializer_range=0.1,  # wide enough that tokens get visibly different log-probs
-        tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
