@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from notus_exp.config.algorithms import DIVERGING, PREFERENCE_FREE, UNWEIGHABLE, check_algorithm, needs_reference
-from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES
+from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES, MasterWeights, Precision
 from notus_exp.errors import UserError
 
 ALL_LINEAR = "all-linear"
@@ -119,6 +119,25 @@ def _lora(dpo: DPO) -> None:
         )
 
 
+def _master_weights(dpo: DPO) -> None:
+    if dpo.master_weights is not MasterWeights.same:
+        return
+    named, remedy = "dpo.master_weights=same", "leave it at float32"
+    if dpo.precision is Precision.float32:
+        raise UserError(f"{named} says nothing with dpo.precision=float32, whose weights are float32 anyway", remedy)
+    if dpo.precision is Precision.float16:
+        raise UserError(
+            f"{named} cannot be trained in dpo.precision=float16: its loss scaling needs float32 gradients",
+            f"{remedy}, or use dpo.precision=bfloat16",
+        )
+    if dpo.lora.r > 0:
+        raise UserError(
+            f"{named} is of trainings of all weights: with dpo.lora.r={dpo.lora.r} the base is in "
+            f"{dpo.precision.name} already, and the small adapter stays float32",
+            remedy,
+        )
+
+
 def _reference_point(dpo: DPO) -> None:
     if dpo.algorithm == "kto" and dpo.global_batch_size < 2:
         raise UserError(
@@ -189,4 +208,5 @@ _CHECKS: tuple[Callable[[DPO], None], ...] = (
     _lengths,
     _warmup,
     _lora,
+    _master_weights,
 )

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from notus_exp.config import composing
 from notus_exp.config.algorithms import check_weights
 from notus_exp.config.annotator_checks import check_annotators
+from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_folders import hub_default
 from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated
@@ -189,6 +190,8 @@ def check_together(config: Config) -> None:
     check_annotators(config)
     check_curation(config)
     check_dpo(config.dpo)
+    if reaches(config.until, Stage.policy):
+        check_bitsandbytes(config.dpo)
     if config.pairs.weight is not None and reaches(config.until, Stage.policy):
         check_weights(config.dpo)
     check_hardware(config.hardware, config.dpo)

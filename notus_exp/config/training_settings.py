@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
 from notus_exp.config.ranges import bounded, one_of, place, unbounded
 
@@ -21,7 +21,10 @@ ALGORITHMS = ("dpo", "kto", "cpo", "simpo", "orpo")
 NOT_LOSSES = {name: f"write dpo.algorithm={name} 'dpo.loss_type=[]'" for name in ALGORITHMS}
 """What to write for an algorithm that is given as a loss of DPO."""
 F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
-OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd")
+MasterWeights = Enum("MasterWeights", ["float32", "same"])
+BNB_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "rmsprop_bnb_8bit")
+"""Optimisers of bitsandbytes, by transformers' names: a state of 8 bits, or one that a GPU pages out to the machine."""
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd", *BNB_OPTIMIZERS)
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 
 
@@ -37,6 +40,7 @@ class Model:
     system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
     template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
     parameters: Optional[int] = bounded(least=1, in_key=False, default=None)  # for forecasts alone
+    shape: Optional[dict[str, Any]] = unbounded(in_key=False, default=None)  # of config.json, where that is not at hand
 
 
 @dataclass
@@ -86,3 +90,4 @@ class DPO:
     kto_undesirable_weight: float = bounded(above=0, since=1.0, default=1.0)
     gamma_beta_ratio: float = bounded(least=0, since=0.5, default=0.5)
     cpo_alpha: Optional[float] = bounded(least=0, since=None, default=None)
+    master_weights: MasterWeights = unbounded(since=MasterWeights.float32, default=MasterWeights.float32)

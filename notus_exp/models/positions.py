@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from notus_exp.config.training_settings import Model
 from notus_exp.errors import UserError
+from notus_exp.models.told_config import TINY, told_config
 from notus_exp.stages.context import Requirements
 
-TINY_POSITIONS = 2048
+TINY_POSITIONS: int = TINY["max_position_embeddings"]
 """Tokens that `model=tiny_random` reads."""
 
 _NAMES = ("max_position_embeddings", "n_positions")
@@ -27,16 +24,9 @@ def told_positions(model: Model, commit: str | None, files: Sequence[str]) -> in
         commit: Of one of the hub, whose config.json may lie in this machine's cache.
         files: What the model's digest stands for: of a local one its folder.
     """
-    if model.kind == "tiny_random":
-        return TINY_POSITIONS
-    if model.kind == "local":
-        return _positions(Path(files[0]) / "config.json")
-    if model.kind == "hub" and model.hub_id and commit:
-        from huggingface_hub import try_to_load_from_cache  # only where a hub's model is used
-
-        path = try_to_load_from_cache(model.hub_id, "config.json", revision=commit)
-        return _positions(Path(path)) if isinstance(path, str) else None
-    return None
+    config = told_config(model, commit, files) or {}
+    told = next((config[name] for name in _NAMES if name in config), None)
+    return told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else None
 
 
 def check_positions(limit: int | None, requirements: Requirements, max_length: int) -> None:
@@ -63,15 +53,3 @@ def check_positions(limit: int | None, requirements: Requirements, max_length: i
                 f"{key}={tokens} leaves no token of the {limit} that the model reads for a prompt",
                 f"use fewer than {limit}",
             )
-
-
-def _positions(path: Path) -> int | None:
-    """Return what a config.json tells, or None; that it is broken is said where the model is opened."""
-    config: Any = None
-    with suppress(OSError, ValueError, RecursionError):
-        config = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(config, dict):
-        return None
-    own = config.get("text_config")  # of a model that reads pictures too
-    told = next((one[name] for one in (own, config) if isinstance(one, dict) for name in _NAMES if name in one), None)
-    return told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else None

@@ -21,7 +21,7 @@ from transformers import (
 from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.disk import files
 from notus_exp.errors import UserError, first_line
-from notus_exp.models.positions import TINY_POSITIONS
+from notus_exp.models.told_config import TINY
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -63,15 +63,8 @@ def tiny_random(folder: Path, seed: int) -> None:
     tokenizer = _byte_tokenizer()
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=TINY_POSITIONS,
+        **{name: value for name, value in TINY.items() if name != "model_type"},
         initializer_range=0.1,  # wide enough that tokens get visibly different log-probs
-        tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -187,10 +180,10 @@ def load_model(
     Dtype of the weights:
 
     - float32: float32, always.
-    - bfloat16, float16: that dtype for scoring, generation and the frozen base of LoRA (PEFT keeps the adapter's own
-      weights in float32).
+    - bfloat16, float16: that dtype for scoring, generation, the frozen base of LoRA (PEFT keeps the adapter's own
+      weights in float32) and a training of all weights by `dpo.master_weights=same`.
     - bfloat16, float16 with `full`: float32 master weights, computed under `autocast`. Updates of a small learning
-      rate would vanish in 8 or 11 bits of mantissa.
+      rate vanish in 8 or 11 bits of mantissa (docs/results/precision.md).
 
     A policy whose weights were all trained is given as `base`, with `adapter=None`.
 
@@ -201,7 +194,7 @@ def load_model(
         hardware: Device and attention implementation.
         trainable: In training mode with the adapter's gradients on, left where it was loaded (the trainer places it);
             otherwise in evaluation mode, without gradients, on the device.
-        full: All weights are going to be trained.
+        full: All weights are going to be trained, as float32 masters.
 
     Returns:
         A PreTrainedModel, or a PeftModel around one.

@@ -13,13 +13,18 @@ from notus_exp.config.algorithms import objective
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.dpo_checks import ALL_LINEAR
 from notus_exp.config.hardware_settings import Hardware
-from notus_exp.config.training_settings import DPO, Lora
+from notus_exp.config.training_settings import DPO, Lora, MasterWeights
 from notus_exp.errors import UserError
 
 # transformers renamed the option and warns about the old name; its older versions know only that.
 _CHECKPOINTING = next(
     name for name in ("activation_checkpointing", "gradient_checkpointing") if name in DPOConfig.__dataclass_fields__
 )
+
+
+def float32_masters(dpo: DPO) -> bool:
+    """Say whether a training updates all weights in float32, whatever it computes in."""
+    return dpo.lora.r == 0 and dpo.master_weights is MasterWeights.float32
 
 
 class StepPlan(NamedTuple):
@@ -96,7 +101,8 @@ def dpo_arguments(
         "seed": seed,
         "data_seed": seed,
         # the machine
-        "bf16": dpo.precision.name == "bfloat16",
+        # autocast computes float32 masters in 16 bits; weights that are in them already are computed as they are
+        "bf16": dpo.precision.name == "bfloat16" and dpo.master_weights is MasterWeights.float32,
         "fp16": dpo.precision.name == "float16",
         "tf32": None if use_cpu else False,  # float32 means float32, on every device
         "use_cpu": use_cpu,

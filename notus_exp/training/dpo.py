@@ -34,7 +34,7 @@ from notus_exp.models.reference import base_logps, encode, table
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
-from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
+from notus_exp.training.arguments import dpo_arguments, float32_masters, lora_config, plan_steps, trainer_config
 from notus_exp.training.averaged import AveragedTrainer, OrpoTrainer, SimpoTrainer
 from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
 from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
@@ -177,7 +177,7 @@ def _make_trainer(
     )
     config = trainer_config(arguments, hardware, dpo.algorithm)
     base = inputs["base_model"] / files.MODEL
-    model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=dpo.lora.r == 0)
+    model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
     evaluates = config.eval_strategy == "steps"

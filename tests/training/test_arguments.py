@@ -6,8 +6,19 @@ import pytest
 from trl import DPOConfig, KTOConfig
 
 from notus_exp.config.algorithms import READ_BY, needs_reference
+from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
 from notus_exp.config.dpo_checks import check_dpo
-from notus_exp.config.training_settings import ALGORITHMS, DPO, LOSSES, SMOOTHED_LOSSES, LongPrompts, Lora, Precision
+from notus_exp.config.training_settings import (
+    ALGORITHMS,
+    BNB_OPTIMIZERS,
+    DPO,
+    LOSSES,
+    SMOOTHED_LOSSES,
+    LongPrompts,
+    Lora,
+    MasterWeights,
+    Precision,
+)
 from notus_exp.errors import UserError
 from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
 from support.recipes import LORA, machine, recipe
@@ -38,6 +49,7 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
     "max_steps": (7, {"max_steps": 7, "eval_steps": 7, "save_steps": 7}),
     "global_batch_size": (8, {"gradient_accumulation_steps": 2, "eval_steps": 13, "save_steps": 13}),
     "precision": (Precision.bfloat16, {"bf16": True}),
+    "master_weights": (MasterWeights.same, {}),  # without bf16: see below
     "max_length": (128, {"max_length": 128}),
     "evaluations": (5, {"eval_steps": 5}),
     "checkpoints": (5, {"save_steps": 5}),
@@ -58,6 +70,23 @@ def test_each_setting_reaches_the_trainer_and_changes_nothing_else(name):
     value, expected = OTHER[name]
     before, after = arguments(recipe()), arguments(recipe(**{name: value}))
     assert {key: after[key] for key in after if after[key] != before[key]} == expected
+
+
+def test_weights_that_are_in_16_bits_already_are_not_computed_under_autocast():
+    both = [
+        arguments(recipe(precision=Precision.bfloat16, lora=replace(LORA, r=0), master_weights=masters))["bf16"]
+        for masters in MasterWeights
+    ]
+    assert both == [True, False]
+
+
+@pytest.mark.parametrize("optimizer", BNB_OPTIMIZERS)
+def test_an_optimiser_of_bitsandbytes_asks_for_it_where_it_is_missing(optimizer, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=rf"dpo\.optimizer={optimizer} needs bitsandbytes") as caught:
+        check_bitsandbytes(recipe(optimizer=optimizer))
+    assert "notus-exp[bitsandbytes]" in caught.value.hint
+    check_bitsandbytes(recipe())
 
 
 ALGORITHMS_OWN = [  # a setting of one algorithm, and what must become of it
@@ -172,6 +201,15 @@ def test_a_warm_up_longer_than_the_training_is_an_error():
         ({"ld_alpha": 0.5, "loss_type": ["sft"]}, r"dpo\.ld_alpha=0\.5 is not read by dpo\.loss_type=\[sft\]"),
         ({"use_weighting": True, "loss_type": ["sft"]}, "use_weighting=true is not read"),
         ({"discopop_tau": 0.1}, r"dpo\.discopop_tau=0\.1 is not read"),
+        ({"master_weights": MasterWeights.same}, r"dpo\.master_weights=same says nothing with dpo\.precision=float32"),
+        (
+            {"master_weights": MasterWeights.same, "precision": Precision.float16, "lora": replace(LORA, r=0)},
+            "loss scaling needs float32 gradients",
+        ),
+        (
+            {"master_weights": MasterWeights.same, "precision": Precision.bfloat16},
+            r"dpo\.lora\.r=4 the base is in bfloat16 already",
+        ),
         ({"max_prompt_length": 96}, r"dpo\.max_prompt_length=96"),
         ({"max_prompt_length": None, "long_prompts": LongPrompts.cut}, "cut does nothing"),
         ({"warmup": 2.5}, r"dpo\.warmup=2\.5"),
