@@ -76,6 +76,28 @@ class EventWriter:
             replay(self._kept, self._followed)
 
 
+class NoEvents(EventWriter):
+    """Writes nothing: for a process that works beside the one that reports."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def emit(self, step: int, metrics: dict[str, float]) -> None:
+        """Do nothing."""
+
+    def progress(self, done: int, total: int, **shown: float) -> None:
+        """Do nothing."""
+
+    def mark(self, name: str) -> None:
+        """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing: the process that reports says the same."""
+
+    def keep(self, size: int) -> None:
+        """Do nothing."""
+
+
 def read(path: Path, on_damage: OnDamage | None = None) -> Iterator[Event]:
     """Yield the complete events of a file, one by one; a half-written last line (after a kill) is left out.
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -123,34 +124,66 @@ def _annotator(content: dict[str, Any]) -> Annotator:
     return Annotator(**content | {"judge": from_json(JUDGE_SCHEMAS[judge["name"]], judge)})
 
 
-def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = None) -> tuple[Manifest, bool]:
+SHARED = (Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
+"""Stages that load a model and take most of a run's time."""
+
+
+def is_shared(node: Node) -> bool:
+    """Say whether all processes of a launch make a node together: a model of this run scores, learns or answers."""
+    return node.stage in SHARED and node.settings.get("endpoint_model") is None
+
+
+def execute(
+    node: Node,
+    job: Job,
+    prepare: Callable[[Context], None] | None = None,
+    around: Callable[[Node, Path, Context], AbstractContextManager[None]] | None = None,
+) -> tuple[Manifest, bool]:
     """Make a node's artifact unless it exists; return its manifest and whether it was made here.
 
     Args:
         node: What to make.
         job: Where and how.
         prepare: Called with the stage's context before the stage, where it runs; its time counts as the stage's.
+        around: Given the node, its folder and context where the stage runs; the stage runs within what it returns.
     """
     info = STAGES[node.stage]
     store = ArtifactStore(job.artifacts)
     partial = store.partial(node.stage.name, node.key)
     marks = EventWriter(node.name, partial / EVENTS, job.events)
-    inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
     wanted = node.wanted
     wanted.provenance = [cast(Provenance, surroundings(job.hardware, job.command))]
 
     def make(out: Path) -> dict[str, Any]:
         marks.mark(STARTED)
-        wanted.contents = contents_of(inputs)
-        run = importlib.import_module(info.module).run
-        events = EventWriter(node.name, out / EVENTS, job.events)
-        context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
-        context.requirements, context.annotators = job.requirements, job.annotators
+        wanted.contents = contents_of(inputs_of(node, store))
+        context = context_of(job, EventWriter(node.name, out / EVENTS, job.events))
         if prepare:
             prepare(context)
-        facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
-        return facts
+        with around(node, out, context) if around else nullcontext():
+            return run_stage(node, job, out, context)
 
     result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))
     marks.mark(FINISHED)
     return result
+
+
+def inputs_of(node: Node, store: ArtifactStore) -> dict[str, Path]:
+    """Return the folders that a node reads, by the name of the input."""
+    return {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
+
+
+def context_of(job: Job, events: EventWriter) -> Context:
+    """Return what a stage of a job is given beside its settings and inputs."""
+    context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
+    context.requirements, context.annotators = job.requirements, job.annotators
+    return context
+
+
+def run_stage(node: Node, job: Job, out: Path, context: Context) -> dict[str, Any]:
+    """Run a node's stage in a folder and return its facts."""
+    info = STAGES[node.stage]
+    run = importlib.import_module(info.module).run
+    inputs = inputs_of(node, ArtifactStore(job.artifacts))
+    facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
+    return facts

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.config.schema import Calibrate, Config, Stage
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk.artifacts import ArtifactStore
@@ -240,8 +240,8 @@ class Forecast:
 
 def elsewhere(hardware: Hardware) -> str:
     """Say why a profile does not run on this machine; "" where it does."""
-    if hardware.launch is not Launch.plain:
-        return f"hardware={hardware.name} is another machine's ({hardware.processes} processes)"
+    if hardware.nodes > 1:
+        return f"hardware={hardware.name} is {hardware.nodes} machines with {hardware.processes} devices"
     if hardware.device is Device.cuda and cuda_devices() < hardware.processes:
         return f"this machine has not the CUDA device{'s' * (hardware.processes > 1)} of hardware={hardware.name}"
     return ""

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
-from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
@@ -109,12 +108,6 @@ class Run:
             UserError: If a stage cannot be made; finished stages are kept.
             PrunedError: The monitor ended the run.
         """
-        hardware = self.config.hardware
-        if hardware.launch is not Launch.plain and any(node.in_worker for node in self.nodes):
-            raise UserError(
-                f"hardware={hardware.name} can be planned (until=config) but is not executed yet",
-                "use hardware=gpu, or stop with until=pairs",
-            )
         self._require_key()
         if self.config.study.arm is None:  # a study asks once for all of its runs
             for question in doubts(self.config, self.choices):
@@ -260,7 +253,7 @@ class Run:
     def _make_in_worker(self, job: Job, record: RunRecord) -> None:
         """Run a worker for these nodes; record those that it finished even if it fails later."""
         try:
-            workers.make_in_worker(job, self.folder, self.config.dpo.precision, self.console.print, self.monitor)
+            workers.make_in_worker(job, self.folder, self.console.print, self.monitor)
         finally:
             made = workers.made(self.folder)
             for node in job.nodes:

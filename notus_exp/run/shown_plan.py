@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,9 +12,10 @@ from rich.console import Console
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
-from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.mix_sources import sources_told
 from notus_exp.disk.files import JOB
+from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.going_on import working
@@ -64,8 +67,7 @@ def show_plan(run: Run, out: Console) -> None:
         soft_wrap=True,
     )
     if hardware.launch is not Launch.plain:
-        command = launch_command(hardware, dpo.precision, str(run.folder / JOB))
-        out.print("launch: " + " ".join(command), soft_wrap=True)
+        out.print(f"launch: {shlex.join(_launched(hardware, str(run.folder / JOB)))}", soft_wrap=True)
     for spec in answering(run.config.evaluation):
         if spec.prompts_file:
             place = getattr(getattr(run.config.evaluation, spec.name), spec.prompts_file)
@@ -81,6 +83,14 @@ def show_plan(run: Run, out: Console) -> None:
     sources = run.sources
     if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
         out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
+
+
+def _launched(hardware: Hardware, job: str) -> list[str]:
+    """Return the launch command; where nothing here says where several nodes meet, with words for that."""
+    try:
+        return launch_command(hardware, job, os.environ)
+    except UserError:  # the machines that run it may know
+        return launch_command(hardware, job, {"PET_RDZV_ENDPOINT": "HOST:PORT"})
 
 
 def asking(run: Run, missing: Sequence[Node], known: Known) -> list[str]:

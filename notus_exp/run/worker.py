@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -13,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.config.hardware_settings import Device, Hardware
-from notus_exp.config.training_settings import Precision
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, parse
-from notus_exp.disk.files import JOB, WORKER_ERROR, WORKER_LOG, WORKER_RESULT
+from notus_exp.disk.files import JOB, WORKER_BEATS, WORKER_ERROR, WORKER_LOG, WORKER_LOST, WORKER_RESULT
 from notus_exp.disk.full import DISK_HINT, fullest, is_full
 from notus_exp.disk.json_lines import take_lines
 from notus_exp.errors import UserError
 from notus_exp.machine import devices
 from notus_exp.reporting.console import shorten
 from notus_exp.run.execution import Job
-from notus_exp.run.launch import launch_command
+from notus_exp.run.launch import killed_process, launch_command
+from notus_exp.run.watchdog import Watchdog, end_processes
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
 
 POLL_SECONDS = 0.5
@@ -32,32 +33,47 @@ DISK = 4
 """Exit code of a worker that the disk let down, so that it may not even have been able to say so."""
 TERMINATE_SECONDS = 20.0
 """How long an interrupted worker may take to stop before it is killed."""
+LEAVE_SECONDS = 5.0
+"""How long its processes may take for that."""
 
 
-def make_in_worker(
-    job: Job, folder: Path, precision: Precision, say: Callable[[str], None], monitor: Monitor = NO_MONITOR
-) -> None:
+def make_in_worker(job: Job, folder: Path, say: Callable[[str], None], monitor: Monitor = NO_MONITOR) -> None:
     """Run a worker that makes a job's artifacts; `made` tells afterwards which it did, also where it failed.
 
     Args:
         job: What to make.
         folder: Where the job, the worker's log and its result lie.
-        precision: What an accelerate launch is told.
         say: Shows a line to the user.
         monitor: May end the worker.
 
     Raises:
-        UserError: A stage failed.
+        UserError: A stage failed, or nothing was heard of the worker for `hardware.watchdog` seconds.
         PrunedError: The monitor asked for the end.
     """
-    for name in (WORKER_ERROR, WORKER_RESULT):
+    for name in (WORKER_ERROR, WORKER_LOST, WORKER_RESULT):
         (folder / name).unlink(missing_ok=True)
+    beats, log = folder / WORKER_BEATS, folder / WORKER_LOG
+    shutil.rmtree(beats, ignore_errors=True)
+    command = launch_command(job.hardware, str(folder / JOB), os.environ)
     job.write(folder / JOB)
-    command = launch_command(job.hardware, precision, str(folder / JOB))
-    with _lease(job.hardware, say) as lease:
-        code = run_worker(command, folder / WORKER_LOG, lease, monitor)
-    if code != 0:
-        raise _failure(code, job, folder)
+    seconds = job.hardware.watchdog
+    watchdog = Watchdog(beats, job.events, seconds) if seconds else None
+
+    def check() -> None:
+        if watchdog and (wrong := watchdog.look()):
+            raise UserError(
+                f"{_where(job)}: nothing was heard of the worker for {seconds:g} s (hardware.watchdog): {wrong}",
+                f"log: {shorten(log)}; finished stages are kept; hardware.watchdog=null waits for ever",
+            )
+
+    said = log.stat().st_size if log.exists() else 0
+    try:
+        with _lease(job.hardware, say) as lease:
+            code = run_worker(command, log, lease, monitor, beats, check)
+        if code != 0:
+            raise _failure(code, job, folder, said)
+    finally:
+        shutil.rmtree(beats, ignore_errors=True)
 
 
 def made(folder: Path) -> dict[str, bool]:
@@ -75,25 +91,41 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _lease(hardware: Hardware, say: Callable[[str], None]) -> AbstractContextManager[devices.Lease]:
-    """Hold the CUDA devices that a worker needs; on the CPU none."""
-    if hardware.device is Device.cpu:
+    """Hold the CUDA devices that a worker needs on this machine; none on other devices."""
+    if hardware.device is not Device.cuda:
         return nullcontext(devices.NO_LEASE)
-    message = f"waiting for {hardware.processes} free CUDA device(s): other runs hold them"
-    return devices.leased(hardware.processes, devices.visible_devices(), lambda: say(message))
+    number = hardware.processes // hardware.nodes
+    message = f"waiting for {number} free CUDA device(s): other runs hold them"
+    return devices.leased(number, devices.visible_devices(), lambda: say(message))
 
 
-def _failure(code: int, job: Job, folder: Path) -> UserError:
+def _where(job: Job) -> str:
+    """Return where a worker was that did not come to its end."""
     store = ArtifactStore(job.artifacts)
     unfinished = [node.name for node in job.nodes if store.find(node.wanted) is None]
-    where = f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
-    log = shorten(folder / WORKER_LOG)
+    return f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
+
+
+def _failure(code: int, job: Job, folder: Path, said: int = 0) -> UserError:
+    """Return why a worker failed.
+
+    Args:
+        code: Its exit code.
+        job: What it was to make.
+        folder: Where its log and error are.
+        said: Bytes of its log that are of earlier workers.
+    """
+    where, log = _where(job), shorten(folder / WORKER_LOG)
     error = _read(folder / WORKER_ERROR)
     place = fullest(*job.places())
     if not error and (code == DISK or is_full(place)):  # where a disk is full a mapped file ends a process by a signal
         return UserError(f"{where}: the disk is full or cannot be written: below {place}", DISK_HINT)
     if not {"message", "hint"} <= error.keys():
-        reason = f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"
-        return UserError(f"{where}: {reason}", f"out of memory? lower the batch sizes in hardware; log: {log}")
+        return UserError(
+            f"{where}: {_silent_end(code, folder, said)}",
+            f"out of memory? lower the batch sizes in hardware; log: {log}",
+        )
+    code = error.get("code", code)  # of several processes, that of the first that failed: the launcher's is another
     if code == 2:
         return UserError(f"{error['message']}", error["hint"])
     if code == DISK:
@@ -101,14 +133,36 @@ def _failure(code: int, job: Job, folder: Path) -> UserError:
     return UserError(f"{where}: {error['message']}", f"the traceback is in {log}; finished stages are kept")
 
 
+def _silent_end(code: int, folder: Path, said: int) -> str:
+    """Say how a worker ended that left no error."""
+    if killed := killed_process(folder / WORKER_LOG, said):
+        return f"process {killed.rank} was killed by signal {killed.signal}"
+    if lost := _read(folder / WORKER_LOST).get("message"):
+        return f"its processes lost each other: {lost}"
+    return f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with code {code}"
+
+
 def run_worker(
-    command: list[str], log: Path, lease: devices.Lease = devices.NO_LEASE, monitor: Monitor = NO_MONITOR
+    command: list[str],
+    log: Path,
+    lease: devices.Lease = devices.NO_LEASE,
+    monitor: Monitor = NO_MONITOR,
+    beats: Path | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> int:
     """Run a worker to its end and return its exit code; on Ctrl-C stop it first.
 
-    It is given a pipe as standard input: when this process dies in any way, the pipe ends and so does the worker. Its
-    session is its own, so that Ctrl-C reaches only the parent, which then stops it in order. It sees, and holds as long
-    as it lives, the devices of the lease.
+    Each of its processes is given a pipe as standard input: when this process dies in any way, the pipe ends and so do
+    they. Its session is its own, so that Ctrl-C reaches only the parent, which then stops it in order. It sees, and
+    holds as long as it lives, the devices of the lease.
+
+    Args:
+        command: Starts it; see `launch_command`.
+        log: Where its output goes.
+        lease: Its devices.
+        monitor: May end it.
+        beats: Folder in which its processes say that they live: none of them outlives this call.
+        check: Called every half second; what it raises ends the worker.
 
     Raises:
         PrunedError: The monitor asked for the end of the run.
@@ -133,17 +187,24 @@ def run_worker(
                 reason = monitor.stop_reason()
                 if reason is not None:
                     raise PrunedError(reason)
-        except BaseException:
-            worker.terminate()
-            try:
-                worker.wait(TERMINATE_SECONDS)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-            raise
+                check()
         finally:
-            if worker.stdin:
-                worker.stdin.close()
+            _end(worker, beats)
+
+
+def _end(worker: subprocess.Popen[bytes], beats: Path | None) -> None:
+    """End a worker where it has not ended, and whatever is left of its processes."""
+    if worker.poll() is None:
+        worker.terminate()
+    if worker.stdin:
+        worker.stdin.close()
+    if beats:
+        end_processes(beats, LEAVE_SECONDS)
+    try:
+        worker.wait(TERMINATE_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
 
 
 @contextmanager

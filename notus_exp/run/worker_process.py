@@ -1,7 +1,10 @@
-"""The worker process: makes a list of artifacts from a job file, `python -m notus_exp.run.worker_process JOB.json`.
+"""A worker's process: makes a list of artifacts from a job file, `python -m notus_exp.run.worker_process JOB.json`.
 
 It ends when its parent does (end of file on standard input), takes the same locks as every other process, and reports
 through event files. Its own output goes to a log; an expected error goes to error.json beside the job.
+
+Of several processes of one launch, process 0 conducts: it goes through the nodes as one process alone does, and where
+all of them make an artifact it tells the others, which write nothing (`Conductor`, `follow`).
 """
 
 from __future__ import annotations
@@ -9,61 +12,146 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
-from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
+from notus_exp.disk.events import NoEvents
+from notus_exp.disk.files import WORKER_BEATS, WORKER_ERROR, WORKER_LOST, WORKER_RESULT
 from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
-from notus_exp.run.execution import Job, execute
+from notus_exp.machine.processes import launched_rank, launched_team, lost_others
+from notus_exp.machine.team import Alone, Team
+from notus_exp.run.execution import Job, context_of, execute, inputs_of, is_shared, run_stage
+from notus_exp.run.heartbeat import Heartbeat
 from notus_exp.run.nodes import Node
 from notus_exp.run.worker import DISK
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ReferenceSettings, from_json
+
+FILL, NODE, OUT = "fill", "node", "out"
+"""Keys of what process 0 tells the others: names of reference nodes, or a node and its folder; nothing at the end."""
 
 
 def main(arguments: list[str]) -> int:
     """Run a job; return 0, 2 after an expected error, 4 where the disk is the reason, or 1 after any other."""
     path = Path(arguments[0])
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    made: dict[str, bool] = {}
     places = [path.parent]
+    team: Team = Alone()
     try:
         job = Job.read(path)
         places = job.places()
-        prepare = fill_once(job)
-        # Base models first: what the reference nodes miss is computed for all of them before the first is made.
-        for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
-            _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None)
-            write_json(path.with_name(WORKER_RESULT), made)
+        heart = Heartbeat(path.with_name(WORKER_BEATS), launched_rank(), job.hardware.watchdog)
+        team = launched_team()
+        if team.size != job.hardware.processes:
+            raise UserError(
+                f"hardware.processes={job.hardware.processes}, but {team.size} processes were launched",
+                "start the run through the launch command that its plan shows",
+            )
+        if team.rank == 0:
+            conduct(job, path, Conductor(team, heart))
+        else:
+            follow(job, team, heart)
     except UserError as error:
         return _tell(path, error.message, error.hint, 2)
     except BaseException as error:
         if problem := disk_problem(error, *places):
             return _tell(path, problem, DISK_HINT, DISK)
         print(whole_traceback(error), file=sys.stderr)
-        return _tell(path, named_line(error), "", 1)
+        lost = team.size > 1 and lost_others(error)
+        return _tell(path, named_line(error), "", 1, WORKER_LOST if lost else WORKER_ERROR)
     return 0
 
 
-def _tell(path: Path, message: str, hint: str, code: int) -> int:
-    """Leave an error beside the job and return the exit code; where the disk takes nothing the code alone says it."""
+class Conductor:
+    """Process 0 of a worker, of which it may be the only one.
+
+    Args:
+        team: All processes.
+        heart: Tells when this one has to move.
+    """
+
+    def __init__(self, team: Team, heart: Heartbeat) -> None:
+        self._team, self._heart = team, heart
+
+    def around(self, node: Node, out: Path, context: Context) -> AbstractContextManager[None]:
+        """Return within what a node's stage runs: where all processes make it, they begin with it too."""
+        return self._leading({NODE: node.name, OUT: str(out)}, context) if is_shared(node) else nullcontext()
+
+    def filling(self, names: list[str], context: Context) -> AbstractContextManager[None]:
+        """Return within what the union of what reference nodes miss is computed, by all processes."""
+        return self._leading({FILL: names}, context)
+
+    @contextmanager
+    def _leading(self, told: dict[str, str | list[str]], context: Context) -> Iterator[None]:
+        context.team = self._team
+        with self._heart.must_move():
+            self._team.broadcast(lambda: told)
+            yield
+
+    def end(self) -> None:
+        """Let the others end."""
+        self._team.broadcast(dict)
+
+
+def conduct(job: Job, path: Path, conductor: Conductor) -> None:
+    """Make a job's artifacts; what was made is beside the job file after each.
+
+    Base models come first: what the reference nodes miss is computed for all of them before the first is made.
+    """
+    made: dict[str, bool] = {}
+    prepare = fill_once(job, conductor.filling)
+    for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
+        _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None, conductor.around)
+        write_json(path.with_name(WORKER_RESULT), made)
+    conductor.end()
+
+
+def follow(job: Job, team: Team, heart: Heartbeat) -> None:
+    """Take part in what process 0 makes, until it has made all."""
+    nodes = {node.name: node for node in job.nodes}
+    while told := team.broadcast(dict[str, object]):
+        name = str(told.get(NODE, ""))
+        context = context_of(job, NoEvents(name))
+        context.team = team
+        if FILL in told:
+            _fill([nodes[name] for name in told[FILL]], job, context)  # type: ignore[attr-defined]
+        else:
+            run_stage(nodes[name], job, Path(str(told[OUT])), context)
+
+
+def _tell(path: Path, message: str, hint: str, code: int, name: str = WORKER_ERROR) -> int:
+    """Leave an error beside the job and return the exit code; where the disk takes nothing the code alone says it.
+
+    Of several processes that fail the first one's error stays: the others may have failed for that.
+    """
+    place = path.with_name(name)
     try:
-        write_json(path.with_name(WORKER_ERROR), {"message": message, "hint": hint})
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        write_json(place, {"message": message, "hint": hint, "code": code})
+    except FileExistsError:
+        print(message, file=sys.stderr)
     except OSError as error:
         print(f"{message}; and it cannot be written down: {error}", file=sys.stderr)
         return DISK
     return code
 
 
-def fill_once(job: Job) -> Callable[[Context], None]:
+def fill_once(
+    job: Job, around: Callable[[list[str], Context], AbstractContextManager[None]] = lambda *_: nullcontext()
+) -> Callable[[Context], None]:
     """Return what prepares each reference node: before the first, the union of what all of them miss is computed.
 
     So the batches, which move a log-prob's last bits, do not depend on the order of the nodes, and the base model is
     loaded once. A job with a single node to make leaves the computing to it.
+
+    Args:
+        job: What is to be made.
+        around: Given the names of the nodes and the context; the computing runs within what it returns.
     """
     waiting = [node for node in job.nodes if node.stage is Stage.reference]
     filled: dict[str, int] = {}
@@ -73,17 +161,19 @@ def fill_once(job: Job) -> Callable[[Context], None]:
         missing = {node.key: node for node in waiting if store.find(node.wanted) is None}
         waiting.clear()
         if len(missing) > 1:
-            from notus_exp.models.reference import fill  # imports torch: only where it is needed
-
-            filled.update(fill([_request(node, store) for node in missing.values()], context))
+            with around([node.name for node in missing.values()], context):
+                filled.update(_fill([*missing.values()], job, context))
         context.filled = filled
 
     return prepare
 
 
-def _request(node: Node, store: ArtifactStore) -> tuple[ReferenceSettings, dict[str, Path]]:
-    inputs = {use: store.path(node.uses[use], key) for use, key in node.inputs.items()}
-    return from_json(ReferenceSettings, node.settings), inputs
+def _fill(nodes: list[Node], job: Job, context: Context) -> dict[str, int]:
+    from notus_exp.models.reference import fill  # imports torch: only where it is needed
+
+    store = ArtifactStore(job.artifacts)
+    settings = [from_json(ReferenceSettings, node.settings) for node in nodes]
+    return fill([*zip(settings, [inputs_of(node, store) for node in nodes], strict=True)], context)
 
 
 def _end_with_parent() -> None:

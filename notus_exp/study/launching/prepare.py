@@ -93,8 +93,7 @@ def _score(runs: Sequence[Run], folder: Path, console: Console, among: Callable[
             continue
         nodes = [node for node in nodes if _inputs_exist(run, node, nodes, known)]
         if nodes:
-            precision = run.config.dpo.precision
-            make = partial(workers.make_in_worker, folder=folder, precision=precision, say=console.print)
+            make = partial(workers.make_in_worker, folder=folder, say=console.print)
             _attempt(make, _job(run, nodes, folder), console)
 
 

@@ -5,7 +5,7 @@ test's commands, which are processes of their own as ever, may be given a script
 It starts everything as Python would, but a worker: that is forked from a process in which the libraries are loaded
 (`forking.py`), with the worker's own arguments, environment, folder and streams. What the parent started (`asking.py`)
 stands for it: it hands on signals, the worker is killed where it is killed, and it ends with the worker's exit code or
-signal. Where the environment says anything else to the libraries than it did when they were loaded, a worker is started
+signal. So is torchrun, and so are the worker's processes that it starts. Where the environment says anything else to the libraries than it did when they were loaded, a worker is started
 as ever.
 """
 
@@ -29,9 +29,12 @@ ENVIRONMENT = {
 }
 """That of a worker of a test, as `run.worker` makes it."""
 PYTHON = """#!/bin/sh
-if [ "$1 $2" = "-m notus_exp.run.worker_process" ]; then
-    exec {python} -I -S {asking} {address} "$@"
+if [ "$1 $2" = "-u -m" ]; then
+    shift
 fi
+case "$1 $2" in
+"-m notus_exp.run.worker_process" | "-m torch.distributed.run") exec {python} -I -S {asking} {address} "$0" "$@" ;;
+esac
 exec {python} "$@"
 """
 

@@ -16,10 +16,12 @@ from pathlib import Path
 
 READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "TORCH", "OMP_", "MKL_", "CUDA", "PYTHON", "TRL_", "ACCELERATE_", "LD_")
 """Begin the names of variables that libraries read when they are imported."""
+NOT_READ = ("TORCHELASTIC_", "TORCH_NCCL_ASYNC_ERROR_HANDLING")
+"""Begin those among them that torchrun sets for the processes that it starts."""
 LOADED = (
     *("notus_exp.models.base_model", "notus_exp.models.reference", "notus_exp.models.likelihoods"),
     *("notus_exp.training.dpo", "notus_exp.training.trainer", "notus_exp.evaluation.generations"),
-    *("notus_exp.run.execution", "notus_exp.run.worker"),
+    *("notus_exp.run.execution", "notus_exp.run.worker", "torch.distributed.run"),
 )
 
 
@@ -73,8 +75,9 @@ def mind(connection: socket.socket) -> None:
             os._exit(0)
 
 
-def be(module: str, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Do what `python -m MODULE ARGUMENTS` does there."""
+def be(module: str, arguments: list[str], folder: str, environment: dict[str, str], python: str) -> None:
+    """Do what `python -m MODULE ARGUMENTS` does there; what it starts it starts with `python`."""
+    sys.executable = python
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
@@ -85,7 +88,8 @@ def be(module: str, arguments: list[str], folder: str, environment: dict[str, st
 
 
 def _of_libraries(environment: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+    read = {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+    return {name: value for name, value in read.items() if not name.startswith(NOT_READ)}
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

@@ -1,0 +1,106 @@
+"""The launch command of a profile, and what torchrun tells of a process that a signal ended."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from notus_exp.config.hardware_settings import Launch
+from notus_exp.errors import UserError
+from notus_exp.run.launch import Killed, killed_process, launch_command
+from support.recipes import machine
+
+JOB = "out/runs/mine/job.json"
+WORKER = ["-m", "notus_exp.run.worker_process", JOB]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+def test_one_process_needs_no_launcher() -> None:
+    assert launch_command(machine(), JOB, {"MASTER_ADDR": "there"}) == [sys.executable, *WORKER]
+
+
+@pytest.mark.parametrize("launch", [Launch.ddp, Launch.fsdp2, Launch.deepspeed])
+def test_several_processes_of_one_machine_meet_there(launch: Launch) -> None:
+    hardware = machine(launch=launch, processes=8)
+    in_slurm = {"SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7"}
+    for environment in ({}, in_slurm):
+        command = launch_command(hardware, JOB, environment)
+        assert command == [*TORCHRUN, "--standalone", "--nproc-per-node=8", *WORKER]
+
+
+@pytest.mark.parametrize(
+    ("rendezvous", "environment", "endpoint"),
+    [
+        ("first:1234", {"MASTER_ADDR": "second"}, "first:1234"),
+        (None, {"MASTER_ADDR": "second", "MASTER_PORT": "77"}, "second:77"),
+        (None, {"MASTER_ADDR": "second"}, "second:29500"),
+        (None, {"PET_RDZV_ENDPOINT": "third:9", "MASTER_ADDR": "second"}, "third:9"),
+    ],
+)
+def test_several_nodes_meet_where_they_are_told(
+    rendezvous: str | None, environment: dict[str, str], endpoint: str
+) -> None:
+    hardware = machine(launch=Launch.fsdp2, processes=16, nodes=2, rendezvous=rendezvous)
+    shared = ["--nnodes=2", "--nproc-per-node=8", "--rdzv-backend=c10d", "--rdzv-id=mine"]
+    assert launch_command(hardware, JOB, environment) == [*TORCHRUN, *shared, f"--rdzv-endpoint={endpoint}", *WORKER]
+
+
+def test_a_slurm_job_of_several_nodes_starts_a_launcher_on_each() -> None:
+    hardware = machine(launch=Launch.fsdp2, processes=16, nodes=2)
+    environment = {
+        "SLURM_JOB_NUM_NODES": "3",
+        "SLURM_JOB_ID": "81234",
+        "SLURMD_NODENAME": "n7",
+        "SLURM_CPUS_ON_NODE": "48",
+    }
+    command = launch_command(hardware, JOB, environment)
+    start = ["srun", "--overlap", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=48"]
+    assert command[:7] == [*start, "--kill-on-bad-exit=1"]
+    assert command[7:10] == TORCHRUN
+    assert command[10:] == [
+        *("--nnodes=2", "--nproc-per-node=8", "--rdzv-backend=c10d", "--rdzv-id=mine", "--rdzv-endpoint=n7:21234"),
+        *WORKER,
+    ]
+    with pytest.raises(UserError, match=r"hardware\.nodes=4, and the SLURM job has 3") as caught:
+        launch_command(machine(launch=Launch.fsdp2, processes=16, nodes=4), JOB, environment)
+    assert "ask for as many nodes" in caught.value.hint
+
+
+def test_nodes_that_are_told_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match=r"hardware\.nodes=2, and nothing says where they meet") as caught:
+        launch_command(machine(launch=Launch.ddp, processes=2, nodes=2), JOB, {})
+    assert "hardware.rendezvous=HOST:PORT" in caught.value.hint
+
+
+TOLD = """
+notus_exp.run.worker_process FAILED
+------------------------------------------------------------
+Failures:
+[1]:
+  time      : 2026-11-26_23:27:35
+  host      : localhost
+  rank      : 0 (local_rank: 0)
+  exitcode  : -15 (pid: 18513)  (SIGTERM)
+  error_file: <N/A>
+  traceback : Signal 15 (SIGTERM) received by PID 18513
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-26_23:27:35
+  host      : localhost
+  rank      : 3 (local_rank: 1)
+  exitcode  : {code} (pid: 18512) {name}
+  error_file: <N/A>
+"""
+
+
+def test_the_process_that_was_killed_is_told_apart_from_those_that_were_ended_for_it(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    assert killed_process(log) is None
+    log.write_text(TOLD.format(code=-9, name="(SIGKILL)"))
+    assert killed_process(log) == Killed(3, 9)
+    earlier = log.stat().st_size
+    log.write_text(log.read_text() + TOLD.format(code=1, name=""))
+    assert killed_process(log, earlier) is None, "an earlier worker's"
