@@ -32,7 +32,7 @@ def launched_team() -> Team:
     """Return the processes that were launched together with this one, which is one of them; each has to call it."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Alone()
-    from torch.distributed import PrefixStore, rendezvous
+    from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
     store, rank, size = next(rendezvous("env://"))
     return Processes(PrefixStore("notus_exp", store), rank, size)

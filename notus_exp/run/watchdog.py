@@ -12,6 +12,8 @@ from pathlib import Path
 
 from notus_exp.run.heartbeat import BEATS_OF_WATCHDOG, lives, read_beats
 
+START_SECONDS = 600.0
+"""How long a worker may take at least until its first process has begun: libraries load, and nodes find each other."""
 LONGEST_LOOK = 5.0
 """Seconds that count at most between two looks: where this process itself did not run, nor perhaps did the others."""
 SILENT_BEATS = 5
@@ -47,7 +49,8 @@ class Watchdog:
             count, silent = self._beats.get(beat.rank, (-1, 0.0))
             self._beats[beat.rank] = (beat.beats, 0.0 if beat.beats != count else silent + passed)
         longest = max([self._quiet, *(silent for _, silent in self._beats.values())])
-        return self._said() if longest > self._seconds else None
+        allowed = self._seconds if self._beats else max(self._seconds, START_SECONDS)
+        return self._said() if longest > allowed else None
 
     def _said(self) -> str:
         least = self._seconds * SILENT_BEATS / BEATS_OF_WATCHDOG

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from notus_exp.run.heartbeat import Beat, Heartbeat, lives, read_beats
-from notus_exp.run.watchdog import LONGEST_LOOK, Watchdog, end_processes
+from notus_exp.run.watchdog import LONGEST_LOOK, START_SECONDS, Watchdog, end_processes
 
 
 class World:
@@ -80,10 +80,15 @@ def test_a_process_that_does_not_answer_ends_a_run_also_where_the_others_go_on(t
 
 def test_a_single_process_is_told_apart(tmp_path: Path) -> None:
     world = World(tmp_path)
-    assert world.after(61) == "no process of it has begun"
     world.beat(0, 1, 1)
     assert world.after(61) is None
     assert world.after(1) == "its process does not answer"
+
+
+def test_processes_are_given_time_to_begin(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert world.after(START_SECONDS) is None
+    assert world.after(1) == "no process of it has begun"
 
 
 def test_time_in_which_nothing_ran_is_not_counted(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ test's commands, which are processes of their own as ever, may be given a script
 It starts everything as Python would, but a worker: that is forked from a process in which the libraries are loaded
 (`forking.py`), with the worker's own arguments, environment, folder and streams. What the parent started (`asking.py`)
 stands for it: it hands on signals, the worker is killed where it is killed, and it ends with the worker's exit code or
-signal. So is torchrun, and so are the worker's processes that it starts. Where the environment says anything else to the libraries than it did when they were loaded, a worker is started
-as ever.
+signal. So it is with torchrun, and with each process that it starts. Where the environment says anything else to the
+libraries than it did when they were loaded, a worker is started as ever.
 """
 
 from __future__ import annotations

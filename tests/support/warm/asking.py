@@ -1,4 +1,4 @@
-"""`python -I -S asking.py ADDRESS SCRIPT -m MODULE ARGUMENTS`: has a worker forked, stands for it, and ends as it ends."""
+"""`python -I -S asking.py ADDRESS SCRIPT -m MODULE ARGUMENTS`: has a worker forked, stands for it, ends as it ends."""
 
 import json
 import os

@@ -85,6 +85,7 @@ def be(module: str, arguments: list[str], folder: str, environment: dict[str, st
     sys.path[0] = folder
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit()
 
 
 def _of_libraries(environment: dict[str, str]) -> dict[str, str]:
