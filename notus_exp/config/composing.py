@@ -36,6 +36,7 @@ from omegaconf import Container, DictConfig, Node, OmegaConf, open_dict, read_wr
 from omegaconf.errors import OmegaConfBaseException
 
 from notus_exp.config.annotator_items import expand_annotators
+from notus_exp.config.auto_hardware import AUTO, processes_for
 from notus_exp.config.commandline import CODE_KEY, LAUNCHER, check_override
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.endpoint_checks import check_endpoint
@@ -269,6 +270,19 @@ def environment_variable(name: str, *default: str | None) -> str | None:
     return value
 
 
+_NUMBER, _BATCH = "hardware.processes=", "dpo.global_batch_size"
+
+
+def _share_batches(composed: DictConfig) -> None:
+    """Let `hardware=auto` take as many devices as the recipe's global batch can be shared by."""
+    batch, hardware = OmegaConf.select(composed, _BATCH, throw_on_resolution_failure=False), composed.hardware
+    if hardware.processes == 1 or not isinstance(batch, int) or batch < 1:
+        return
+    hardware.processes = processes_for(batch, hardware.processes)
+    if hardware.processes == 1:
+        hardware.launch, hardware.zero_stage, hardware.offload = "plain", None, False
+
+
 class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
     """Hydra's loader, which checks overrides and users' files before they are composed, and then what came of them.
 
@@ -310,6 +324,8 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
             options = self.get_group_options("judge", ObjectType.CONFIG, ROOT, [])
             expand_annotators(composed, _judge_chosen(composed), options, partial(self._judge, composed))
         self._name_rule(composed)
+        if composed.hydra.runtime.choices.get("hardware") == AUTO and _NUMBER not in " ".join(own):
+            _share_batches(composed)
         return composed
 
     def _compose_config_from_defaults_list(

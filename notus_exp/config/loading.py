@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from notus_exp.config import composing
 from notus_exp.config.algorithms import check_weights
 from notus_exp.config.annotator_checks import check_annotators
+from notus_exp.config.auto_hardware import pick_hardware
 from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_folders import hub_default
@@ -37,7 +38,6 @@ from notus_exp.config.schema import ALTERNATIVES, Config, Stage, known_settings,
 from notus_exp.config.score_checks import check_scores
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
-from notus_exp.machine.cuda import cuda_devices
 
 MAX_TAG = 64
 SWEEPER = "hydra_plugins.notus_exp_sweeper.StudySweeper"
@@ -60,14 +60,14 @@ def register() -> None:
     os.environ[SWEEPS] = str(sweeps_dir())
     os.environ[STUDIES] = ", ".join(sorted(path.stem for path in sweeps_dir().glob("study/*.yaml")))
     # `hardware=auto` is one of the profiles, known before anything is composed: overrides go on top as on any other.
-    profile = "gpu" if cuda_devices() else "cpu"
+    profile, changes, _ = pick_hardware()
     path = conf_dir() / "hardware" / f"{profile}.yaml"
-    _store_profile(path, path.stat().st_mtime_ns)
+    _store_profile(path, path.stat().st_mtime_ns, tuple(changes.items()))
 
 
 @lru_cache(maxsize=1)  # what was stored last
-def _store_profile(path: Path, written: int) -> None:
-    ConfigStore.instance().store(group="hardware", name="auto", node=OmegaConf.load(path))
+def _store_profile(path: Path, written: int, changes: tuple[tuple[str, Any], ...]) -> None:
+    ConfigStore.instance().store(group="hardware", name="auto", node={**OmegaConf.load(path), **dict(changes)})
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What this machine has, found without importing torch, and how a profile is launched."""
+"""What this machine has, found without importing torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def cuda_devices() -> int:
@@ -47,6 +47,19 @@ def ask_uuids() -> list[str]:
         failed = driver.cuDeviceGet(ctypes.byref(device), index) or ask is None or ask(ctypes.byref(told), device)
         found.append("" if failed else str(uuid.UUID(bytes=bytes(told))))
     return found
+
+
+class CudaModel(NamedTuple):
+    """What a CUDA device is: its name, and its memory in GB (1e9 bytes); "unknown" and 0 where the driver is silent."""
+
+    name: str
+    memory_gb: float
+
+
+def cuda_models() -> list[CudaModel]:
+    """Return what each of the devices is that `cuda_devices` counts (cuDeviceGetName, cuDeviceTotalMem)."""
+    driver, count = _driver_and_count()
+    return [CudaModel(_name(driver, index), _memory_gb(driver, index)) for index in range(count)]
 
 
 def _driver_and_count() -> tuple[Any, int]:
@@ -95,3 +108,10 @@ def _name(driver: Any, index: int) -> str:
     device, told = ctypes.c_int(0), ctypes.create_string_buffer(128)
     failed = driver.cuDeviceGet(ctypes.byref(device), index) or driver.cuDeviceGetName(told, len(told), device)
     return "unknown" if failed else told.value.decode(errors="replace")
+
+
+def _memory_gb(driver: Any, index: int) -> float:
+    device, told = ctypes.c_int(0), ctypes.c_size_t(0)
+    ask = getattr(driver, "cuDeviceTotalMem_v2", None)
+    failed = driver.cuDeviceGet(ctypes.byref(device), index) or ask is None or ask(ctypes.byref(told), device)
+    return 0.0 if failed else round(told.value / 1e9, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.judge_settings import OpenAIJudge
@@ -112,6 +113,8 @@ class Run:
         if self.config.study.arm is None:  # a study asks once for all of its runs
             for question in doubts(self.config, self.choices):
                 self._say(f"question: {question}")
+            if self.choices.get("hardware") == AUTO:
+                self._say(told_auto(self.config.hardware))
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / LIBRARIES_LOG
         waiting = "waiting for another process with this run"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.hardware_settings import Hardware, Launch
@@ -59,6 +60,8 @@ def show_plan(run: Run, out: Console) -> None:
     for line in asking(run, missing, forecast.known):
         out.print(line, soft_wrap=True)
     hardware, dpo = run.config.hardware, run.config.dpo
+    if run.choices.get("hardware") == AUTO:
+        out.print(told_auto(hardware), soft_wrap=True)
     batches = plan_batches(dpo, hardware)
     out.print(
         f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "

@@ -234,6 +234,21 @@ def test_the_driver_tells_count_and_uuids(driver: SimpleNamespace) -> None:
     assert hardware.ask_uuids() == [str(uuid.UUID(int=0)), "11111111-1111-1111-1111-111111111111"]
 
 
+def test_the_driver_tells_names_and_memories(driver: SimpleNamespace) -> None:
+    def name(where: Any, size: int, of: Any) -> int:
+        where.value = f"device {of.value}".encode()
+        return 0
+
+    def memory(where: Any, of: Any) -> int:
+        where._obj.value = (of.value + 1) * 40_000_000_000
+        return 0
+
+    driver.cuDeviceGetName = name
+    assert hardware.cuda_models() == [("device 0", 0.0), ("device 1", 0.0)]
+    driver.cuDeviceTotalMem_v2 = memory
+    assert hardware.cuda_models() == [("device 0", 40.0), ("device 1", 80.0)]
+
+
 def test_a_driver_that_tells_no_uuids_still_counts(driver: SimpleNamespace) -> None:
     del driver.cuDeviceGetUuid
     assert hardware.ask_uuids() == ["", ""]
