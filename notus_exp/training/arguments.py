@@ -12,9 +12,10 @@ from trl import DPOConfig, KTOConfig
 from notus_exp.config.algorithms import objective
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.dpo_checks import ALL_LINEAR
-from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.training_settings import DPO, Lora, MasterWeights
 from notus_exp.errors import UserError
+from notus_exp.training.zero import zero_config
 
 # transformers renamed the option and warns about the old name; its older versions know only that.
 _CHECKPOINTING = next(
@@ -109,6 +110,7 @@ def dpo_arguments(
         _CHECKPOINTING: hardware.activation_checkpointing,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": not use_cpu,
+        "deepspeed": zero_config(dpo, hardware) if hardware.launch is Launch.deepspeed else None,
         # what is kept and told
         "eval_strategy": "steps" if evaluates else "no",
         "eval_steps": math.ceil(steps.total / dpo.evaluations) if evaluates else None,

@@ -42,7 +42,9 @@ from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.sharding import Sharding
+from notus_exp.training.shards import FOLDER as SHARDS
 from notus_exp.training.trainer import WEIGHT, PairTrainer
+from notus_exp.training.zero import join_group
 
 TRAINERS = {
     "dpo": PairTrainer, "kto": KtoTrainer, "cpo": PairTrainer, "simpo": SimpoTrainer, "orpo": OrpoTrainer,
@@ -176,6 +178,8 @@ def _make_trainer(
         use_cpu=device.type == "cpu",
     )
     config = trainer_config(arguments, hardware, dpo.algorithm)
+    if hardware.launch is Launch.deepspeed:
+        join_group()
     base = inputs["base_model"] / files.MODEL
     model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
@@ -221,14 +225,22 @@ def _on_disk(rows: pl.DataFrame, folder: Path, team: Team) -> Dataset:
 
 def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Context) -> None:
     """Train to the end, from the newest checkpoint that is whole and of this training, where there is one."""
-    main = trainer.is_world_process_zero()
-    found = newest_complete(checkpoints, trainer.owner, *([context.events.say] if main else []))
-    trainer.accelerator.wait_for_everyone()  # every process has looked before one removes the others
-    if main:
+
+    def look() -> Path | None:
+        found = newest_complete(checkpoints, trainer.owner, context.events.say)
+        if found and context.hardware.launch is Launch.deepspeed and not (found / SHARDS).exists():
+            raise UserError(
+                f"{found} was written by processes that each held the model, which DeepSpeed does not go on from",
+                "go on with hardware.launch=plain, ddp or fsdp2, or delete that folder: the training begins anew",
+            )
         keep_only(checkpoints, found, one_before(found) if found else None)
         shutil.rmtree(checkpoints.parent / files.MODEL, ignore_errors=True)  # of an attempt that ended while writing it
         context.events.keep(events_of(found) if found else 0)
-    trainer.accelerator.wait_for_everyone()
+        return found
+
+    found = context.team.broadcast(look)
+    if context.team.rank:
+        torch.manual_seed(trainer.args.seed + context.team.rank)  # its dropout is of its own; weights are made already
     try:
         trainer.train(resume_from_checkpoint=str(found) if found else None)
     except pickle.UnpicklingError:  # torch's own words recommend to load what cannot be trusted

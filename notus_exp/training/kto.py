@@ -22,7 +22,6 @@ from notus_exp.training.forward import Forward, completion_positions_only
 from notus_exp.training.prepared import EVALUATED, PreparedTrainer
 from notus_exp.training.trainer import accuracy
 
-
 _OTHERS = [
     {
         **{name: [0] for name in ("prompt_ids", "completion_ids", "KL_completion_ids")},

@@ -1,8 +1,8 @@
 """What every trainer here has beside TRL's: data that is ready, metrics that are means over pairs, trusted checkpoints.
 
-It takes datasets as they are, already tokenised by our rules and with known reference log-probs; it deals global batches
-out to processes, averages what is logged over pairs, so that neither micro-batches nor processes can move it, marks
-checkpoints as complete, and keeps no pickle.
+It takes datasets as they are, already tokenised by our rules and with known reference log-probs; it deals global
+batches out to processes and averages what is logged over pairs, so that neither micro-batches nor processes can move a
+result, marks checkpoints as complete, and keeps no pickle.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers.trainer
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
@@ -19,9 +20,10 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, mark_complete, one_before
 from notus_exp.training.dealing import ABSENT, DealtBatches, gathered_by_row, mean_of
-from notus_exp.training.sharding import Sharding, ShardedModel, gathered, shard, share_state
+from notus_exp.training.sharding import ShardedModel, Sharding, gathered, shard, share_state
 from notus_exp.training.shards import FOLDER as SHARDS
 from notus_exp.training.shards import load_shards, save_shards
+from notus_exp.training.zero import load_whole, masters, save_whole
 
 OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
 """Names of transformers, in a checkpoint."""
@@ -44,6 +46,7 @@ class PreparedTrainer:
     data_collator: Any
     rows_of_pair = 1
     """Rows of a dataset that are one pair."""
+    is_deepspeed_enabled: bool
     model_wrapped: Any
     optimizer: Any
     lr_scheduler: Any
@@ -51,6 +54,17 @@ class PreparedTrainer:
     def __init__(self, *, sharding: Sharding | None = None, **given: Any) -> None:
         self.sharding = sharding
         super().__init__(**given)
+
+    def train(self, *given: Any, **named: Any) -> Any:
+        """Train; what DeepSpeed would read of a checkpoint is not in ours, which is read with the optimiser's state."""
+        plain, transformers.trainer.deepspeed_load_checkpoint = (
+            transformers.trainer.deepspeed_load_checkpoint,
+            lambda *_, **__: None,
+        )
+        try:
+            return super().train(*given, **named)  # type: ignore[misc]
+        finally:
+            transformers.trainer.deepspeed_load_checkpoint = plain
 
     def create_optimizer(self, *given: Any) -> Any:
         """Share the model out where that is asked for, and return its optimiser."""
@@ -141,7 +155,7 @@ class PreparedTrainer:
             return super().compute_loss(model, kept, *given, **named)  # type: ignore[misc]
 
     def mean_over_pairs(self, value: torch.Tensor, pairs: int) -> float:
-        """Return the mean over the pairs of a pass of all processes of a value that is a mean over those of this one."""
+        """Return the mean over a pass's pairs of all processes of a value that is a mean over those of this one."""
         by_pair = value.detach().reshape(1)
         gathered: torch.Tensor = self.accelerator.gather(by_pair if self._alone() else by_pair.repeat(pairs))
         return gathered.mean().item()
@@ -176,20 +190,24 @@ class PreparedTrainer:
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the model whole, from process 0; a checkpoint of one that is shared out holds its shards instead."""
-        if not self.sharding:
+        if not self.sharding and not self.is_deepspeed_enabled:
             super().save_model(output_dir, _internal_call)  # type: ignore[misc]
             return
         folder = output_dir or self.args.output_dir
         Path(folder).mkdir(parents=True, exist_ok=True)
         if not _internal_call:
-            weights = gathered(self.model, writes=self.args.should_save)
-            self._save(folder, weights)
+            whole = gathered if self.sharding else masters
+            self._save(folder, whole(self.model, writes=self.args.should_save))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not self.sharding:
+        shards = Path(output_dir) / SHARDS
+        if self.sharding:
+            save_shards(self.model, self.optimizer, shards)
+        elif self.is_deepspeed_enabled:
+            save_whole(self.model, self.model_wrapped, shards, writes=self.args.should_save)
+        else:
             super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]
             return
-        save_shards(self.model, self.optimizer, Path(output_dir) / SHARDS)
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
 
@@ -202,7 +220,9 @@ class PreparedTrainer:
         if checkpoint is None or shards is None or not (self.sharding or shards.exists()):
             super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
             return
-        if shards.exists():
+        if self.is_deepspeed_enabled:
+            load_whole(self.model, self.model_wrapped, shards)
+        elif shards.exists():
             load_shards(self.model, self.optimizer, shards)
         else:
             share_state(self.optimizer, torch.load(Path(checkpoint) / OPTIMIZER, map_location="cpu", weights_only=True))

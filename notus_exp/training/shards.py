@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -21,7 +21,6 @@ from notus_exp.training.sharding import trained
 
 FOLDER = "shards"
 """In a checkpoint: the trained parameters and the optimiser's state."""
-_WEIGHTS, _STATE = "weights", "state"
 
 _INDEX = {
     "torch.distributed.checkpoint.metadata": {
@@ -30,7 +29,10 @@ _INDEX = {
     },
     "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
     "torch.serialization": {"_get_layout"},
-    "torch": {"Size", *(str(kind).removeprefix("torch.") for kind in vars(torch).values() if type(kind) is torch.dtype)},
+    "torch": {
+        "Size",
+        *(str(kind).removeprefix("torch.") for kind in vars(torch).values() if type(kind) is torch.dtype),
+    },
     "pathlib": {"PosixPath"},
 }
 """What an index is made of: module -> names."""
@@ -56,35 +58,79 @@ class _Reader(FileSystemReader):
         return index
 
 
+class Key(NamedTuple):
+    """What a tensor in a checkpoint is.
+
+    Attributes:
+        state: Name of the optimiser's state; "" for a weight.
+        parameter: Name of the parameter that it belongs to.
+    """
+
+    state: str
+    parameter: str
+
+    def __str__(self) -> str:
+        """Return the name in the file."""
+        return f"state.{self.state}.{self.parameter}" if self.state else f"weight.{self.parameter}"
+
+    @classmethod
+    def of(cls, name: str) -> Key:
+        """Return the key of a name in the file."""
+        kind, _, rest = name.partition(".")
+        state, _, parameter = rest.partition(".")
+        return cls(state, parameter) if kind == "state" else cls("", rest)
+
+
 def save_shards(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
     """Write the trained parameters and the optimiser's state; every process calls it."""
-    held = {f"{_WEIGHTS}.{name}": value.detach() for name, value in trained(model)}
+    held = {Key("", name): value.detach() for name, value in trained(model)}
     for name, parameter in trained(model):
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for state, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, torch.Tensor):
-                held[f"{_STATE}.{key}.{name}"] = value
-    save(held, storage_writer=FileSystemWriter(folder), no_dist=not dist.is_initialized())
+                held[Key(state, name)] = value
+    write(held, folder, alone=not dist.is_initialized())
 
 
 def load_shards(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    """Read what `save_shards` wrote, whatever the number of processes then, into a model that is shared out or whole.
+    """Read what was written, whatever the number of processes then, into a model that is shared out or whole.
 
     Raises:
         UnpicklingError: The index is none.
     """
-    reader, parameters = _Reader(folder), dict(trained(model))
-    index = reader.read_metadata().state_dict_metadata
-    held = {f"{_WEIGHTS}.{name}": value.detach() for name, value in parameters.items()}
-    for key, known in index.items():
-        kind, _, name = key.partition(".")
-        if kind == _STATE and isinstance(known, TensorStorageMetadata):
-            held[key] = _empty(known, parameters[name.partition(".")[2]])
-    load(held, storage_reader=reader, no_dist=not dist.is_initialized())
+    parameters = dict(trained(model))
+    held = {Key("", name): value.detach() for name, value in parameters.items()}
+    for key, known in index(folder).items():
+        if key.state:
+            held[key] = _empty(known, parameters[key.parameter])
+    named = {str(key): value for key, value in held.items()}
+    load(named, storage_reader=_Reader(folder), no_dist=not dist.is_initialized())
     for key, value in held.items():
-        kind, _, name = key.partition(".")
-        if kind == _STATE:
-            state, _, name = name.partition(".")
-            optimizer.state[parameters[name]][state] = value
+        if key.state:
+            optimizer.state[parameters[key.parameter]][key.state] = value
+
+
+def write(held: dict[Key, torch.Tensor], folder: Path, *, alone: bool) -> None:
+    """Write tensors, each process its part, or this one everything."""
+    named = {str(key): value for key, value in held.items()}
+    save(named, storage_writer=FileSystemWriter(folder), no_dist=alone)
+
+
+def read(folder: Path, key: Key) -> torch.Tensor:
+    """Return one tensor whole, in the processor's memory; this process alone reads it."""
+    known = index(folder)[key]
+    found = {str(key): torch.empty(known.size, dtype=known.properties.dtype)}
+    load(found, storage_reader=_Reader(folder), no_dist=True)
+    return found[str(key)]
+
+
+def index(folder: Path) -> dict[Key, TensorStorageMetadata]:
+    """Return what is there.
+
+    Raises:
+        UnpicklingError: It is no index.
+    """
+    found = _Reader(folder).read_metadata().state_dict_metadata
+    return {Key.of(name): known for name, known in found.items() if isinstance(known, TensorStorageMetadata)}
 
 
 def _empty(known: TensorStorageMetadata, parameter: nn.Parameter) -> torch.Tensor:

@@ -21,7 +21,7 @@ COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_
 """Columns of a dataset that `PairTrainer` takes: token ids (lists of int) and summed log-probs (float).
 
 A recipe that needs no reference has no log-probs: rewards are then beta times the policy's own."""
-_OTHER = {**dict.fromkeys(COLUMNS[:3], [0]), **dict.fromkeys(COLUMNS[3:], 0.0)}
+_OTHER = {**{column: [0] for column in COLUMNS[:3]}, **dict.fromkeys(COLUMNS[3:], 0.0)}
 WEIGHT = "weight"
 """A column beside them, of training pairs that are weighed: 1 in the mean."""
 

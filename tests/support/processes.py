@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from support.places import ROOT
@@ -58,10 +59,8 @@ def together(folder, do, *given, size=2, timeout=300, environment=None):
         except subprocess.TimeoutExpired:
             code = "none in time"
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             child.wait()
     assert code == 0, f"exit code {code}\n" + (folder / "said").read_text()
     return [json.loads((folder / f"returned-{rank}.json").read_text()) for rank in range(size)]
@@ -83,7 +82,7 @@ def _forked(folder, rank, size, timeout, do, given):
         return pid
     code = 1
     try:
-        faulthandler.dump_traceback_later(0.9 * timeout)
+        faulthandler.dump_traceback_later(timeout / 2)
         os.environ.update(RANK=f"{rank}", LOCAL_RANK=f"{rank}", WORLD_SIZE=f"{size}", LOCAL_WORLD_SIZE=f"{size}")
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29500")  # asked for, though the file below is used
         import torch.distributed as dist

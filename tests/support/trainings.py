@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 
 import polars as pl
+import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, TrainerCallback
 from trl import DPOConfig
 
 from notus_exp.config.curation_settings import Split
@@ -18,8 +20,9 @@ from notus_exp.disk import events, files
 from notus_exp.machine.team import Alone
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings, ReferenceSettings
-from notus_exp.training import dpo
+from notus_exp.training import dpo, prepared
 from notus_exp.training.arguments import dpo_arguments
+from notus_exp.training.sharding import trained
 from support.recipes import LORA, machine, recipe
 
 FULL = replace(LORA, r=0)
@@ -99,9 +102,83 @@ def train(artifacts, out, dpo_recipe, hardware=None, seed=3, encoding=None, team
     return dpo.run(settings, artifacts, out, context)
 
 
-def train_all(team, artifacts, wanted):
-    """Run the stage several times, in the processes of a team; `wanted` are folders, recipes and machines."""
-    return [train(artifacts, out, asked, hardware, team=team) for out, asked, hardware in wanted]
+class Watcher(TrainerCallback):
+    """Sees what a training holds, at its last step."""
+
+    def __init__(self, trainer):
+        self._trainer, self.seen = trainer, {}
+
+    def on_pre_optimizer_step(self, args, state, control, **_):
+        self.seen["gradients"] = sorted({str(p.grad.dtype) for _, p in self._parameters() if p.grad is not None})
+
+    def on_step_end(self, args, state, control, **_):
+        parameters, optimizer = dict(self._parameters()), self._trainer.optimizer
+        self.seen |= {
+            "kinds": sorted({_kind(p) for p in parameters.values()}),
+            "weights": sorted({str(p.dtype) for p in parameters.values()}),
+            "share": sum(_here(p) for p in parameters.values()) / sum(_whole(p) for p in parameters.values()),
+            "state": sorted({str(v.dtype) for s in optimizer.state.values() for v in s.values() if v.dim()}),
+            "masters": sorted({str(p.dtype) for group in optimizer.param_groups for p in group["params"]}),
+        }
+
+    def _parameters(self):
+        return trained(self._trainer.model)
+
+
+def _kind(parameter):
+    return "partitioned" if hasattr(parameter, "ds_tensor") else type(parameter).__name__
+
+
+def _here(parameter):
+    """Elements in this process."""
+    if hasattr(parameter, "ds_tensor"):
+        assert parameter.ds_status.name == "NOT_AVAILABLE", "between passes nothing is gathered"
+        return parameter.ds_tensor.numel()
+    return parameter.to_local().numel() if isinstance(parameter, DTensor) else parameter.numel()
+
+
+def _whole(parameter):
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
+def train_all(team, artifacts, wanted, keeps=False):
+    """Run the stage several times, in the processes of a team, and return facts, what was held, and models opened.
+
+    Args:
+        team: The processes.
+        artifacts: Inputs.
+        wanted: Folders, recipes and machines.
+        keeps: Whether all checkpoints stay.
+    """
+    return [_watched(artifacts, *one, team, keeps) for one in wanted]
+
+
+def train_kept(team, artifacts, wanted):
+    """Run the stage several times, and leave the checkpoints of all."""
+    return train_all(team, artifacts, wanted, keeps=True)
+
+
+def _watched(artifacts, out, asked, hardware, team, keeps):
+    opened, watchers = [], []
+    plain, open_model = dpo._train, PreTrainedModel.from_pretrained.__func__
+
+    def watch(trainer, *given):
+        watchers.append(Watcher(trainer))
+        trainer.add_callback(watchers[0])
+        plain(trainer, *given)
+
+    def count(cls, *given, **named):
+        opened.append(cls.__name__)
+        return open_model(cls, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dpo, "_train", watch)
+        patch.setattr(PreTrainedModel, "from_pretrained", classmethod(count))
+        if keeps:
+            patch.setattr(prepared, "keep_only", lambda *_: None)
+            patch.setattr(dpo, "_finish", lambda *_: None)
+        facts = train(artifacts, out, asked, hardware, team=team)
+    return {"facts": facts, "opened": opened, **watchers[0].seen}
 
 
 def step_events(out, name="train/loss"):

@@ -1,28 +1,201 @@
-import json
+"""Several processes train as one does: the same global batches, order and loss, whoever holds what of the model."""
+
+import shutil
+from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
 from notus_exp.config.hardware_settings import Launch
+from notus_exp.disk import files
+from notus_exp.training import dpo
 from support.processes import together
-from support.recipes import machine, recipe, LORA
-from support.trainings import FULL, step_events, train, train_all, weights
+from support.recipes import LORA, machine, recipe
+from support.trainings import FULL, step_events, train, train_all, train_kept, weights
+
+RECIPES = {
+    # 11 pairs: each epoch ends with a batch of 3, of which passes of 2 processes take 2 and 1, or 1, 1, 1 and none
+    "full": recipe(
+        lora=FULL, global_batch_size=8, epochs=2.0, checkpoints=2, optimizer="rmsprop", loss_type=["sigmoid", "sft"]
+    ),
+    "lora": recipe(lora=LORA, global_batch_size=8, epochs=2.0, checkpoints=2),
+    "kto": recipe(lora=LORA, global_batch_size=8, epochs=2.0, algorithm="kto", learning_rate=1e-2),
+    "simpo": recipe(lora=FULL, global_batch_size=8, epochs=1.0, algorithm="simpo", gamma_beta_ratio=0.5),
+}
+MEASURES = ("loss", "preference_loss", "margin", "rewards_chosen", "logps_rejected")
 
 
-def test_x(artifacts, tmp_path):
-    asked = recipe(lora=FULL, global_batch_size=8, epochs=2.0, checkpoints=2, optimizer="rmsprop", loss_type=["sigmoid", "sft"])
-    lora = recipe(lora=LORA, global_batch_size=8, epochs=2.0, checkpoints=2)
-    wanted = []
-    for name, a in (("full", asked), ("lora", lora)):
-        one = train(artifacts, tmp_path / f"one-{name}", a, machine(micro_batch_size=8))
-        wanted += [(tmp_path / f"fsdp2-{micro}-{name}", a, machine(micro_batch_size=micro, processes=2, launch=Launch.fsdp2)) for micro in (1,4)]
-    facts = together(tmp_path / "group", train_all, artifacts, wanted, timeout=100)
-    print((tmp_path / "group"/"said").read_text()[-3000:])
-    for name, *_ in wanted:
-        one = tmp_path / f"one-{name.name.rpartition('-')[2]}"
-        for m in ("train/loss", "validation/loss", "train/accuracy", "validation/margin","train/preference_loss", "train/gradient_norm"):
-            print(name, m, step_events(name, m), step_events(one, m))
-            assert step_events(name, m)[1:] == pytest.approx(step_events(one,m)[1:], abs=1e-4)
-        theirs, ours = weights(one), weights(name)
-        assert theirs.keys() == ours.keys()
-        print(max((theirs[k]-ours[k]).abs().max() for k in ours))
-        print(sorted(p.name for p in name.rglob("*")), sorted(p.name for p in one.rglob("*")))
+def several(launch, micro=4, processes=2, **changes):
+    zero = {"zero_stage": 3} if launch is Launch.deepspeed else {}
+    return machine(**{"micro_batch_size": micro, "processes": processes, "launch": launch, **zero, **changes})
+
+
+@pytest.fixture(scope="module")
+def alone(artifacts, tmp_path_factory):
+    """Return the folder of a recipe's training by one process, all in one pass."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp("alone") / name
+            train(artifacts, made[name], RECIPES[name], machine(micro_batch_size=8))
+        return made[name]
+
+    return of
+
+
+def same_curves(one, other, since=0):
+    for measure in MEASURES:
+        assert step_events(one, f"validation/{measure}") == pytest.approx(
+            step_events(other, f"validation/{measure}"), abs=1e-4
+        )
+        curve = step_events(one, f"train/{measure}")
+        assert len(curve) > 1
+        assert curve == pytest.approx(step_events(other, f"train/{measure}"), abs=1e-4), measure
+    found, expected = weights(one), weights(other)
+    assert found.keys() == expected.keys()
+    assert max((found[name] - tensor).abs().max().item() for name, tensor in expected.items()) < 1e-4
+    assert {tensor.dtype for tensor in found.values()} == {tensor.dtype for tensor in expected.values()}
+
+
+# ------------------------------------------------------------------------------------------------ as the suite runs it
+QUICK = {
+    "ddp-full": ("full", several(Launch.ddp, 2)),
+    "fsdp2-full": ("full", several(Launch.fsdp2, 1)),
+    "fsdp2-lora": ("lora", several(Launch.fsdp2, 4)),
+    "ddp-kto": ("kto", several(Launch.ddp, 1)),
+}
+
+
+@pytest.fixture(scope="module")
+def quick(artifacts, tmp_path_factory):
+    root = tmp_path_factory.mktemp("quick")
+    wanted = [(root / name, RECIPES[asked], hardware) for name, (asked, hardware) in QUICK.items()]
+    returned = together(root / "group", train_all, artifacts, wanted)
+    return {name: (root / name, [one[i] for one in returned]) for i, name in enumerate(QUICK)}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_two_processes_have_the_losses_of_one(name, quick, alone):
+    same_curves(quick[name][0], alone(QUICK[name][0]))
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_facts_of_two_processes_are_those_of_one_and_only_the_first_writes(name, quick):
+    folder, (first, second) = quick[name]
+    assert {key: value for key, value in first["facts"].items() if key not in ("seconds", "peak_memory_bytes")} == {
+        key: value for key, value in second["facts"].items() if key not in ("seconds", "peak_memory_bytes")
+    }
+    assert first["facts"]["pairs_trained"] == 11
+    assert (first["facts"]["steps"], first["facts"]["epochs"]) == (4, 2.0)
+    assert {path.name for path in folder.iterdir()} - {"cache"} == {"events.jsonl", "followed.jsonl", "model"}
+    assert not list(folder.with_name(f"{folder.name}-1").rglob("*.safetensors"))
+
+
+def test_fsdp2_shares_the_parameters_out_and_opens_one_model(quick):
+    """TRL 1.16 opens a reference model under FSDP, though log-probs are known."""
+    for name in ("fsdp2-full", "fsdp2-lora"):
+        for seen in quick[name][1]:
+            assert seen["kinds"] == ["DTensor"]
+            assert seen["share"] == pytest.approx(0.5, abs=0.02)
+            assert seen["opened"] == ["LlamaForCausalLM"]
+    for seen in quick["ddp-full"][1]:
+        assert seen["kinds"] == ["Parameter"]
+        assert seen["opened"] == ["LlamaForCausalLM"]
+
+
+# ---------------------------------------------------------------------------------------------------- the whole matrix
+DEEPSPEED = pytest.mark.skipif(
+    find_spec("deepspeed") is None, reason="deepspeed is not installed (the extra deepspeed)"
+)
+EACH = {
+    "ddp": several(Launch.ddp),
+    "fsdp2": several(Launch.fsdp2),
+    "zero1": several(Launch.deepspeed, zero_stage=1),
+    "zero2": several(Launch.deepspeed, zero_stage=2),
+    "zero3": several(Launch.deepspeed, zero_stage=3),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("micro", [1, 2, 8])
+def test_passes_of_one_process(micro, artifacts, alone, tmp_path):
+    train(artifacts, tmp_path / "other", RECIPES["full"], machine(micro_batch_size=micro))
+    same_curves(tmp_path / "other", alone("full"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2", *(pytest.param(kind, marks=DEEPSPEED) for kind in list(EACH)[2:])])
+def test_every_launch_and_division_has_the_losses_of_one_process(kind, artifacts, alone, tmp_path):
+    """Micro-batch x accumulation x processes: 1 x 4 x 2, 2 x 2 x 2 and 4 x 1 x 2; and 1 x 8 x 1, 8 x 1 x 1."""
+    names = list(RECIPES) if kind in ("ddp", "fsdp2", "zero3") else ["full"]
+    wanted = [
+        (tmp_path / f"{name}-{micro}", RECIPES[name], replace(EACH[kind], micro_batch_size=micro))
+        for name in names
+        for micro in ([1, 2, 4] if name == "full" else [1])
+    ]
+    returned = together(tmp_path / "group", train_all, artifacts, wanted, timeout=900)
+    for (folder, _, _), *seen in zip(wanted, *returned, strict=True):
+        same_curves(folder, alone(folder.name.partition("-")[0]))
+        for one in seen:
+            assert one["kinds"] == {"fsdp2": ["DTensor"], "zero3": ["partitioned"]}.get(kind, ["Parameter"])
+            assert len(one["opened"]) == 1 or folder.name.startswith("kto")  # which has texts scored
+
+
+@pytest.mark.slow
+@DEEPSPEED
+def test_deepspeed_of_one_process_has_its_losses(artifacts, alone, tmp_path):
+    wanted = [
+        (tmp_path / f"one-{micro}", RECIPES["full"], several(Launch.deepspeed, micro, processes=1)) for micro in (1, 8)
+    ]
+    together(tmp_path / "group", train_all, artifacts, wanted, size=1, timeout=600)
+    for folder, *_ in wanted:
+        same_curves(folder, alone("full"))
+
+
+# ----------------------------------------------------------------------------------- resumed by another number of them
+RESUMED = [
+    ("fsdp2", several(Launch.fsdp2), 2, machine(), 1),
+    ("fsdp2", several(Launch.fsdp2), 2, several(Launch.ddp), 2),
+    ("plain", machine(), 1, several(Launch.fsdp2), 2),
+    ("plain", machine(), 1, several(Launch.ddp), 2),
+    ("ddp", several(Launch.ddp), 2, machine(), 1),
+]
+RESUMED_BY_DEEPSPEED = [
+    ("zero3", several(Launch.deepspeed), 2, several(Launch.deepspeed, processes=1), 1),
+    ("zero3", several(Launch.deepspeed, processes=1), 1, several(Launch.deepspeed), 2),
+    ("zero3", several(Launch.deepspeed), 2, several(Launch.deepspeed, zero_stage=2), 2),
+    ("zero2", several(Launch.deepspeed, zero_stage=2), 2, several(Launch.fsdp2), 2),
+    ("fsdp2", several(Launch.fsdp2), 2, several(Launch.deepspeed), 2),
+]
+
+
+def resume(artifacts, tmp_path, cases, asked):
+    """Train with the first hardware, take away all after the first half, and train on with the second."""
+    folders = [tmp_path / f"{i}" for i in range(len(cases))]
+    for size in (1, 2):
+        first = [(f, asked, case[1]) for f, case in zip(folders, cases, strict=True) if case[2] == size]
+        together(tmp_path / f"first-{size}", train_kept, artifacts, first, size=size, timeout=600) if first else None
+    for folder in folders:
+        assert sorted(path.name for path in (folder / dpo.CHECKPOINTS).iterdir()) == ["checkpoint-2", "checkpoint-4"]
+        shutil.rmtree(folder / dpo.CHECKPOINTS / "checkpoint-4")
+        shutil.rmtree(folder / files.MODEL)
+    for size in (1, 2):
+        then = [(f, asked, case[3]) for f, case in zip(folders, cases, strict=True) if case[4] == size]
+        together(tmp_path / f"then-{size}", train_all, artifacts, then, size=size, timeout=600) if then else None
+    return folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["full", "lora"])
+@pytest.mark.parametrize(
+    "cases", [pytest.param(RESUMED, id="torch"), pytest.param(RESUMED_BY_DEEPSPEED, id="deepspeed", marks=DEEPSPEED)]
+)
+def test_a_checkpoint_is_gone_on_from_by_any_launch_and_number_of_processes(name, cases, artifacts, alone, tmp_path):
+    for folder in resume(artifacts, tmp_path, cases, RECIPES[name]):
+        same_curves(folder, alone(name))
+
+
+def test_shards_of_two_processes_are_gone_on_from_by_one(artifacts, alone, tmp_path):
+    (folder,) = resume(artifacts, tmp_path, [("fsdp2", several(Launch.fsdp2), 2, machine(), 1)], RECIPES["full"])
+    same_curves(folder, alone("full"))
