@@ -20,7 +20,7 @@ def cuda_devices() -> int:
 
     Asks the driver itself (cuInit, cuDeviceGetCount), which honours CUDA_VISIBLE_DEVICES as torch does.
     """
-    return _driver_and_count()[1]
+    return driver_and_count()[1]
 
 
 def cuda_uuids() -> list[str]:
@@ -39,7 +39,7 @@ def cuda_uuids() -> list[str]:
 
 def ask_uuids() -> list[str]:
     """Return what `cuda_uuids` does, asked in this process (cuDeviceGetUuid; its second version knows MIG's parts)."""
-    driver, count = _driver_and_count()
+    driver, count = driver_and_count()
     ask = getattr(driver, "cuDeviceGetUuid_v2", None) or getattr(driver, "cuDeviceGetUuid", None)
     found = []
     for index in range(count):
@@ -49,7 +49,8 @@ def ask_uuids() -> list[str]:
     return found
 
 
-def _driver_and_count() -> tuple[Any, int]:
+def driver_and_count() -> tuple[Any, int]:
+    """Return CUDA's driver and the number of devices that torch could use: 0 without one or with a CPU build."""
     try:
         if importlib.metadata.version("torch").endswith("+cpu"):
             return None, 0
@@ -67,7 +68,7 @@ def describe() -> dict[str, str | int]:
 
     `processor` is the kernel's name of it (/proc/cpuinfo), "unknown" where it does not tell.
     """
-    driver, count = _driver_and_count()
+    driver, count = driver_and_count()
     found: dict[str, str | int] = {
         "machine": platform.machine(),
         "processor": _processor(),

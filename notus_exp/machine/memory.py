@@ -1,0 +1,61 @@
+"""How much memory there is: of the machine, as far as this process may use it, and of CUDA devices; no torch here."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from notus_exp.machine.cuda import driver_and_count
+
+CGROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Where control groups are, and which of them are this process's."""
+
+
+def machine_bytes() -> int | None:
+    """Return the bytes of memory that this process may use; None where the system does not tell.
+
+    Those of the machine, or of the process's control group, if they are fewer.
+    """
+    known = [limit for limit in (_physical(), *_limits()) if limit]
+    return min(known) if known else None
+
+
+def _physical() -> int | None:
+    with suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _limits() -> list[int]:
+    """Return the limits of this process's control group and of those above it, of either version of them."""
+    try:
+        lines = OWN.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root, file = (CGROUPS, "memory.max") if not controllers else (CGROUPS / "memory", "memory.limit_in_bytes")
+        within = root / name.lstrip("/")
+        for folder in (within, *within.parents):
+            if folder != root and root not in folder.parents:
+                break
+            with suppress(OSError, ValueError):  # "max" is no limit
+                found.append(int((folder / file).read_text(encoding="ascii")))
+    return found
+
+
+def cuda_bytes() -> int | None:
+    """Return the bytes of memory of the smallest CUDA device (cuDeviceTotalMem); None without one."""
+    driver, count = driver_and_count()
+    found = []
+    for index in range(count):
+        device, total = ctypes.c_int(0), ctypes.c_size_t(0)
+        failed = driver.cuDeviceGet(ctypes.byref(device), index)
+        if not (failed or driver.cuDeviceTotalMem_v2(ctypes.byref(total), device)):
+            found.append(total.value)
+    return min(found, default=None)
