@@ -24,10 +24,10 @@ from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.training_settings import DPO, LongPrompts, Lora, MasterWeights, Precision, SpecialTokens
 from notus_exp.disk import files
 from notus_exp.models.shapes import shape_of
-from notus_exp.run.memory.inference import scoring
+from notus_exp.run.memory.inference_needs import scoring
 from notus_exp.run.memory.need import Need, fullest
 from notus_exp.run.memory.number_sizes import bytes_of
-from notus_exp.run.memory.training import training
+from notus_exp.run.memory.training_needs import training
 
 CONFIG = {
     "model_type": "llama", "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 20,

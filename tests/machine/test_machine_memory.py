@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from notus_exp.machine import memory
+from notus_exp.machine import memory_size as memory
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -10,12 +10,12 @@ from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.training_settings import DPO
 from notus_exp.evaluation.catalogue import answering
-from notus_exp.machine.memory import cuda_bytes, machine_bytes
+from notus_exp.machine.memory_size import cuda_bytes, machine_bytes
 from notus_exp.models.shapes import Shape
-from notus_exp.run.memory import inference
+from notus_exp.run.memory import inference_needs
 from notus_exp.run.memory.need import Need, fullest
 from notus_exp.run.memory.number_sizes import bytes_of
-from notus_exp.run.memory.training import training
+from notus_exp.run.memory.training_needs import training
 
 GB = 1e9
 PROCESS = {Device.cpu: 0.55 * GB, Device.cuda: 0.6 * GB}
@@ -64,13 +64,14 @@ def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Work) -> list[
     computed = bytes_of(dpo.precision)
     weights = float(computed * shape.parameters)
     found = [
-        fullest(inference.scoring(stage, shape, weights, computed, dpo.max_length, hardware)) for stage in work.scored
+        fullest(inference_needs.scoring(stage, shape, weights, computed, dpo.max_length, hardware))
+        for stage in work.scored
     ]
     if work.trains:
         found.append(fullest(training(shape, dpo, hardware)))
     if work.new_tokens:
         prompt = dpo.max_prompt_length or max(1, dpo.max_length - work.new_tokens)
-        asked = inference.generation(
+        asked = inference_needs.generation(
             Stage.generations.name, shape, weights, computed, prompt, work.new_tokens, hardware
         )
         found.append(fullest(asked))

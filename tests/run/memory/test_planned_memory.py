@@ -16,7 +16,7 @@ from notus_exp.run.memory.memory_stages import GB, Work, stage_needs
 from notus_exp.run.memory.memory_words import CANNOT_TELL, MemoryPlan
 from notus_exp.run.memory.need import fullest
 from notus_exp.run.memory.run_memory import plan_memory
-from notus_exp.run.memory.training import training
+from notus_exp.run.memory.training_needs import training
 from notus_exp.run.plan import make_plan
 from support.configs import composed
 from support.plans import fixed_sources
