@@ -1,8 +1,9 @@
-"""What a precision costs: one short training of SmolLM2-135M in several, by several seeds, and a table beside each other.
+"""What a precision costs: a short training of SmolLM2-135M in several, by several seeds, beside each other.
 
     python benchmarks/precision.py outputs/precision > docs/results/precision.md
 
-Recipes differ in precision, master weights and optimiser's state alone. A run that lies there already is not made again. Needs bitsandbytes.
+Recipes differ in precision, master weights and optimiser's state alone. A run that lies there already is not made anew.
+Needs bitsandbytes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from notus_exp.disk.files import MODEL, RUN_JSON
 
 COMMON = (
     "tracking=none", "until=policy", "data.prompts=400", "split.validation=0.2", "dpo.loss_type=[sigmoid]",
-    "dpo.optimizer=rmsprop", "dpo.lr_scheduler=constant", "dpo.warmup=0", "dpo.lora.r=0", "dpo.max_steps=12",
-    "dpo.global_batch_size=4", "dpo.max_validation_pairs=32", "dpo.checkpoints=1", "hardware=cpu",
+    "dpo.optimizer=rmsprop", "dpo.lr_scheduler=constant", "dpo.warmup=0", "dpo.lora.r=0", "dpo.max_steps=8",
+    "dpo.global_batch_size=4", "dpo.max_validation_pairs=24", "dpo.checkpoints=1", "hardware=cpu",
 )  # fmt: skip
 HALF = ("dpo.precision=bfloat16",)
 ARMS: dict[str, tuple[str, ...]] = {
@@ -35,8 +36,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "bfloat16 alone (master_weights=same)": (*HALF, "dpo.master_weights=same"),
     "bfloat16, float32 masters, rmsprop_bnb_8bit": (*HALF, "dpo.optimizer=rmsprop_bnb_8bit"),
 }
-RATES = ("5.0e-7", "1.0e-5")
-SEEDS = (0, 1, 2)
+SEEDS = {"1.0e-5": (0, 1, 2), "5.0e-7": (0,)}
+"""Learning rate -> seeds: one that moves so small a model in so few steps, and the one of Notus 7B."""
 METRICS = {"train/loss": "loss at the end", "validation/loss": "held-out loss", "validation/margin": "held-out margin"}
 
 
@@ -51,9 +52,9 @@ def trained(overrides: tuple[str, ...], outputs: Path) -> dict[str, Any]:
 
 
 def moved(base: Path, policy: Path) -> tuple[float, float]:
-    """Return the share of weights that are not what they were, in the policy's own dtype, and their root mean square move.
+    """Return the share of weights that are not what they were, and how far they moved.
 
-    The second is relative to the weights' own root mean square.
+    In the policy's own dtype; the second is a root mean square, relative to that of the weights.
     """
     before, after = (_weights(folder) for folder in (base, policy))
     changed = total = 0
@@ -72,10 +73,11 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def interval(values: list[float]) -> str:
-    """Return a mean with half the width of its 95 % t interval over seeds."""
+    """Return a mean, with half the width of its 95 % t interval over seeds where there are several."""
     mean = sum(values) / len(values)
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else math.nan
-    return f"{mean:.4f} ± {half:.4f}"
+    if len(values) == 1:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} ± {stats.t.ppf(0.975, len(values) - 1) * stats.sem(values):.4f}"
 
 
 def main() -> None:
@@ -84,19 +86,21 @@ def main() -> None:
     outputs = parser.parse_args().outputs
     runs = {
         (arm, rate, seed): trained((*ARMS[arm], f"dpo.learning_rate={rate}", f"seed={seed}"), outputs)
-        for seed in SEEDS
-        for rate in RATES
+        for rate, seeds in SEEDS.items()
+        for seed in seeds
         for arm in ARMS
     }
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "bitsandbytes"))
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "bitsandbytes")
+    )
     print(f"Measured on {platform.machine()}, {torch.get_num_threads()} thread(s), {versions}.\n")
-    for rate in RATES:
+    for rate, seeds in SEEDS.items():
         print(f"## Peak learning rate {rate}\n")
         print("| recipe | " + " | ".join(METRICS.values()) + " | weights that moved | by (relative) | seconds |")
         print("|---|" + "---|" * (len(METRICS) + 3))
         for arm in ARMS:
             rows = []
-            for seed in SEEDS:
+            for seed in seeds:
                 run = runs[arm, rate, seed]
                 stages = run["stages"]
                 folders = [Path(stages[stage]["path"]) / MODEL for stage in ("base_model", "policy")]

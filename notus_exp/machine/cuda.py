@@ -63,6 +63,7 @@ def cuda_models() -> list[CudaModel]:
 
 
 def _driver_and_count() -> tuple[Any, int]:
+    """Return CUDA's driver and the number of devices that torch could use: 0 without one or with a CPU build."""
     try:
         if importlib.metadata.version("torch").endswith("+cpu"):
             return None, 0

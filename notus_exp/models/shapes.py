@@ -1,4 +1,4 @@
-"""What a model is made of, as its config.json says: sizes of its layers and how many parameters they have, without torch."""
+"""What a model is made of, as its config.json says: sizes of its layers and their parameters, without torch."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def shape_of(config: Mapping[str, Any] | None) -> Shape | None:
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         return None
     layers, hidden, intermediate, heads, vocabulary = (int(size) for size in sizes if size)
-    biased = ATTENTION if config.get("attention_bias") else ()
+    biased: tuple[str, ...] = ATTENTION if config.get("attention_bias") else ()
     if kind == "qwen2":
         biased = ATTENTION[:3]  # whatever its config says: transformers' Qwen2 has them
     return Shape(

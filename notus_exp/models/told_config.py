@@ -24,7 +24,9 @@ TINY: dict[str, Any] = {
 """Of `model=tiny_random`, which `pretrained.tiny_random` writes."""
 
 
-def told_config(model: Model, commit: str | None, files: Sequence[str], *, fetch: bool = False) -> dict[str, Any] | None:
+def told_config(
+    model: Model, commit: str | None, files: Sequence[str], *, fetch: bool = False
+) -> dict[str, Any] | None:
     """Return what a base model's config.json holds; None where nothing that is at hand tells, as of one not yet loaded.
 
     Of a model that reads pictures too, the text model's part comes first.
@@ -38,7 +40,7 @@ def told_config(model: Model, commit: str | None, files: Sequence[str], *, fetch
     if model.kind == "tiny_random":
         return TINY
     if model.kind == "local":
-        return _read(Path(files[0]) / "config.json")
+        return config_in(Path(files[0]))
     if model.kind == "hub" and model.hub_id and commit:
         from huggingface_hub import hf_hub_download, try_to_load_from_cache  # only where a hub's model is used
 
@@ -48,6 +50,11 @@ def told_config(model: Model, commit: str | None, files: Sequence[str], *, fetch
                 path = hf_hub_download(model.hub_id, "config.json", revision=commit, etag_timeout=5)
         return _read(Path(path)) if isinstance(path, str) else None
     return None
+
+
+def config_in(folder: Path) -> dict[str, Any] | None:
+    """Return what the config.json of a model's folder holds, or None."""
+    return _read(folder / "config.json")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

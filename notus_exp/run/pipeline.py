@@ -39,6 +39,8 @@ from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
+from notus_exp.run.memory.memory_words import MemoryPlan
+from notus_exp.run.memory.run_memory import plan_memory
 from notus_exp.run.nodes import Node
 from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import make_plan
@@ -155,8 +157,13 @@ class Run:
         if any(node.stage is Stage.columns for node in missing):
             for probes in self.sources.probes.values():
                 check_contents(probes, self.store.root)
+        self.memory(missing).check()
         self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
         look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
+
+    def memory(self, missing: list[Node]) -> MemoryPlan:
+        """Return what nodes that are to be made need of memory."""
+        return plan_memory(self.config, self.sources.model_digest, self.sources.files, missing, self.store)
 
     def _say(self, line: str) -> None:
         say(self.console, line)

@@ -33,7 +33,11 @@ from notus_exp.run.sources import UNRESOLVED
 
 
 def show_plan(run: Run, out: Console) -> None:
-    """Print which stages would be reused and which run, and how; make nothing."""
+    """Print which stages would be reused and which run, and how; make nothing.
+
+    Raises:
+        UserError: A stage needs more memory than the config says that there is.
+    """
     looks = {node.name: examine(node, run.store, run.by_key, read=False) for node in run.nodes}
     missing = [node for node in run.nodes if not looks[node.name].manifest]
     with working(run.console, "forecasting"):  # which may measure this machine
@@ -69,6 +73,11 @@ def show_plan(run: Run, out: Console) -> None:
         f"{batches.processes} processes",
         soft_wrap=True,
     )
+    memory = run.memory(missing)
+    if table := memory.table():
+        print_table(table, out)
+    for line in memory.lines():
+        out.print(line, soft_wrap=True)
     if hardware.launch is not Launch.plain:
         out.print(f"launch: {shlex.join(_launched(hardware, str(run.folder / JOB)))}", soft_wrap=True)
     for spec in answering(run.config.evaluation):
@@ -86,6 +95,8 @@ def show_plan(run: Run, out: Console) -> None:
     sources = run.sources
     if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
         out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
+    if memory.available.configured:  # what this machine has says nothing of the one that will run it
+        memory.check()
 
 
 def _launched(hardware: Hardware, job: str) -> list[str]:

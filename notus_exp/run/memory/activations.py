@@ -1,0 +1,105 @@
+"""What a block keeps of a forward pass for its backward pass, in bytes a token.
+
+The sums are those of the tensors that autograd saves in transformers' blocks of `models/shapes.FAMILIES`, one by one; a
+test compares them with what it saves. h, i, q, k are the widths of the stream, the MLP, all queries, all keys.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from notus_exp.config.dpo_checks import ALL_LINEAR
+from notus_exp.config.hardware_settings import Device
+from notus_exp.config.training_settings import Lora
+from notus_exp.models.shapes import ATTENTION, MLP, Shape
+from notus_exp.run.memory.number_sizes import FLOAT32, HALF, Numbers
+
+
+class Pass(NamedTuple):
+    """A forward pass: `rows` of `length` tokens each, padded to that (or not), by an attention of transformers."""
+
+    rows: int
+    length: int
+    attention: str
+    device: Device
+    padded: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """Tokens with padding."""
+        return self.rows * self.length
+
+
+def block(shape: Shape, numbers: Numbers, lora: Lora, one: Pass) -> float:
+    """Return the bytes that a block keeps of each token."""
+    c, i = numbers.computed, shape.intermediate
+    adapted = shape.adapted(lora.target_modules, ALL_LINEAR) if lora.r > 0 else {}
+    norms = 2 * (FLOAT32 * shape.hidden + FLOAT32)  # its input in float32, and the root of its mean square
+    gated = 3 * c * i  # the gate before and after its activation, and what it multiplies
+    kept = norms + gated + _attention(shape, c, one) + (0 if _unread_output(lora, c, one) else c * shape.queries)
+    if shape.head_norms:
+        kept += (FLOAT32 + c) * (shape.queries + shape.keys)
+    if lora.r == 0:
+        return kept + _inputs_of_trained(shape, numbers) + c * i
+    return (
+        kept
+        + sum(_adapter(lora, numbers, wide, one) for wide, _ in adapted.values())
+        + _shared(shape, lora, numbers, adapted)
+    )
+
+
+def _attention(shape: Shape, c: int, one: Pass) -> float:
+    """Queries, keys and values; beside these probabilities, or the sums that stand for them."""
+    q, k = shape.queries, shape.keys
+    flash = one.attention == "flash_attention_2"
+    repeated = k if flash or (one.attention == "sdpa" and not one.padded) else q
+    kept = c * (q + 2 * repeated)
+    if one.attention == "eager":
+        return kept + shape.heads * one.length * (FLOAT32 + (HALF if c == HALF else 0))
+    mask = c * one.length if one.padded and not flash else 0  # each block makes a number of each cell of the mask
+    return kept + FLOAT32 * shape.heads + mask
+
+
+def _unread_output(lora: Lora, c: int, one: Pass) -> bool:
+    """Say whether nothing needs what comes out of attention: neither eager attention nor a frozen layer after it."""
+    kept = "o_proj" in lora.target_modules or ALL_LINEAR in lora.target_modules
+    return one.attention == "eager" and lora.r > 0 and not (kept and c == FLOAT32 and lora.dropout == 0)
+
+
+def _inputs_of_trained(shape: Shape, numbers: Numbers) -> float:
+    """Of the norms and linear layers whose weights are trained: their inputs, but for attention's output."""
+    h, c = shape.hidden, numbers.computed
+    if numbers.cast:  # the norm in float32, and a copy in 16 bits for each layer that reads it
+        return 2 * FLOAT32 * h + HALF * h * 5
+    return 2 * (c * h + c * h)
+
+
+def _shared(shape: Shape, lora: Lora, numbers: Numbers, adapted: dict[str, tuple[int, int]]) -> float:
+    """In float32 without dropout, what adapters of several layers read is kept once."""
+    if numbers.computed != FLOAT32 or lora.dropout > 0:
+        return 0.0
+    readers = ((ATTENTION[:3], shape.hidden), (MLP[:2], shape.hidden), (MLP[2:], shape.intermediate))
+    return FLOAT32 * sum(width for names, width in readers if any(name in adapted for name in names))
+
+
+def _adapter(lora: Lora, numbers: Numbers, wide: int, one: Pass) -> float:
+    """Of one adapter: its input where that is its own (cast, or after dropout), and what is between its halves."""
+    c = numbers.computed
+    between = c * lora.r
+    mask = (FLOAT32 if one.device is Device.cpu else 1) * wide if lora.dropout > 0 else 0
+    own = c * wide if c == HALF or lora.dropout > 0 else 0
+    return between + mask + own
+
+
+def working(shape: Shape, numbers: Numbers, one: Pass) -> float:
+    """Return the bytes of each token that a block's backward pass needs for a moment: gradients inside its MLP."""
+    return 3 * numbers.computed * shape.intermediate + 2 * numbers.residual * shape.hidden
+
+
+def forward_only(shape: Shape, computed: int, one: Pass) -> float:
+    """Return the bytes of each token that a block needs for a moment where nothing is kept: MLP, or attention."""
+    h, i, q = shape.hidden, shape.intermediate, shape.queries
+    attention = computed * (h + 4 * q + (one.length if one.padded and one.attention == "sdpa" else 0))
+    if one.attention == "eager":
+        attention += (FLOAT32 + computed) * shape.heads * one.length
+    return computed * h + max(computed * (h + 3 * i), attention)

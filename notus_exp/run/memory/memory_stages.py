@@ -1,0 +1,79 @@
+"""The plan of a run's memory: what each stage holds at its fullest, and what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.hardware_settings import Device, Hardware
+from notus_exp.config.schema import Config, Stage
+from notus_exp.config.training_settings import DPO
+from notus_exp.evaluation.catalogue import answering
+from notus_exp.machine.memory_size import cuda_bytes, machine_bytes
+from notus_exp.models.shapes import Shape
+from notus_exp.run.memory import inference_needs
+from notus_exp.run.memory.need import Need, fullest
+from notus_exp.run.memory.number_sizes import bytes_of
+from notus_exp.run.memory.training_needs import training
+
+GB = 1e9
+PROCESS = {Device.cpu: 0.55 * GB, Device.cuda: 0.6 * GB}
+"""What a process holds before anything is loaded: libraries (docs/results/memory.md), or a CUDA context."""
+
+
+class Work(NamedTuple):
+    """What of a run needs memory.
+
+    Attributes:
+        trains: Whether there is a training.
+        scored: Stages that compute log-probs.
+        new_tokens: Tokens of the longest answer that is generated here, 0 for none.
+    """
+
+    trains: bool
+    scored: tuple[str, ...]
+    new_tokens: int
+
+    @classmethod
+    def of(cls, config: Config, stages: Collection[Stage]) -> Work:
+        """Return what some stages of a config's run ask for."""
+        answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
+        generates = Stage.generations in stages and not isinstance(config.generation, EndpointGeneration)
+        scored = tuple(stage.name for stage in (Stage.reference, Stage.likelihoods) if stage in stages)
+        return cls(Stage.policy in stages, scored, max(answered, default=0) if generates else 0)
+
+
+class Available(NamedTuple):
+    """Bytes of memory of a device, None where they are not known; whether the config says so, or this machine."""
+
+    bytes: float | None
+    configured: bool
+
+
+def available(hardware: Hardware) -> Available:
+    """Return how much memory a device has: what the profile says, else what this machine says."""
+    if hardware.memory_gb is not None:
+        return Available(hardware.memory_gb * GB, True)
+    found = cuda_bytes() if hardware.device is Device.cuda else machine_bytes()
+    return Available(None if found is None else float(found), False)
+
+
+def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Work) -> list[Need]:
+    """Return what a device holds at the fullest moment of each stage, in the order of the stages."""
+    computed = bytes_of(dpo.precision)
+    weights = float(computed * shape.parameters)
+    found = [
+        fullest(inference_needs.scoring(stage, shape, weights, computed, dpo.max_length, hardware))
+        for stage in work.scored
+    ]
+    if work.trains:
+        found.append(fullest(training(shape, dpo, hardware)))
+    if work.new_tokens:
+        prompt = dpo.max_prompt_length or max(1, dpo.max_length - work.new_tokens)
+        asked = inference_needs.generation(
+            Stage.generations.name, shape, weights, computed, prompt, work.new_tokens, hardware
+        )
+        found.append(fullest(asked))
+    process = PROCESS.get(hardware.device, PROCESS[Device.cpu])
+    return [need._replace(parts={**need.parts, "other": need.parts.get("other", 0.0) + process}) for need in found]
