@@ -13,21 +13,22 @@ and divergence.parquet one row an answer of the policy: `prompt_id`, `kl` (nats,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that torch's own documentation gives it
-from transformers import PreTrainedModel
 
 from notus_exp.disk import files
 from notus_exp.machine.team import conducts, worked_together
 from notus_exp.models.encoding import Encoded
-from notus_exp.models.logprobs import Progress, batches, completion_logits, completion_logps, require_finite, tokens_of
+from notus_exp.models.logprobs import Progress, batches, require_finite, tokens_of
 from notus_exp.models.pretrained import load_policy, pick_device, policy_folders
 from notus_exp.models.reference import SCHEMA
+from notus_exp.models.scorer import CHUNK_NUMBERS, Scorer, parts
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import LikelihoodsSettings
 
@@ -43,18 +44,8 @@ LIKELIHOODS_SCHEMA = pl.Schema(
 )
 DIVERGENCE_SCHEMA = pl.Schema({"prompt_id": pl.String, "kl": pl.Float64, "tokens": pl.Int64})
 
-
-class Scorer(NamedTuple):
-    """A model, in evaluation mode on its device, and the precision that forward passes compute in."""
-
-    model: PreTrainedModel
-    precision: str
-    device: torch.device
-
-    def logits(self, item: Encoded) -> torch.Tensor:
-        """Return the logits that predict each token of a completion, shape (tokens, vocabulary)."""
-        [logits] = completion_logits(self.model, [item], self.precision, self.device)
-        return logits
+DIVERGENCE_NUMBERS = CHUNK_NUMBERS // 8
+"""Logits of either model that are held at once, in float64 and several times over."""
 
 
 def run(settings: LikelihoodsSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -131,14 +122,14 @@ def _load(base: Path, adapter: Path | None, precision: str, context: Context) ->
 
 def _logps(scorer: Scorer, encoded: list[Encoded], context: Context, progress: Progress) -> list[float]:
     """Return the policy's log-prob of each completion, in the order of `encoded`."""
-    keys = [f"{number:09d}" for number in range(len(encoded))]
-    planned = [*batches(encoded, keys, context.hardware.scoring_batch_size)]
+    keys = _numbered(encoded)
+    plan = context.team.broadcast(lambda: scorer.plan(encoded, keys, context.hardware.scoring_batch_size))
 
     def score(batch: list[int]) -> list[float]:
-        return completion_logps(scorer.model, [encoded[i] for i in batch], scorer.precision, scorer.device)
+        return scorer.logps([encoded[i] for i in batch], shared=plan.shared)
 
     logps = [0.0] * len(encoded)
-    for dealt, results in worked_together(context.team, planned, score):
+    for dealt, results in worked_together(context.team, plan.batches, score):
         for batch, found in zip(dealt, results, strict=True):
             require_finite(found, "the policy", scorer.precision)
             for i, logp in zip(batch, found, strict=True):
@@ -158,16 +149,33 @@ def _divergences(
     reference = policy if with_adapter else _load(base, None, policy.precision, context)
     as_reference = policy.model.disable_adapter if with_adapter else nullcontext
 
-    def diverge(answer: Encoded) -> float:
+    @torch.inference_mode()
+    def diverge(batch: list[int]) -> list[float]:
+        items = [answers[i] for i in batch]
+        of_policy = policy.predictions(items)
         with as_reference():
-            of_reference = reference.logits(answer)
-        return token_divergence(policy.logits(answer), of_reference).sum().item()
+            of_reference = reference.predictions(items)
+        sums = torch.zeros(len(items), dtype=torch.float64, device=policy.device)
+        for part in parts(of_policy, policy.vocabulary, DIVERGENCE_NUMBERS):
+            with as_reference():
+                theirs = of_reference.logits(of_reference.rows[part])
+            ours = of_policy.logits(of_policy.rows[part])
+            sums.index_add_(0, of_policy.owners[part], token_divergence(ours, theirs))
+        return sums.tolist()
 
-    divergences = []
-    for dealt, results in worked_together(context.team, answers, diverge):
-        divergences += results
-        progress.add(sum(map(tokens_of, dealt)))
-    return divergences
+    kls = [0.0] * len(answers)
+    planned = [*batches(answers, _numbered(answers), context.hardware.scoring_batch_size)]
+    for dealt, results in worked_together(context.team, planned, diverge):
+        for batch, found in zip(dealt, results, strict=True):
+            for i, kl in zip(batch, found, strict=True):
+                kls[i] = kl
+            progress.add(sum(tokens_of(answers[i]) for i in batch))
+    return kls
+
+
+def _numbered(items: Sequence[Encoded]) -> list[str]:
+    """Return keys by which items of one length keep their order."""
+    return [f"{number:09d}" for number in range(len(items))]
 
 
 def _write_likelihoods(scored: pl.DataFrame, logps: list[float], path: Path) -> None:

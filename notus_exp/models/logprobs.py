@@ -1,4 +1,4 @@
-"""Log-probs of completions under a model: the sums that DPO compares, and the logits behind them."""
+"""What scorings of completions share: batches of like lengths, finite sums, progress."""
 
 from __future__ import annotations
 
@@ -6,79 +6,11 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - the name that torch's own documentation gives it
-from transformers import PreTrainedModel
-
 from notus_exp.errors import UserError
 from notus_exp.models.encoding import Encoded
-from notus_exp.models.pretrained import autocast
 from notus_exp.stages.context import Context
 
 PROGRESS_SECONDS = 0.5
-
-
-@torch.inference_mode()
-def completion_logits(
-    model: PreTrainedModel, encoded: Sequence[Encoded], precision: str, device: torch.device
-) -> list[torch.Tensor]:
-    """Return the logits that predict each token of each completion, from one forward pass.
-
-    The batch is padded at the right, where causal attention lets no padding reach a real position. The head is computed
-    only from the first position that predicts a completion token to the last.
-
-    Args:
-        model: In evaluation mode, on `device`.
-        encoded: Prompts (at least one token each) with their completions, n of them.
-        precision: What the forward pass computes in.
-        device: Where the model is.
-
-    Returns:
-        n tensors of shape (completion tokens, vocabulary), in the dtype that the model computes logits in.
-    """
-    if any(not item.prompt_ids for item in encoded):
-        raise ValueError("a prompt without tokens: nothing predicts the completion's first token")
-    # The last token predicts nothing that is asked for.
-    rows = [(item.prompt_ids + item.completion_ids)[:-1] for item in encoded]
-    lengths = [len(row) for row in rows]
-    first = min(len(item.prompt_ids) for item in encoded) - 1
-    width = max(lengths)
-    if first >= width:  # every completion is empty
-        return [torch.zeros(0, model.config.vocab_size, device=device) for _ in encoded]
-    input_ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-    mask = None  # without padding the causal mask is all there is, and attention takes its fast path
-    if min(lengths) < width:
-        mask = (torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]).to(device=device, dtype=torch.long)
-    kept = torch.arange(first, width, device=device)
-    with autocast(precision, device):
-        logits = model(input_ids=input_ids, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits
-    starts = [len(item.prompt_ids) - 1 - first for item in encoded]
-    return [
-        logits[i, start : start + len(item.completion_ids)]
-        for i, (start, item) in enumerate(zip(starts, encoded, strict=True))
-    ]
-
-
-@torch.inference_mode()
-def completion_logps(
-    model: PreTrainedModel, encoded: Sequence[Encoded], precision: str, device: torch.device
-) -> list[float]:
-    """Return log p(completion | prompt) for each item: the sum over its tokens, in nats.
-
-    The same quantity as TRL's `compute_ref_log_probs`: log-softmax in float32, summed here in float64.
-
-    Args:
-        model: In evaluation mode, on `device`.
-        encoded: The batch, n prompts with their completions.
-        precision: What the forward pass computes in.
-        device: Where the model is.
-    """
-    sums = []
-    for logits, item in zip(completion_logits(model, encoded, precision, device), encoded, strict=True):
-        ids = torch.tensor(item.completion_ids, dtype=torch.long, device=device)
-        logps = F.log_softmax(logits.float(), dim=-1).gather(1, ids[:, None])
-        sums.append(logps.double().sum().item())
-    return sums
 
 
 def batches(encoded: Sequence[Encoded], keys: Sequence[str], size: int) -> Iterator[list[int]]:

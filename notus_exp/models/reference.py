@@ -32,8 +32,9 @@ from notus_exp.feedback.prompt_turns import prompt_columns
 from notus_exp.machine.team import conducts, worked_together
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded, Limits
-from notus_exp.models.logprobs import Progress, batches, completion_logps, require_finite, tokens_of
+from notus_exp.models.logprobs import Progress, require_finite, tokens_of
 from notus_exp.models.pretrained import load_model, pick_device
+from notus_exp.models.scorer import Scorer
 from notus_exp.models.store import TeamStore, completion_key, team_store
 from notus_exp.models.token_checks import check_pairs
 from notus_exp.models.tokens import Tokenised, tokenise
@@ -69,9 +70,9 @@ class Work(NamedTuple):
 def run(settings: ReferenceSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write `reference.parquet`: token ids and reference log-prob (nats) of each completion that the settings ask for.
 
-    Every batch is in the store before the next begins, and batches follow (tokens, key): a killed run goes on with the
-    batches that it had before it. Of several processes each computes a batch at a time, and all of those are stored
-    together; the batches are those of one process.
+    Every batch is in the store before the next begins, and batches are functions of what is missing (`Scorer.plan`): a
+    killed run goes on with the batches that it had before it. Of several processes each computes a batch at a time, and
+    all of those are stored together; the batches are those of one process.
 
     Args:
         settings: What is needed, and how it is tokenised and computed.
@@ -351,13 +352,14 @@ def _compute(work: list[Work], store: TeamStore, context: Context) -> None:
 def _compute_one(work: Work, store: TeamStore, progress: Progress, context: Context) -> None:
     device = pick_device(context.hardware, work.precision)
     model = load_model(work.base_model / files.MODEL, None, work.precision, context.hardware)
+    scorer = Scorer(model, work.precision, device)
     keys, encoded = list(work.missing), list(work.missing.values())
-    planned = [*batches(encoded, keys, context.hardware.scoring_batch_size)]
+    plan = context.team.broadcast(lambda: scorer.plan(encoded, keys, context.hardware.scoring_batch_size))
 
     def score(batch: list[int]) -> list[float]:
-        return completion_logps(model, [encoded[i] for i in batch], work.precision, device)
+        return scorer.logps([encoded[i] for i in batch], shared=plan.shared)
 
-    for dealt, results in worked_together(context.team, planned, score):
+    for dealt, results in worked_together(context.team, plan.batches, score):
         found = {
             keys[i]: logp
             for batch, logps in zip(dealt, results, strict=True)

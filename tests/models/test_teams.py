@@ -18,6 +18,7 @@ from notus_exp.evaluation import generations
 from notus_exp.generation import decoding
 from notus_exp.machine.team import Alone, rounds
 from notus_exp.models import likelihoods, reference
+from notus_exp.models.scorer import Scorer
 from notus_exp.models.store import ReferenceStore
 from notus_exp.stages.settings import GenerationsSettings, LikelihoodsSettings, ReferenceSettings
 from support.teams import beside, in_threads, run_over_gloo
@@ -179,7 +180,7 @@ def test_answers_of_a_killed_team_are_kept_in_the_batches_order(inputs, tmp_path
 
 
 def test_a_log_prob_that_is_not_finite_stops_every_process(inputs, tmp_path, context, monkeypatch):
-    monkeypatch.setattr(reference, "completion_logps", lambda model, items, *_: [float("nan")] * len(items))
+    monkeypatch.setattr(Scorer, "logps", lambda scorer, items, *, shared: [float("nan")] * len(items))
     raised = []
 
     def member(team):
