@@ -24,6 +24,7 @@ from notus_exp.disk.files import EVENTS
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.keys import contents_of
 from notus_exp.disk.ledger import Ledger
+from notus_exp.machine.servers import Servers
 from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.surroundings import surroundings
 from notus_exp.stages.context import Context, Requirements
@@ -123,13 +124,16 @@ def _annotator(content: dict[str, Any]) -> Annotator:
     return Annotator(**content | {"judge": from_json(JUDGE_SCHEMAS[judge["name"]], judge)})
 
 
-def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = None) -> tuple[Manifest, bool]:
+def execute(
+    node: Node, job: Job, prepare: Callable[[Context], None] | None = None, servers: Servers | None = None
+) -> tuple[Manifest, bool]:
     """Make a node's artifact unless it exists; return its manifest and whether it was made here.
 
     Args:
         node: What to make.
         job: Where and how.
         prepare: Called with the stage's context before the stage, where it runs; its time counts as the stage's.
+        servers: Those of the worker, which outlive a stage.
     """
     info = STAGES[node.stage]
     store = ArtifactStore(job.artifacts)
@@ -146,6 +150,7 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
         events = EventWriter(node.name, out / EVENTS, job.events)
         context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
         context.requirements, context.annotators = job.requirements, job.annotators
+        context.servers, context.policies = servers, _policies_beside(node, job, store)
         if prepare:
             prepare(context)
         facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
@@ -154,3 +159,18 @@ def execute(node: Node, job: Job, prepare: Callable[[Context], None] | None = No
     result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))
     marks.mark(FINISHED)
     return result
+
+
+def _policies_beside(node: Node, job: Job, store: ArtifactStore) -> list[Path]:
+    """Return the policies that answer in this job and lie there, of the base model that a node's answers are of."""
+    if node.stage is not Stage.generations:
+        return []
+    asked = {
+        one.inputs["policy"]
+        for one in job.nodes
+        if one.stage is Stage.generations
+        and "policy" in one.inputs
+        and one.inputs["base_model"] == node.inputs["base_model"]
+    }
+    paths = [store.path(Stage.policy.name, key) for key in sorted(asked)]
+    return [path for path in paths if path.exists()]

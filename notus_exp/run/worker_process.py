@@ -14,10 +14,11 @@ from pathlib import Path
 
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
-from notus_exp.disk.files import WORKER_ERROR, WORKER_RESULT
+from notus_exp.disk.files import SERVER_LOG, WORKER_ERROR, WORKER_RESULT
 from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
+from notus_exp.machine.servers import Servers
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.nodes import Node
 from notus_exp.run.worker import DISK
@@ -36,9 +37,10 @@ def main(arguments: list[str]) -> int:
         places = job.places()
         prepare = fill_once(job)
         # Base models first: what the reference nodes miss is computed for all of them before the first is made.
-        for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
-            _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None)
-            write_json(path.with_name(WORKER_RESULT), made)
+        with Servers(path.with_name(SERVER_LOG)) as servers:
+            for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
+                _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None, servers)
+                write_json(path.with_name(WORKER_RESULT), made)
     except UserError as error:
         return _tell(path, error.message, error.hint, 2)
     except BaseException as error:
