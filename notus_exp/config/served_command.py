@@ -24,6 +24,8 @@ PLACES = {
     "devices": "how many devices the run holds (hardware.processes)",
 }
 """What may stand in braces -> what it is filled with."""
+LEAST_RANK = 8
+"""Engines keep room for adapters of powers of two, and seldom of less."""
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}")
 _OF_A_SHELL = re.compile(r"[|&;<>]+|\d?>.*|.*;")
 _SECRET = re.compile(r"--?(?:[\w-]*api[-_]?key|[\w-]*token|[\w-]*password|[\w-]*secret)(?:=.*)?")
@@ -46,6 +48,14 @@ def command_words(served: ServedGeneration, values: Mapping[str, str]) -> list[s
     """Return the whole command; its part for an adapter is there where `values` has one."""
     adapter = served.adapter if "adapter" in values else None
     return [word for part in (served.command, adapter or "", served.options) for word in words(part, values)]
+
+
+def room(rank: int) -> int:
+    """Return the rank that an engine is told to keep room for: a power of two, at least `LEAST_RANK`."""
+    found = LEAST_RANK
+    while found < rank:
+        found *= 2
+    return found
 
 
 def spelt(text: str) -> str:

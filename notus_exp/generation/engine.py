@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from notus_exp.config.generation_settings import ServedGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
-from notus_exp.config.served_command import command_words, fill
+from notus_exp.config.served_command import command_words, fill, room
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.machine.servers import Wanted
@@ -22,8 +22,6 @@ from notus_exp.stages.settings import GenerationsSettings
 
 VERSION_PATHS = ("/version", "/server_info", "/get_server_info")
 """Where engines tell their version: vLLM's, SGLang's, and SGLang's older one."""
-LEAST_RANK = 8
-"""Engines keep room for adapters of powers of two, and seldom of less."""
 UNKNOWN = "unknown version"
 
 
@@ -109,12 +107,9 @@ def places(model: Path, precision: str, hardware: Hardware) -> dict[str, str]:
 
 
 def room_for(adapter: Path) -> int:
-    """Return an adapter's highest rank, rounded up to a power of two of at least `LEAST_RANK`."""
+    """Return the rank that is kept room for, of an adapter's highest."""
     told = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    rank, room = max([told["r"], *(told.get("rank_pattern") or {}).values()]), LEAST_RANK
-    while room < rank:
-        room *= 2
-    return room
+    return room(max([told["r"], *(told.get("rank_pattern") or {}).values()]))
 
 
 def merged(folders: PolicyFolders, folder: Path, hardware: Hardware) -> Path:
