@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from notus_exp.config.generation_settings import ServedGeneration
+from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.errors import UserError, did_you_mean
 
 PLACES = {
@@ -21,7 +22,7 @@ PLACES = {
     "port": "a free port of this machine",
     "precision": "dpo.precision",
     "device": "cpu or cuda",
-    "devices": "how many devices the run holds (hardware.processes)",
+    "devices": "how many devices of this machine the run holds",
 }
 """What may stand in braces -> what it is filled with."""
 LEAST_RANK = 8
@@ -56,6 +57,11 @@ def room(rank: int) -> int:
     while found < rank:
         found *= 2
     return found
+
+
+def devices_here(hardware: Hardware) -> int:
+    """Return how many devices of its own machine a run holds, on which the server works; 1 on the CPU."""
+    return 1 if hardware.device is Device.cpu else hardware.processes // hardware.nodes
 
 
 def spelt(text: str) -> str:

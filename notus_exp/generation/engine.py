@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from notus_exp.config.generation_settings import ServedGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
-from notus_exp.config.served_command import command_words, fill, room
+from notus_exp.config.served_command import command_words, devices_here, fill, room
 from notus_exp.disk import files
 from notus_exp.errors import UserError
 from notus_exp.machine.servers import Wanted
@@ -97,12 +97,11 @@ class Engine:
 
 def places(model: Path, precision: str, hardware: Hardware) -> dict[str, str]:
     """Return what the command's places are filled with, but for the port and an adapter."""
-    devices = hardware.processes if hardware.device is not Device.cpu else 1
     return {
         "model": str(model),
         "precision": precision,
         "device": hardware.device.name,
-        "devices": str(devices),
+        "devices": str(devices_here(hardware)),
     }
 
 

@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Sequence
 
 from notus_exp.config.generation_settings import ServedGeneration
-from notus_exp.config.hardware_settings import Device
 from notus_exp.config.schema import Config, Stage
-from notus_exp.config.served_command import command_words, room
+from notus_exp.config.served_command import command_words, devices_here, room
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MODEL
 from notus_exp.reporting.console import shorten
@@ -38,7 +37,7 @@ def served_lines(config: Config, missing: Sequence[Node], store: ArtifactStore) 
             "model": base if not merged else "MERGED" if lora else policy[0],
             "precision": config.dpo.precision.name,
             "device": config.hardware.device.name,
-            "devices": str(config.hardware.processes if config.hardware.device is not Device.cpu else 1),
+            "devices": str(devices_here(config.hardware)),
         }
         if lora and served.adapter and policy:
             values |= {"adapter": policy[0], "rank": str(room(config.dpo.lora.r))}
