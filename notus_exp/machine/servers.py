@@ -41,6 +41,8 @@ _OF_A_TEAM = re.compile(
 """Variables by which a launcher tells processes that they belong together: a server would take them for its own."""
 _SECRET = re.compile(r"(?i).*(key|token|secret|password|passwd|credentials?)")
 """Names of variables that hold what a server of this machine has no use for."""
+_FAILED = re.compile(r"(?:^|\] )[\w.]*(?:Error|Exception): \S")
+"""How the first of the reasons looks that a program in Python gives for its end."""
 _STATISTICS = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -156,10 +158,11 @@ class Server:
         return False
 
     def _error(self, what: str, remedy: str = "") -> UserError:
-        lines = last_lines(self._log, self._begun)
+        printed = lines_since(self._log, self._begun)
+        lines, reason = printed[-SHOWN_LINES:], next(filter(_FAILED.search, printed), "")
         shown = "".join(f"\n    {line}" for line in lines)
         return UserError(
-            f"the server of {self.wanted.setting} {what}",
+            f"the server of {self.wanted.setting} {what}" + (f": {reason}" if reason else ""),
             f"{remedy}its log is {self._log}" + (f", which ends with:{shown}" if lines else ", and is empty"),
         )
 
@@ -273,8 +276,8 @@ def free_port() -> int:
         return int(number)
 
 
-def last_lines(log: Path, begun: int) -> list[str]:
-    """Return the last lines of what a server printed, without secrets.
+def lines_since(log: Path, begun: int) -> list[str]:
+    """Return the lines that a server printed, the last 64,000 bytes of them at most, without secrets.
 
     Args:
         log: The file.
@@ -284,7 +287,7 @@ def last_lines(log: Path, begun: int) -> list[str]:
         stream.seek(max(begun, log.stat().st_size - 64_000))
         text = stream.read().decode("utf-8", "replace")
     lines = [line.rstrip()[:500] for line in text.splitlines() if line.strip()]
-    return [strike(line) for line in lines[-SHOWN_LINES:]]
+    return [strike(line) for line in lines]
 
 
 def _taken(port: int) -> bool:

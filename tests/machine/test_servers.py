@@ -70,7 +70,7 @@ def test_a_server_that_dies_at_its_start_is_told_with_its_log_and_without_secret
     monkeypatch.setenv("RANK", "3")
     with Servers(tmp_path / "server.log") as kept, pytest.raises(UserError) as error:
         kept.started(wanted("--die", "3"), lambda: None)
-    assert "ended with code 3 before it answered" in error.value.message
+    assert "ended with code 3 before it answered: ValueError: this head is too small" in error.value.message
     assert "CUDA out of memory, as it were" in error.value.hint
     assert str(tmp_path / "server.log") in error.value.hint
     assert "None rank None" in (tmp_path / "server.log").read_text(), "neither secrets nor a launcher's variables"

@@ -96,7 +96,7 @@ def main():
     given = parsed()
     print("fake engine, password=", os.environ.get("NOTUS_TEST_SECRET"), "rank", os.environ.get("RANK"), flush=True)
     if given.die is not None:
-        print("CUDA out of memory, as it were", flush=True)
+        print("ValueError: this head is too small\nCUDA out of memory, as it were", flush=True)
         sys.exit(given.die)
     if given.orphan:
         asleep = subprocess.Popen(["sleep", "600"], start_new_session=True)
