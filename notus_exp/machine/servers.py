@@ -252,7 +252,12 @@ _GUARD = (
 def environment(given: dict[str, str] | os._Environ[str]) -> dict[str, str]:
     """Return the variables of a server: without secrets, and without those of a launcher of several processes."""
     kept = {name: value for name, value in given.items() if not (_OF_A_TEAM.fullmatch(name) or _SECRET.fullmatch(name))}
-    return {**_STATISTICS, **kept, "PYTHONUNBUFFERED": "1"}
+    return {**_STATISTICS, **kept, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+
+
+def search_path() -> str:
+    """Return where programs are looked for: first beside this interpreter, whose environment need not be active."""
+    return os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])])
 
 
 def check_program(program: str, setting: str) -> None:
@@ -261,7 +266,7 @@ def check_program(program: str, setting: str) -> None:
     Raises:
         UserError: It is not, or cannot be run.
     """
-    if shutil.which(program) is None:
+    if shutil.which(program, path=search_path()) is None:
         raise UserError(
             f"{setting}: there is no program {program!r} on this machine",
             "install it, or give the path of its program in an environment of its own",

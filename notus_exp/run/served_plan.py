@@ -11,6 +11,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.config.served_command import command_words, devices_here, room
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MODEL
+from notus_exp.machine.servers import search_path
 from notus_exp.reporting.console import shorten
 from notus_exp.run.nodes import Node
 
@@ -43,5 +44,5 @@ def served_lines(config: Config, missing: Sequence[Node], store: ArtifactStore) 
             values |= {"adapter": policy[0], "rank": str(room(config.dpo.lora.r))}
         commands[shlex.join(command_words(served, values))] = None
     program = shlex.split(served.command)[0]
-    absent = "" if shutil.which(program) else f" ({program} is not on this machine)"
+    absent = "" if shutil.which(program, path=search_path()) else f" ({program} is not on this machine)"
     return [f"server: {command}{absent}" for command in commands]
