@@ -1,4 +1,4 @@
-"""A model of Mistral-7B's shape with random weights: 20 steps of LoRA and of all weights, and answers of the base model.
+"""A model of Mistral-7B's shape with random weights: 20 steps of LoRA and of all weights, and its answers.
 
     python benchmarks/gpu/seven_b.py FOLDER [--rehearse]
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from measuring import GB, Options, artifact, framework, number, options, plan, run, steps, write
+from measuring import GB, ONCE, SHORT, Options, artifact, framework, number, options, plan, run, steps, write
 
 STEPS, BATCH = 20, 16
 SECONDS = 3600
 MFU = {"H100": 989e12, "H200": 989e12, "GH200": 989e12, "A100": 312e12, "A800": 312e12, "B200": 2250e12, "L40S": 362e12,
        "L4": 121e12, "4090": 165e12, "3090": 71e12, "A10": 125e12, "V100": 125e12}  # fmt: skip
-"""Part of a device's name -> dense bfloat16 operations a second at its peak, as its maker's data sheet says (V100: float16)."""
+"""Part of a device's name -> dense operations a second in bfloat16 (V100: float16) at its peak, by its data sheet."""
 COLUMNS = ["training", "steps", "tokens/s", "MFU", "peak, GB", "the planner said", "loss 0", "last loss"]
 
 
@@ -32,9 +32,10 @@ def main() -> None:
     parameters = json.loads((model / "parameters.json").read_text(encoding="utf-8"))
     rows = [trained(way, overrides, model, parameters, given) for way, overrides in ways(given).items()]
     words = [
-        f"Random weights of Mistral-7B's shape ({parameters:,} parameters), {BATCH if not given.rehearse else 4} pairs a step; "
-        "tokens as the training counts them. MFU: 6 operations a parameter and token for all weights, 4 for LoRA (no gradients "
-        "of frozen weights), of the device's dense bfloat16 peak; what activation checkpointing computes twice is not counted.",
+        f"Random weights of Mistral-7B's shape ({parameters:,} parameters), {given.pick(4, BATCH)} pairs a step; "
+        "tokens as the training counts them. MFU: 6 operations a parameter and token for all weights, 4 for LoRA (no "
+        "gradients of frozen weights), of the device's dense bfloat16 peak; what activation checkpointing computes "
+        "twice is not counted.",
         answered(model, given),
     ]
     write(given, "seven_b", "A model of Mistral-7B's shape", COLUMNS, rows, words)
@@ -67,8 +68,7 @@ def trained(way: str, overrides: list[str], model: Path, parameters: int, given:
     batch, most = given.pick(4, BATCH), given.pick(3, STEPS)
     asked = [
         *(*common(model, given), *overrides, "until=policy", f"filters.max_pairs={batch * most}"),
-        *(f"dpo.global_batch_size={batch}", "dpo.epochs=1", "dpo.max_validation_pairs=4"),
-        *("dpo.evaluations=1", "dpo.checkpoints=1"),
+        *(f"dpo.global_batch_size={batch}", "dpo.epochs=1", *ONCE),
     ]
     told = plan(name, asked, given) or "–"
     done = framework(name, asked, given, SECONDS)
@@ -92,21 +92,17 @@ def answered(model: Path, given: Options) -> str:
     asked = [
         *(*common(model, given), "dpo=lora", "until=generations", "evaluation=[verifiable]"),
         *("evaluation.verifiable.kl_prompts=0", f"evaluation.verifiable.prompts={given.pick(4, 128)}"),
-        *(
-            f"evaluation.verifiable.max_new_tokens={given.pick(8, 128)}",
-            "filters.max_pairs=16",
-            "dpo.global_batch_size=16",
-        ),
-        *("dpo.epochs=1", "dpo.max_validation_pairs=4", "dpo.evaluations=1", "dpo.checkpoints=1"),
+        *(f"evaluation.verifiable.max_new_tokens={given.pick(8, 128)}", *SHORT),
     ]
     done = framework("seven_b-answers", asked, given, SECONDS)
     if done.failure:
         return f"Answers in the run's own process: failed: {done.failure}."
     _, manifest = artifact("seven_b-answers", "generations_verifiable_base", given)
     facts = manifest["facts"]
+    speed = number(facts["tokens"] / facts["seconds"])
     return (
-        f"Answers of the base model in the run's own process: {number(facts['tokens'] / facts['seconds'])} tokens/s, with "
-        f"loading ({facts['answers']} prompts, {facts['tokens']:,} tokens)."
+        f"Answers of the base model in the run's own process: {speed} tokens/s, with loading "
+        f" ({facts['answers']} prompts, {facts['tokens']:,} tokens)."
     )
 
 

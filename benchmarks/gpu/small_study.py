@@ -1,6 +1,6 @@
 """One small study from start to end: two selections, two seeds, and the comparison.
 
-    python benchmarks/gpu/small_study.py FOLDER [--rehearse]
+python benchmarks/gpu/small_study.py FOLDER [--rehearse]
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ def main() -> None:
     given = options()
     overrides = [
         *("-m", "experiment=smoke", "selection=critique,average", "seed=0,1", "study.name=accepted"),
-        *() if given.rehearse else ("model=smollm2_135m", "dpo.precision=bfloat16", "filters.max_pairs=64"),
+        *given.pick([], ["model=smollm2_135m", "dpo.precision=bfloat16", "filters.max_pairs=64"]),
     ]
     rows = []
     for name in ("study", "study-again"):
         done = framework(name, overrides, given, SECONDS)
-        rows.append([name.replace("-", " "), number(done.seconds), f"failed: {done.failure}" if done.failure else "done"])
+        end = f"failed: {done.failure}" if done.failure else "done"
+        rows.append([name.replace("-", " "), number(done.seconds), end])
     compared = given.folder / "outputs" / "studies" / "accepted" / "comparison.json"
     words = ["The second time everything is there, and the comparison is made of it."]
     if compared.is_file():

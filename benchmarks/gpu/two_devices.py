@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from measuring import GB, Options, artifact, framework, number, options, steps, write
+from measuring import GB, ONCE, Options, artifact, framework, number, options, steps, write
 
 COLUMNS = ["training", "launch", "processes", "seconds a step", "peak, GB", "last loss", "largest gap to one process"]
 SECONDS = 3600
@@ -34,14 +34,15 @@ def measured(training: str, launch: str, first: list[float], given: Options) -> 
         return [training, launch, processes, "not tried: not installed", "", "", ""]
     name = f"two-{training}-{launch}"
     overrides = [
-        *("experiment=smoke",) if given.rehearse else ("model=smollm2_135m",),
-        *(f"dpo={training}", "dpo.precision=float32", "until=policy", "filters.max_pairs=64", "dpo.max_validation_pairs=4"),
-        *("dpo.global_batch_size=16", "dpo.epochs=1", "dpo.lora.dropout=0", "dpo.max_length=512", "dpo.max_prompt_length=384"),
+        *given.pick(["experiment=smoke"], ["model=smollm2_135m"]),
+        *(f"dpo={training}", "dpo.precision=float32", "until=policy", "filters.max_pairs=64", *ONCE),
+        *("dpo.global_batch_size=16", "dpo.epochs=1", "dpo.lora.dropout=0"),
+        *("dpo.max_length=512", "dpo.max_prompt_length=384", "hardware.activation_checkpointing=false"),
         *("hardware.micro_batch_size=4", f"hardware.launch={launch}", f"hardware.processes={processes}"),
-        *("dpo.evaluations=1", "dpo.checkpoints=1", "hardware.activation_checkpointing=false"),
-        *("hardware.zero_stage=3",) if launch == "deepspeed" else (),
+        *(["hardware.zero_stage=3"] if launch == "deepspeed" else []),
     ]
-    done = framework(name, overrides, given, SECONDS, launch)  # in no key: the policy of another launch would be reused
+    # a launch is in no key: in one output folder the policy of another would be reused
+    done = framework(name, overrides, given, SECONDS, launch)
     if done.failure:
         return [training, launch, processes, f"failed: {done.failure}", "", "", ""]
     policy, manifest = artifact(name, "policy", given)
