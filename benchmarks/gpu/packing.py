@@ -108,20 +108,28 @@ def fetch(packages: dict[str, str], python: str, folder: Path) -> list[str]:
     ]
     asked = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
     asked += [word for platform in platforms for word in ("--platform", platform)]
-    exact = [f"{name}=={version}" for name, version in packages.items()]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    if subprocess.run([*pip, "download", "--no-deps", *asked, "-d", str(folder), *exact]).returncode == 0:
-        return []
-    absent = []
-    for one in exact:  # one by one: a few have no wheel, and are pure Python
-        if subprocess.run(
-            [*pip, "download", "--no-deps", *asked, "-d", str(folder), one], capture_output=True
-        ).returncode:
-            built = subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), one], capture_output=True, text=True)
-            pure = [path for path in folder.glob("*.whl") if name_of(path.name.split("-")[0]) == one.split("==")[0]]
-            if built.returncode or not any(path.name.endswith("-none-any.whl") for path in pure):
-                absent.append(one)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    waiting, absent = {f"{name}=={version}" for name, version in packages.items()}, []
+    while waiting:
+        command = [*pip, "download", "--quiet", "--no-deps", *asked, "-d", str(folder), *sorted(waiting)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+        without = re.search(r"No matching distribution found for (\S+==\S+)", done.stderr)
+        if without is None or without[1] not in waiting:
+            raise SystemExit(f"error: wheels cannot be downloaded: {done.stderr.strip()[-500:]}")
+        waiting.remove(without[1])
+        if not _built(without[1], [*pip, "wheel", "--quiet", "--no-deps", "-w", str(folder)], folder):
+            absent.append(without[1])
     return absent
+
+
+def _built(package: str, command: list[str], folder: Path) -> bool:
+    """Build what has no wheel for the machine; say whether it came out as pure Python, which runs there."""
+    if subprocess.run([*command, package], capture_output=True).returncode:
+        return False
+    name = package.partition("==")[0]
+    return any(name_of(path.name.split("-")[0]) == name for path in folder.glob("*-none-any.whl"))
 
 
 def checkout(target: Path) -> None:
