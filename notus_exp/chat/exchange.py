@@ -66,6 +66,8 @@ class Exchange:
             timeout=None,  # one limit holds for all of it
             limits=httpx.Limits(max_connections=None),
             follow_redirects=False,
+            # a proxy that the environment names does not reach servers of this machine
+            mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
         )
 
     async def close(self) -> None:

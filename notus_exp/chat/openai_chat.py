@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Self
@@ -75,6 +76,7 @@ class OpenAIChat:
         group: The config group that these settings are from, "judge" or "generation", for errors.
         max_wait: Seconds that the server may ask to wait.
         pause: Shared by all that ask the same server; None for one of its own.
+        body: Further fields of each request.
     """
 
     def __init__(
@@ -93,12 +95,13 @@ class OpenAIChat:
         group: str = "judge",
         max_wait: float = 600.0,
         pause: Pause | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         self._base_url, self._api_key_env, self._group = base_url, api_key_env, group
         self._timeout, self._max_retries = timeout, max_retries
         self._pause = pause or Pause(self._where, max_wait, f"{group}.max_wait")
         self._most_bytes = FRAME_BYTES + BYTES_PER_TOKEN * max_tokens * (1 + (top_logprobs or 0))
-        self._parameters: dict[str, Any] = {"model": model, token_limit_parameter: max_tokens}
+        self._parameters: dict[str, Any] = {**(body or {}), "model": model, token_limit_parameter: max_tokens}
         if temperature is not None:
             self._parameters["temperature"] = temperature
         if seed is not None:
@@ -113,13 +116,16 @@ class OpenAIChat:
         if "_exchange" in self.__dict__:
             await self._exchange.close()
 
-    async def ask(self, messages: Messages, on_discarded: OnDiscarded | None = None) -> Reply:
+    async def ask(
+        self, messages: Messages, on_discarded: OnDiscarded | None = None, *, seed: int | None = None
+    ) -> Reply:
         """Return the model's answer.
 
         Args:
             messages: The chat.
             on_discarded: Awaited for every success whose body is no answer, before the request is repeated: the
                 endpoint charges for it.
+            seed: Of this request, in the place of that of all.
 
         Raises:
             Unanswered: No valid answer came in `max_retries` repetitions.
@@ -130,7 +136,7 @@ class OpenAIChat:
         while True:
             await self._pause.over()
             try:
-                return await self._attempt(messages)
+                return await self._attempt(messages, {} if seed is None else {"seed": seed})
             except _FailedError as failed:
                 left -= 1
                 if failed.wait is not None:
@@ -173,9 +179,9 @@ class OpenAIChat:
             setting=f"{self._group}.base_url",
         )
 
-    async def _attempt(self, messages: Messages) -> Reply:
+    async def _attempt(self, messages: Messages, own: Mapping[str, Any]) -> Reply:
         try:
-            content = json.dumps({"messages": messages, **self._parameters}, ensure_ascii=False).encode()
+            content = json.dumps({"messages": messages, **self._parameters, **own}, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             reason = "the prompt has characters that UTF-8 cannot write (lone surrogates)"
             raise Unanswered(reason, lasting=True) from None

@@ -18,8 +18,9 @@ from notus_exp.config.schema import Config, known_settings, takes
 from notus_exp.errors import UserError, did_you_mean
 
 OF_PAIRS = ("filters.where", "filters.keep.by", "pairs.weight")
-EXPRESSIONS = ("selection.score", "rejected.score", "selection.place", "rejected.place", *OF_PAIRS)
-"""Settings that hold an expression or a place, whose spaces and signs Hydra's grammar does not read without quotes."""
+OF_A_SERVER = ("generation.command", "generation.adapter", "generation.options")
+EXPRESSIONS = ("selection.score", "rejected.score", "selection.place", "rejected.place", *OF_PAIRS, *OF_A_SERVER)
+"""Settings whose spaces and signs Hydra's grammar does not read without quotes: expressions, places, commands."""
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")
 """The only part of Hydra's own configuration that is the user's."""
 CODE_KEY = "_target_"

@@ -27,7 +27,7 @@ from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.endpoint_checks import check_endpoints
 from notus_exp.config.explaining import explain
 from notus_exp.config.folders import conf_dir, sweeps_dir
-from notus_exp.config.generation_settings import GENERATION_SCHEMAS
+from notus_exp.config.generation_settings import GENERATION_SCHEMAS, ServedGeneration
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS
 from notus_exp.config.mapping_paths import check_mapping
@@ -36,6 +36,7 @@ from notus_exp.config.mix_sources import check_parts, parts, told_of
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import ALTERNATIVES, Config, Stage, known_settings, reaches
 from notus_exp.config.score_checks import check_scores
+from notus_exp.config.served_command import check_served_command
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.errors import UserError, did_you_mean
 
@@ -196,6 +197,8 @@ def check_together(config: Config) -> None:
         check_weights(config.dpo)
     check_hardware(config.hardware, config.dpo)
     check_endpoints(config)
+    if isinstance(config.generation, ServedGeneration):
+        check_served_command(config.generation)
     needed = {"hub": "hub_id", "local": "path"}.get(config.model.kind)
     if needed and not getattr(config.model, needed):
         raise UserError(f"model.{needed} must be given for model.kind={config.model.kind}", f"add model.{needed}=VALUE")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.generation_settings import AskedGeneration, ServedGeneration
 from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.schema import Config, EvaluationSplit, Stage, reaches
 from notus_exp.errors import UserError
@@ -47,12 +47,17 @@ def _check_evaluation_split(config: Config) -> None:
 def _check_answers(config: Config) -> None:
     """Check who answers and who judges, where an evaluation asks for it."""
     evaluation = config.evaluation
-    endpoint = isinstance(config.generation, EndpointGeneration)
-    if endpoint and evaluation.verifiable and evaluation.verifiable.kl_prompts:
+    asked = isinstance(config.generation, AskedGeneration)
+    if asked and evaluation.verifiable and evaluation.verifiable.kl_prompts:
         raise UserError(
             f"evaluation.verifiable.kl_prompts={evaluation.verifiable.kl_prompts} needs token ids, which "
-            "generation=openai does not know",
+            f"generation={config.generation.name} does not know",
             "set evaluation.verifiable.kl_prompts=0",
+        )
+    if isinstance(config.generation, ServedGeneration) and config.model.template_date is not None:
+        raise UserError(
+            f"model.template_date={config.model.template_date}, and a server renders the template with the day's date",
+            "use generation=transformers, or a model whose template writes no date",
         )
     if evaluation.lm_eval and not evaluation.lm_eval.tasks:
         raise UserError("evaluation.lm_eval.tasks is empty", "name tasks, such as evaluation.lm_eval.tasks=[hellaswag]")

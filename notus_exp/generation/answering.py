@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -33,7 +34,8 @@ def answer(
     Returns:
         Facts: prompts, answers, tokens (generated, without end tokens, of the answers of which they are known),
         truncated, seconds (of this attempt); where an endpoint answered also tokens_unknown (answers of which it did
-        not tell the tokens) and endpoints (address -> answers).
+        not tell the tokens) and endpoints (address -> answers), or, of a server of the run's own, engines (program and
+        version -> answers).
 
     Raises:
         UserError: A prompt and its answer are longer than the model reads, or an endpoint does not answer.
@@ -47,7 +49,7 @@ def answer(
     else:
         from notus_exp.generation.served import served_answers
 
-        answer_turn = served_answers(settings, out, context)
+        answer_turn = served_answers(settings, inputs, out, context)
     conversations = [Conversation(question, []) for question in questions]
     for turn in range(1, max((len(question.turns) for question in questions), default=0) + 1):
         going_on = [one for one in conversations if len(one.question.turns) >= turn]
@@ -59,11 +61,16 @@ def answer(
         table.write_parquet(out / files.GENERATIONS)
         for left in out.glob(files.ANSWERS.format("*")):
             left.unlink()
+        for folder in out.glob(f"{files.MERGED}*"):
+            if context.servers:
+                context.servers.end()  # which reads it
+            shutil.rmtree(folder)
     served: dict[str, Any] = {}
     if settings.endpoint_model is not None:
         addresses = Counter(one.endpoint for conversation in conversations for one in conversation.answers)
         served["tokens_unknown"] = table["tokens"].null_count()
-        served["endpoints"] = {address: count for address, count in sorted(addresses.items()) if address}
+        by = "endpoints" if settings.engine is None else "engines"
+        served[by] = {address: count for address, count in sorted(addresses.items()) if address}
     return {
         **served,
         "prompts": len(questions),

@@ -1,18 +1,20 @@
-"""An OpenAI-compatible endpoint answers: vLLM, transformers serve, llama.cpp, whatever serves base model and policy."""
+"""An OpenAI-compatible server answers: an endpoint that is there already, or one that the run starts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from notus_exp.chat.messages import Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.chat.thinking import after_thinking
 from notus_exp.chat.waiting import Pause
-from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.generation_settings import AskedGeneration, EndpointGeneration, ServedGeneration
 from notus_exp.disk import files
+from notus_exp.disk.hashing import uniform
 from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
@@ -20,51 +22,123 @@ from notus_exp.reporting.texts import many
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
 
+POLL_SECONDS = 0.5
+"""How often it is looked whether a server of the run's own still runs."""
 AGAIN = "the answers that came are kept: the same command asks only for the missing ones"
 
 
-def served_answers(settings: GenerationsSettings, out: Path, context: Context) -> AnswerTurn:
-    """Return the function that answers turns through the endpoint of the config group `generation`.
+SEEDS = 2**31
+"""Seeds of requests are below this: every server takes them."""
 
-    Each answer is kept at once; what an earlier attempt got is not asked again. Token ids are not known here.
+
+class Reached(NamedTuple):
+    """A server that can be asked.
+
+    Attributes:
+        base_url: Its address.
+        api_key_env: Variable that holds its key, where it wants one; "" for none.
+        model: The name of the model there.
+        body: Further fields of each request.
+        engine: Program and version of a server of the run's own; "" of an endpoint.
+        ended: Returns how a server of the run's own ended, or None.
+    """
+
+    base_url: str
+    api_key_env: str
+    model: str
+    body: dict[str, Any]
+    engine: str = ""
+    ended: Callable[[], UserError | None] = lambda: None
+
+
+def endpoint_reached(settings: GenerationsSettings, endpoint: EndpointGeneration) -> Reached:
+    """Return an endpoint that is there already."""
+    assert settings.endpoint_model is not None
+    return Reached(endpoint.base_url, endpoint.api_key_env, settings.endpoint_model, {})
+
+
+def served_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> AnswerTurn:
+    """Return the function that answers turns through the server of the config group `generation`.
+
+    Each answer is kept at once; what an earlier attempt got is not asked again, unless another version of a server of
+    the run's own gave it. Such a server is started where something is to be asked. Token ids are not known here.
 
     Raises:
-        UserError: Some requests were not answered after all retries; the others are kept.
+        UserError: Some requests were not answered after all retries, or the server ended; the others are kept.
     """
-    endpoint = context.generation
-    assert isinstance(endpoint, EndpointGeneration), "the plan names an endpoint's model"
+    asked = context.generation
+    assert isinstance(asked, AskedGeneration), "the plan names a served model"
+    reach = _reaching(asked, settings, inputs, out, context)
 
     def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
         path = out / files.ANSWERS.format(turn)
         keep_lines(path)
         made_from = {one.question.prompt_id: [out.name, one.messages()] for one in conversations}
         known = _read(path, made_from, context.events.say)
-        missing = [one for one in conversations if one.question.prompt_id not in known]
-        context.events.progress(len(conversations) - len(missing), len(conversations))
-        failures = asyncio.run(_ask_all(settings, endpoint, turn, missing, path, context, len(conversations)))
-        if failures:
-            first = failures[0]
-            raise UserError(
-                f"{len(failures)} of {len(conversations)} prompts were not answered by {endpoint.base_url}: "
-                f"{first.reason}",
-                f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
-            )
+        if len(known) < len(conversations):
+            reached = reach()
+            if reached.engine:
+                known = _of_engine(reached.engine, known, context.events.say)
+            missing = [one for one in conversations if one.question.prompt_id not in known]
+            context.events.progress(len(known), len(conversations))
+            failures = asyncio.run(_ask_all(settings, asked, reached, turn, missing, path, context, len(conversations)))
+            if ended := reached.ended():
+                raise UserError(ended.message, f"{ended.hint}\n  {AGAIN}")
+            if failures:
+                first = failures[0]
+                raise UserError(
+                    f"{len(failures)} of {len(conversations)} prompts were not answered by {reached.base_url}: "
+                    f"{first.reason}",
+                    f"{first.hint}; {AGAIN}" if first.hint else AGAIN,
+                )
         return {prompt_id: Answer(*fields) for prompt_id, fields in _read(path, made_from).items()}
 
     return answer_turn
 
 
+def _reaching(
+    asked: AskedGeneration, settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context
+) -> Callable[[], Reached]:
+    """Return what makes the server ready to be asked, where it is not yet."""
+    if isinstance(asked, EndpointGeneration):
+        reached = endpoint_reached(settings, asked)
+        return lambda: reached
+    assert isinstance(asked, ServedGeneration)
+
+    from notus_exp.generation.engine import Engine  # imports torch: not where an endpoint answers
+
+    engine, body = Engine(settings, inputs, out, context), asked.body
+
+    def start() -> Reached:
+        started = engine.start()
+        return Reached(started.address, "", started.model, body, started.engine, started.ended)
+
+    return start
+
+
+def _of_engine(engine: str, known: dict[str, list[Any]], say: Callable[[str], None]) -> dict[str, list[Any]]:
+    """Return the answers that the very engine gave: an artifact's are of one."""
+    kept = {prompt_id: fields for prompt_id, fields in known.items() if Answer(*fields).endpoint == engine}
+    if len(kept) < len(known):
+        say(f"{many(len(known) - len(kept), 'answer', 'answers')} of another engine than {engine}: asked again")
+    return kept
+
+
 async def _ask_all(
     settings: GenerationsSettings,
-    endpoint: EndpointGeneration,
+    asked: AskedGeneration,
+    reached: Reached,
     turn: int,
     missing: list[Conversation],
     path: Path,
     context: Context,
     total: int,
 ) -> list[Unanswered]:
-    """Ask for the missing answers, keeping each; return the reasons of those that did not come."""
-    slots = asyncio.Semaphore(endpoint.concurrency)
+    """Ask for the missing answers, keeping each; return the reasons of those that did not come.
+
+    Where the server ends meanwhile, so does the asking.
+    """
+    slots = asyncio.Semaphore(asked.concurrency)
     failures: list[Unanswered] = []
     done = total - len(missing)
 
@@ -75,59 +149,84 @@ async def _ask_all(
             if settings.system_prompt is not None:
                 messages = [{"role": "system", "content": settings.system_prompt}, *messages]
             try:
-                reply = await clients[one.question.temperature].ask(messages)
+                reply = await clients[one.question.temperature].ask(messages, seed=_seed(settings, one, turn))
             except Unanswered as error:
                 failures.append(error)
                 return
         truncated = reply.finish_reason == "length"
         text = after_thinking(reply.text, cut=truncated) if settings.thinking == "strip" else reply.text
         # an answer that ends within its thinking is empty, and counts as truncated
-        answer: list[Any] = [text or "", reply.completion_tokens, truncated or text is None, [], [], reply.endpoint]
+        source = reached.engine or reply.endpoint
+        answer: list[Any] = [text or "", reply.completion_tokens, truncated or text is None, [], [], source]
         made_from = [path.parent.name, one.messages()]
         append_line(path, sealed_line({one.question.prompt_id: answer}, made_from))
         done += 1
         context.events.progress(done, total)
 
-    pause = Pause(endpoint.base_url, endpoint.max_wait, "generation.max_wait")
+    pause = Pause(reached.base_url, asked.max_wait, "generation.max_wait")
     clients = {
-        temperature: chat_with(settings, endpoint, temperature, pause)
+        temperature: chat_with(settings, asked, reached, temperature, pause)
         for temperature in {one.question.temperature for one in missing}
     }
     try:
         for client in clients.values():
             await client.__aenter__()
-        await asyncio.gather(*(ask(one) for one in missing))
+        await _unless_ended(asyncio.gather(*(ask(one) for one in missing)), reached)
     finally:
         for client in clients.values():
             await client.__aexit__(None, None, None)
     return failures
 
 
+async def _unless_ended(asking: asyncio.Future[list[None]], reached: Reached) -> None:
+    """Wait for the answers, or for the end of the server, after which none would come."""
+    while not (await asyncio.wait([asking], timeout=POLL_SECONDS))[0]:
+        if reached.ended():
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+            return
+    asking.result()
+
+
+def _seed(settings: GenerationsSettings, one: Conversation, turn: int) -> int | None:
+    """Return the seed of a request: of its prompt, the evaluation's seed and the turn alone, as in `decoding`."""
+    if settings.sent_seed != "prompt":
+        return None
+    purpose = "sampling" if turn == 1 else f"sampling/{turn}"
+    return int(uniform([one.question.prompt_id], settings.seed, purpose)[0] * SEEDS)
+
+
 def chat_with(
-    settings: GenerationsSettings, endpoint: EndpointGeneration, temperature: float, pause: Pause | None = None
+    settings: GenerationsSettings,
+    asked: AskedGeneration,
+    reached: Reached,
+    temperature: float,
+    pause: Pause | None = None,
 ) -> OpenAIChat:
     """Return the client that asks as the settings say.
 
     Args:
-        settings: Of the answers; they name an endpoint's model.
-        endpoint: How it is reached.
+        settings: Of the answers.
+        asked: How the server is asked.
+        reached: Where it is, and what it calls the model.
         temperature: Of the question, where one is sent.
         pause: Shared by all clients of the endpoint; None for one of its own.
     """
-    assert settings.endpoint_model is not None
     return OpenAIChat(
-        settings.endpoint_model,
-        base_url=endpoint.base_url,
-        api_key_env=endpoint.api_key_env,
-        timeout=endpoint.timeout,
-        max_retries=endpoint.max_retries,
+        reached.model,
+        base_url=reached.base_url,
+        api_key_env=reached.api_key_env,
+        timeout=asked.timeout,
+        max_retries=asked.max_retries,
         max_tokens=settings.max_new_tokens,
         temperature=temperature if settings.sent_temperature else None,
-        seed=settings.seed if settings.sent_seed else None,
+        seed=settings.seed if settings.sent_seed == "evaluation" else None,
         token_limit_parameter=settings.token_limit_parameter,
         group="generation",
-        max_wait=endpoint.max_wait,
+        max_wait=asked.max_wait,
         pause=pause,
+        body=reached.body,
     )
 
 

@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 
 from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.annotator_settings import Annotator
-from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.generation_settings import EndpointGeneration, ServedGeneration
 from notus_exp.config.judge_settings import OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.config.schema import Stage
+from notus_exp.config.served_command import words
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import EVENTS, GENERATIONS, VERDICT_CACHE
@@ -24,6 +25,7 @@ from notus_exp.disk.hashing import canonical
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import chosen, entrance
+from notus_exp.machine.servers import check_program
 from notus_exp.run.execution import Job
 from notus_exp.run.nodes import Node
 from notus_exp.stages.context import Context
@@ -86,6 +88,8 @@ def _measuring(missing: Sequence[Node], nodes: Sequence[Node], job: Job) -> None
 def _answers(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable[[str], None]) -> None:
     """Ask the endpoint that answers one question of each served model, as it will be asked."""
     endpoint = job.generation
+    if isinstance(endpoint, ServedGeneration) and missing:
+        check_program(words(endpoint.command, {})[0], "generation.command")
     if not isinstance(endpoint, EndpointGeneration):
         return
     store = ArtifactStore(job.artifacts)
@@ -137,10 +141,10 @@ def _made_later(model: str, store: ArtifactStore) -> bool:
 
 def _ask_model(setting: str, settings: GenerationsSettings, endpoint: EndpointGeneration, *, untrained: bool) -> None:
     from notus_exp.chat.messages import Unanswered  # with the client: not for every run
-    from notus_exp.generation.served import chat_with
+    from notus_exp.generation.served import chat_with, endpoint_reached
 
     async def ask() -> None:
-        async with chat_with(settings, endpoint, settings.temperature) as chat:
+        async with chat_with(settings, endpoint, endpoint_reached(settings, endpoint), settings.temperature) as chat:
             await chat.ask([*system, {"role": "user", "content": "Say hello."}])
 
     system = [{"role": "system", "content": settings.system_prompt}] if settings.system_prompt is not None else []

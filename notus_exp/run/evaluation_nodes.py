@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.generation_settings import EndpointGeneration, Generation, ServedGeneration
 from notus_exp.config.schema import Config, Stage
+from notus_exp.config.served_command import spelt
 from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.run.nodes import NodeRow, Sources
 from notus_exp.stages.settings import (
     BenchmarksSettings,
+    EngineSettings,
     EvaluationSettings,
     GenerationsSettings,
     JudgmentsSettings,
@@ -23,6 +25,8 @@ from notus_exp.stages.settings import (
 def evaluation_nodes(config: Config, sources: Sources) -> list[NodeRow]:
     """Return what the chosen evaluations need, and what measures them."""
     answered = [row for spec in answering(config.evaluation) for row in _generations(spec, config, sources)]
+    if isinstance(config.generation, ServedGeneration):  # all that one model is asked, then all that the other is
+        answered.sort(key=lambda row: "policy" in row[3])
     measured = [*_likelihoods(config), *_benchmarks(config, sources)]
     verdicts = [row for spec in judged(config.evaluation) for row in _judgments(spec.name, config, sources)]
     rows = [*answered, *measured, *verdicts]
@@ -33,7 +37,6 @@ def evaluation_nodes(config: Config, sources: Sources) -> list[NodeRow]:
 def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list[NodeRow]:
     """Return the answers of the base model and of the policy to the prompts of one evaluation."""
     asked, generation = getattr(config.evaluation, spec.name), config.generation
-    endpoint = generation if isinstance(generation, EndpointGeneration) else None
     asked_for: dict[str, Any] = {key: getattr(asked, key) for key in spec.chosen_by}
     if spec.prompts_file:
         asked_for["prompts"] = sources.evaluation_digests[f"{spec.name}.{spec.prompts_file}"]
@@ -41,13 +44,17 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
         asked_for["split"] = config.evaluation_split.name
 
     asked_how: dict[str, Any] = {}
-    if endpoint:
+    if isinstance(generation, EndpointGeneration | ServedGeneration):
         asked_how = {
-            "token_limit_parameter": endpoint.token_limit_parameter,
-            "sent_temperature": endpoint.temperature,
-            "sent_seed": endpoint.seed,
-            "thinking": endpoint.thinking,
+            "token_limit_parameter": generation.token_limit_parameter,
+            "sent_temperature": generation.temperature,
+            "sent_seed": generation.seed,
+            "thinking": generation.thinking,
         }
+    base, policy = served_names(generation)
+    if isinstance(generation, ServedGeneration):
+        adapter = spelt(generation.adapter) if generation.adapter and config.dpo.lora.r > 0 else None
+        asked_how["engine"] = EngineSettings(spelt(generation.command), adapter, generation.version, generation.body)
 
     def row(model: str | None) -> Any:
         return GenerationsSettings(
@@ -60,17 +67,26 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             system_prompt=config.model.system_prompt,
             precision=config.dpo.precision.name,
             endpoint_model=model,
-            template_date=None if endpoint else config.model.template_date,
+            template_date=None if base else config.model.template_date,
             **asked_how,
         )
 
     uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
     stage = Stage.generations
-    base, policy = (endpoint.base_model, endpoint.policy_model) if endpoint else (None, None)
     return [
         (f"generations_{spec.name}_base", stage, row(base), uses),
         (f"generations_{spec.name}", stage, row(policy), {**uses, "policy": "policy"}),
     ]
+
+
+def served_names(generation: Generation) -> tuple[str | None, str | None]:
+    """Return the names by which keys tell who served base model and policy; None where the models answer here.
+
+    A server of the run's own is told what to call them, which is then no matter of the answers.
+    """
+    if isinstance(generation, EndpointGeneration):
+        return generation.base_model, generation.policy_model
+    return ("base", "policy") if isinstance(generation, ServedGeneration) else (None, None)
 
 
 def _likelihoods(config: Config) -> list[NodeRow]:

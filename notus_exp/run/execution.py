@@ -25,6 +25,7 @@ from notus_exp.disk.files import EVENTS
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.keys import contents_of
 from notus_exp.disk.ledger import Ledger
+from notus_exp.machine.servers import Servers
 from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.surroundings import surroundings
 from notus_exp.stages.context import Context, Requirements
@@ -130,7 +131,7 @@ SHARED = (Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
 
 def is_shared(node: Node) -> bool:
     """Say whether all processes of a launch make a node together: a model of this run scores, learns or answers."""
-    return node.stage in SHARED and node.settings.get("endpoint_model") is None
+    return node.stage in SHARED and all(node.settings.get(served) is None for served in ("endpoint_model", "engine"))
 
 
 def execute(
@@ -138,6 +139,7 @@ def execute(
     job: Job,
     prepare: Callable[[Context], None] | None = None,
     around: Callable[[Node, Path, Context], AbstractContextManager[None]] | None = None,
+    servers: Servers | None = None,
 ) -> tuple[Manifest, bool]:
     """Make a node's artifact unless it exists; return its manifest and whether it was made here.
 
@@ -146,6 +148,7 @@ def execute(
         job: Where and how.
         prepare: Called with the stage's context before the stage, where it runs; its time counts as the stage's.
         around: Given the node, its folder and context where the stage runs; the stage runs within what it returns.
+        servers: Those of the worker, which outlive a stage.
     """
     info = STAGES[node.stage]
     store = ArtifactStore(job.artifacts)
@@ -158,6 +161,7 @@ def execute(
         marks.mark(STARTED)
         wanted.contents = contents_of(inputs_of(node, store))
         context = context_of(job, EventWriter(node.name, out / EVENTS, job.events))
+        context.servers, context.policies = servers, _policies_beside(node, job, store)
         if prepare:
             prepare(context)
         with around(node, out, context) if around else nullcontext():
@@ -187,3 +191,18 @@ def run_stage(node: Node, job: Job, out: Path, context: Context) -> dict[str, An
     inputs = inputs_of(node, ArtifactStore(job.artifacts))
     facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
     return facts
+
+
+def _policies_beside(node: Node, job: Job, store: ArtifactStore) -> list[Path]:
+    """Return the policies that answer in this job and lie there, of the base model that a node's answers are of."""
+    if node.stage is not Stage.generations:
+        return []
+    asked = {
+        one.inputs["policy"]
+        for one in job.nodes
+        if one.stage is Stage.generations
+        and "policy" in one.inputs
+        and one.inputs["base_model"] == node.inputs["base_model"]
+    }
+    paths = [store.path(Stage.policy.name, key) for key in sorted(asked)]
+    return [path for path in paths if path.exists()]

@@ -29,6 +29,7 @@ from notus_exp.run.intact import examine
 from notus_exp.run.launch import launch_command
 from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.pipeline import Run
+from notus_exp.run.served_plan import served_lines
 from notus_exp.run.sources import UNRESOLVED
 
 
@@ -80,6 +81,8 @@ def show_plan(run: Run, out: Console) -> None:
         out.print(line, soft_wrap=True)
     if hardware.launch is not Launch.plain:
         out.print(f"launch: {shlex.join(_launched(hardware, str(run.folder / JOB)))}", soft_wrap=True)
+    for line in served_lines(run.config, missing, run.store):
+        out.print(line, soft_wrap=True, markup=False)
     for spec in answering(run.config.evaluation):
         if spec.prompts_file:
             place = getattr(getattr(run.config.evaluation, spec.name), spec.prompts_file)

@@ -19,11 +19,12 @@ from pathlib import Path
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import NoEvents
-from notus_exp.disk.files import WORKER_BEATS, WORKER_ERROR, WORKER_LOST, WORKER_RESULT
+from notus_exp.disk.files import SERVER_LOG, WORKER_BEATS, WORKER_ERROR, WORKER_LOST, WORKER_RESULT
 from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.machine.processes import launched_rank, launched_team, lost_others
+from notus_exp.machine.servers import Servers
 from notus_exp.machine.team import Alone, Team
 from notus_exp.run.execution import Job, context_of, execute, inputs_of, is_shared, run_stage
 from notus_exp.run.heartbeat import Heartbeat
@@ -105,9 +106,11 @@ def conduct(job: Job, path: Path, conductor: Conductor) -> None:
     """
     made: dict[str, bool] = {}
     prepare = fill_once(job, conductor.filling)
-    for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
-        _, made[node.name] = execute(node, job, prepare if node.stage is Stage.reference else None, conductor.around)
-        write_json(path.with_name(WORKER_RESULT), made)
+    with Servers(path.with_name(SERVER_LOG)) as servers:
+        for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
+            filling = prepare if node.stage is Stage.reference else None
+            _, made[node.name] = execute(node, job, filling, conductor.around, servers)
+            write_json(path.with_name(WORKER_RESULT), made)
     conductor.end()
 
 

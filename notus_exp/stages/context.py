@@ -12,6 +12,7 @@ from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import Judge
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.ledger import Ledger
+from notus_exp.machine.servers import Servers
 from notus_exp.machine.team import Alone, Team
 
 
@@ -50,6 +51,8 @@ class Context:
         requirements: What is refused before anything is computed.
         annotators: How those that rate the feedback are reached and paid, by name.
         team: The processes that make the artifact together; those beside process 0 write nothing.
+        servers: Starts the server that answers, where the run has one of its own, and ends it with the worker.
+        policies: Artifacts of policies of the same base model that this job asks too.
     """
 
     events: EventWriter
@@ -63,6 +66,8 @@ class Context:
     requirements: Requirements = field(default_factory=Requirements)
     annotators: dict[str, Annotator] = field(default_factory=dict)
     team: Team = field(default_factory=Alone)
+    servers: Servers | None = None
+    policies: list[Path] = field(default_factory=list)
 
     def paying(self) -> dict[str, Any]:
         """Return what the run's judgings share: USD spent so far, where to write down what follows, and who is told."""

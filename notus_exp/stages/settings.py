@@ -138,6 +138,16 @@ class PolicySettings:
 
 
 @dataclass
+class EngineSettings:
+    """The server that a run starts, as far as it moves answers: its command without machine and port, and requests."""
+
+    command: str
+    adapter: Optional[str]
+    version: Optional[str]
+    body: dict[str, Any]
+
+
+@dataclass
 class GenerationsSettings:
     """Which prompts are answered, and how.
 
@@ -145,7 +155,8 @@ class GenerationsSettings:
     come in a file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is
     the rest's.
     `endpoint_model` is the served model's name, null where the model answers in this run; what follows it says how an
-    endpoint is asked: null for a temperature or seed that is not sent.
+    endpoint is asked: null for a temperature or seed that is not sent. `engine` is given where the run starts the
+    server itself, which then serves `base` or `policy`.
     """
 
     evaluation: str
@@ -162,6 +173,7 @@ class GenerationsSettings:
     sent_temperature: Optional[str] = unbounded(since="evaluation", default="evaluation")
     sent_seed: Optional[str] = unbounded(since="evaluation", default="evaluation")
     thinking: str = unbounded(since="none", default="none")
+    engine: Optional[EngineSettings] = unbounded(since=None, default=None)
 
 
 @dataclass

@@ -32,6 +32,11 @@ NEEDS |= {f"data={name}": ["selection=critique"] for name in PRESETS - RATED}
 NEEDS |= {f"data={name}": ["selection=critique", "data.path=x.jsonl"] for name in ("distilabel", "sharegpt")}
 ENDPOINT = ["base_url=http://127.0.0.1:1/v1", "base_model=a", "policy_model=b"]
 NEEDS["generation=openai"] = ["evaluation=[preferences]", *(f"generation.{setting}" for setting in ENDPOINT)]
+NEEDS |= {f"generation={name}": ["evaluation=[preferences]"] for name in ("vllm", "sglang", "transformers_serve")}
+NEEDS["generation=served"] = [
+    "evaluation=[preferences]",
+    "generation.command='serve {model} {port}'",
+]
 NEEDS["judge=replay"] = ["judge.path=x"]
 NEEDS["curation=easiest"] = ["scores=[{runs: [a, b]}]"]
 NEEDS["selection=expression"] = ["selection.score=overall"]
@@ -302,13 +307,15 @@ def test_an_overlays_sizes_do_not_choose_an_evaluation() -> None:
         ("selection", "known: average, critique, expression, per_aspect, random, reversed, weighted"),
         ("rejected", "known: expression, lowest, random, second_best"),
         ("repair", "known: drop, none, openbmb"),
-        ("generation", "known: openai, transformers"),
+        ("generation", "known: openai, served, sglang, transformers, transformers_serve, vllm"),
         ("judge", "known: mock, openai, replay, reward_model"),
     ],
 )
 def test_an_own_option_of_a_name_that_no_code_knows_is_refused(group: str, known: str, tmp_path: Path) -> None:
     shipped = next(
-        path for path in sorted((CONF / group).glob("*.yaml")) if path.stem not in ("openai", "drop", "expression")
+        path
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if path.stem not in ("openai", "served", "drop", "expression")
     )
     text = re.sub(r"(?m)^name: .*$", "name: zzz", shipped.read_text(encoding="utf-8"))
     (tmp_path / group).mkdir()

@@ -28,8 +28,9 @@ HARDWARE = Hardware("cpu", Device.cpu, 1, 1, 1, "sdpa", False, [], Launch.plain,
 
 def endpoint(server: FaultServer, **changes: Any) -> EndpointGeneration:
     made = EndpointGeneration(
-        "openai", server.url, "NOTUS_TEST_KEY", "base", "served", 4, 5.0, 0, 60.0, "max_tokens", "evaluation",
-        "evaluation", "none",
+        name="openai", base_url=server.url, api_key_env="NOTUS_TEST_KEY", base_model="base", policy_model="served",
+        concurrency=4, timeout=5.0, max_retries=0, max_wait=60.0, token_limit_parameter="max_tokens",
+        temperature="evaluation", seed="evaluation", thinking="none",
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -38,7 +39,7 @@ def answers(server: FaultServer, folder: Path, settings: GenerationsSettings = S
     context = Context(EventWriter("generations", folder / "events.jsonl"), HARDWARE, folder)
     context.generation = endpoint(server, **changes)
     questions = [Question(prompt_id(text), (text,), heat, "") for text, heat in (("a", 0.0), ("b", 0.7))]
-    found = served_answers(settings, folder, context)(1, [Conversation(one, []) for one in questions])
+    found = served_answers(settings, {}, folder, context)(1, [Conversation(one, []) for one in questions])
     return [found[one.prompt_id] for one in questions]
 
 

@@ -49,6 +49,9 @@ COMPOSED = {
         *("experiment=smoke", "evaluation=[preferences,alpaca_eval]", *FILES[:1], "judge=mock", "data=pairs"),
         *("data.hub_id=a/b", "selection=critique", "generation=openai", *(f"generation.{one}" for one in SERVED)),
     ],
+    "pairs, a server of the run's own": [
+        *("experiment=smoke", "evaluation=[preferences,mt_bench]", *FILES[1:2], "judge=mock", "generation=vllm"),
+    ],
 }
 """Configs that together have every setting that there is."""
 

@@ -1,0 +1,110 @@
+"""A model of Mistral-7B's shape with random weights: 20 steps of LoRA and of all weights, and its answers.
+
+    python benchmarks/gpu/seven_b.py FOLDER [--rehearse]
+
+Its metrics mean nothing; what it takes does not depend on the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from measuring import GB, ONCE, SHORT, Options, artifact, framework, number, options, plan, run, steps, write
+
+STEPS, BATCH = 20, 16
+SECONDS = 3600
+MFU = {"H100": 989e12, "H200": 989e12, "GH200": 989e12, "A100": 312e12, "A800": 312e12, "B200": 2250e12, "L40S": 362e12,
+       "L4": 121e12, "4090": 165e12, "3090": 71e12, "A10": 125e12, "V100": 125e12}  # fmt: skip
+"""Part of a device's name -> dense operations a second in bfloat16 (V100: float16) at its peak, by its data sheet."""
+COLUMNS = ["training", "steps", "tokens/s", "MFU", "peak, GB", "the planner said", "loss 0", "last loss"]
+
+
+def main() -> None:
+    """Write the model, train it both ways, let it answer."""
+    given = options()
+    model = given.folder / "mistral-shape"
+    script = str(Path(__file__).with_name("random_mistral.py"))
+    size = ["--tiny"] if given.rehearse else []
+    made = run([script, str(model), *size], given.folder / "random_mistral.log", SECONDS)
+    if made.failure:
+        raise SystemExit(f"the model could not be written: {made.failure}")
+    parameters = json.loads((model / "parameters.json").read_text(encoding="utf-8"))
+    rows = [trained(way, overrides, model, parameters, given) for way, overrides in ways(given).items()]
+    words = [
+        f"Random weights of Mistral-7B's shape ({parameters:,} parameters), {given.pick(4, BATCH)} pairs a step; "
+        "tokens as the training counts them. MFU: 6 operations a parameter and token for all weights, 4 for LoRA (no "
+        "gradients of frozen weights), of the device's dense bfloat16 peak; what activation checkpointing computes "
+        "twice is not counted.",
+        answered(model, given),
+    ]
+    write(given, "seven_b", "A model of Mistral-7B's shape", COLUMNS, rows, words)
+
+
+def ways(given: Options) -> dict[str, list[str]]:
+    """Return what is trained -> its overrides, the most frugal of all weights last."""
+    if given.rehearse:
+        return {"LoRA": ["dpo=lora"], "all weights": ["dpo=full"]}
+    return {
+        "LoRA, r 64": ["dpo=lora"],
+        "all weights, float32 masters": ["dpo=full"],
+        "all weights, bfloat16 throughout": ["dpo=full", "dpo.master_weights=same"],
+        "all weights, bfloat16, 8-bit AdamW": ["dpo=full", "dpo.master_weights=same", "dpo.optimizer=adamw_bnb_8bit"],
+    }
+
+
+def common(model: Path, given: Options) -> list[str]:
+    """Return the overrides of all runs."""
+    return [
+        *("experiment=smoke", "model=local", f"model.path={model}", "selection=average"),
+        *("dpo.max_length=512", "dpo.max_prompt_length=384", "dpo.learning_rate=5.0e-7"),
+        *("dpo.precision=bfloat16", f"hardware.micro_batch_size={given.pick(2, 4)}"),
+    ]
+
+
+def trained(way: str, overrides: list[str], model: Path, parameters: int, given: Options) -> list[str]:
+    """Return the row of one training."""
+    name = "seven_b-" + "".join(letter if letter.isalnum() else "-" for letter in way)
+    batch, most = given.pick(4, BATCH), given.pick(3, STEPS)
+    asked = [
+        *(*common(model, given), *overrides, "until=policy", f"filters.max_pairs={batch * most}"),
+        *(f"dpo.global_batch_size={batch}", "dpo.epochs=1", *ONCE),
+    ]
+    told = plan(name, asked, given) or "–"
+    done = framework(name, asked, given, SECONDS)
+    if done.failure:
+        return [way, f"failed: {done.failure}", "", "", "", told, "", ""]
+    policy, manifest = artifact(name, "policy", given)
+    found, facts = steps(policy), manifest["facts"]
+    seconds = sum(step["seconds"] for step in found[1:])
+    tokens = facts["tokens"] / len(found) * (len(found) - 1) / seconds if seconds else None
+    peak = next((flops for part, flops in MFU.items() if part in facts["device"]), None)
+    operations = (4 if overrides[0] == "dpo=lora" else 6) * parameters
+    share = f"{100 * tokens * operations / peak:.0f} %" if tokens and peak else "–"
+    return [
+        *(way, str(len(found)), number(tokens), share, number(facts["peak_memory_bytes"] / GB), told),
+        *(f"{found[0]['loss']:.5f}", f"{found[-1]['loss']:.5f}"),
+    ]
+
+
+def answered(model: Path, given: Options) -> str:
+    """Say how many tokens a second the base model writes in the run's own process."""
+    asked = [
+        *(*common(model, given), "dpo=lora", "until=generations", "evaluation=[verifiable]"),
+        *("evaluation.verifiable.kl_prompts=0", f"evaluation.verifiable.prompts={given.pick(4, 128)}"),
+        *(f"evaluation.verifiable.max_new_tokens={given.pick(8, 128)}", *SHORT),
+    ]
+    done = framework("seven_b-answers", asked, given, SECONDS)
+    if done.failure:
+        return f"Answers in the run's own process: failed: {done.failure}."
+    _, manifest = artifact("seven_b-answers", "generations_verifiable_base", given)
+    facts = manifest["facts"]
+    speed = number(facts["tokens"] / facts["seconds"])
+    return (
+        f"Answers of the base model in the run's own process: {speed} tokens/s, with loading "
+        f" ({facts['answers']} prompts, {facts['tokens']:,} tokens)."
+    )
+
+
+if __name__ == "__main__":
+    main()
