@@ -163,6 +163,7 @@ class TrialRecord(TypedDict):
         intervals: Objective -> value with its interval, of those that have one.
         differences: Objective -> this trial minus the best one, paired by prompt and seed, with its interval; of the
             others than the best, where one objective decides.
+        elsewhere: True where another machine has the folders of its runs, and this one does not; else left out.
     """
 
     number: int
@@ -177,6 +178,7 @@ class TrialRecord(TypedDict):
     repeats: int | None
     intervals: NotRequired[dict[str, TrialInterval]]
     differences: NotRequired[dict[str, TrialInterval]]
+    elsewhere: NotRequired[bool]
 
 
 MATTERS, CANNOT_TELL = "matters", "cannot tell"

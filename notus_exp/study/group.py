@@ -152,7 +152,7 @@ def _of_trial(study: StudyFile, folder: Path, trial: TrialRecord, metrics: Seque
     Where the trial has no values none of its runs is called finished, although another trial of the same parameters
     may have finished it: what W&B means over a trial's runs are its values.
     """
-    if trial["state"] in _GOES_ON:
+    if trial["state"] in _GOES_ON or trial.get("elsewhere"):  # the machine that has its runs tells of it
         return
     records = {int(seed): read_run(folder, run) for seed, run in trial["runs"].items()}
     begun = {seed: run for seed, run in records.items() if run["status"] not in _GOES_ON}

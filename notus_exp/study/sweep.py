@@ -25,7 +25,7 @@ from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk import streams
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import LIBRARIES_LOG
-from notus_exp.disk.outputs import read_run
+from notus_exp.disk.outputs import STUDY_JSON, read_run
 from notus_exp.errors import UnscoredError, UserError, first_line, nearest
 from notus_exp.evaluation.catalogue import judged
 from notus_exp.evaluation.metrics import check_margin, is_known, known_metrics, limit_of
@@ -355,7 +355,11 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
     }
 
     def may_start() -> str | None:
-        return budget.exhausted(_ids(folder) if settings.max_cost is not None else [])
+        if settings.max_cost is None or not (folder / STUDY_JSON).is_file():
+            return budget.exhausted([])
+        from notus_exp.study.search.summary import spent_elsewhere
+
+        return budget.exhausted(_ids(folder), spent_elsewhere(folder) if search.storage else 0.0)
 
     # What the search was begun with stays in study.json: it is written once nothing can be refused any more.
     run_search(

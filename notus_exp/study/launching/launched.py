@@ -61,12 +61,17 @@ class Budget:
         runs = [read_run(self.folder, one) for one in {*ids}]
         return sum(run["costs"].get("judge_usd") or 0.0 for run in runs if "costs" in run)
 
-    def exhausted(self, ids: Iterable[str]) -> str | None:
-        """Return in words why no further run may start, else None."""
+    def exhausted(self, ids: Iterable[str], elsewhere: float = 0.0) -> str | None:
+        """Return in words why no further run may start, else None.
+
+        Args:
+            ids: Runs of the study, for what their judges have cost.
+            elsewhere: What those of runs cost that other machines have, in USD.
+        """
         hours = (time.monotonic() - self.started) / 3600
         if self.hours is not None and hours >= self.hours:
             return f"study.max_hours={self.hours:g} is over"
-        if self.usd is not None and (usd := self.spent(ids)) >= self.usd:
+        if self.usd is not None and (usd := self.spent(ids) + elsewhere) >= self.usd:
             return f"study.max_cost={self.usd:g} is spent ({usd:.2f} USD)"
         return None
 

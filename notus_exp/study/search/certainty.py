@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from notus_exp.comparison.per_prompt import run_values, seed_table
-from notus_exp.contracts.run_file import RunFile
+from notus_exp.comparison.per_prompt import seed_table
 from notus_exp.contracts.study_file import TrialInterval, TrialRecord
 from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.inference.crossed import crossed_mean
+from notus_exp.study.search.kept import Kept, by_prompt, finished_here, interval_of_run
 
 ALIKE = 1e-9
 """Values that differ by less, relative to the larger one, tie: means of the same numbers, added in another order."""
+NOTHING_KEPT: Mapping[int, Kept | None] = MappingProxyType({})
+"""Of a search whose runs are all here."""
 
 
-def trial_intervals(folder: Path, trial: TrialRecord) -> dict[str, TrialInterval]:
+def trial_intervals(folder: Path, trial: TrialRecord, kept: Kept | None = None) -> dict[str, TrialInterval]:
     """Return an interval for each objective of a complete trial that has one; metrics of the training have none.
 
     Over one seed it is that of the run, for new prompts; over several it is for new prompts and new seeds, as a
@@ -27,29 +29,31 @@ def trial_intervals(folder: Path, trial: TrialRecord) -> dict[str, TrialInterval
     Args:
         folder: The study's.
         trial: One of its trials.
+        kept: What the storage has of its runs, for those that are not here.
     """
     if trial["state"] != "complete":
         return {}
-    runs = [read_run(folder, run) for run in trial["runs"].values()]
     found = {}
     for name, value in trial["values"].items():
-        if value is not None and runs and all(name in run.get("metrics", {}) for run in runs):
-            interval = _of_run(runs[0], name) if len(runs) == 1 else _of_seeds(folder, runs, name)
-            if interval is not None:
-                found[name] = interval | {"value": value}
+        if value is None or not trial["runs"]:
+            continue
+        seeds = [*trial["runs"]]
+        interval = _of_run(folder, trial, name, kept) if len(seeds) == 1 else _of_seeds(folder, trial, name, kept)
+        if interval is not None:
+            found[name] = interval | {"value": value}
     return found
 
 
-def _of_run(run: RunFile, name: str) -> TrialInterval | None:
-    estimate = run["metrics"][name]
-    if estimate["low"] is None or estimate["high"] is None:
-        return None
-    return {"value": estimate["value"], "low": estimate["low"], "high": estimate["high"], "prompts": estimate["n"]}
+def _of_run(folder: Path, trial: TrialRecord, name: str, kept: Kept | None) -> TrialInterval | None:
+    ((seed, run),) = trial["runs"].items()
+    if kept is not None and not finished_here(folder, run):
+        return kept["intervals"].get(seed, {}).get(name)
+    return interval_of_run(read_run(folder, run), name)
 
 
-def _of_seeds(folder: Path, runs: Sequence[RunFile], name: str) -> TrialInterval | None:
+def _of_seeds(folder: Path, trial: TrialRecord, name: str, kept: Kept | None) -> TrialInterval | None:
     """Return the crossed interval; None where the metric has no values by prompt, or they are not there any more."""
-    columns = _columns(runs, folder, name)
+    columns = _columns(folder, trial, [*trial["runs"]], name, kept)
     if not columns:
         return None
     prompts = sorted(set().union(*columns))
@@ -59,14 +63,17 @@ def _of_seeds(folder: Path, runs: Sequence[RunFile], name: str) -> TrialInterval
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "prompts": estimate.prompts}
 
 
-def _columns(runs: Sequence[RunFile], folder: Path, name: str) -> list[dict[str, float]]:
-    """Return prompt id -> value of each run; empty where one has none."""
-    if not all("evaluation" in run.get("stages", {}) for run in runs):
-        return []
-    try:
-        columns = [run_values(folder, run).column(name) for run in runs]
-    except UserError:  # whoever needs the values says what is wrong with them: here they only give an interval
-        return []
+def _columns(
+    folder: Path, trial: TrialRecord, seeds: Sequence[str], name: str, kept: Kept | None
+) -> list[dict[str, float]]:
+    """Return prompt id -> value of the run of each seed; empty where one has none."""
+    columns = []
+    for seed in seeds:
+        run = trial["runs"][seed]
+        if kept is not None and not finished_here(folder, run):
+            columns.append(kept["by_prompt"].get(seed, {}).get(name, {}))
+        else:
+            columns.append(by_prompt(folder, read_run(folder, run), [name]).get(name, {}))
     return columns if all(columns) else []
 
 
@@ -93,7 +100,13 @@ def tied(trials: Sequence[TrialRecord], first: int, objective: str) -> list[int]
     return list(found.values()) or [first]
 
 
-def difference(folder: Path, trial: TrialRecord, best: TrialRecord, objective: str) -> TrialInterval | None:
+def difference(
+    folder: Path,
+    trial: TrialRecord,
+    best: TrialRecord,
+    objective: str,
+    kept: Mapping[int, Kept | None] = NOTHING_KEPT,
+) -> TrialInterval | None:
     """Return a trial minus the best one, paired by prompt and by seed, for new prompts and (of several) new seeds.
 
     None where the metric has no values by prompt, they are not there any more, or the data cannot tell an interval.
@@ -103,11 +116,12 @@ def difference(folder: Path, trial: TrialRecord, best: TrialRecord, objective: s
         trial: A complete one.
         best: Likewise.
         objective: The metric.
+        kept: Number of a trial -> what the storage has of its runs, for those that are not here.
     """
     seeds = [seed for seed in best["runs"] if seed in trial["runs"]]
     sides = []
     for one in (trial, best):
-        columns = _columns([read_run(folder, one["runs"][seed]) for seed in seeds], folder, objective)
+        columns = _columns(folder, one, seeds, objective, kept.get(one["number"]))
         if not columns:
             return None
         sides.append(columns)

@@ -62,6 +62,11 @@ def lives(lease: TrialLease) -> bool | None:
     return started is not None and abs(started - lease["started"]) <= CLOCK_SECONDS
 
 
+def is_of_here(lease: Any) -> bool:
+    """Say whether a lease is of this machine, by its name, or of none."""
+    return not _is_lease(lease) or str(lease["host"]).partition("/")[0] == socket.gethostname()
+
+
 class Watch:
     """Tells which trials nobody works on any more.
 

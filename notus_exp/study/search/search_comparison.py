@@ -51,8 +51,20 @@ def search_comparison(folder: Path, study: StudyFile) -> ComparisonFile:
         "trained_by_evaluated": None,
         "search": found,
         "verdict": " ".join([*found["said"], _SAID]),
-        "warnings": [_ON_TEST] if TEST in splits else [],
+        "warnings": [*([_ON_TEST] if TEST in splits else []), *_elsewhere(found)],
     }
+
+
+def _elsewhere(found: SearchSummary) -> list[str]:
+    """Say which trials' runs another machine has: only what the storage keeps of them is known here."""
+    numbers = [trial["number"] for trial in found["trials"] if trial.get("elsewhere")]
+    if not numbers:
+        return []
+    which = f"trial {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} of {len(found['trials'])} trials"
+    return [
+        f"another machine has the runs of {which}: their values are from the storage, and their folders are not here;"
+        " to look into them, copy its outputs/runs and outputs/artifacts into these and compare again"
+    ]
 
 
 def searched_splits(folder: Path) -> list[str]:

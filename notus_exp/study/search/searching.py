@@ -29,12 +29,13 @@ from notus_exp.run.pipeline import Run
 from notus_exp.study.launching.jobs import Ended, Jobs
 from notus_exp.study.launching.pace import Pace
 from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
+from notus_exp.study.search.kept import keep
 from notus_exp.study.search.lease import Keeper
 from notus_exp.study.search.methods import make_pruner, make_sampler
 from notus_exp.study.search.same_search import STANDALONE, check_same, check_space, standalone, trial_overrides
 from notus_exp.study.search.search_forecast import expected_of_search
 from notus_exp.study.search.space import Label, Space, read_space
-from notus_exp.study.search.storage import COMPANIONS, explained, open_storage
+from notus_exp.study.search.storage import COMPANIONS, explained, has_tables, open_storage
 from notus_exp.study.search.storage_urls import STORAGE_FILE, check_storage, shown, storage_url
 from notus_exp.study.search.summary import best_trials, load_checked
 from notus_exp.study.search.trials import Trials, counts
@@ -130,10 +131,12 @@ def _set_damaged_aside(study: Study, folder: Path, console: Console) -> None:
 
 def _finished(study: Study, folder: Path, first: Run, console: Console) -> int:
     """Count the trials that are finished, without making anything: only a search that was begun has a storage."""
-    if not (folder / STUDY_JSON).is_file():
-        return 0
+    url = storage_url(study.search.storage, folder)
+    with explained(url):
+        if not (has_tables(url) if study.search.storage else (folder / STUDY_JSON).is_file()):
+            return 0
     try:
-        known = load_checked(str(study.name), storage_url(study.search.storage, folder), folder)
+        known = load_checked(str(study.name), url, folder)
     except DamagedFileError as error:
         _say(console, f"{error.message}; the search will set it aside and ask its trials again")
         return 0
@@ -244,9 +247,12 @@ class _Searching:
             overrides = [planned[number][1][seed][0] for number, seed in batch]
             for (number, seed), ended in zip(batch, self._jobs.launch(overrides) if batch else [], strict=True):
                 if number in planned and ended.status != "finished":
-                    self._end(planned.pop(number)[0], seed, ended)
+                    trial, runs = planned.pop(number)
+                    self._keep(trial, runs)
+                    self._end(trial, seed, ended)
             if place == len(waves) - 1:
                 for trial, runs in planned.values():
+                    self._keep(trial, runs)
                     self._conclude(trial, [run.id for _, run in runs.values()])
 
     def _plan(self, trial: Trial, params: Mapping[str, Label]) -> dict[int, tuple[list[str], Run]]:
@@ -255,6 +261,12 @@ class _Searching:
             overrides = trial_overrides(self._space, params, self._common, seed, trial.number)
             runs[seed] = overrides, self._jobs.plan(overrides)
         return runs
+
+    def _keep(self, trial: Trial, runs: Mapping[int, tuple[list[str], Run]]) -> None:
+        """Let the storage hold what other machines need: beside a file of the study's the runs themselves lie."""
+        if self._search.storage is not None:
+            ids = {str(seed): run.id for seed, (_, run) in runs.items()}
+            self._trials.keep(trial, keep(self._folder, ids, [*self._search.objectives]))
 
     def _end(self, trial: Trial, seed: int, ended: Ended) -> None:
         reason = ended.reason or ended.status

@@ -11,7 +11,9 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.disk.credentials import without_credentials
@@ -41,6 +43,19 @@ def open_storage(url: str) -> RDBStorage:
             return RDBStorage(url, engine_kwargs=options)
     with explained(url), making_tables(url):
         return RDBStorage(url_of_driver(url), engine_kwargs=connecting(url))
+
+
+def has_tables(url: str) -> bool:
+    """Say whether a database holds searches, making nothing there.
+
+    Raises:
+        SQLAlchemyError: It cannot be reached.
+    """
+    parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return Path(parsed.database or "").is_file()
+    engine = create_engine(url_of_driver(url), poolclass=NullPool, **connecting(url))
+    return bool(inspect(engine).has_table("studies"))
 
 
 def damage_of(path: Path) -> str | None:

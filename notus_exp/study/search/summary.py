@@ -17,6 +17,8 @@ from notus_exp.errors import UserError, first_line
 from notus_exp.study.search.certainty import difference, in_words, tied, trial_intervals
 from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.importances import importances
+from notus_exp.study.search.kept import begun_here, finished_here, kept_of
+from notus_exp.study.search.lease import LEASE, is_of_here
 from notus_exp.study.search.same_search import DEFINITION, STANDALONE
 from notus_exp.study.search.space import Space, read_space
 from notus_exp.study.search.storage import damage_of, damaged, explained, open_storage
@@ -49,8 +51,11 @@ def summary(folder: Path) -> SearchSummary:
     objectives = search["objectives"]
     found = importances(known, asked, objectives)
     trials = [_trial(one, search) for one in asked]
-    for trial in trials:
-        trial["intervals"] = trial_intervals(folder, trial)
+    kept = {one.number: kept_of(one) for one in asked}
+    for trial, one in zip(trials, asked, strict=True):
+        trial["intervals"] = trial_intervals(folder, trial, kept[trial["number"]])
+        if _is_elsewhere(folder, trial, one):
+            trial["elsewhere"] = True
     best = [one.number for one in chosen]
     if len(objectives) == 1 and best:
         (objective,) = objectives
@@ -58,7 +63,7 @@ def summary(folder: Path) -> SearchSummary:
         first = next(trial for trial in trials if trial["number"] == best[0])
         for trial in trials:
             if trial["state"] == "complete" and trial["number"] not in best:
-                behind = difference(folder, trial, first, objective)
+                behind = difference(folder, trial, first, objective, kept)
                 trial["differences"] = {} if behind is None else {objective: behind}
     return {
         "objectives": objectives,
@@ -84,6 +89,24 @@ def runs_of_trials(folder: Path) -> list[str]:
     known = _load(folder, read_study(folder))
     trials = [] if known is None else known.get_trials(deepcopy=False)
     return [run for trial in trials for run in trial.user_attrs.get(RUNS, {}).values()]
+
+
+def spent_elsewhere(folder: Path) -> float:
+    """Return what the judges of runs cost that are not here, in USD, as far as their trials have ended.
+
+    Args:
+        folder: The study's, with its study.json.
+
+    Raises:
+        UserError: Its storage cannot be reached.
+    """
+    known = _load(folder, read_study(folder))
+    spent = 0.0
+    for trial in [] if known is None else known.get_trials(deepcopy=False):
+        kept, runs = kept_of(trial), trial.user_attrs.get(RUNS, {}).values()
+        here = is_of_here(trial.user_attrs.get(LEASE)) and any(begun_here(folder, run) for run in runs)
+        spent += kept["usd"] if kept and not here else 0.0
+    return spent
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -161,6 +184,14 @@ def _trial(trial: FrozenTrial, search: SearchRecord) -> TrialRecord:
         "runs": attributes.get(RUNS, {}),
         "repeats": attributes.get(REPEATS),
     }
+
+
+def _is_elsewhere(folder: Path, trial: TrialRecord, asked: FrozenTrial) -> bool:
+    """Say whether another machine has the folders of a trial's runs, and this one does not."""
+    runs, own = [*trial["runs"].values()], is_of_here(asked.user_attrs.get(LEASE))
+    if trial["state"] == "complete":
+        return kept_of(asked) is not None and not all(finished_here(folder, run) for run in runs)
+    return bool(runs) and not own and not any(begun_here(folder, run) for run in runs)
 
 
 def _command(known: optuna.Study, content: StudyFile, best: Sequence[FrozenTrial]) -> str | None:

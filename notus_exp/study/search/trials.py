@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple
 
 import optuna
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from notus_exp.config.study_settings import Search
 from notus_exp.disk.hashing import digest
 from notus_exp.study.search.goals import Bound
+from notus_exp.study.search.kept import KEPT, Kept
 from notus_exp.study.search.lease import LEASE, Keeper, Watch
 from notus_exp.study.search.methods import make_sampler
 from notus_exp.study.search.space import Label, Space
@@ -103,6 +104,11 @@ class Trials:
             self._own.pop(trial.number, None)
             return False
         return True
+
+    def keep(self, trial: Trial, kept: Kept) -> None:
+        """Write down what other machines must know of a trial's runs; nothing where it is no longer ours."""
+        with self._lock, suppress(UpdateFinishedTrialError):  # the lock waits for a database that is away
+            trial.set_user_attr(KEPT, kept)
 
     def complete(self, trial: Trial, values: Mapping[str, float], bounds: Sequence[Bound]) -> bool:
         """Tell a trial's metrics; return False, as all that tell, where it was taken for dead and is no longer ours.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import threading
 import time
 from collections import Counter
@@ -12,13 +14,20 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
 
+from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
 from notus_exp.study.search import lease, turns
+from notus_exp.study.search.search_comparison import search_comparison
 from notus_exp.study.search.storage import open_storage
-from notus_exp.study.search.storage_urls import ENVIRONMENT
+from notus_exp.study.search.storage_urls import ENVIRONMENT, url_of_driver
+from notus_exp.study.search.summary import summary
+from support.configs import composed
 from support.postgresql import PASSWORD, Server, postgresql
 from support.searches import FakeJobs, child, good, search
+from support.tiny_search import finish, start, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -152,3 +161,88 @@ def test_a_wrong_password_and_a_missing_database_are_told_without_it(
         search(folder, trials=1, storage=server.bare.replace("/postgres", "/nowhere"))
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or PASSWORD.encode() not in path.read_bytes()
+
+
+def test_the_report_of_each_machine_is_whole_without_the_others_runs(server: Server, tmp_path: Path) -> None:
+    """Each of two machines runs half of the trials; what a third one, with all runs, would say is what both say."""
+    parts = {"one": machine(tmp_path, "one", "halves"), "two": machine(tmp_path, "two", "halves")}
+    everything = machine(tmp_path, "all", "halves")
+    for place, (name, folder) in enumerate(parts.items()):
+        jobs = FakeJobs(folder)
+        enough = place == 0
+
+        def may_start(jobs: FakeJobs = jobs, enough: bool = enough) -> str | None:
+            return "enough" if enough and len(jobs.launched) >= 4 else None
+
+        work = lambda folder=folder, jobs=jobs, stop=may_start: search(  # noqa: E731
+            folder, jobs, trials=8, storage=server.bare, seeds=(0, 1), may_start=stop
+        )
+        assert code_of(on(name, work)) == 0
+        content = json.loads((folder / "study.json").read_text())
+        content["search"]["storage"] = server.bare
+        (folder / "study.json").write_text(json.dumps(content))
+        shutil.copytree(folder.parent.parent / "runs", everything.parent.parent / "runs", dirs_exist_ok=True)
+    shutil.copytree(parts["one"], everything)
+    whole = summary(everything)
+    assert not any("elsewhere" in trial for trial in whole["trials"])
+    for folder, there in zip(parts.values(), (6, 2), strict=True):
+        found = summary(folder)
+        assert sum(trial.pop("elsewhere", False) for trial in found["trials"]) == there
+        assert found == whole
+        (warning,) = search_comparison(folder, read_study(folder))["warnings"]
+        assert warning.startswith(f"another machine has the runs of {there} of 8 trials: their values are from")
+
+
+def test_a_plan_counts_what_other_machines_have_done_and_makes_nothing(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(machine(tmp_path, "one", "planned"), trials=3, storage=server.bare)
+    folder = machine(tmp_path, "two", "planned")
+    config = composed("dpo.evaluations=4", "until=config")
+    search(folder, FakeJobs(folder, config=config), trials=5, storage=server.bare)
+    assert "3 of 5 trials are finished" in capsys.readouterr().out
+    assert not [*folder.iterdir()]
+    monkeypatch.delenv(ENVIRONMENT)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    search(folder, FakeJobs(folder, config=config), trials=5, storage=server.bare.replace("/postgres", "/template1"))
+    assert "5 trials of 1 run(s) each" in capsys.readouterr().out
+    engine = create_engine(url_of_driver(server.whole.replace("/postgres", "/template1")), poolclass=NullPool)
+    assert inspect(engine).get_table_names() == []
+
+
+def test_a_real_search_goes_on_elsewhere_when_its_machine_is_lost(server: Server, tmp_path: Path) -> None:
+    """Two machines that share no folder: the first is lost, with kill -9, in the midst of its second trial."""
+    roots = there, here = tmp_path / "there", tmp_path / "here"
+    for root in roots:
+        root.mkdir()
+    storage = f"study.search.storage={server.bare}"
+
+    def states() -> list[str]:
+        try:
+            return [trial.state.name for trial in trials_of(server, "tiny")]
+        except KeyError:
+            return []
+
+    first = start(there, storage, machine="there", trials=3, lease=6)
+    wait_for(lambda: states() == ["COMPLETE", "RUNNING"] and [*there.glob("outputs/artifacts/policy-*.partial")], first)
+    second = start(here, storage, trials=3, lease=6)
+    first.kill()
+    words = Path(f"/proc/{second.pid}/cmdline").read_bytes()
+    first.communicate()
+    said = finish(second)
+    assert "trial 1 expired: the process that worked on it is gone; it is asked again" in said
+    assert "the search is finished: 3 trials" in said
+    assert "another machine has the runs of trial 0: their values are from the storage" in said
+    assert Counter(states()) == {"COMPLETE": 3, "FAIL": 1}
+    trials = trials_of(server, "tiny")
+    (again,) = (trial for trial in trials if trial.user_attrs.get("repeats") == 1)
+    assert again.params == trials[1].params
+    ids = [trial.user_attrs["runs"]["0"] for trial in trials if trial.state.name == "COMPLETE"]
+    assert len({*ids}) == 3
+    made = {root: {path.parent.name for path in root.glob("outputs/runs/*/run.json")} for root in roots}
+    assert made[there] == {ids[0], again.user_attrs["runs"]["0"]}, "the second of them was not finished there"
+    assert made[here] == {*ids[1:]}
+    for text in (words, said.encode()):
+        assert PASSWORD.encode() not in text
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,63 +11,11 @@ import psutil
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
-import notus_exp
 from notus_exp.disk.events import read
 from notus_exp.study.search.storage import open_storage
 from notus_exp.study.search.storage_urls import storage_url
 from notus_exp.study.search.summary import summary
-
-CHECKOUT = Path(notus_exp.__file__).parents[1]
-TINY = [
-    *("experiment=smoke", "data.prompts=120", "filters.max_pairs=16", "dpo.max_validation_pairs=4"),
-    *("evaluation=[preferences]", "evaluation.preferences.max_prompts=4", "dpo.max_length=256"),
-    "dpo.max_prompt_length=192",
-]
-STUDY = """# @package _global_
-dpo:
-  evaluations: {evaluations}
-study:
-  name: tiny
-  seeds: [0]
-  search:
-    parameters:
-      dpo.beta: {{low: 0.01, high: 1.0, log: true}}
-    objectives: {{preferences/accuracy/average: maximize}}
-    sampler: random
-    pruner: {pruner}
-    trials: {trials}
-    lease: 600
-"""
-TIMEOUT = 300
-
-
-def start(root: Path, *overrides: str, **study: Any) -> subprocess.Popen[str]:
-    own = root / "own" / "study"
-    own.mkdir(parents=True, exist_ok=True)
-    (own / "tiny.yaml").write_text(STUDY.format(**{"evaluations": 2, "pruner": "none", "trials": 1, **study}))
-    command = [sys.executable, "-m", "notus_exp", "--config-dir", str(root / "own"), "study=tiny", *TINY, *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    return subprocess.Popen(
-        command, cwd=root, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    said = process.communicate(timeout=TIMEOUT)[1]
-    assert process.returncode == 0, said
-    return said
-
-
-def wait_for(what: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"did not come: {process.communicate()[1]}")
+from support.tiny_search import finish, start, wait_for
 
 
 def training(root: Path) -> bool:
