@@ -19,6 +19,8 @@ from notus_exp.evaluation.preferences.spec import LATENT
 from notus_exp.feedback.table import LATENT_QUALITY
 from notus_exp.inference.estimates import Estimate, difference_of_means, mean_estimate, share_estimate
 
+MOST_CROSSED = 50
+"""Arms up to which each two are compared; of more each is compared with the baseline alone."""
 _TRAIN = "train"
 _PLACE = ["row", *(f"{side}_completion" for side in SIDES)]
 """Columns by which a pair is found in the feedback; files of before have none."""
@@ -44,15 +46,22 @@ def curations(folder: Path, runs: RunsBySeed, baseline: str) -> CurationsTable |
     pairs = {arm: table for arm, table in found.items() if table is not None}
     if baseline not in pairs:
         return None
+    made: dict[tuple[str, str | None], ArmCuration] = {}  # arms that differ in the training alone have one
+    for arm, table in pairs.items():
+        own = _keys(runs[arm][seed])
+        if own not in made:
+            made[own] = _arm(arm, table, pairs[baseline], read.scores(runs[arm][seed], table))
     return {
         "seed": seed,
-        "arms": [
-            _arm(arm, table, pairs[baseline], read.scores(runs[arm][seed], table)) for arm, table in pairs.items()
-        ],
-        "common": [
-            [_share(one, _in_common(one, other))["value"] or 0.0 for other in pairs.values()] for one in pairs.values()
-        ],
+        "arms": [{**made[_keys(runs[arm][seed])], "arm": arm} for arm in pairs],
+        "common": _in_common_of_all(list(pairs.values())) if len(pairs) <= MOST_CROSSED else [],
     }
+
+
+def _keys(run: RunFile) -> tuple[str, str | None]:
+    """Return what decides what a run trains on: its pairs, and the feedback whose labellings score them."""
+    stages = run["stages"]
+    return stages["pairs"]["path"], stages["feedback"]["path"] if "feedback" in stages else None
 
 
 @dataclass
@@ -167,6 +176,11 @@ def _in_common(own: pl.DataFrame, other: pl.DataFrame, key: list[str] | None = N
     key = key or _SAME
     there = other.select(key).unique().with_columns(there=pl.lit(True))
     return own.select(key).join(there, on=key, how="left", maintain_order="left")["there"].fill_null(False)
+
+
+def _in_common_of_all(tables: list[pl.DataFrame]) -> list[list[float]]:
+    """Return for each two tables the share of the first one's pairs that the other has too; 0 of an empty one."""
+    return [[_share(one, _in_common(one, other))["value"] or 0.0 for other in tables] for one in tables]
 
 
 def _share(rows: pl.DataFrame, hits: pl.Series) -> CurationEstimate:

@@ -21,6 +21,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.outputs import artifact
@@ -63,13 +64,29 @@ class RunValues(NamedTuple):
         A metric of some prompts only (a task, a category, a kind of constraint) has those that it has a value for.
         Empty where the run has no such column.
         """
+        known, values = self.rows(metric, base=base)
+        table = self.tables.get(metric.partition("/")[0])
+        return (
+            dict(zip(table["prompt_id"].filter(known), values, strict=True))
+            if known.any() and table is not None
+            else {}
+        )
+
+    def rows(self, metric: str, *, base: bool = False) -> tuple[NDArray[np.bool_], Array]:
+        """Return which rows of the evaluation's table `column` has, and the values of these.
+
+        Returns:
+            Shape (rows,), and (those,); of a run without such a column no row is, and of one without such a table
+            there is none.
+        """
         name = BASE + metric if base else metric
         table = self.tables.get(metric.partition("/")[0])
         if table is None or name not in table.columns:
-            return {}
-        if metric_of(metric).of_some_prompts:
-            table = table.drop_nulls(name)
-        return dict(zip(table["prompt_id"], table[name].fill_null(math.nan), strict=True))
+            return np.zeros(0 if table is None else table.height, dtype=np.bool_), np.empty(0)
+        values = table[name]
+        if not metric_of(metric).of_some_prompts:
+            return np.ones(table.height, dtype=np.bool_), values.fill_null(math.nan).to_numpy()
+        return values.is_not_null().to_numpy(), values.drop_nulls().to_numpy()
 
 
 def run_values(folder: Path, run: RunFile) -> RunValues:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
 
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected, Repair, Selection, Split
@@ -96,18 +97,23 @@ def takes(key: str, kind: type) -> bool:
     return kind in known_types().get(key, ())
 
 
-def known_types(kind: Any = Config, path: str = "") -> dict[str, set[Any]]:
+@cache
+def known_types() -> dict[str, set[Any]]:
     """Return the types of every setting by its dotted key, over all options of each group.
 
     What a list or a mapping holds is at its key with `ITEM` behind it.
     """
+    return _known_types(Config, "")
+
+
+def _known_types(kind: Any, path: str) -> dict[str, set[Any]]:
     known: dict[str, set[Any]] = {}
     for name, hint in get_type_hints(kind).items():
         for key, types in _types(f"{path}{name}", hint).items():
             known.setdefault(key, set()).update(types)
         options = ALTERNATIVES.get(f"{path}{name}")
         for child in options.values() if options else filter(is_dataclass, known[f"{path}{name}"]):
-            for key, of in known_types(child, f"{path}{name}.").items():
+            for key, of in _known_types(child, f"{path}{name}.").items():
                 known.setdefault(key, set()).update(of)
     return known
 
@@ -122,11 +128,16 @@ def _types(key: str, hint: Any) -> dict[str, set[Any]]:
     return found
 
 
-def known_settings(kind: Any = Config, path: str = "") -> dict[str, Field[Any]]:
+@cache
+def known_settings() -> dict[str, Field[Any]]:
     """Return every setting by its dotted key, over all options of each group.
 
     Where several options have a setting, the field is that of one of them which names a place, if any does.
     """
+    return _known_settings(Config, "")
+
+
+def _known_settings(kind: Any, path: str) -> dict[str, Field[Any]]:
     known: dict[str, Field[Any]] = {}
     hints = get_type_hints(kind)
     for spec in fields(kind):
@@ -135,7 +146,7 @@ def known_settings(kind: Any = Config, path: str = "") -> dict[str, Field[Any]]:
         inner = [one for one in (get_args(hint) if get_origin(hint) is Union else (hint,)) if is_dataclass(one)]
         options = ALTERNATIVES.get(f"{path}{spec.name}")
         for child in options.values() if options else inner:
-            for key, setting in known_settings(child, f"{path}{spec.name}.").items():
+            for key, setting in _known_settings(child, f"{path}{spec.name}.").items():
                 if key not in known or setting.metadata.get(PLACE):
                     known[key] = setting
     return known

@@ -65,7 +65,8 @@ class CurationsTable(TypedDict):
     Attributes:
         seed: The runs' whose pairs these are: the lowest that all arms have.
         arms: Those that have pairs, in the study's order.
-        common: A row and a column an arm: the share of the row's pairs that the column's arm trains on too.
+        common: A row and a column an arm: the share of the row's pairs that the column's arm trains on too. Empty of
+            more than 50 arms.
     """
 
     seed: int

@@ -12,7 +12,7 @@ from notus_exp.contracts.format import (
     check_kinds,
     check_shape,
     check_version,
-    parse_object,
+    parse_checked,
     seal_of,
     sealed,
 )
@@ -107,21 +107,36 @@ def read_manifest(path: Path) -> Manifest:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = parse_object(path)
-        version = content.get("format", 1)
-        if version == 1 and not isinstance(version, bool):
-            if later := sorted(content.keys() & {*_LATER}):
-                raise ValueError(f"it has '{later[0]}', which version 1 has not")
-        else:
-            # before the version: what a damaged file says of itself is not believed
-            if content.pop(SEAL, None) != seal_of(content):
-                raise ValueError("it is not what was written")
-            check_version(path, version, FORMAT)
-        content.pop("format", None)
-        manifest = Manifest(settings=content.pop("slice"), **content)
-        check_kinds(vars(manifest), dict.fromkeys(_OBJECTS, dict))
-        check_shape(manifest.provenance, list[Provenance], "its 'provenance'")
+        content = parse_checked(path, _check)
+        return _manifest(content)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = error if isinstance(error, ValueError) else "it is not a manifest"
         raise DamagedFileError(f"{path} cannot be read: {reason}", "the run that needs it makes it anew") from error
-    return manifest
+
+
+def _check(content: dict[str, Any], path: Path) -> None:
+    """Check that a manifest is as it was written, of a version that can be read, and what readers rely on.
+
+    Raises:
+        ValueError: It is not.
+        TypeError: It is no manifest.
+        KeyError: Likewise.
+        NewerFormatError: It is of a newer version.
+    """
+    version = content.get("format", 1)
+    if version == 1 and not isinstance(version, bool):
+        if later := sorted(content.keys() & {*_LATER}):
+            raise ValueError(f"it has '{later[0]}', which version 1 has not")
+    else:
+        # before the version: what a damaged file says of itself is not believed
+        if content.get(SEAL) != seal_of(content):
+            raise ValueError("it is not what was written")
+        check_version(path, version, FORMAT)
+    manifest = _manifest(content)
+    check_kinds(vars(manifest), dict.fromkeys(_OBJECTS, dict))
+    check_shape(manifest.provenance, list[Provenance], "its 'provenance'")
+
+
+def _manifest(content: dict[str, Any]) -> Manifest:
+    own = {key: value for key, value in content.items() if key not in ("slice", "format", SEAL)}
+    return Manifest(settings=content["slice"], **own)

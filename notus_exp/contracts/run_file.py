@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
-from notus_exp.contracts.format import DamagedFileError, check_kinds, check_shape, read_object
+from notus_exp.contracts.format import SEAL, DamagedFileError, check_kinds, check_shape, check_whole, parse_checked
 from notus_exp.contracts.measured import MeasuredValue
 from notus_exp.contracts.provenance import Surroundings
 
@@ -159,10 +159,10 @@ def read_run_file(path: Path) -> RunFile:
         NewerFormatError: It is of a newer version.
     """
     try:
-        content = read_object(path, FORMAT, sealed_since=_SEALED_SINCE)
-        _check(content)
+        content = parse_checked(path, _check_file)
     except ValueError as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", "the command of the run writes it again") from error
+    content.pop(SEAL, None)
     if "metrics" in content:
         content["metrics"] = {_name_now(name): value for name, value in content["metrics"].items()}
     hardware = content.get("config", {}).get("hardware")
@@ -201,6 +201,11 @@ def read_metrics(path: Path) -> dict[str, RunEstimate]:
     except (ValueError, OSError, RecursionError) as error:
         raise DamagedFileError(f"{path} cannot be read: {error}", f"delete {path.parent} and run again") from error
     return cast(dict[str, RunEstimate], content)
+
+
+def _check_file(content: dict[str, Any], path: Path) -> None:
+    check_whole(content, path, FORMAT, sealed_since=_SEALED_SINCE)
+    _check({key: value for key, value in content.items() if key != SEAL})
 
 
 def _check(content: dict[str, Any]) -> None:

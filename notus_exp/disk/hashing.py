@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xxhash import xxh3_128
 
+from notus_exp.contracts.file_states import State, settled_state
+
 if TYPE_CHECKING:
     import numpy as np
 
 
-_SETTLED = 10 * 10**9
-"""Nanoseconds after which a file that is written again has other times, on coarse clocks of network disks too."""
-_digests: dict[tuple[int, ...], str] = {}
-"""State of a file -> its sha256."""
+_digests: dict[State, str] = {}
+"""What files hold that were read."""
 
 
 def prompt_id(instruction: str, context: Iterable[tuple[str, str]] = ()) -> str:
@@ -48,18 +46,16 @@ def digest(value: Any) -> str:
 def file_digest(path: Path) -> str:
     """Return the sha256 (hex) of a file's content, which is read once in a process while it stays as it is.
 
-    A file counts as staying where inode, size and times do. One that was written in the last seconds is read each
-    time: it could be written again within one tick of the file system's clock.
+    What was written in the last seconds is read each time (`contracts.file_states`).
     """
     with path.open("rb") as stream:
-        stat = os.fstat(stream.fileno())
-        state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        if state not in _digests:
+        state = settled_state(stream.fileno())
+        found = _digests.get(state) if state else None
+        if found is None:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
-            if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < _SETTLED:
-                return found
+        if state:
             _digests[state] = found
-        return _digests[state]
+        return found
 
 
 def content_hash(path: Path, on_read: Callable[[int], None] | None = None) -> str:

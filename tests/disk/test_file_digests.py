@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from notus_exp.contracts import file_states
 from notus_exp.disk import hashing
 from notus_exp.disk.hashing import file_digest
 
@@ -34,7 +35,7 @@ def sha256(text: str) -> str:
 def test_a_file_that_stays_is_read_once(tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights"
     path.write_text("first")
-    monkeypatch.setattr(hashing, "_SETTLED", 0)
+    monkeypatch.setattr(file_states, "SETTLED", 0)
     assert [file_digest(path) for _ in range(3)] == [sha256("first")] * 3
     assert len(reads) == 1
 
@@ -42,7 +43,7 @@ def test_a_file_that_stays_is_read_once(tmp_path: Path, reads: list[str], monkey
 def test_one_that_was_written_again_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights"
     path.write_text("first")
-    monkeypatch.setattr(hashing, "_SETTLED", 0)
+    monkeypatch.setattr(file_states, "SETTLED", 0)
     then = path.stat()
     assert file_digest(path) == sha256("first")
     time.sleep(0.02)  # the inode's time moves by ticks

@@ -80,7 +80,7 @@ def curations(material: Material) -> Section:
         "agreement": [(arm["arm"], [_agreement(arm, name) for name in labellings]) for arm in found["arms"]],
         "common": [
             (arm["arm"], [_common(share) for share in shares])
-            for arm, shares in zip(found["arms"], found["common"], strict=True)
+            for arm, shares in zip(found["arms"], found["common"], strict=False)  # there is none of many arms
         ],
     }
     return Section("curations", _TITLE, content)
@@ -88,8 +88,12 @@ def curations(material: Material) -> Section:
 
 def _alike(found: CurationsTable) -> bool:
     """Say whether all arms train on the same pairs, as where they differ in the training alone."""
-    same = all(share == 1 for shares in found["common"] for share in shares)
-    return same and all(arm["same_side"]["value"] == 1 for arm in found["arms"])
+    both_sides = all(arm["same_side"]["value"] == 1 for arm in found["arms"])
+    if found["common"]:
+        return both_sides and all(share == 1 for shares in found["common"] for share in shares)
+    # of many arms each is compared with the baseline alone: all of as many pairs are all pairs of both
+    one_size = len({arm["pairs"] for arm in found["arms"]}) == 1
+    return both_sides and one_size and all(arm["common"]["value"] == 1 for arm in found["arms"])
 
 
 def _row(arm: ArmCuration, *, own: bool) -> PairsRow:

@@ -114,7 +114,8 @@ def contrasts(material: Material) -> Section:
     if not rows:
         return Section("contrasts", "Differences", None, "There are no two models to contrast.")
     primary = family_of(material.comparison)
-    beside = [row for row in rows if row not in primary and row["metric"] == material.metric]
+    of_family = {id(row) for row in primary}
+    beside = [row for row in rows if id(row) not in of_family and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
     margin = material.comparison["study"]["margin"]
     groups = [
