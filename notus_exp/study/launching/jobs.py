@@ -135,7 +135,7 @@ class Jobs:
             batch: The overrides of each run.
 
         Raises:
-            Exception: Anything of the launcher's own, such as a job that was killed.
+            Exception: Anything of the launcher's own, such as a queue that takes no job.
         """
         first, self._launched = self._launched, self._launched + len(batch)
         try:
@@ -143,6 +143,11 @@ class Jobs:
         except KeyboardInterrupt:
             launchers.cancel_submitted()
             raise
+        except Exception as error:
+            lost = launchers.results_of(error)
+            if lost is None:
+                raise
+            return [Ended("failed", one) if isinstance(one, str) else _ended(one) for one in lost]
         return [_ended(one) for one in returns]
 
 

@@ -13,14 +13,15 @@ from rich.console import Console
 
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
-from notus_exp.disk.outputs import read_run
-from notus_exp.errors import UserError, first_line, named_line
+from notus_exp.disk.outputs import NOT_STARTED, read_run
+from notus_exp.errors import UserError, first_line
 from notus_exp.reporting.console import say, verbose
 from notus_exp.reporting.going_on import going_on, working
 from notus_exp.reporting.texts import many
 from notus_exp.run.pipeline import Run
 from notus_exp.stages.settings import to_json
 from notus_exp.study.launching.jobs import Ended, Jobs
+from notus_exp.study.launching.launchers import reason_of
 from notus_exp.study.launching.planned import Planned, missing
 from notus_exp.study.launching.prepare import prepare
 from notus_exp.study.launching.telling import RunTeller
@@ -195,11 +196,12 @@ def _look_ahead(runs: Sequence[Run], console: Console) -> None:
 
 
 def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ended]:
-    """Launch runs; where the launcher itself fails, such as for a job that was killed, their own records tell."""
+    """Launch runs; where the launcher itself fails, such as at a node that is lost, their own records tell."""
     try:
-        return jobs.launch([one.overrides for one in now])
+        ends = jobs.launch([one.overrides for one in now])
+        return [_seen(ended, one.run, folder) for one, ended in zip(now, ends, strict=True)]
     except Exception as error:
-        reason = f"the launcher failed: {named_line(error)}"
+        reason = f"the launcher failed: {reason_of(error)}"
     while any(_taken(one.run) for one in now):  # it does not wait for the others
         time.sleep(POLL_SECONDS)
     records = [read_run(folder, one.run.id) for one in now]
@@ -209,6 +211,14 @@ def _launch_batch(jobs: Jobs, now: Sequence[Planned], folder: Path) -> list[Ende
         else Ended("failed", first_line(str(record.get("error") or reason)))
         for record in records
     ]
+
+
+def _seen(ended: Ended, run: Run, folder: Path) -> Ended:
+    """Return how a run ended, seen from here: where one that finished lies elsewhere, the study does not have it."""
+    if ended.status == "finished" and read_run(folder, run.id)["status"] == NOT_STARTED:
+        reason = f"it finished, but is not in {run.folder}: all machines of a launcher must share that folder"
+        return Ended("failed", reason)
+    return ended
 
 
 def _await(left: Sequence[Planned], console: Console) -> None:

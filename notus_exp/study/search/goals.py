@@ -14,7 +14,7 @@ from notus_exp.config.study_settings import Search
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.events import read
 from notus_exp.disk.files import EVENTS
-from notus_exp.disk.outputs import artifact, read_run
+from notus_exp.disk.outputs import NOT_STARTED, artifact, outputs, read_run
 from notus_exp.errors import UserError, did_you_mean, nearest
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.training.measures import training_metrics
@@ -140,6 +140,9 @@ def measure(folder: Path, runs: Sequence[str], metrics: Sequence[str]) -> SeedMe
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for run_id in runs:
         run = read_run(folder, run_id)
+        if run["status"] == NOT_STARTED:
+            place = outputs(folder) / "runs" / run_id
+            return SeedMeans({}, f"the run is not in {place}: all machines of a launcher must share that folder")
         if run["status"] != "finished":
             return SeedMeans({}, f"run {run_id} is {run['status']}")
         for metric in metrics:

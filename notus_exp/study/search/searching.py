@@ -27,6 +27,7 @@ from notus_exp.reporting.console import make_console, shorten
 from notus_exp.reporting.going_on import going_on, working
 from notus_exp.run.pipeline import Run
 from notus_exp.study.launching.jobs import Ended, Jobs
+from notus_exp.study.launching.launchers import reason_of
 from notus_exp.study.launching.pace import Pace
 from notus_exp.study.search.goals import bounds, check_goals, measure, measured_metrics
 from notus_exp.study.search.kept import keep
@@ -245,7 +246,7 @@ class _Searching:
         for place, wave in enumerate(waves):
             batch = [(number, seed) for number in planned for seed in wave]
             overrides = [planned[number][1][seed][0] for number, seed in batch]
-            for (number, seed), ended in zip(batch, self._jobs.launch(overrides) if batch else [], strict=True):
+            for (number, seed), ended in zip(batch, self._launch(overrides), strict=True):
                 if number in planned and ended.status != "finished":
                     trial, runs = planned.pop(number)
                     self._keep(trial, runs)
@@ -254,6 +255,14 @@ class _Searching:
                 for trial, runs in planned.values():
                     self._keep(trial, runs)
                     self._conclude(trial, [run.id for _, run in runs.values()])
+
+    def _launch(self, overrides: Sequence[list[str]]) -> list[Ended]:
+        try:
+            return self._jobs.launch(overrides) if overrides else []
+        except Exception as error:  # of the launcher, such as a queue that takes no job: no trial's own failure
+            raise UserError(
+                f"the launcher failed: {reason_of(error)}", "the same command asks for these trials again"
+            ) from error
 
     def _plan(self, trial: Trial, params: Mapping[str, Label]) -> dict[int, tuple[list[str], Run]]:
         runs = {}
