@@ -6,7 +6,9 @@ import importlib.util
 import os
 import shutil
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from notus_exp.study.launching.launchers import settle
+from notus_exp.study.launching import launchers
+from notus_exp.study.launching.launchers import as_ray_job, as_slurm_job, reason_of, results_of, settle
 from support.study_runs import ARMS, alive, read, run, run_of, runs, start, wait_for
 
 PACKAGE = "hydra_plugins.hydra_{}_launcher"
@@ -104,6 +107,8 @@ def _task(job: Path) -> int:
 
 
 class _Ray:
+    task_function = staticmethod(Path.cwd)
+
     def __init__(self, **settings: Any) -> None:
         self.ray_cfg = OmegaConf.create({"init": {"address": None}, "remote": {}} | settings)
 
@@ -133,3 +138,80 @@ def test_other_launchers_are_left_alone() -> None:
         setup = launch = None
 
     settle(Other(), OmegaConf.create({"device": "cuda", "processes": 1}))  # type: ignore[abstract]
+
+
+# -------------------------------------------------------------------------------------------------------- jobs on nodes
+CONFIG = OmegaConf.create({})
+
+
+def test_a_job_of_ray_works_in_the_folder_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that runs works where it was started: relative outputs went there, and the study found none of them."""
+    monkeypatch.chdir(tmp_path)
+    launcher: Any = _Ray()
+    settle(launcher, OmegaConf.create({"device": "cpu", "processes": 1}))
+    monkeypatch.chdir("/")
+    assert launcher.task_function.func is as_ray_job
+    assert as_ray_job(launcher.task_function.args[0], lambda config: Path.cwd(), CONFIG) == tmp_path
+    outcome = as_ray_job(str(tmp_path / "nowhere"), lambda config: None, CONFIG)
+    assert "of ray has no folder" in str(outcome.error)
+    assert "all nodes have under the same path" in str(outcome.error)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("second", [None, signal.SIGUSR2])
+def test_a_job_that_slurm_ends_is_interrupted_and_queues_itself_again_where_it_is_told_so(
+    second: signal.Signals | None, handlers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launchers, "GRACE_SECONDS", 0.5)
+    queued: list[int] = []
+
+    def queue_again(number: int, frame: Any) -> None:  # as submitit's
+        queued.append(number)
+        raise SystemExit(-1)
+
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    signal.signal(signal.SIGUSR2, queue_again)
+
+    def task(config: Any) -> None:
+        if second is not None:
+            threading.Timer(0.1, lambda: os.kill(os.getpid(), second)).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        as_slurm_job(task, CONFIG)
+    assert queued == ([] if second is None else [second])
+
+
+def test_a_lost_job_is_one_failure_and_the_others_are_waited_for() -> None:
+    class Job:
+        def __init__(self, result: Any) -> None:
+            self.result = result
+
+        def results(self) -> list[Any]:
+            if isinstance(self.result, Exception):
+                raise self.result
+            return [self.result]
+
+    source = "def launch(jobs):\n    return [one.results()[0] for one in jobs]\n"
+    module: dict[str, Any] = {"__name__": PACKAGE.format("submitit") + ".submitit_launcher"}
+    exec(source, module)
+    with pytest.raises(RuntimeError) as caught:
+        module["launch"]([Job("first"), Job(RuntimeError("node gone")), Job("third")])
+    assert results_of(caught.value) == ["first", "the launcher failed: RuntimeError: node gone", "third"]
+    assert results_of(ValueError("sbatch takes no job")) is None
+
+
+def test_why_ray_failed_stands_behind_its_traceback() -> None:
+    class RayError(Exception):
+        __module__ = "ray.exceptions"
+
+    red = "\x1b[36mray::_run_job()\x1b[39m (pid=1)\n  Traceback ...\n\x1b[31mModuleNotFoundError: No module named 'x'\n"
+    assert reason_of(RayError(red)) == "RayError: ModuleNotFoundError: No module named 'x'"
+    assert reason_of(ValueError("one\ntwo")) == "ValueError: one"
