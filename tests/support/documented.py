@@ -157,6 +157,15 @@ UNTRIED = {
     "cluster: Slurm": [
         "python -m notus_exp study=beta_search study.search.concurrency=4 hydra/launcher=submitit_slurm",
         "python -m notus_exp study=curation hydra/launcher=submitit_slurm",
+        "python -m notus_exp study=acceptance hydra/launcher=submitit_slurm hydra.launcher.timeout_min=1440"
+        " hydra.launcher.max_num_timeout=20 hydra.launcher.partition=gpu hydra.launcher.gpus_per_node=1",
+        "python -m notus_exp study=acceptance hydra/launcher=ray hydra.launcher.ray.init.address=HEAD:6379",
+    ],
+    "is tried by make test-engines, on servers of its own": [
+        "python -m notus_exp study=acceptance hydra/launcher=submitit_slurm",
+        "python -m notus_exp study=acceptance hydra/launcher=ray",
+        "python -m notus_exp study=beta_search study.search.storage=postgresql://me@host/db",
+        "optuna-dashboard postgresql+psycopg://me@host/db",
     ],
     "account: W&B, a judge or a database": [
         "export OPENAI_API_KEY=...",
@@ -170,6 +179,8 @@ UNTRIED = {
         ". .venv/bin/activate",
         "pip install 'notus-exp[lm_eval]'",
         "pip install 'notus-exp[slurm]'",
+        "pip install 'notus-exp[ray]'",
+        "pip install 'notus-exp[postgresql]'",
         "pip install 'notus-exp[dashboard]'",
         "pip install 'notus-exp[workspace]'",
         "pip install pre-commit && pre-commit install",
@@ -191,7 +202,7 @@ UNTRIED = {
 }
 """Reason -> commands that no test runs. The plans of runs among them are looked at where they can be."""
 
-UNPLANNED = re.compile(r"model\.path=FOLDER|hydra/launcher=")
+UNPLANNED = re.compile(r"model\.path=FOLDER|hydra/launcher=|storage=postgresql:")
 """Of UNTRIED: what cannot even be planned without the model or the extra."""
 
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")

@@ -25,6 +25,7 @@ from notus_exp.study.search.space import Label, Space
 DEFINITION, STANDALONE = "definition", "standalone"
 """User attributes of Optuna's study: what must stay the same, and the overrides of every run without its study."""
 SPLIT = "evaluation_split"
+_EVERY_RUN = "the settings of every run"
 _DRAWN_BY = ("sampler", "seed", "pruner")
 """Settings of a search by which its trials were drawn and given up: what the report says of all of them."""
 
@@ -116,7 +117,7 @@ def check_same(known: optuna.Study, study: Study, first: Run, recorded: Mapping[
         "study.search.constraints": search.constraints,
         "study.seeds": study.seeds,
         "study.search.prune_on": [search.prune_on, search.prune_direction],
-        "the settings of every run": first.id,
+        _EVERY_RUN: first.id,
     }
     drawn_by = {f"study.search.{name}": getattr(search, name) for name in _DRAWN_BY}
     now = json.loads(json.dumps(now))
@@ -128,7 +129,8 @@ def check_same(known: optuna.Study, study: Study, first: Run, recorded: Mapping[
         if json.dumps(before.get(name)) != json.dumps(value):
             raise UserError(
                 f"the search '{study.name}' was begun with another value of {name}, so its trials cannot be compared",
-                "give another study.name=NAME, or the values that it was begun with",
+                "give another study.name=NAME, or the values that it was begun with"
+                + (", and the versions of the libraries that train, on each machine" if name == _EVERY_RUN else ""),
             )
     earlier = {f"study.search.{name}": recorded[name] for name in _DRAWN_BY if name in recorded}
     for name, value in drawn_by.items():
