@@ -157,6 +157,7 @@ UNTRIED = {
     "cluster: Slurm": [
         "python -m notus_exp study=beta_search study.search.concurrency=4 hydra/launcher=submitit_slurm",
         "python -m notus_exp study=curation hydra/launcher=submitit_slurm",
+        "python -m notus_exp hydra/launcher=submitit_slurm --cfg hydra -p hydra.launcher",
         "python -m notus_exp study=acceptance hydra/launcher=submitit_slurm hydra.launcher.timeout_min=1440"
         " hydra.launcher.max_num_timeout=20 hydra.launcher.partition=gpu hydra.launcher.gpus_per_node=1",
         "python -m notus_exp study=acceptance hydra/launcher=ray hydra.launcher.ray.init.address=HEAD:6379",
@@ -175,6 +176,7 @@ UNTRIED = {
     ],
     "installs packages from the network": [
         "make install",
+        "make test-engines",
         "make PYTHON=python3.12 install",
         ". .venv/bin/activate",
         "pip install 'notus-exp[lm_eval]'",
