@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from notus_exp.config.hardware_settings import Device
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import NoEvents
@@ -46,6 +47,8 @@ def main(arguments: list[str]) -> int:
     try:
         job = Job.read(path)
         places = job.places()
+        if job.hardware.device is Device.cpu:
+            os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed takes a CUDA device where it sees one
         heart = Heartbeat(path.with_name(WORKER_BEATS), launched_rank(), job.hardware.watchdog)
         team = launched_team()
         if team.size != job.hardware.processes:
