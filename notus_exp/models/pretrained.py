@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -205,14 +206,15 @@ def load_model(
     device = pick_device(hardware, precision)
     dtype = torch.float32 if full else DTYPES[precision]
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=dtype,
-            attn_implementation=hardware.attention,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
+        with nullcontext() if trainable else in_one_piece():
+            model = AutoModelForCausalLM.from_pretrained(
+                base,
+                dtype=dtype,
+                attn_implementation=hardware.attention,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
     except (OSError, ValueError, ImportError) as error:
         said = first_line(error)[:MOST_CHARACTERS]
         raise UserError(
@@ -244,6 +246,22 @@ def _with_adapter(model: PreTrainedModel, adapter: Path, trainable: bool) -> Any
             f"the adapter in {adapter.name!r} has no {ADAPTER_WEIGHTS}", "only adapters saved as safetensors are loaded"
         )
     return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+
+
+@contextmanager
+def in_one_piece() -> Iterator[None]:
+    """Let transformers load models whole within the block.
+
+    While DeepSpeed's ZeRO-3 is told of, as it is from a training's arguments on, transformers loads every model in
+    parts of which each process has one: a model that scores or answers is whole in each.
+    """
+    from transformers.integrations import deepspeed
+
+    told, deepspeed._hf_deepspeed_config_weak_ref = deepspeed._hf_deepspeed_config_weak_ref, None
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = told
 
 
 def policy_folders(base_model: Path, policy: Path | None) -> PolicyFolders:

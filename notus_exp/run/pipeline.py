@@ -14,18 +14,21 @@ from rich.console import Console
 from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
+from notus_exp.config.zero import zero_config
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, replay
-from notus_exp.disk.files import CURATION_HTML, EVENTS, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG
+from notus_exp.disk.files import CURATION_HTML, DEEPSPEED, EVENTS, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG
 from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
+from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, first_line
@@ -262,6 +265,9 @@ class Run:
 
     def _make_in_worker(self, job: Job, record: RunRecord) -> None:
         """Run a worker for these nodes; record those that it finished even if it fails later."""
+        hardware = self.config.hardware
+        if hardware.launch is Launch.deepspeed:
+            write_json(self.folder / DEEPSPEED, zero_config(self.config.dpo, hardware))
         try:
             workers.make_in_worker(job, self.folder, self.console.print, self.monitor)
         finally:

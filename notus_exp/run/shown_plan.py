@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.mix_sources import sources_told
+from notus_exp.config.zero import zero_config
 from notus_exp.disk.files import JOB
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import answering
@@ -81,6 +83,9 @@ def show_plan(run: Run, out: Console) -> None:
         out.print(line, soft_wrap=True)
     if hardware.launch is not Launch.plain:
         out.print(f"launch: {shlex.join(_launched(hardware, str(run.folder / JOB)))}", soft_wrap=True)
+    if hardware.launch is Launch.deepspeed:
+        told = json.dumps(zero_config(dpo, hardware))
+        out.print(f"deepspeed: {told}", soft_wrap=True, highlight=False, markup=False)
     for line in served_lines(run.config, missing, run.store):
         out.print(line, soft_wrap=True, markup=False)
     for spec in answering(run.config.evaluation):

@@ -16,6 +16,7 @@ import polars as pl
 import torch
 from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
@@ -109,6 +110,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     if trainer.is_world_process_zero():
         _finish(settings, inputs, out, facts)
     trainer.accelerator.wait_for_everyone()
+    unset_hf_deepspeed_config()  # else whatever is loaded next, such as a judge in process 0 alone, would be in parts
     return facts
 
 

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO: what it is told of a recipe and a machine, and the whole of what it holds in parts."""
+"""DeepSpeed's ZeRO: its process group, and the whole of what it holds in parts."""
 
 from __future__ import annotations
 
@@ -8,35 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from notus_exp.config.hardware_settings import Hardware
-from notus_exp.config.training_settings import DPO
 from notus_exp.training.sharding import trained
 from notus_exp.training.shards import Key, index, read, write
-
-
-def zero_config(dpo: DPO, hardware: Hardware) -> dict[str, Any]:
-    """Return DeepSpeed's configuration; batches and clipping are those of the trainer's arguments.
-
-    In bfloat16 and float16 it trains float32 master weights, and here it sums gradients in float32 too.
-    """
-    stage: dict[str, Any] = {"stage": hardware.zero_stage}
-    if hardware.offload:
-        stage["offload_optimizer"] = {"device": "cpu"}
-        if hardware.zero_stage == 3:
-            stage["offload_param"] = {"device": "cpu"}
-    return {
-        "train_batch_size": "auto",
-        "train_micro_batch_size_per_gpu": "auto",
-        "gradient_accumulation_steps": "auto",
-        "gradient_clipping": "auto",
-        "zero_optimization": stage,
-        "zero_allow_untested_optimizer": True,  # torch's own: the recipe names it
-        "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": dpo.precision.name == "bfloat16"},
-        "fp16": {"enabled": dpo.precision.name == "float16"},
-        "communication_data_type": "fp32",
-        "steps_per_print": 2**31,
-    }
 
 
 def join_group() -> None:

@@ -1,0 +1,33 @@
+"""What DeepSpeed is told of a recipe and a machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.training_settings import DPO
+
+
+def zero_config(dpo: DPO, hardware: Hardware) -> dict[str, Any]:
+    """Return DeepSpeed's configuration; batches and clipping are those of the trainer's arguments.
+
+    In bfloat16 and float16 it trains float32 master weights, and here it sums gradients in float32 too.
+    """
+    stage: dict[str, Any] = {"stage": hardware.zero_stage}
+    if hardware.offload:
+        stage["offload_optimizer"] = {"device": "cpu"}
+        if hardware.zero_stage == 3:
+            stage["offload_param"] = {"device": "cpu"}
+    return {
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_optimization": stage,
+        "zero_allow_untested_optimizer": True,  # torch's own: the recipe names it
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": dpo.precision.name == "bfloat16"},
+        "fp16": {"enabled": dpo.precision.name == "float16"},
+        "communication_data_type": "fp32",
+        "steps_per_print": 2**31,
+    }
