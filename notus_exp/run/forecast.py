@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from notus_exp.config.hardware_settings import Device, Hardware
+from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.schema import Calibrate, Config, Stage
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk.artifacts import ArtifactStore
@@ -140,6 +140,8 @@ class Forecast:
 
     def _why_not(self) -> str:
         size = self._parameters(self._base)
+        if self._hardware.launch is not Launch.plain:
+            return f"nothing like it was made by {self._hardware.processes} processes on this machine"
         if not self._base:
             return "nothing like it was made on this machine"
         if size is None:
@@ -198,6 +200,8 @@ class Forecast:
 
     # -------------------------------------------------------------------------------------------------------- machine
     def _calibration(self) -> Calibration | None:
+        if self._hardware.launch is not Launch.plain:
+            return None  # one process is measured
         machine = measured_machine.measured_for(self._machine, self._hardware, self._precision)
         found = measured_machine.kept(self._cache, machine, self._say)
         if found or not self._may_measure or not any(map(self._fitting, self._wanted.missing)):
@@ -240,10 +244,11 @@ class Forecast:
 
 def elsewhere(hardware: Hardware) -> str:
     """Say why a profile does not run on this machine; "" where it does."""
-    if hardware.nodes > 1:
-        return f"hardware={hardware.name} is {hardware.nodes} machines with {hardware.processes} devices"
-    if hardware.device is Device.cuda and cuda_devices() < hardware.processes:
-        return f"this machine has not the CUDA device{'s' * (hardware.processes > 1)} of hardware={hardware.name}"
+    devices = cuda_devices() if hardware.device is Device.cuda else hardware.processes
+    if hardware.launch is not Launch.plain and (hardware.nodes > 1 or devices < hardware.processes):
+        return f"hardware={hardware.name} is another machine's ({hardware.processes} processes)"
+    if devices < hardware.processes:
+        return f"this machine has not the CUDA device of hardware={hardware.name}"
     return ""
 
 

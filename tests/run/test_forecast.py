@@ -249,6 +249,8 @@ def test_a_profile_of_another_machine_is_not_forecast_from_this_one(
     monkeypatch.setattr("notus_exp.run.forecast.cuda_devices", lambda: 0)
     assert elsewhere(config_of(tmp_path, "hardware=gpu").hardware).startswith("this machine has not the CUDA device of")
     assert elsewhere(config_of(tmp_path).hardware) == ""
+    two = config_of(tmp_path, "hardware.launch=ddp", "hardware.processes=2", "calibrate=always", "seed=1")
+    assert words(two) == "not known: nothing like it was made by 2 processes on this machine"
 
 
 def test_a_model_that_does_not_fit_is_not_forecast(
