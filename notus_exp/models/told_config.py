@@ -24,7 +24,9 @@ TINY: dict[str, Any] = {
 """Of `model=tiny_random`, which `pretrained.tiny_random` writes."""
 
 
-def told_config(model: Model, commit: str | None, files: Sequence[str], *, fetch: bool = False) -> dict[str, Any] | None:
+def told_config(
+    model: Model, commit: str | None, files: Sequence[str], *, fetch: bool = False
+) -> dict[str, Any] | None:
     """Return what a base model's config.json holds; None where nothing that is at hand tells, as of one not yet loaded.
 
     Of a model that reads pictures too, the text model's part comes first.
