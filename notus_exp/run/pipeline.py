@@ -49,6 +49,7 @@ from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.retelling import config_of, is_kept, tags_of
 from notus_exp.run.sources import UNRESOLVED, resolve
 from notus_exp.run.surroundings import given_command
+from notus_exp.run.within_memory import make_within_memory
 from notus_exp.run.worker import following
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
@@ -263,7 +264,7 @@ class Run:
     def _make_in_worker(self, job: Job, record: RunRecord) -> None:
         """Run a worker for these nodes; record those that it finished even if it fails later."""
         try:
-            workers.make_in_worker(job, self.folder, self.console.print, self.monitor)
+            make_within_memory(job, self.folder, self._say, self.monitor)
         finally:
             made = workers.made(self.folder)
             for node in job.nodes:

@@ -1,8 +1,8 @@
-"""What the processor's allocator keeps of memory that is free again: glibc's malloc, which torch allocates with there.
+"""What the processor's allocator keeps of memory that is free again: glibc's malloc, which torch uses there.
 
-A block of 32 MiB or more is mapped and goes back to the system when it is freed. Smaller ones come from an arena, which
-keeps them, and a thread has one of its own: what the forward pass used is not there for the gradients, which autograd's own
-thread makes, and the gradients' memory not for the next forward pass (mallopt(3), M_MMAP_THRESHOLD; benchmarks/memory.py).
+A block of 32 MiB or more is mapped, and goes back to the system when freed. Smaller ones come from an arena, which
+keeps them, and a thread has one of its own: what the forward pass used is not there for the gradients, which autograd's
+thread makes, nor theirs for the next forward pass (mallopt(3), M_MMAP_THRESHOLD; benchmarks/memory.py).
 """
 
 from __future__ import annotations
