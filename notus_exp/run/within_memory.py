@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from notus_exp.config.batches import BATCH_LOSSES, next_smaller
 from notus_exp.config.hardware_settings import Hardware
@@ -86,5 +86,6 @@ def lower(hardware: Hardware, node: Node) -> Lowered | None:
         kept = "from the batches that are done; the last bits of what is computed depend on it"
     if value < 1:
         return None
+    smaller: dict[str, Any] = {setting: value}
     told = f"going on with hardware.{setting}={value} in place of {before}, {kept}"
-    return Lowered(replace(hardware, **{setting: value}), setting, value, before, told)
+    return Lowered(replace(hardware, **smaller), setting, value, before, told)

@@ -12,7 +12,7 @@ from notus_exp.run.memory.activations import Pass
 from notus_exp.run.memory.allocator import kept_activations, kept_gradients
 from notus_exp.run.memory.need import Need
 from notus_exp.run.memory.number_sizes import FLOAT32, Numbers, numbers_of
-from notus_exp.run.memory.sharding import shares_of
+from notus_exp.run.memory.process_shares import shares_of
 
 STAGE = "policy"
 
