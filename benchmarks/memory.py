@@ -37,7 +37,7 @@ SHAPE = shape_of(CONFIG)
 assert SHAPE is not None
 EVERY = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FULL, LORA = Lora(0, 16, 0.0, []), Lora(64, 16, 0.1, EVERY[:4])
-LENGTH, PROMPT, PAIRS = 256, 8, 4
+LENGTH, PROMPT, PAIRS = 128, 8, 4
 STEPS = 2
 RECIPE = DPO(
     beta=0.1, loss_type=["sigmoid"], loss_weights=None, label_smoothing=0.0, learning_rate=1e-6,
@@ -74,15 +74,14 @@ CHECKPOINTED = replace(MACHINE, activation_checkpointing=True)
 CASES = {
     "full, float32": Case(RECIPE),
     "full, float32, checkpointed": Case(RECIPE, CHECKPOINTED),
-    "full, float32, 2 accumulated": Case(replace(RECIPE, global_batch_size=4)),
-    "full, float32, adamw": Case(replace(RECIPE, optimizer="adamw_torch"), CHECKPOINTED),
-    "full, bfloat16 by float32 masters": Case(HALF),
-    "full, bfloat16 alone": Case(replace(HALF, master_weights=MasterWeights.same)),
     "LoRA, float32": Case(replace(RECIPE, lora=LORA)),
     "LoRA, float32, checkpointed": Case(replace(RECIPE, lora=LORA), CHECKPOINTED),
-    "LoRA, bfloat16": Case(replace(HALF, lora=LORA)),
     "scoring, float32": Case(RECIPE, scores=True),
+    "full, bfloat16 by float32 masters": Case(HALF),
+    "full, bfloat16 alone": Case(replace(HALF, master_weights=MasterWeights.same)),
+    "LoRA, bfloat16": Case(replace(HALF, lora=LORA)),
     "scoring, bfloat16": Case(HALF, scores=True),
+    "full, float32, 2 accumulated, adamw": Case(replace(RECIPE, global_batch_size=4, optimizer="adamw_torch")),
 }
 
 
@@ -190,12 +189,17 @@ def status() -> dict[str, float]:
 
 
 def measured(name: str, root: Path) -> dict[str, float]:
-    """Measure a case in a process of its own."""
+    """Measure a case in a process of its own, or return what was measured of it there before."""
+    kept = root / f"{name.replace(' ', '_')}-{LENGTH}.json"
+    if kept.exists():
+        before: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return before
     command = [sys.executable, __file__, str(root), "--measure", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    kept.write_text(done.stdout.splitlines()[-1], encoding="utf-8")
+    found: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
     return found
 
 

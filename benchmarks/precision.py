@@ -26,14 +26,14 @@ from notus_exp.disk.files import MODEL, RUN_JSON
 
 COMMON = (
     "tracking=none", "until=policy", "data.prompts=400", "split.validation=0.2", "dpo.loss_type=[sigmoid]",
-    "dpo.optimizer=rmsprop", "dpo.lr_scheduler=constant", "dpo.warmup=0", "dpo.lora.r=0", "dpo.max_steps=8",
+    "dpo.lr_scheduler=constant", "dpo.warmup=0", "dpo.lora.r=0", "dpo.max_steps=8",
     "dpo.global_batch_size=4", "dpo.max_validation_pairs=24", "dpo.checkpoints=1", "hardware=cpu",
 )  # fmt: skip
-HALF = ("dpo.precision=bfloat16",)
+HALF, PLAIN = ("dpo.precision=bfloat16",), ("dpo.optimizer=rmsprop",)
 ARMS: dict[str, tuple[str, ...]] = {
-    "float32": ("dpo.precision=float32",),
-    "bfloat16, float32 masters": HALF,
-    "bfloat16 alone (master_weights=same)": (*HALF, "dpo.master_weights=same"),
+    "float32": ("dpo.precision=float32", *PLAIN),
+    "bfloat16, float32 masters": (*HALF, *PLAIN),
+    "bfloat16 alone (master_weights=same)": (*HALF, *PLAIN, "dpo.master_weights=same"),
     "bfloat16, float32 masters, rmsprop_bnb_8bit": (*HALF, "dpo.optimizer=rmsprop_bnb_8bit"),
 }
 SEEDS = {"1.0e-5": (0, 1, 2), "5.0e-7": (0,)}

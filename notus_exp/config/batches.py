@@ -54,5 +54,10 @@ def plan_batches(dpo: DPO, hardware: Hardware) -> BatchPlan:
     return plan
 
 
+def next_smaller(share: int, micro: int) -> int:
+    """Return the largest micro-batch of at most half of one that divides a process's share evenly; 0 after 1."""
+    return _divisor_below(share, micro // 2) if micro > 1 else 0
+
+
 def _divisor_below(share: int, micro: int) -> int:
     return next(size for size in range(micro, 0, -1) if share % size == 0)

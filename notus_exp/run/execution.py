@@ -53,6 +53,7 @@ class Job:
         ledger: File in which the run writes down what its judges cost.
         requirements: What is refused before anything is computed.
         command: The arguments of the run, for the manifests.
+        lowered: Stage -> facts of it: batches that were made smaller because memory ran out.
     """
 
     nodes: list[Node]
@@ -67,6 +68,7 @@ class Job:
     requirements: Requirements = field(default_factory=Requirements)
     command: list[str] = field(default_factory=list)
     annotators: dict[str, Annotator] = field(default_factory=dict)
+    lowered: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def places(self) -> list[Path]:
         """Return the folders that are written to, each of which may be on a disk of its own."""
@@ -87,6 +89,7 @@ class Job:
             "ledger": str(self.ledger),
             "requirements": to_json(self.requirements),
             "command": self.command,
+            "lowered": self.lowered,
         }
         write_json(path, content)
 
@@ -117,12 +120,18 @@ class Job:
             requirements=from_json(Requirements, content["requirements"]),
             command=content["command"],
             annotators={one["name"]: _annotator(one) for one in content["annotators"]},
+            lowered=content["lowered"],
         )
 
 
 def _annotator(content: dict[str, Any]) -> Annotator:
     judge = content["judge"]
     return Annotator(**content | {"judge": from_json(JUDGE_SCHEMAS[judge["name"]], judge)})
+
+
+def in_order(nodes: list[Node]) -> list[Node]:
+    """Return nodes in the order in which a worker makes them: base models first, else as they are."""
+    return sorted(nodes, key=lambda node: node.stage is not Stage.base_model)
 
 
 SHARED = (Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
@@ -165,7 +174,7 @@ def execute(
         if prepare:
             prepare(context)
         with around(node, out, context) if around else nullcontext():
-            return run_stage(node, job, out, context)
+            return run_stage(node, job, out, context) | job.lowered.get(node.stage.name, {})
 
     result = store.build(wanted, make, resumable=info.resumable, on_wait=lambda: marks.mark(WAITING))
     marks.mark(FINISHED)

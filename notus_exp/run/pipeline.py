@@ -52,6 +52,7 @@ from notus_exp.run.record import RunRecord, run_id
 from notus_exp.run.retelling import config_of, is_kept, tags_of
 from notus_exp.run.sources import UNRESOLVED, resolve
 from notus_exp.run.surroundings import given_command
+from notus_exp.run.within_memory import make_within_memory
 from notus_exp.run.worker import following
 from notus_exp.stages.context import Requirements
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
@@ -269,7 +270,7 @@ class Run:
         if hardware.launch is Launch.deepspeed:
             write_json(self.folder / DEEPSPEED, zero_config(self.config.dpo, hardware))
         try:
-            workers.make_in_worker(job, self.folder, self.console.print, self.monitor)
+            make_within_memory(job, self.folder, self._say, self.monitor)
         finally:
             made = workers.made(self.folder)
             for node in job.nodes:

@@ -21,9 +21,11 @@ from notus_exp.disk.full import DISK_HINT, fullest, is_full
 from notus_exp.disk.json_lines import take_lines
 from notus_exp.errors import UserError
 from notus_exp.machine import devices
+from notus_exp.machine.out_of_memory import ended_for_memory
 from notus_exp.reporting.console import shorten
-from notus_exp.run.execution import Job
+from notus_exp.run.execution import Job, in_order
 from notus_exp.run.launch import killed_process, launch_command
+from notus_exp.run.nodes import Node
 from notus_exp.run.watchdog import Watchdog, end_processes
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
 
@@ -31,10 +33,22 @@ POLL_SECONDS = 0.5
 """How often a waiting parent looks whether it was interrupted."""
 DISK = 4
 """Exit code of a worker that the disk let down, so that it may not even have been able to say so."""
+MEMORY = 5
+"""Exit code of a worker that memory ran out for."""
 TERMINATE_SECONDS = 20.0
 """How long an interrupted worker may take to stop before it is killed."""
+MEMORY_HINT = (
+    "no smaller batch is left to try: hardware.activation_checkpointing=true, a shorter dpo.max_length, or what "
+    "until=config proposes with hardware.memory_gb=GB"
+)
 LEAVE_SECONDS = 5.0
 """How long its processes may take for that."""
+
+
+class OutOfMemoryError(UserError):
+    """Memory ran out while a worker made a node; None where it is not known which."""
+
+    node: Node | None = None
 
 
 def make_in_worker(job: Job, folder: Path, say: Callable[[str], None], monitor: Monitor = NO_MONITOR) -> None:
@@ -48,6 +62,7 @@ def make_in_worker(job: Job, folder: Path, say: Callable[[str], None], monitor: 
 
     Raises:
         UserError: A stage failed, or nothing was heard of the worker for `hardware.watchdog` seconds.
+        OutOfMemoryError: Memory ran out, of the device or the machine.
         PrunedError: The monitor asked for the end.
     """
     for name in (WORKER_ERROR, WORKER_LOST, WORKER_RESULT):
@@ -67,11 +82,12 @@ def make_in_worker(job: Job, folder: Path, say: Callable[[str], None], monitor: 
             )
 
     said = log.stat().st_size if log.exists() else 0
+    ended = ended_for_memory()
     try:
         with _lease(job.hardware, say) as lease:
             code = run_worker(command, log, lease, monitor, beats, check)
         if code != 0:
-            raise _failure(code, job, folder, said)
+            raise _failure(code, job, folder, said, ended_for_memory() > ended)
     finally:
         shutil.rmtree(beats, ignore_errors=True)
 
@@ -99,14 +115,19 @@ def _lease(hardware: Hardware, say: Callable[[str], None]) -> AbstractContextMan
     return devices.leased(number, devices.visible_devices(), lambda: say(message))
 
 
+def _unfinished(job: Job) -> Node | None:
+    """Return the node that a worker was at which did not come to its end."""
+    store = ArtifactStore(job.artifacts)
+    return next((node for node in in_order(job.nodes) if store.find(node.wanted) is None), None)
+
+
 def _where(job: Job) -> str:
     """Return where a worker was that did not come to its end."""
-    store = ArtifactStore(job.artifacts)
-    unfinished = [node.name for node in job.nodes if store.find(node.wanted) is None]
-    return f"stage {unfinished[0]} failed" if unfinished else "the worker failed"
+    unfinished = _unfinished(job)
+    return f"stage {unfinished.name} failed" if unfinished else "the worker failed"
 
 
-def _failure(code: int, job: Job, folder: Path, said: int = 0) -> UserError:
+def _failure(code: int, job: Job, folder: Path, said: int = 0, ended_for_memory: bool = False) -> UserError:
     """Return why a worker failed.
 
     Args:
@@ -114,9 +135,14 @@ def _failure(code: int, job: Job, folder: Path, said: int = 0) -> UserError:
         job: What it was to make.
         folder: Where its log and error are.
         said: Bytes of its log that are of earlier workers.
+        ended_for_memory: Whether the kernel has ended a process meanwhile because memory ran out.
     """
     where, log = _where(job), shorten(folder / WORKER_LOG)
     error = _read(folder / WORKER_ERROR)
+    if error.get("code") == MEMORY or (not error and ended_for_memory):
+        failure = OutOfMemoryError(f"{where}: out of memory", f"{MEMORY_HINT}; log: {log}")
+        failure.node = _unfinished(job)
+        return failure
     place = fullest(*job.places())
     if not error and (code == DISK or is_full(place)):  # where a disk is full a mapped file ends a process by a signal
         return UserError(f"{where}: the disk is full or cannot be written: below {place}", DISK_HINT)

@@ -25,13 +25,14 @@ from notus_exp.disk.files import SERVER_LOG, WORKER_BEATS, WORKER_ERROR, WORKER_
 from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
+from notus_exp.machine.out_of_memory import is_out_of_memory
 from notus_exp.machine.processes import launched_rank, launched_team, lost_others
 from notus_exp.machine.servers import Servers
 from notus_exp.machine.team import Alone, Team
-from notus_exp.run.execution import Job, context_of, execute, inputs_of, is_shared, run_stage
+from notus_exp.run.execution import Job, context_of, execute, in_order, inputs_of, is_shared, run_stage
 from notus_exp.run.heartbeat import Heartbeat
 from notus_exp.run.nodes import Node
-from notus_exp.run.worker import DISK
+from notus_exp.run.worker import DISK, MEMORY
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import ReferenceSettings, from_json
 
@@ -40,7 +41,7 @@ FILL, NODE, OUT = "fill", "node", "out"
 
 
 def main(arguments: list[str]) -> int:
-    """Run a job; return 0, 2 after an expected error, 4 where the disk is the reason, or 1 after any other."""
+    """Run a job; return 0, 2 after an expected error, 4 for the disk, 5 where memory ran out, or 1 after any other."""
     path = Path(arguments[0])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     places = [path.parent]
@@ -67,6 +68,8 @@ def main(arguments: list[str]) -> int:
         if problem := disk_problem(error, *places):
             return _tell(path, problem, DISK_HINT, DISK)
         print(whole_traceback(error), file=sys.stderr)
+        if is_out_of_memory(error):
+            return _tell(path, named_line(error), "", MEMORY)
         lost = team.size > 1 and lost_others(error)
         return _tell(path, named_line(error), "", 1, WORKER_LOST if lost else WORKER_ERROR)
     return 0
@@ -112,7 +115,7 @@ def conduct(job: Job, path: Path, conductor: Conductor) -> None:
     made: dict[str, bool] = {}
     prepare = fill_once(job, conductor.filling)
     with Servers(path.with_name(SERVER_LOG)) as servers:
-        for node in sorted(job.nodes, key=lambda node: node.stage is not Stage.base_model):
+        for node in in_order(job.nodes):
             filling = prepare if node.stage is Stage.reference else None
             _, made[node.name] = execute(node, job, filling, conductor.around, servers)
             write_json(path.with_name(WORKER_RESULT), made)

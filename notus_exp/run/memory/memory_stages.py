@@ -22,7 +22,7 @@ PROCESS = {Device.cpu: 0.55 * GB, Device.cuda: 0.6 * GB}
 """What a process holds before anything is loaded: libraries (docs/results/memory.md), or a CUDA context."""
 
 
-class Work(NamedTuple):
+class Computing(NamedTuple):
     """What of a run needs memory.
 
     Attributes:
@@ -36,7 +36,7 @@ class Work(NamedTuple):
     new_tokens: int
 
     @classmethod
-    def of(cls, config: Config, stages: Collection[Stage]) -> Work:
+    def of(cls, config: Config, stages: Collection[Stage]) -> Computing:
         """Return what some stages of a config's run ask for."""
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
         generates = Stage.generations in stages and not isinstance(config.generation, EndpointGeneration)
@@ -59,7 +59,7 @@ def available(hardware: Hardware) -> Available:
     return Available(None if found is None else float(found), False)
 
 
-def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Work) -> list[Need]:
+def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> list[Need]:
     """Return what a device holds at the fullest moment of each stage, in the order of the stages."""
     computed = bytes_of(dpo.precision)
     weights = float(computed * shape.parameters)

@@ -9,7 +9,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import Shape
 from notus_exp.reporting.tables import Table
-from notus_exp.run.memory.memory_stages import GB, Available, Work, available, stage_needs
+from notus_exp.run.memory.memory_stages import GB, Available, Computing, available, stage_needs
 from notus_exp.run.memory.nearest import Remedy, remedies
 from notus_exp.run.memory.need import PARTS, fullest
 
@@ -32,7 +32,7 @@ class MemoryPlan:
 
     def __init__(self, config: Config, shape: Shape | None, stages: Collection[Stage]) -> None:
         self._config, self._shape = config, shape
-        self._work = Work.of(config, stages)
+        self._work = Computing.of(config, stages)
         self.needs = stage_needs(shape, config.dpo, config.hardware, self._work) if shape else []
         self.available: Available = available(config.hardware)
 

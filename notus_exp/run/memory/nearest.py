@@ -13,7 +13,7 @@ from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.training_settings import DPO, MasterWeights, Precision
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import Shape
-from notus_exp.run.memory.memory_stages import Work, stage_needs
+from notus_exp.run.memory.memory_stages import Computing, stage_needs
 
 EIGHT_BITS = {"adamw_torch": "adamw_bnb_8bit", "adamw_torch_fused": "adamw_bnb_8bit", "rmsprop": "rmsprop_bnb_8bit"}
 """Optimiser -> the one of bitsandbytes that does the same with a state in 8 bits."""
@@ -40,7 +40,7 @@ class Remedy(NamedTuple):
     more_devices: bool
 
 
-def remedies(shape: Shape, dpo: DPO, hardware: Hardware, work: Work, most: float) -> list[Remedy]:
+def remedies(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing, most: float) -> list[Remedy]:
     """Return the nearest settings that fit into `most` bytes a device.
 
     First those on which no result depends, on the devices that there are: smaller batches, then activation
@@ -115,7 +115,7 @@ def _machines(hardware: Hardware) -> Iterator[tuple[tuple[str, ...], Hardware]]:
 
 
 def _batches(
-    of_recipe: tuple[str, ...], dpo: DPO, of_machine: tuple[str, ...], hardware: Hardware, work: Work
+    of_recipe: tuple[str, ...], dpo: DPO, of_machine: tuple[str, ...], hardware: Hardware, work: Computing
 ) -> Iterator[Change]:
     """Yield ever smaller batches of each stage that a run has, and after them activation checkpointing."""
     scoring = _halves(hardware.scoring_batch_size) if work.scored else [hardware.scoring_batch_size]

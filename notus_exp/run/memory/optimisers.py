@@ -20,22 +20,35 @@ FOREACH = {"adamw_torch": 1, "rmsprop": 1}
 
 
 class Trained(NamedTuple):
-    """What is trained: its weights, those of an embedding among them, those of the largest tensor, rows and columns."""
+    """What is trained.
+
+    Attributes:
+        weights: How many weights.
+        embedding: Those of an embedding among them.
+        largest: Those of the largest tensor.
+        edges: Rows and columns of all of them.
+        tensors: Weights of a tensor -> how many such tensors there are.
+    """
 
     weights: int
     embedding: int
     largest: int
     edges: int
+    tensors: tuple[tuple[int, int], ...]
 
 
 def trained(shape: Shape, adapter: int) -> Trained:
     """Return what a training updates: `adapter` weights of LoRA, or all where that is 0."""
     if adapter:
-        return Trained(adapter, 0, adapter // (2 * shape.layers), adapter)
-    edges = shape.layers * sum(wide + out for wide, out in shape.linear().values())
+        mean = adapter // (2 * shape.layers)  # at most: an adapter's halves on a block
+        return Trained(adapter, 0, mean, adapter, ((mean, 2 * shape.layers),))
+    widths = list(shape.linear().values())
+    edges = shape.layers * sum(wide + out for wide, out in widths)
     head = shape.vocabulary + shape.hidden
-    return Trained(shape.parameters, shape.embedding, max(shape.embedding, shape.hidden * shape.intermediate),
-                   edges + head * (1 if shape.tied else 2))  # fmt: skip
+    copies = 1 if shape.tied else 2
+    tensors = (*((wide * out, shape.layers) for wide, out in widths), (shape.embedding, copies))
+    largest = max(size for size, _ in tensors)
+    return Trained(shape.parameters, shape.embedding, largest, edges + head * copies, tensors)
 
 
 def state(optimizer: str, one: Trained, number: int) -> float:

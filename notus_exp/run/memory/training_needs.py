@@ -9,9 +9,10 @@ from notus_exp.config.training_settings import DPO
 from notus_exp.models.shapes import Shape
 from notus_exp.run.memory import activations, logits, optimisers
 from notus_exp.run.memory.activations import Pass
+from notus_exp.run.memory.allocator import kept_activations, kept_gradients
 from notus_exp.run.memory.need import Need
 from notus_exp.run.memory.number_sizes import FLOAT32, Numbers, numbers_of
-from notus_exp.run.memory.sharding import shares_of
+from notus_exp.run.memory.process_shares import shares_of
 
 STAGE = "policy"
 
@@ -46,7 +47,8 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     lasting = {"weights": weights + shares.gathered, "optimiser": state, "other": shares.buffers}
 
     head = 0.0 if adapter else float(FLOAT32 * shape.embedding)  # of its weight: made whole, in float32
-    earlier = own_gradients if plan.accumulation > 1 else 0.0
+    taken = kept_gradients(updated, numbers.gradient, hardware.device)
+    earlier = own_gradients if plan.accumulation > 1 else min(taken, own_gradients)
     of_head = min(head, own_gradients)
     block = activations.block(shape, numbers, dpo.lora, one) * one.tokens
     checkpoints = numbers.residual * shape.hidden * one.tokens
@@ -59,6 +61,7 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     working = activations.working(shape, numbers, one) * one.tokens
     again = block + copies / shape.layers if hardware.activation_checkpointing else 0.0
     tokens = one.tokens
+    used = kept_activations(kept, numbers.computed * tokens * shape.intermediate, hardware.device)
 
     def need(moment: str, **parts: float) -> Need:
         named = {name: lasting.get(name, 0.0) + parts.get(name, 0.0) for name in {**lasting, **parts}}
@@ -74,8 +77,8 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
             gradients=max(earlier, of_head),
             activations=kept + copied_kept + again + working,
         ),
-        need("end of the backward pass", gradients=own_gradients, activations=max(block, again) + working + around),
-        need("optimiser's step", gradients=own_gradients, optimiser=momentary),
+        need("end of the backward pass", gradients=own_gradients, activations=max(used, block + around) + working),
+        need("optimiser's step", gradients=own_gradients, optimiser=momentary, activations=used),
     ]
 
 

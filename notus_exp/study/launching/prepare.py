@@ -26,6 +26,7 @@ from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
 from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run, requirements
+from notus_exp.run.within_memory import make_within_memory
 from notus_exp.stages.settings import to_json
 
 CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
@@ -93,7 +94,7 @@ def _score(runs: Sequence[Run], folder: Path, console: Console, among: Callable[
             continue
         nodes = [node for node in nodes if _inputs_exist(run, node, nodes, known)]
         if nodes:
-            make = partial(workers.make_in_worker, folder=folder, say=console.print)
+            make = partial(make_within_memory, folder=folder, say=partial(say, console))
             _attempt(make, _job(run, nodes, folder), console)
 
 

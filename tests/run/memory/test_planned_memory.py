@@ -12,7 +12,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import Shape, shape_of
-from notus_exp.run.memory.memory_stages import GB, Work, stage_needs
+from notus_exp.run.memory.memory_stages import GB, Computing, stage_needs
 from notus_exp.run.memory.memory_words import CANNOT_TELL, MemoryPlan
 from notus_exp.run.memory.need import fullest
 from notus_exp.run.memory.run_memory import plan_memory
@@ -145,7 +145,7 @@ def test_what_processes_share_is_divided() -> None:
 
 def test_a_cache_of_keys_and_values_is_counted_by_hand() -> None:
     config = composed("experiment=notus_7b_v1_lora", "hardware=gpu", "hardware.generation_batch_size=256")
-    (need,) = stage_needs(shape(config), config.dpo, config.hardware, Work(False, (), 512))
+    (need,) = stage_needs(shape(config), config.dpo, config.hardware, Computing(False, (), 512))
     a_token = 32 * 2 * 1024 * 2  # layers, keys and values, width, bytes
     assert need.parts["cache"] == pytest.approx(256 * (512 + 512) * a_token * 33 / 32)
     assert need.parts["weights"] == 2 * P
