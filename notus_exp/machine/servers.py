@@ -46,7 +46,7 @@ _FAILED = re.compile(r"(?:^|\] )[\w.]*(?:Error|Exception): \S")
 _STATISTICS = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-class Wanted(NamedTuple):
+class ServerCommand(NamedTuple):
     """A server as it is to be started.
 
     Attributes:
@@ -70,7 +70,9 @@ class Server:
         port: Its port.
     """
 
-    def __init__(self, wanted: Wanted, port: int, process: subprocess.Popen[bytes], log: Path, begun: int) -> None:
+    def __init__(
+        self, wanted: ServerCommand, port: int, process: subprocess.Popen[bytes], log: Path, begun: int
+    ) -> None:
         self.wanted, self.port = wanted, port
         self._process, self._log, self._begun = process, log, begun
 
@@ -192,12 +194,12 @@ class Servers:
             self._running.end()
             self._running = None
 
-    def running(self, wanted: Wanted) -> Server | None:
+    def running(self, wanted: ServerCommand) -> Server | None:
         """Return the server that runs as it is wanted, if one does."""
         server = self._running
         return server if server is not None and server.wanted == wanted and server.ended() is None else None
 
-    def started(self, wanted: Wanted, tick: Callable[[], None]) -> Server:
+    def started(self, wanted: ServerCommand, tick: Callable[[], None]) -> Server:
         """Return a server that is ready: the running one, or a new one in its place.
 
         Args:
@@ -225,7 +227,7 @@ class Servers:
             f"check that the command listens on {PORT}; its log is {self._log}",
         )
 
-    def _start(self, wanted: Wanted, port: int) -> Server:
+    def _start(self, wanted: ServerCommand, port: int) -> Server:
         arguments = [word.replace(PORT, str(port)) for word in wanted.arguments]
         root = str(Path(__file__).resolve().parents[2])
         with self._log.open("ab") as log:

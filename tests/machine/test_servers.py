@@ -16,14 +16,14 @@ import pytest
 
 from notus_exp.errors import UserError
 from notus_exp.machine import servers
-from notus_exp.machine.servers import Servers, Wanted
+from notus_exp.machine.servers import ServerCommand, Servers
 from support.engines import SCRIPT
 from support.places import ROOT
 
 
-def wanted(*more: str, seconds: float = 20.0, health: str = "/health") -> Wanted:
+def wanted(*more: str, seconds: float = 20.0, health: str = "/health") -> ServerCommand:
     arguments = (sys.executable, str(SCRIPT), "--port", "{port}", "--model", "m", *more)
-    return Wanted(arguments, health, seconds, "generation.command")
+    return ServerCommand(arguments, health, seconds, "generation.command")
 
 
 def gone(pid: int, seconds: float = 15.0) -> bool:
@@ -78,8 +78,8 @@ def test_a_server_that_dies_at_its_start_is_told_with_its_log_and_without_secret
 
 def test_a_server_that_is_never_ready_is_ended_when_its_time_is_over(tmp_path: Path) -> None:
     with Servers(tmp_path / "server.log") as kept, pytest.raises(UserError) as error:
-        kept.started(wanted("--never", seconds=1.5), lambda: None)
-    assert "was not ready within 1.5 s" in error.value.message
+        kept.started(wanted("--never", seconds=3.0), lambda: None)
+    assert "was not ready within 3 s" in error.value.message
     assert "status 503" in error.value.message
     assert error.value.hint.startswith("raise generation.start_timeout")
     pattern = [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or [])]
@@ -88,7 +88,7 @@ def test_a_server_that_is_never_ready_is_ended_when_its_time_is_over(tmp_path: P
 
 def test_a_program_that_is_not_there_is_told_before_anything_is_started(tmp_path: Path) -> None:
     with Servers(tmp_path / "log") as kept, pytest.raises(UserError, match="no program 'no-such-engine'"):
-        kept.started(Wanted(("no-such-engine", "{port}"), "/health", 1.0, "generation.command"), lambda: None)
+        kept.started(ServerCommand(("no-such-engine", "{port}"), "/health", 1.0, "generation.command"), lambda: None)
 
 
 def test_a_port_that_another_process_takes_meanwhile_is_given_up_for_another(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_what_another_process_answers_on_the_port_is_not_taken_for_the_servers(
     with Servers(tmp_path / "other.log") as theirs:
         port = theirs.started(wanted(), lambda: None).port
         monkeypatch.setattr(servers, "free_port", lambda: port)
-        idle = Wanted(("sleep", "60"), "/health", 1.0, "generation.command")
+        idle = ServerCommand(("sleep", "60"), "/health", 1.0, "generation.command")
         with Servers(tmp_path / "log") as kept, pytest.raises(UserError, match="another process that answers there"):
             kept.started(idle, lambda: None)
 
@@ -124,9 +124,9 @@ def test_what_another_process_answers_on_the_port_is_not_taken_for_the_servers(
 STARTER = """
 import sys, time
 from pathlib import Path
-from notus_exp.machine.servers import Servers, Wanted
+from notus_exp.machine.servers import Servers, ServerCommand
 with Servers(Path(sys.argv[1])) as kept:
-    kept.started(Wanted(tuple(sys.argv[2:]), "/health", 20.0, "x"), lambda: None)
+    kept.started(ServerCommand(tuple(sys.argv[2:]), "/health", 20.0, "x"), lambda: None)
     print("ready", flush=True)
     time.sleep(60)
 """

@@ -24,6 +24,10 @@ AS_IT_STANDS = [
     "python -m notus_exp dpo=kto dpo.precision=float32 until=config",
     "python -m notus_exp 'dpo.loss_type=[sft]' until=config",
     "python -m notus_exp dpo.algorithm=simpo 'dpo.loss_type=[]' dpo.beta=2.0 until=config",
+    "python -m notus_exp experiment=smoke dpo=lora generation=vllm evaluation.verifiable.kl_prompts=0 until=config",
+    "python -m notus_exp experiment=smoke generation=served until=config evaluation.verifiable.kl_prompts=0"
+    " 'generation.command=vllm serve {model} --port {port} --host 127.0.0.1 --served-model-name base'"
+    " 'generation.adapter=--enable-lora --max-lora-rank {rank} --lora-modules policy={adapter}'",
     "python -m notus_exp study=beta_search until=config",
     "python -m notus_exp -m experiment=smoke selection=critique,average rejected=random,lowest seed=0,1"
     " study.name=tutorial until=config",
