@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+import re
 from typing import TextIO
 
 SHOWN = "NOTUS_EXP_SHOWN"
 """The variable that tells a command, and the processes that it starts, how much to show."""
 QUIET, VERBOSE = "quiet", "verbose"
 """Its values; without one of them a command shows what most readers want."""
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_TURNING = "\u202a-\u202e\u2066-\u2069"
 """Characters that turn the direction of what follows them, so that a text reads as another (UAX 9, section 2)."""
+_HIDDEN = re.compile(f"[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff{_TURNING}]")
+"""These, and controls (Unicode's Cc) but for line ends and tabs, and halves of characters (Cs)."""
 
 
 def visible(text: str) -> str:
@@ -19,7 +21,7 @@ def visible(text: str) -> str:
 
     Line ends and tabs stay. XML and HTML may hold none of the others.
     """
-    return text if text.isprintable() else "".join(_sign(letter) for letter in text)
+    return _HIDDEN.sub(lambda found: _sign(found[0]), text)
 
 
 def in_one_line(text: str) -> str:
@@ -69,9 +71,4 @@ def cut(text: str, most: int) -> str:
 
 def _sign(letter: str) -> str:
     code = ord(letter)
-    if letter in "\n\t":
-        return letter
-    if code < 0x20:
-        return chr(0x2400 + code)
-    hidden = unicodedata.category(letter) in ("Cc", "Cs") or letter in _TURNING
-    return "\N{REPLACEMENT CHARACTER}" if hidden else letter
+    return chr(0x2400 + code) if code < 0x20 else "\N{REPLACEMENT CHARACTER}"

@@ -41,6 +41,8 @@ _OF_ARMS: tuple[Gatherer, ...] = (
     answers,
 )
 """The sections that tell of arms, in the page's order; a search has none."""
+_OF_FEW: tuple[Gatherer, ...] = (metrics, length, learning, matrix, curations, flips, answers, lineage)
+"""The sections in which each arm takes room: of many arms they show some."""
 
 
 def write_report(folder: Path, comparison: ComparisonFile, out: Path) -> None:
@@ -63,9 +65,16 @@ def write_report(folder: Path, comparison: ComparisonFile, out: Path) -> None:
     material = Material(folder, study, numbers, runs_of(folder, study), looks(known))
     gatherers = (*(_OF_ARMS if arms else ()), search, lineage)
     with style():
-        sections = [gather(material) for gather in gatherers]
+        sections = [_gathered(gather, material) for gather in gatherers]
     page = render(material, [section for section in sections if section.content is not None or section.note])
     out.write_text(page, encoding="utf-8", errors="replace")  # a lone surrogate in a prompt cannot be written
+
+
+def _gathered(gather: Gatherer, material: Material) -> Section:
+    if gather not in _OF_FEW:
+        return gather(material)
+    section = gather(material.of_shown())
+    return section if section.content is None else section._replace(fewer=material.fewer)
 
 
 def render(material: Material, sections: list[Section]) -> str:

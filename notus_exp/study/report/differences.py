@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypedDict, cast
 
 from markupsafe import Markup
@@ -118,28 +119,33 @@ def contrasts(material: Material) -> Section:
     beside = [row for row in rows if id(row) not in of_family and row["metric"] == material.metric]
     others = [row for row in rows if row["metric"] != material.metric]
     margin = material.comparison["study"]["margin"]
+    shown_arms = {*material.shown}
+    told = [row for row in beside if row["arm"] in shown_arms]
     groups = [
         ("", [_texts(material, row, in_family=True) for row in primary]),
-        (_beside_title(beside), [_texts(material, row) for row in beside]),
+        (_beside_title(told), [_texts(material, row) for row in told]),
     ]
+    detailed = [row for row in groups[0][1] if row["arm"] in shown_arms]
     content = {
         "metric": material.metric,
         "about": about(material.metric),
         "margin": None if margin is None else f"{margin:g}{unit_after(material.metric)}",
         "sizes": _sizes(primary or beside),
         "baseline": material.comparison["study"]["baseline"],
-        "table": _strips([*primary, *beside], [group for group in groups if group[1]], margin),
+        "table": _strips([*primary, *told], [group for group in groups if group[1]], margin),
         "primary": groups[0][1],
-        "parts": parts([row["arm"] for row in primary]),
+        "detailed": detailed,
+        "parts": parts([row["arm"] for row in detailed]),
         "remarks": [*cautions_beside(primary), *_counted(beside, primary)],
         "remarks_of_others": _counted(others, primary),
-        "takes": what_each_takes(primary, margin),
+        "takes": what_each_takes(primary, margin, shown_arms),
         "corrected": len(primary) > 1,
         "planned": all(row["primary"] for row in primary),
-        "others": [_of_metric(material, name, others) for name in dict.fromkeys(row["metric"] for row in others)],
+        "others": [_of_metric(material, name, rows) for name, rows in _by_metric(others, shown_arms).items()],
         "count": len(others),
     }
-    return Section("contrasts", "Differences", content)
+    fewer = f"All contrasts in {material.metric} with the baseline stand here; of all else {material.fewer}"
+    return Section("contrasts", "Differences", content, fewer=fewer if material.fewer else "")
 
 
 def effects(material: Material) -> Section:
@@ -201,9 +207,17 @@ def _strips(rows: list[ContrastRow], groups: list[tuple[str, list[ShownContrast]
     return {"axis": axis(scale), "groups": groups}
 
 
-def _of_metric(material: Material, metric: str, others: list[ContrastRow]) -> dict[str, Any]:
+def _by_metric(rows: list[ContrastRow], arms: Collection[str]) -> dict[str, list[ContrastRow]]:
+    """Return metric -> its contrasts of some arms."""
+    found: dict[str, list[ContrastRow]] = {}
+    for row in rows:
+        if row["arm"] in arms:
+            found.setdefault(row["metric"], []).append(row)
+    return found
+
+
+def _of_metric(material: Material, metric: str, rows: list[ContrastRow]) -> dict[str, Any]:
     """Return what is shown of the contrasts of another metric than the primary one."""
-    rows = [row for row in others if row["metric"] == metric]
     table = _strips(rows, [("", [_texts(material, row) for row in rows])], None)
     return {"metric": metric, "about": about(metric), "sizes": _sizes(rows), "table": table}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from notus_exp.comparison.cautions import LACKING, caution_words, counted_cautions
@@ -134,12 +134,23 @@ def what_would_show(row: ContrastRow, margin: float | None, family: int) -> str:
     return _plan(row, margin, family).text
 
 
-def what_each_takes(family: Sequence[ContrastRow], margin: float | None) -> list[tuple[str, str]]:
+def what_each_takes(
+    family: Sequence[ContrastRow], margin: float | None, arms: Collection[str] | None = None
+) -> list[tuple[str, str]]:
     """Return of each contrast that shows no difference its arm and what would show more, as `what_would_show`.
 
     Nothing is said of arms that are shown to be equivalent within the margin: that is a result.
+
+    Args:
+        family: All contrasts of it.
+        margin: Of the study; None where none was named.
+        arms: Of which it is asked; None: of all.
     """
-    alike = [row for row in family if row["verdict"] == ALIKE and not _equivalent(row)]
+    alike = [
+        row
+        for row in family
+        if (arms is None or row["arm"] in arms) and row["verdict"] == ALIKE and not _equivalent(row)
+    ]
     return [(row["arm"], what_would_show(row, margin, len(family))) for row in alike]
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile, EstimateRow
 from notus_exp.contracts.run_file import RunFile, RunsBySeed
 from notus_exp.contracts.study_file import StudyFile
-from notus_exp.disk.outputs import artifact
+from notus_exp.disk.outputs import COMPARISON_CSV, artifact
 from notus_exp.reporting.looks import Look
 
+MOST_SHOWN = 24
+"""Arms up to which all are shown everywhere."""
 _ROOM = 920.0
 """Pixels of a laptop's page beside the first column of a table."""
 _CELL, _LETTER, _AROUND = 125.0, 7.5, 46.0
@@ -39,12 +42,14 @@ class Section(NamedTuple):
         title: Its heading.
         content: What its template shows; None where there is nothing to show.
         note: Without content the sentence that says why; "" leaves the section out.
+        fewer: Which of many arms it shows; "" where it shows all.
     """
 
     name: str
     title: str
     content: dict[str, Any] | None
     note: str = ""
+    fewer: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,64 @@ class Material:
     def arms(self) -> list[str]:
         """Return the arms' names in the study's order."""
         return [row["arm"] for row in self.comparison["arms"]]
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """Return the arms that are shown where each takes room: all, or of many the baseline and the extremes.
+
+        Nobody tells hundreds of curves apart or reads hundreds of columns; the numbers of all are in comparison.csv.
+        """
+        if len(self.arms) <= MOST_SHOWN:
+            return self.arms
+        baseline = self.comparison["study"]["baseline"]
+        known = {
+            row["arm"]: row["metrics"][self.metric] for row in self.comparison["arms"] if self.metric in row["metrics"]
+        }
+        values = {arm: one["value"] for arm, one in known.items() if one["value"] is not None and arm != baseline}
+        ranked = sorted(values, key=values.__getitem__, reverse=True)
+        lowest = (MOST_SHOWN - 1) // 2
+        kept = {baseline, *ranked[: MOST_SHOWN - 1 - lowest], *ranked[max(len(ranked) - lowest, 0) :]}
+        return [arm for arm in self.arms if arm in kept]
+
+    @property
+    def fewer(self) -> str:
+        """Return a sentence that says which arms `shown` has; "" where it has all."""
+        if len(self.shown) == len(self.arms):
+            return ""
+        return (
+            f"{len(self.shown)} of {len(self.arms)} arms are shown here: the baseline, and those with the highest and"
+            f" the lowest {self.metric}. The numbers of all are in {COMPARISON_CSV}."
+        )
+
+    def of_shown(self) -> Material:
+        """Return the same of the arms in `shown` alone."""
+        if not self.fewer:
+            return self
+        kept = {*self.shown}
+        whole = self.comparison
+        comparison: dict[str, Any] = {
+            **whole,
+            "arms": [row for row in whole["arms"] if row["arm"] in kept],
+            "contrasts": [row for row in whole["contrasts"] if row["arm"] in kept],
+        }
+        if labelled := whole["trained_by_evaluated"]:
+            rows = [place for place, arm in enumerate(labelled["rows"]) if arm in kept]
+            chosen = {key: [labelled[key][place] for place in rows] for key in ("rows", "cells")}  # type: ignore[literal-required]
+            comparison["trained_by_evaluated"] = {**labelled, **chosen}
+        if found := whole.get("curations"):
+            places = [place for place, arm in enumerate(found["arms"]) if arm["arm"] in kept]
+            common = [[found["common"][row][column] for column in places] for row in places] if found["common"] else []
+            comparison["curations"] = {**found, "arms": [found["arms"][place] for place in places], "common": common}
+        study: dict[str, Any] = {
+            **self.study,
+            "arms": {arm: spec for arm, spec in self.study["arms"].items() if arm in kept},
+        }
+        return replace(
+            self,
+            study=cast(StudyFile, study),
+            comparison=cast(ComparisonFile, comparison),
+            runs={arm: by_seed for arm, by_seed in self.runs.items() if arm in kept},
+        )
 
     @property
     def metric(self) -> str:

@@ -91,7 +91,8 @@ def cost(material: Material) -> Section:
     rows = [row for arm in material.arms if (row := _cost(material, arm)).runs]
     if not rows:
         return Section("cost", "Quality per cost", None, "No run has a record of its costs.")
-    points = [point for row in rows if row.whole > 0 and (point := _point(material, row.arm))]
+    drawn = {*material.shown}
+    points = [point for row in rows if row.arm in drawn and row.whole > 0 and (point := _point(material, row.arm))]
     figure = None
     if points:
         words = f"{material.metric} against device seconds a run: " + "; ".join(
@@ -115,7 +116,8 @@ def cost(material: Material) -> Section:
         "tuned": any(row.tuning is not None for row in rows),
         "judged": any(row.tokens for row in rows),
     }
-    return Section("cost", "Quality per cost", content)
+    fewer = f"The table is of all arms; in the figure {material.fewer}" if material.fewer and figure else ""
+    return Section("cost", "Quality per cost", content, fewer=fewer)
 
 
 def spent(run: RunFile) -> float:
