@@ -37,6 +37,7 @@ READ_BY = {
     "kto_undesirable_weight": ("kto",),
     "gamma_beta_ratio": ("simpo",),
     "cpo_alpha": ("cpo", "simpo"),
+    "batching": ("dpo", "cpo", "simpo", "orpo"),
 }
 """Settings that some algorithms alone read -> those."""
 UNUSED: dict[str, Any] = {"loss_type": [], "loss_weights": None, "label_smoothing": 0.0}

@@ -90,4 +90,5 @@ class DPO:
     kto_undesirable_weight: float = bounded(above=0, since=1.0, default=1.0)
     gamma_beta_ratio: float = bounded(least=0, since=0.5, default=0.5)
     cpo_alpha: Optional[float] = bounded(least=0, since=None, default=None)
+    batching: str = one_of("random", "length", since="random", default="random")
     master_weights: MasterWeights = unbounded(since=MasterWeights.float32, default=MasterWeights.float32)

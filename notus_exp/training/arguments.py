@@ -17,6 +17,7 @@ from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.training_settings import DPO, Lora, MasterWeights
 from notus_exp.config.zero import zero_config
 from notus_exp.errors import UserError
+from notus_exp.training.batching import BY_LENGTH
 
 # transformers renamed the option and warns about the old name; its older versions know only that.
 _CHECKPOINTING = next(
@@ -132,6 +133,7 @@ def dpo_arguments(
 def _of_pairs(dpo: DPO) -> dict[str, Any]:
     losses, weights = objective(dpo)
     return {
+        "train_sampling_strategy": BY_LENGTH if dpo.batching == "length" else "random",
         "loss_type": losses,
         "loss_weights": weights,
         "label_smoothing": dpo.label_smoothing,

@@ -18,6 +18,7 @@ from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
+from notus_exp.training.batching import BY_LENGTH, LengthSampler, pair_lengths
 from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, mark_complete, one_before
 from notus_exp.training.dealing import ABSENT, DealtBatches, gathered_by_row, mean_of
 from notus_exp.training.sharding import ShardedModel, Sharding, gathered, shard, share_state
@@ -83,6 +84,15 @@ class PreparedTrainer:
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         found = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
         return found.full_tensor() if isinstance(found, DTensor) else found
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the order of an epoch; by lengths it is of the global batch, which transformers does not know."""
+        dataset = self.train_dataset if train_dataset is None else train_dataset  # type: ignore[attr-defined]
+        if self.args.train_sampling_strategy != BY_LENGTH:
+            return super()._get_train_sampler(dataset)  # type: ignore[misc]
+        passes = self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        batch = self.args.per_device_train_batch_size * passes
+        return LengthSampler(pair_lengths(dataset), batch, self.args.data_seed)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's passes of an epoch."""

@@ -50,6 +50,7 @@ OTHER = {  # another value of every setting that the trainer reads, and what mus
     "global_batch_size": (8, {"gradient_accumulation_steps": 2, "eval_steps": 13, "save_steps": 13}),
     "precision": (Precision.bfloat16, {"bf16": True}),
     "master_weights": (MasterWeights.same, {}),  # without bf16: see below
+    "batching": ("length", {"train_sampling_strategy": "group_by_length"}),
     "max_length": (128, {"max_length": 128}),
     "evaluations": (5, {"eval_steps": 5}),
     "checkpoints": (5, {"save_steps": 5}),
