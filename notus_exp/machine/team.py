@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
-Result = TypeVar("Result")
+Worked = TypeVar("Worked")
 
 
 class Team(Protocol):
@@ -62,8 +62,8 @@ def rounds(team: Team, batches: Sequence[T]) -> list[tuple[T | None, list[T]]]:
 
 
 def worked_together(
-    team: Team, batches: Sequence[T], work: Callable[[T], Result]
-) -> Iterator[tuple[list[T], list[Result]]]:
+    team: Team, batches: Sequence[T], work: Callable[[T], Worked]
+) -> Iterator[tuple[list[T], list[Worked]]]:
     """Yield, in every process, the batches of each round and what became of them, in the batches' order.
 
     Args:

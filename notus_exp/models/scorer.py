@@ -31,7 +31,7 @@ _UNFIT = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeEr
 """What a model raises that cannot be called in a way that is tried."""
 
 
-class Plan(NamedTuple):
+class PackingPlan(NamedTuple):
     """Batches of places, and whether completions of one prompt share a row of the pass."""
 
     batches: list[list[int]]
@@ -71,7 +71,7 @@ class Scorer:
         """Return how many tokens the model knows."""
         return int(self._inner.config.get_text_config().vocab_size)
 
-    def plan(self, encoded: Sequence[Encoded], keys: Sequence[str], size: int) -> Plan:
+    def plan(self, encoded: Sequence[Encoded], keys: Sequence[str], size: int) -> PackingPlan:
         """Return the batches in which texts are scored: functions of the texts and keys, whatever their order.
 
         Completions of one prompt stand behind it in one row, where there are any and the model reads such rows.
@@ -84,7 +84,7 @@ class Scorer:
         repeated = len(encoded) > len(rows_of(encoded))
         within = self._window is None or max(map(tokens_of, encoded), default=0) <= self._window
         shared = repeated and within and self._reads_trees
-        return Plan([*(prompt_batches if shared else batches)(encoded, keys, size)], shared)
+        return PackingPlan([*(prompt_batches if shared else batches)(encoded, keys, size)], shared)
 
     @torch.inference_mode()
     def logps(self, encoded: Sequence[Encoded], *, shared: bool) -> list[float]:
@@ -226,7 +226,7 @@ class Scorer:
         inner = self._inner
         name = inner.base_model_prefix
         layers = inner._modules[name]
-        inner._modules[name] = _Given(rows[None])
+        inner._modules[name] = _KnownStates(rows[None])
         try:
             with autocast(self.precision, self.device):
                 ids = torch.zeros(1, len(rows), dtype=torch.long, device=self.device)
@@ -236,7 +236,7 @@ class Scorer:
             inner._modules[name] = layers
 
 
-class _Given(torch.nn.Module):
+class _KnownStates(torch.nn.Module):
     """Stands in for a model's layers: their output is known."""
 
     def __init__(self, states: torch.Tensor) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from notus_exp.machine import memory_size as memory
+from notus_exp.machine.cuda import CudaModel
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -39,5 +40,11 @@ def test_the_limit_of_a_control_group_counts(
 
 
 def test_without_a_device_there_is_no_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "driver_and_count", lambda: (None, 0))
+    monkeypatch.setattr(memory, "cuda_models", list)
     assert memory.cuda_bytes() is None
+
+
+def test_the_smallest_device_counts_and_one_that_is_silent_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [CudaModel("a", 80.0), CudaModel("unknown", 0.0), CudaModel("b", 24.5)]
+    monkeypatch.setattr(memory, "cuda_models", lambda: told)
+    assert memory.cuda_bytes() == 24_500_000_000

@@ -39,8 +39,8 @@ from notus_exp.study.search.space import Label, Space, read_space
 from notus_exp.study.search.storage import COMPANIONS, explained, has_tables, open_storage
 from notus_exp.study.search.storage_urls import STORAGE_FILE, check_storage, shown, storage_url
 from notus_exp.study.search.summary import best_trials, load_checked
+from notus_exp.study.search.trial_locks import turns
 from notus_exp.study.search.trials import Trials, counts
-from notus_exp.study.search.turns import turns
 
 WAIT_SECONDS = 5.0
 """How often a process that has nothing to do looks whether one that has was lost."""

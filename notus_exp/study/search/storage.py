@@ -19,7 +19,7 @@ from notus_exp.contracts.format import DamagedFileError
 from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError, first_line
 from notus_exp.study.search.storage_urls import ENVIRONMENT, POSTGRESQL, connecting, parse, shown, url_of_driver
-from notus_exp.study.search.turns import making_tables
+from notus_exp.study.search.trial_locks import making_tables
 
 BUSY_SECONDS = 60.0
 """How long sqlite waits for another process that writes."""
