@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,10 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
 from notus_exp.study.launching import launchers
+from notus_exp.study.launching.jobs import Ended
+from notus_exp.study.launching.launched import _seen
 from notus_exp.study.launching.launchers import as_ray_job, as_slurm_job, reason_of, results_of, settle
+from notus_exp.study.search.goals import measure
 from support.study_runs import ARMS, alive, read, run, run_of, runs, start, wait_for
 
 PACKAGE = "hydra_plugins.hydra_{}_launcher"
@@ -215,3 +220,45 @@ def test_why_ray_failed_stands_behind_its_traceback() -> None:
     red = "\x1b[36mray::_run_job()\x1b[39m (pid=1)\n  Traceback ...\n\x1b[31mModuleNotFoundError: No module named 'x'\n"
     assert reason_of(RayError(red)) == "RayError: ModuleNotFoundError: No module named 'x'"
     assert reason_of(ValueError("one\ntwo")) == "ValueError: one"
+
+
+def test_where_slurm_keeps_no_accounts_the_queue_tells_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("submitit_local")
+    from submitit.slurm.slurm import SlurmJob
+
+    class Slurm:
+        _EXECUTOR = "slurm"
+
+    before = SlurmJob.watcher
+    monkeypatch.setattr(SlurmJob, "watcher", before)
+    monkeypatch.setattr(launchers, "_keeps_accounts", lambda: True)
+    launchers.watch_queue(Slurm())  # type: ignore[arg-type]
+    assert SlurmJob.watcher is before
+    monkeypatch.setattr(launchers, "_keeps_accounts", lambda: False)
+    launchers.watch_queue(Slurm())  # type: ignore[arg-type]
+    watcher = SlurmJob.watcher
+    watcher._registered = {"2_0", "2_1", "2_2", "5"}
+    found = watcher.read_info(b"2_0|SUSPENDED\n2_1|CANCELLED\n2_2|PENDING\n99|FAILED\n")
+    assert {job: one["State"] for job, one in found.items()} == {
+        "2_0": "RUNNING",
+        "2_1": "CANCELLED",
+        "2_2": "RUNNING",
+        "5": "GONE",
+    }
+
+
+def test_a_run_that_finished_where_the_study_cannot_see_it_is_a_failed_one(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    folder.mkdir(parents=True)
+    elsewhere: Any = SimpleNamespace(id="one", folder=tmp_path / "outputs" / "runs" / "one")
+    status, reason = _seen(Ended("finished", None), elsewhere, folder)
+    assert (status, reason) == (
+        "failed",
+        f"it finished, but is not in {elsewhere.folder}: all machines of a launcher must share that folder",
+    )
+    assert measure(folder, ["one"], ["preferences/accuracy/average"]).reason == (
+        f"the run is not in {elsewhere.folder}: all machines of a launcher must share that folder"
+    )
+    elsewhere.folder.mkdir(parents=True)
+    (elsewhere.folder / "run.json").write_text(json.dumps({"status": "finished", "metrics": {}}))
+    assert _seen(Ended("finished", None), elsewhere, folder) == Ended("finished", None)

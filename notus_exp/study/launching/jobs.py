@@ -137,6 +137,7 @@ class Jobs:
         Raises:
             Exception: Anything of the launcher's own, such as a queue that takes no job.
         """
+        launchers.watch_queue(self._launcher)
         first, self._launched = self._launched, self._launched + len(batch)
         try:
             returns = self._launcher.launch([list(overrides) for overrides in batch], initial_job_idx=first)

@@ -26,6 +26,11 @@ from notus_exp.run.outcome import Outcome
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 GRACE_SECONDS = 2.0
 """How long a job that Slurm ends waits for the signal that tells it to queue itself again: preemption sends both."""
+ENDED_STATES = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
+    *("NODE_FAIL", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT"),
+)
+"""Slurm's states of a job that will not go on; submitit takes a suspended or configured one for ended."""
 ACCOUNTS_SECONDS = 30
 """How long Slurm's accounts may take to answer."""
 LOOK_SECONDS = 20
@@ -41,7 +46,6 @@ def settle(launcher: Launcher, hardware: DictConfig) -> None:
     """
     if getattr(launcher, "_EXECUTOR", None) == "slurm":
         launcher.task_function = functools.partial(as_slurm_job, launcher.task_function)
-        _watch_queue()
     settings: Any = getattr(launcher, "ray_cfg", None)
     if settings is None:
         return
@@ -148,8 +152,14 @@ def _result(job: Any) -> Any:
     return job.results()[0]
 
 
-def _watch_queue() -> None:
-    """Let submitit ask the queue what became of its jobs where Slurm keeps no accounts: it would wait for ever."""
+def watch_queue(launcher: Launcher) -> None:
+    """Let submitit ask the queue what became of its jobs where Slurm keeps no accounts: it would wait for ever.
+
+    Args:
+        launcher: Any launcher of Hydra; nothing is done for others.
+    """
+    if getattr(launcher, "_EXECUTOR", None) != "slurm":
+        return
     from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 
     class QueueWatcher(SlurmInfoWatcher):  # type: ignore[misc]  # an extra, without types
@@ -161,12 +171,17 @@ def _watch_queue() -> None:
         def read_info(self, string: bytes | str) -> dict[str, dict[str, str]]:
             text = string if isinstance(string, str) else string.decode()
             there = dict(line.split("|") for line in text.splitlines() if "|" in line)
-            return {job: {"JobID": job, "State": there.get(job, "GONE")} for job in self._registered}
+            states = {job: there.get(job, "GONE") for job in self._registered}  # it forgets those of some minutes ago
+            return {
+                job: {"JobID": job, "State": state if state in (*ENDED_STATES, "GONE") else "RUNNING"}
+                for job, state in states.items()
+            }
 
     if not _keeps_accounts():
         SlurmJob.watcher = QueueWatcher(delay_s=LOOK_SECONDS)
 
 
+@functools.cache
 def _keeps_accounts() -> bool:
     """Say whether Slurm can be asked for jobs that have ended, by submitit's own command."""
     try:
