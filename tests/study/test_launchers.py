@@ -138,6 +138,41 @@ def test_ray_gets_defaults_and_keeps_what_the_user_sets(monkeypatch: pytest.Monk
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
 
 
+def asked_of_slurm(hardware: dict[str, Any], **params: Any) -> dict[str, Any]:
+    launcher: Any = SimpleNamespace(_EXECUTOR="slurm", params=params, task_function=print)
+    settle(launcher, OmegaConf.create(hardware))
+    found: dict[str, Any] = launcher.params
+    return found
+
+
+def test_slurm_is_asked_for_the_devices_and_nodes_of_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launchers, "_watch_queue", lambda: None)
+    one = {"device": "cuda", "processes": 1, "nodes": 1}
+    assert asked_of_slurm({**one, "device": "cpu"}, nodes=1) == {"nodes": 1}
+    assert asked_of_slurm(one, nodes=1, gpus_per_node=None) == {"nodes": 1, "gpus_per_node": 1}
+    assert asked_of_slurm(one, gres="gpu:a100:1") == {"gres": "gpu:a100:1"}
+    several = {"device": "cuda", "processes": 16, "nodes": 2}
+    asked = asked_of_slurm(several, nodes=1, additional_parameters={"reservation": "mine"})
+    assert asked["gpus_per_node"] == 8
+    assert asked["nodes"] == 1, "the task is one"
+    assert asked["additional_parameters"] == {"nodes": 2, "reservation": "mine"}
+    assert asked["srun_args"] == ["--nodes=1", "--ntasks=1"]
+    assert "additional_parameters" not in asked_of_slurm(several, nodes=2), "as the user has it"
+
+
+def test_a_job_of_several_nodes_is_one_task_to_submitit(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    text = _make_sbatch_string(
+        "run", tmp_path, nodes=1, ntasks_per_node=1, additional_parameters={"nodes": 2},
+        srun_args=["--nodes=1", "--ntasks=1"],
+    )  # fmt: skip
+    assert "#SBATCH --nodes=2\n" in text
+    assert "#SBATCH --nodes=1\n" not in text
+    assert "--nodes=1 --ntasks=1 run" in text
+
+
 def test_other_launchers_are_left_alone() -> None:
     class Other(Launcher):
         setup = launch = None

@@ -42,9 +42,11 @@ def settle(launcher: Launcher, hardware: DictConfig) -> None:
 
     Args:
         launcher: Any launcher of Hydra.
-        hardware: The config's section `hardware`: on CUDA each run asks ray for its devices, else it sees none.
+        hardware: The config's section `hardware`: on CUDA each run asks ray or Slurm for its devices; ray shows it none
+            else. Of several nodes it asks Slurm too, and begins on the first of them: its worker starts the others.
     """
     if getattr(launcher, "_EXECUTOR", None) == "slurm":
+        _ask_slurm(launcher, hardware)
         launcher.task_function = functools.partial(as_slurm_job, launcher.task_function)
     settings: Any = getattr(launcher, "ray_cfg", None)
     if settings is None:
@@ -59,6 +61,18 @@ def settle(launcher: Launcher, hardware: DictConfig) -> None:
         settings.init.setdefault("include_dashboard", False)
     if hardware.device == "cuda":
         settings.remote.setdefault("num_gpus", hardware.processes)
+
+
+def _ask_slurm(launcher: Any, hardware: DictConfig) -> None:
+    """Let a job of Slurm have the devices and nodes of the profile, where the user asks for nothing else."""
+    params = launcher.params
+    devices = ("gpus_per_node", "gpus_per_task", "gres")
+    if hardware.device == "cuda" and not any(params.get(name) for name in devices):
+        params["gpus_per_node"] = hardware.processes // hardware.nodes
+    if hardware.nodes > 1 and params.get("nodes", 1) == 1:
+        # To submitit it is a job of one task, which would else be started on each node.
+        params["additional_parameters"] = {"nodes": hardware.nodes, **(params.get("additional_parameters") or {})}
+        params.setdefault("srun_args", ["--nodes=1", "--ntasks=1"])
 
 
 def as_slurm_job(task: Callable[[DictConfig], Any], config: DictConfig) -> Any:
