@@ -72,7 +72,7 @@ class Processes:
                 booleans and None.
         """
         self._round += 1
-        said = self._say(_packed(own))
+        said = self._say(packed(own))
         found = [json.loads(self._hear(rank)) for rank in range(self.size)]
         # Who is in this round has read all of the last one: when all are, nobody needs that any more.
         for key in self._said:
@@ -107,7 +107,12 @@ class Processes:
         return f"{self._round}/{rank}/{part}"
 
 
-def _packed(own: object) -> str:
+def packed(own: object) -> str:
+    """Return what a process gives as JSON.
+
+    Raises:
+        TypeError: JSON would not give it back as it is.
+    """
     text = json.dumps(own)
     if repr(json.loads(text)) != repr(own):  # not ==: a NaN is one
         raise TypeError(f"{type(own).__name__} is changed by JSON, in which processes exchange what they make")

@@ -15,6 +15,8 @@ Result = TypeVar("Result")
 class Team(Protocol):
     """What a stage knows of the processes beside it. Every process calls the same methods in the same order.
 
+    What they exchange is what JSON gives back as it was: no tuple, no path, text as keys.
+
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes.

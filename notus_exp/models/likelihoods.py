@@ -28,7 +28,7 @@ from notus_exp.models.encoding import Encoded
 from notus_exp.models.logprobs import Progress, batches, require_finite, tokens_of
 from notus_exp.models.pretrained import load_policy, pick_device, policy_folders
 from notus_exp.models.reference import SCHEMA
-from notus_exp.models.scorer import CHUNK_NUMBERS, Scorer, parts
+from notus_exp.models.scorer import CHUNK_NUMBERS, Plan, Scorer, parts
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import LikelihoodsSettings
 
@@ -123,7 +123,7 @@ def _load(base: Path, adapter: Path | None, precision: str, context: Context) ->
 def _logps(scorer: Scorer, encoded: list[Encoded], context: Context, progress: Progress) -> list[float]:
     """Return the policy's log-prob of each completion, in the order of `encoded`."""
     keys = _numbered(encoded)
-    plan = context.team.broadcast(lambda: scorer.plan(encoded, keys, context.hardware.scoring_batch_size))
+    plan = Plan(*context.team.broadcast(lambda: [*scorer.plan(encoded, keys, context.hardware.scoring_batch_size)]))
 
     def score(batch: list[int]) -> list[float]:
         return scorer.logps([encoded[i] for i in batch], shared=plan.shared)

@@ -34,7 +34,7 @@ from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded, Limits
 from notus_exp.models.logprobs import Progress, require_finite, tokens_of
 from notus_exp.models.pretrained import load_model, pick_device
-from notus_exp.models.scorer import Scorer
+from notus_exp.models.scorer import Plan, Scorer
 from notus_exp.models.store import TeamStore, completion_key, team_store
 from notus_exp.models.token_checks import check_pairs
 from notus_exp.models.tokens import Tokenised, tokenise
@@ -354,7 +354,7 @@ def _compute_one(work: Work, store: TeamStore, progress: Progress, context: Cont
     model = load_model(work.base_model / files.MODEL, None, work.precision, context.hardware)
     scorer = Scorer(model, work.precision, device)
     keys, encoded = list(work.missing), list(work.missing.values())
-    plan = context.team.broadcast(lambda: scorer.plan(encoded, keys, context.hardware.scoring_batch_size))
+    plan = Plan(*context.team.broadcast(lambda: [*scorer.plan(encoded, keys, context.hardware.scoring_batch_size)]))
 
     def score(batch: list[int]) -> list[float]:
         return scorer.logps([encoded[i] for i in batch], shared=plan.shared)

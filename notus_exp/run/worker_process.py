@@ -9,6 +9,7 @@ all of them make an artifact it tells the others, which write nothing (`Conducto
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -96,6 +97,7 @@ class Conductor:
         with self._heart.must_move():
             self._team.broadcast(lambda: told)
             yield
+        _give_back()
 
     def end(self) -> None:
         """Let the others end."""
@@ -128,6 +130,15 @@ def follow(job: Job, team: Team, heart: Heartbeat) -> None:
             _fill([nodes[name] for name in told[FILL]], job, context)  # type: ignore[attr-defined]
         else:
             run_stage(nodes[name], job, Path(str(told[OUT])), context)
+        _give_back()
+
+
+def _give_back() -> None:
+    """Let others have the device's memory that a stage no longer needs: a judge, or a server on the same device."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _tell(path: Path, message: str, hint: str, code: int, name: str = WORKER_ERROR) -> int:

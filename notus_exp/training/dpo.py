@@ -228,7 +228,7 @@ def _on_disk(rows: pl.DataFrame, folder: Path, team: Team) -> Dataset:
 def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Context) -> None:
     """Train to the end, from the newest checkpoint that is whole and of this training, where there is one."""
 
-    def look() -> Path | None:
+    def look() -> str | None:
         found = newest_complete(checkpoints, trainer.owner, context.events.say)
         if found and context.hardware.launch is Launch.deepspeed and not (found / SHARDS).exists():
             raise UserError(
@@ -238,13 +238,13 @@ def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Contex
         keep_only(checkpoints, found, one_before(found) if found else None)
         shutil.rmtree(checkpoints.parent / files.MODEL, ignore_errors=True)  # of an attempt that ended while writing it
         context.events.keep(events_of(found) if found else 0)
-        return found
+        return str(found) if found else None
 
     found = context.team.broadcast(look)
     if context.team.rank:
         torch.manual_seed(trainer.args.seed + context.team.rank)  # its dropout is of its own; weights are made already
     try:
-        trainer.train(resume_from_checkpoint=str(found) if found else None)
+        trainer.train(resume_from_checkpoint=found)
     except pickle.UnpicklingError:  # torch's own words recommend to load what cannot be trusted
         hint = "delete that folder: the same command goes on from the checkpoint before it, or from the beginning"
         raise UserError(f"the checkpoint {found} cannot be read", hint) from None

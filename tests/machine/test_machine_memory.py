@@ -39,5 +39,5 @@ def test_the_limit_of_a_control_group_counts(
 
 
 def test_without_a_device_there_is_no_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "driver_and_count", lambda: (None, 0))
+    monkeypatch.setattr(memory, "cuda_models", list)
     assert memory.cuda_bytes() is None

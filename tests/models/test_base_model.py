@@ -211,6 +211,32 @@ def test_asking_for_cuda_where_there_is_none_names_the_remedy(cpu, monkeypatch):
     assert models.pick_device(cpu).type == "cpu"
 
 
+def test_a_model_that_does_not_train_is_loaded_whole_whatever_deepspeed_is_told(tiny_model_folder, cpu, monkeypatch):
+    from transformers import AutoModelForCausalLM
+    from transformers.integrations import deepspeed
+
+    class Told:
+        def is_zero3(self):
+            return True
+
+    told, parts, load = Told(), [], AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(deepspeed, "_hf_deepspeed_config_weak_ref", lambda: told)
+
+    def loaded(*given, **named):
+        parts.append(deepspeed.is_deepspeed_zero3_enabled())
+        deepspeed._hf_deepspeed_config_weak_ref, kept = None, deepspeed._hf_deepspeed_config_weak_ref
+        try:
+            return load(*given, **named)
+        finally:
+            deepspeed._hf_deepspeed_config_weak_ref = kept
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", loaded)
+    for trainable in (True, False):
+        models.load_model(tiny_model_folder, None, "float32", cpu, trainable=trainable)
+    assert parts == [True, False]
+    assert deepspeed.is_deepspeed_zero3_enabled(), "for the training that goes on"
+
+
 def test_bfloat16_on_a_device_without_it_is_refused(cpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.errors import UserError
 from notus_exp.run.launch import Killed, killed_process, launch_command
+from notus_exp.run.pipeline import Run
+from notus_exp.run.shown_plan import show_plan
+from support.configs import composed
 from support.recipes import machine
 
 JOB = "out/runs/mine/job.json"
@@ -104,3 +110,37 @@ def test_the_process_that_was_killed_is_told_apart_from_those_that_were_ended_fo
     earlier = log.stat().st_size
     log.write_text(log.read_text() + TOLD.format(code=1, name=""))
     assert killed_process(log, earlier) is None, "an earlier worker's"
+
+
+@pytest.mark.parametrize(
+    ("profile", "shown", "deepspeed"),
+    [
+        ("a100_8x40gb", "--standalone --nproc-per-node=8", True),
+        ("h100_8", "--standalone --nproc-per-node=8", False),
+        (
+            "multi_node",
+            "--nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-id={run} --rdzv-endpoint=HOST:PORT",
+            False,
+        ),
+    ],
+)
+def test_the_plan_of_a_recipe_shows_how_it_is_launched(
+    profile: str, shown: str, deepspeed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MASTER_ADDR", "PET_RDZV_ENDPOINT", "SLURM_JOB_NUM_NODES"):
+        monkeypatch.delenv(name, raising=False)
+    out = io.StringIO()
+    config = composed("experiment=notus_7b_v1", "data=simulated", "model=tiny_random", f"hardware={profile}")
+    run = Run(config, {"selection": "average"}, Console(file=out, width=300))
+    show_plan(run, Console(file=out, width=300))
+    told = [line for line in out.getvalue().splitlines() if line.startswith(("launch: ", "deepspeed: "))]
+    job = run.folder / "job.json"
+    command = f"-m torch.distributed.run {shown.format(run=run.id)} -m notus_exp.run.worker_process {job}"
+    assert told[0] == f"launch: {sys.executable} {command}"
+    assert len(told) == 1 + deepspeed
+    if deepspeed:
+        content = json.loads(told[1].removeprefix("deepspeed: "))
+        assert content["zero_optimization"]["stage"] == 3
+        assert content["zero_optimization"]["offload_param"] == {"device": "cpu"}
+        assert content["bf16"] == {"enabled": True}

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from support.pipelines import ENVIRONMENT, command, place, record, run
@@ -65,6 +66,23 @@ def test_two_processes_make_the_artifacts_of_one(tmp_path: Path, of_one: tuple[P
     ]
     assert events == [event for event in events if event["stage"] == "likelihoods"]
     assert not (Path(done.stdout.splitlines()[-1]) / "beats").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [["fsdp2"], ["deepspeed", "hardware.zero_stage=3"]], ids=lambda launch: launch[0])
+def test_a_run_goes_through_all_stages_whatever_shares_its_training(
+    launch: list[str], tmp_path: Path, of_one: tuple[Path, dict[str, Any]]
+) -> None:
+    pytest.importorskip("deepspeed") if launch[0] == "deepspeed" else None
+    begun, one = of_one
+    folder = without(tmp_path, begun, "policy", "generations", "likelihoods")
+    two = record(run(folder, *SMALL, f"hardware.launch={launch[0]}", *launch[1:], TWO[1], "until=likelihoods"))
+    assert {"policy", "generations_verifiable", "likelihoods"} <= set(two["attempts"][-1]["made"])
+    likelihoods = [
+        pl.read_parquet(top / place(of, "likelihoods") / "likelihoods.parquet")
+        for top, of in ((begun, one), (folder, two))
+    ]
+    assert likelihoods[1]["logp"].to_list() == pytest.approx(likelihoods[0]["logp"].to_list(), abs=1e-3)
 
 
 class Training:

@@ -33,7 +33,7 @@ def test_all_base_models_are_made_before_the_first_reference(tmp_path: Path, mon
     job.write(tmp_path / "job.json")
     done: list[tuple[str, bool]] = []
 
-    def execute(node: Node, job: Job, prepare: object, around: object) -> tuple[None, bool]:
+    def execute(node: Node, job: Job, prepare: object, *_: object) -> tuple[None, bool]:
         done.append((node.name, prepare is not None))
         return None, True
 

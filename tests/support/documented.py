@@ -15,6 +15,8 @@ AS_IT_STANDS = [
     "python -m notus_exp --cfg job",
     "python -m notus_exp hardware=cpu until=config",
     "python -m notus_exp hardware=gpu until=config",
+    "python -m notus_exp hardware=cpu hardware.launch=ddp hardware.processes=2 until=config",
+    "python -m notus_exp experiment=notus_7b_v1 hardware=h100_8 until=config",
     "python -m notus_exp experiment=smoke until=config",
     "python -m notus_exp filters.where=\"chosen_model <> 'gpt-4' AND chosen_chars < 2000\" until=config",
     "python -m notus_exp experiment=notus_7b_v1 until=config",

@@ -14,6 +14,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from notus_exp.machine.processes import packed
 from support.places import ROOT
 
 
@@ -27,11 +28,11 @@ class Group:
 
     def gather(self, own):
         found = [None] * self.size
-        self._dist.all_gather_object(found, own)
+        self._dist.all_gather_object(found, json.loads(packed(own)))
         return found
 
     def broadcast(self, make):
-        given = [make() if self.rank == 0 else None]
+        given = [json.loads(packed(make())) if self.rank == 0 else None]
         self._dist.broadcast_object_list(given, src=0)
         return given[0]
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from notus_exp.machine.processes import packed
+
 WAIT_SECONDS = 60.0
 
 
@@ -30,7 +32,7 @@ class ThreadTeam:
     board: list[Any]
 
     def gather(self, own: Any) -> list[Any]:
-        self.board[self.rank] = own
+        self.board[self.rank] = json.loads(packed(own))
         self.barrier.wait()
         found = [*self.board]
         self.barrier.wait()
@@ -76,11 +78,11 @@ class GlooTeam:
 
     def gather(self, own: Any) -> list[Any]:
         found = [None] * self.size
-        self._dist.all_gather_object(found, own)
+        self._dist.all_gather_object(found, json.loads(packed(own)))
         return found
 
     def broadcast(self, make: Callable[[], Any]) -> Any:
-        made = [make() if self.rank == 0 else None]
+        made = [json.loads(packed(make())) if self.rank == 0 else None]
         self._dist.broadcast_object_list(made)
         return made[0]
 
