@@ -108,6 +108,9 @@ class Watcher(TrainerCallback):
     def __init__(self, trainer):
         self._trainer, self.seen = trainer, {}
 
+    def on_train_begin(self, args, state, control, **_):
+        self.seen["from"] = state.global_step
+
     def on_pre_optimizer_step(self, args, state, control, **_):
         self.seen["gradients"] = sorted({str(p.grad.dtype) for _, p in self._parameters() if p.grad is not None})
 
@@ -130,10 +133,9 @@ def _kind(parameter):
 
 
 def _here(parameter):
-    """Elements in this process."""
+    """Elements in this process; ZeRO-3 keeps small ones whole."""
     if hasattr(parameter, "ds_tensor"):
-        assert parameter.ds_status.name == "NOT_AVAILABLE", "between passes nothing is gathered"
-        return parameter.ds_tensor.numel()
+        return (parameter.ds_tensor if parameter.ds_status.name == "NOT_AVAILABLE" else parameter).numel()
     return parameter.to_local().numel() if isinstance(parameter, DTensor) else parameter.numel()
 
 

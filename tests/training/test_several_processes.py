@@ -139,6 +139,7 @@ def test_every_launch_and_division_has_the_losses_of_one_process(kind, artifacts
         same_curves(folder, alone(folder.name.partition("-")[0]))
         for one in seen:
             assert one["kinds"] == {"fsdp2": ["DTensor"], "zero3": ["partitioned"]}.get(kind, ["Parameter"])
+            assert one["share"] < (0.6 if kind in ("fsdp2", "zero3") else 1.1)
             assert len(one["opened"]) == 1 or folder.name.startswith("kto")  # which has texts scored
 
 
@@ -182,7 +183,8 @@ def resume(artifacts, tmp_path, cases, asked):
         shutil.rmtree(folder / files.MODEL)
     for size in (1, 2):
         then = [(f, asked, case[3]) for f, case in zip(folders, cases, strict=True) if case[4] == size]
-        together(tmp_path / f"then-{size}", train_all, artifacts, then, size=size, timeout=600) if then else None
+        seen = together(tmp_path / f"then-{size}", train_all, artifacts, then, size=size, timeout=600) if then else []
+        assert {one["from"] for process in seen for one in process} <= {2}
     return folders
 
 
