@@ -6,7 +6,7 @@ import re
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
-from notus_exp.config.training_settings import DPO
+from notus_exp.config.training_settings import BNB_OPTIMIZERS, DPO, MasterWeights, Precision
 from notus_exp.errors import UserError
 
 
@@ -22,6 +22,7 @@ def check_hardware(hardware: Hardware, dpo: DPO) -> None:
             f"it computes in {', '.join(p.name for p in hardware.precisions)}",
         )
     _check_launch(hardware)
+    _check_numbers(hardware, dpo)
     plan_batches(dpo, hardware)
 
 
@@ -52,6 +53,26 @@ def _check_launch(hardware: Hardware) -> None:
         raise UserError(
             "hardware.offload=true does nothing without hardware.launch=deepspeed and hardware.zero_stage of 1 to 3",
             "set both, or leave hardware.offload out",
+        )
+
+
+def _check_numbers(hardware: Hardware, dpo: DPO) -> None:
+    """Refuse numbers that a launch does not train in."""
+    named = f"hardware.launch={hardware.launch.name}"
+    if hardware.launch is Launch.fsdp2 and dpo.precision is Precision.float16:
+        raise UserError(
+            f"{named} does not train in dpo.precision=float16: its loss scaling knows no gradients that are shared out",
+            "use dpo.precision=bfloat16, or hardware.launch=ddp or deepspeed",
+        )
+    if hardware.launch is Launch.fsdp2 and dpo.optimizer in BNB_OPTIMIZERS:
+        raise UserError(
+            f"{named} does not train with dpo.optimizer={dpo.optimizer}, which knows no weights that are shared out",
+            "use an optimiser of torch's: what is shared out needs less memory too; or hardware.launch=ddp",
+        )
+    if hardware.launch is Launch.deepspeed and dpo.master_weights is MasterWeights.same:
+        raise UserError(
+            f"{named} trains float32 masters of its own, whatever the weights are in: not dpo.master_weights=same",
+            "use hardware.launch=fsdp2 or ddp, or leave dpo.master_weights at float32",
         )
 
 

@@ -13,7 +13,10 @@ def zero_config(dpo: DPO, hardware: Hardware) -> dict[str, Any]:
 
     In bfloat16 and float16 it trains float32 master weights, and here it sums gradients in float32 too.
     """
-    stage: dict[str, Any] = {"stage": hardware.zero_stage}
+    by_hidden_size = dict.fromkeys(
+        ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold"), "auto"
+    )
+    stage: dict[str, Any] = {"stage": hardware.zero_stage, **by_hidden_size}
     if hardware.offload:
         stage["offload_optimizer"] = {"device": "cpu"}
         if hardware.zero_stage == 3:

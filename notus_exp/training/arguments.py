@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,8 +155,15 @@ def trainer_config(arguments: dict[str, Any], hardware: Hardware, algorithm: str
     """Make the trainer's config of `dpo_arguments`.
 
     Raises:
-        UserError: The launched world is another one than the hardware option describes.
+        UserError: The launched world is another one than the hardware option describes, or something else than it
+            asks accelerate to share the model out.
     """
+    for asked in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM"):
+        if os.environ.get(asked, "false").lower() in ("true", "1"):  # TRL would open a reference model, too
+            raise UserError(
+                f"{asked} is set, and hardware.launch={hardware.launch.name} says how the model is shared out",
+                f"unset {asked}; hardware.launch=fsdp2 shares it out",
+            )
     config = (KTOConfig if algorithm == "kto" else DPOConfig)(**arguments)
     if config.world_size != hardware.processes:
         raise UserError(

@@ -8,7 +8,7 @@ process, whatever their number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -67,12 +67,13 @@ class DealtBatches(BatchSampler):
 class StandIn(NamedTuple):
     """A collator that makes of no example at all a pass of others, marked `ABSENT`."""
 
-    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
+    collate: Any
     others: list[dict[str, Any]]
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a pass's tensors."""
-        return self.collate(examples) if examples else self.collate(self.others) | {ABSENT: torch.ones(1)}
+        found: dict[str, Any] = self.collate(examples or self.others)
+        return found if examples else found | {ABSENT: torch.ones(1)}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import resource
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ import polars as pl
 import torch
 from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
-from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.hardware_settings import Hardware, Launch
-from notus_exp.config.training_settings import DPO, SpecialTokens
+from notus_exp.config.training_settings import DPO, MasterWeights, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
@@ -42,12 +42,12 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
-from notus_exp.training.sharding import Sharding
+from notus_exp.training.sharding import Sharding, size, trained
 from notus_exp.training.shards import FOLDER as SHARDS
 from notus_exp.training.trainer import WEIGHT, PairTrainer
-from notus_exp.training.zero import join_group
+from notus_exp.training.zero import join_group, leaving_nothing
 
-TRAINERS = {
+TRAINERS: dict[str, type[Any]] = {
     "dpo": PairTrainer, "kto": KtoTrainer, "cpo": PairTrainer, "simpo": SimpoTrainer, "orpo": OrpoTrainer,
 }  # fmt: skip
 CHECKPOINTS = "checkpoints"
@@ -97,20 +97,20 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
         )
     train = train._replace(rows=weighed(train.rows, settings.dpo))
     validation = validation._replace(rows=validation.rows.drop(WEIGHT, strict=False))  # what is measured is not weighed
-    trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
-    _train(trainer, out / CHECKPOINTS, context)
-    facts = {
-        **counted,
-        **_counts(trainer, settings.dpo, train, validation),
-        **final_metrics(trainer.state),
-        "seconds": round(time.monotonic() - start, 3),
-        **_cost(trainer.args.device),
-    }
-    trainer.save_model(str(out / files.MODEL))
-    if trainer.is_world_process_zero():
-        _finish(settings, inputs, out, facts)
-    trainer.accelerator.wait_for_everyone()
-    unset_hf_deepspeed_config()  # else whatever is loaded next, such as a judge in process 0 alone, would be in parts
+    with leaving_nothing() if context.hardware.launch is Launch.deepspeed else nullcontext():
+        trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
+        _train(trainer, out / CHECKPOINTS, context)
+        facts = {
+            **counted,
+            **_counts(trainer, settings.dpo, train, validation),
+            **final_metrics(trainer.state),
+            "seconds": round(time.monotonic() - start, 3),
+            **_cost(trainer.args.device),
+        }
+        trainer.save_model(str(out / files.MODEL))
+        if trainer.is_world_process_zero():
+            _finish(settings, inputs, out, facts)
+        trainer.accelerator.wait_for_everyone()
     return facts
 
 
@@ -179,15 +179,16 @@ def _make_trainer(
         out=out / CHECKPOINTS,
         use_cpu=device.type == "cpu",
     )
+    evaluates = arguments["eval_strategy"] == "steps"
+    # first, since what ZeRO-3 is told of is loaded in parts from then on
+    train, validation = _rows(settings, train, validation if evaluates else validation.clear(), inputs, context)
     config = trainer_config(arguments, hardware, dpo.algorithm)
     if hardware.launch is Launch.deepspeed:
-        join_group()
+        join_group(device)
     base = inputs["base_model"] / files.MODEL
     model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
-    evaluates = config.eval_strategy == "steps"
-    train, validation = _rows(settings, train, validation if evaluates else validation.clear(), inputs, context)
     trainer = TRAINERS[dpo.algorithm](
         sharding=_sharding(dpo, hardware, device),
         model=model,
@@ -209,7 +210,8 @@ def _sharding(dpo: DPO, hardware: Hardware, device: torch.device) -> Sharding | 
     """Return how the model is shared out, or None where each process holds it or something else shares it out."""
     if hardware.launch is not Launch.fsdp2 or hardware.processes == 1:
         return None
-    compute = None if dpo.precision.name == "float32" else DTYPES[dpo.precision.name]
+    mixed = dpo.precision.name != "float32" and dpo.master_weights is MasterWeights.float32
+    compute = DTYPES[dpo.precision.name] if mixed else None
     return Sharding(device, hardware.processes, compute)
 
 
@@ -266,7 +268,7 @@ def _counts(trainer: PairTrainer | KtoTrainer, dpo: DPO, train: JoinedPairs, val
         "validation_pairs_same_tokens": validation.same_tokens,
         "validation_pairs_with_special_tokens": validation.special_tokens,
         "tokens": int(state.num_input_tokens_seen),
-        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "trainable_parameters": sum(size(parameter) for _, parameter in trained(trainer.model)),
     }
 
 

@@ -111,12 +111,8 @@ class PreparedTrainer:
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        return self._prepared_loader(loader)
-
-    def _prepared_loader(self, loader: DataLoader[Any]) -> DataLoader[Any]:
-        """Return accelerate's loader, which orders rows by seed and epoch, without its own dealing out."""
         config = self.accelerator.dataloader_config
-        return prepare_data_loader(
+        prepared: DataLoader[Any] = prepare_data_loader(  # it orders rows by seed and epoch, and deals nothing out
             loader,
             self.accelerator.device,
             num_processes=1,
@@ -126,6 +122,7 @@ class PreparedTrainer:
             data_seed=config.data_seed,
             use_seedable_sampler=True,
         )
+        return prepared
 
     def _prepare_dataset(self, dataset: Dataset, processing_class: Any, args: Any, dataset_name: str) -> Dataset:
         """Return the dataset as it is: already tokenised, and cut by the reference stage."""

@@ -62,8 +62,7 @@ def shard(model: nn.Module, sharding: Sharding) -> None:
         sharding: How.
     """
     mesh = init_device_mesh(sharding.device.type, (sharding.processes,))
-    compute = sharding.compute
-    policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=None if compute is None else torch.float32)
+    policy = MixedPrecisionPolicy(param_dtype=sharding.compute, reduce_dtype=torch.float32)
     for block in blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
     # The head stays with the rest: TRL's fused head reads its weight and never calls it, so no hook would gather it.
@@ -81,6 +80,12 @@ def trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, value) for name, value in model.named_parameters() if value.requires_grad)
 
 
+def size(parameter: nn.Parameter) -> int:
+    """Return the elements of a whole parameter, of which ZeRO-3 leaves none in it."""
+    found: int = getattr(parameter, "ds_numel", parameter.numel())
+    return found
+
+
 def gathered(model: nn.Module, *, writes: bool) -> dict[str, torch.Tensor]:
     """Return the whole trained parameters, in the processor's memory, where this process writes them; else {}.
 
@@ -88,7 +93,8 @@ def gathered(model: nn.Module, *, writes: bool) -> dict[str, torch.Tensor]:
     """
     found = {}
     for name, value in trained(model):
-        whole = value.detach().full_tensor() if isinstance(value, DTensor) else value.detach()
+        held = value.detach()
+        whole = held.full_tensor() if isinstance(held, DTensor) else held
         if writes:
             found[name] = whole.cpu()
     return found

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from notus_exp.training.sharding import trained
 from notus_exp.training.shards import Key, index, read, write
 
 
-def join_group() -> None:
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Within, train; afterwards transformers and accelerate know nothing of DeepSpeed: what is loaded then is whole."""
+    try:
+        yield
+    finally:
+        unset_hf_deepspeed_config()
+        AcceleratorState._reset_state()
+        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
+
+
+def join_group(device: torch.device) -> None:
     """Let DeepSpeed use the process group that there is: it loads a model in parts, and must know of how many.
 
     Without its own exchange between processes of one machine's processor: that is compiled at its first use, for
@@ -20,8 +36,12 @@ def join_group() -> None:
     """
     import deepspeed
 
+    group: Any = torch.distributed
+    if not group.is_initialized():  # a launch of one process
+        backend = "gloo" if device.type == "cpu" else "nccl"
+        group.init_process_group(backend, store=group.HashStore(), rank=0, world_size=1)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False, verbose=False)
+    deepspeed.init_distributed(dist_backend=group.get_backend(), auto_mpi_discovery=False, verbose=False)
 
 
 def masters(model: nn.Module, *, writes: bool) -> dict[str, torch.Tensor]:
@@ -90,7 +110,7 @@ def _in_parts(engine: Any) -> bool:
     return hasattr(engine.optimizer, "fp32_partitioned_groups_flat")
 
 
-def _set(parameter: nn.Parameter, whole: torch.Tensor, state: str | None) -> None:
+def _set(parameter: Any, whole: torch.Tensor, state: str | None) -> None:
     """Keep this process's part of a master weight or of the optimiser's state, and the weight that a pass reads."""
     if not hasattr(parameter, "ds_tensor"):
         parameter.set_full_hp_param(whole, state)

@@ -5,8 +5,10 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.training_settings import Precision
 from notus_exp.disk import files
 from notus_exp.training import dpo
 from support.processes import together
@@ -18,6 +20,16 @@ RECIPES = {
     "full": recipe(
         lora=FULL, global_batch_size=8, epochs=2.0, checkpoints=2, optimizer="rmsprop", loss_type=["sigmoid", "sft"]
     ),
+    "rounded": recipe(
+        lora=FULL,
+        global_batch_size=8,
+        epochs=2.0,
+        checkpoints=2,
+        optimizer="rmsprop",
+        loss_type=["sigmoid", "sft"],
+        precision=Precision.bfloat16,
+    ),
+    "rounded_lora": recipe(lora=LORA, global_batch_size=8, epochs=2.0, precision=Precision.bfloat16),
     "lora": recipe(lora=LORA, global_batch_size=8, epochs=2.0, checkpoints=2),
     "kto": recipe(lora=LORA, global_batch_size=8, epochs=2.0, algorithm="kto", learning_rate=1e-2),
     "simpo": recipe(lora=FULL, global_batch_size=8, epochs=1.0, algorithm="simpo", gamma_beta_ratio=0.5),
@@ -65,14 +77,18 @@ QUICK = {
     "fsdp2-lora": ("lora", several(Launch.fsdp2, 4)),
     "ddp-kto": ("kto", several(Launch.ddp, 1)),
 }
+ROUNDED = {
+    "fsdp2-rounded": ("rounded", several(Launch.fsdp2, 4)),
+    "fsdp2-rounded_lora": ("rounded_lora", several(Launch.fsdp2, 4)),
+}
 
 
 @pytest.fixture(scope="module")
 def quick(artifacts, tmp_path_factory):
     root = tmp_path_factory.mktemp("quick")
-    wanted = [(root / name, RECIPES[asked], hardware) for name, (asked, hardware) in QUICK.items()]
+    wanted = [(root / name, RECIPES[asked], hardware) for name, (asked, hardware) in (QUICK | ROUNDED).items()]
     returned = together(root / "group", train_all, artifacts, wanted)
-    return {name: (root / name, [one[i] for one in returned]) for i, name in enumerate(QUICK)}
+    return {name: (root / name, [one[i] for one in returned]) for i, name in enumerate(QUICK | ROUNDED)}
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -104,6 +120,26 @@ def test_fsdp2_shares_the_parameters_out_and_opens_one_model(quick):
         assert seen["opened"] == ["LlamaForCausalLM"]
 
 
+def rounding(one, other):
+    """The largest difference of losses."""
+    pairs = zip(step_events(one), step_events(other), strict=True)
+    return max(abs(a - b) for a, b in pairs)
+
+
+def test_bfloat16_under_fsdp2_computes_as_autocast_does_and_keeps_float32_masters(quick, alone):
+    folder, seen = quick["fsdp2-rounded"]
+    noise = rounding(alone("rounded"), alone("full"))
+    assert 0 < rounding(folder, alone("rounded")) < 2 * noise < 0.2
+    for one in seen:
+        assert one["weights"] == one["gradients"] == one["state"] == one["masters"] == ["torch.float32"]
+    assert {tensor.dtype for tensor in weights(folder).values()} == {torch.float32}
+    folder, seen = quick["fsdp2-rounded_lora"]
+    assert rounding(folder, alone("rounded_lora")) < 0.02
+    for one in seen:
+        assert one["kinds"] == ["DTensor"]
+        assert one["weights"] == one["gradients"] == one["state"] == ["torch.float32"], "the adapter's"
+
+
 # ---------------------------------------------------------------------------------------------------- the whole matrix
 DEEPSPEED = pytest.mark.skipif(
     find_spec("deepspeed") is None, reason="deepspeed is not installed (the extra deepspeed)"
@@ -128,7 +164,7 @@ def test_passes_of_one_process(micro, artifacts, alone, tmp_path):
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2", *(pytest.param(kind, marks=DEEPSPEED) for kind in list(EACH)[2:])])
 def test_every_launch_and_division_has_the_losses_of_one_process(kind, artifacts, alone, tmp_path):
     """Micro-batch x accumulation x processes: 1 x 4 x 2, 2 x 2 x 2 and 4 x 1 x 2; and 1 x 8 x 1, 8 x 1 x 1."""
-    names = list(RECIPES) if kind in ("ddp", "fsdp2", "zero3") else ["full"]
+    names = ["full", "lora", "kto", "simpo"] if kind in ("ddp", "fsdp2", "zero3") else ["full"]
     wanted = [
         (tmp_path / f"{name}-{micro}", RECIPES[name], replace(EACH[kind], micro_batch_size=micro))
         for name in names
@@ -141,6 +177,25 @@ def test_every_launch_and_division_has_the_losses_of_one_process(kind, artifacts
             assert one["kinds"] == {"fsdp2": ["DTensor"], "zero3": ["partitioned"]}.get(kind, ["Parameter"])
             assert one["share"] < (0.6 if kind in ("fsdp2", "zero3") else 1.1)
             assert len(one["opened"]) == 1 or folder.name.startswith("kto")  # which has texts scored
+
+
+@pytest.mark.slow
+@DEEPSPEED
+@pytest.mark.parametrize("stage", [2, 3])
+def test_bfloat16_under_deepspeed_trains_float32_masters(stage, artifacts, alone, tmp_path):
+    wanted = [
+        (tmp_path / name, RECIPES[name], several(Launch.deepspeed, zero_stage=stage))
+        for name in ("rounded", "rounded_lora")
+    ]
+    returned = together(tmp_path / "group", train_all, artifacts, wanted, timeout=600)
+    noise = rounding(alone("rounded"), alone("full"))
+    assert 0 < rounding(tmp_path / "rounded", alone("rounded")) < 2 * noise < 0.2
+    assert rounding(tmp_path / "rounded_lora", alone("rounded_lora")) < 0.02
+    for (folder, *_), *seen in zip(wanted, *returned, strict=True):
+        for one in seen:
+            assert one["weights"] == ["torch.bfloat16"], "what a pass reads"
+            assert one["state"] == ["torch.float32"]
+        assert {tensor.dtype for tensor in weights(folder).values()} == {torch.float32}
 
 
 @pytest.mark.slow
