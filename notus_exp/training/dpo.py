@@ -189,7 +189,7 @@ def _make_trainer(
     model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
-    trainer = TRAINERS[dpo.algorithm](
+    trainer: PairTrainer | KtoTrainer = TRAINERS[dpo.algorithm](
         sharding=_sharding(dpo, hardware, device),
         model=model,
         args=config,
