@@ -123,9 +123,8 @@ def _load(base: Path, adapter: Path | None, precision: str, context: Context) ->
 def _logps(scorer: Scorer, encoded: list[Encoded], context: Context, progress: Progress) -> list[float]:
     """Return the policy's log-prob of each completion, in the order of `encoded`."""
     keys = _numbered(encoded)
-    plan = PackingPlan(
-        *context.team.broadcast(lambda: [*scorer.plan(encoded, keys, context.hardware.scoring_batch_size)])
-    )
+    size = context.hardware.scoring_batch_size
+    plan = PackingPlan(*context.team.broadcast(lambda: list[Any](scorer.plan(encoded, keys, size))))
 
     def score(batch: list[int]) -> list[float]:
         return scorer.logps([encoded[i] for i in batch], shared=plan.shared)

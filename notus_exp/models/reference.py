@@ -354,9 +354,8 @@ def _compute_one(work: Work, store: TeamStore, progress: Progress, context: Cont
     model = load_model(work.base_model / files.MODEL, None, work.precision, context.hardware)
     scorer = Scorer(model, work.precision, device)
     keys, encoded = list(work.missing), list(work.missing.values())
-    plan = PackingPlan(
-        *context.team.broadcast(lambda: [*scorer.plan(encoded, keys, context.hardware.scoring_batch_size)])
-    )
+    size = context.hardware.scoring_batch_size
+    plan = PackingPlan(*context.team.broadcast(lambda: list[Any](scorer.plan(encoded, keys, size))))
 
     def score(batch: list[int]) -> list[float]:
         return scorer.logps([encoded[i] for i in batch], shared=plan.shared)

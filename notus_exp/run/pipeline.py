@@ -19,7 +19,7 @@ from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
-from notus_exp.config.zero_config import zero_config
+from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams

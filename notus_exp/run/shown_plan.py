@@ -16,7 +16,7 @@ from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.mix_sources import sources_told
-from notus_exp.config.zero_config import zero_config
+from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.disk.files import JOB
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import answering

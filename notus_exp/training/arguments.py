@@ -14,8 +14,8 @@ from notus_exp.config.algorithms import objective
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.dpo_checks import ALL_LINEAR
 from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.config.training_settings import DPO, Lora, MasterWeights
-from notus_exp.config.zero_config import zero_config
 from notus_exp.errors import UserError
 from notus_exp.training.batching import BY_LENGTH
 
