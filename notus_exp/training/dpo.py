@@ -21,6 +21,7 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.precisions import working_precision
 from notus_exp.config.training_settings import DPO, MasterWeights, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
@@ -141,7 +142,7 @@ def _rows(
     dpo = settings.dpo
 
     def logps_of(items: list[Encoded]) -> list[float]:
-        return base_logps(inputs["base_model"], dpo.precision.name, items, context)
+        return base_logps(inputs["base_model"], working_precision(dpo), items, context)
 
     if dpo.ld_alpha is not None:
         return discount_tails(train, dpo.ld_alpha, logps_of), discount_tails(validation, dpo.ld_alpha, logps_of)
@@ -186,7 +187,7 @@ def _make_trainer(
     if hardware.launch is Launch.deepspeed:
         join_group(device)
     base = inputs["base_model"] / files.MODEL
-    model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=float32_masters(dpo))
+    model = load_model(base, None, working_precision(dpo), hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
     trainer = TRAINERS[dpo.algorithm](
