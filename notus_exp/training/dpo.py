@@ -43,6 +43,7 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
+from notus_exp.training.saved_weights import keep_in
 from notus_exp.training.sharding import Sharding, size, trained
 from notus_exp.training.shards import FOLDER as SHARDS
 from notus_exp.training.trainer import WEIGHT, PairTrainer
@@ -293,6 +294,8 @@ def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts:
         if isinstance(content["target_modules"], list):
             content["target_modules"].sort()
         adapter.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    elif settings.dpo.precision.name != "float32":
+        keep_in(model, DTYPES[settings.dpo.precision.name])
     write_card(model, settings, inputs, {name: value for name, value in facts.items() if name not in files.MEASURED})
     keep_only(out / CHECKPOINTS, None)  # removes each one's marker first: a kill in between leaves none to trust
     shutil.rmtree(out / CHECKPOINTS)
