@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from notus_exp.config.algorithms import DIVERGING, PREFERENCE_FREE, UNWEIGHABLE, check_algorithm, needs_reference
-from notus_exp.config.training_settings import DPO, SMOOTHED_LOSSES, MasterWeights, Precision
+from notus_exp.config.training_settings import DPO, QUANTISATIONS, SMOOTHED_LOSSES, MasterWeights, Precision
 from notus_exp.errors import UserError
 
 ALL_LINEAR = "all-linear"
@@ -138,6 +138,23 @@ def _master_weights(dpo: DPO) -> None:
         )
 
 
+def _quantisation(dpo: DPO) -> None:
+    quantisation = dpo.lora.quantisation
+    if quantisation == QUANTISATIONS[0]:
+        return
+    named = f"dpo.lora.quantisation={quantisation}"
+    if dpo.lora.r == 0:
+        raise UserError(
+            f"{named} is of LoRA's frozen base, and dpo.lora.r=0 trains all weights", "set dpo.lora.r, such as 16"
+        )
+    if dpo.precision is not Precision.bfloat16:
+        raise UserError(
+            f"{named} goes with dpo.precision=bfloat16, in which TRL keeps the adapter over a quantised base, and not "
+            f"{dpo.precision.name}",
+            "set dpo.precision=bfloat16",
+        )
+
+
 def _reference_point(dpo: DPO) -> None:
     if dpo.algorithm == "kto" and dpo.global_batch_size < 2:
         raise UserError(
@@ -209,4 +226,5 @@ _CHECKS: tuple[Callable[[DPO], None], ...] = (
     _warmup,
     _lora,
     _master_weights,
+    _quantisation,
 )

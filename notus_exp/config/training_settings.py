@@ -25,6 +25,9 @@ MasterWeights = Enum("MasterWeights", ["float32", "same"])
 BNB_OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "rmsprop_bnb_8bit")
 """Optimisers of bitsandbytes, by transformers' names: a state of 8 bits, or one that a GPU pages out to the machine."""
 OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "rmsprop", "adafactor", "sgd", *BNB_OPTIMIZERS)
+QUANTISATIONS = ("none", "int8", "nf4")
+"""How LoRA's frozen base is held: as it is computed; in 8 bits (Dettmers et al. 2022, arXiv 2208.07339); in the 4 bits
+of NF4, its scales quantised too, as QLoRA has it (Dettmers et al. 2023, arXiv 2305.14314)."""
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")
 
 
@@ -45,12 +48,13 @@ class Model:
 
 @dataclass
 class Lora:
-    """Low-rank adapters; `r: 0` trains all weights."""
+    """Low-rank adapters; `r: 0` trains all weights. `quantisation` is of the frozen base."""
 
     r: int = bounded(least=0)
     alpha: float = bounded(above=0)
     dropout: float = bounded(least=0, below=1)
     target_modules: list[str]
+    quantisation: str = one_of(*QUANTISATIONS, since="none", default="none")
 
 
 @dataclass

@@ -13,13 +13,17 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from notus_exp.config.bitsandbytes_checks import require_bitsandbytes
 from notus_exp.config.hardware_settings import Device, Hardware
+from notus_exp.config.precisions import working_of
+from notus_exp.config.training_settings import QUANTISATIONS
 from notus_exp.disk import files
 from notus_exp.errors import UserError, first_line
 from notus_exp.models.told_config import TINY
@@ -191,7 +195,7 @@ def load_model(
     Args:
         base: Folder of the full weights.
         adapter: Folder of a PEFT adapter, or None.
-        precision: float32, bfloat16 or float16.
+        precision: float32, bfloat16 or float16, or one with a quantisation (`config/precisions.working_precision`).
         hardware: Device and attention implementation.
         trainable: In training mode with the adapter's gradients on, left where it was loaded (the trainer places it);
             otherwise in evaluation mode, without gradients, on the device.
@@ -203,8 +207,10 @@ def load_model(
     Raises:
         UserError: The weights cannot be loaded or are not safetensors, or the device or precision is not to be had.
     """
-    device = pick_device(hardware, precision)
-    dtype = torch.float32 if full else DTYPES[precision]
+    computed, quantisation = working_of(precision)
+    device = pick_device(hardware, computed)
+    dtype = torch.float32 if full else DTYPES[computed]
+    quantised = _quantised(quantisation, dtype, device) if quantisation != QUANTISATIONS[0] else {}
     try:
         with nullcontext() if trainable else in_one_piece():
             model = AutoModelForCausalLM.from_pretrained(
@@ -214,6 +220,7 @@ def load_model(
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                **quantised,
             )
     except (OSError, ValueError, ImportError) as error:
         said = first_line(error)[:MOST_CHARACTERS]
@@ -225,7 +232,27 @@ def load_model(
         model = _with_adapter(model, adapter, trainable)
     if trainable:
         return model.train()
-    return model.requires_grad_(False).eval().to(device)
+    model = model.requires_grad_(False).eval()
+    return model if quantised else model.to(device)  # quantised weights are made where they are to be
+
+
+def _quantised(quantisation: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """Return what `from_pretrained` is told for linear layers that are held in 8 or 4 bits; the head stays as it is.
+
+    Raises:
+        UserError: bitsandbytes is not installed.
+    """
+    require_bitsandbytes(f"dpo.lora.quantisation={quantisation}")
+    if quantisation == "int8":
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=quantisation,
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    return {"quantization_config": config, "device_map": {"": device}}
 
 
 def load_policy(base: Path, adapter: Path | None, precision: str, hardware: Hardware) -> PreTrainedModel:
@@ -283,6 +310,7 @@ def policy_folders(base_model: Path, policy: Path | None) -> PolicyFolders:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which a forward pass computes in `precision`; float32 needs none."""
-    if precision == "float32":
+    computed = working_of(precision).computed
+    if computed == "float32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
+    return torch.autocast(device.type, dtype=DTYPES[computed])

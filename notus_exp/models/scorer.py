@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from notus_exp.config.precisions import working_of
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.logprobs import batches, tokens_of
 from notus_exp.models.packing import Packed, pack, prompt_batches, rows_of
@@ -186,7 +187,7 @@ class Scorer:
             together = self.logps([probe, probe], shared=True)
         except _UNFIT:
             return False
-        return all(abs(logp - alone) <= _CLOSE[self.precision] * abs(alone) for logp in together)
+        return all(abs(logp - alone) <= _CLOSE[working_of(self.precision).computed] * abs(alone) for logp in together)
 
     @property
     def _inner(self) -> Any:

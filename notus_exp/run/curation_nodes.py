@@ -12,6 +12,7 @@ from notus_exp.config.curation_settings import Filters, PairRule, Rejected
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.expression_checks import joined_columns, named_columns
 from notus_exp.config.places import place_of
+from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import SCORE_COLUMN, column_of, runs_of_probe
 from notus_exp.config.spelling import spelled_curation
@@ -102,7 +103,7 @@ def _of_probe(name: str, probe: Probe) -> list[NodeRow]:
     uses = {**base, "policy": Made(Stage.policy, probe.policy), "reference_scored": f"reference_{name}"}
     return [
         (f"reference_{name}", Stage.reference, replace(encoding, everything=True), {**base, "feedback": "feedback"}),
-        (f"likelihoods_{name}", Stage.likelihoods, LikelihoodsSettings(training.dpo.precision.name, 0), uses),
+        (f"likelihoods_{name}", Stage.likelihoods, LikelihoodsSettings(working_precision(training.dpo), 0), uses),
     ]
 
 

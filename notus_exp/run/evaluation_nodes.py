@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from notus_exp.config.generation_settings import EndpointGeneration, Generation, ServedGeneration
+from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.served_command import spelt
 from notus_exp.evaluation.catalogue import answering, chosen, judged
@@ -65,7 +66,7 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             temperature=asked.temperature,
             temperatures=getattr(asked, "temperatures", {}),
             system_prompt=config.model.system_prompt,
-            precision=config.dpo.precision.name,
+            precision=working_precision(config.dpo),
             endpoint_model=model,
             template_date=None if base else config.model.template_date,
             **asked_how,
@@ -94,7 +95,7 @@ def _likelihoods(config: Config) -> list[NodeRow]:
     kl_prompts = verifiable.kl_prompts if verifiable else 0
     if not preferences and not kl_prompts:
         return []
-    settings = LikelihoodsSettings(config.dpo.precision.name, kl_prompts)
+    settings = LikelihoodsSettings(working_precision(config.dpo), kl_prompts)
     uses = {"base_model": "base_model", "policy": "policy"}
     uses |= {"reference_scored": "reference_scored"} if preferences else {}
     uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
@@ -109,7 +110,7 @@ def _benchmarks(config: Config, sources: Sources) -> list[NodeRow]:
         lm_eval,
         sources.evaluation_digests.get("lm_eval.include_path"),
         model.system_prompt,
-        config.dpo.precision.name,
+        working_precision(config.dpo),
         model.template_date if lm_eval.chat_template else None,
     )
     base = {"base_model": "base_model"}

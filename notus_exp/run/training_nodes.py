@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.curation_settings import Split
+from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.training_settings import DPO
 from notus_exp.run.nodes import NodeRow
@@ -57,7 +58,7 @@ def encoded(dpo: DPO, system_prompt: str | None, template_date: str | None, spli
     return ReferenceSettings(
         split=split,
         system_prompt=system_prompt,
-        precision=dpo.precision.name,
+        precision=working_precision(dpo),
         max_length=dpo.max_length,
         max_prompt_length=dpo.max_prompt_length,
         long_prompts=dpo.long_prompts.name,

@@ -21,6 +21,7 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.precisions import working_precision
 from notus_exp.config.training_settings import DPO, MasterWeights, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
@@ -42,6 +43,7 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
+from notus_exp.training.saved_weights import keep_in
 from notus_exp.training.sharding import Sharding, size, trained
 from notus_exp.training.shards import FOLDER as SHARDS
 from notus_exp.training.trainer import WEIGHT, PairTrainer
@@ -141,7 +143,7 @@ def _rows(
     dpo = settings.dpo
 
     def logps_of(items: list[Encoded]) -> list[float]:
-        return base_logps(inputs["base_model"], dpo.precision.name, items, context)
+        return base_logps(inputs["base_model"], working_precision(dpo), items, context)
 
     if dpo.ld_alpha is not None:
         return discount_tails(train, dpo.ld_alpha, logps_of), discount_tails(validation, dpo.ld_alpha, logps_of)
@@ -186,7 +188,7 @@ def _make_trainer(
     if hardware.launch is Launch.deepspeed:
         join_group(device)
     base = inputs["base_model"] / files.MODEL
-    model = load_model(base, None, dpo.precision.name, hardware, trainable=True, full=float32_masters(dpo))
+    model = load_model(base, None, working_precision(dpo), hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
     trainer: PairTrainer | KtoTrainer = TRAINERS[dpo.algorithm](
@@ -292,6 +294,8 @@ def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts:
         if isinstance(content["target_modules"], list):
             content["target_modules"].sort()
         adapter.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    elif settings.dpo.precision.name != "float32":
+        keep_in(model, DTYPES[settings.dpo.precision.name])
     write_card(model, settings, inputs, {name: value for name, value in facts.items() if name not in files.MEASURED})
     keep_only(out / CHECKPOINTS, None)  # removes each one's marker first: a kill in between leaves none to trust
     shutil.rmtree(out / CHECKPOINTS)

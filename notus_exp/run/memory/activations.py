@@ -36,7 +36,7 @@ def block(shape: Shape, numbers: Numbers, lora: Lora, one: Pass) -> float:
     adapted = shape.adapted(lora.target_modules, ALL_LINEAR) if lora.r > 0 else {}
     norms = 2 * (FLOAT32 * shape.hidden + FLOAT32)  # its input in float32, and the root of its mean square
     gated = 3 * c * i  # the gate before and after its activation, and what it multiplies
-    kept = norms + gated + _attention(shape, c, one) + (0 if _unread_output(lora, c, one) else c * shape.queries)
+    kept = norms + gated + _attention(shape, c, one) + (0 if _unread_output(lora, numbers, one) else c * shape.queries)
     if shape.head_norms:
         kept += (FLOAT32 + c) * (shape.queries + shape.keys)
     if lora.r == 0:
@@ -60,10 +60,14 @@ def _attention(shape: Shape, c: int, one: Pass) -> float:
     return kept + FLOAT32 * shape.heads + mask
 
 
-def _unread_output(lora: Lora, c: int, one: Pass) -> bool:
+def _unread_output(lora: Lora, numbers: Numbers, one: Pass) -> bool:
     """Say whether nothing needs what comes out of attention: neither eager attention nor a frozen layer after it."""
     kept = "o_proj" in lora.target_modules or ALL_LINEAR in lora.target_modules
-    return one.attention == "eager" and lora.r > 0 and not (kept and c == FLOAT32 and lora.dropout == 0)
+    return (
+        one.attention == "eager"
+        and lora.r > 0
+        and not (kept and numbers.trained == numbers.computed and lora.dropout == 0)
+    )
 
 
 def _inputs_of_trained(shape: Shape, numbers: Numbers) -> float:
@@ -75,19 +79,19 @@ def _inputs_of_trained(shape: Shape, numbers: Numbers) -> float:
 
 
 def _shared(shape: Shape, lora: Lora, numbers: Numbers, adapted: dict[str, tuple[int, int]]) -> float:
-    """In float32 without dropout, what adapters of several layers read is kept once."""
-    if numbers.computed != FLOAT32 or lora.dropout > 0:
+    """Where nothing is cast and without dropout, what adapters of several layers read is kept once."""
+    if numbers.computed != numbers.trained or lora.dropout > 0:
         return 0.0
     readers = ((ATTENTION[:3], shape.hidden), (MLP[:2], shape.hidden), (MLP[2:], shape.intermediate))
-    return FLOAT32 * sum(width for names, width in readers if any(name in adapted for name in names))
+    return numbers.computed * sum(width for names, width in readers if any(name in adapted for name in names))
 
 
 def _adapter(lora: Lora, numbers: Numbers, wide: int, one: Pass) -> float:
     """Of one adapter: its input where that is its own (cast, or after dropout), and what is between its halves."""
     c = numbers.computed
     between = c * lora.r
-    mask = (FLOAT32 if one.device is Device.cpu else 1) * wide if lora.dropout > 0 else 0
-    own = c * wide if c == HALF or lora.dropout > 0 else 0
+    mask = (numbers.trained if one.device is Device.cpu else 1) * wide if lora.dropout > 0 else 0
+    own = c * wide if numbers.trained != c or lora.dropout > 0 else 0
     return between + mask + own
 
 

@@ -23,7 +23,7 @@ def scoring(stage: str, shape: Shape, weights: float, computed: int, length: int
             {
                 "weights": weights,
                 "activations": 2 * stream,
-                "logits": logits.scoring(shape, hardware.scoring_batch_size, length, computed),
+                "logits": logits.scoring(shape, one.tokens, computed),
             },
         ),
     ]

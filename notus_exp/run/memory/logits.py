@@ -8,6 +8,8 @@ from notus_exp.run.memory.number_sizes import FLOAT32
 
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 """Of a tile of TRL 1.16's fused head (trl/kernels/chunked_logprob.py)."""
+SCORED_NUMBERS = 2**23
+"""Logits that our own scoring makes at once (`models/scorer.CHUNK_NUMBERS`)."""
 FORWARD_COPIES, BACKWARD_COPIES = 3.0, 7.25
 """Float32 copies of a tile that it holds at once where it has no Triton kernel, which works in place: in the forward
 pass the scaled logits, their exponentials and these times the logits; in the backward pass the scaled and the shifted
@@ -26,10 +28,9 @@ def head_backward(shape: Shape, tokens: int, computed: int, device: Device) -> f
     return _tile(tokens, computed) + copies + gradients
 
 
-def scoring(shape: Shape, rows: int, length: int, computed: int) -> float:
-    """Return the bytes of the logits of a batch that is scored: all, and one text's in float32 and as log-probs."""
-    one = length * shape.vocabulary
-    return rows * one * computed + one * (FLOAT32 + (FLOAT32 if computed != FLOAT32 else 0))
+def scoring(shape: Shape, tokens: int, computed: int) -> float:
+    """Return the bytes of the logits of texts that are scored: a chunk of them, in float32 too, and as log-probs."""
+    return min(tokens * shape.vocabulary, SCORED_NUMBERS) * (computed + 2 * FLOAT32)
 
 
 def _tile(tokens: int, computed: int) -> float:

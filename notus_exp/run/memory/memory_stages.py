@@ -8,13 +8,13 @@ from typing import NamedTuple
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.config.schema import Config, Stage
-from notus_exp.config.training_settings import DPO
+from notus_exp.config.training_settings import DPO, QUANTISATIONS
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.machine.memory_size import cuda_bytes, machine_bytes
 from notus_exp.models.shapes import Shape
 from notus_exp.run.memory import inference_needs
 from notus_exp.run.memory.need import Need, fullest
-from notus_exp.run.memory.number_sizes import bytes_of
+from notus_exp.run.memory.number_sizes import base_bytes, bytes_of
 from notus_exp.run.memory.training_needs import training
 
 GB = 1e9
@@ -62,7 +62,7 @@ def available(hardware: Hardware) -> Available:
 def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> list[Need]:
     """Return what a device holds at the fullest moment of each stage, in the order of the stages."""
     computed = bytes_of(dpo.precision)
-    weights = float(computed * shape.parameters)
+    weights = base_bytes(shape, computed, dpo.lora.quantisation if dpo.lora.r else QUANTISATIONS[0])
     found = [
         fullest(inference_needs.scoring(stage, shape, weights, computed, dpo.max_length, hardware))
         for stage in work.scored

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
-from notus_exp.config.training_settings import DPO, MasterWeights, Precision
+from notus_exp.config.training_settings import DPO, QUANTISATIONS, MasterWeights, Precision
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import Shape
 from notus_exp.run.memory.memory_stages import Computing, stage_needs
@@ -21,6 +21,7 @@ LORA_RANK = 64
 """Of the adapter that is proposed: Notus'."""
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MOST_PROCESSES = 64
+SMALLEST = "nf4"
 
 
 class Change(NamedTuple):
@@ -92,6 +93,12 @@ def _recipes(dpo: DPO) -> Iterator[tuple[tuple[str, ...], DPO]]:
         lora = replace(dpo.lora, r=LORA_RANK, target_modules=dpo.lora.target_modules or LORA_TARGETS)
         adapted = [((*said, f"dpo.lora.r={LORA_RANK}"), replace(one, lora=lora)) for said, one in tried]
         more += [*same, *eight, *both, *adapted]
+    if dpo.lora.quantisation == QUANTISATIONS[0]:
+        more += [
+            ((*said, f"dpo.lora.quantisation={SMALLEST}"), replace(one, lora=replace(one.lora, quantisation=SMALLEST)))
+            for said, one in more
+            if one.lora.r > 0 and one.precision is Precision.bfloat16
+        ]
     yield from more[1:]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from notus_exp.config.hardware_settings import Hardware, Launch
-from notus_exp.config.training_settings import DPO, MasterWeights, Precision
+from notus_exp.config.training_settings import DPO, QUANTISATIONS, MasterWeights, Precision
+from notus_exp.models.shapes import Shape
 
 FLOAT32, HALF = 4, 2
 
@@ -37,11 +38,24 @@ def bytes_of(precision: Precision) -> int:
     return FLOAT32 if precision is Precision.float32 else HALF
 
 
+BASE_BYTES = {"none": None, "int8": 1 + FLOAT32 / 4096, "nf4": 0.5 + (1 + FLOAT32 / 256) / 64}
+"""Bytes of a weight of a quantised linear layer, with its share of the scales: one a row, and one in 8 bits for each 64
+weights, of which each 256 have one in float32."""
+
+
+def base_bytes(shape: Shape, computed: int, quantisation: str) -> float:
+    """Return the bytes of a model's weights as they are loaded: those of its blocks' linear layers may be quantised."""
+    held = BASE_BYTES[quantisation]
+    linear = shape.layers * shape.block_linear
+    return float(computed * (shape.parameters - linear) + (computed if held is None else held) * linear)
+
+
 def numbers_of(dpo: DPO, hardware: Hardware) -> Numbers:
     """Return how a recipe's training holds its numbers on a machine."""
     computed = bytes_of(dpo.precision)
     if dpo.lora.r > 0:
-        return Numbers(computed, computed, FLOAT32, FLOAT32, computed)
+        own = HALF if dpo.lora.quantisation != QUANTISATIONS[0] else FLOAT32  # of the adapter: TRL casts QLoRA's
+        return Numbers(computed, computed, own, own, computed)
     if computed == FLOAT32:
         return Numbers(FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
     if dpo.master_weights is MasterWeights.same:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.dpo_checks import ALL_LINEAR
 from notus_exp.config.hardware_settings import Hardware
-from notus_exp.config.training_settings import DPO
+from notus_exp.config.training_settings import DPO, QUANTISATIONS
 from notus_exp.models.shapes import Shape
 from notus_exp.run.memory import activations, logits, optimisers
 from notus_exp.run.memory.activations import Pass
 from notus_exp.run.memory.allocator import kept_activations, kept_gradients
 from notus_exp.run.memory.need import Need
-from notus_exp.run.memory.number_sizes import FLOAT32, Numbers, numbers_of
+from notus_exp.run.memory.number_sizes import FLOAT32, base_bytes, numbers_of
 from notus_exp.run.memory.process_shares import shares_of
 
 STAGE = "policy"
@@ -29,7 +29,7 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     gradients = float(numbers.gradient * updated.weights)
     shares = shares_of(hardware, shape, numbers.computed, gradients)
 
-    weights = _weights(shape, numbers, adapter) * shares.weights
+    weights = (base_bytes(shape, numbers.weight, dpo.lora.quantisation) + numbers.trained * adapter) * shares.weights
     state = optimisers.state(dpo.optimizer, updated, numbers.masters or numbers.trained)
     state = (state + numbers.masters * updated.weights) * shares.optimiser
     momentary = shares.optimiser * optimisers.momentary(
@@ -55,8 +55,10 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     around = (FLOAT32 * 3) * shape.hidden * one.tokens  # the last norm, and what of it the head reads
     kept = (checkpoints if hardware.activation_checkpointing else block) * shape.layers + around
     copies = float(2 * shape.block_linear * shape.layers if numbers.cast else 0)
-    if adapter and numbers.computed != FLOAT32:
+    if adapter and numbers.computed != numbers.trained:
         copies = 2.0 * adapter
+    if dpo.lora.quantisation != QUANTISATIONS[0]:  # one layer's weights are made whole at a time
+        lasting["weights"] += numbers.computed * max(wide * out for wide, out in shape.linear().values())
     copied_kept = copies if not hardware.activation_checkpointing else 0.0  # recomputed, a block makes its own again
     working = activations.working(shape, numbers, one) * one.tokens
     again = block + copies / shape.layers if hardware.activation_checkpointing else 0.0
@@ -80,7 +82,3 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
         need("end of the backward pass", gradients=own_gradients, activations=max(used, block + around) + working),
         need("optimiser's step", gradients=own_gradients, optimiser=momentary, activations=used),
     ]
-
-
-def _weights(shape: Shape, numbers: Numbers, adapter: int) -> float:
-    return float(numbers.weight * shape.parameters + numbers.trained * adapter)

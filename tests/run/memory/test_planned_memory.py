@@ -126,6 +126,17 @@ def test_each_setting_that_is_proposed_fits(overrides: list[str], monkeypatch: p
         assert f"needs {fullest(again.needs).total / GB:.0f}" in proposal or "." in proposal
 
 
+def test_a_base_in_4_bits_is_a_quarter_but_for_embedding_head_and_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    config = composed("model=zephyr_7b_sft", "dpo=qlora", "hardware=gpu_24gb")
+    reference, policy = stage_needs(shape(config), config.dpo, config.hardware, Computing(True, ("reference",), 0))
+    linear = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    held = linear * (0.5 + (1 + 4 / 256) / 64) + 2 * (P - linear)
+    assert reference.parts["weights"] == pytest.approx(held)
+    assert policy.total < 8 * GB
+    planned("model=zephyr_7b_sft", "dpo=qlora", "hardware=gpu_24gb").check()
+
+
 def test_what_processes_share_is_divided() -> None:
     config = composed(*NOTUS)
     needs = {
