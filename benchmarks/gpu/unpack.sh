@@ -15,7 +15,7 @@ rm -rf "$into/pack" && mkdir "$into/pack"
 cat "$from"/part-* | tar -x -f - -C "$into/pack"
 tar -x -z -f "$into/pack/notus-exp.tar.gz" -C "$into"
 rm -rf "$into/site"
-"$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --find-links "$into/pack/wheels" \
+"$python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-compile --find-links "$into/pack/wheels" \
   --target "$into/site" "$into/pack/wheels"/*.whl
 rm -rf "$into/pack"
 PYTHONPATH="$into/notus-exp:$into/site" "$python" "$into/notus-exp/benchmarks/gpu/bounds.py"

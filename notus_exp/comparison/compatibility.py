@@ -94,7 +94,13 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
-    warnings = [*apart.values(), *_other_versions(folder, runs), *_other_precision(runs), *_other_endpoints(runs)]
+    warnings = [
+        *apart.values(),
+        *_other_versions(folder, runs),
+        *_other_precision(runs),
+        *_other_endpoints(runs),
+        *_other_engines(runs),
+    ]
     warnings += _one_served(runs)
     feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
     return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
@@ -375,13 +381,22 @@ def _other_endpoints(runs: Runs) -> list[str]:
     return found
 
 
+def _other_engines(runs: Runs) -> list[str]:
+    """Say that servers of the runs' own were of several programs or versions, which are known when they run."""
+    stages = [stage for run in runs.values() for stage in run["stages"].values()]
+    engines = sorted({str(name) for stage in stages for name in stage.get("facts", {}).get("engines") or {}})
+    if len(engines) < 2:
+        return []
+    return [f"the answers were given by different engines ({', '.join(engines)}): generation.version holds runs to one"]
+
+
 def _one_served(runs: Runs) -> list[str]:
     """Say that one served model answered for the policies of several runs, which a server can be made to do in turn."""
     owners: dict[tuple[str, str], tuple[tuple[str, int], str]] = {}
     found: dict[str, str] = {}
     for name, run in runs.items():
         generation = run["config"].get("generation") or {}
-        if "policy_model" not in generation or "policy" not in run["stages"] or not _has_stage(run, "generations"):
+        if "base_url" not in generation or "policy" not in run["stages"] or not _has_stage(run, "generations"):
             continue
         served, policy = str(generation["policy_model"]), run["stages"]["policy"]["key"]
         owner, known = owners.setdefault((str(generation["base_url"]), served), (name, policy))

@@ -36,7 +36,7 @@ SHOWN_LINES = 12
 """Last lines of a server's log that an error shows."""
 _OF_A_TEAM = re.compile(
     r"(RANK|LOCAL_RANK|GROUP_RANK|ROLE_RANK|ROLE_NAME|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_WORLD_SIZE|ROLE_WORLD_SIZE"
-    r"|MASTER_ADDR|MASTER_PORT|OMP_NUM_THREADS|TORCHELASTIC_.*|TORCH_NCCL_.*|ACCELERATE_.*|FSDP_.*)"
+    r"|MASTER_ADDR|MASTER_PORT|TORCHELASTIC_.*|TORCH_NCCL_.*|ACCELERATE_.*|FSDP_.*)"
 )
 """Variables by which a launcher tells processes that they belong together: a server would take them for its own."""
 _SECRET = re.compile(r"(?i).*(key|token|secret|password|passwd|credentials?)")
@@ -254,6 +254,8 @@ _GUARD = (
 def environment(given: dict[str, str] | os._Environ[str]) -> dict[str, str]:
     """Return the variables of a server: without secrets, and without those of a launcher of several processes."""
     kept = {name: value for name, value in given.items() if not (_OF_A_TEAM.fullmatch(name) or _SECRET.fullmatch(name))}
+    if "RANK" in given:
+        kept.pop("OMP_NUM_THREADS", None)  # which torchrun sets to 1
     return {**_STATISTICS, **kept, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
 
 

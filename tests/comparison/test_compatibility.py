@@ -295,6 +295,25 @@ def test_different_endpoints_are_said(study):
     )
 
 
+def test_engines_of_several_versions_are_said_and_one_server_a_run_is_no_stand_in(study):
+    def answered(versions):
+        for arm, version in versions.items():
+            for seed in (0, 1):
+
+                def change(run, arm=arm, seed=seed, version=version):
+                    run["config"]["generation"] = {"name": "vllm", "policy_model": "policy"}
+                    run["stages"]["policy"] = {"key": f"{arm}-{seed}", "path": "x", "facts": {}}
+                    run["stages"]["generations_verifiable"]["facts"] = {"engines": {f"vllm {version}": 4}}
+
+                edit(run_json(study, f"{arm}-s{seed}"), change)
+
+    answered({"critique": "0.32.0", "average": "0.32.0"})
+    assert analyse(study)["warnings"] == []
+    answered({"critique": "0.32.0", "average": "0.33.0"})
+    [said] = analyse(study)["warnings"]
+    assert said.startswith("the answers were given by different engines (vllm 0.32.0, vllm 0.33.0)")
+
+
 def test_tokens_that_nobody_told_are_null_in_a_comparison(tmp_path):
     arms = {arm: {seed: {STRICT: [True, False, True] * 4, "verifiable/tokens": [math.nan] * 12} for seed in (0, 1)}
             for arm in ("one", "two")}  # fmt: skip

@@ -76,6 +76,20 @@ def test_a_server_that_dies_at_its_start_is_told_with_its_log_and_without_secret
     assert "None rank None" in (tmp_path / "server.log").read_text(), "neither secrets nor a launcher's variables"
 
 
+def test_a_server_is_given_the_environment_without_secrets_and_without_a_launchers_variables() -> None:
+    given = {
+        "HOME": "/h",
+        "HF_TOKEN": "x",
+        "OPENAI_API_KEY": "x",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "0",
+    }
+    assert {"HOME", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"} <= set(servers.environment(given))
+    assert not {"HF_TOKEN", "OPENAI_API_KEY"} & set(servers.environment(given))
+    launched = servers.environment({**given, "RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"})
+    assert not {"RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "OMP_NUM_THREADS"} & set(launched)
+
+
 def test_a_server_that_is_never_ready_is_ended_when_its_time_is_over(tmp_path: Path) -> None:
     with Servers(tmp_path / "server.log") as kept, pytest.raises(UserError) as error:
         kept.started(wanted("--never", seconds=3.0), lambda: None)
