@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -199,16 +200,21 @@ def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
         _apply_overrides([override], composed)
 
 
+def _copy_of(pickled: bytes) -> Any:
+    """Return a copy of what this process pickled: a fifth of the time of a deep copy, for OmegaConf's nodes."""
+    return pickle.loads(pickled)  # noqa: S301  # it never left this process
+
+
 class _Alike(NamedTuple):
     """What configs have in common that choose the same options.
 
     Attributes:
         listed: By what decides it, the list of the parts.
-        merged: By the identity of such a list, the parts merged.
+        merged: By the identity of such a list, the parts merged, as bytes that each config is made from.
     """
 
     listed: dict[tuple[Any, ...], DefaultsList]
-    merged: dict[int, DictConfig]
+    merged: dict[int, bytes]
 
 
 _kept: _Alike | None = None
@@ -338,8 +344,8 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         if _kept is None:
             return self._merge(defaults, repo)
         if id(defaults) not in _kept.merged:  # a list stays while what was merged of it does
-            _kept.merged[id(defaults)] = self._merge(defaults, repo)
-        return copy.deepcopy(_kept.merged[id(defaults)])
+            _kept.merged[id(defaults)] = pickle.dumps(self._merge(defaults, repo))
+        return cast(DictConfig, _copy_of(_kept.merged[id(defaults)]))
 
     def _merge(self, defaults: list[ResultDefault], repo: CachingConfigRepository) -> DictConfig:
         parts = [repo.load_config(part.config_path) for part in defaults]
@@ -404,6 +410,12 @@ def _given(composed: DictConfig, key: str) -> str | None:
 class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
     """Hydra's files of configs, of which those of users are checked before they are loaded."""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _CheckedRepository:
+        """Return one with a list of places of its own, which is all that Hydra changes in the copy that it makes."""
+        other = copy.copy(self)
+        other.sources = [*self.sources]
+        return other
+
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Load a config; None where there is none."""
         source = self._find_object_source(config_path, ObjectType.CONFIG)
@@ -432,13 +444,13 @@ class _CheckedRepository(ConfigRepository):  # type: ignore[misc]
             return super().load_config(config_path)
         place = (source.provider, source.path, config_path)
         written = _written(source.scheme(), source.path, config_path)
-        if _read_files.get(place, (None,))[0] != written:
-            _read_files[place] = (written, super().load_config(config_path))
-        return copy.deepcopy(_read_files[place][1])  # Hydra takes parts out of what it is given
+        if _read_files.get(place, (None, b""))[0] != written:
+            _read_files[place] = (written, pickle.dumps(super().load_config(config_path)))
+        return cast("ConfigResult | None", _copy_of(_read_files[place][1]))  # Hydra takes parts out of it
 
 
-_read_files: dict[tuple[str, str, str], tuple[int, ConfigResult | None]] = {}
-"""What shipped files hold, and when each was written."""
+_read_files: dict[tuple[str, str, str], tuple[int, bytes]] = {}
+"""When each shipped file was written, and what it holds, as bytes that each config is given a copy from."""
 _merged: dict[tuple[Any, ...], tuple[DictConfig, list[Any]]] = {}
 """What shipped parts give together, and what of them is known by its identity, which is its own while it is kept."""
 

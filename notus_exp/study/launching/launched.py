@@ -158,8 +158,8 @@ def _launch_left(
             which = many(len(left), "run is", "runs are")
             console.print(f"{reason}: {which} not started; the same command goes on with them")
             return Launched(failed, reason)
-        now = [one for one in left if not _taken(one.run)][:size]
-        if not now:
+        now, left = _next(left, size, folder)
+        if left and not now:
             _await(left, console)
         for one in now if verbose() else ():
             console.rule(tell.name(one), align="left")
@@ -172,11 +172,30 @@ def _launch_left(
             else:
                 tell.finished(one)
         tried = {one.run.id for one in now}
-        # another process that works on the study may have finished some of the others
-        left = missing([one for one in left if one.run.id not in tried], folder)
+        left = [one for one in left if one.run.id not in tried]
         tell.at(len(left))
     tell.notes()
     return Launched(failed, None)
+
+
+def _next(left: Sequence[Planned], size: int, folder: Path) -> tuple[list[Planned], list[Planned]]:
+    """Return the first runs that nobody has in hand, and what is left with them.
+
+    Another process that works on the study may have finished some meanwhile. Whether one did is looked at when it is
+    that run's turn: to look at all before each would take a time that grows with the square of their number.
+    """
+    now: list[Planned] = []
+    finished: set[str] = set()
+    for one in left:
+        if len(now) == size:
+            break
+        if _taken(one.run):
+            continue
+        if missing([one], folder):
+            now.append(one)
+        else:
+            finished.add(one.run.id)
+    return now, [one for one in left if one.run.id not in finished]
 
 
 def _look_ahead(runs: Sequence[Run], console: Console) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from notus_exp.config.doubts import doubts, margin_doubts
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.disk import streams
+from notus_exp.disk.artifacts import Found
 from notus_exp.disk.outputs import read_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import limit_of, width_of
@@ -20,6 +21,7 @@ from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import Table, print_table
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine
+from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
 from notus_exp.run.shown_plan import asking
 from notus_exp.study.launching.jobs import Jobs
@@ -61,11 +63,17 @@ def missing(planned: Sequence[Planned], folder: Path, *, read: bool = True) -> l
         folder: The study's.
         read: Whether artifacts that were not checked before are read, or sizes are enough.
     """
+    looked: dict[str, Found] = {}  # runs share artifacts
+
+    def look(node: Node, run: Run) -> Found:
+        if node.key not in looked:
+            looked[node.key] = examine(node, run.store, run.by_key, read=read)
+        return looked[node.key]
 
     def finished(one: Planned) -> bool:
         if read_run(folder, one.run.id)["status"] != "finished":
             return False
-        looks = [examine(node, one.run.store, one.run.by_key, read=read) for node in one.run.nodes]
+        looks = [look(node, one.run) for node in one.run.nodes]
         return looks[-1].manifest is not None and not any(look.damage for look in looks)
 
     return [one for one in planned if not finished(one)]
@@ -84,9 +92,11 @@ def show(
         in_process: Whether the runs are made here, one after the other.
     """
     left = {one.run.id for one in missing(planned, folder, read=False)}
+    by_arm: dict[str, list[Planned]] = {}
+    for one in planned:
+        by_arm.setdefault(one.arm, []).append(one)
     arms = []
-    for arm in dict.fromkeys(one.arm for one in planned):
-        own = [one for one in planned if one.arm == arm]
+    for arm, own in by_arm.items():
         to_run = sum(one.run.id in left for one in own)
         seeds = dict.fromkeys(one.seed for one in own)  # tuning has a run of each seed for every candidate
         arms.append([arm, ",".join(map(str, seeds)), str(len(own) - to_run), str(to_run)])
