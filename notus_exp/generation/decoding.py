@@ -18,6 +18,7 @@ from transformers import (
 
 from notus_exp.disk.hashing import uniform
 from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
+from notus_exp.generation.noise import gumbel
 from notus_exp.machine.team import conducts, worked_together
 from notus_exp.models.encoding import Limits, encode
 from notus_exp.models.pretrained import autocast
@@ -134,29 +135,29 @@ def _is_answer(value: object) -> bool:
 class GumbelNoise(LogitsProcessor):  # type: ignore[misc]
     """Turns greedy decoding into sampling at a temperature, with a random stream of its own for each row.
 
-    argmax(logits / temperature + g), with g = -log(e) and e drawn from the unit exponential distribution, is a sample
-    of softmax(logits / temperature) (the Gumbel-max trick; Maddison, Tarlow and Minka 2014, "A* sampling"). So a
-    prompt's answer is drawn from its own stream, whatever else is in the batch.
+    argmax(logits / temperature + g), with g of the standard Gumbel distribution, is a sample of
+    softmax(logits / temperature) (the Gumbel-max trick; Maddison, Tarlow and Minka 2014, "A* sampling"). So a prompt's
+    answer is drawn from its own stream, whatever else is in the batch. Each call is a step.
 
     Args:
         temperatures: One per row; a row with 0 stays greedy.
         seeds: One per row.
+        device: Where scores are.
     """
 
-    def __init__(self, temperatures: list[float], seeds: list[int]) -> None:
-        self._temperatures = temperatures
-        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    def __init__(self, temperatures: list[float], seeds: list[int], device: torch.device | str = "cpu") -> None:
+        warm = [row for row, temperature in enumerate(temperatures) if temperature]
+        self._rows = torch.tensor(warm, dtype=torch.long, device=device)
+        self._temperatures = torch.tensor([temperatures[row] for row in warm], device=device)[:, None]
+        self._seeds = torch.tensor([seeds[row] for row in warm], dtype=torch.long, device=device)
+        self._step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return perturbed scores; both have the shape (rows, vocabulary)."""
-        return torch.stack([self._perturb(scores[row], row) for row in range(scores.shape[0])])
-
-    def _perturb(self, scores: torch.Tensor, row: int) -> torch.Tensor:
-        if self._temperatures[row] == 0:
-            return scores
-        waits = torch.empty(scores.shape[0]).exponential_(generator=self._streams[row])
-        smallest = torch.finfo(waits.dtype).tiny  # a draw of exactly 0 would be an infinite score
-        return scores / self._temperatures[row] - waits.clamp_min(smallest).log().to(scores)
+        noise = gumbel(self._seeds, self._step, scores.shape[1])
+        self._step += 1
+        perturbed = scores[self._rows] / self._temperatures.to(scores) + noise.to(scores)
+        return scores.index_copy(0, self._rows, perturbed)
 
 
 @torch.inference_mode()
@@ -181,7 +182,7 @@ def generate(
     temperatures = [prompt.temperature for prompt in batch]
     if any(temperatures):
         draws = uniform((prompt.prompt_id for prompt in batch), decoding.seed, decoding.purpose)
-        processors.append(GumbelNoise(temperatures, [int(draw * 2**53) for draw in draws]))
+        processors.append(GumbelNoise(temperatures, [int(draw * 2**53) for draw in draws], model.device))
     config = GenerationConfig(
         do_sample=False,  # sampling is greedy decoding of noisy scores, see GumbelNoise
         num_beams=1,

@@ -22,6 +22,9 @@ from notus_exp.stages.settings import (
     keyed,
 )
 
+NOISE = 2
+"""Version of the noise by which tokens are drawn (`generation/noise.py`); the first had a generator for each prompt."""
+
 
 def evaluation_nodes(config: Config, sources: Sources) -> list[NodeRow]:
     """Return what the chosen evaluations need, and what measures them."""
@@ -44,6 +47,8 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
     else:
         asked_for["split"] = config.evaluation_split.name
 
+    temperatures = getattr(asked, "temperatures", {})
+    sampled = any([asked.temperature, *temperatures.values()])
     asked_how: dict[str, Any] = {}
     if isinstance(generation, EndpointGeneration | ServedGeneration):
         asked_how = {
@@ -64,11 +69,12 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             seed=asked.seed,
             max_new_tokens=asked.max_new_tokens,
             temperature=asked.temperature,
-            temperatures=getattr(asked, "temperatures", {}),
+            temperatures=temperatures,
             system_prompt=config.model.system_prompt,
             precision=working_precision(config.dpo),
             endpoint_model=model,
             template_date=None if base else config.model.template_date,
+            noise=NOISE if sampled and model is None else 1,
             **asked_how,
         )
 

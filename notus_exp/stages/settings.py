@@ -154,6 +154,7 @@ class GenerationsSettings:
     `chosen` holds what chooses the evaluation's prompts (of constraint prompts their number and split; for those that
     come in a file its digest, the most to take, and keys left out). `temperatures` go by category, `temperature` is
     the rest's.
+    `noise` is the version of the noise by which this process draws tokens; of greedy answers it is the first.
     `endpoint_model` is the served model's name, null where the model answers in this run; what follows it says how an
     endpoint is asked: null for a temperature or seed that is not sent. `engine` is given where the run starts the
     server itself, which then serves `base` or `policy`.
@@ -174,6 +175,7 @@ class GenerationsSettings:
     sent_seed: Optional[str] = unbounded(since="evaluation", default="evaluation")
     thinking: str = unbounded(since="none", default="none")
     engine: Optional[EngineSettings] = unbounded(since=None, default=None)
+    noise: int = unbounded(since=1, default=1)
 
 
 @dataclass
