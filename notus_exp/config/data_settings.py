@@ -47,7 +47,12 @@ class FileData(Data):
 
 @dataclass
 class UltraFeedback(FileData):
-    """OpenBMB's layout: one row a prompt with its completions and annotations."""
+    """OpenBMB's layout: one row a prompt with its completions and annotations.
+
+    `expected_prompts` is how many the hub's dataset has, which a forecast reads before it is there.
+    """
+
+    expected_prompts: Optional[int] = bounded(least=1, in_key=False, default=None)
 
 
 @dataclass

@@ -26,6 +26,7 @@ class Hardware:
         rendezvous: HOST:PORT where the processes of several nodes find each other.
         watchdog: Seconds after which a worker of which nothing is heard is ended; None never.
         memory_gb: Of a device, in GB of 1e9 bytes; None asks the machine.
+        device_name: Of a device, as in `machine/peaks.py`: a plan of another machine forecasts its hours by it.
     """
 
     name: str = unbounded(in_key=False)
@@ -44,3 +45,4 @@ class Hardware:
     rendezvous: Optional[str] = unbounded(in_key=False, default=None)
     watchdog: Optional[float] = bounded(above=0, in_key=False, default=1800.0)
     memory_gb: Optional[float] = bounded(above=0, in_key=False, default=None)
+    device_name: Optional[str] = unbounded(in_key=False, default=None)

@@ -1,4 +1,4 @@
-"""How long a plan may take on this machine: from what was recorded here, else from a measurement, else not known."""
+"""How long a plan may take: here from what was recorded or measured, elsewhere from assumptions, or it is not known."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from notus_exp.config.data_settings import UltraFeedback
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.schema import Calibrate, Config, Stage
 from notus_exp.contracts.manifest import Manifest, read_manifest
@@ -19,12 +20,13 @@ from notus_exp.machine.cuda import cuda_devices
 from notus_exp.reporting.tables import lasting
 from notus_exp.run import amounts, measured_machine
 from notus_exp.run.amounts import Known
+from notus_exp.run.assumed_machine import Assumed, assumed
 from notus_exp.run.calibration import FACTOR, Calibration
 from notus_exp.run.expectation import Expected, expect, together
 from notus_exp.run.nodes import Node
 from notus_exp.run.recorded import Recorded, here
 
-RECORDED, MEASURED = "recorded", "measured"
+RECORDED, MEASURED, ASSUMED = "recorded", "measured", "assumed"
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a parameter, by precision."""
 TRAINED_COPIES = 3
@@ -36,7 +38,7 @@ class Told(NamedTuple):
 
     Attributes:
         expected: Seconds; None where that is not known.
-        source: RECORDED or MEASURED; "" where nothing is known.
+        source: RECORDED, MEASURED or ASSUMED; "" where nothing is known.
         records: How many artifacts it was drawn from.
     """
 
@@ -88,7 +90,8 @@ class Forecast:
         self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and asked)
         self._base = next((key for key, node in wanted.nodes.items() if node.stage is Stage.base_model), "")
         self.elsewhere = elsewhere(config.hardware)
-        self._told = {} if self.elsewhere else self._forecast()
+        self._assumed = self._assume() if self.elsewhere else None
+        self._told = self._from_assumptions() if self.elsewhere else self._forecast()
 
     def of(self, node: Node) -> Told:
         """Return what a wanted node may take."""
@@ -112,14 +115,14 @@ class Forecast:
         unknown = dict.fromkeys(node.stage.name for node in wanted if told[node.key].expected is None)
         if not wanted:
             return "nothing is left to make"
-        if self.elsewhere:
-            return f"not known: {self.elsewhere}"
         if not known:
-            return f"not known: {self._why_not()}"
+            return f"not known: {self.elsewhere or self._why_not()}"
         rest = lasts(together(known)) + self._basis(wanted, told)
         return f"{', '.join(unknown)} not known; the rest {rest}" if unknown else rest
 
     def _basis(self, wanted: Sequence[Node], told: Mapping[str, Told]) -> str:
+        if self._assumed:
+            return f", {self._assumed.words}; {self.elsewhere}"
         records = {(node.stage, told[node.key].records) for node in wanted if told[node.key].source is RECORDED}
         measured = dict.fromkeys(node.stage.name for node in wanted if told[node.key].source is MEASURED)
         parts = []
@@ -162,6 +165,21 @@ class Forecast:
                     size = self._fitting(node)
                     share = calibration.seconds(node, self.known, self._hardware, size, work[node.key])
                     told[node.key] = Told(share, MEASURED) if share else NOT_KNOWN
+        return told
+
+    def _assume(self) -> Assumed | None:
+        size = self._parameters(self._base) if self._base else None
+        return assumed(self._hardware, self._precision, size) if size else None
+
+    def _from_assumptions(self) -> dict[str, Told]:
+        """Return what stages may take on the machine that the profile describes, as far as it names its device."""
+        if self._assumed is None:
+            return {}
+        work, told = self._work(), dict[str, Told]()
+        for node in self._wanted.missing:
+            size, share = self._parameters(self._base_of(node)), self._assumed.share(node.stage)
+            one = self._assumed.calibration.seconds(node, self.known, self._hardware, size, work[node.key])
+            told[node.key] = Told(one.scaled(share), ASSUMED) if one else NOT_KNOWN
         return told
 
     def _work(self) -> dict[str, float | None]:
@@ -216,9 +234,12 @@ class Forecast:
 
     def _fitting(self, node: Node) -> int | None:
         """Return the parameters of a node's base model; None where they are not known or do not fit into the memory."""
-        base = node.key if node.stage is Stage.base_model else node.inputs.get("base_model", "")
-        parameters = self._parameters(base)
+        parameters = self._parameters(self._base_of(node))
         return None if parameters is None or self._too_large(parameters) else parameters
+
+    @staticmethod
+    def _base_of(node: Node) -> str:
+        return node.key if node.stage is Stage.base_model else node.inputs.get("base_model", "")
 
     def _too_large(self, parameters: int) -> bool:
         if self._hardware.device is Device.cuda:
@@ -233,7 +254,18 @@ class Forecast:
 
     def _facts(self, stage: Stage, key: str) -> Mapping[str, Any] | None:
         manifest = self._manifest(stage, key)
-        return manifest.facts if manifest else None
+        if manifest:
+            return manifest.facts
+        return self._of_data(key) if stage is Stage.feedback else None
+
+    def _of_data(self, key: str) -> Mapping[str, Any] | None:
+        """Return what a hub's dataset counts, where its option says so and it is not here yet."""
+        node, data = self._wanted.nodes.get(key), self._wanted.config.data
+        if not (node and isinstance(data, UltraFeedback) and data.expected_prompts and data.path is None):
+            return None
+        if node.settings["data"].get("hub_id") != data.hub_id:
+            return None
+        return {"prompts": data.expected_prompts, "completions": data.expected_prompts * amounts.COMPLETIONS}
 
     def _read_manifest(self, stage: Stage, key: str) -> Manifest | None:
         try:

@@ -48,7 +48,7 @@ def test_values_are_those_that_the_setting_can_have(typed: str, offered: list[st
 
 def test_keys_are_those_of_the_options_that_are_chosen_before() -> None:
     assert completing.candidates("notus-exp dpo.lora.") == [
-        "dpo.lora.alpha=", "dpo.lora.dropout=", "dpo.lora.r=", "dpo.lora.target_modules="
+        "dpo.lora.alpha=", "dpo.lora.dropout=", "dpo.lora.quantisation=", "dpo.lora.r=", "dpo.lora.target_modules="
     ]  # fmt: skip
     assert "data.response_column=" in completing.candidates("python -m notus_exp data=rated data.")
     assert "data.response_column=" not in completing.candidates("python -m notus_exp data.")

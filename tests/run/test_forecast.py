@@ -20,6 +20,7 @@ from notus_exp.disk.files import MANIFEST
 from notus_exp.disk.json_files import write_json
 from notus_exp.run import amounts, measured_machine
 from notus_exp.run.amounts import Known
+from notus_exp.run.assumed_machine import assumed
 from notus_exp.run.calibration import FACTOR, Calibration, Cost
 from notus_exp.run.forecast import Forecast, Wanted, elsewhere
 from notus_exp.run.nodes import STAGES, Node
@@ -240,12 +241,54 @@ def test_damaged_manifests_are_left_out(tmp_path: Path, unmeasured: None) -> Non
 
 
 # ---------------------------------------------------------------------------------------------------- another's machine
-def test_a_profile_of_another_machine_is_not_forecast_from_this_one(
+FULL = ("dpo.global_batch_size=64", "dpo.precision=bfloat16", "dpo.lora.r=0", "dpo.evaluations=0", "seed=1")
+
+
+def test_a_profile_of_another_machine_is_forecast_from_its_device_and_not_from_this_one(
+    tmp_path: Path, unmeasured: None
+) -> None:
+    record(config_of(tmp_path))
+    many = config_of(tmp_path, "hardware=a100_8x40gb", "calibrate=always", *FULL)
+    forecast, missing, _ = forecast_of(many)
+    second = 8 * 312e12 * 0.4
+    # 32 pairs of two texts of 512 / 3 tokens each, the forward pass twice
+    flops = 64 * 512 / 3 * 91136 * 6 * 4 / 3
+    assert seconds_of(forecast, missing)["policy"] == pytest.approx(60 / 8 + flops / second)
+    said = forecast.in_words(missing)
+    assert "took on this machine" not in said
+    assert "assuming 8 x A100 40GB at 40% of 312 TFLOP/s" in said
+    assert "nothing for moving what is offloaded" in said
+    assert said.endswith("hardware=a100_8x40gb is another machine's (8 processes)")
+
+
+def test_answers_of_another_machine_are_bound_by_reading_the_weights() -> None:
+    config = composed_once(*SMOKE, "hardware=h100_8", *FULL)
+    machine = assumed(config.hardware, "bfloat16", 7_000_000_000)
+    assert machine is not None
+    assert machine.calibration.decode.call == pytest.approx(14e9 / (3350e9 * 0.5))
+
+
+def test_how_many_prompts_a_hub_has_is_told_by_its_option_and_of_other_files_by_nothing(
+    tmp_path: Path, unmeasured: None
+) -> None:
+    hub = ("data=ultrafeedback", "hardware=h100_8", *FULL)
+    forecast, missing, _ = forecast_of(config_of(tmp_path, *hub))
+    pairs = next(node for node in missing if node.stage is Stage.pairs)
+    counted = amounts.planned(pairs, forecast.known)
+    assert counted == 63_967
+    own = tmp_path / "own.jsonl"
+    own.write_text("{}")
+    forecast, missing, _ = forecast_of(config_of(tmp_path, *hub, f"data.path={own}"))
+    pairs = next(node for node in missing if node.stage is Stage.pairs)
+    assert amounts.planned(pairs, forecast.known) == 1.0, "not known"
+
+
+def test_a_profile_that_names_no_device_is_not_forecast(
     tmp_path: Path, unmeasured: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(config_of(tmp_path))
-    many = config_of(tmp_path, "hardware=a100_8x40gb", "calibrate=always", "dpo.global_batch_size=64", "seed=1")
-    assert words(many) == "not known: hardware=a100_8x40gb is another machine's (8 processes)"
+    nameless = config_of(tmp_path, "hardware=a100_8x40gb", "hardware.device_name=null", *FULL)
+    assert words(nameless) == "not known: hardware=a100_8x40gb is another machine's (8 processes)"
     monkeypatch.setattr("notus_exp.run.forecast.cuda_devices", lambda: 0)
     assert elsewhere(config_of(tmp_path, "hardware=gpu").hardware).startswith("this machine has not the CUDA device of")
     assert elsewhere(config_of(tmp_path).hardware) == ""
