@@ -1,4 +1,4 @@
-"""Studies through a real Slurm of two nodes: the same study, and what becomes of runs whose jobs Slurm ends or queues again."""
+"""Studies through a real Slurm of two nodes: the same study, and runs whose jobs Slurm ends or queues again."""
 
 from __future__ import annotations
 
