@@ -1,4 +1,4 @@
-"""Studies through a real Slurm: the same study, and what becomes of runs whose jobs Slurm ends or queues again."""
+"""Studies through a real Slurm of two nodes: the same study, and runs whose jobs Slurm ends or queues again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.slurm import Cluster, slurm
+from support.slurm import NODES, Cluster, slurm
 from support.study_runs import ARMS, alive, read, run_of, runs, start, wait_for
 
 pytestmark = pytest.mark.slow
@@ -61,6 +61,7 @@ def test_a_job_that_is_queued_again_goes_on_and_one_that_is_cancelled_is_one_fai
     study = [*ARMS, "seed=5", "tracking=none", "dpo.epochs=48", SLURM]
     process = start(tmp_path, *study, cold=True, **cluster.environment)
     training(tmp_path, 5, process)
+    assert sorted(cluster.ask("squeue", "-h", "-r", "-t", "R", "-o", "%N").split()) == [*NODES], "a run on each node"
     first, second = sorted(cluster.ask("squeue", "-h", "-r", "-t", "R", "-o", "%i").split())
     cluster.ask("scontrol", "requeue", first)
     cluster.ask("scancel", second)

@@ -1,4 +1,4 @@
-"""A Slurm cluster of a test's own: one node on the loopback, with munge, in a folder of its own."""
+"""A Slurm cluster of a test's own: two nodes on the loopback, with munge, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ from support.postgresql import free_port
 _SETTINGS = """ClusterName=notus
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={node}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=2
+AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
 SlurmUser={user}
 SlurmdUser={user}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -42,9 +41,10 @@ MpiDefault=none
 ReturnToService=2
 KillWait=5
 MailProg=/bin/true
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+NodeName=notus[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports}] CPUs=1 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODES = ("notus1", "notus2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "sinfo", "squeue", "scontrol")
 
 
@@ -70,7 +70,7 @@ class Cluster:
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def start(self) -> None:
-        """Start munge, the controller and the node, and wait until the node takes jobs."""
+        """Start munge, the controller and the nodes, each with one core, and wait until they take jobs."""
         folder = self._folder
         for name in ("state", "spool"):
             (folder / name).mkdir()
@@ -82,8 +82,7 @@ class Cluster:
                 host=socket.gethostname().partition(".")[0],
                 user=getpass.getuser(),
                 controller=free_port(),
-                node=free_port(),
-                cpus=os.cpu_count(),
+                ports=",".join(str(free_port()) for _ in NODES),
             )
         )
         files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
@@ -95,8 +94,9 @@ class Cluster:
             assert time.monotonic() < deadline, self.words()
             time.sleep(0.05)
         self._begin("slurmctld", "-D", "-c")
-        self._begin("slurmd", "-D", "-c")
-        while self.ask("sinfo", "-h", "-o", "%T") != "idle":
+        for node in NODES:
+            self._begin("slurmd", "-D", "-c", "-N", node)
+        while self.ask("sinfo", "-h", "-o", "%T %D") != f"idle {len(NODES)}":
             assert time.monotonic() < deadline, self.words()
             time.sleep(0.2)
 
@@ -143,7 +143,7 @@ def _found(program: str) -> str | None:
 
 @contextmanager
 def slurm() -> Iterator[Cluster]:
-    """Run a cluster of one node, by whoever asks; nothing of the machine's own Slurm is touched."""
+    """Run a cluster, by whoever asks; nothing of the machine's own Slurm is touched."""
     require()
     folder = Path(tempfile.mkdtemp(prefix="notus-slurm-", dir="/tmp"))
     cluster = Cluster(folder)
