@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from notus_exp.config.batches import BATCH_LOSSES, plan_batches
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.training_settings import MasterWeights, Precision
 from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
 from notus_exp.run.shown_plan import show_plan
@@ -104,3 +106,19 @@ def test_a_loss_that_sorts_a_batch_is_refused_when_the_config_is_loaded() -> Non
 def test_planning_batches_imports_nothing_heavy() -> None:
     code = "import sys, notus_exp.config.batches; sys.exit(bool({'torch', 'trl', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("launch", "asked", "told"),
+    [
+        ("fsdp2", {"precision": Precision.float16}, "float16"),
+        ("fsdp2", {"optimizer": "adamw_bnb_8bit"}, "adamw_bnb_8bit"),
+        ("deepspeed", {"precision": Precision.bfloat16, "master_weights": MasterWeights.same}, "master_weights=same"),
+    ],
+)
+def test_numbers_that_a_launch_does_not_train_in_are_refused(launch, asked, told):
+    stage = 3 if launch == "deepspeed" else None
+    hardware = machine(launch=Launch[launch], processes=2, zero_stage=stage, precisions=list(Precision))
+    with pytest.raises(UserError, match=f"hardware.launch={launch} .*{told}"):
+        check_hardware(hardware, recipe(**asked))
+    check_hardware(replace(hardware, launch=Launch.ddp, zero_stage=None), recipe(**asked))

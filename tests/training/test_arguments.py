@@ -252,3 +252,11 @@ def test_checks_import_no_torch():
 
     code = "import sys, notus_exp.config.dpo_checks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_something_else_that_would_share_the_model_out_is_refused(tmp_path, monkeypatch):
+    """accelerate's FSDP, by its launcher's configuration: TRL would open a reference model that nothing reads."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    given = dpo_arguments(recipe(), machine(), train_pairs=8, validation_pairs=0, seed=1, out=tmp_path, use_cpu=True)
+    with pytest.raises(UserError, match=r"ACCELERATE_USE_FSDP is set, and hardware\.launch=plain"):
+        trainer_config(given, machine())
