@@ -43,7 +43,9 @@ class ShardedModel(nn.Module):
         context: Returns the context of a forward pass.
     """
 
-    def __init__(self, module: nn.Module, context: Callable[[], AbstractContextManager[Any]]) -> None:
+    module: Any  # an FSDPModule, of a class that fully_shard makes
+
+    def __init__(self, module: Any, context: Callable[[], AbstractContextManager[Any]]) -> None:
         super().__init__()
         self.module = module
         self._context = context
@@ -51,7 +53,10 @@ class ShardedModel(nn.Module):
     def forward(self, *given: Any, **named: Any) -> Any:
         """Return the model's outputs, in float32 as accelerate gives those of any other."""
         with self._context():
-            return convert_to_fp32(self.module(*given, **named))
+            outputs = convert_to_fp32(self.module(*given, **named))
+        if not torch.is_grad_enabled():  # no backward pass follows, after which the rest is shared out again
+            self.module.reshard()
+        return outputs
 
 
 def shard(model: nn.Module, sharding: Sharding) -> None:

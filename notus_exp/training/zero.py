@@ -20,11 +20,12 @@ from notus_exp.training.shards import Key, index, read, write
 @contextmanager
 def leaving_nothing() -> Iterator[None]:
     """Within, train; afterwards transformers and accelerate know nothing of DeepSpeed: what is loaded then is whole."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # of a training that was launched otherwise
     try:
         yield
     finally:
         unset_hf_deepspeed_config()
-        AcceleratorState._reset_state()
+        AcceleratorState._reset_state(reset_partial_state=True)
         os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
 
 
