@@ -67,6 +67,7 @@ def save_whole(model: nn.Module, engine: Any, folder: Path, *, writes: bool) -> 
     """
     from deepspeed.utils import safe_get_full_optimizer_state
 
+    _link_state(engine)
     held = {Key("", name): value for name, value in masters(model, writes=writes).items()}
     for name, parameter in trained(model):
         for state, value in _state(engine).items():
@@ -102,8 +103,17 @@ def _make_state(engine: Any, names: set[str], scalars: dict[str, torch.Tensor]) 
     for part in parts:
         state = {name: scalars[name].clone() if name in scalars else torch.zeros_like(part) for name in names}
         zero.optimizer.state[part] = state
+    _link_state(engine)
+
+
+def _link_state(engine: Any) -> None:
+    """Let parameters know their part of the optimiser's state.
+
+    DeepSpeed does so after the first step of the first group of parameters, when the second has no state yet.
+    """
     if not _in_parts(engine):
-        zero._lazy_init_hp_params_optimizer_state()
+        engine.optimizer._hp_optimizer_states_linked = False
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
 
 
 def _in_parts(engine: Any) -> bool:

@@ -142,6 +142,10 @@ UNTRIED = {
         "python -m notus_exp experiment=notus_7b_v1 'evaluation=[alpaca_eval,mt_bench,ifeval]' judge.model=gpt-4-0613"
         " judge.input_price=30 judge.output_price=60 judge.budget=40",
     ],
+    "a model of one's own; tests/run/test_published_recipe.py runs it with one": [
+        "python -m notus_exp experiment=notus_7b_v1 model=local model.path=FOLDER data=simulated data.prompts=120"
+        " split.validation=0.1 split.test=0.1 hardware=cpu hardware.launch=fsdp2 hardware.processes=2",
+    ],
     "GPU: with a model of one's own": [
         "python -m notus_exp hardware=gpu model=local model.path=FOLDER dpo=lora dpo.precision=bfloat16",
         "python -m notus_exp hardware=gpu tracking=none model=local model.path=FOLDER dpo=lora dpo.precision=bfloat16"
