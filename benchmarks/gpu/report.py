@@ -19,8 +19,12 @@ from measuring import GB, ROOT, reason
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "polars", "deepspeed", "bitsandbytes", "vllm")
 
 
-def main() -> None:
-    """Write the page and say where it is."""
+NOT_WANTED = "NO"
+"""A cell that says that something is not as it is wanted."""
+
+
+def main() -> int:
+    """Write the page and say where it is; return 1 where a table is missing or something is not as wanted."""
     rehearsed = "--rehearse" in sys.argv
     folder, pages, *names = (argument for argument in sys.argv[1:] if argument != "--rehearse")
     device, told = surroundings()
@@ -36,6 +40,14 @@ def main() -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(page)
+    return int(not all(as_wanted(Path(folder) / f"{name}.json") for name in names))
+
+
+def as_wanted(table: Path) -> bool:
+    """Say whether a measurement left its table, and no cell says NO."""
+    if not table.is_file():
+        return False
+    return all(NOT_WANTED not in row for row in json.loads(table.read_text(encoding="utf-8"))["rows"])
 
 
 def surroundings() -> tuple[str, str]:
@@ -86,4 +98,4 @@ def part(folder: Path, name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -55,6 +55,13 @@ def test_a_measurement_without_a_table_is_a_row(tmp_path: Path) -> None:
     assert "| bad | failed: ValueError: no device |" in report.part(tmp_path, "bad")
 
 
+def test_what_is_not_as_wanted_is_no_success(tmp_path: Path) -> None:
+    given = measuring.Options(tmp_path, True)
+    for name, cell in (("good", "failed: too large"), ("bad", "NO")):
+        measuring.write(given, name, "", ["a"], [["yes"], [cell]], [])
+    assert [report.as_wanted(tmp_path / f"{name}.json") for name in ("good", "bad", "none")] == [True, False, False]
+
+
 def test_accept_asks_for_a_device_and_names_the_rehearsal() -> None:
     done = bash("accept.sh", PYTHON="false")  # as an interpreter whose torch sees none
     assert done.returncode == 2
