@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
+from scale import NAME, arguments
 
 import notus_exp.study.sweep as sweeping
 from notus_exp.__main__ import command
@@ -23,6 +24,7 @@ from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.contracts.provenance import Provenance
 from notus_exp.disk.files import BY_PROMPT, MANIFEST
 from notus_exp.disk.keys import contents_of
+from notus_exp.disk.outputs import read_run
 from notus_exp.run.execution import execute
 from notus_exp.run.nodes import Node
 from notus_exp.run.pipeline import Run
@@ -32,48 +34,20 @@ from notus_exp.study.launching.launched import Launched
 from notus_exp.study.launching.planned import Planned
 from notus_exp.study.launching.prepare import CURATED
 
-SMALL = (
-    "experiment=smoke",
-    "hardware=cpu",
-    "calibrate=never",
-    "tracking=none",
-    "data.prompts=4000",
-    "filters.max_pairs=1000",
-    "dpo.max_steps=40",
-)
-SELECTIONS, SEEDS = ("average", "critique", "random"), (0, 1, 2)
-FEWEST = len(SELECTIONS) * len(SEEDS)
-"""Runs of the smallest study."""
-NAME = "many"
 MOVED = {"preferences": 0.05, "verifiable": 0.05}
 """Evaluation -> standard deviation of the noise of each run on each prompt, beside the values of the first run."""
 
 
-def arguments(output: Path, runs: int, prompts: int) -> list[str]:
-    """Return the command line of a study of so many runs: a grid of selections and betas, three seeds each.
-
-    Args:
-        output: output_dir.
-        runs: At least `FEWEST`; rounded down to a multiple of it.
-        prompts: Of each evaluation.
-    """
-    betas = ",".join(f"{0.01 + 0.001 * number:.3f}" for number in range(runs // FEWEST))
-    evaluations = [f"evaluation.preferences.max_prompts={prompts}", f"evaluation.verifiable.prompts={prompts}"]
-    varied = [f"selection={','.join(SELECTIONS)}", f"dpo.beta={betas}", f"seed={','.join(map(str, SEEDS))}"]
-    return ["-m", *SMALL, *evaluations, *varied, f"study.name={NAME}", f"output_dir={output}"]
-
-
-def make(output: Path, runs: int, prompts: int) -> None:
+def make(output: Path, runs: int) -> None:
     """Make a study of finished runs that was not compared yet; its first run is a real one.
 
     Args:
         output: output_dir.
-        runs: As `arguments`.
-        prompts: Likewise.
+        runs: As of `scale.arguments`.
     """
     sweeping._launch = copied  # type: ignore[assignment]
     sweeping._conclude = lambda *given, **named: None  # type: ignore[assignment]
-    sys.argv[1:] = arguments(output, runs, prompts)
+    sys.argv[1:] = arguments(output, runs)
     command()
 
 
@@ -90,9 +64,9 @@ def copied(_jobs: object, planned: Sequence[Planned], *_given: object, **_named:
 
 def _record(run: Run, first: Run, made: Mapping[str, Node], draw: Sequence[int]) -> None:
     """Write a run's artifacts, those that are not there, and its run.json."""
-    if run.id == first.id:
-        return
     store = run.store
+    if run.id == first.id or read_run(store.root.parent / "studies" / NAME, run.id)["status"] == "finished":
+        return
     run.folder.mkdir(parents=True, exist_ok=True)
     written = RunRecord(run.config, run.choices, run.id, run.folder, store, run.nodes)
     for node in run.nodes:
@@ -143,4 +117,4 @@ def moved(table: pl.DataFrame, draw: Sequence[int], spread: float) -> pl.DataFra
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    make(Path(sys.argv[1]), int(sys.argv[2]))

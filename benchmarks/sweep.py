@@ -12,7 +12,7 @@ starts. The scripts share the cache of `datasets`.
 
 Imports are measured in the same processes: Python notes the time of each import (PYTHONPROFILEIMPORTTIME, set for both
 sides), and the second part subtracts the sum over all processes of a side from its wall time. The exit code is 1 where
-the study takes more than 0.75 of the scripts' time, or a run more than 1.05 of a script's after imports.
+the study takes more than 0.60 of the scripts' time, or a run more than 1.00 of a script's after imports.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from notus_exp.contracts.run_file import read_run_file
 SELECTIONS, BETAS, SEED = ("critique", "average"), ("0.05", "0.1", "0.3"), 0
 ARMS = [(selection, beta) for selection in SELECTIONS for beta in BETAS]
 ALONE = ("average", "0.1")
-MOST_SWEEP, MOST_SINGLE = 0.75, 1.05
+MOST_SWEEP, MOST_SINGLE = 0.60, 1.00
 METRICS = ("preferences/accuracy/average", "preferences/accuracy/critique", "verifiable/strict")
 WORK = {
     "reference log-probs of the pairs": "reference",
