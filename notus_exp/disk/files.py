@@ -46,7 +46,7 @@ UNEQUAL = (MANIFEST, EVENTS, RUN_JSON)
 """The files in which a repeated run may differ from the first one, and that only in what `MEASURED` names."""
 MEASURED = (
     *("time", "seconds", "seconds_when_made", "device_seconds", "device_seconds_if_nothing_were_reused"),
-    *("started", "finished", "attempts", "provenance", "peak_memory_bytes"),
+    *("started", "finished", "attempts", "provenance", "peak_memory_bytes", "throughput"),
 )
 """Keys whose values are measured anew by each run: times, attempts and what they were made with, memory."""
 FOR_PEOPLE = (EVENTS, CURATION_HTML, "README.md", "*.svg")

@@ -46,6 +46,7 @@ from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.saved_weights import keep_in
 from notus_exp.training.sharding import Sharding, size, trained
 from notus_exp.training.shards import FOLDER as SHARDS
+from notus_exp.training.throughput import Meter
 from notus_exp.training.trainer import WEIGHT, PairTrainer
 from notus_exp.training.zero import join_group, leaving_nothing
 
@@ -107,7 +108,10 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
             **_counts(trainer, settings.dpo, train, validation),
             **final_metrics(trainer.state),
             "seconds": round(time.monotonic() - start, 3),
-            **_cost(trainer.args.device),
+            **(cost := _cost(trainer.args.device)),
+            "throughput": trainer.meter.told(
+                trainer.model, cost["device"], settings.dpo.precision.name, context.team.size
+            ),
         }
         trainer.save_model(str(out / files.MODEL))
         if trainer.is_world_process_zero():
@@ -191,7 +195,9 @@ def _make_trainer(
     model = load_model(base, None, working_precision(dpo), hardware, trainable=True, full=float32_masters(dpo))
     adapter = lora_config(dpo.lora)
     disable_dropout_in_model(model)  # the base model's own; the adapter's, `dpo.lora.dropout`, stays
+    meter = Meter()
     trainer: PairTrainer | KtoTrainer = TRAINERS[dpo.algorithm](
+        meter=meter,
         sharding=_sharding(dpo, hardware, device),
         model=model,
         args=config,
@@ -199,7 +205,7 @@ def _make_trainer(
         eval_dataset=_on_disk(validation, out / DATASET / "validation", context.team) if evaluates else None,
         processing_class=load_tokenizer(base),
         peft_config=adapter,
-        callbacks=[Reporter(context.events, dpo.precision.name)],
+        callbacks=[Reporter(context.events, dpo.precision.name, meter), meter],
     )
     if isinstance(trainer, AveragedTrainer):
         trainer.gamma_beta_ratio = dpo.gamma_beta_ratio

@@ -24,6 +24,7 @@ from notus_exp.training.dealing import ABSENT, DealtBatches, gathered_by_row, me
 from notus_exp.training.sharding import ShardedModel, Sharding, gathered, shard, share_state
 from notus_exp.training.shards import FOLDER as SHARDS
 from notus_exp.training.shards import load_shards, save_shards
+from notus_exp.training.throughput import Meter
 from notus_exp.training.zero import load_whole, masters, save_whole
 
 OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
@@ -45,6 +46,7 @@ class PreparedTrainer:
     state: Any
     accelerator: Any
     data_collator: Any
+    meter: Meter
     rows_of_pair = 1
     """Rows of a dataset that are one pair."""
     is_deepspeed_enabled: bool
@@ -52,7 +54,8 @@ class PreparedTrainer:
     optimizer: Any
     lr_scheduler: Any
 
-    def __init__(self, *, sharding: Sharding | None = None, **given: Any) -> None:
+    def __init__(self, *, sharding: Sharding | None = None, meter: Meter | None = None, **given: Any) -> None:
+        self.meter = meter or Meter()
         self.sharding = sharding
         super().__init__(**given)
 
@@ -177,6 +180,8 @@ class PreparedTrainer:
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         with gathered_by_row(self.accelerator, absent=ABSENT in inputs):
+            if ABSENT not in inputs:
+                self.meter.count(inputs["attention_mask"])
             super()._track_num_input_tokens(inputs)  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from notus_exp.disk.events import EventWriter
 from notus_exp.errors import UserError
 from notus_exp.training.measures import MEASURES, REFERENCE_POINT
+from notus_exp.training.throughput import Meter
 
 MOST_EVENTS = 200
 """Events of training metrics that are written at most; each is a mean over the steps since the one before."""
@@ -23,9 +24,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     training reports what an uninterrupted one does.
     """
 
-    def __init__(self, events: EventWriter, precision: str) -> None:
+    def __init__(self, events: EventWriter, precision: str, meter: Meter) -> None:
         self._events = events
         self._precision = precision
+        self._meter = meter
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Report a step's or an evaluation's metrics."""
@@ -40,7 +42,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
     def _report_step(self, logs: dict[str, float], state: TrainerState) -> None:
         step, every = state.global_step, math.ceil(state.max_steps / MOST_EVENTS)
-        self._events.progress(step, state.max_steps, loss=logs["loss"], accuracy=logs["rewards/accuracies"])
+        speed = {} if (found := self._meter.tokens_per_second) is None else {"tokens_per_second": round(found, 1)}
+        self._events.progress(step, state.max_steps, loss=logs["loss"], accuracy=logs["rewards/accuracies"], **speed)
         if step % every and step != state.max_steps:
             return
         first = (step - 1) // every * every + 1

@@ -1,0 +1,192 @@
+"""What a training makes of its machine: tokens a second, share of the device's peak, padding, and where the time went.
+
+Times are the host's: what a GPU computes counts where the host waits for it. They are this attempt's, of one process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainingArguments as Arguments
+
+from notus_exp.training.sharding import size
+
+PHASES = ("data", "forward_backward", "optimiser", "evaluation", "saving", "other")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+TRAINED = ("data", "forward_backward", "optimiser")
+"""Phases that a training's speed is measured by."""
+
+
+class Peak(NamedTuple):
+    """Multiplications and additions of a device, in 10^12 a second, dense, without sparsity.
+
+    Attributes:
+        half: bfloat16 and float16 on tensor cores, summed in float32.
+        single: float32 off the tensor cores: TF32 is not used here.
+    """
+
+    half: float
+    single: float
+
+
+PEAKS: dict[str, Peak] = {
+    "A100": Peak(312, 19.5),  # NVIDIA A100 data sheet, June 2021
+    "H100 PCIe": Peak(756, 51),  # NVIDIA H100 data sheet, 2023; half of the figures with sparsity
+    "H100 NVL": Peak(835, 60),  # NVIDIA H100 NVL data sheet, 2024
+    "H100": Peak(989, 67),  # NVIDIA H100 data sheet, 2023: SXM
+    "H200 NVL": Peak(835, 60),  # NVIDIA H200 data sheet, 2024
+    "H200": Peak(989, 67),  # NVIDIA H200 data sheet, 2024: SXM
+    "A10": Peak(125, 31.2),  # NVIDIA A10 data sheet, 2021
+    "A40": Peak(149.7, 37.4),  # NVIDIA A40 data sheet, 2021
+    "L4": Peak(121, 30.3),  # NVIDIA L4 data sheet, 2023; half of the figures with sparsity
+    "L40S": Peak(362, 91.6),  # NVIDIA L40S data sheet, 2023
+    "RTX 3090": Peak(71, 35.6),  # NVIDIA Ampere GA102 whitepaper, 2021, appendix A
+    "RTX 4090": Peak(165.2, 82.6),  # NVIDIA Ada GPU architecture whitepaper, 2022, appendix A
+}
+"""Part of a CUDA device's name -> its peak; a longer part comes before one that it holds."""
+
+
+def peak_tflops(device: str, precision: str) -> float | None:
+    """Return the peak of a device by its name, in 10^12 a second; None where it is not known, as of any CPU.
+
+    Args:
+        device: As CUDA names it.
+        precision: float32, bfloat16 or float16.
+    """
+    words = device.casefold().replace("-", " ").split()
+    for name, peak in sorted(PEAKS.items(), key=lambda item: -len(item[0])):
+        wanted = name.casefold().split()
+        if any(words[at : at + len(wanted)] == wanted for at in range(len(words))):
+            return peak.single if precision == "float32" else peak.half
+    return None
+
+
+def flops_per_token(model: torch.nn.Module, length: float) -> float | None:
+    """Return the multiplications and additions that training on a token needs, forward and backward.
+
+    2 for each weight that the token goes through, 2 more for the gradient of what goes in, and 2 for that of the weight
+    where it is trained; of attention 12 for each layer, position and hidden number (Chowdhery et al. 2022, "PaLM",
+    appendix B, where all weights are trained: 6 N + 12 L H Q T). What is computed again to save memory is not counted.
+
+    Args:
+        model: A transformers model, perhaps with adapters.
+        length: Mean tokens of a text.
+
+    Returns:
+        None for a mixture of experts, of whose weights a token goes through some alone.
+    """
+    config: Any = getattr(model, "config", None)
+    text = config.get_text_config() if config is not None else None
+    layers, hidden = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
+    if layers is None or hidden is None or any(getattr(text, name, None) for name in _EXPERTS):
+        return None
+    read = trained = 0
+    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
+    tied = bool(getattr(text, "tie_word_embeddings", False))
+    for parameter in model.parameters():
+        if parameter is embedding and not tied:
+            continue  # rows of it are looked up
+        read += size(parameter)
+        trained += size(parameter) if parameter.requires_grad else 0
+    return float(4 * read + 2 * trained + 12 * layers * hidden * length)
+
+
+class Meter(TrainerCallback):  # type: ignore[misc]
+    """Measures a training: what of its time goes where, and what of its passes is padding.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.spent = dict.fromkeys(PHASES, 0.0)
+        self.slots = self.texts = 0
+        self._tokens: list[torch.Tensor] = []
+        self._clock = clock
+        self._last: float | None = None
+
+    def count(self, mask: torch.Tensor) -> None:
+        """Count a pass by its mask of tokens that are no padding, shape (texts, positions)."""
+        self.slots += mask.numel()
+        self.texts += len(mask)
+        self._tokens = [torch.stack([*self._tokens, mask.sum()]).sum()]  # a number on the device: nobody waits for it
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens counted that are no padding."""
+        return int(sum(number.item() for number in self._tokens))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Return the speed of the training itself, of one process; evaluating and saving is left out."""
+        seconds = sum(self.spent[phase] for phase in TRAINED)
+        return self.tokens / seconds if seconds else None
+
+    def told(self, model: torch.nn.Module, device: str, precision: str, processes: int) -> dict[str, Any]:
+        """Return what a training's facts say: speeds of all processes together, and this one's seconds by phase.
+
+        Args:
+            model: What was trained.
+            device: Its name.
+            precision: What it computed in.
+            processes: Their number, each of which has its share.
+        """
+        speed = self.tokens_per_second
+        peak = peak_tflops(device, precision)
+        needed = flops_per_token(model, self.tokens / max(1, self.texts))
+        used = speed * needed / 1e12 if speed is not None and needed is not None else None
+        return {
+            "tokens_per_second": None if speed is None else round(speed * processes, 1),
+            "padding": round(1 - self.tokens / self.slots, 4) if self.slots else None,
+            "tflops_per_device": None if used is None else round(used, 4),
+            "peak_tflops": "unknown peak" if peak is None else peak,
+            "mfu": None if used is None or peak is None else round(used / peak, 4),
+            "seconds_by_phase": {phase: round(seconds, 3) for phase, seconds in self.spent.items()},
+        }
+
+    def _lap(self, phase: str) -> None:
+        """Credit the time since the last call to a phase."""
+        now = self._clock()
+        if self._last is not None:
+            self.spent[phase] += now - self._last
+        self._last = now
+
+    def on_train_begin(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Begin."""
+        self._lap("other")
+
+    def on_step_begin(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """The passes of a step are at hand."""
+        self._lap("data")
+
+    def on_pre_optimizer_step(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        """All of a step's passes are made, and their gradient is clipped."""
+        self._lap("forward_backward")
+
+    def on_step_end(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """The weights are new."""
+        self._lap("optimiser")
+
+    def on_log(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        """Metrics of steps are told, or of an evaluation."""
+        self._lap("evaluation" if "eval_loss" in logs else "other")
+
+    def on_evaluate(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """An evaluation is over."""
+        self._lap("evaluation")
+
+    def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """A checkpoint is written."""
+        self._lap("saving")
+
+    def on_train_end(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End."""
+        self._lap("other")
