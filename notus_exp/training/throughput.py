@@ -7,47 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
 
+from notus_exp.machine.peaks import peak_of, tflops
 from notus_exp.training.sharding import size
 
 PHASES = ("data", "forward_backward", "optimiser", "evaluation", "saving", "other")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 TRAINED = ("data", "forward_backward", "optimiser")
 """Phases that a training's speed is measured by."""
-
-
-class Peak(NamedTuple):
-    """Multiplications and additions of a device, in 10^12 a second, dense, without sparsity.
-
-    Attributes:
-        half: bfloat16 and float16 on tensor cores, summed in float32.
-        single: float32 off the tensor cores: TF32 is not used here.
-    """
-
-    half: float
-    single: float
-
-
-PEAKS: dict[str, Peak] = {
-    "A100": Peak(312, 19.5),  # NVIDIA A100 data sheet, June 2021
-    "H100 PCIe": Peak(756, 51),  # NVIDIA H100 data sheet, 2023; half of the figures with sparsity
-    "H100 NVL": Peak(835, 60),  # NVIDIA H100 NVL data sheet, 2024
-    "H100": Peak(989, 67),  # NVIDIA H100 data sheet, 2023: SXM
-    "H200 NVL": Peak(835, 60),  # NVIDIA H200 data sheet, 2024
-    "H200": Peak(989, 67),  # NVIDIA H200 data sheet, 2024: SXM
-    "A10": Peak(125, 31.2),  # NVIDIA A10 data sheet, 2021
-    "A40": Peak(149.7, 37.4),  # NVIDIA A40 data sheet, 2021
-    "L4": Peak(121, 30.3),  # NVIDIA L4 data sheet, 2023; half of the figures with sparsity
-    "L40S": Peak(362, 91.6),  # NVIDIA L40S data sheet, 2023
-    "RTX 3090": Peak(71, 35.6),  # NVIDIA Ampere GA102 whitepaper, 2021, appendix A
-    "RTX 4090": Peak(165.2, 82.6),  # NVIDIA Ada GPU architecture whitepaper, 2022, appendix A
-}
-"""Part of a CUDA device's name -> its peak; a longer part comes before one that it holds."""
 
 
 def peak_tflops(device: str, precision: str) -> float | None:
@@ -57,12 +29,8 @@ def peak_tflops(device: str, precision: str) -> float | None:
         device: As CUDA names it.
         precision: float32, bfloat16 or float16.
     """
-    words = device.casefold().replace("-", " ").split()
-    for name, peak in sorted(PEAKS.items(), key=lambda item: -len(item[0])):
-        wanted = name.casefold().split()
-        if any(words[at : at + len(wanted)] == wanted for at in range(len(words))):
-            return peak.single if precision == "float32" else peak.half
-    return None
+    peak = peak_of(device)
+    return tflops(peak, precision) if peak else None
 
 
 def flops_per_token(model: torch.nn.Module, length: float) -> float | None:
