@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +73,8 @@ def make_in_worker(job: Job, folder: Path, say: Callable[[str], None], monitor: 
     shutil.rmtree(beats, ignore_errors=True)
     command = launch_command(job.hardware, str(folder / JOB), os.environ)
     job.write(folder / JOB)
+    if job.hardware.nodes > 1 and command[0] == sys.executable:  # else Slurm starts all of them
+        say(f"to be started on {job.hardware.nodes - 1} more of {job.hardware.nodes} nodes: {shlex.join(command)}")
     seconds = job.hardware.watchdog
     watchdog = Watchdog(beats, job.events, seconds) if seconds else None
 

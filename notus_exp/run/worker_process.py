@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -196,12 +197,32 @@ def _fill(nodes: list[Node], job: Job, context: Context) -> dict[str, int]:
     return fill([*zip(settings, [inputs_of(node, store) for node in nodes], strict=True)], context)
 
 
+def _leave_group(code: int) -> None:
+    """Leave the processes of this launch; after an error at once, since an orderly end may wait for the others."""
+    torch = sys.modules.get("torch.distributed")
+    if torch is None or not torch.is_initialized():
+        return
+    if code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    torch.destroy_process_group()
+
+
 def _end_with_parent() -> None:
-    """Wait for the end of standard input, which comes when the parent dies in any way, and leave at once."""
+    """Wait for the end of standard input, which comes when the parent dies in any way, and leave at once.
+
+    It is no pipe where somebody starts the launch command by hand, as on the other machines of a rendezvous.
+    """
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if not stat.S_ISFIFO(kind) and not stat.S_ISSOCK(kind):
+        return
     os.read(sys.stdin.fileno(), 1)  # not through sys.stdin, whose lock would break the interpreter's own exit
     os._exit(3)
 
 
 if __name__ == "__main__":
     sys.modules["wandb"] = None  # type: ignore[assignment]  # the parent owns the tracker, and TRL would import it
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    _leave_group(code)
+    sys.exit(code)

@@ -77,3 +77,10 @@ def test_a_process_that_is_stopped_is_ended_with_the_others(tmp_path: Path, monk
             [sys.executable, "-c", LAUNCHER, str(tmp_path)], tmp_path / "log", beats=tmp_path, check=check
         )
     assert alive(tmp_path) == 0
+
+
+def test_a_process_that_is_started_by_hand_stays_without_a_pipe() -> None:
+    program = "from notus_exp.run.worker_process import _end_with_parent; _end_with_parent(); print('stays')"
+    for stdin, said in ((subprocess.DEVNULL, "stays\n"), (subprocess.PIPE, "")):
+        done = subprocess.Popen([sys.executable, "-c", program], stdin=stdin, stdout=subprocess.PIPE, text=True)
+        assert done.communicate(timeout=60)[0] == said
