@@ -86,7 +86,7 @@ def _least(torch: Any, work: Callable[[], object], device: str) -> float:
             return (time.process_time() - begin) / int(torch.get_num_threads())
         begin = time.monotonic()
         work()
-        torch.cuda.synchronize()
+        getattr(torch, device).synchronize()
         return time.monotonic() - begin
 
     timed()

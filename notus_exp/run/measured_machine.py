@@ -98,7 +98,7 @@ def measure(
 
 def _device(hardware: Hardware) -> AbstractContextManager[devices.Lease]:
     """Hold a CUDA device, if one is free at once: others' work is not slowed down, nor measured."""
-    if hardware.device is Device.cpu:
+    if hardware.device is not Device.cuda:
         return nullcontext(devices.NO_LEASE)
 
     def refuse() -> None:

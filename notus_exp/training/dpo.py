@@ -288,7 +288,7 @@ def _cost(device: torch.device) -> dict[str, Any]:
             "peak_memory_bytes": torch.cuda.max_memory_allocated(device),
         }
     unit = 1 if sys.platform == "darwin" else 1024
-    return {"device": "cpu", "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    return {"device": device.type, "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
 
 
 def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts: dict[str, Any]) -> None:
