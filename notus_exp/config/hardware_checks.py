@@ -54,6 +54,8 @@ def _check_launch(hardware: Hardware) -> None:
             "hardware.offload=true does nothing without hardware.launch=deepspeed and hardware.zero_stage of 1 to 3",
             "set both, or leave hardware.offload out",
         )
+    if hardware.zero_stage == 0:
+        raise UserError("hardware.zero_stage=0 shares nothing out", "use hardware.launch=ddp, or 1, 2 or 3")
 
 
 def _check_numbers(hardware: Hardware, dpo: DPO) -> None:

@@ -8,6 +8,8 @@ result, marks checkpoints as complete, and keeps no pickle.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from trl.trainer import dpo_trainer, kto_trainer
 
 from notus_exp.training.batching import BY_LENGTH, LengthSampler, pair_lengths
 from notus_exp.training.checkpoints import UNSAFE, CheckpointOwner, keep_only, mark_complete, one_before
@@ -57,7 +60,8 @@ class PreparedTrainer:
     def __init__(self, *, sharding: Sharding | None = None, meter: Meter | None = None, **given: Any) -> None:
         self.meter = meter or Meter()
         self.sharding = sharding
-        super().__init__(**given)
+        with _unhashed():
+            super().__init__(**given)
 
     def train(self, *given: Any, **named: Any) -> Any:
         """Train; what DeepSpeed would read of a checkpoint is not in ours, which is read with the optimiser's state."""
@@ -245,3 +249,17 @@ class PreparedTrainer:
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)  # type: ignore[misc]
         (Path(output_dir or self.args.output_dir) / UNSAFE).unlink(missing_ok=True)
+
+
+@contextmanager
+def _unhashed() -> Iterator[None]:
+    """Within, let TRL hash no model: it would name a cache of reference log-probs by it, and none is made here.
+
+    Of 7 billion weights in float32 that is 28 GB, hashed by every process.
+    """
+    plain = dpo_trainer.hash_module
+    dpo_trainer.hash_module = kto_trainer.hash_module = lambda model: ""
+    try:
+        yield
+    finally:
+        dpo_trainer.hash_module = kto_trainer.hash_module = plain

@@ -268,6 +268,7 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["hardware.launch=deepspeed"], "hardware.launch=deepspeed needs hardware.zero_stage"),
         (["hardware.launch=fsdp2", "hardware.zero_stage=3"], "zero_stage=3 needs hardware.launch=deepspeed"),
         (["hardware.launch=deepspeed", "hardware.zero_stage=0", "hardware.offload=true"], "offload=true does nothing"),
+        (["hardware.launch=deepspeed", "hardware.zero_stage=0"], "zero_stage=0 shares nothing out"),
         (
             ["hardware.launch=ddp", "hardware.processes=4", "hardware.nodes=3"],
             "processes=4 does not divide by hardware.nodes",

@@ -43,7 +43,7 @@ def test_notus_full_recipe_runs_start_to_end_on_two_processes(tmp_path: Path) ->
     assert len(curve) == facts["steps"] == 3 * math.ceil(facts["pairs_trained"] / 64)
     assert curve[0] == pytest.approx(math.log(2), abs=0.01)
     (weights,) = (policy / "model").glob("*.safetensors")
-    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.bfloat16}
 
     shutil.rmtree(policy)
     shutil.rmtree(tmp_path / "out" / "runs")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pytest
@@ -15,6 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, T
 from trl import DPOConfig
 
 from notus_exp.config.curation_settings import Split
+from notus_exp.config.hardware_settings import Hardware
+from notus_exp.config.training_settings import DPO
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk import events, files
 from notus_exp.machine.team import Alone
@@ -22,6 +27,7 @@ from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings, ReferenceSettings
 from notus_exp.training import dpo, prepared
 from notus_exp.training.arguments import dpo_arguments
+from notus_exp.training.checkpoints import step_of
 from notus_exp.training.sharding import trained
 from support.recipes import LORA, machine, recipe
 
@@ -143,24 +149,29 @@ def _whole(parameter):
     return getattr(parameter, "ds_numel", parameter.numel())
 
 
-def train_all(team, artifacts, wanted, keeps=False):
-    """Run the stage several times, in the processes of a team, and return facts, what was held, and models opened.
+class Wanted(NamedTuple):
+    """A training: where, by which recipe, on which machine, and whether all its checkpoints stay."""
 
-    Args:
-        team: The processes.
-        artifacts: Inputs.
-        wanted: Folders, recipes and machines.
-        keeps: Whether all checkpoints stay.
-    """
-    return [_watched(artifacts, *one, team, keeps) for one in wanted]
+    out: Path
+    asked: DPO
+    hardware: Hardware
+    keeps: bool = False
 
 
-def train_kept(team, artifacts, wanted):
-    """Run the stage several times, and leave the checkpoints of all."""
-    return train_all(team, artifacts, wanted, keeps=True)
+def train_all(team, artifacts, wanted):
+    """Run the stage several times, in the processes of a team, and return facts, what was held, and models opened."""
+    return [_watched(artifacts, *one, team) for one in wanted]
 
 
-def _watched(artifacts, out, asked, hardware, team, keeps):
+def kill_after(out, step):
+    """Leave of a training whose checkpoints stay what one leaves that is killed after a step."""
+    for path in (out / dpo.CHECKPOINTS).iterdir():
+        if step_of(path) > step:
+            shutil.rmtree(path)
+    shutil.rmtree(out / files.MODEL)
+
+
+def _watched(artifacts, out, asked, hardware, keeps, team):
     opened, watchers = [], []
     plain, open_model = dpo._train, PreTrainedModel.from_pretrained.__func__
 

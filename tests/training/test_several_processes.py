@@ -10,10 +10,11 @@ import torch
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.training_settings import Precision
 from notus_exp.disk import files
+from notus_exp.machine.team import Alone
 from notus_exp.training import dpo
 from support.processes import together
 from support.recipes import LORA, machine, recipe
-from support.trainings import FULL, step_events, train, train_all, train_kept, weights
+from support.trainings import FULL, Wanted, kill_after, step_events, train, train_all, weights
 
 RECIPES = {
     # 11 pairs: each epoch ends with a batch of 3, of which passes of 2 processes take 2 and 1, or 1, 1, 1 and none
@@ -77,18 +78,26 @@ QUICK = {
     "fsdp2-lora": ("lora", several(Launch.fsdp2, 4)),
     "ddp-kto": ("kto", several(Launch.ddp, 1)),
 }
-ROUNDED = {
-    "fsdp2-rounded": ("rounded", several(Launch.fsdp2, 4)),
-    "fsdp2-rounded_lora": ("rounded_lora", several(Launch.fsdp2, 4)),
-}
+ROUNDED = {"fsdp2-rounded": ("rounded", several(Launch.fsdp2, 4))}
 
 
 @pytest.fixture(scope="module")
 def quick(artifacts, tmp_path_factory):
+    """Several trainings by one pair of processes, of which one goes on where one process was killed."""
     root = tmp_path_factory.mktemp("quick")
-    wanted = [(root / name, RECIPES[asked], hardware) for name, (asked, hardware) in (QUICK | ROUNDED).items()]
+    half = root / "half" / "full"
+    train_all(Alone(), artifacts, [Wanted(half, RECIPES["full"], machine(), keeps=True)])
+    kill_after(half, 2)
+    wanted = [
+        Wanted(root / name, RECIPES[asked], hardware, keeps=name == "fsdp2-full")
+        for name, (asked, hardware) in (QUICK | ROUNDED).items()
+    ]
+    wanted.append(Wanted(half, RECIPES["full"], several(Launch.fsdp2, 2)))
     returned = together(root / "group", train_all, artifacts, wanted)
-    return {name: (root / name, [one[i] for one in returned]) for i, name in enumerate(QUICK | ROUNDED)}
+    return {
+        name: (one.out, [seen[i] for seen in returned])
+        for i, (name, one) in enumerate(zip([*QUICK, *ROUNDED, "half"], wanted, strict=True))
+    }
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -99,12 +108,12 @@ def test_two_processes_have_the_losses_of_one(name, quick, alone):
 @pytest.mark.parametrize("name", QUICK)
 def test_the_facts_of_two_processes_are_those_of_one_and_only_the_first_writes(name, quick):
     folder, (first, second) = quick[name]
-    assert {key: value for key, value in first["facts"].items() if key not in ("seconds", "peak_memory_bytes")} == {
-        key: value for key, value in second["facts"].items() if key not in ("seconds", "peak_memory_bytes")
-    }
+    told = [{key: value for key, value in one["facts"].items() if key not in files.MEASURED} for one in (first, second)]
+    assert told[0] == told[1]
     assert first["facts"]["pairs_trained"] == 11
     assert (first["facts"]["steps"], first["facts"]["epochs"]) == (4, 2.0)
-    assert {path.name for path in folder.iterdir()} - {"cache"} == {"events.jsonl", "followed.jsonl", "model"}
+    kept = {"cache", dpo.CHECKPOINTS, dpo.DATASET}
+    assert {path.name for path in folder.iterdir()} - kept == {"events.jsonl", "followed.jsonl", "model"}
     assert not list(folder.with_name(f"{folder.name}-1").rglob("*.safetensors"))
 
 
@@ -132,12 +141,22 @@ def test_bfloat16_under_fsdp2_computes_as_autocast_does_and_keeps_float32_master
     assert 0 < rounding(folder, alone("rounded")) < 2 * noise < 0.2
     for one in seen:
         assert one["weights"] == one["gradients"] == one["state"] == one["masters"] == ["torch.float32"]
-    assert {tensor.dtype for tensor in weights(folder).values()} == {torch.float32}
-    folder, seen = quick["fsdp2-rounded_lora"]
-    assert rounding(folder, alone("rounded_lora")) < 0.02
-    for one in seen:
-        assert one["kinds"] == ["DTensor"]
-        assert one["weights"] == one["gradients"] == one["state"] == ["torch.float32"], "the adapter's"
+    assert {tensor.dtype for tensor in weights(folder).values()} == {torch.bfloat16}, "rounded from its masters, once"
+
+
+def test_one_process_goes_on_from_the_shards_of_two(quick, artifacts, alone, tmp_path):
+    folder = tmp_path / "fsdp2-full"  # the name is the artifact's
+    shutil.copytree(quick["fsdp2-full"][0], folder)
+    kill_after(folder, 2)
+    (seen,) = train_all(Alone(), artifacts, [Wanted(folder, RECIPES["full"], machine(micro_batch_size=2))])
+    assert seen["from"] == 2
+    same_curves(folder, alone("full"))
+
+
+def test_two_processes_go_on_from_the_checkpoint_of_one(quick, alone):
+    folder, seen = quick["half"]
+    assert [one["from"] for one in seen] == [2, 2]
+    same_curves(folder, alone("full"))
 
 
 # ---------------------------------------------------------------------------------------------------- the whole matrix
@@ -166,12 +185,17 @@ def test_every_launch_and_division_has_the_losses_of_one_process(kind, artifacts
     """Micro-batch x accumulation x processes: 1 x 4 x 2, 2 x 2 x 2 and 4 x 1 x 2; and 1 x 8 x 1, 8 x 1 x 1."""
     names = ["full", "lora", "kto", "simpo"] if kind in ("ddp", "fsdp2", "zero3") else ["full"]
     wanted = [
-        (tmp_path / f"{name}-{micro}", RECIPES[name], replace(EACH[kind], micro_batch_size=micro))
+        Wanted(
+            tmp_path / f"{name}-{micro}",
+            RECIPES[name],
+            # activations are computed anew too: that must not meet a model that is shared out again
+            replace(EACH[kind], micro_batch_size=micro, activation_checkpointing=micro == 2 or name == "lora"),
+        )
         for name in names
         for micro in ([1, 2, 4] if name == "full" else [1])
     ]
     returned = together(tmp_path / "group", train_all, artifacts, wanted, timeout=900)
-    for (folder, _, _), *seen in zip(wanted, *returned, strict=True):
+    for (folder, *_), *seen in zip(wanted, *returned, strict=True):
         same_curves(folder, alone(folder.name.partition("-")[0]))
         for one in seen:
             assert one["kinds"] == {"fsdp2": ["DTensor"], "zero3": ["partitioned"]}.get(kind, ["Parameter"])
@@ -184,7 +208,7 @@ def test_every_launch_and_division_has_the_losses_of_one_process(kind, artifacts
 @pytest.mark.parametrize("stage", [2, 3])
 def test_bfloat16_under_deepspeed_trains_float32_masters(stage, artifacts, alone, tmp_path):
     wanted = [
-        (tmp_path / name, RECIPES[name], several(Launch.deepspeed, zero_stage=stage))
+        Wanted(tmp_path / name, RECIPES[name], several(Launch.deepspeed, zero_stage=stage))
         for name in ("rounded", "rounded_lora")
     ]
     returned = together(tmp_path / "group", train_all, artifacts, wanted, timeout=600)
@@ -195,14 +219,16 @@ def test_bfloat16_under_deepspeed_trains_float32_masters(stage, artifacts, alone
         for one in seen:
             assert one["weights"] == ["torch.bfloat16"], "what a pass reads"
             assert one["state"] == ["torch.float32"]
-        assert {tensor.dtype for tensor in weights(folder).values()} == {torch.float32}
+        expected = {tensor.dtype for tensor in weights(alone(folder.name)).values()}
+        assert {tensor.dtype for tensor in weights(folder).values()} == expected
 
 
 @pytest.mark.slow
 @DEEPSPEED
 def test_deepspeed_of_one_process_has_its_losses(artifacts, alone, tmp_path):
     wanted = [
-        (tmp_path / f"one-{micro}", RECIPES["full"], several(Launch.deepspeed, micro, processes=1)) for micro in (1, 8)
+        Wanted(tmp_path / f"one-{micro}", RECIPES["full"], several(Launch.deepspeed, micro, processes=1))
+        for micro in (1, 8)
     ]
     together(tmp_path / "group", train_all, artifacts, wanted, size=1, timeout=600)
     for folder, *_ in wanted:
@@ -230,14 +256,15 @@ def resume(artifacts, tmp_path, cases, asked):
     """Train with the first hardware, take away all after the first half, and train on with the second."""
     folders = [tmp_path / f"{i}" for i in range(len(cases))]
     for size in (1, 2):
-        first = [(f, asked, case[1]) for f, case in zip(folders, cases, strict=True) if case[2] == size]
-        together(tmp_path / f"first-{size}", train_kept, artifacts, first, size=size, timeout=600) if first else None
+        first = [
+            Wanted(f, asked, case[1], keeps=True) for f, case in zip(folders, cases, strict=True) if case[2] == size
+        ]
+        together(tmp_path / f"first-{size}", train_all, artifacts, first, size=size, timeout=900) if first else None
     for folder in folders:
         assert sorted(path.name for path in (folder / dpo.CHECKPOINTS).iterdir()) == ["checkpoint-2", "checkpoint-4"]
-        shutil.rmtree(folder / dpo.CHECKPOINTS / "checkpoint-4")
-        shutil.rmtree(folder / files.MODEL)
+        kill_after(folder, 2)
     for size in (1, 2):
-        then = [(f, asked, case[3]) for f, case in zip(folders, cases, strict=True) if case[4] == size]
+        then = [Wanted(f, asked, case[3]) for f, case in zip(folders, cases, strict=True) if case[4] == size]
         seen = together(tmp_path / f"then-{size}", train_all, artifacts, then, size=size, timeout=600) if then else []
         assert {one["from"] for process in seen for one in process} <= {2}
     return folders
@@ -251,8 +278,3 @@ def resume(artifacts, tmp_path, cases, asked):
 def test_a_checkpoint_is_gone_on_from_by_any_launch_and_number_of_processes(name, cases, artifacts, alone, tmp_path):
     for folder in resume(artifacts, tmp_path, cases, RECIPES[name]):
         same_curves(folder, alone(name))
-
-
-def test_shards_of_two_processes_are_gone_on_from_by_one(artifacts, alone, tmp_path):
-    (folder,) = resume(artifacts, tmp_path, [("fsdp2", several(Launch.fsdp2), 2, machine(), 1)], RECIPES["full"])
-    same_curves(folder, alone("full"))
