@@ -1,4 +1,4 @@
-"""The planner of memory beside measured peaks: a model of 1.16 GB of weights is trained and scored, and the plan holds."""
+"""The planner of memory beside measured peaks: a model of 1.16 GB is trained and scored, and the plan holds."""
 
 from __future__ import annotations
 
