@@ -192,6 +192,7 @@ UNTRIED = {
         "make PYTHON=python3.12 install",
         ". .venv/bin/activate",
         "pip install 'notus-exp[lm_eval]'",
+        "pip install 'notus-exp[bitsandbytes]'",
         "pip install 'notus-exp[slurm]'",
         "pip install 'notus-exp[ray]'",
         "pip install 'notus-exp[postgresql]'",
