@@ -17,6 +17,7 @@ AS_IT_STANDS = [
     "python -m notus_exp hardware=gpu until=config",
     "python -m notus_exp hardware=cpu hardware.launch=ddp hardware.processes=2 until=config",
     "python -m notus_exp experiment=notus_7b_v1 hardware=h100_8 until=config",
+    "python -m notus_exp experiment=notus_7b_v1 hardware=gpu until=config",
     "python -m notus_exp experiment=smoke until=config",
     "python -m notus_exp filters.where=\"chosen_model <> 'gpt-4' AND chosen_chars < 2000\" until=config",
     "python -m notus_exp experiment=notus_7b_v1 until=config",
@@ -139,6 +140,7 @@ SLOW: dict[str, tuple[str, ...]] = {
 UNTRIED = {
     "GPU: a model of 7 billion parameters": [
         "python -m notus_exp experiment=notus_7b_v1 hardware=gpu",
+        "python -m notus_exp model=zephyr_7b_sft dpo=qlora hardware=gpu_24gb until=config",
         "python -m notus_exp experiment=notus_7b_v1 'evaluation=[alpaca_eval,mt_bench,ifeval]' judge.model=gpt-4-0613"
         " judge.input_price=30 judge.output_price=60 judge.budget=40",
     ],
@@ -190,6 +192,7 @@ UNTRIED = {
         "make PYTHON=python3.12 install",
         ". .venv/bin/activate",
         "pip install 'notus-exp[lm_eval]'",
+        "pip install 'notus-exp[bitsandbytes]'",
         "pip install 'notus-exp[slurm]'",
         "pip install 'notus-exp[ray]'",
         "pip install 'notus-exp[postgresql]'",
@@ -214,7 +217,7 @@ UNTRIED = {
 }
 """Reason -> commands that no test runs. The plans of runs among them are looked at where they can be."""
 
-UNPLANNED = re.compile(r"model\.path=FOLDER|hydra/launcher=|storage=postgresql:")
+UNPLANNED = re.compile(r"model\.path=FOLDER|dpo=qlora|hydra/launcher=|storage=postgresql:")
 """Of UNTRIED: what cannot even be planned without the model or the extra."""
 
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")

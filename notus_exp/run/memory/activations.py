@@ -95,6 +95,21 @@ def _adapter(lora: Lora, numbers: Numbers, wide: int, one: Pass) -> float:
     return between + mask + own
 
 
+def passing(shape: Shape, numbers: Numbers, lora: Lora) -> float:
+    """Return the bytes of each token that a block's forward pass makes between what it keeps, and frees again.
+
+    What leaves attention and MLP before it joins the stream, and queries, keys and values before they are turned; of
+    LoRA also what is kept only where a layer after it is trained, and what frozen layers give before the adapters'.
+    """
+    h, c = shape.hidden, numbers.computed
+    made = numbers.residual * 2 * h + c * (shape.queries + 2 * shape.keys)
+    if lora.r == 0:
+        return made
+    adapted = shape.adapted(lora.target_modules, ALL_LINEAR)
+    own = c * (2 * h + (0 if "down_proj" in adapted and lora.dropout == 0 else shape.intermediate))
+    return made + own + c * sum(out for _, out in adapted.values())
+
+
 def working(shape: Shape, numbers: Numbers, one: Pass) -> float:
     """Return the bytes of each token that a block's backward pass needs for a moment: gradients inside its MLP."""
     return 3 * numbers.computed * shape.intermediate + 2 * numbers.residual * shape.hidden

@@ -21,10 +21,13 @@ def kept_gradients(one: Trained, number: int, device: Device) -> float:
 
 
 def kept_activations(size: float, widest: float, device: Device) -> float:
-    """Return the bytes of activations that stay taken until the end of a step.
+    """Return the bytes of activations that stay taken when they are free.
+
+    Beside what a pass holds at its fullest these are holes: aligned blocks, which torch asks for, are not put where
+    blocks of the same size were freed (glibc before 2.38), so what a model's block frees lies between what it keeps.
 
     Args:
-        size: All that a forward pass keeps.
+        size: All that is freed.
         widest: The largest tensor of it.
         device: Where they are.
     """

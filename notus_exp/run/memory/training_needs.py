@@ -63,7 +63,13 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     working = activations.working(shape, numbers, one) * one.tokens
     again = block + copies / shape.layers if hardware.activation_checkpointing else 0.0
     tokens = one.tokens
-    used = kept_activations(kept, numbers.computed * tokens * shape.intermediate, hardware.device)
+    widest = numbers.computed * tokens * shape.intermediate
+    used = kept_activations(kept, widest, hardware.device)
+    freed = activations.passing(shape, numbers, dpo.lora) * tokens * shape.layers
+    if hardware.activation_checkpointing:
+        freed = activations.forward_only(shape, numbers.computed, one) * tokens
+    holes = kept_activations(freed, widest, hardware.device)
+    before = kept_activations(again + working, widest, hardware.device)  # of the backward pass of the step before
 
     def need(moment: str, **parts: float) -> Need:
         named = {name: lasting.get(name, 0.0) + parts.get(name, 0.0) for name in {**lasting, **parts}}
@@ -72,13 +78,20 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     forward = logits.head_forward(shape, tokens, numbers.computed, hardware.device)
     backward = logits.head_backward(shape, tokens, numbers.computed, hardware.device)
     return [
-        need("forward pass", gradients=earlier, activations=kept + copies, logits=forward),
-        need("head's backward pass", gradients=earlier + head, activations=kept + copied_kept, logits=backward),
+        need("forward pass", gradients=earlier, activations=kept + copies + holes + before, logits=forward),
+        need(
+            "head's backward pass",
+            gradients=earlier + head,
+            activations=kept + copied_kept + holes + before,
+            logits=backward,
+        ),
         need(
             "backward pass",
             gradients=max(earlier, of_head),
-            activations=kept + copied_kept + again + working,
+            activations=kept + copied_kept + holes + again + working,
         ),
-        need("end of the backward pass", gradients=own_gradients, activations=max(used, block + around) + working),
-        need("optimiser's step", gradients=own_gradients, optimiser=momentary, activations=used),
+        need(
+            "end of the backward pass", gradients=own_gradients, activations=max(used + holes, block + around) + working
+        ),
+        need("optimiser's step", gradients=own_gradients, optimiser=momentary, activations=used + holes + before),
     ]
