@@ -13,9 +13,9 @@ from typing import Any
 from measuring import GB, ONCE, Options, artifact, framework, number, options, run, steps, write
 
 FIRST, PAIRS = 1e-3, 64
-"""How far the loss before any step may be from ln 2, as a mean over so many pairs: the policy's log-probs come from TRL's
-fused head in float32, the reference's from logits in the working precision. Over fewer pairs rounding averages out
-less, by the square root of their number."""
+"""How far the loss before any step may be from ln 2, as a mean over so many pairs: the policy's log-probs come from
+TRL's fused head in float32, the reference's from logits in the working precision. Over fewer pairs rounding averages
+out less, by the square root of their number."""
 APART = {("full", "float32"): 2e-3, ("full", "bfloat16"): 5e-2}
 """How far a step's loss may be from the plain script's. Of LoRA it is shown alone: its first weights are drawn."""
 RATES = {"lora": "1.0e-4", "full": "1.0e-5"}
@@ -35,7 +35,7 @@ def main() -> None:
         f"Every step is one global batch of all {pairs} training pairs, in micro-batches of "
         f"{given.pick(2, 8)}; tokens without padding, the first step left out of the seconds. The plain script holds "
         "a second model as its reference where all weights are trained, and the framework none: its log-probs "
-        f"are computed before. Wanted: loss 0 within {at_first(pairs):g} of ln 2, and with all weights each step within "
+        f"are computed before. Wanted: loss 0 within {at_first(pairs):g} of ln 2, and each step of all weights within "
         f"{APART['full', 'float32']} (float32) or {APART['full', 'bfloat16']} (bfloat16) of the script's loss.",
     ]
     write(given, "smollm2", "SmolLM2-135M beside a plain TRL script", COLUMNS, rows, words)
