@@ -110,10 +110,10 @@ def framework(name: str, overrides: Sequence[str], given: Options, seconds: floa
     return run([*command, f"output_dir={given.folder / outputs}"], given.folder / f"{name}.log", seconds)
 
 
-def plan(name: str, overrides: Sequence[str], given: Options) -> str:
+def plan(name: str, overrides: Sequence[str], given: Options, outputs: str) -> str:
     """Return what `until=config` says of the memory that a run needs, or ""."""
     log = f"{name}-plan"
-    framework(log, [*overrides, "until=config"], given, 600)
+    framework(log, [*(one for one in overrides if not one.startswith("until=")), "until=config"], given, 600, outputs)
     lines = (given.folder / f"{log}.log").read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.strip() for line in lines if "GB" in line and "needs" in line), "")
 

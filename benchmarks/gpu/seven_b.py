@@ -8,15 +8,15 @@ Its metrics mean nothing; what it takes does not depend on the weights.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 from measuring import GB, ONCE, SHORT, Options, artifact, framework, number, options, plan, run, steps, write
 
 STEPS, BATCH = 20, 16
 SECONDS = 3600
-MFU = {"H100": 989e12, "H200": 989e12, "GH200": 989e12, "A100": 312e12, "A800": 312e12, "B200": 2250e12, "L40S": 362e12,
-       "L4": 121e12, "4090": 165e12, "3090": 71e12, "A10": 125e12, "V100": 125e12}  # fmt: skip
-"""Part of a device's name -> dense operations a second in bfloat16 (V100: float16) at its peak, by its data sheet."""
+OUTPUTS = "seven_b-outputs"
 COLUMNS = ["training", "steps", "tokens/s", "MFU", "peak, GB", "the planner said", "loss 0", "last loss"]
 
 
@@ -30,12 +30,11 @@ def main() -> None:
     if made.failure:
         raise SystemExit(f"the model could not be written: {made.failure}")
     parameters = json.loads((model / "parameters.json").read_text(encoding="utf-8"))
-    rows = [trained(way, overrides, model, parameters, given) for way, overrides in ways(given).items()]
+    rows = [trained(way, overrides, model, given) for way, overrides in ways(given).items()]
     words = [
         f"Random weights of Mistral-7B's shape ({parameters:,} parameters), {given.pick(4, BATCH)} pairs a step; "
-        "tokens as the training counts them. MFU: 6 operations a parameter and token for all weights, 4 for LoRA (no "
-        "gradients of frozen weights), of the device's dense bfloat16 peak; what activation checkpointing computes "
-        "twice is not counted.",
+        "tokens/s and MFU as the training tells them (of the device's peak in bfloat16; what activation checkpointing "
+        "computes twice is not counted).",
         answered(model, given),
     ]
     write(given, "seven_b", "A model of Mistral-7B's shape", COLUMNS, rows, words)
@@ -62,7 +61,7 @@ def common(model: Path, given: Options) -> list[str]:
     ]
 
 
-def trained(way: str, overrides: list[str], model: Path, parameters: int, given: Options) -> list[str]:
+def trained(way: str, overrides: list[str], model: Path, given: Options) -> list[str]:
     """Return the row of one training."""
     name = "seven_b-" + "".join(letter if letter.isalnum() else "-" for letter in way)
     batch, most = given.pick(4, BATCH), given.pick(3, STEPS)
@@ -70,19 +69,32 @@ def trained(way: str, overrides: list[str], model: Path, parameters: int, given:
         *(*common(model, given), *overrides, "until=policy", f"filters.max_pairs={batch * most}"),
         *(f"dpo.global_batch_size={batch}", "dpo.epochs=1", *ONCE),
     ]
-    told = plan(name, asked, given) or "–"
-    done = framework(name, asked, given, SECONDS)
-    if done.failure:
-        return [way, f"failed: {done.failure}", "", "", "", told, "", ""]
-    policy, manifest = artifact(name, "policy", given)
+    told = plan(name, asked, given, OUTPUTS) or "–"
+    done = framework(name, asked, given, SECONDS, OUTPUTS)
+    try:
+        if done.failure:
+            return [way, f"failed: {done.failure}", "", "", "", told, "", ""]
+        return figures(way, told, *artifact(name, "policy", given))
+    finally:  # with its checkpoint it is tens of GB, and nothing reads it again
+        for folder in (given.folder / OUTPUTS / "artifacts").glob("policy-*"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+
+def figures(way: str, told: str, policy: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return the row of a training that came to its end."""
     found, facts = steps(policy), manifest["facts"]
-    seconds = sum(step["seconds"] for step in found[1:])
-    tokens = facts["tokens"] / len(found) * (len(found) - 1) / seconds if seconds else None
-    peak = next((flops for part, flops in MFU.items() if part in facts["device"]), None)
-    operations = (4 if overrides[0] == "dpo=lora" else 6) * parameters
-    share = f"{100 * tokens * operations / peak:.0f} %" if tokens and peak else "–"
+    mfu = facts.get("mfu")
+    share = "–" if mfu is None else f"{100 * mfu:.0f} %"
     return [
-        *(way, str(len(found)), number(tokens), share, number(facts["peak_memory_bytes"] / GB), told),
+        *(
+            way,
+            str(len(found)),
+            number(facts.get("tokens_per_second")),
+            share,
+            number(facts["peak_memory_bytes"] / GB),
+            told,
+        ),
         *(f"{found[0]['loss']:.5f}", f"{found[-1]['loss']:.5f}"),
     ]
 
@@ -94,7 +106,7 @@ def answered(model: Path, given: Options) -> str:
         *("evaluation.verifiable.kl_prompts=0", f"evaluation.verifiable.prompts={given.pick(4, 128)}"),
         *(f"evaluation.verifiable.max_new_tokens={given.pick(8, 128)}", *SHORT),
     ]
-    done = framework("seven_b-answers", asked, given, SECONDS)
+    done = framework("seven_b-answers", asked, given, SECONDS, OUTPUTS)
     if done.failure:
         return f"Answers in the run's own process: failed: {done.failure}."
     _, manifest = artifact("seven_b-answers", "generations_verifiable_base", given)

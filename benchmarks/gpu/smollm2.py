@@ -12,9 +12,10 @@ from typing import Any
 
 from measuring import GB, ONCE, Options, artifact, framework, number, options, run, steps, write
 
-FIRST = 1e-3
-"""How far the loss before any step may be from ln 2: the policy's log-probs come from TRL's fused head in float32, the
-reference's from logits in the working precision."""
+FIRST, PAIRS = 1e-3, 64
+"""How far the loss before any step may be from ln 2, as a mean over so many pairs: the policy's log-probs come from
+TRL's fused head in float32, the reference's from logits in the working precision. Over fewer pairs rounding averages
+out less, by the square root of their number."""
 APART = {("full", "float32"): 2e-3, ("full", "bfloat16"): 5e-2}
 """How far a step's loss may be from the plain script's. Of LoRA it is shown alone: its first weights are drawn."""
 RATES = {"lora": "1.0e-4", "full": "1.0e-5"}
@@ -29,19 +30,20 @@ def main() -> None:
     for training in ("lora", "full"):
         for precision in ("bfloat16", "float32"):
             rows += measured(training, precision, given)
+    pairs = given.pick(4, PAIRS)
     words = [
-        f"Every step is one global batch of all {given.pick(4, 64)} training pairs, in micro-batches of "
+        f"Every step is one global batch of all {pairs} training pairs, in micro-batches of "
         f"{given.pick(2, 8)}; tokens without padding, the first step left out of the seconds. The plain script holds "
         "a second model as its reference where all weights are trained, and the framework none: its log-probs "
-        f"are computed before. Wanted: loss 0 within {FIRST} of ln 2, and with all weights each step's loss within "
-        f"{APART['full', 'float32']} (float32) or {APART['full', 'bfloat16']} (bfloat16) of the script's.",
+        f"are computed before. Wanted: loss 0 within {at_first(pairs):g} of ln 2, and each step of all weights within "
+        f"{APART['full', 'float32']} (float32) or {APART['full', 'bfloat16']} (bfloat16) of the script's loss.",
     ]
     write(given, "smollm2", "SmolLM2-135M beside a plain TRL script", COLUMNS, rows, words)
 
 
 def measured(training: str, precision: str, given: Options) -> list[list[str]]:
     """Return the rows of a training: the framework's, then the script's."""
-    name, pairs, micro = f"{training}-{precision}", given.pick(4, 64), given.pick(2, 8)
+    name, pairs, micro = f"{training}-{precision}", given.pick(4, PAIRS), given.pick(2, 8)
     overrides = [
         *given.pick(["experiment=smoke"], ["model=smollm2_135m"]),
         *(f"dpo={training}", f"dpo.precision={precision}", "until=policy", f"filters.max_pairs={pairs}"),
@@ -76,7 +78,7 @@ def measured(training: str, precision: str, given: Options) -> list[list[str]]:
     losses = [step["loss"] for step in ours]
     gap = max(abs(one - other) for one, other in zip(losses, theirs["losses"], strict=True)) if theirs else None
     most = APART.get((training, precision), math.inf)
-    wanted = abs(losses[0] - math.log(2)) <= FIRST and (gap is None or gap <= most)
+    wanted = abs(losses[0] - math.log(2)) <= at_first(pairs) and (gap is None or gap <= most)
     tokens = theirs["tokens"] if theirs else None
     rows = [
         [
@@ -89,6 +91,11 @@ def measured(training: str, precision: str, given: Options) -> list[list[str]]:
         return [*rows, failed(training, precision, "plain TRL", plain.failure)]
     told = [speed(tokens, theirs["seconds"]), number(theirs["peak"] / GB)]
     return [*rows, [training, precision, "plain TRL", *told, *(f"{theirs['losses'][i]:.5f}" for i in (0, -1)), "", ""]]
+
+
+def at_first(pairs: int) -> float:
+    """Return how far the loss before any step may be from ln 2, as a mean over so many pairs."""
+    return FIRST * math.sqrt(PAIRS / pairs)
 
 
 def speed(tokens: int | None, seconds: list[float]) -> str:

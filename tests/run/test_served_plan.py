@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore
+from notus_exp.run.memory.memory_stages import Computing
 from notus_exp.run.plan import make_plan
 from notus_exp.run.served_plan import served_lines
 from support.configs import composed
@@ -54,3 +55,10 @@ def test_how_a_server_is_run_enters_no_key_and_what_it_runs_does() -> None:
         assert keys(other)["generations_mt_bench"] != first["generations_mt_bench"]
     policy = {name for name in keys("generation.adapter=null") if keys("generation.adapter=null")[name] != first[name]}
     assert "generations_mt_bench" in policy
+
+
+def test_no_memory_is_planned_here_for_what_a_server_writes() -> None:
+    for generation, tokens in (("transformers", 64), ("vllm", 0)):
+        config = composed(*LORA, f"generation={generation}", "evaluation.verifiable.max_new_tokens=64")
+        config.evaluation.mt_bench = None
+        assert Computing.of(config, [Stage.generations]).new_tokens == tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from notus_exp.config.generation_settings import EndpointGeneration
+from notus_exp.config.generation_settings import AskedGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.training_settings import DPO, QUANTISATIONS
@@ -39,7 +39,7 @@ class Computing(NamedTuple):
     def of(cls, config: Config, stages: Collection[Stage]) -> Computing:
         """Return what some stages of a config's run ask for."""
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
-        generates = Stage.generations in stages and not isinstance(config.generation, EndpointGeneration)
+        generates = Stage.generations in stages and not isinstance(config.generation, AskedGeneration)
         scored = tuple(stage.name for stage in (Stage.reference, Stage.likelihoods) if stage in stages)
         return cls(Stage.policy in stages, scored, max(answered, default=0) if generates else 0)
 
