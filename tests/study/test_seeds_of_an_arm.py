@@ -107,3 +107,24 @@ def test_files_of_options_are_read_anew_after_planning(loader: Any, jobs: Jobs, 
         with composing.composing_alike():
             betas += [jobs.load(["dpo=mine", f"seed={seed}"])[0].dpo.beta for seed in SEEDS]
     assert betas == [0.2, 0.2, 0.3, 0.3]
+
+
+def test_options_are_listed_once_and_an_arm_is_composed_once(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"listed": 0, "composed": 0}
+    listed, composed = composing._list_defaults, Jobs._compose
+
+    def listing(*given: Any, **named: Any) -> Any:
+        counts["listed"] += 1
+        return listed(*given, **named)
+
+    def composition(self: Jobs, overrides: Any) -> Any:
+        counts["composed"] += 1
+        return composed(self, overrides)
+
+    monkeypatch.setattr(composing, "_list_defaults", listing)
+    monkeypatch.setattr(Jobs, "_compose", composition)
+    with composing.composing_alike():
+        for beta in ("0.1", "0.2", "0.3"):
+            found = list(jobs.load_seeds(["selection=critique", f"dpo.beta={beta}"], range(5)))
+            assert [config.dpo.beta for config, _ in found] == [float(beta)] * 5
+    assert counts == {"listed": 1, "composed": 3}
