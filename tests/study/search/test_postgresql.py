@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from notus_exp.disk.outputs import read_study
 from notus_exp.errors import UserError
-from notus_exp.study.search import lease, turns
+from notus_exp.study.search import lease, trial_locks
 from notus_exp.study.search.search_comparison import search_comparison
 from notus_exp.study.search.storage import open_storage
 from notus_exp.study.search.storage_urls import ENVIRONMENT, url_of_driver
@@ -108,10 +108,10 @@ def test_a_trial_of_a_machine_that_died_is_asked_again_by_another_once(server: S
 def test_a_holder_of_the_turn_that_dies_or_falls_asleep_does_not_stop_the_others(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "_ASLEEP_SECONDS", 1)
+    monkeypatch.setattr(trial_locks, "_ASLEEP_SECONDS", 1)
 
     def turn() -> Any:
-        return turns.turns(server.whole, tmp_path, "x", 0, lambda: None)
+        return trial_locks.turns(server.whole, tmp_path, "x", 0, lambda: None)
 
     def die() -> None:
         turn().__enter__()
