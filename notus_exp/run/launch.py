@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -55,6 +56,25 @@ def launch_command(hardware: Hardware, job: str, environment: Mapping[str, str])
         )
     command = [*torchrun, *nodes, f"--rdzv-endpoint={meeting}", *worker]
     return [*_srun(hardware, allocated, environment), *command] if allocated > 1 else command
+
+
+def launch_environment(hardware: Hardware, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a launch has beside those that are there: threads, and how long torchrun waits.
+
+    Left to itself torchrun gives each process one thread, and one that is stopped half a minute to end.
+    """
+    if hardware.launch is Launch.plain:
+        return {}
+    threads = max(1, _usable_cores() // (hardware.processes // hardware.nodes))
+    wanted = {"OMP_NUM_THREADS": str(threads), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "5"}
+    return {name: value for name, value in wanted.items() if name not in environment}
+
+
+def _usable_cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
 
 
 def _told_by_torchrun(environment: Mapping[str, str]) -> str | None:

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from notus_exp.config.hardware_settings import Device, Hardware
@@ -26,7 +27,7 @@ from notus_exp.machine import devices
 from notus_exp.machine.out_of_memory import ended_for_memory
 from notus_exp.reporting.console import shorten
 from notus_exp.run.execution import Job, in_order
-from notus_exp.run.launch import killed_process, launch_command
+from notus_exp.run.launch import killed_process, launch_command, launch_environment
 from notus_exp.run.nodes import Node
 from notus_exp.run.watchdog import Watchdog, end_processes
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
@@ -89,7 +90,8 @@ def make_in_worker(job: Job, folder: Path, say: Callable[[str], None], monitor: 
     ended = ended_for_memory()
     try:
         with _lease(job.hardware, say) as lease:
-            code = run_worker(command, log, lease, monitor, beats, check)
+            variables = launch_environment(job.hardware, os.environ)
+            code = run_worker(command, log, lease, monitor, beats, check, variables)
         if code != 0:
             raise _failure(code, job, folder, said, ended_for_memory() > ended)
     finally:
@@ -179,6 +181,7 @@ def run_worker(
     monitor: Monitor = NO_MONITOR,
     beats: Path | None = None,
     check: Callable[[], None] = lambda: None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Run a worker to its end and return its exit code; on Ctrl-C stop it first.
 
@@ -193,12 +196,13 @@ def run_worker(
         monitor: May end it.
         beats: Folder in which its processes say that they live: none of them outlives this call.
         check: Called every half second; what it raises ends the worker.
+        variables: Of the environment, beside those of this process and of the lease.
 
     Raises:
         PrunedError: The monitor asked for the end of the run.
     """
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment |= lease.environment()
+    environment |= lease.environment() | dict(variables)
     with log.open("ab") as output:
         worker = subprocess.Popen(
             command,

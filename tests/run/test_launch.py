@@ -12,7 +12,7 @@ from rich.console import Console
 
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.errors import UserError
-from notus_exp.run.launch import Killed, killed_process, launch_command
+from notus_exp.run.launch import Killed, killed_process, launch_command, launch_environment
 from notus_exp.run.pipeline import Run
 from notus_exp.run.shown_plan import show_plan
 from support.configs import composed
@@ -78,6 +78,15 @@ def test_nodes_that_are_told_nothing_are_refused() -> None:
     with pytest.raises(UserError, match=r"hardware\.nodes=2, and nothing says where they meet") as caught:
         launch_command(machine(launch=Launch.ddp, processes=2, nodes=2), JOB, {})
     assert "hardware.rendezvous=HOST:PORT" in caught.value.hint
+
+
+def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notus_exp.run.launch._usable_cores", lambda: 24)
+    assert launch_environment(machine(), {}) == {}
+    hardware = machine(launch=Launch.ddp, processes=16, nodes=2)
+    assert launch_environment(hardware, {})["OMP_NUM_THREADS"] == "3"
+    assert "OMP_NUM_THREADS" not in launch_environment(hardware, {"OMP_NUM_THREADS": "1"})
+    assert launch_environment(machine(launch=Launch.ddp, processes=64), {})["OMP_NUM_THREADS"] == "1"
 
 
 TOLD = """

@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from notus_exp.config.hardware_settings import Device, Launch
 from notus_exp.errors import UserError
+from notus_exp.machine import devices
 from notus_exp.run import worker as workers
 from notus_exp.run.heartbeat import lives, read_beats
+from support.recipes import machine
 
 PROCESS = """
 import sys, threading, time
@@ -84,3 +88,14 @@ def test_a_process_that_is_started_by_hand_stays_without_a_pipe() -> None:
     for stdin, said in ((subprocess.DEVNULL, "stays\n"), (subprocess.PIPE, "")):
         done = subprocess.Popen([sys.executable, "-c", program], stdin=stdin, stdout=subprocess.PIPE, text=True)
         assert done.communicate(timeout=60)[0] == said
+
+
+def test_a_worker_leases_the_devices_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(devices, "visible_devices", list)
+    monkeypatch.setattr(devices, "leased", lambda number, *_: asked.append(number) or nullcontext(devices.NO_LEASE))
+    of_two = machine(device=Device.cuda, launch=Launch.fsdp2, processes=16, nodes=2)
+    for hardware in (of_two, machine(device=Device.cuda), machine(), machine(device=Device.mps)):
+        with workers._lease(hardware, print) as lease:
+            assert lease is devices.NO_LEASE
+    assert asked == [8, 1]
