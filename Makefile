@@ -9,7 +9,7 @@ ARGS   ?=
 ENGINES := tests/study/test_slurm.py tests/study/test_ray.py tests/study/search/test_postgresql.py tests/study/search/test_dashboard.py
 SERVERS := slurm-wlm munge postgresql
 
-.PHONY: run test slow test-engines check pictures docs install clean
+.PHONY: run test slow test-engines test-processes check pictures docs install clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m notus_exp $(ARGS)
@@ -22,6 +22,11 @@ slow: $(VENV)/.installed
 
 test-engines: $(VENV)/.engines
 	$(BIN)/python -m pytest -m slow $(ENGINES) $(ARGS)
+
+test-processes: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[deepspeed]"
+	$(BIN)/python -m pytest -m slow tests/training/test_several_processes.py tests/run/test_several_processes.py \
+		tests/run/test_published_recipe.py $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

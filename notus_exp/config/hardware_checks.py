@@ -6,7 +6,7 @@ import re
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
-from notus_exp.config.training_settings import BNB_OPTIMIZERS, DPO, MasterWeights, Precision
+from notus_exp.config.training_settings import DPO, MasterWeights, Precision
 from notus_exp.errors import UserError
 
 
@@ -65,11 +65,6 @@ def _check_numbers(hardware: Hardware, dpo: DPO) -> None:
         raise UserError(
             f"{named} does not train in dpo.precision=float16: its loss scaling knows no gradients that are shared out",
             "use dpo.precision=bfloat16, or hardware.launch=ddp or deepspeed",
-        )
-    if hardware.launch is Launch.fsdp2 and dpo.optimizer in BNB_OPTIMIZERS:
-        raise UserError(
-            f"{named} does not train with dpo.optimizer={dpo.optimizer}, which knows no weights that are shared out",
-            "use an optimiser of torch's: what is shared out needs less memory too; or hardware.launch=ddp",
         )
     if hardware.launch is Launch.deepspeed and dpo.master_weights is MasterWeights.same:
         raise UserError(

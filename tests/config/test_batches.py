@@ -112,7 +112,6 @@ def test_planning_batches_imports_nothing_heavy() -> None:
     ("launch", "asked", "told"),
     [
         ("fsdp2", {"precision": Precision.float16}, "float16"),
-        ("fsdp2", {"optimizer": "adamw_bnb_8bit"}, "adamw_bnb_8bit"),
         ("deepspeed", {"precision": Precision.bfloat16, "master_weights": MasterWeights.same}, "master_weights=same"),
     ],
 )

@@ -1,6 +1,7 @@
 """The trainer's arguments: every setting of a recipe reaches them, and what would do nothing is refused."""
 
 from dataclasses import fields, replace
+from importlib.util import find_spec
 
 import pytest
 from trl import DPOConfig, KTOConfig
@@ -21,6 +22,7 @@ from notus_exp.config.training_settings import (
 )
 from notus_exp.errors import UserError
 from notus_exp.training.arguments import dpo_arguments, lora_config, plan_steps, trainer_config
+from notus_exp.training.zero import leaving_nothing
 from support.recipes import LORA, machine, recipe
 
 
@@ -261,3 +263,9 @@ def test_something_else_that_would_share_the_model_out_is_refused(tmp_path, monk
     given = dpo_arguments(recipe(), machine(), train_pairs=8, validation_pairs=0, seed=1, out=tmp_path, use_cpu=True)
     with pytest.raises(UserError, match=r"ACCELERATE_USE_FSDP is set, and hardware\.launch=plain"):
         trainer_config(given, machine())
+
+
+@pytest.mark.skipif(find_spec("deepspeed") is not None, reason="DeepSpeed is installed")
+def test_deepspeed_that_is_not_installed_is_named_before_a_model_is_loaded():
+    with pytest.raises(UserError, match="which is not installed"), leaving_nothing():
+        pytest.fail("nothing is trained")
