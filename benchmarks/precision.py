@@ -104,8 +104,8 @@ def main() -> None:
                 run = runs[arm, rate, seed]
                 stages = run["stages"]
                 folders = [Path(stages[stage]["path"]) / MODEL for stage in ("base_model", "policy")]
-                rows.append((run["metrics"], moved(*folders), stages["policy"]["seconds"]))
-            cells = [interval([metrics[f"policy/{name}"] for metrics, _, _ in rows]) for name in METRICS]
+                rows.append((stages["policy"]["facts"], moved(*folders), stages["policy"]["seconds"]))
+            cells = [interval([facts[name] for facts, _, _ in rows]) for name in METRICS]
             shares, steps = zip(*(one for _, one, _ in rows), strict=True)
             cells += [f"{100 * sum(shares) / len(shares):.2f} %", f"{sum(steps) / len(steps):.1e}"]
             cells.append(f"{sum(seconds for _, _, seconds in rows) / len(rows):.0f}")
