@@ -1,6 +1,6 @@
 """What reading a prompt once for its completions saves, and batches of like lengths in a training: side by side.
 
-    OMP_NUM_THREADS=1 python benchmarks/scoring.py outputs/artifacts/base_model-KEY outputs/artifacts/reference-KEY ...
+    python benchmarks/scoring.py outputs/artifacts/base_model-KEY outputs/artifacts/reference-KEY ...
 
 Of each reference artifact of a run it scores the completions of some prompts in both ways, alternately, and prints
 seconds of the processor and by the clock with their ratios; both ways' log-probs are compared. Where it holds training
