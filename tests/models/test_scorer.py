@@ -111,10 +111,11 @@ def test_an_adapter_beside_the_weights_is_heeded_and_left_out_on_request(tiny_mo
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_a_precision_shares_prompts_too(tiny_model_folder, cpu, precision):
+def test_in_16_bits_each_text_is_read_alone_as_training_reads_it(tiny_model_folder, cpu, precision):
     scorer = Scorer(load_model(tiny_model_folder, None, precision, cpu), precision, CPU)
-    assert scorer.plan(ITEMS, KEYS, 4).shared
+    assert not scorer.plan(ITEMS, KEYS, 4).shared
     exact = Scorer(load_model(tiny_model_folder, None, "float32", cpu), "float32", CPU).logps(ITEMS, shared=False)
+    assert scorer.logps(ITEMS, shared=False) == pytest.approx(exact, rel=0.05)
     assert scorer.logps(ITEMS, shared=True) == pytest.approx(exact, rel=0.05)
 
 
