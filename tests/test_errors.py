@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 from sqlalchemy.exc import SQLAlchemyError
 
-from notus_exp.config import composing, loading
+from notus_exp.config import loading, own_files
 from notus_exp.curation import contamination
 from notus_exp.errors import UserError, first_line, named_line, nearest, strike, without_secret
 from notus_exp.evaluation import hub_files
@@ -129,7 +129,7 @@ SILENT: dict[str, tuple[Exception, tuple[Any, str] | None, Provoke]] = {
     "a tokenizer": (
         OSError(), (pretrained.AutoTokenizer, "from_pretrained"), lambda _: pretrained.load_tokenizer(FILE)
     ),
-    "a file of configs": (OSError(), (yaml, "compose"), lambda _: composing.check_file(FILE)),
+    "a file of configs": (OSError(), (yaml, "compose"), lambda _: own_files.check_file(FILE)),
     "a search's storage": (SQLAlchemyError(""), None, _storage),
     "a full disk": (OSError(), None, _disk),
 }  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from notus_exp.config import composing
+from notus_exp.config import composing, interpolations
 from notus_exp.config import loading as configuration
 from notus_exp.config.own_files import check_file
 from notus_exp.errors import UserError
@@ -245,7 +245,7 @@ def test_interpolations_of_long_texts_end_in_one_short_error(tmp_path: Path, par
 
 
 def test_decoding_of_long_texts_ends_in_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composing, "MOST_CHARACTERS", 1_000_000)  # the grammar takes a second for the first 3,000,000
+    monkeypatch.setattr(interpolations, "MOST_CHARACTERS", 1_000_000)  # 3,000,000 take the grammar a second
     text = f"# @package _global_\ntracking:\n  group: {'x' * 30_000}\n  project: '{'${oc.decode:${.group}}' * 100}'\n"
     said = refusal("experiment=mine", own=own(tmp_path, text))
     assert said.startswith("the interpolations of the config give more than 1,000,000 characters\n")

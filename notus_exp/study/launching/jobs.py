@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from notus_exp.config import composing
 from notus_exp.config.explaining import explain
+from notus_exp.config.interpolations import refers_elsewhere
 from notus_exp.config.ranges import check
 from notus_exp.config.schema import Config, Tracking
 from notus_exp.disk import streams
@@ -88,7 +88,7 @@ class Jobs:
             UserError: As `load`.
         """
         composed, chosen = self._compose([*overrides, _seeded(seeds[0])])
-        refers = composing.refers(composed)
+        refers = refers_elsewhere(composed)
         config, choices = outcome.load(composed, chosen, [*overrides, _seeded(seeds[0])])
         yield config, choices
         for seed in seeds[1:]:
