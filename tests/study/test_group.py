@@ -13,7 +13,7 @@ import pytest
 from notus_exp.contracts.comparison_file import BASE_MODEL, ComparisonFile
 from notus_exp.contracts.study_file import SearchSummary
 from notus_exp.disk.outputs import read_study
-from notus_exp.study.group import track_runs
+from notus_exp.study.group import parts, track_runs
 from notus_exp.study.search.search_comparison import search_comparison
 from notus_exp.tracking import Ending, Membership, open_tracker
 from support.offline_runs import TRACKING, keep_out, own_places, read_runs  # noqa: F401  (a fixture)
@@ -213,6 +213,18 @@ def test_a_search_with_pruned_and_failed_trials_agrees(hunt: tuple[Path, Any]) -
         expected = {number: value for number, value in values.items() if value is not None}
         assert group.means(f"validation/{goal}", "trial") == pytest.approx(expected)
         assert group.study.history_of(f"search/validation/{goal}", "search/trial") == sorted(expected.items())
+
+
+def test_trials_whose_runs_another_machine_has_are_told_by_that_one(tmp_path: Path) -> None:
+    study: Any = {"name": "mine", "kind": "search", "metric": ACCURACY, "seeds": [0], "arms": {}}
+    study["search"] = {"constraints": {}}
+    folder = tmp_path / "outputs" / "studies" / "mine"
+    folder.mkdir(parents=True)
+    trial = {"number": 0, "state": "complete", "params": {}, "runs": {"0": "far"}, "reason": None}
+    found: Any = {"objectives": {ACCURACY: "maximize"}, "trials": [trial]}
+    assert len([*parts(study, folder, found)]) == 1
+    found["trials"] = [trial | {"elsewhere": True}]
+    assert [*parts(study, folder, found)] == [], "what is known here would stand in the place of its results"
 
 
 def test_the_run_of_a_search_carries_trials_and_best(hunt: tuple[Path, Any]) -> None:

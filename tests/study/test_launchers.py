@@ -58,7 +58,7 @@ def test_a_study_is_the_same_by_every_launcher_and_tells_why_a_run_failed(
     assert "stuck, seed 0: " in done.stderr
     assert "min_margin" in run_of(tmp_path, "mine", "stuck", 0)["error"]
     assert "Traceback" not in done.stderr
-    done = run(tmp_path, *ARMS, "seed=0", "study.name=again", f"hydra/launcher={launcher}")
+    done = run(tmp_path, ARMS[0], "seed=0", "study.name=again", f"hydra/launcher={launcher}")
     assert done.stdout.splitlines() == [str(tmp_path / "outputs/studies/again")], "nothing else on standard output"
     found = (tmp_path / "outputs/studies/again/comparison.json").read_text()
     expected = (basic / "outputs/studies/mine/comparison.json").read_text()
@@ -71,7 +71,7 @@ def test_a_study_is_the_same_by_every_launcher_and_tells_why_a_run_failed(
 def test_a_job_that_is_killed_is_one_failed_run_and_ctrl_c_ends_the_others(basic: Path, tmp_path: Path) -> None:
     require("submitit_local")
     shutil.copytree(basic / "outputs", tmp_path / "outputs")
-    study = [*ARMS, "seed=5", "study.name=killed", "hydra/launcher=submitit_local"]
+    study = [ARMS[0], "seed=5", "study.name=killed", "hydra/launcher=submitit_local"]
     process = start(tmp_path, *study)
     wait_for(lambda: len(list(tmp_path.glob("outputs/runs/*-s5-*/job.json"))) == 2, process)
     first = min(tmp_path.glob("outputs/.submitit/[0-9]*"), key=lambda path: path.stat().st_mtime)
