@@ -40,7 +40,7 @@ def pick_hardware() -> Picked:
 def told_auto(hardware: Hardware) -> str:
     """Return in a line which profile `hardware=auto` is here, and why; `hardware` is what a run has of it."""
     shared = f" with {hardware.processes} processes by {hardware.launch.name}" if hardware.processes > 1 else ""
-    return f"hardware=auto is {hardware.name}{shared} here: {pick_hardware().why}"
+    return f"auto is {hardware.name}{shared} here: {pick_hardware().why}"
 
 
 def profile_for(devices: Sequence[CudaModel], system: str) -> Picked:

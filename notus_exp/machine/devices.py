@@ -88,7 +88,7 @@ def leased(
         UserError: Fewer devices are visible than are needed, or the folder of the locks is not the user's alone.
     """
     if number > len(visible):
-        raise _too_few(number, len(visible))
+        raise too_few(number, len(visible))
     folder = folder or lock_folder()
     with ExitStack() as held:
         while (lease := _take(number, visible, folder)) is None:
@@ -118,7 +118,8 @@ def lock_folder() -> Path:
     return folder
 
 
-def _too_few(number: int, visible: int) -> UserError:
+def too_few(number: int, visible: int) -> UserError:
+    """Return what says that a run needs more CUDA devices than it may use here."""
     given = os.environ.get(VISIBLE)
     found = f"{visible} visible" + ("" if given is None else f" ({VISIBLE}={given})")
     hint = "use hardware=cpu, or check the driver with nvidia-smi and that PyTorch is a CUDA build"

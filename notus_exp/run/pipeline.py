@@ -14,7 +14,7 @@ from rich.console import Console
 from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
-from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.hardware_settings import Device, Launch
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
@@ -33,6 +33,8 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
+from notus_exp.machine.cuda import cuda_devices
+from notus_exp.machine.devices import too_few
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
 from notus_exp.reporting.going_on import working
@@ -116,11 +118,12 @@ class Run:
             PrunedError: The monitor ended the run.
         """
         self._require_key()
+        self._require_devices()
         if self.config.study.arm is None:  # a study asks once for all of its runs
             for question in doubts(self.config, self.choices):
                 self._say(f"question: {question}")
-            if self.choices.get("hardware") == AUTO:
-                self._say(told_auto(self.config.hardware))
+            if self.choices.get("hardware") == AUTO and self.config.hardware.device is not Device.cpu:
+                self._say(f"[hardware] {told_auto(self.config.hardware)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / LIBRARIES_LOG
         waiting = "waiting for another process with this run"
@@ -207,6 +210,14 @@ class Run:
                     f"{judge.api_key_env} is not set",
                     f"set it, name another with {key}.api_key_env, or give an endpoint of your own with {key}.base_url",
                 )
+
+    def _require_devices(self) -> None:
+        """Check before anything runs that this machine has the devices that are needed, where something is missing."""
+        hardware = self.config.hardware
+        number, found = hardware.processes // hardware.nodes, cuda_devices()
+        missing = (node.in_worker and self.store.find(node.wanted) is None for node in self.nodes)
+        if hardware.device is Device.cuda and found < number and any(missing):
+            raise too_few(number, found)
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
         """Open the tracker: of a run of a study in the study's folder, where what is told anew finds what was told."""

@@ -68,7 +68,7 @@ def show_plan(run: Run, out: Console) -> None:
         out.print(line, soft_wrap=True)
     hardware, dpo = run.config.hardware, run.config.dpo
     if run.choices.get("hardware") == AUTO:
-        out.print(told_auto(hardware), soft_wrap=True)
+        out.print(f"hardware: {told_auto(hardware)}", soft_wrap=True)
     batches = plan_batches(dpo, hardware)
     out.print(
         f"hardware {hardware.name}: {hardware.processes} x {hardware.device.name}, {dpo.precision.name}; "

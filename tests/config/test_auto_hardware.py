@@ -89,7 +89,7 @@ def test_what_was_picked_is_composed_recorded_and_told(found: list[CudaModel]) -
     hardware = composed("dpo.global_batch_size=64", "hardware.micro_batch_size=4").hardware
     assert (hardware.name, hardware.launch, hardware.processes) == ("h100", Launch.ddp, 2)
     assert (hardware.micro_batch_size, hardware.memory_gb) == (4, 85.0)
-    said = "hardware=auto is h100 with 2 processes by ddp here: 3 x NVIDIA H100 80GB HBM3, 85 GB"
+    said = "auto is h100 with 2 processes by ddp here: 3 x NVIDIA H100 80GB HBM3, 85 GB"
     assert told_auto(hardware) == said
 
 

@@ -210,7 +210,7 @@ def test_ctrl_c_is_one_line_and_keeps_finished_stages(tmp_path: Path) -> None:
         (["filters.contamination.files=[no.txt]"], "no.txt is not a file"),
         (["model=hub", "model.hub_id=nobody/nothing", "until=base_model"], "nobody/nothing"),
         (["model=local", "model.path=nowhere", "until=base_model"], "nowhere"),
-        (["hardware=a100_8x40gb", "dpo.global_batch_size=64", "until=policy"], "not executed yet"),
+        (["hardware=a100_8x40gb", "dpo.global_batch_size=8", "until=policy"], "the run needs 8 CUDA devices"),
     ],
 )
 def test_bad_input_is_one_or_two_lines_and_no_traceback(tmp_path: Path, arguments: list[str], words: str) -> None:
