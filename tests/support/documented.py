@@ -145,7 +145,7 @@ UNTRIED = {
         "python -m notus_exp experiment=notus_7b_v1 'evaluation=[alpaca_eval,mt_bench,ifeval]' judge.model=gpt-4-0613"
         " judge.input_price=30 judge.output_price=60 judge.budget=40",
     ],
-    "a model of one's own; tests/run/test_published_recipe.py runs it with one": [
+    "is tried by another test: with a model of its own, in tests/run/test_published_recipe.py": [
         "python -m notus_exp experiment=notus_7b_v1 model=local model.path=FOLDER data=simulated data.prompts=120"
         " split.validation=0.1 split.test=0.1 hardware=cpu hardware.launch=fsdp2 hardware.processes=2",
     ],
@@ -207,7 +207,12 @@ UNTRIED = {
     "is tried by another test: the shell itself is asked, in tests/config/test_completing.py": [
         'eval "$(python -m notus_exp -sc install=bash)"',
     ],
-    "is what runs these very tests, or runs before them": ["make test", "make check", "make docs"],
+    "is what runs these very tests, or runs before them": [
+        "make test",
+        "make check",
+        "make docs",
+        "make test-processes",
+    ],
     "draws pictures of these pages anew, into docs": [
         "make pictures",
         "PYTHONPATH=.:tests python benchmarks/wandb_picture.py ARMS SEARCH",

@@ -28,7 +28,7 @@ from notus_exp.stages.settings import PolicySettings, ReferenceSettings
 from notus_exp.training import dpo, prepared
 from notus_exp.training.arguments import dpo_arguments
 from notus_exp.training.checkpoints import step_of
-from notus_exp.training.sharding import trained
+from notus_exp.training.sharding import size, trained
 from support.recipes import LORA, machine, recipe
 
 FULL = replace(LORA, r=0)
@@ -122,10 +122,11 @@ class Watcher(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         parameters, optimizer = dict(self._parameters()), self._trainer.optimizer
+        everything = list(self._trainer.model.parameters())
         self.seen |= {
-            "kinds": sorted({_kind(p) for p in parameters.values()}),
+            "kinds": sorted({_kind(p) for p in everything}),
             "weights": sorted({str(p.dtype) for p in parameters.values()}),
-            "share": sum(_here(p) for p in parameters.values()) / sum(_whole(p) for p in parameters.values()),
+            "share": sum(_here(p) for p in everything) / sum(size(p) for p in everything),
             "state": sorted({str(v.dtype) for s in optimizer.state.values() for v in s.values() if v.dim()}),
             "masters": sorted({str(p.dtype) for group in optimizer.param_groups for p in group["params"]}),
         }
@@ -143,10 +144,6 @@ def _here(parameter):
     if hasattr(parameter, "ds_tensor"):
         return (parameter.ds_tensor if parameter.ds_status.name == "NOT_AVAILABLE" else parameter).numel()
     return parameter.to_local().numel() if isinstance(parameter, DTensor) else parameter.numel()
-
-
-def _whole(parameter):
-    return getattr(parameter, "ds_numel", parameter.numel())
 
 
 class Wanted(NamedTuple):
