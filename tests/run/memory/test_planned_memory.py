@@ -12,7 +12,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import Shape, shape_of
-from notus_exp.run.memory.memory_stages import GB, Computing, stage_needs
+from notus_exp.run.memory.memory_stages import GB, Computing, available, stage_needs
 from notus_exp.run.memory.memory_words import CANNOT_TELL, MemoryPlan
 from notus_exp.run.memory.need import fullest
 from notus_exp.run.memory.run_memory import plan_memory
@@ -152,6 +152,15 @@ def test_what_processes_share_is_divided() -> None:
     ddp = composed(*NOTUS, "hardware.launch=ddp", "hardware.processes=8").hardware
     assert ddp.launch is Launch.ddp
     assert training(shape(config), config.dpo, ddp)[-1].parts["other"] == 4 * P  # the buckets
+
+
+def test_processes_on_the_processor_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notus_exp.run.memory.memory_stages.machine_bytes", lambda: int(8 * GB))
+    alone = composed("hardware=cpu").hardware
+    four = composed("hardware=cpu", "hardware.launch=ddp", "hardware.processes=4").hardware
+    assert available(alone) == (8 * GB, False)
+    assert available(four) == (2 * GB, False)
+    assert available(composed("hardware=cpu", "hardware.memory_gb=3").hardware) == (3 * GB, True)
 
 
 def test_a_cache_of_keys_and_values_is_counted_by_hand() -> None:
