@@ -137,6 +137,22 @@ def test_a_base_in_4_bits_is_a_quarter_but_for_embedding_head_and_norms(monkeypa
     planned("model=zephyr_7b_sft", "dpo=qlora", "hardware=gpu_24gb").check()
 
 
+def test_on_the_processor_what_smaller_batches_would_mend_is_said_and_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"bytes": 6 * GB}
+    monkeypatch.setattr("notus_exp.run.memory.memory_stages.machine_bytes", lambda: int(there["bytes"]))
+    plan = planned("hardware=cpu")
+    assert not plan.fits
+    plan.check()
+    doubt = plan.doubt()
+    assert doubt is not None
+    assert "it does not fit. The nearest that fits: hardware." in doubt
+    there["bytes"] = 0.9 * GB  # less than the weights and the libraries
+    with pytest.raises(UserError, match=r"has 0\.9"):
+        planned("hardware=cpu").check()
+    there["bytes"] = 64 * GB
+    assert planned("hardware=cpu").doubt() is None
+
+
 def test_what_processes_share_is_divided() -> None:
     config = composed(*NOTUS)
     needs = {
