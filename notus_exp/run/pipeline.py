@@ -164,7 +164,10 @@ class Run:
         if any(node.stage is Stage.columns for node in missing):
             for probes in self.sources.probes.values():
                 check_contents(probes, self.store.root)
-        self.memory(missing).check()
+        memory = self.memory(missing)
+        memory.check()
+        if doubt := memory.doubt():
+            self._say(doubt)
         self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
         look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
 

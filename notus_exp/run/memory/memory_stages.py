@@ -52,11 +52,17 @@ class Available(NamedTuple):
 
 
 def available(hardware: Hardware) -> Available:
-    """Return how much memory a device has: what the profile says, else what this machine says."""
+    """Return how much memory a device has: what the profile says, else what this machine says.
+
+    Processes that compute on the processor share the machine's.
+    """
     if hardware.memory_gb is not None:
         return Available(hardware.memory_gb * GB, True)
-    found = cuda_bytes() if hardware.device is Device.cuda else machine_bytes()
-    return Available(None if found is None else float(found), False)
+    if hardware.device is Device.cuda:
+        found, sharing = cuda_bytes(), 1.0
+    else:
+        found, sharing = machine_bytes(), hardware.processes / hardware.nodes
+    return Available(None if found is None else found / sharing, False)
 
 
 def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> list[Need]:

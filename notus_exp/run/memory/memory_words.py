@@ -79,13 +79,25 @@ class MemoryPlan:
             "Memory of a device at its fullest, GB", ["stage", "moment", *shown, "together"], rows, left=("moment",)
         )
 
+    def doubt(self) -> str | None:
+        """Return what is said of a run that is begun though its longest texts may not fit; None where they do.
+
+        On the processor, whose memory other programs share and few texts fill: smaller batches alone would do, and
+        where memory does run out they are taken. A profile that says how much there is (`hardware.memory_gb`) is held
+        to.
+        """
+        if self.fits or self.available.configured or self._config.hardware.device is not Device.cpu:
+            return None
+        found = self._remedies(self.available.bytes or 0.0)
+        return None if any(one.other_results or one.more_devices for one in found) or not found else self.lines()[0]
+
     def check(self) -> None:
-        """Refuse a run that does not fit.
+        """Refuse a run that does not fit, unless it is only doubted (`doubt`).
 
         Raises:
             UserError: With what it needs by part, what there is, and the nearest setting that fits.
         """
-        if self.fits:
+        if self.fits or self.doubt():
             return
         need, most = fullest(self.needs), self.available.bytes or 0.0
         parts = ", ".join(f"{name} {_gb(size)}" for name, size in need.parts.items() if size >= GB / 20)
@@ -95,9 +107,12 @@ class MemoryPlan:
             self._nearest(most) + "; where there is more memory than that, hardware.memory_gb=GB says so",
         )
 
-    def _nearest(self, most: float) -> str:
+    def _remedies(self, most: float) -> list[Remedy]:
         assert self._shape is not None
-        found = remedies(self._shape, self._config.dpo, self._config.hardware, self._work, most)
+        return remedies(self._shape, self._config.dpo, self._config.hardware, self._work, most)
+
+    def _nearest(self, most: float) -> str:
+        found = self._remedies(most)
         if not found:
             return "No setting that is known here fits: choose a smaller model"
         return "The nearest that fits: " + "; or ".join(map(_told, found))

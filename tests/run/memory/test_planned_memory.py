@@ -12,7 +12,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import Shape, shape_of
-from notus_exp.run.memory.memory_stages import GB, Computing, stage_needs
+from notus_exp.run.memory.memory_stages import GB, Computing, available, stage_needs
 from notus_exp.run.memory.memory_words import CANNOT_TELL, MemoryPlan
 from notus_exp.run.memory.need import fullest
 from notus_exp.run.memory.run_memory import plan_memory
@@ -137,6 +137,22 @@ def test_a_base_in_4_bits_is_a_quarter_but_for_embedding_head_and_norms(monkeypa
     planned("model=zephyr_7b_sft", "dpo=qlora", "hardware=gpu_24gb").check()
 
 
+def test_on_the_processor_what_smaller_batches_would_mend_is_said_and_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"bytes": 6 * GB}
+    monkeypatch.setattr("notus_exp.run.memory.memory_stages.machine_bytes", lambda: int(there["bytes"]))
+    plan = planned("hardware=cpu")
+    assert not plan.fits
+    plan.check()
+    doubt = plan.doubt()
+    assert doubt is not None
+    assert "it does not fit. The nearest that fits: hardware." in doubt
+    there["bytes"] = 0.9 * GB  # less than the weights and the libraries
+    with pytest.raises(UserError, match=r"has 0\.9"):
+        planned("hardware=cpu").check()
+    there["bytes"] = 64 * GB
+    assert planned("hardware=cpu").doubt() is None
+
+
 def test_what_processes_share_is_divided() -> None:
     config = composed(*NOTUS)
     needs = {
@@ -152,6 +168,15 @@ def test_what_processes_share_is_divided() -> None:
     ddp = composed(*NOTUS, "hardware.launch=ddp", "hardware.processes=8").hardware
     assert ddp.launch is Launch.ddp
     assert training(shape(config), config.dpo, ddp)[-1].parts["other"] == 4 * P  # the buckets
+
+
+def test_processes_on_the_processor_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notus_exp.run.memory.memory_stages.machine_bytes", lambda: int(8 * GB))
+    alone = composed("hardware=cpu").hardware
+    four = composed("hardware=cpu", "hardware.launch=ddp", "hardware.processes=4").hardware
+    assert available(alone) == (8 * GB, False)
+    assert available(four) == (2 * GB, False)
+    assert available(composed("hardware=cpu", "hardware.memory_gb=3").hardware) == (3 * GB, True)
 
 
 def test_a_cache_of_keys_and_values_is_counted_by_hand() -> None:
