@@ -84,13 +84,14 @@ def trained(way: str, overrides: list[str], model: Path, given: Options) -> list
 def figures(way: str, told: str, policy: Path, manifest: dict[str, Any]) -> list[str]:
     """Return the row of a training that came to its end."""
     found, facts = steps(policy), manifest["facts"]
-    mfu = facts.get("mfu")
+    speeds = facts["throughput"]
+    mfu = speeds["mfu"]
     share = "–" if mfu is None else f"{100 * mfu:.0f} %"
     return [
         *(
             way,
             str(len(found)),
-            number(facts.get("tokens_per_second")),
+            number(speeds["tokens_per_second"]),
             share,
             number(facts["peak_memory_bytes"] / GB),
             told,
@@ -113,7 +114,7 @@ def answered(model: Path, given: Options) -> str:
     facts = manifest["facts"]
     speed = number(facts["tokens"] / facts["seconds"])
     return (
-        f"Answers of the base model in the run's own process: {speed} tokens/s, with loading "
+        f"Answers of the base model in the run's own process: {speed} tokens/s, with loading"
         f" ({facts['answers']} prompts, {facts['tokens']:,} tokens)."
     )
 
