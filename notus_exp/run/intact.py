@@ -26,7 +26,13 @@ class Sorted(NamedTuple):
     undecided: list[Node]
 
 
-def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read: bool) -> Found:
+Find = Callable[[Manifest], Manifest | None]
+"""Returns the manifest of an artifact that is there: `ArtifactStore.find`, or what remembers it for many looks."""
+
+
+def examine(
+    node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read: bool, find: Find | None = None
+) -> Found:
     """Tell whether a node's artifact can be used as it lies there.
 
     It cannot where a file of it is not what was written, nor where an input was made anew since and came out with
@@ -37,6 +43,7 @@ def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read
         store: Where artifacts lie.
         nodes: Key -> node, of the inputs at least.
         read: Whether files that were not checked before are read, or sizes are enough.
+        find: Finds inputs; None: the store's.
 
     Raises:
         NewerFormatError: The artifact was made by a newer version.
@@ -44,7 +51,7 @@ def examine(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], *, read
     found = store.check(node.wanted) if read else store.look(node.wanted)
     if found.manifest is None:
         return found
-    contents = _contents(node, store, nodes)
+    contents = _contents(node, store, nodes, find or store.find)
     other = [use for use, content in found.manifest.contents.items() if contents.get(use, content) != content]
     if not other:
         return found
@@ -84,15 +91,15 @@ def ready(nodes: Sequence[Node], store: ArtifactStore, known: Mapping[str, Node]
             continue
         usable[node.name] = manifest
         if manifest.hashed and not manifest.contents:
-            store.note_contents(manifest, _contents(node, store, known))
+            store.note_contents(manifest, _contents(node, store, known, store.find))
     return Sorted(usable, missing, undecided)
 
 
-def _contents(node: Node, store: ArtifactStore, nodes: Mapping[str, Node]) -> dict[str, str]:
+def _contents(node: Node, store: ArtifactStore, nodes: Mapping[str, Node], find: Find) -> dict[str, str]:
     """Return what is known of the contents of a node's inputs, by input name; some may be of another run."""
     found = {}
     for use, key in node.inputs.items():
-        manifest = store.find(nodes[key].wanted) if key in nodes else store.told(node.uses[use], key)
+        manifest = find(nodes[key].wanted) if key in nodes else store.told(node.uses[use], key)
         content = content_of(manifest) if manifest else None
         if content is not None:
             found[use] = content

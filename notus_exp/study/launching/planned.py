@@ -11,6 +11,7 @@ from rich.console import Console
 
 from notus_exp.config.doubts import doubts, margin_doubts
 from notus_exp.config.expression_checks import named_columns
+from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk import streams
 from notus_exp.disk.artifacts import Found
 from notus_exp.disk.outputs import read_run
@@ -63,11 +64,17 @@ def missing(planned: Sequence[Planned], folder: Path, *, read: bool = True) -> l
         folder: The study's.
         read: Whether artifacts that were not checked before are read, or sizes are enough.
     """
-    looked: dict[str, Found] = {}  # runs share artifacts
+    looked: dict[str, Found] = {}  # runs share artifacts, and what they are made from
+    there: dict[str, Manifest | None] = {}
 
     def look(node: Node, run: Run) -> Found:
+        def find(wanted: Manifest) -> Manifest | None:
+            if wanted.key not in there:
+                there[wanted.key] = run.store.find(wanted)
+            return there[wanted.key]
+
         if node.key not in looked:
-            looked[node.key] = examine(node, run.store, run.by_key, read=read)
+            looked[node.key] = examine(node, run.store, run.by_key, read=read, find=find)
         return looked[node.key]
 
     def finished(one: Planned) -> bool:
