@@ -32,6 +32,14 @@ def of_one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     return folder, record(run(folder, *SMALL, "until=likelihoods"))
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one process, up to the reference log-probs."""
+    folder = tmp_path_factory.mktemp("scored")
+    run(folder, *SMALL, "until=reference")
+    return folder
+
+
 def without(folder: Path, begun: Path, *stages: str) -> Path:
     """Return a folder with what another run made but for some stages."""
     shutil.copytree(begun / "out", folder / "out")
@@ -44,14 +52,15 @@ def without(folder: Path, begun: Path, *stages: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_artifacts_of_one(tmp_path: Path, of_one: tuple[Path, dict[str, Any]]) -> None:
     begun, one = of_one
-    scored = ("reference", "generations", "likelihoods")
-    folder = without(tmp_path, begun, *scored)
+    made = ("reference", "generations", "likelihoods")
+    folder = without(tmp_path, begun, *made)
     done = run(folder, *SMALL, *TWO, "until=likelihoods")
     two = record(done)
     assert [name for name, stage in two["stages"].items() if stage["key"] != one["stages"][name]["key"]] == []
-    assert sorted(two["attempts"][-1]["made"]) == sorted(name for name in two["stages"] if name.startswith(scored))
+    assert sorted(two["attempts"][-1]["made"]) == sorted(name for name in two["stages"] if name.startswith(made))
     for name, table in [("reference", "reference"), ("likelihoods", "likelihoods"), ("likelihoods", "divergence")]:
         written = [
             (top / place(of, name) / f"{table}.parquet").read_bytes() for top, of in ((begun, one), (folder, two))
@@ -155,8 +164,8 @@ def state(pid: int) -> str:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, of_one: tuple[Path, dict[str, Any]]) -> Path:
-    return without(tmp_path, of_one[0], "policy", "generations", "likelihoods")
+def begun(tmp_path: Path, scored: Path) -> Path:
+    return without(tmp_path, scored)
 
 
 def test_a_process_that_is_killed_ends_the_run_with_its_name_and_leaves_what_was_made(begun: Path) -> None:
