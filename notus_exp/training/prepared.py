@@ -242,7 +242,11 @@ class PreparedTrainer:
             load_shards(self.model, self.optimizer, shards)
         else:
             share_state(self.optimizer, torch.load(Path(checkpoint) / OPTIMIZER, map_location="cpu", weights_only=True))
-        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
+        schedule = torch.load(Path(checkpoint) / SCHEDULER, weights_only=True)
+        for name in ("base_lrs", "_last_lr", "lr_lambdas"):  # of each group, all alike: DeepSpeed has no empty group
+            if schedule.get(name):
+                schedule[name] = schedule[name][:1] * len(self.optimizer.param_groups)
+        self.lr_scheduler.load_state_dict(schedule)
         for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
             group["lr"] = rate
 
