@@ -29,6 +29,7 @@ from notus_exp.reporting.console import shorten
 from notus_exp.run.execution import Job, in_order
 from notus_exp.run.launch import killed_process, launch_command, launch_environment
 from notus_exp.run.nodes import Node
+from notus_exp.run.warm_workers import warm
 from notus_exp.run.watchdog import Watchdog, end_processes
 from notus_exp.stages.monitor import NO_MONITOR, Monitor, PrunedError
 
@@ -205,7 +206,7 @@ def run_worker(
     environment |= lease.environment() | dict(variables)
     with log.open("ab") as output:
         worker = subprocess.Popen(
-            command,
+            warm(command, environment),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

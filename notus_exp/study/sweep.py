@@ -34,6 +34,7 @@ from notus_exp.reporting.going_on import working
 from notus_exp.reporting.tables import show as show_report
 from notus_exp.reporting.texts import many, tell_path
 from notus_exp.run.outcome import disk_errors
+from notus_exp.run.warm_workers import keeping_warm
 from notus_exp.study.launching import planned as plans
 from notus_exp.study.launching import study_json as record
 from notus_exp.study.launching import tuning
@@ -65,7 +66,8 @@ def sweep(loader: ConfigLoader, launcher: Launcher, master: DictConfig, argument
     only_shown = master.until == Stage.config
     conduct = _search if definition.kind == "search" else _compare_arms
     log = nullcontext() if only_shown else streams.kept_in(folder / LIBRARIES_LOG)
-    with disk_errors(master.output_dir), log:
+    workers = keeping_warm() if jobs.in_process and not only_shown else nullcontext()
+    with disk_errors(master.output_dir), log, workers:
         unscored = conduct(jobs, definition, folder, console, only_shown=only_shown)
     tell_path(str(folder), streams.out())
     if unscored:

@@ -1,4 +1,7 @@
-"""`python forking.py DESCRIPTOR`: loads what workers load, and forks one for whoever connects to the listener."""
+"""Loads modules, and forks a worker for whoever connects: `python -m ...fork_server DESCRIPTOR MODULES`.
+
+The descriptor is of a socket that listens. The process ends with its standard input, that is with who started it.
+"""
 
 from __future__ import annotations
 
@@ -12,43 +15,63 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "TORCH", "OMP_", "MKL_", "CUDA", "PYTHON", "TRL_", "ACCELERATE_", "LD_")
 """Begin the names of variables that libraries read when they are imported."""
-NOT_READ = ("TORCHELASTIC_", "TORCH_NCCL_ASYNC_ERROR_HANDLING")
-"""Begin those among them that torchrun sets for the processes that it starts."""
-LOADED = (
-    *("notus_exp.models.base_model", "notus_exp.models.reference", "notus_exp.models.likelihoods"),
-    *("notus_exp.training.dpo", "notus_exp.training.trainer", "notus_exp.evaluation.generations"),
-    *("notus_exp.run.execution", "notus_exp.run.worker", "torch.distributed.run"),
-)
+NOT_READ = ("TORCHELASTIC_", "TORCH_NCCL_ASYNC_ERROR_HANDLING", "CUDA_VISIBLE_DEVICES")
+"""Begin those among them that are read when a process first uses a device or its group."""
+CUDA = Path("/dev/nvidiactl")
+"""There where CUDA is."""
 
 
 STARTED = {**os.environ}
 
 
-def main(listener: socket.socket) -> None:
+def main(listener: socket.socket, modules: Sequence[str]) -> None:
+    """Fork workers until standard input ends; the libraries are loaded when the first is asked for."""
     sys.modules["wandb"] = None  # type: ignore[assignment]  # as a worker does
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    loaded = False
     while True:
-        ready, _, _ = select.select([listener, 0], [], [])
-        if 0 in ready:  # nothing is ever said there: the tests are over
-            shutil.rmtree(Path(listener.getsockname()).parent)
-            return
-        for module in LOADED:  # at the first worker: most tests ask for none
-            importlib.import_module(module)
+        ready, _, _ = select.select([listener.fileno(), 0], [], [])
+        if 0 in ready:  # nothing is ever said there
+            break
+        if not loaded:
+            for module in modules:
+                importlib.import_module(module)
+            loaded = True
+            if CUDA.exists() and not _forks_use_cuda():
+                break
         connection, _ = listener.accept()
         if os.fork() == 0:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the tests' pipe
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the pipe whose end ends the server
             listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            mind(connection)
+            _mind(connection)
             return
         connection.close()
+    shutil.rmtree(Path(listener.getsockname()).parent)
 
 
-def mind(connection: socket.socket) -> None:
+def _forks_use_cuda() -> bool:
+    """Say whether a forked process can use a CUDA device: not where a library has touched the driver here."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    tried = os.fork()
+    if tried == 0:
+        try:
+            sys.modules["torch"].zeros(1, device="cuda")
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(tried, 0)[1]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    return status == 0
+
+
+def _mind(connection: socket.socket) -> None:
     """Fork a worker and tell its end, or end it where the one that asked has ended; in the worker, be it."""
     head, streams, _, _ = socket.recv_fds(connection, 4, 3)
     asked = json.loads(_exactly(connection, struct.unpack("!I", head)[0]))
@@ -60,12 +83,12 @@ def mind(connection: socket.socket) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
-        be(**asked)
+        _be(**asked)
     for stream in streams:
         os.close(stream)
     ended = os.pidfd_open(worker)
     while True:
-        ready, _, _ = select.select([connection, ended], [], [])
+        ready, _, _ = select.select([connection.fileno(), ended], [], [])
         if ended in ready:
             connection.send(struct.pack("!i", os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])))
             os._exit(0)
@@ -75,7 +98,7 @@ def mind(connection: socket.socket) -> None:
             os._exit(0)
 
 
-def be(module: str, arguments: list[str], folder: str, environment: dict[str, str], python: str) -> None:
+def _be(module: str, arguments: list[str], folder: str, environment: dict[str, str], python: str) -> NoReturn:
     """Do what `python -m MODULE ARGUMENTS` does there; what it starts it starts with `python`."""
     sys.executable = python
     os.setsid()
@@ -101,4 +124,4 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
