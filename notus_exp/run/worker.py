@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -154,10 +155,9 @@ def _failure(code: int, job: Job, folder: Path, said: int = 0, ended_for_memory:
     if not error and (code == DISK or is_full(place)):  # where a disk is full a mapped file ends a process by a signal
         return UserError(f"{where}: the disk is full or cannot be written: below {place}", DISK_HINT)
     if not {"message", "hint"} <= error.keys():
-        return UserError(
-            f"{where}: {_silent_end(code, folder, said)}",
-            f"out of memory? lower the batch sizes in hardware; log: {log}",
-        )
+        asked = -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # somebody ended it
+        hint = "finished stages are kept" if asked else f"out of memory? lower the batch sizes in hardware; log: {log}"
+        return UserError(f"{where}: {_silent_end(code, folder, said)}", hint)
     code = error.get("code", code)  # of several processes, that of the first that failed: the launcher's is another
     if code == 2:
         return UserError(f"{error['message']}", error["hint"])

@@ -226,6 +226,10 @@ def test_a_worker_that_cannot_write_down_why_it_failed_says_it_by_its_code(
     for text in ("{half", "[]", '{"message": "x"}'):
         (tmp_path / WORKER_ERROR).write_text(text)
         assert "the worker ended with code 1" in worker._failure(1, job, tmp_path).message
+        assert worker._failure(-9, job, tmp_path).hint.startswith("out of memory?")
+        ended = worker._failure(-15, job, tmp_path)
+        assert ended.message.endswith("the worker was killed by signal 15")
+        assert ended.hint == "finished stages are kept", "nobody ends a process so for want of memory"
         (tmp_path / "made.json").write_text(text)
         assert worker.made(tmp_path) == {}
 
