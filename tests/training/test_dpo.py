@@ -173,10 +173,19 @@ def test_adapter_dropout_is_really_applied(artifacts, tmp_path):
     assert losses[0][2] != pytest.approx(losses[1][2], abs=1e-7)
 
 
-def test_bfloat16_trains_full_weights_in_float32(artifacts, tmp_path):
+def test_bfloat16_trains_full_weights_in_float32_and_keeps_them_in_bfloat16(artifacts, tmp_path, monkeypatch):
+    trained = set()
+    go_on = dpo._train
+
+    def noting(trainer, *given):
+        go_on(trainer, *given)
+        trained.update(parameter.dtype for parameter in trainer.model.parameters())
+
+    monkeypatch.setattr(dpo, "_train", noting)
     facts = train(artifacts, tmp_path, recipe(lora=FULL, precision=Precision.bfloat16, max_steps=1))
     assert facts["train/loss"] == pytest.approx(LN2, abs=0.05)
-    assert {t.dtype for t in weights(tmp_path).values()} == {torch.float32}
+    assert trained == {torch.float32}
+    assert {t.dtype for t in weights(tmp_path).values()} == {torch.bfloat16}
 
 
 # ----------------------------------------------------------------------------------------------------------- robustness
