@@ -7,7 +7,7 @@
 # PYTHON names the interpreter (python), WORK the folder for runs and logs (a temporary one), ONLY some measurements:
 #   ONLY="smollm2 seven_b" WORK=/scratch/accept bash benchmarks/gpu/accept.sh
 # Every measurement is a process of its own; one that fails is a row, and the next begins. Given again with the same WORK,
-# what was measured is not measured anew.
+# what was measured at this commit on this device is not measured anew.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -26,7 +26,10 @@ elif ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
   echo "error: PyTorch sees no CUDA device; bash benchmarks/gpu/accept.sh --rehearse FOLDER tries all of it on the CPU" >&2
   exit 2
 fi
-work=${WORK:-$(mktemp -d)}
+commit=$(git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+device=$("$python" -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")') || exit 2
+# Measurements of another commit or device, and of a rehearsal, are no part of this page.
+work="${WORK:-$(mktemp -d)}/$commit-${device// /_}${rehearse[*]}"
 mkdir -p "$work"
 names=(gpu_tests smollm2 seven_b answers small_study)
 devices=$("$python" -c 'import torch; print(torch.cuda.device_count())')

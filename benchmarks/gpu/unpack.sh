@@ -19,4 +19,4 @@ rm -rf "$into/site"
   --target "$into/site" "$into/pack/wheels"/*.whl
 rm -rf "$into/pack"
 PYTHONPATH="$into/notus-exp:$into/site" "$python" "$into/notus-exp/benchmarks/gpu/bounds.py"
-echo "export PYTHONPATH=$into/notus-exp:$into/site"
+printf "export PYTHONPATH=%q\n" "$into/notus-exp:$into/site"

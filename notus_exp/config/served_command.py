@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from notus_exp.config.generation_settings import ServedGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
-from notus_exp.errors import UserError, did_you_mean
+from notus_exp.errors import UserError, did_you_mean, names_secret
 
 PLACES = {
     "model": "the folder of the model's weights and tokenizer",
@@ -93,6 +93,12 @@ def check_served_command(served: ServedGeneration) -> None:
             "generation.command has no {port}, and the run chooses a free one",
             "write it where the program takes its port, such as --port {port}",
         )
+    if served.adapter is not None and "{adapter}" not in served.adapter:
+        raise UserError(
+            "generation.adapter has no {adapter}, so nothing says which adapter is served",
+            "write it where the program takes the adapter's folder, or set generation.adapter=null for a server that"
+            " takes none: the policy is then served merged",
+        )
     for key in ("base_model", "policy_model"):
         _check_places(f"generation.{key}", getattr(served, key), _NAMED)
     if "{model}" not in served.command + served.base_model:
@@ -123,7 +129,8 @@ def _check_words(key: str, text: str, *, adapter: bool) -> None:
                 f"{key} has {word!r}, which only a shell understands, and none reads it",
                 "give one program and its arguments; put more into a script of yours",
             )
-        if _SECRET.fullmatch(word):
+        name, is_given, _ = word.partition("=")
+        if _SECRET.fullmatch(word) or (is_given and names_secret(name.lstrip("-"))):
             raise UserError(
                 f"{key} has {word.partition('=')[0]}, whose value would be written down with the config",
                 "leave it out: the server listens on this machine alone and is asked without a key",

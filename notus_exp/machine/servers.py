@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 
-from notus_exp.errors import UserError, strike
+from notus_exp.disk.credentials import without_credentials
+from notus_exp.errors import UserError, names_secret, strike
 
 HOST = "127.0.0.1"
 PORT = "{port}"
@@ -39,7 +40,7 @@ _OF_A_TEAM = re.compile(
     r"|MASTER_ADDR|MASTER_PORT|TORCHELASTIC_.*|TORCH_NCCL_.*|ACCELERATE_.*|FSDP_.*)"
 )
 """Variables by which a launcher tells processes that they belong together: a server would take them for its own."""
-_SECRET = re.compile(r"(?i).*(key|token|secret|password|passwd|credentials?)")
+_SECRET = re.compile(r"(?i).*(key|token|secret|secret_.*|password|passwd|pass|pat|credentials?)")
 """Names of variables that hold what a server of this machine has no use for."""
 _FAILED = re.compile(r"(?:^|\] )[\w.]*(?:Error|Exception): \S")
 """How the first of the reasons looks that a program in Python gives for its end."""
@@ -253,10 +254,14 @@ _GUARD = (
 
 def environment(given: dict[str, str] | os._Environ[str]) -> dict[str, str]:
     """Return the variables of a server: without secrets, and without those of a launcher of several processes."""
-    kept = {name: value for name, value in given.items() if not (_OF_A_TEAM.fullmatch(name) or _SECRET.fullmatch(name))}
+    kept = {name: value for name, value in given.items() if not (_OF_A_TEAM.fullmatch(name) or _is_secret(name, value))}
     if "RANK" in given:
         kept.pop("OMP_NUM_THREADS", None)  # which torchrun sets to 1
     return {**_STATISTICS, **kept, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(_SECRET.fullmatch(name)) or names_secret(name) or without_credentials(value) != value
 
 
 def search_path() -> str:

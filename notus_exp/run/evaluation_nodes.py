@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from notus_exp.config.generation_settings import EndpointGeneration, Generation, ServedGeneration
@@ -60,9 +61,12 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
     base, policy = served_names(generation)
     if isinstance(generation, ServedGeneration):
         adapter = spelt(generation.adapter) if generation.adapter and config.dpo.lora.r > 0 else None
-        asked_how["engine"] = EngineSettings(spelt(generation.command), adapter, generation.version, generation.body)
+        engine = EngineSettings(spelt(generation.command), adapter, generation.version, generation.body, "")
+        asked_by = {base: generation.base_model, policy: generation.policy_model}
 
     def row(model: str | None) -> Any:
+        if isinstance(generation, ServedGeneration):
+            asked_how["engine"] = replace(engine, asked=asked_by[model])
         return GenerationsSettings(
             evaluation=spec.name,
             chosen=asked_for,
@@ -89,7 +93,7 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
 def served_names(generation: Generation) -> tuple[str | None, str | None]:
     """Return the names by which keys tell who served base model and policy; None where the models answer here.
 
-    A server of the run's own is told what to call them, which is then no matter of the answers.
+    What a server of the run's own calls them stands with the engine.
     """
     if isinstance(generation, EndpointGeneration):
         return generation.base_model, generation.policy_model

@@ -139,12 +139,16 @@ class PolicySettings:
 
 @dataclass
 class EngineSettings:
-    """The server that a run starts, as far as it moves answers: its command without machine and port, and requests."""
+    """The server that a run starts, as far as it moves answers: its command without machine and port, and requests.
+
+    `asked` is the name under which the model is asked for: a server that has several answers by it.
+    """
 
     command: str
     adapter: Optional[str]
     version: Optional[str]
     body: dict[str, Any]
+    asked: str
 
 
 @dataclass

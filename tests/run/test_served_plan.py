@@ -44,8 +44,13 @@ def test_all_that_one_model_is_asked_comes_before_what_the_other_is() -> None:
 def test_how_a_server_is_run_enters_no_key_and_what_it_runs_does() -> None:
     first = keys()
     same = ["generation.concurrency=3", "generation.options=--max-model-len 512", "generation.start_timeout=5"]
-    same += ["generation.health=/v1/models", "generation.max_retries=0", "generation.base_model=other"]
+    same += ["generation.health=/v1/models", "generation.max_retries=0"]
     assert keys(*same) == first
+    for key, mine in (("base_model", "generations_mt_bench_base"), ("policy_model", "generations_mt_bench")):
+        named = keys(f"generation.{key}=other")
+        moved = {name for name in first if name.startswith("generations") and named[name] != first[name]}
+        assert mine in moved, "a server that has several answers by the name"
+        assert {name.endswith("_base") for name in moved} == {mine.endswith("_base")}
     command = composed(*LORA).generation.command  # type: ignore[attr-defined]
     assert keys(f"generation.command='/opt/engine/bin/{command}'") == first, "where the program lies"
     for other in ("generation=sglang", f"generation.command='{command} --quantization fp8'", "generation.seed=null"):

@@ -40,6 +40,7 @@ def test_arms_that_differ_in_nothing_are_one_error(tmp_path: Path, until: str) -
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_sft_on_chosen_stands_beside_arms_of_any_algorithm(recipe: str) -> None:
+def test_sft_on_chosen_stands_beside_arms_of_any_algorithm(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notus_exp.config.bitsandbytes_checks.require_bitsandbytes", lambda needed_by: None)
     dpo = composed("curation=sft_on_chosen", f"dpo={recipe}").dpo
     assert (dpo.algorithm, dpo.loss_type, dpo.loss_weights) == ("dpo", ["sft"], None)

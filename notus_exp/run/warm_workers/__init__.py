@@ -11,6 +11,7 @@ than it did when they were loaded, and on a CUDA device of which a forked proces
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -49,10 +50,11 @@ class ForkServer:
             command: Begins with this Python and `-m`.
             environment: The worker's.
         """
-        if self._process is None:
+        if self._process is None and not self._address:
             with suppress(OSError):  # no such sockets, or too long a path: workers are started as ever
                 self._start(environment)
         if self._process is None or self._process.poll() is not None:
+            self._leave()
             return [*command]
         python, *rest = command
         return [python, "-I", "-S", str(HERE / "stand_in.py"), self._address, python, *rest]
@@ -73,10 +75,16 @@ class ForkServer:
             )
 
     def end(self) -> None:
-        """Let it go: its standard input ends, as it does when this process dies in any way."""
+        """End it, whatever it loads just now; where this process dies in any way it ends with its standard input."""
         if self._process is not None and self._process.stdin:
             self._process.stdin.close()
+            self._process.terminate()
             self._process.wait()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._address:
+            shutil.rmtree(Path(self._address).parent, ignore_errors=True)
 
 
 _server: ForkServer | None = None

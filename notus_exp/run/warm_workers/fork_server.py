@@ -119,7 +119,10 @@ def _of_libraries(environment: dict[str, str]) -> dict[str, str]:
 def _exactly(connection: socket.socket, size: int) -> bytes:
     content = b""
     while len(content) < size:
-        content += connection.recv(size - len(content))
+        part = connection.recv(size - len(content))
+        if not part:  # whoever asked has ended
+            os._exit(0)
+        content += part
     return content
 
 
