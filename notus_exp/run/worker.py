@@ -50,6 +50,10 @@ LEAVE_SECONDS = 5.0
 """How long its processes may take for that."""
 
 
+class KilledError(UserError):
+    """A signal ended a worker, which could say nothing of it."""
+
+
 class OutOfMemoryError(UserError):
     """Memory ran out while a worker made a node; None where it is not known which."""
 
@@ -157,7 +161,7 @@ def _failure(code: int, job: Job, folder: Path, said: int = 0, ended_for_memory:
     if not {"message", "hint"} <= error.keys():
         asked = -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # somebody ended it
         hint = "finished stages are kept" if asked else f"out of memory? lower the batch sizes in hardware; log: {log}"
-        return UserError(f"{where}: {_silent_end(code, folder, said)}", hint)
+        return KilledError(f"{where}: {_silent_end(code, folder, said)}", hint)
     code = error.get("code", code)  # of several processes, that of the first that failed: the launcher's is another
     if code == 2:
         return UserError(f"{error['message']}", error["hint"])

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from notus_exp.disk.artifacts import ArtifactStore
+from notus_exp.errors import UserError
 from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job
 from notus_exp.run.nodes import Node
@@ -35,7 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     def execute(node: Node, job: Job) -> None:
         build("here", job)
 
-    def make_in_worker(job: Job, **others: Any) -> None:
+    def make_in_worker(job: Job, *others: Any) -> None:
         build("worker", job)
 
     monkeypatch.setattr(preparing, "execute", execute)
@@ -78,3 +79,24 @@ def test_what_a_column_needs_of_the_model_is_made_once_before_any_arm_is_curated
         *[("here", [name]) for name in ("pairs", "columns", "pairs", "columns", "pairs", "pairs")],
         ("worker", ["reference"] * 4),
     ]
+
+
+@pytest.mark.parametrize(("kills", "tries"), [(0, 1), (1, 2), (5, 3)])
+def test_a_killed_worker_is_begun_again_and_any_other_failure_is_not(
+    tmp_path: Path, made: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch, kills: int, tries: int
+) -> None:
+    build, begun = workers.make_in_worker, list[Job]()
+
+    def killed_at_first(job: Job, *others: Any) -> None:
+        begun.append(job)
+        if len(begun) <= kills:
+            raise workers.KilledError("stage reference failed: the worker was killed by signal 9")
+        if kills == 0:
+            raise UserError("stage reference failed: no prompt is left")
+        build(job, *others)
+
+    monkeypatch.setattr(workers, "make_in_worker", killed_at_first)
+    preparing.prepare([run_of(tmp_path), run_of(tmp_path, "rejected=lowest")], tmp_path, Console(quiet=True))
+    assert len(begun) == tries
+    assert [job.nodes for job in begun] == [begun[0].nodes] * tries, "the union, whose batches are the same"
+    assert (made[-1][0] == "worker") == (kills == 1)

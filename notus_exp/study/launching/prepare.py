@@ -31,6 +31,8 @@ from notus_exp.stages.settings import to_json
 
 CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
 SCORED = (Stage.base_model, Stage.reference)
+TRIES = 3
+"""How often what runs share is begun where workers are killed."""
 
 
 def prepare(runs: Sequence[Run], folder: Path, console: Console, curated: Callable[[], None] = lambda: None) -> None:
@@ -95,7 +97,7 @@ def _score(runs: Sequence[Run], folder: Path, console: Console, among: Callable[
         nodes = [node for node in nodes if _inputs_exist(run, node, nodes, known)]
         if nodes:
             make = partial(make_within_memory, folder=folder, say=partial(say, console))
-            _attempt(make, _job(run, nodes, folder), console)
+            _attempt(partial(_again_if_killed, make, console), _job(run, nodes, folder), console)
 
 
 def _missing(runs: Sequence[Run], among: Callable[[Run], list[Node]], console: Console) -> list[tuple[Run, list[Node]]]:
@@ -131,9 +133,21 @@ def _job(run: Run, nodes: list[Node], folder: Path) -> Job:
     return replace(run.job(nodes), events=folder / EVENTS)
 
 
+def _again_if_killed(make: Callable[[Job], object], console: Console, job: Job) -> None:
+    """Make what runs share, anew where a worker is killed: run by run batches, and so last bits, would be others."""
+    for left in reversed(range(TRIES)):
+        try:
+            make(job)
+            return
+        except workers.KilledError as error:
+            if not left:
+                raise
+            say(console, f"{error.message}: begun again, from what was stored")
+
+
 def _attempt(make: Callable[[Job], object], job: Job, console: Console) -> None:
     try:
         make(job)
     except Exception as error:  # an unexpected one is met again, with its traceback, by the run that needs this
         what = str(error) if isinstance(error, UserError) else named_line(error)
-        console.print(f"{what}\n  the runs that need this will fail, the others go on")
+        console.print(f"{what}\n  the runs that need this make it themselves, or fail; the others go on")
