@@ -66,6 +66,11 @@ def _check_numbers(hardware: Hardware, dpo: DPO) -> None:
             f"{named} does not train in dpo.precision=float16: its loss scaling knows no gradients that are shared out",
             "use dpo.precision=bfloat16, or hardware.launch=ddp or deepspeed",
         )
+    if hardware.launch in (Launch.fsdp2, Launch.deepspeed) and dpo.optimizer == "adafactor":
+        raise UserError(
+            f"dpo.optimizer=adafactor does not go with {named}, which shares out the rows that its state is of",
+            "use hardware.launch=ddp or plain, or another optimiser",
+        )
     if hardware.launch is Launch.deepspeed and dpo.master_weights is MasterWeights.same:
         raise UserError(
             f"{named} trains float32 masters of its own, whatever the weights are in: not dpo.master_weights=same",

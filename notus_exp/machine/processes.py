@@ -23,6 +23,16 @@ PART = 4_000_000
 """Characters (ASCII) of a message under one key: the store takes values of up to 8 MiB."""
 
 
+OF_A_LAUNCH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Variables by which a process knows that it is one of several."""
+
+
+def forget_launch() -> None:
+    """Let this process be alone, though it is started from within a launch of others, such as a job of a cluster."""
+    for name in OF_A_LAUNCH:
+        os.environ.pop(name, None)
+
+
 def launched_rank() -> int:
     """Return the number of this process among those of its launch; 0 where it was started alone."""
     return int(os.environ.get("RANK", "0"))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from notus_exp.config.hardware_settings import Device
+from notus_exp.config.hardware_settings import Device, Launch
 from notus_exp.config.schema import Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import NoEvents
@@ -27,7 +27,7 @@ from notus_exp.disk.full import DISK_HINT, disk_problem
 from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError, named_line, whole_traceback
 from notus_exp.machine.out_of_memory import is_out_of_memory
-from notus_exp.machine.processes import launched_rank, launched_team, lost_others
+from notus_exp.machine.processes import forget_launch, launched_rank, launched_team, lost_others
 from notus_exp.machine.servers import Servers
 from notus_exp.machine.team import Alone, Team
 from notus_exp.run.execution import Job, context_of, execute, in_order, inputs_of, is_shared, run_stage
@@ -52,6 +52,8 @@ def main(arguments: list[str]) -> int:
         places = job.places()
         if job.hardware.device is Device.cpu:
             os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed takes a CUDA device where it sees one
+        if job.hardware.launch is Launch.plain:
+            forget_launch()
         heart = Heartbeat(path.with_name(WORKER_BEATS), launched_rank(), job.hardware.watchdog)
         team = launched_team()
         if team.size != job.hardware.processes:

@@ -101,6 +101,10 @@ class PreparedTrainer:
         batch = self.args.per_device_train_batch_size * passes
         return LengthSampler(pair_lengths(dataset), batch, self.args.data_seed)
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        """Return an evaluation's order: the dataset's, as ever; by lengths transformers would look for `input_ids`."""
+        return SequentialSampler(eval_dataset)
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return this process's passes of an epoch."""
         if self._alone():

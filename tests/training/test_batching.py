@@ -114,3 +114,11 @@ def test_kto_has_an_order_of_its_own():
     asked = recipe(algorithm="kto", loss_type=[], batching="length")
     with pytest.raises(UserError, match=r"dpo.batching=length is not read by dpo.algorithm=kto"):
         check_algorithm(asked)
+
+
+def test_an_evaluation_keeps_the_order_of_its_pairs(artifacts, tmp_path):
+    measured = []
+    for batching in ("random", "length"):
+        facts = train(artifacts, tmp_path / batching, recipe(epochs=1.0, evaluations=1, batching=batching))
+        measured.append(facts["validation/loss"])
+    assert measured[0] == pytest.approx(measured[1], abs=0.01)

@@ -40,7 +40,9 @@ def test_neither_a_killed_search_nor_a_killed_worker_loses_or_repeats_a_trial(tm
         return len(trials_of(tmp_path)) == 3 and trials_of(tmp_path)[-1]["runs"] and training(tmp_path)
 
     wait_for(second_trial, search)
-    workers = [one for one in psutil.Process(search.pid).children() if any("worker" in word for word in one.cmdline())]
+    workers = [
+        one for one in psutil.Process(search.pid).children() if any("worker_process" in word for word in one.cmdline())
+    ]
     assert len(workers) == 1
     workers[0].kill()
     said = finish(search)
