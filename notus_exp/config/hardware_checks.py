@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from notus_exp.config.batches import plan_batches
+from notus_exp.config.bitsandbytes_checks import check_shared
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.training_settings import DPO, MasterWeights, Precision
 from notus_exp.errors import UserError
@@ -23,6 +24,7 @@ def check_hardware(hardware: Hardware, dpo: DPO) -> None:
         )
     _check_launch(hardware)
     _check_numbers(hardware, dpo)
+    check_shared(dpo, hardware)
     plan_batches(dpo, hardware)
 
 

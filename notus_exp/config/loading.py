@@ -192,7 +192,7 @@ def check_together(config: Config) -> None:
     check_curation(config)
     check_dpo(config.dpo)
     if reaches(config.until, Stage.policy):
-        check_bitsandbytes(config.dpo, config.hardware)
+        check_bitsandbytes(config.dpo)
     if config.pairs.weight is not None and reaches(config.until, Stage.policy):
         check_weights(config.dpo)
     check_hardware(config.hardware, config.dpo)

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.training_settings import DPO
+from notus_exp.errors import UserError
+
+
+def require_deepspeed() -> None:
+    """Refuse a launch by DeepSpeed where it is not installed.
+
+    Raises:
+        UserError: How to install it.
+    """
+    if importlib.util.find_spec("deepspeed") is None:
+        raise UserError(
+            "hardware.launch=deepspeed needs DeepSpeed, which is not installed",
+            "pip install 'notus-exp[deepspeed]', or use hardware.launch=fsdp2",
+        )
 
 
 def zero_config(dpo: DPO, hardware: Hardware) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
-from notus_exp.config.told_to_deepspeed import zero_config
+from notus_exp.config.told_to_deepspeed import require_deepspeed, zero_config
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
@@ -219,8 +219,11 @@ class Run:
         hardware = self.config.hardware
         number, found = hardware.processes // hardware.nodes, cuda_devices()
         missing = (node.in_worker and self.store.find(node.wanted) is None for node in self.nodes)
-        if hardware.device is Device.cuda and found < number and any(missing):
+        needed = any(missing)
+        if hardware.device is Device.cuda and found < number and needed:
             raise too_few(number, found)
+        if hardware.launch is Launch.deepspeed and needed:
+            require_deepspeed()
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
         """Open the tracker: of a run of a study in the study's folder, where what is told anew finds what was told."""

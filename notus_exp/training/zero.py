@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from notus_exp.errors import UserError
+from notus_exp.config.told_to_deepspeed import require_deepspeed
 from notus_exp.training.sharding import trained
 from notus_exp.training.shards import Key, index, read, write
 
@@ -26,11 +25,7 @@ def leaving_nothing() -> Iterator[None]:
     Raises:
         UserError: It is not installed.
     """
-    if importlib.util.find_spec("deepspeed") is None:
-        raise UserError(
-            "hardware.launch=deepspeed needs DeepSpeed, which is not installed",
-            "pip install 'notus-exp[deepspeed]', or use hardware.launch=fsdp2",
-        )
+    require_deepspeed()
     AcceleratorState._reset_state(reset_partial_state=True)  # of a training that was launched otherwise
     try:
         yield

@@ -153,3 +153,15 @@ def test_the_plan_of_a_recipe_shows_how_it_is_launched(
         assert content["zero_optimization"]["stage"] == 3
         assert content["zero_optimization"]["offload_param"] == {"device": "cpu"}
         assert content["bf16"] == {"enabled": True}
+
+
+def test_deepspeed_is_missed_before_anything_is_made_and_no_plan_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = ("hardware.launch=deepspeed", "hardware.zero_stage=2", "hardware.processes=2")
+    run = Run(
+        composed("experiment=smoke", *several, f"output_dir={tmp_path}"), {"selection": "average"}, Console(quiet=True)
+    )
+    monkeypatch.setattr("notus_exp.config.told_to_deepspeed.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="deepspeed needs DeepSpeed, which is not installed"):
+        run._require_devices()

@@ -87,9 +87,9 @@ def test_weights_that_are_in_16_bits_already_are_not_computed_under_autocast():
 def test_an_optimiser_of_bitsandbytes_asks_for_it_where_it_is_missing(optimizer, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=rf"dpo\.optimizer={optimizer} needs bitsandbytes") as caught:
-        check_bitsandbytes(recipe(optimizer=optimizer), machine())
+        check_bitsandbytes(recipe(optimizer=optimizer))
     assert "notus-exp[bitsandbytes]" in caught.value.hint
-    check_bitsandbytes(recipe(), machine())
+    check_bitsandbytes(recipe())
 
 
 ALGORITHMS_OWN = [  # a setting of one algorithm, and what must become of it

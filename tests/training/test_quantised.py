@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
+from notus_exp.config.bitsandbytes_checks import check_bitsandbytes, check_shared
 from notus_exp.config.dpo_checks import check_dpo
 from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.precisions import WORDS, working_of, working_precision
@@ -49,9 +49,9 @@ def test_what_cannot_be_quantised_is_refused(changes: dict[str, Any], message: s
 def test_a_launch_that_shares_tensors_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     quantised = recipe(lora=replace(LORA, quantisation="nf4"), **HALF)
-    check_bitsandbytes(quantised, machine())
+    check_bitsandbytes(quantised)
     with pytest.raises(UserError, match=r"hardware\.launch=fsdp2"):
-        check_bitsandbytes(quantised, machine(launch=Launch.fsdp2))
+        check_shared(quantised, machine(launch=Launch.fsdp2))
 
 
 @pytest.mark.parametrize("quantisation", ["nf4", "int8"])
