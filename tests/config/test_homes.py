@@ -28,6 +28,7 @@ PLACES = {
 NO_PLACES = {
     "study.name",  # a folder's name within output_dir
     *("model.kind", "generation.policy_model", "study"),
+    *("generation.base_model", "model.shape"),  # a name, and what a config.json holds
 }
 
 
