@@ -35,11 +35,15 @@ def quantile(level: Any, seed_share: Any, *, prompts: int, seeds: int) -> Any:
         prompts: n, at least 2.
         seeds: K; with 1 it is the t of the prompts.
     """
-    of_prompts = np.square(special.stdtrit(prompts - 1, np.asarray(level) / 2))
+    of_prompts = special.stdtrit(prompts - 1, np.asarray(level) / 2)
     if seeds == 1:
-        return np.sqrt(of_prompts)
+        return np.abs(of_prompts)
+    of_seeds = special.stdtrit(seeds - 1, np.asarray(level) / 2)
     weight = np.square(seed_share) * (2 - np.square(seed_share))
-    return np.sqrt((1 - weight) * of_prompts + weight * np.square(special.stdtrit(seeds - 1, np.asarray(level) / 2)))
+    with np.errstate(over="ignore", invalid="ignore"):  # the square of t with few degrees, far in the tail
+        found = np.sqrt((1 - weight) * np.square(of_prompts) + weight * np.square(of_seeds))
+    robust = np.hypot(np.sqrt(1 - weight) * of_prompts, np.sqrt(weight) * of_seeds)
+    return np.where(np.isfinite(found), found, robust)[()]  # a number of numbers
 
 
 def two_sided_p(ratio: float, seed_share: float, *, prompts: int, seeds: int) -> float:

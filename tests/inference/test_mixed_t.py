@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -25,6 +25,7 @@ def test_one_part_alone_is_the_textbook_t(share, seeds, degrees, ratio):
     assert one_sided_p(ratio, share, prompts=100, seeds=seeds) == pytest.approx(stats.t.sf(ratio, degrees))
 
 
+@example(49.0, 0.0, 337, 2)
 @given(st.floats(0.01, 50), shares, st.integers(2, 500), st.integers(2, 9))
 def test_p_is_the_level_whose_quantile_is_the_ratio(ratio, share, prompts, seeds):
     p = two_sided_p(ratio, share, prompts=prompts, seeds=seeds)
