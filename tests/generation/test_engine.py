@@ -26,7 +26,7 @@ from notus_exp.stages.context import Context
 from notus_exp.stages.settings import EngineSettings, GenerationsSettings
 from support.engines import COMMAND, served
 
-ENGINE = EngineSettings("fake", None, None, {})
+ENGINE = EngineSettings("fake", None, None, {}, "base")
 SETTINGS = GenerationsSettings(
     "mt_bench", {}, 7, 16, 0.7, {}, None, "float32", "base", sent_seed="prompt", engine=ENGINE
 )

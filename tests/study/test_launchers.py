@@ -146,7 +146,7 @@ def asked_of_slurm(hardware: dict[str, Any], **params: Any) -> dict[str, Any]:
 
 
 def test_slurm_is_asked_for_the_devices_and_nodes_of_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers, "_watch_queue", lambda: None)
+    monkeypatch.setattr(launchers, "watch_queue", lambda launcher: None)
     one = {"device": "cuda", "processes": 1, "nodes": 1}
     assert asked_of_slurm({**one, "device": "cpu"}, nodes=1) == {"nodes": 1}
     assert asked_of_slurm(one, nodes=1, gpus_per_node=None) == {"nodes": 1, "gpus_per_node": 1}

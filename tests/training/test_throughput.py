@@ -114,7 +114,8 @@ def test_a_training_tells_where_its_time_went_and_its_card_does_not(tiny_model_f
     assert all(told["seconds_by_phase"][phase] > 0 for phase in (*TRAINED, "evaluation", "saving"))
     assert sum(told["seconds_by_phase"].values()) <= facts["seconds"]
     trained = sum(told["seconds_by_phase"][phase] for phase in TRAINED)
-    assert told["tokens_per_second"] == pytest.approx(facts["tokens"] / trained, rel=0.01)
+    rounded = 3 * 0.0005 / trained  # three phases, each to a millisecond
+    assert told["tokens_per_second"] == pytest.approx(facts["tokens"] / trained, rel=0.001 + 1.1 * rounded)
     assert 0 < told["padding"] < 1
     assert told["peak_tflops"] == "unknown peak"
     assert told["mfu"] is None
