@@ -221,7 +221,9 @@ def test_a_real_server_answers_judges_in_both_orders_and_is_reported(server: tup
     (tmp_path / "template.j2").write_text(words)
     judge = ["judge=openai", f"judge.base_url={address}", f"judge.model={model}", "judge.max_tokens=1"]
     settings = [*judge, "judge.template=template.j2", "judge.concurrency=2", "tracking=wandb"]
-    prompts = ["experiment=smoke", "evaluation=[alpaca_eval]", *SHORT, "judge.max_failure_rate=1"]
+    # and reads few bytes of what another random model draws
+    short = ["evaluation.alpaca_eval.max_new_tokens=2", "evaluation.alpaca_eval.prompts=alpaca.json"]
+    prompts = ["experiment=smoke", "evaluation=[alpaca_eval]", *short, "judge.max_failure_rate=1"]
     done = run(tmp_path, *prompts, *settings, OPENAI_API_KEY=SECRET, WANDB_MODE="offline", NO_PROXY="127.0.0.1")
     content = record(done)
     facts = content["stages"]["judgments_alpaca_eval"]["facts"]
