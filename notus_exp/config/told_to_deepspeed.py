@@ -26,7 +26,7 @@ def require_deepspeed() -> None:
 def zero_config(dpo: DPO, hardware: Hardware) -> dict[str, Any]:
     """Return DeepSpeed's configuration; batches and clipping are those of the trainer's arguments.
 
-    In bfloat16 and float16 it trains float32 master weights, and here it sums gradients in float32 too.
+    In bfloat16 and float16 it trains float32 master weights, and from stage 2 on it sums gradients in float32 too.
     """
     by_hidden_size = dict.fromkeys(
         ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold"), "auto"
@@ -47,5 +47,7 @@ def zero_config(dpo: DPO, hardware: Hardware) -> dict[str, Any]:
         "bf16": {"enabled": dpo.precision.name == "bfloat16"},
         "fp16": {"enabled": dpo.precision.name == "float16"},
         "communication_data_type": "fp32",
+        # stage 1 would be another optimiser of DeepSpeed's, whose state nothing here saves
+        "data_types": {"grad_accum_dtype": "fp32" if (hardware.zero_stage or 0) > 1 else None},
         "steps_per_print": 2**31,
     }
