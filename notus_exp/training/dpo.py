@@ -22,7 +22,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.precisions import working_precision
-from notus_exp.config.training_settings import DPO, MasterWeights, SpecialTokens
+from notus_exp.config.training_settings import DPO, QUANTISATIONS, MasterWeights, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
@@ -207,6 +207,9 @@ def _make_trainer(
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name, meter), meter],
     )
+    if dpo.lora.quantisation != QUANTISATIONS[0]:  # TRL rounds the adapter there, whose small updates would vanish
+        for parameter in trainer.model.parameters():
+            parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
     if isinstance(trainer, AveragedTrainer):
         trainer.gamma_beta_ratio = dpo.gamma_beta_ratio
     trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)

@@ -19,7 +19,7 @@ from notus_exp.models.encoding import Encoded
 from notus_exp.models.pretrained import load_model, load_policy
 from notus_exp.models.scorer import Scorer
 from support.recipes import LORA, machine, recipe
-from support.trainings import step_events, train
+from support.trainings import step_events, train, weights
 
 HALF = {"precision": Precision.bfloat16}
 TEXTS = [Encoded([1, 2, 3], [4, 5, 6]), Encoded([1, 2, 3], [9, 8])]
@@ -64,6 +64,7 @@ def test_a_policy_learns_over_a_quantised_base_and_is_scored_over_it(
     losses = step_events(tmp_path / "out")
     assert losses[-1] < losses[0]
     assert facts["trainable_parameters"] < 10_000
+    assert {tensor.dtype for tensor in weights(tmp_path / "out").values()} == {torch.float32}, "as of any adapter"
     word, cpu = working_precision(given), torch.device("cpu")
     base = artifacts["base_model"] / files.MODEL
     whole, quantised = (load_model(base, None, name, machine()) for name in ("bfloat16", word))
