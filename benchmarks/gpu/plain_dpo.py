@@ -39,6 +39,12 @@ class Watch(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._begun)
 
 
+# transformers renamed the option; its older versions, which GPU machines have, know only the old name.
+CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in DPOConfig.__dataclass_fields__
+)
+
+
 def main() -> None:
     """Train, and write losses, seconds, tokens and peak memory."""
     settings_file, result = (Path(argument) for argument in sys.argv[1:3])
@@ -68,7 +74,7 @@ def main() -> None:
         seed=settings["seed"],
         bf16=bfloat16,
         use_cpu=not cuda,
-        activation_checkpointing=settings["activation_checkpointing"],
+        **{CHECKPOINTING: settings["activation_checkpointing"]},
         logging_steps=1,
         save_strategy="no",
         report_to="none",
