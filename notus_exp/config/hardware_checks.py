@@ -8,7 +8,8 @@ from notus_exp.config.batches import plan_batches
 from notus_exp.config.bitsandbytes_checks import check_shared
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.training_settings import DPO, MasterWeights, Precision
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, did_you_mean
+from notus_exp.machine.peaks import PEAKS, peak_of
 
 
 def check_hardware(hardware: Hardware, dpo: DPO) -> None:
@@ -21,6 +22,11 @@ def check_hardware(hardware: Hardware, dpo: DPO) -> None:
         raise UserError(
             f"dpo.precision={dpo.precision.name} is not available on hardware={hardware.name}",
             f"it computes in {', '.join(p.name for p in hardware.precisions)}",
+        )
+    if hardware.device_name is not None and peak_of(hardware.device_name) is None:
+        raise UserError(
+            f"hardware.device_name={hardware.device_name}: what such a device can do is not known",
+            f"{did_you_mean(hardware.device_name, PEAKS)}; or null, and no hours are forecast for it",
         )
     _check_launch(hardware)
     _check_numbers(hardware, dpo)

@@ -50,7 +50,7 @@ class SearchRecord(TypedDict):
 
     Attributes:
         storage_file: Name of the storage's file in the study's folder; None where `storage` is a database elsewhere.
-        storage: URL of that database, without credentials; None for a file.
+        storage: URL of that database, without a password, its user a parameter; None for a file.
         objectives: Metric -> minimize or maximize.
         constraints: Metric -> least and/or most, in its unit.
         parameters: Setting -> what is tried for it.

@@ -23,7 +23,6 @@ from notus_exp.config.schema import Config, Stage, Tracking, reaches
 from notus_exp.config.study_settings import Study
 from notus_exp.contracts.study_file import StudyFile
 from notus_exp.disk import streams
-from notus_exp.disk.credentials import without_credentials
 from notus_exp.disk.files import LIBRARIES_LOG
 from notus_exp.disk.outputs import STUDY_JSON, read_run
 from notus_exp.errors import UnscoredError, UserError, first_line, nearest
@@ -340,6 +339,7 @@ def _raise_failures(study: StudyFile, planned: Sequence[Planned], folder: Path) 
 def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, *, only_shown: bool) -> dict[str, str]:
     """Run the search and conclude it; return the runs without a score, each with the reason."""
     from notus_exp.study.search.searching import run_search
+    from notus_exp.study.search.storage_urls import remembered
 
     record.check_same(definition, folder)
     settings = definition.settings
@@ -348,7 +348,7 @@ def _search(jobs: Jobs, definition: Definition, folder: Path, console: Console, 
     study = record.describe(definition)
     study["search"] = {
         "storage_file": None if search.storage else "optuna.db",
-        "storage": without_credentials(search.storage) if search.storage else None,
+        "storage": remembered(search.storage) if search.storage else None,
         "objectives": search.objectives,
         "constraints": search.constraints,
         "parameters": search.parameters,

@@ -269,6 +269,10 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["hardware.launch=fsdp"], "hardware.launch=fsdp is not an option\n  did you mean 'fsdp2'?"),
         (["hardware.launch=deepspeed"], "hardware.launch=deepspeed needs hardware.zero_stage"),
         (["hardware.launch=fsdp2", "hardware.zero_stage=3"], "zero_stage=3 needs hardware.launch=deepspeed"),
+        (
+            ["hardware.device_name=H10"],
+            "hardware.device_name=H10: what such a device can do is not known\n  did you mean",
+        ),
         (["hardware.launch=fsdp2", "dpo.optimizer=adafactor"], "adafactor does not go with hardware.launch=fsdp2"),
         (["hardware.launch=deepspeed", "hardware.zero_stage=0", "hardware.offload=true"], "offload=true does nothing"),
         (["hardware.launch=deepspeed", "hardware.zero_stage=0"], "zero_stage=0 shares nothing out"),

@@ -60,7 +60,7 @@ def storage_url(storage: str | None, folder: Path) -> str:
     """
     if storage is None:
         return f"sqlite:///{folder.absolute() / STORAGE_FILE}"
-    url, whole = parse(storage), os.environ.get(ENVIRONMENT)
+    url, whole = parse(storage), os.environ.get(ENVIRONMENT) or None
     if whole is None:
         return _text(url)
     given = parse(whole)
@@ -75,6 +75,16 @@ def storage_url(storage: str | None, folder: Path) -> str:
 def shown(url: str) -> str:
     """Return a URL as it may be printed."""
     return str(without_credentials(_text(_bare(parse(url)))))
+
+
+def remembered(url: str) -> str:
+    """Return a URL as study.json holds it, from which the database is found again: no password, the user a parameter.
+
+    Users in their usual place are struck out of whatever is written down, with passwords.
+    """
+    bare = _bare(parse(url))
+    user = {"user": bare.username} if bare.username else {}
+    return str(without_credentials(_text(bare._replace(username=None).update_query_dict(user))))
 
 
 def url_of_driver(url: str) -> str:
@@ -100,6 +110,10 @@ def parse(text: str) -> URL:
         UserError: It is none of a database that several processes can share.
     """
     hint = "write dialect://host/database, such as postgresql://db.example/studies, or null for a file in the study"
+    if text.startswith("postgres://"):
+        raise UserError(
+            "study.search.storage begins with postgres://, which SQLAlchemy does not know", "write postgresql://"
+        )
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -120,4 +134,5 @@ def _text(url: URL) -> str:
 
 def _place(url: URL) -> tuple[Any, ...]:
     port = url.port or url.query.get("port") or (_PORT if url.get_backend_name() == POSTGRESQL else None)
-    return url.get_backend_name(), url.host or url.query.get("host"), str(port), url.database
+    schema = url.query.get("options")
+    return url.get_backend_name(), url.host or url.query.get("host"), str(port), url.database, schema

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from notus_exp.config.searched_metrics import tested_metric
 from notus_exp.contracts.study_file import SearchRecord, SearchSummary, StudyFile, TrialRecord
 from notus_exp.disk.outputs import read_study
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import STRUCK, UserError, first_line
 from notus_exp.study.search.certainty import difference, in_words, tied, trial_intervals
 from notus_exp.study.search.goals import bounds
 from notus_exp.study.search.importances import importances
@@ -120,8 +120,9 @@ def _load(folder: Path, content: StudyFile) -> optuna.Study | None:
     search = content["search"]
     storage = search.get("storage")
     if search["storage_file"] is None:
-        storage = os.environ.get(ENVIRONMENT) if storage is None or "***@" in storage else storage
-        if storage is None:
+        whole = os.environ.get(ENVIRONMENT) or None
+        storage = whole if storage is None else storage
+        if storage is None or (STRUCK in storage and whole is None):  # as earlier versions wrote it
             raise UserError(f"the storage of '{content['name']}' is not known", f"set {ENVIRONMENT} to its whole URL")
     elif not (folder / search["storage_file"]).is_file():
         return None

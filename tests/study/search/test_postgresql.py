@@ -22,7 +22,7 @@ from notus_exp.errors import UserError
 from notus_exp.study.search import lease, trial_locks
 from notus_exp.study.search.search_comparison import search_comparison
 from notus_exp.study.search.storage import open_storage
-from notus_exp.study.search.storage_urls import ENVIRONMENT, url_of_driver
+from notus_exp.study.search.storage_urls import ENVIRONMENT, remembered, url_of_driver
 from notus_exp.study.search.summary import summary
 from support.configs import composed
 from support.postgresql import PASSWORD, Server, postgresql
@@ -157,6 +157,14 @@ def test_a_wrong_password_and_a_missing_database_are_told_without_it(
     monkeypatch.delenv(ENVIRONMENT)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert "the search is finished: 1 trials" in search(folder, trials=1, storage=server.bare)
+    content = json.loads((folder / "study.json").read_text())
+    content["search"] |= {"storage_file": None, "storage": remembered(server.bare)}
+    (folder / "study.json").write_text(json.dumps(content))
+    assert len(summary(folder)["trials"]) == 1, "found again by the user that is remembered, and PGPASSWORD"
+    monkeypatch.setenv(ENVIRONMENT, server.whole.replace("/postgres", "/template1"))
+    with pytest.raises(UserError, match="names another database"):
+        summary(folder)
+    monkeypatch.delenv(ENVIRONMENT)
     with pytest.raises(UserError, match='database "nowhere" does not exist'):
         search(folder, trials=1, storage=server.bare.replace("/postgres", "/nowhere"))
     for path in tmp_path.rglob("*"):

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from notus_exp.contracts.format import DamagedFileError
+from notus_exp.disk.credentials import without_credentials
 from notus_exp.errors import UserError
 from notus_exp.study.search.storage import explained, open_storage
 from notus_exp.study.search.storage_urls import (
     ENVIRONMENT,
     check_storage,
     connecting,
+    remembered,
     shown,
     storage_url,
     url_of_driver,
@@ -61,6 +63,15 @@ def test_a_password_in_the_config_is_refused_with_the_remedy(url: str, tmp_path:
     assert not (folder / "study.json").exists()
 
 
+def test_a_database_is_found_again_by_what_was_written_down(tmp_path: Path) -> None:
+    written = remembered("postgresql://ann@db.example:5433/studies")
+    assert written == "postgresql://db.example:5433/studies?user=ann", "a user in its usual place is struck out"
+    assert without_credentials(written) == written
+    assert storage_url(written, tmp_path) == written
+    assert remembered("sqlite:////tmp/trials.db") == "sqlite:////tmp/trials.db"
+    assert SECRET not in remembered(WHOLE)
+
+
 def test_postgresql_is_reached_by_psycopg_and_noticed_when_it_is_gone() -> None:
     assert url_of_driver("postgresql://ann@db.example/x") == "postgresql+psycopg://ann@db.example/x"
     assert url_of_driver("postgresql+pg8000://db.example/x") == "postgresql+pg8000://db.example/x"
@@ -76,9 +87,10 @@ def test_the_environment_may_hold_the_whole_url_of_the_same_database_only(
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT, WHOLE)
     assert storage_url("postgresql://db.example:5432/studies", tmp_path) == WHOLE
-    with pytest.raises(UserError, match="names another database") as caught:
-        storage_url("postgresql://db.example/others", tmp_path)
-    assert SECRET not in str(caught.value)
+    for other in ("postgresql://db.example/others", "postgresql://db.example/studies?options=-csearch_path%3Dmine"):
+        with pytest.raises(UserError, match="names another database") as caught:
+            storage_url(other, tmp_path)
+        assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["optuna.db", f"nonsense:{SECRET}", "sqlite://", "sqlite:///:memory:"])
