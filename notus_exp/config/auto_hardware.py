@@ -14,6 +14,8 @@ AUTO = "auto"
 """The option's name."""
 LARGE_GB, SMALL_GB = 70.0, 30.0
 """Memory of a device from which it is one of 80 GB, and up to which one of 24 GB."""
+ALIKE = 0.9
+"""Of the largest device's memory that the smallest must have."""
 FULL_MACHINES = {("A100", True): "a100_8x80gb", ("A100", False): "a100_8x40gb", ("", True): "h100_8"}
 """What all devices are called, and whether they are large -> the profile of eight of them."""
 
@@ -47,7 +49,8 @@ def profile_for(devices: Sequence[CudaModel], system: str) -> Picked:
     """Return the profile for a machine.
 
     Of several CUDA devices a power of two is taken, into which recipes' global batches divide; see `processes_for` too.
-    Each holds the model (ddp) where no profile says more.
+    Each holds the model (ddp) where no profile says more. Of devices that
+    are not alike each is taken for the smallest, and `why` says so.
 
     Args:
         devices: Its CUDA devices.
@@ -62,11 +65,13 @@ def profile_for(devices: Sequence[CudaModel], system: str) -> Picked:
     names = Counter(device.name for device in devices)
     found = ", ".join(f"{number} x {name}" for name, number in names.items())
     why = f"{found}, {least:g} GB" if least else found
+    if least < ALIKE * max(device.memory_gb for device in devices):
+        why += " of the smallest, for which each is taken (CUDA_VISIBLE_DEVICES says which are used)"
     large = least >= LARGE_GB
     if count == 8:
         of_kind = "A100" if all("A100" in name for name in names) else ""
         if machine := FULL_MACHINES.get((of_kind, large)):
-            return Picked(machine, {}, why)
+            return Picked(machine, {"memory_gb": least} if least else {}, why)
     profile = "h100" if large else "gpu_24gb" if 0 < least <= SMALL_GB else "gpu"
     changes = {"memory_gb": least} if least else {}
     return Picked(profile, changes | ({"launch": "ddp", "processes": count} if count > 1 else {}), why)

@@ -6,7 +6,7 @@ import re
 
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.bitsandbytes_checks import check_shared
-from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.hardware_settings import FLASH, Device, Hardware, Launch
 from notus_exp.config.training_settings import DPO, MasterWeights, Precision
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.machine.peaks import PEAKS, peak_of
@@ -28,10 +28,23 @@ def check_hardware(hardware: Hardware, dpo: DPO) -> None:
             f"hardware.device_name={hardware.device_name}: what such a device can do is not known",
             f"{did_you_mean(hardware.device_name, PEAKS)}; or null, and no hours are forecast for it",
         )
+    _check_attention(hardware, dpo)
     _check_launch(hardware)
     _check_numbers(hardware, dpo)
     check_shared(dpo, hardware)
     plan_batches(dpo, hardware)
+
+
+def _check_attention(hardware: Hardware, dpo: DPO) -> None:
+    """Refuse flash attention where its kernels do not run: on CUDA devices alone, and in 16 bits."""
+    given = f"hardware.attention={FLASH}"
+    if hardware.attention == FLASH and hardware.device is not Device.cuda:
+        raise UserError(f"{given} does not run on {hardware.device.name}", "use hardware.attention=sdpa")
+    if hardware.attention == FLASH and dpo.precision is Precision.float32:
+        raise UserError(
+            f"{given} computes in 16 bits, not in dpo.precision=float32",
+            "use dpo.precision=bfloat16, or hardware.attention=sdpa",
+        )
 
 
 def _check_launch(hardware: Hardware) -> None:

@@ -12,7 +12,8 @@ from notus_exp.config.training_settings import Precision
 Device = Enum("Device", ["cpu", "cuda", "mps"])
 Launch = Enum("Launch", ["plain", "ddp", "fsdp2", "deepspeed"])
 """One process; or several that each hold the model (ddp), or share what training keeps (fsdp2, deepspeed)."""
-ATTENTION = ("eager", "sdpa", "flash_attention_2")
+FLASH = "flash_attention_2"
+ATTENTION = ("eager", "sdpa", FLASH)
 
 
 @dataclass

@@ -19,7 +19,6 @@ from notus_exp.config import composing
 from notus_exp.config.algorithms import check_weights
 from notus_exp.config.annotator_checks import check_annotators
 from notus_exp.config.auto_hardware import pick_hardware
-from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
 from notus_exp.config.curation_checks import check_curation
 from notus_exp.config.data_folders import hub_default
 from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated
@@ -38,6 +37,7 @@ from notus_exp.config.schema import ALTERNATIVES, Config, Stage, known_settings,
 from notus_exp.config.score_checks import check_scores
 from notus_exp.config.served_command import check_served_command
 from notus_exp.config.simulated_checks import check_simulated
+from notus_exp.config.told_shape import check_shape
 from notus_exp.errors import UserError, did_you_mean
 
 MAX_TAG = 64
@@ -191,8 +191,6 @@ def check_together(config: Config) -> None:
     check_annotators(config)
     check_curation(config)
     check_dpo(config.dpo)
-    if reaches(config.until, Stage.policy):
-        check_bitsandbytes(config.dpo)
     if config.pairs.weight is not None and reaches(config.until, Stage.policy):
         check_weights(config.dpo)
     check_hardware(config.hardware, config.dpo)
@@ -208,6 +206,7 @@ def check_together(config: Config) -> None:
             "choose model=local too, or leave model.path out",
         )
     _check_hub_id("model.hub_id", config.model.hub_id)
+    check_shape(config.model.shape)
     for group in ("model", "judge"):
         _check_date(f"{group}.template_date", getattr(getattr(config, group), "template_date", None))
     for tag in config.tracking.tags:

@@ -29,6 +29,7 @@ LEAST_RANK = 8
 """Engines keep room for adapters of powers of two, and seldom of less."""
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}")
 _OF_A_SHELL = re.compile(r"[|&;<>]+|\d?>.*|.*;")
+_OF_A_HOME = re.compile(r"(\S*=)?~[\w.-]*(/\S*)?|\S*\$\{?[A-Za-z_]\S*")
 _SECRET = re.compile(r"--?(?:[\w-]*api[-_]?key|[\w-]*token|[\w-]*password|[\w-]*secret)(?:=.*)?")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
 _NAMED = ("model",)
@@ -128,6 +129,10 @@ def _check_words(key: str, text: str, *, adapter: bool) -> None:
             raise UserError(
                 f"{key} has {word!r}, which only a shell understands, and none reads it",
                 "give one program and its arguments; put more into a script of yours",
+            )
+        if _OF_A_HOME.fullmatch(word):
+            raise UserError(
+                f"{key} has {word!r}, in whose place only a shell would put a folder or a variable", "write it out"
             )
         name, is_given, _ = word.partition("=")
         if _SECRET.fullmatch(word) or (is_given and names_secret(name.lstrip("-"))):

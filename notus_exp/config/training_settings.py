@@ -43,7 +43,7 @@ class Model:
     system_prompt: Optional[str] = unbounded(in_key=False)  # a setting of each stage that reads it
     template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
     parameters: Optional[int] = bounded(least=1, in_key=False, default=None)  # for forecasts alone
-    shape: Optional[dict[str, Any]] = unbounded(in_key=False, default=None)  # of config.json, where that is not at hand
+    shape: Optional[dict[str, Any]] = unbounded(in_key=False, default_factory=dict)  # of config.json, where not at hand
 
 
 @dataclass

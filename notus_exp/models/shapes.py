@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""Values of `model_type` whose blocks are known here: RMSNorm, rotary attention with grouped keys, a gated MLP."""
+from notus_exp.config.told_shape import FAMILIES, is_size
+
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 
@@ -91,7 +91,8 @@ def shape_of(config: Mapping[str, Any] | None) -> Shape | None:
     kind = config["model_type"]
     names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
     sizes = [config.get(name) for name in names]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+    others = [config.get(name) for name in ("num_key_value_heads", "head_dim")]
+    if not all(map(is_size, [*sizes, *(size for size in others if size is not None)])):
         return None
     layers, hidden, intermediate, heads, vocabulary = (int(size) for size in sizes if size)
     biased: tuple[str, ...] = ATTENTION if config.get("attention_bias") else ()
@@ -102,8 +103,8 @@ def shape_of(config: Mapping[str, Any] | None) -> Shape | None:
         hidden=hidden,
         intermediate=intermediate,
         heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or (128 if kind == "qwen3" else hidden // heads),
+        kv_heads=others[0] or heads,
+        head_dim=others[1] or (128 if kind == "qwen3" else hidden // heads),
         vocabulary=vocabulary,
         tied=bool(config.get("tie_word_embeddings", kind == "smollm3")),
         biased=(*biased, *(MLP if config.get("mlp_bias") else ())),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +14,10 @@ from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Device, Launch
-from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
-from notus_exp.config.told_to_deepspeed import require_deepspeed, zero_config
+from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
@@ -31,10 +29,8 @@ from notus_exp.disk.in_use import using
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
-from notus_exp.errors import UserError, first_line
+from notus_exp.errors import first_line
 from notus_exp.evaluation.catalogue import answering
-from notus_exp.machine.cuda import cuda_devices
-from notus_exp.machine.devices import too_few
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
 from notus_exp.reporting.going_on import working
@@ -46,6 +42,7 @@ from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
 from notus_exp.run.memory.memory_words import MemoryPlan
 from notus_exp.run.memory.run_memory import plan_memory
+from notus_exp.run.needed_here import check_needed_here
 from notus_exp.run.nodes import Node
 from notus_exp.run.outcome import disk_failure
 from notus_exp.run.plan import make_plan
@@ -117,8 +114,7 @@ class Run:
             UserError: If a stage cannot be made; finished stages are kept.
             PrunedError: The monitor ended the run.
         """
-        self._require_key()
-        self._require_devices()
+        check_needed_here(self.config, self._missing())
         if self.config.study.arm is None:  # a study asks once for all of its runs
             for question in doubts(self.config, self.choices):
                 self._say(f"question: {question}")
@@ -160,7 +156,7 @@ class Run:
         Raises:
             UserError: Naming what is missing, or the setting that mends it.
         """
-        missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
+        missing = self._missing()
         if any(node.stage is Stage.columns for node in missing):
             for probes in self.sources.probes.values():
                 check_contents(probes, self.store.root)
@@ -170,6 +166,9 @@ class Run:
             self._say(doubt)
         self.folder.mkdir(parents=True, exist_ok=True)  # for the ledger
         look_ahead(self.job(missing), self.nodes, lambda line: say(self.console, line))
+
+    def _missing(self) -> list[Node]:
+        return [node for node in self.nodes if self.store.find(node.wanted) is None]
 
     def memory(self, missing: list[Node]) -> MemoryPlan:
         """Return what nodes that are to be made need of memory."""
@@ -197,33 +196,6 @@ class Run:
             tracker.finish(_ending(record))
         except Exception as error:
             self._say(f"how the run ended cannot be recorded: {first_line(error)}")
-
-    def _require_key(self) -> None:
-        """Check before anything runs that a hosted judge can be asked, where verdicts are missing."""
-        missing = [node for node in self.nodes if self.store.find(node.wanted) is None]
-        wanting = {node.settings["name"] for node in missing if node.stage is Stage.annotations}
-        judges = {"judge": self.config.judge} if any(node.stage is Stage.judgments for node in missing) else {}
-        judges |= {f"annotators.{one.name}": one.judge for one in self.config.annotators if one.name in wanting}
-        for key, judge in judges.items():
-            if not isinstance(judge, OpenAIJudge) or judge.base_url is not None or judge.offline:
-                continue
-            if not os.environ.get(judge.api_key_env):
-                raise UserError(
-                    f"{'judge=openai' if key == 'judge' else key} needs a key, and the environment variable "
-                    f"{judge.api_key_env} is not set",
-                    f"set it, name another with {key}.api_key_env, or give an endpoint of your own with {key}.base_url",
-                )
-
-    def _require_devices(self) -> None:
-        """Check before anything runs that this machine has the devices that are needed, where something is missing."""
-        hardware = self.config.hardware
-        number, found = hardware.processes // hardware.nodes, cuda_devices()
-        missing = (node.in_worker and self.store.find(node.wanted) is None for node in self.nodes)
-        needed = any(missing)
-        if hardware.device is Device.cuda and found < number and needed:
-            raise too_few(number, found)
-        if hardware.launch is Launch.deepspeed and needed:
-            require_deepspeed()
 
     def _open_tracker(self, record: RunRecord) -> Tracker:
         """Open the tracker: of a run of a study in the study's folder, where what is told anew finds what was told."""

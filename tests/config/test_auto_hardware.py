@@ -37,9 +37,13 @@ PROFILES = sorted(path.stem for path in (conf_dir() / "hardware").glob("*.yaml")
         ([SMALL_A100], "Linux x86_64", Picked("gpu", {"memory_gb": 42.3}, "1 x NVIDIA A100-SXM4-40GB, 42.3 GB")),
         ([RTX], "Linux x86_64", Picked("gpu_24gb", {"memory_gb": 25.3}, "1 x NVIDIA GeForce RTX 4090, 25.3 GB")),
         ([CudaModel("unknown", 0.0)], "Linux x86_64", Picked("gpu", {}, "1 x unknown")),
-        ([H100] * 8, "Linux x86_64", Picked("h100_8", {}, "8 x NVIDIA H100 80GB HBM3, 85 GB")),
-        ([A100] * 8, "Linux x86_64", Picked("a100_8x80gb", {}, "8 x NVIDIA A100-SXM4-80GB, 85.1 GB")),
-        ([SMALL_A100] * 8, "Linux x86_64", Picked("a100_8x40gb", {}, "8 x NVIDIA A100-SXM4-40GB, 42.3 GB")),
+        ([H100] * 8, "Linux x86_64", Picked("h100_8", {"memory_gb": 85.0}, "8 x NVIDIA H100 80GB HBM3, 85 GB")),
+        ([A100] * 8, "Linux x86_64", Picked("a100_8x80gb", {"memory_gb": 85.1}, "8 x NVIDIA A100-SXM4-80GB, 85.1 GB")),
+        (
+            [SMALL_A100] * 8,
+            "Linux x86_64",
+            Picked("a100_8x40gb", {"memory_gb": 42.3}, "8 x NVIDIA A100-SXM4-40GB, 42.3 GB"),
+        ),
         (
             [RTX] * 3,
             "Linux x86_64",
@@ -55,7 +59,8 @@ PROFILES = sorted(path.stem for path in (conf_dir() / "hardware").glob("*.yaml")
             Picked(
                 "gpu_24gb",
                 {"memory_gb": 25.3, "launch": "ddp", "processes": 4},
-                "2 x NVIDIA GeForce RTX 4090, 2 x NVIDIA H100 80GB HBM3, 25.3 GB",
+                "2 x NVIDIA GeForce RTX 4090, 2 x NVIDIA H100 80GB HBM3, 25.3 GB of the smallest, for which each is "
+                "taken (CUDA_VISIBLE_DEVICES says which are used)",
             ),
         ),
         (

@@ -39,6 +39,9 @@ def test_keys_hold_neither_spaces_nor_the_programs_folder() -> None:
         ({"command": "A=1 " + GIVEN}, "only a shell would take for a variable"),
         ({"command": GIVEN + " > log"}, "'>', which only a shell understands"),
         ({"command": GIVEN + " && rm x"}, "'&&', which only a shell understands"),
+        ({"command": "~/bin/" + GIVEN}, "in whose place only a shell would put a folder"),
+        ({"command": GIVEN + " --log $HOME/log"}, "'$HOME/log', in whose place only a shell"),
+        ({"options": "--cache=~/c"}, "'--cache=~/c', in whose place only a shell"),
         ({"options": "--api-key abcdefgh"}, "--api-key, whose value would be written down"),
         ({"options": "--hf-token=abcdefgh"}, "--hf-token, whose value would be written down"),
         ({"command": GIVEN, "health": "health"}, "no path of the server"),
@@ -60,6 +63,10 @@ def test_the_shipped_commands_are_whole(option: str) -> None:
     filled = command_words(generation, {**places, "adapter": "/a", "rank": "16"})
     assert not [word for word in filled if "{" in word]
     assert "127.0.0.1" in filled
+
+
+def test_what_a_shell_is_given_to_read_is_its_own() -> None:
+    check_served_command(served(command="bash -c 'exec serve $HOME/m --port {port} {model}'"))
 
 
 def test_a_command_needs_no_quotes_within_the_quotes_of_the_shell() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from notus_exp.models.shapes import FAMILIES, shape_of
+from notus_exp.config.told_shape import FAMILIES
+from notus_exp.errors import UserError
+from notus_exp.models.shapes import shape_of
 from notus_exp.models.told_config import TINY
 from support.configs import composed
 
@@ -49,6 +51,27 @@ def test_what_a_model_option_says_of_its_shape_is_what_it_says_of_its_parameters
     assert shape.parameters == model.parameters
 
 
-@pytest.mark.parametrize("config", [None, {}, {"model_type": "mamba"}, {"model_type": "llama", "hidden_size": "wide"}])
+@pytest.mark.parametrize("config", [None, {}, {"model_type": "mamba"}, {"model_type": "llama", "hidden_size": "wide"},
+                                    {"model_type": "llama", **SIZES, "num_key_value_heads": "two"}])  # fmt: skip
 def test_what_is_not_known_is_not_guessed(config: dict[str, Any] | None) -> None:
     assert shape_of(config) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ("model_type:lama", "model.shape.model_type=lama: how such a model is built is not known"),
+        ("model_type:llama,hidden_sise:64", "model.shape has no 'hidden_sise'\n.*'hidden_size'"),
+        ("model_type:llama,hidden_size:64", "model.shape lacks vocab_size"),
+        ("{all},hidden_size:-3", "model.shape.hidden_size=-3 is no whole number above 0"),
+        ("{all},num_key_value_heads:two", "model.shape.num_key_value_heads=two is no whole number"),
+        ("{all},num_key_value_heads:3", "num_attention_heads=4 does not divide by num_key_value_heads=3"),
+        ("{all},hidden_size:65", "hidden_size=65 does not divide by num_attention_heads=4"),
+        ("{all},tie_word_embeddings:maybe", "tie_word_embeddings=maybe is neither true nor false"),
+    ],
+)
+def test_a_shape_that_no_model_has_is_refused(shape: str, told: str) -> None:
+    every = "model_type:llama,vocab_size:300,hidden_size:64,intermediate_size:96,num_hidden_layers:3"
+    given = shape.replace("{all}", f"{every},num_attention_heads:4")
+    with pytest.raises(UserError, match=told):
+        composed("model=local", "model.path=there", f"model.shape={{{given}}}")

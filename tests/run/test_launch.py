@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from notus_exp.config.hardware_settings import Launch
+from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.run.launch import Killed, killed_process, launch_command, launch_environment
+from notus_exp.run.needed_here import check_needed_here
 from notus_exp.run.pipeline import Run
 from notus_exp.run.shown_plan import show_plan
 from support.configs import composed
@@ -155,6 +157,34 @@ def test_the_plan_of_a_recipe_shows_how_it_is_launched(
         assert content["bf16"] == {"enabled": True}
 
 
+def test_what_a_launch_lacks_is_said_before_anything_is_made_and_no_plan_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MASTER_ADDR", "PET_RDZV_ENDPOINT", "SLURM_JOB_NUM_NODES"):
+        monkeypatch.delenv(name, raising=False)
+    nodes = ("hardware.launch=ddp", "hardware.processes=2", "hardware.nodes=2")
+    run = Run(composed("experiment=smoke", *nodes, f"output_dir={tmp_path}"), {}, Console(quiet=True))
+    with pytest.raises(UserError, match=r"hardware\.nodes=2, and nothing says where they meet"):
+        check_needed_here(run.config, run.nodes)
+    run = Run(composed("experiment=smoke", "dpo=qlora", f"output_dir={tmp_path}"), {}, Console(quiet=True))
+    monkeypatch.setattr("notus_exp.config.bitsandbytes_checks.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs bitsandbytes, which is not installed"):
+        check_needed_here(run.config, run.nodes)
+    check_needed_here(run.config, [node for node in run.nodes if node.stage is not Stage.policy])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("device=cpu", "does not run on cpu"),
+        ("device=cuda", "computes in 16 bits, not in dpo.precision=float32"),
+    ],
+)
+def test_flash_attention_is_refused_where_it_does_not_run(given: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        composed("experiment=smoke", "hardware.attention=flash_attention_2", f"hardware.{given}")
+
+
 def test_deepspeed_is_missed_before_anything_is_made_and_no_plan_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,4 +194,4 @@ def test_deepspeed_is_missed_before_anything_is_made_and_no_plan_needs_it(
     )
     monkeypatch.setattr("notus_exp.config.told_to_deepspeed.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="deepspeed needs DeepSpeed, which is not installed"):
-        run._require_devices()
+        check_needed_here(run.config, run.nodes)

@@ -1,7 +1,7 @@
 """What a block keeps of a forward pass for its backward pass, in bytes a token.
 
-The sums are those of the tensors that autograd saves in transformers' blocks of `models/shapes.FAMILIES`, one by one; a
-test compares them with what it saves. h, i, q, k are the widths of the stream, the MLP, all queries, all keys.
+The sums are those of the tensors that autograd saves in transformers' blocks of `config/told_shape.FAMILIES`, one by
+one; a test compares them with what it saves. h, i, q, k are the widths of the stream, the MLP, all queries, all keys.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from notus_exp.config.dpo_checks import ALL_LINEAR
-from notus_exp.config.hardware_settings import Device
+from notus_exp.config.hardware_settings import FLASH, Device
 from notus_exp.config.training_settings import Lora
 from notus_exp.models.shapes import ATTENTION, MLP, Shape
 from notus_exp.run.memory.number_sizes import FLOAT32, HALF, Numbers
@@ -51,7 +51,7 @@ def block(shape: Shape, numbers: Numbers, lora: Lora, one: Pass) -> float:
 def _attention(shape: Shape, c: int, one: Pass) -> float:
     """Queries, keys and values; beside these probabilities, or the sums that stand for them."""
     q, k = shape.queries, shape.keys
-    flash = one.attention == "flash_attention_2"
+    flash = one.attention == FLASH
     repeated = k if flash or (one.attention == "sdpa" and not one.padded) else q
     kept = c * (q + 2 * repeated)
     if one.attention == "eager":

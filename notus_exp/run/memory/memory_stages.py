@@ -13,6 +13,7 @@ from notus_exp.evaluation.catalogue import answering
 from notus_exp.machine.memory_size import cuda_bytes, machine_bytes
 from notus_exp.models.shapes import Shape
 from notus_exp.run.memory import inference_needs
+from notus_exp.run.memory.host_needs import reading
 from notus_exp.run.memory.need import Need, fullest
 from notus_exp.run.memory.number_sizes import base_bytes, bytes_of
 from notus_exp.run.memory.training_needs import training
@@ -68,9 +69,11 @@ def available(hardware: Hardware) -> Available:
 def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> list[Need]:
     """Return what a device holds at the fullest moment of each stage, in the order of the stages."""
     computed = bytes_of(dpo.precision)
-    weights = base_bytes(shape, computed, dpo.lora.quantisation if dpo.lora.r else QUANTISATIONS[0])
+    quantisation = dpo.lora.quantisation if dpo.lora.r else QUANTISATIONS[0]
+    weights = base_bytes(shape, computed, quantisation)
+    read = reading(weights, quantisation, hardware)
     found = [
-        fullest(inference_needs.scoring(stage, shape, weights, computed, dpo.max_length, hardware))
+        fullest(inference_needs.scoring(stage, shape, weights, computed, dpo.max_length, hardware))._replace(host=read)
         for stage in work.scored
     ]
     if work.trains:
@@ -80,6 +83,6 @@ def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> 
         asked = inference_needs.generation(
             Stage.generations.name, shape, weights, computed, prompt, work.new_tokens, hardware
         )
-        found.append(fullest(asked))
+        found.append(fullest(asked)._replace(host=read))
     process = PROCESS.get(hardware.device, PROCESS[Device.cpu])
     return [need._replace(parts={**need.parts, "other": need.parts.get("other", 0.0) + process}) for need in found]

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from notus_exp.config.hardware_settings import Device
 from notus_exp.config.schema import Config, Stage
 from notus_exp.errors import UserError
+from notus_exp.machine.memory_size import machine_bytes
 from notus_exp.models.shapes import Shape
 from notus_exp.reporting.tables import Table
 from notus_exp.run.memory.memory_stages import GB, Available, Computing, available, stage_needs
-from notus_exp.run.memory.nearest import Remedy, remedies
+from notus_exp.run.memory.nearest import ROOM, Remedy, remedies
 from notus_exp.run.memory.need import PARTS, fullest
 
 LARGEST_CARD = 80 * GB
@@ -48,9 +49,8 @@ class MemoryPlan:
             asked = self._work.trains or self._work.scored or self._work.new_tokens
             return [CANNOT_TELL] if self._shape is None and asked else []
         need, hardware = fullest(self.needs), self._config.hardware
-        host = max(one.host for one in self.needs)
         most = self.available.bytes
-        beside = f", and {_gb(host * hardware.processes / hardware.nodes)} GB of a node's own memory" if host else ""
+        beside = f"; and of a node's own memory up to {_gb(self._of_node())} GB" if self._of_node() else ""
         place = "a device" if hardware.device is not Device.cpu else "of memory"
         if most is None:
             told = (
@@ -59,11 +59,12 @@ class MemoryPlan:
             if need.total > LARGEST_CARD:
                 told += f": more than a card of {_gb(LARGEST_CARD)} GB has. {self._nearest(LARGEST_CARD)}"
             return [told, self._assumed()]
-        told = (
-            f"memory: needs {_gb(need.total)} of {_gb(most)} GB {place}{beside}, in stage {need.stage} ({need.moment})"
-        )
+        told = f"memory: needs {_gb(need.total)} of {_gb(most)} GB {place}, in stage {need.stage} ({need.moment})"
         if not self.fits:
             told += f": it does not fit. {self._nearest(most)}"
+        elif need.total > ROOM * most:
+            told += f", which is close: peaks up to {1 / ROOM - 1:.0%} above a plan were measured"
+        told += beside
         return [told, self._assumed()]
 
     def table(self) -> Table | None:
@@ -82,10 +83,16 @@ class MemoryPlan:
     def doubt(self) -> str | None:
         """Return what is said of a run that is begun though its longest texts may not fit; None where they do.
 
+        Of a machine's own memory beside a device's, of which the plan is rougher, this alone is said.
         On the processor, whose memory other programs share and few texts fill: smaller batches alone would do, and
         where memory does run out they are taken. A profile that says how much there is (`hardware.memory_gb`) is held
         to.
         """
+        if self.needs and self._config.hardware.device is Device.cuda:
+            there = machine_bytes()
+            if there is None or self._of_node() <= there:
+                return None
+            return f"memory: up to {_gb(self._of_node())} GB of the machine's own are needed, and it has {_gb(there)}"
         if self.fits or self.available.configured or self._config.hardware.device is not Device.cpu:
             return None
         found = self._remedies(self.available.bytes or 0.0)
@@ -97,7 +104,7 @@ class MemoryPlan:
         Raises:
             UserError: With what it needs by part, what there is, and the nearest setting that fits.
         """
-        if self.fits or self.doubt():
+        if self.fits or (self.doubt() and self._config.hardware.device is Device.cpu):
             return
         need, most = fullest(self.needs), self.available.bytes or 0.0
         parts = ", ".join(f"{name} {_gb(size)}" for name, size in need.parts.items() if size >= GB / 20)
@@ -106,6 +113,11 @@ class MemoryPlan:
             f"hardware={self._config.hardware.name} has {_gb(most)}",
             self._nearest(most) + "; where there is more memory than that, hardware.memory_gb=GB says so",
         )
+
+    def _of_node(self) -> float:
+        """Return the bytes that a node's processes need of its own memory beside their devices'."""
+        hardware = self._config.hardware
+        return max(one.host for one in self.needs) * hardware.processes / hardware.nodes
 
     def _remedies(self, most: float) -> list[Remedy]:
         assert self._shape is not None

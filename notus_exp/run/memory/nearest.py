@@ -22,6 +22,9 @@ LORA_RANK = 64
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MOST_PROCESSES = 64
 SMALLEST = "nf4"
+ROOM = 0.88
+"""Of the memory that there is, what a proposal may plan: the least part of a measured peak that a plan was of
+(docs/results/memory.md)."""
 
 
 class Change(NamedTuple):
@@ -42,7 +45,7 @@ class Remedy(NamedTuple):
 
 
 def remedies(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing, most: float) -> list[Remedy]:
-    """Return the nearest settings that fit into `most` bytes a device.
+    """Return the nearest settings that fit into `most` bytes a device, and leave room for what a plan does not see.
 
     First those on which no result depends, on the devices that there are: smaller batches, then activation
     checkpointing. Where none of them fits, up to two: the first that asks for more devices, or for the machine's memory
@@ -57,7 +60,7 @@ def remedies(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing, most: 
             if not _valid(tried):
                 continue
             needed = max(need.total for need in stage_needs(shape, tried.dpo, tried.hardware, work))
-            if needed <= most:
+            if needed <= ROOM * most:
                 found[kind] = Remedy(tried.overrides, needed, *kind)
                 break
         if (False, False) in found:

@@ -15,7 +15,7 @@ class Need(NamedTuple):
         stage: Which stage.
         moment: Which moment of it.
         parts: Part -> bytes on the device; names are those of `PARTS`.
-        host: Bytes in the machine's memory for this device, where that is another one.
+        host: Bytes in the machine's memory for this device, where that is another one, libraries apart.
     """
 
     stage: str
@@ -30,5 +30,5 @@ class Need(NamedTuple):
 
 
 def fullest(needs: list[Need]) -> Need:
-    """Return the moment that holds the most."""
-    return max(needs, key=lambda need: need.total)
+    """Return the moment that holds the most of the device, with the most that any of them holds of the machine."""
+    return max(needs, key=lambda need: need.total)._replace(host=max(need.host for need in needs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from notus_exp.config.hardware_settings import Hardware, Launch
-from notus_exp.config.training_settings import DPO, QUANTISATIONS, MasterWeights, Precision
+from notus_exp.config.training_settings import DPO, MasterWeights, Precision
 from notus_exp.models.shapes import Shape
 
 FLOAT32, HALF = 4, 2
@@ -54,14 +54,14 @@ def numbers_of(dpo: DPO, hardware: Hardware) -> Numbers:
     """Return how a recipe's training holds its numbers on a machine."""
     computed = bytes_of(dpo.precision)
     if dpo.lora.r > 0:
-        own = HALF if dpo.lora.quantisation != QUANTISATIONS[0] else FLOAT32  # of the adapter: TRL casts QLoRA's
-        return Numbers(computed, computed, own, own, computed)
+        return Numbers(computed, computed, FLOAT32, FLOAT32, computed)
     if computed == FLOAT32:
         return Numbers(FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
     if dpo.master_weights is MasterWeights.same:
         return Numbers(HALF, HALF, HALF, HALF, HALF)
     if hardware.launch is Launch.deepspeed:
-        return Numbers(HALF, HALF, HALF, HALF, HALF, masters=FLOAT32)
+        summed = FLOAT32 if (hardware.zero_stage or 0) > 1 else HALF  # as `zero_config` says
+        return Numbers(HALF, HALF, HALF, summed, HALF, masters=FLOAT32)
     if hardware.launch is Launch.fsdp2:
         return Numbers(HALF, FLOAT32, FLOAT32, FLOAT32, HALF)
     return Numbers(HALF, FLOAT32, FLOAT32, FLOAT32, FLOAT32, cast=True)

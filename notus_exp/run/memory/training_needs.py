@@ -10,6 +10,7 @@ from notus_exp.models.shapes import Shape
 from notus_exp.run.memory import activations, logits, optimisers
 from notus_exp.run.memory.activations import Pass
 from notus_exp.run.memory.allocator import kept_activations, kept_gradients
+from notus_exp.run.memory.host_needs import training_host
 from notus_exp.run.memory.need import Need
 from notus_exp.run.memory.number_sizes import FLOAT32, base_bytes, numbers_of
 from notus_exp.run.memory.process_shares import shares_of
@@ -40,10 +41,12 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
     if shares.weights_on_host:
         host, weights = host + weights, 0.0
     if shares.optimiser_on_host:
-        host, state, momentary = host + state + own_gradients, 0.0, 0.0
+        handed = FLOAT32 * updated.weights * shares.gradients  # to the optimiser, beside those that are summed
+        host, state, momentary = host + state + own_gradients + handed, 0.0, 0.0
         own_gradients = own_gradients if shares.gradients == 1 else 0.0
     elif optimisers.is_paged(dpo.optimizer) and hardware.device.name == "cuda":
         host, state = host + state, 0.0
+    host = training_host(host, shape, dpo, hardware, (updated, numbers))
     lasting = {"weights": weights + shares.gathered, "optimiser": state, "other": shares.buffers}
 
     head = 0.0 if adapter else float(FLOAT32 * shape.embedding)  # of its weight: made whole, in float32

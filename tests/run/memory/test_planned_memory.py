@@ -24,6 +24,7 @@ from support.plans import fixed_sources
 NOTUS = ("experiment=notus_7b_v1", "hardware=gpu")
 STAGES = (Stage.reference, Stage.policy, Stage.generations)
 P = 7_241_732_096
+ONLY_TRAINING = Computing(True, (), 0)
 
 
 def planned(*overrides: str) -> MemoryPlan:
@@ -76,7 +77,7 @@ def test_notus_7b_does_not_fit_a_card_of_80_gb_and_that_is_said_without_one(monk
     plan = planned(*NOTUS)
     assert plan.fits  # nothing here says that it does not: another machine may run it
     (line, assumed) = plan.lines()
-    assert line.startswith("memory: needs 116 GB a device; what there is is not known (hardware.memory_gb)")
+    assert line.startswith("memory: needs 116 GB a device; and of a node's own memory up to 29 GB; what there is is ")
     assert "more than a card of 80 GB has" in line
     assert "hardware.launch=fsdp2 hardware.processes=2, which needs 61 GB" in line
     assert "dpo.master_weights=same, which needs 59 GB (results are other ones)" in line
@@ -168,6 +169,33 @@ def test_what_processes_share_is_divided() -> None:
     ddp = composed(*NOTUS, "hardware.launch=ddp", "hardware.processes=8").hardware
     assert ddp.launch is Launch.ddp
     assert training(shape(config), config.dpo, ddp)[-1].parts["other"] == 4 * P  # the buckets
+
+
+def test_the_machines_own_memory_is_counted_by_hand() -> None:
+    config = composed("experiment=notus_7b_v1", "hardware=h100_8")
+    (shared,) = stage_needs(shape(config), config.dpo, config.hardware, ONLY_TRAINING)
+    assert shared.host == 4 * P  # each process reads the float32 masters whole
+    config = composed("experiment=notus_7b_v1", "hardware=a100_8x40gb")
+    (offloaded,) = stage_needs(shape(config), config.dpo, config.hardware, ONLY_TRAINING)
+    held = 2 + 4 + 4 + 4 + 4  # weights; masters, RMSprop's state, gradients, and those that the optimiser is handed
+    assert offloaded.host == pytest.approx((held + 4 + 4) * P / 8)  # process 0 writes masters and state whole
+    config = composed("model=zephyr_7b_sft", "dpo=lora", "hardware=gpu")
+    (reference,) = stage_needs(shape(config), config.dpo, config.hardware, Computing(False, ("reference",), 0))
+    assert reference.host == 2 * P
+
+
+def test_too_little_of_the_machines_own_memory_is_said_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notus_exp.run.memory.memory_words.machine_bytes", lambda: int(128 * GB))
+    plan = planned("experiment=notus_7b_v1", "hardware=h100_8")
+    plan.check()
+    assert plan.doubt() == "memory: up to 232 GB of the machine's own are needed, and it has 128"
+    assert "; and of a node's own memory up to 232 GB" in plan.lines()[0]
+
+
+def test_a_plan_that_leaves_little_room_is_called_close() -> None:
+    (line, _) = planned("experiment=notus_7b_v1", "hardware=h100_8", "hardware.memory_gb=31").lines()
+    assert "needs 30 of 31 GB a device" in line
+    assert "which is close: peaks up to 14% above a plan were measured" in line
 
 
 def test_processes_on_the_processor_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
