@@ -20,8 +20,8 @@ from notus_exp.run.nodes import Node
 
 FACTOR = 3.0
 """Within which a forecast from a measurement is taken to hold; see docs/results/forecast.md."""
-ADAPTER, RECOMPUTED = 2 / 3, 4 / 3
-"""Cost of a training pass without gradients of frozen weights (4 FLOPs of 6), and with the forward pass repeated."""
+ADAPTER, FORWARD = 2 / 3, 1 / 3
+"""Of a training pass's cost (6 FLOPs): without gradients of frozen weights, and of its forward pass alone."""
 UNPACKING = 1e-7
 """Seconds a parameter to dequantise and to write a model, as measured on two CPU cores."""
 COUNTING = 2e-3
@@ -91,7 +91,7 @@ class Calibration(NamedTuple):
             case Stage.policy:
                 passes = ceil(amount / hardware.micro_batch_size)
                 once: float = 1.0 if settings["dpo"]["lora"]["r"] == 0 else ADAPTER
-                once *= RECOMPUTED if hardware.activation_checkpointing else 1.0
+                once += FORWARD if hardware.activation_checkpointing else 0.0  # computed again
                 tokens = 2 * amount * amounts.tokens(node, known)
                 seconds = once * (passes * self.train.call + tokens * parameters * self.train.token)
                 if settings["dpo"].get("algorithm") == "kto":  # which scores as many responses for its reference point

@@ -110,7 +110,7 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
             "seconds": round(time.monotonic() - start, 3),
             **(cost := _cost(trainer.args.device)),
             "throughput": trainer.meter.told(
-                trainer.model, cost["device"], settings.dpo.precision.name, context.team.size
+                trainer.model, cost["device"], settings.dpo.precision.name, trainer.accelerator.gather
             ),
         }
         trainer.save_model(str(out / files.MODEL))

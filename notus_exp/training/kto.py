@@ -20,6 +20,7 @@ from notus_exp.models.encoding import Encoded
 from notus_exp.training.dealing import ABSENT, StandIn
 from notus_exp.training.forward import Forward, completion_positions_only
 from notus_exp.training.prepared import EVALUATED, PreparedTrainer
+from notus_exp.training.throughput import REFERENCE_POINT
 from notus_exp.training.trainer import accuracy
 
 _OTHERS = [
@@ -45,7 +46,9 @@ class KtoTrainer(PreparedTrainer, KTOTrainer):  # type: ignore[misc]
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
         """Estimate z0 on the passes of a global batch, before any of them is trained on, and count its pairs."""
+        self.meter.lap("data")
         self._z0 = self._estimate(batch_samples)
+        self.meter.lap(REFERENCE_POINT)
         pairs = sum(len(inputs["label"]) / 2 for inputs in batch_samples if ABSENT not in inputs)
         counted: torch.Tensor = self.accelerator.gather(torch.tensor([float(pairs)], device=device))
         return counted.sum()

@@ -35,14 +35,14 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if "loss" in logs:
             self._stop_if_broken(logs, step)
             if state.is_world_process_zero:
-                self._report_step(logs, state)
+                self._report_step(logs, state, args.world_size)
         elif "eval_loss" in logs and state.is_world_process_zero:
             told = _told(logs, "eval_")
             self._events.emit(step, {f"validation/{name}": logs[f"eval_{key}"] for name, key in told.items()})
 
-    def _report_step(self, logs: dict[str, float], state: TrainerState) -> None:
+    def _report_step(self, logs: dict[str, float], state: TrainerState, processes: int) -> None:
         step, every = state.global_step, math.ceil(state.max_steps / MOST_EVENTS)
-        speed = {} if (found := self._meter.tokens_per_second) is None else {"tokens_per_second": round(found, 1)}
+        speed = {} if (found := self._meter.tokens_per_second) is None else {"tokens_per_second": round(found * processes, 1)}
         self._events.progress(step, state.max_steps, loss=logs["loss"], accuracy=logs["rewards/accuracies"], **speed)
         if step % every and step != state.max_steps:
             return

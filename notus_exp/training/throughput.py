@@ -1,6 +1,7 @@
 """What a training makes of its machine: tokens a second, share of the device's peak, padding, and where the time went.
 
-Times are the host's: what a GPU computes counts where the host waits for it. They are this attempt's, of one process.
+Times are the host's: what a GPU computes counts where the host waits for it. They are this attempt's, and process 0's,
+which the others wait for at each step; tokens are those of all processes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from notus_exp.training.sharding import size
 
 PHASES = ("data", "forward_backward", "optimiser", "evaluation", "saving", "other")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-TRAINED = ("data", "forward_backward", "optimiser")
+REFERENCE_POINT = "reference_point"
+"""The phase of KTO's pass over a batch before it is trained on; of no other training."""
+TRAINED = ("data", REFERENCE_POINT, "forward_backward", "optimiser")
 """Phases that a training's speed is measured by."""
 
 
@@ -85,76 +88,89 @@ class Meter(TrainerCallback):  # type: ignore[misc]
 
     @property
     def tokens(self) -> int:
-        """Return the tokens counted that are no padding."""
+        """Return the tokens counted that are no padding, of this process."""
         return int(sum(number.item() for number in self._tokens))
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Return the speed of the training itself, of one process; evaluating and saving is left out."""
-        seconds = sum(self.spent[phase] for phase in TRAINED)
-        return self.tokens / seconds if seconds else None
+        """Return the speed of the training itself, of this process; evaluating and saving is left out."""
+        return self.tokens / self._trained if self._trained else None
 
-    def told(self, model: torch.nn.Module, device: str, precision: str, processes: int) -> dict[str, Any]:
+    @property
+    def _trained(self) -> float:
+        return sum(self.spent.get(phase, 0.0) for phase in TRAINED)
+
+    def told(
+        self, model: torch.nn.Module, device: str, precision: str, gather: Callable[[torch.Tensor], torch.Tensor]
+    ) -> dict[str, Any]:
         """Return what a training's facts say: speeds of all processes together, and this one's seconds by phase.
+
+        Every process calls it.
 
         Args:
             model: What was trained.
             device: Its name.
             precision: What it computed in.
-            processes: Their number, each of which has its share.
+            gather: Returns what each process gives, one row each.
         """
-        speed = self.tokens_per_second
+        counted = gather(torch.tensor([[self.tokens, self.slots, self.texts]], device=self._device))
+        processes, (tokens, slots, texts) = len(counted), counted.sum(dim=0).tolist()
+        speed = tokens / self._trained if self._trained and tokens else None
         peak = peak_tflops(device, precision)
-        needed = flops_per_token(model, self.tokens / max(1, self.texts))
-        used = speed * needed / 1e12 if speed is not None and needed is not None else None
+        needed = flops_per_token(model, tokens / max(1, texts))
+        used = speed * needed / processes / 1e12 if speed is not None and needed is not None else None
         return {
-            "tokens_per_second": None if speed is None else round(speed * processes, 1),
-            "padding": round(1 - self.tokens / self.slots, 4) if self.slots else None,
+            "tokens_per_second": None if speed is None else round(speed, 1),
+            "padding": round(1 - tokens / slots, 4) if slots else None,
             "tflops_per_device": None if used is None else round(used, 4),
             "peak_tflops": "unknown peak" if peak is None else peak,
             "mfu": None if used is None or peak is None else round(used / peak, 4),
             "seconds_by_phase": {phase: round(seconds, 3) for phase, seconds in self.spent.items()},
         }
 
-    def _lap(self, phase: str) -> None:
+    @property
+    def _device(self) -> torch.device | None:
+        return self._tokens[0].device if self._tokens else None
+
+    def lap(self, phase: str) -> None:
         """Credit the time since the last call to a phase."""
         now = self._clock()
         if self._last is not None:
-            self.spent[phase] += now - self._last
+            self.spent[phase] = self.spent.get(phase, 0.0) + now - self._last
         self._last = now
 
     def on_train_begin(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Begin."""
-        self._lap("other")
+        self.lap("other")
 
     def on_step_begin(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The passes of a step are at hand."""
-        self._lap("data")
+        self.lap("data")
 
     def on_pre_optimizer_step(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
         """All of a step's passes are made, and their gradient is clipped."""
-        self._lap("forward_backward")
+        self.lap("forward_backward")
 
     def on_step_end(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The weights are new."""
-        self._lap("optimiser")
+        self.lap("optimiser")
 
     def on_log(
         self, args: Arguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
         """Metrics of steps are told, or of an evaluation."""
-        self._lap("evaluation" if "eval_loss" in logs else "other")
+        self.lap("evaluation" if "eval_loss" in logs else "other")
 
     def on_evaluate(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """An evaluation is over."""
-        self._lap("evaluation")
+        self.lap("evaluation")
 
     def on_save(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """A checkpoint is written."""
-        self._lap("saving")
+        self.lap("saving")
 
     def on_train_end(self, args: Arguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """End."""
-        self._lap("other")
+        self.lap("other")

@@ -43,6 +43,7 @@ def test_losses_are_those_of_trls_trainer_where_a_pass_is_a_global_batch(artifac
     """Ours in passes of one pair each; the second epoch has the same order."""
     asked = recipe(**KTO, epochs=2.0, lora=replace(LORA, r=0), optimizer="rmsprop")
     facts = train(artifacts, tmp_path / "ours", asked, machine(micro_batch_size=1))
+    assert facts["throughput"]["seconds_by_phase"]["reference_point"] > 0
     config = KTOConfig(
         output_dir=str(tmp_path / "trl"), beta=0.1, undesirable_weight=1.5, learning_rate=1e-3,
         lr_scheduler_type="linear", warmup_steps=0, optim="rmsprop", seed=3, per_device_train_batch_size=8,

@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig
 
 from notus_exp.disk import files
-from notus_exp.training.throughput import PHASES, TRAINED, Meter, flops_per_token, peak_tflops
+from notus_exp.training.throughput import PHASES, REFERENCE_POINT, TRAINED, Meter, flops_per_token, peak_tflops
 from support.recipes import machine, recipe
 from support.trainings import make_artifacts, train
 
@@ -15,6 +15,7 @@ SIZES = {
     "vocab_size": 50, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }  # fmt: skip
+OWN = tuple(phase for phase in TRAINED if phase != REFERENCE_POINT)
 LAYER = 4 * 8 * 8 + 3 * 8 * 16 + 2 * 8
 BODY, HEAD = 2 * LAYER + 8, 50 * 8
 
@@ -59,6 +60,10 @@ def test_of_a_mixture_of_experts_nothing_is_claimed():
     assert flops_per_token(torch.nn.Linear(2, 2), 10) is None
 
 
+def alone(own):
+    return own
+
+
 def metered(*laps):
     """A meter whose clock goes on by so many seconds before each call (name, seconds, logs)."""
     now = [0.0]
@@ -90,18 +95,20 @@ def test_each_second_is_one_phases():
     meter.count(torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]))
     meter.count(torch.tensor([[1, 1], [1, 1]]))
     model = LlamaForCausalLM(LlamaConfig(**SIZES))
-    told = meter.told(model, "NVIDIA A100-SXM4-80GB", "bfloat16", 4)
-    assert told["tokens_per_second"] == round(4 * 9 / 11, 1)
-    assert told["padding"] == 0.25
-    used = 9 / 11 * flops_per_token(model, 9 / 4) / 1e12
+    assert meter.tokens_per_second == 9 / 11
+    other = torch.tensor([[21, 36, 8]])  # another process' tokens, places and texts
+    told = meter.told(model, "NVIDIA A100-SXM4-80GB", "bfloat16", lambda own: torch.cat([own, other]))
+    assert told["tokens_per_second"] == round((9 + 21) / 11, 1)
+    assert told["padding"] == 1 - 30 / 48
+    used = (9 + 21) / 11 / 2 * flops_per_token(model, 30 / 12) / 1e12
     assert told["mfu"] == round(used / 312, 4)
     assert told["seconds_by_phase"] == meter.spent
-    unknown = meter.told(model, "cpu", "float32", 1)
+    unknown = meter.told(model, "cpu", "float32", alone)
     assert (unknown["mfu"], unknown["peak_tflops"]) == (None, "unknown peak")
 
 
 def test_a_meter_that_saw_nothing_says_so():
-    told = Meter().told(torch.nn.Linear(2, 2), "cpu", "float32", 1)
+    told = Meter().told(torch.nn.Linear(2, 2), "cpu", "float32", alone)
     assert [told[name] for name in ("tokens_per_second", "padding", "mfu", "tflops_per_device")] == [None] * 4
 
 
@@ -111,9 +118,9 @@ def test_a_training_tells_where_its_time_went_and_its_card_does_not(tiny_model_f
     told = facts["throughput"]
     assert json.loads(json.dumps(told)) == told
     assert set(told["seconds_by_phase"]) == set(PHASES)
-    assert all(told["seconds_by_phase"][phase] > 0 for phase in (*TRAINED, "evaluation", "saving"))
+    assert all(told["seconds_by_phase"][phase] > 0 for phase in (*OWN, "evaluation", "saving"))
     assert sum(told["seconds_by_phase"].values()) <= facts["seconds"]
-    trained = sum(told["seconds_by_phase"][phase] for phase in TRAINED)
+    trained = sum(told["seconds_by_phase"][phase] for phase in OWN)
     rounded = 3 * 0.0005 / trained  # three phases, each to a millisecond
     assert told["tokens_per_second"] == pytest.approx(facts["tokens"] / trained, rel=0.001 + 1.1 * rounded)
     assert 0 < told["padding"] < 1
