@@ -13,6 +13,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python}
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+if ! "$python" -c 'import torch, notus_exp' 2>/dev/null; then
+  echo "error: $python has no torch, or lacks what this project needs; PYTHON=.venv/bin/python names another" >&2
+  exit 2
+fi
 rehearse=()
 pages="$root/docs/results"
 if [ "${1:-}" = "--rehearse" ]; then

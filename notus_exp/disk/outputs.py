@@ -67,6 +67,11 @@ def runs_of(folder: Path, study: StudyFile) -> RunsBySeed:
     return found
 
 
+def run_json(folder: Path, run: str) -> Path:
+    """Return where a run of a study has its record, if it has one."""
+    return outputs(folder) / "runs" / run / RUN_JSON
+
+
 def sound_run(folder: Path, run: str) -> RunFile:
     """Return the content of a run's run.json; only a `status` where there is none.
 
@@ -74,7 +79,7 @@ def sound_run(folder: Path, run: str) -> RunFile:
         DamagedFileError: It cannot be read, or is the record of another run.
         NewerFormatError: It is of a newer version.
     """
-    path = outputs(folder) / "runs" / run / RUN_JSON
+    path = run_json(folder, run)
     if not path.is_file():
         return {"status": NOT_STARTED}
     try:

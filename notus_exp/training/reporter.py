@@ -42,7 +42,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
     def _report_step(self, logs: dict[str, float], state: TrainerState, processes: int) -> None:
         step, every = state.global_step, math.ceil(state.max_steps / MOST_EVENTS)
-        speed = {} if (found := self._meter.tokens_per_second) is None else {"tokens_per_second": round(found * processes, 1)}
+        speed = (
+            {}
+            if (found := self._meter.tokens_per_second) is None
+            else {"tokens_per_second": round(found * processes, 1)}
+        )
         self._events.progress(step, state.max_steps, loss=logs["loss"], accuracy=logs["rewards/accuracies"], **speed)
         if step % every and step != state.max_steps:
             return

@@ -81,6 +81,15 @@ def test_it_ends_where_what_stands_for_it_ends(server: ForkServer, tmp_path: Pat
         raise AssertionError("the worker lives")
 
 
+def test_where_the_process_between_is_killed_no_second_one_begins(server: ForkServer, tmp_path: Path) -> None:
+    command = server.command([sys.executable, "-m", "made", "stay"], {**os.environ})
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        os.kill(int(process.stdout.readline().split(" ")[0]), signal.SIGKILL)
+        assert process.wait(20) == -signal.SIGKILL
+        assert process.stdout.read() == "", "which ends when nobody is left who could write to it"
+
+
 def test_without_a_server_or_with_one_that_died_it_is_started_as_ever(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text(MODULE)
     server = ForkServer(["no_such_module"])

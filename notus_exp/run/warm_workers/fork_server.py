@@ -5,6 +5,7 @@ The descriptor is of a socket that listens. The process ends with its standard i
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -23,6 +24,10 @@ READ_AT_IMPORT = ("HF_", "TRANSFORMERS_", "TORCH", "OMP_", "MKL_", "CUDA", "PYTH
 """Begin the names of variables that libraries read when they are imported."""
 NOT_READ = ("TORCHELASTIC_", "TORCH_NCCL_ASYNC_ERROR_HANDLING", "CUDA_VISIBLE_DEVICES")
 """Begin those among them that are read when a process first uses a device or its group."""
+BEGUN = b"b"
+"""Is said once a worker is there: after it nobody starts another for the same one."""
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal for a process whose parent has ended."""
 CUDA = Path("/dev/nvidiactl")
 """There where CUDA is."""
 
@@ -79,6 +84,7 @@ def _mind(connection: socket.socket) -> None:
         os._exit(0)
     worker = os.fork()
     if worker == 0:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         connection.close()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
@@ -86,6 +92,7 @@ def _mind(connection: socket.socket) -> None:
         _be(**asked)
     for stream in streams:
         os.close(stream)
+    connection.send(BEGUN)
     ended = os.pidfd_open(worker)
     while True:
         ready, _, _ = select.select([connection.fileno(), ended], [], [])

@@ -14,7 +14,7 @@ def main() -> None:
     """Ask for a worker with this process's environment, folder and streams; be it where nobody forks one."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     address, python, _, module, *arguments = sys.argv[1:]
-    answer = b""
+    begun = answer = b""
     try:
         connection.connect(address)
         folder = os.getcwd()  # noqa: PTH109  # pathlib would be half of this process's time
@@ -25,11 +25,14 @@ def main() -> None:
         connection.sendall(content)
         for number in FORWARDED:
             signal.signal(number, lambda number, _: connection.send(bytes([number])))
-        answer = connection.recv(4)
+        begun = connection.recv(1)
+        answer = connection.recv(4) if begun else b""
     except OSError:
         answer = b""
-    if not answer:  # other libraries than those that are loaded, or nobody is there
+    if not begun:  # other libraries than those that are loaded, or nobody is there
         os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+    if not answer:  # the process between was killed, and the worker with it
+        os.kill(os.getpid(), signal.SIGKILL)
     (code,) = struct.unpack("!i", answer)
     if code < 0:
         signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from notus_exp.disk.hashing import digest
 from notus_exp.disk.in_use import using
-from notus_exp.disk.outputs import NOT_STARTED, read_run
+from notus_exp.disk.outputs import NOT_STARTED, read_run, run_json
 from notus_exp.errors import UserError, first_line
 from notus_exp.reporting.console import say, verbose
 from notus_exp.reporting.going_on import going_on, working
@@ -56,11 +56,21 @@ class Budget:
     usd: float | None
     folder: Path
     started: float = field(default_factory=time.monotonic)
+    _known: dict[str, tuple[int, float]] = field(default_factory=dict)  # run -> when its run.json was written, its cost
 
     def spent(self, ids: Iterable[str]) -> float:
-        """Return what the judges of these runs have cost, in USD."""
-        runs = [read_run(self.folder, one) for one in {*ids}]
-        return sum(run["costs"].get("judge_usd") or 0.0 for run in runs if "costs" in run)
+        """Return what the judges of these runs have cost, in USD; what was read before is read again if it changed."""
+        return sum(self._of_run(one) for one in {*ids})
+
+    def _of_run(self, run: str) -> float:
+        try:
+            written = run_json(self.folder, run).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0.0
+        if self._known.get(run, (None,))[0] != written:
+            content = read_run(self.folder, run)
+            self._known[run] = written, content["costs"].get("judge_usd") or 0.0 if "costs" in content else 0.0
+        return self._known[run][1]
 
     def exhausted(self, ids: Iterable[str], elsewhere: float = 0.0) -> str | None:
         """Return in words why no further run may start, else None.
