@@ -25,10 +25,10 @@ from typing import Any
 import datasets
 import torch
 import trl.trainer.dpo_trainer
-from peft import LoraConfig
+from plain_recipe import adapter, dpo_config
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig, DPOTrainer
+from trl import DPOTrainer
 
 from notus_exp.feedback.simulated.constraints import follows, from_json
 
@@ -198,34 +198,16 @@ def strict(questions: list[dict[str, Any]], answers: list[str]) -> float:
 def train(model: Any, tokenizer: Any, train_on: Any, validate_on: Any, settings: Settings, watch: Stopwatch) -> Any:
     """Train an adapter with DPO; return the trainer."""
     recipe = settings["recipe"]
-    config = DPOConfig(
-        output_dir=settings["folder"],
+    config = dpo_config(
+        recipe,
         beta=settings["beta"],
-        loss_type=recipe["loss_type"],
-        learning_rate=recipe["learning_rate"],
-        lr_scheduler_type=recipe["lr_scheduler"],
-        warmup_steps=recipe["warmup"],
-        optim=recipe["optimizer"],
-        weight_decay=recipe["weight_decay"],
-        max_grad_norm=recipe["max_grad_norm"],
-        num_train_epochs=recipe["epochs"],
+        checkpointing=False,
+        output_dir=settings["folder"],
         per_device_train_batch_size=recipe["global_batch_size"],
-        max_length=recipe["max_length"],
         seed=settings["seed"],
         bf16=False,
         use_cpu=True,
-        activation_checkpointing=False,
         eval_strategy="epoch",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    adapter = LoraConfig(
-        r=recipe["lora"]["r"],
-        lora_alpha=recipe["lora"]["alpha"],
-        lora_dropout=recipe["lora"]["dropout"],
-        target_modules=recipe["lora"]["target_modules"],
-        task_type="CAUSAL_LM",
     )
     switched_off = trl.trainer.dpo_trainer.use_adapter
 
@@ -241,7 +223,7 @@ def train(model: Any, tokenizer: Any, train_on: Any, validate_on: Any, settings:
         train_dataset=train_on,
         eval_dataset=validate_on,
         processing_class=tokenizer,
-        peft_config=adapter,
+        peft_config=adapter(recipe),
     )
     trainer.train()
     trainer.save_model(settings["folder"])

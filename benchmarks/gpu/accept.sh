@@ -13,10 +13,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python}
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-if ! "$python" -c 'import torch, notus_exp' 2>/dev/null; then
-  echo "error: $python has no torch, or lacks what this project needs; PYTHON=.venv/bin/python names another" >&2
-  exit 2
-fi
 rehearse=()
 pages="$root/docs/results"
 if [ "${1:-}" = "--rehearse" ]; then
@@ -26,7 +22,12 @@ if [ "${1:-}" = "--rehearse" ]; then
   export CUDA_VISIBLE_DEVICES=
 elif [ $# -gt 0 ]; then
   echo "usage: accept.sh [--rehearse FOLDER]" >&2; exit 2
-elif ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+fi
+if ! command -v "$python" > /dev/null || ! "$python" -c 'import torch' 2> /dev/null; then
+  echo "error: $python cannot import torch; PYTHON=.venv/bin/python bash benchmarks/gpu/accept.sh names another" >&2
+  exit 2
+fi
+if [ ${#rehearse[@]} -eq 0 ] && ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   echo "error: PyTorch sees no CUDA device; bash benchmarks/gpu/accept.sh --rehearse FOLDER tries all of it on the CPU" >&2
   exit 2
 fi

@@ -16,9 +16,12 @@ from typing import Any
 import datasets
 import polars as pl
 import torch
-from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import DPOConfig, DPOTrainer
+from trl import DPOTrainer
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from plain_recipe import adapter, dpo_config
 
 
 class Watch(TrainerCallback):
@@ -39,12 +42,6 @@ class Watch(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._begun)
 
 
-# transformers renamed the option; its older versions, which GPU machines have, know only the old name.
-CHECKPOINTING = next(
-    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in DPOConfig.__dataclass_fields__
-)
-
-
 def main() -> None:
     """Train, and write losses, seconds, tokens and peak memory."""
     settings_file, result = (Path(argument) for argument in sys.argv[1:3])
@@ -57,35 +54,17 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(settings["model"], dtype=dtype)
     pairs = pl.read_parquet(settings["pairs"]).filter(pl.col("split") == "train")
     data = datasets.Dataset.from_list(pairs.select("prompt", "chosen", "rejected").to_dicts())
-    config = DPOConfig(
-        output_dir=settings["folder"],
+    config = dpo_config(
+        recipe,
         beta=recipe["beta"],
-        loss_type=recipe["loss_type"],
-        learning_rate=recipe["learning_rate"],
-        lr_scheduler_type=recipe["lr_scheduler"],
-        warmup_steps=recipe["warmup"],
-        optim=recipe["optimizer"],
-        weight_decay=recipe["weight_decay"],
-        max_grad_norm=recipe["max_grad_norm"],
-        num_train_epochs=recipe["epochs"],
+        checkpointing=settings["activation_checkpointing"],
+        output_dir=settings["folder"],
         per_device_train_batch_size=settings["micro"],
         gradient_accumulation_steps=len(data) // settings["micro"],
-        max_length=recipe["max_length"],
         seed=settings["seed"],
         bf16=bfloat16,
         use_cpu=not cuda,
-        **{CHECKPOINTING: settings["activation_checkpointing"]},
         logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    adapter = LoraConfig(
-        r=recipe["lora"]["r"],
-        lora_alpha=recipe["lora"]["alpha"],
-        lora_dropout=recipe["lora"]["dropout"],
-        target_modules=recipe["lora"]["target_modules"],
-        task_type="CAUSAL_LM",
     )
     watch = Watch()
     trainer = DPOTrainer(
@@ -93,7 +72,7 @@ def main() -> None:
         args=config,
         train_dataset=data,
         processing_class=tokenizer,
-        peft_config=adapter if lora else None,
+        peft_config=adapter(recipe) if lora else None,
         callbacks=[watch],
     )
     tokens = sum(

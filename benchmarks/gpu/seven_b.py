@@ -8,6 +8,7 @@ Its metrics mean nothing; what it takes does not depend on the weights.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ def trained(way: str, overrides: list[str], model: Path, given: Options) -> list
     done = framework(name, asked, given, SECONDS, OUTPUTS)
     try:
         if done.failure:
-            return [way, f"failed: {done.failure}", "", "", "", told, "", ""]
+            refused = re.match(r"error: stage \w+ needs [\d.]+ GB of memory", done.failure)
+            what = "not begun, as planned" if refused else "failed"
+            return [way, f"{what}: {done.failure.removeprefix('error: ')}", "", "", "", told, "", ""]
         return figures(way, told, *artifact(name, "policy", given))
     finally:  # with its checkpoint it is tens of GB, and nothing reads it again
         for folder in (given.folder / OUTPUTS / "artifacts").glob("policy-*"):

@@ -63,9 +63,13 @@ def test_what_is_not_as_wanted_is_no_success(tmp_path: Path) -> None:
 
 
 def test_accept_asks_for_a_device_and_names_the_rehearsal() -> None:
-    done = bash("accept.sh", PYTHON="false")  # as an interpreter whose torch sees none
+    done = bash("accept.sh", PYTHON=sys.executable, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
     assert "--rehearse FOLDER" in done.stderr
+    for python in ("false", "no-such-python"):
+        done = bash("accept.sh", PYTHON=python)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"error: {python} cannot import torch" in done.stderr
     assert bash("accept.sh", "--reherse").returncode == 2
 
 
