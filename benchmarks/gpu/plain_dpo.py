@@ -53,7 +53,9 @@ def main() -> None:
     dtype = torch.bfloat16 if bfloat16 and lora else torch.float32
     model = AutoModelForCausalLM.from_pretrained(settings["model"], dtype=dtype)
     pairs = pl.read_parquet(settings["pairs"]).filter(pl.col("split") == "train")
-    data = datasets.Dataset.from_list(pairs.select("prompt", "chosen", "rejected").to_dicts())
+    system = [] if settings["system"] is None else [{"role": "system", "content": settings["system"]}]
+    rows = pairs.select("prompt", "chosen", "rejected").to_dicts()
+    data = datasets.Dataset.from_list([{**row, "prompt": system + row["prompt"]} for row in rows])
     config = dpo_config(
         recipe,
         beta=recipe["beta"],
