@@ -16,18 +16,15 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 import polars as pl
 
+from notus_exp.comparison.other_conditions import Runs, named_run, other_conditions
 from notus_exp.contracts.comparison_file import EvaluationWay
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
-from notus_exp.disk.outputs import artifact, manifest_of, sound_run
+from notus_exp.disk.outputs import artifact, sound_run
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import CATALOGUE, held_out, of_data
 from notus_exp.evaluation.kit.description import EvaluationSpec
-from notus_exp.run.nodes import VERSIONED
-
-Runs = Mapping[tuple[str, int], RunFile]
-"""(arm, seed) -> content of run.json, of finished runs."""
 
 VALIDATION, TEST = "validation", "test"
 
@@ -94,14 +91,7 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     known = {key: way for found in ways.values() for key, way in found.items() if key not in apart}
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
-    warnings = [
-        *apart.values(),
-        *_other_versions(folder, runs),
-        *_other_precision(runs),
-        *_other_endpoints(runs),
-        *_other_engines(runs),
-    ]
-    warnings += _one_served(runs)
+    warnings = [*apart.values(), *other_conditions(folder, runs)]
     feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
     return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
 
@@ -201,7 +191,7 @@ def _apart_by_data(ways: Mapping[tuple[str, int], Ways], metric: str, difference
 def _whole(name: tuple[str, int], run: RunFile) -> _Whole:
     if "feedback" not in run["stages"] or "split" not in run["config"]:
         raise UserError(
-            f"the run.json of {_named(name)} is finished and does not say on which data and split",
+            f"the run.json of {named_run(name)} is finished and does not say on which data and split",
             "delete its folder in runs/ and give the study's command again: it makes what is missing",
         )
     split = run["config"]["split"]
@@ -309,7 +299,7 @@ def _first_difference(protocols: Mapping[tuple[str, int], Any], name: tuple[str,
     if found is None:
         return None
     key, one, other = found
-    return f"{key} is {_shown(one)} in {_named(first)} and {_shown(other)} in {_named(name)}"
+    return f"{key} is {_shown(one)} in {named_run(first)} and {_shown(other)} in {named_run(name)}"
 
 
 def _differences(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -329,85 +319,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _named(run: tuple[str, int]) -> str:
-    return f"arm '{run[0]}', seed {run[1]}"
-
-
 def _many_snapshots(ways: Mapping[tuple[str, int], EvaluationWay]) -> str | None:
     """Say that a run's verdicts are of several snapshots of the judge, which are as many judges; None where none is."""
     for run, way in ways.items():
         names = way.get("judge", {}).get("snapshots", [])
         if len(names) > 1:
-            return f"it was judged by several snapshots of the judge in {_named(run)}: {', '.join(names)}"
+            return f"it was judged by several snapshots of the judge in {named_run(run)}: {', '.join(names)}"
     return None
-
-
-def _other_versions(folder: Path, runs: Runs) -> list[str]:
-    """Say which libraries changed between runs: numbers may move a little, so this is no refusal.
-
-    What a stage was made with is read from its manifest, and compared with that of the same stage of other runs. Of one
-    from before that was noted only the libraries are known that are in its key.
-    """
-    made_with: dict[str, dict[str, set[str]]] = {library: {} for library in ("notus-exp", *VERSIONED)}
-    for run in runs.values():
-        for node in run["stages"]:
-            manifest = manifest_of(folder, run, node)
-            for attempt in (manifest.provenance or [{"versions": dict(manifest.versions)}]) if manifest else []:
-                for library, version in attempt.get("versions", {}).items():
-                    if library in made_with:
-                        made_with[library].setdefault(node, set()).add(str(version))
-    found = []
-    for library, by_node in made_with.items():
-        versions = sorted(set[str]().union(*(each for each in by_node.values() if len(each) > 1)))
-        if versions:
-            found.append(f"the runs were made with different versions of {library}: {', '.join(versions)}")
-    return found
-
-
-def _other_precision(runs: Runs) -> list[str]:
-    found = sorted({str(run["config"].get("dpo", {}).get("precision")) for run in runs.values()})
-    many = f"the runs compute in different precisions (dpo.precision: {', '.join(found)}), in evaluation too"
-    return [many] if len(found) > 1 else []
-
-
-def _other_endpoints(runs: Runs) -> list[str]:
-    """Say that runs were given different endpoints: a server may have moved, so this is no refusal."""
-    found = []
-    for group, begins in (("generation", "generations"), ("judge", "judgments")):
-        asking = [run["config"].get(group) or {} for run in runs.values() if _has_stage(run, begins)]
-        addresses = sorted({str(settings["base_url"]) for settings in asking if "base_url" in settings})
-        if len(addresses) > 1:
-            found.append(f"the runs asked different endpoints ({group}.base_url: {', '.join(addresses)})")
-    return found
-
-
-def _other_engines(runs: Runs) -> list[str]:
-    """Say that servers of the runs' own were of several programs or versions, which are known when they run."""
-    stages = [stage for run in runs.values() for stage in run["stages"].values()]
-    engines = sorted({str(name) for stage in stages for name in stage.get("facts", {}).get("engines") or {}})
-    if len(engines) < 2:
-        return []
-    return [f"the answers were given by different engines ({', '.join(engines)}): generation.version holds runs to one"]
-
-
-def _one_served(runs: Runs) -> list[str]:
-    """Say that one served model answered for the policies of several runs, which a server can be made to do in turn."""
-    owners: dict[tuple[str, str], tuple[tuple[str, int], str]] = {}
-    found: dict[str, str] = {}
-    for name, run in runs.items():
-        generation = run["config"].get("generation") or {}
-        if "base_url" not in generation or "policy" not in run["stages"] or not _has_stage(run, "generations"):
-            continue
-        served, policy = str(generation["policy_model"]), run["stages"]["policy"]["key"]
-        owner, known = owners.setdefault((str(generation["base_url"]), served), (name, policy))
-        if known != policy:
-            found.setdefault(
-                served,
-                f"generation.policy_model={served} answered for different policies, such as those of {_named(owner)} "
-                f"and {_named(name)}: unless each was served under it in its turn, their answers are one model's",
-            )
-    return list(found.values())
-
-
-def _has_stage(run: RunFile, begins: str) -> bool:
-    return any(node.startswith(begins) for node in run["stages"])
