@@ -90,7 +90,8 @@ def prepare(folder: Path, sizes: Sizes, model: str) -> Material:
     made = folder / "prepared"
     run_framework(["data=simulated", f"data.prompts={sizes.world}", "until=feedback", f"output_dir={made}"])
     [feedback] = (made / "artifacts").glob("feedback-*/completions.parquet")
-    completions = pl.read_parquet(feedback)
+    first = pl.col("row") == pl.col("row").min().over("prompt_id")  # the world makes some prompts twice
+    completions = pl.read_parquet(feedback).filter(first)
     exported, asked = folder / "feedback.jsonl", folder / "questions.jsonl"
     run = run_framework(
         [*options(sizes, model, export(completions, exported)), "until=base_model", f"output_dir={made}"]
