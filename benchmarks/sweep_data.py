@@ -88,7 +88,8 @@ def options(sizes: Sizes, model: str, feedback: Path) -> list[str]:
 def prepare(folder: Path, sizes: Sizes, model: str) -> Material:
     """Simulate the feedback, export it, and convert the base model, through the framework; nothing of it is timed."""
     made = folder / "prepared"
-    run_framework(["data=simulated", f"data.prompts={sizes.world}", "until=feedback", f"output_dir={made}"])
+    world = ["data=simulated", f"data.prompts={sizes.world}", "tracking=none"]
+    run_framework([*world, "until=feedback", f"output_dir={made}"])
     [feedback] = (made / "artifacts").glob("feedback-*/completions.parquet")
     first = pl.col("row") == pl.col("row").min().over("prompt_id")  # the world makes some prompts twice
     completions = pl.read_parquet(feedback).filter(first)
@@ -107,7 +108,7 @@ def prepare(folder: Path, sizes: Sizes, model: str) -> Material:
 
 def run_framework(overrides: list[str]) -> Path:
     """Run the framework to its end, not timed; return the run's folder."""
-    command = [sys.executable, "-m", "notus_exp", "tracking=none", *overrides]
+    command = [sys.executable, "-m", "notus_exp", *overrides]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"preparing failed: {done.stderr[-2000:]}")

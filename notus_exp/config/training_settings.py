@@ -18,7 +18,7 @@ LOSSES = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair
 SMOOTHED_LOSSES = frozenset({"robust", "exo_pair", "aot", "aot_unpaired"})
 """The losses that read label_smoothing; the others ignore it silently."""
 ALGORITHMS = ("dpo", "kto", "cpo", "simpo", "orpo")
-NOT_LOSSES = {name: f"write dpo.algorithm={name} 'dpo.loss_type=[]'" for name in ALGORITHMS}
+NOT_LOSSES = {name: f"write dpo={name}, or dpo.algorithm={name} 'dpo.loss_type=[]'" for name in ALGORITHMS}
 """What to write for an algorithm that is given as a loss of DPO."""
 F_DIVERGENCES = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
 MasterWeights = Enum("MasterWeights", ["float32", "same"])
