@@ -35,6 +35,12 @@ def training_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
     elif dpo.get("loss_type") == ["sft"]:
         notes.append(f"dpo.loss_type=[sft] trained on the chosen responses alone, whatever was rejected; {_UNREFERRED}")
     counted = facts["policy"]
+    processes = counted.get("throughput", {}).get("processes", 1)
+    if processes > 1 and dpo["lora"]["r"] and dpo["lora"]["dropout"]:
+        notes.append(
+            f"the adapter's dropout was drawn by each of {processes} processes: another number of them draws another, "
+            "as another seed does, and the policy's key does not tell them apart"
+        )
     if "effective_pairs" in counted:
         notes.append(
             f"the training's {many(counted['pairs_trained'], 'pair is', 'pairs are')} weighed, which leaves as much as "

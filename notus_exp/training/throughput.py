@@ -120,6 +120,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         needed = flops_per_token(model, tokens / max(1, texts))
         used = speed * needed / processes / 1e12 if speed is not None and needed is not None else None
         return {
+            "processes": processes,
             "tokens_per_second": None if speed is None else round(speed, 1),
             "padding": round(1 - tokens / slots, 4) if slots else None,
             "tflops_per_device": None if used is None else round(used, 4),

@@ -26,3 +26,12 @@ def test_weights_of_pairs_are_told_with_what_they_leave():
     facts = {"policy": {"effective_pairs": 40.25, "pairs_trained": 64}}
     [note] = training_notes(facts, {"dpo": {"loss_type": ["sigmoid"]}})
     assert note.startswith("the training's 64 pairs are weighed, which leaves as much as 40.25 of equal weight")
+
+
+def test_dropout_of_several_processes_is_called_another_draw():
+    config = {"dpo": {"loss_type": ["sigmoid"], "lora": {"r": 8, "dropout": 0.1}}}
+    [note] = training_notes({"policy": {"throughput": {"processes": 2}}}, config)
+    assert note.startswith("the adapter's dropout was drawn by each of 2 processes")
+    assert training_notes({"policy": {"throughput": {"processes": 1}}}, config) == []
+    config["dpo"]["lora"]["dropout"] = 0.0
+    assert training_notes({"policy": {"throughput": {"processes": 2}}}, config) == []
