@@ -130,13 +130,16 @@ def test_hardware_auto_is_a_profile_on_which_overrides_go_on_top() -> None:
         (["dpo.beta=inf"], "dpo.beta=inf is not a finite number"),
         (["seed=-1"], "seed=-1 is out of range"),
         (["until=polcy"], "^until=polcy is not an option\n  did you mean 'policy'"),
-        (["dpo.loss_type=[simpo]"], "dpo.loss_type=simpo is not an option\n  write dpo.algorithm=simpo"),
+        (["dpo.loss_type=[simpo]"], "dpo.loss_type=simpo is not an option\n  write dpo=simpo, or dpo.algorithm=simpo"),
         (["dpo.loss_type=[]"], "dpo.loss_type"),
         (
             ["dpo.algorithm=kto"],
             r"^dpo.loss_type=\[sigmoid, sft\] is not read by dpo.algorithm=kto\n  set dpo.loss_type=\[\];",
         ),
-        (["pairs.weight=margin", "dpo.algorithm=kto", "dpo.loss_type=[]"], "kto cannot weigh pairs"),
+        (
+            ["pairs.weight=margin", "dpo.algorithm=kto", "dpo.loss_type=[]", "dpo.batching=random"],
+            "kto cannot weigh pairs",
+        ),
         (["pairs.weight=margin", "dpo.loss_type=[bco_pair]"], "bco_pair is no sum over them"),
         (["dpo.label_smoothing=0.1"], "label_smoothing"),
         (["dpo.precision=float16", "hardware=cpu"], "dpo.precision=float16 is not available on hardware=cpu"),

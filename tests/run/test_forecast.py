@@ -334,7 +334,7 @@ def test_kto_scores_what_makes_its_reference_point_and_sft_alone_needs_no_refere
     tmp_path: Path, unmeasured: None
 ) -> None:
     usual = ("dpo.evaluations=0", "dpo.lora.r=0", "calibrate=always")
-    config = config_of(tmp_path, *usual, "dpo.algorithm=kto", "dpo.loss_type=[]")
+    config = config_of(tmp_path, *usual, "dpo.algorithm=kto", "dpo.loss_type=[]", "dpo.batching=random")
     keep_measurement(config)
     forecast, missing, _ = forecast_of(config)
     texts = 64 * 512 / 3 * 91136

@@ -21,14 +21,14 @@ def fixed_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: VERSIONS.get(name) or real(name))
 
 
-BEFORE = ("data.statements=1", "dpo.batching=random")
-"""How long simulated answers were, and in which order pairs were trained on, before that could be set."""
+ORDER, WORLD = "dpo.batching=random", "data.statements=1"
+"""In which order pairs were trained on, and how long simulated answers were, before that could be set."""
 
 
 def planned(name: str) -> tuple[Config, list[Node]]:
-    config = composed(*CONFIGS[name])
+    config = composed(*CONFIGS[name], ORDER)
     if config.data.name == "simulated":
-        config = composed(*CONFIGS[name], *BEFORE)
+        config = composed(*CONFIGS[name], ORDER, WORLD)
     return config, make_plan(config, fixed_sources(config))
 
 

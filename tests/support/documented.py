@@ -69,7 +69,6 @@ SLOW: dict[str, tuple[str, ...]] = {
     'make run ARGS="experiment=smoke"': (),
     "python -m notus_exp selection=average dpo.beta=0.1": SMOKE,
     "python -m notus_exp seed=0": SMOKE,
-    "python -m notus_exp seed=0 dpo.batching=length": SMOKE,
     "python -m notus_exp -m data=rated data.path=rated.jsonl data.overall_column=overall selection=critique,average"
     " seed=0,1,2 'filters.valid_under=[critique,average]' study.metric=verifiable/strict study.margin=0.05"
     " study.name=mine": SMOKE,
