@@ -1,1 +1,1 @@
-"""A run handed over: its pairs in others' layouts, its policy, a config of others' trainers, and cards that say of what."""
+"""A run handed over: pairs in layouts of others, the policy, a config of other trainers, and cards that say of what."""

@@ -1,4 +1,4 @@
-"""What is written for readers elsewhere: cards of Markdown with a YAML header, without secrets and places of a machine."""
+"""Cards for readers elsewhere: Markdown with a YAML header, without secrets and places of a machine."""
 
 from __future__ import annotations
 

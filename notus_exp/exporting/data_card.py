@@ -34,7 +34,9 @@ def data_card(chosen: ChosenRun, form: str, files: Mapping[str, tuple[str, int]]
         notes: Sentences that a reader of this layout must know.
     """
     run = chosen.run
-    curation = read_curation(place_of_artifact(run, "pairs") / CURATION_JSON) if "pairs" in run.record["stages"] else None
+    curation = (
+        read_curation(place_of_artifact(run, "pairs") / CURATION_JSON) if "pairs" in run.record["stages"] else None
+    )
     rows = sum(count for _, count in files.values())
     return card(
         "data_card.md.j2",
@@ -120,7 +122,7 @@ def _share(share: Any) -> str:
 
 
 def _judges(run: RunData) -> dict[str, dict[str, Any]]:
-    """Return node -> what is known of who judged there: the judge's settings, its snapshots, what was asked and paid."""
+    """Return node -> what is known of who judged there: the judge, its snapshots, what was asked and paid."""
     found = {}
     for node, stage in run.record["stages"].items():
         facts = stage.get("facts", {})

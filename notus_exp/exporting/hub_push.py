@@ -63,14 +63,14 @@ def token() -> str:
     return found
 
 
-def push(folders: dict[str, Path], name: str, *, public: bool) -> list[Pushed]:
-    """Write folders to repositories of the hub, each in one commit.
+def push(kinds: dict[str, dict[str, Path]], name: str, *, public: bool) -> list[Pushed]:
+    """Write files to repositories of the hub, each in one commit.
 
     Nothing is taken away there: what a repository held before stays in its history. Each is looked at before any file
     leaves the machine.
 
     Args:
-        folders: `dataset` and `model` -> what goes there, as it lies there.
+        kinds: `dataset` and `model` -> place in the repository -> the file.
         name: NAME or ORG/NAME; both kinds have repositories of their own under it.
         public: Whether everybody may see them.
 
@@ -80,8 +80,8 @@ def push(folders: dict[str, Path], name: str, *, public: bool) -> list[Pushed]:
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=os.environ.get(ENDPOINT) or None, token=token())
-    found = {kind: _made(api, name, kind, public=public) for kind in folders}
-    return [_committed(api, folder, found[kind], kind, public=public) for kind, folder in folders.items()]
+    found = {kind: _made(api, name, kind, public=public) for kind in kinds}
+    return [_committed(api, files, found[kind], kind, public=public) for kind, files in kinds.items()]
 
 
 def _made(api: HfApi, name: str, kind: str, *, public: bool) -> str:
@@ -93,19 +93,18 @@ def _made(api: HfApi, name: str, kind: str, *, public: bool) -> str:
 
     repo, private = _asked(make, f"{kind} {name}")
     if bool(private) is public:
-        seen, wanted = ("everybody sees it", "without --public") if public is False else ("it is private", "--public")
+        seen = "it is private, and --public is given" if public else "everybody sees it, and --public is not given"
         raise UserError(
-            f"{kind} {repo} is on the hub already and {seen}, which {wanted} does not go with",
+            f"{kind} {repo} is on the hub already: {seen}",
             "give another name, or change on the hub who sees it",
         )
     return repo
 
 
-def _committed(api: HfApi, folder: Path, repo: str, kind: str, *, public: bool) -> Pushed:
+def _committed(api: HfApi, files: dict[str, Path], repo: str, kind: str, *, public: bool) -> Pushed:
     from huggingface_hub import CommitOperationAdd
 
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    added = [CommitOperationAdd(path.relative_to(folder).as_posix(), str(path)) for path in files]
+    added = [CommitOperationAdd(place, str(path)) for place, path in files.items()]
 
     def commit() -> Any:
         return api.create_commit(repo, added, commit_message="Export of notus-exp", repo_type=kind)
@@ -124,11 +123,13 @@ def _asked(ask: Callable[[], Answered], what: str) -> Answered:
     except HFValidationError as error:
         raise UserError(f"--push: '{what}' cannot be a name on the hub", "it reads NAME or ORG/NAME") from error
     except OfflineModeIsEnabled as error:
-        raise UserError("--push: HF_HUB_OFFLINE keeps this machine from the hub", "unset it, and give --push") from error
+        raise UserError("--push: HF_HUB_OFFLINE keeps this machine from the hub", "unset it") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         refused = f"the token of {TOKEN} may not write there" if status in (401, 403) else first_line(error)
-        raise UserError(f"--push: the hub refuses {what} ({status}): {refused}", "check the name and the token") from error
+        raise UserError(
+            f"--push: the hub refuses {what} ({status}): {refused}", "check the name and the token"
+        ) from error
     except (OSError, ValueError) as error:  # what the card's header lacks, or a file that is gone
         raise UserError(f"--push: {what}: {first_line(error)}", "mend that, and push again") from error
     except Exception as error:

@@ -45,7 +45,9 @@ def handbook(pairs: pl.DataFrame) -> SplitTables:
         score_chosen="chosen_score",
         score_rejected="rejected_score",
     ).select("split", "prompt", "prompt_id", "chosen", "rejected", "messages", "score_chosen", "score_rejected")
-    return by_split(table, {split: "train_prefs" if split == "train" else "test_prefs" for split in SPLITS}, drop="split")
+    return by_split(
+        table, {split: "train_prefs" if split == "train" else "test_prefs" for split in SPLITS}, drop="split"
+    )
 
 
 def cleaned(pairs: pl.DataFrame) -> SplitTables:
@@ -80,7 +82,9 @@ def for_trainers(pairs: pl.DataFrame, system_prompt: str | None) -> SplitTables:
         begins = pl.col("prompt").list.first().struct.field("role") == "system"
         messages = pl.when(begins).then(pl.col("prompt")).otherwise(pl.concat_list(turn, pl.col("prompt")))
     sides = {side: pl.col(side).list.last() for side in ("chosen", "rejected")}
-    return by_split(pairs.select("split", messages=messages, **sides), {name: name for name in SPLITS[:2]}, drop="split")
+    return by_split(
+        pairs.select("split", messages=messages, **sides), {name: name for name in SPLITS[:2]}, drop="split"
+    )
 
 
 def by_split(table: pl.DataFrame, names: dict[str, str], drop: str | None = None) -> SplitTables:

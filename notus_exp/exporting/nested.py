@@ -60,7 +60,9 @@ def nested(table: pl.DataFrame) -> NestedRecords:
     records = rows.group_by("row", maintain_order=True).agg(
         pl.col("source", "instruction").first(), pl.col("model").alias("models"), "completions"
     )
-    own = table.select(row=pl.col("row").rank("dense").cast(pl.Int64) - 1, completion=pl.int_range(pl.len()).over("row"))
+    own = table.select(
+        row=pl.col("row").rank("dense").cast(pl.Int64) - 1, completion=pl.int_range(pl.len()).over("row")
+    )
     renumbered = not own.equals(table.select("row", pl.col("completion").cast(pl.Int64)))
     return NestedRecords(
         records.drop("row"), renumbered, [name for name in (CORPUS, LATENT_QUALITY) if name in table.columns]

@@ -30,7 +30,8 @@ def place_of_artifact(run: RunData, node: str) -> Path:
     """
     if node not in run.record.get("stages", {}):
         raise UserError(
-            f"run {run.run_id} has no {node}: it is {run.status}", "name a run that got so far, or give its command again"
+            f"run {run.run_id} has no {node}: it is {run.status}",
+            "name a run that got so far",
         )
     found = artifact(run.folder, run.record, node)
     if not found.is_dir():

@@ -1,0 +1,121 @@
+"""A config of LLaMA-Factory that trains a run's recipe, and its list of datasets; keys as version 0.9.5 has them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from notus_exp.config.dpo_checks import ALL_LINEAR
+from notus_exp.exporting.trainer_recipe import TrainerRecipe, as_yaml, refuse_unsaid
+
+FILE, DATASETS = "llama_factory.yaml", "dataset_info.json"
+NAME = "LLaMA-Factory"
+_LOSSES = {"sigmoid": "sigmoid", "hinge": "hinge", "ipo": "ipo", "simpo": "simpo", "orpo": "orpo"}
+_SAID = ("ld_alpha",)
+_BITS = {"int8": 8, "nf4": 4}
+
+
+def check(recipe: TrainerRecipe) -> None:
+    """Refuse a recipe that LLaMA-Factory cannot be told.
+
+    Raises:
+        UserError: Naming the setting.
+    """
+    refuse_unsaid(recipe.dpo, NAME, _LOSSES, _SAID)
+
+
+def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
+    """Return LLaMA-Factory's YAML.
+
+    Args:
+        recipe: The recipe.
+        files: Split -> its file of `layouts.for_trainers`, relative to the config.
+    """
+    dpo = recipe.dpo
+    evaluates = "validation" in files and dpo.evaluations > 0
+    content: dict[str, Any] = {
+        "model_name_or_path": recipe.base.id,
+        "model_revision": recipe.base.commit,
+        "stage": "dpo",
+        "do_train": True,
+        **_tuned(recipe),
+        "pref_loss": refuse_unsaid(dpo, NAME, _LOSSES, _SAID),
+        "pref_beta": dpo.beta,
+        **({"simpo_gamma": dpo.gamma_beta_ratio * dpo.beta} if dpo.algorithm == "simpo" else {}),
+        **({"ld_alpha": dpo.ld_alpha} if dpo.ld_alpha is not None else {}),
+        "dataset_dir": ".",
+        "dataset": "train",
+        **({"eval_dataset": "validation"} if evaluates else {}),
+        "cutoff_len": dpo.max_length,
+        "per_device_train_batch_size": recipe.micro,
+        "gradient_accumulation_steps": recipe.accumulation,
+        **({"max_steps": dpo.max_steps} if dpo.max_steps is not None else {}),
+        "num_train_epochs": dpo.epochs,
+        "learning_rate": dpo.learning_rate,
+        "lr_scheduler_type": dpo.lr_scheduler,
+        **({"warmup_ratio": dpo.warmup} if dpo.warmup < 1 else {"warmup_steps": int(dpo.warmup)}),
+        "optim": dpo.optimizer,
+        "weight_decay": dpo.weight_decay,
+        "max_grad_norm": dpo.max_grad_norm,
+        "bf16": dpo.precision.name == "bfloat16",
+        "fp16": dpo.precision.name == "float16",
+        **({"eval_strategy": "steps", "eval_steps": recipe.every(dpo.evaluations)} if evaluates else {}),
+        "save_strategy": "steps",
+        "save_steps": recipe.every(dpo.checkpoints),
+        "logging_steps": 1,
+        "report_to": "none",
+        "seed": recipe.seed,
+        "output_dir": "policy",
+    }
+    return as_yaml(
+        f"The recipe of the run for LLaMA-Factory, in this folder: llamafactory-cli train {FILE}\n"
+        f"For one device; on N devices divide gradient_accumulation_steps={recipe.accumulation} by N.\n"
+        "No template is named: LLaMA-Factory then takes the tokenizer's own.",
+        content,
+    )
+
+
+def datasets(files: dict[str, str]) -> str:
+    """Return dataset_info.json: where each split lies and which of its fields is what."""
+    entry = {
+        "formatting": "sharegpt",
+        "ranking": True,
+        "columns": {"messages": "messages", "chosen": "chosen", "rejected": "rejected"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+            "system_tag": "system",
+        },
+    }
+    content = {split: {"file_name": file, **entry} for split, file in files.items()}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def differences(recipe: TrainerRecipe) -> list[str]:
+    """Say in what LLaMA-Factory's training is another one."""
+    said = list(recipe.notes)
+    if recipe.system_prompt == "":
+        said.append("an empty system turn is none to LLaMA-Factory: its template writes what it writes without one")
+    if recipe.dpo.precision.name == "float32":
+        said.append("LLaMA-Factory has no key for float32: it computes as the base model is stored")
+    if recipe.dpo.algorithm == "simpo" and recipe.dpo.cpo_alpha:
+        beside = f"dpo.cpo_alpha={recipe.dpo.cpo_alpha:g}"
+        said.append(f"LLaMA-Factory's SimPO has no likelihood beside it, where the run had {beside}")
+    return said
+
+
+def _tuned(recipe: TrainerRecipe) -> dict[str, Any]:
+    lora = recipe.dpo.lora
+    if not lora.r:
+        return {"finetuning_type": "full"}
+    held = {"quantization_bit": _BITS[lora.quantisation]} if lora.quantisation in _BITS else {}
+    return {
+        "finetuning_type": "lora",
+        "lora_rank": lora.r,
+        "lora_alpha": int(lora.alpha),
+        "lora_dropout": lora.dropout,
+        "lora_target": "all" if ALL_LINEAR in lora.target_modules else ",".join(lora.target_modules),
+        **held,
+    }
