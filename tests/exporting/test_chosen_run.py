@@ -67,7 +67,7 @@ def test_where_the_verdict_tells_no_arm_apart_the_arms_are_named(tmp_path: Path)
         chosen_run("planted", folder.parent.parent)
     assert refused.value.hint == "give --arm: base, same"
     folder = study(tmp_path / "several", base=0.0, one=0.3, two=0.35)
-    with pytest.raises(UserError, match="one, two are better than the baseline 'base'.*not compared with each other"):
+    with pytest.raises(UserError, match=r"one, two are better than the baseline 'base'.*not compared with each other"):
         chosen_run("planted", folder.parent.parent)
     found = chosen_run("planted", folder.parent.parent, arm="two", seed=2)
     assert (found.run.run_id, found.why) == ("two-s2", "named by --arm")

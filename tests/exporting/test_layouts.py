@@ -88,7 +88,7 @@ def test_columns_and_splits_are_those_of_the_published_sets(pairs: pl.DataFrame)
     assert [turn["role"] for turn in turned["chosen"]] == ["user", "assistant", "user", "assistant"]
     assert turned["messages"] == turned["chosen"]
     assert cleaned(pairs)["train"].columns == ARGILLA
-    assert conversational(pairs)["train"].columns == HANDBOOK[:1] + ["chosen", "rejected", "prompt_id", *HANDBOOK[-2:]]
+    assert conversational(pairs)["train"].columns == ["prompt", "chosen", "rejected", "prompt_id", *HANDBOOK[-2:]]
 
 
 def test_everything_is_every_column(pairs: pl.DataFrame) -> None:

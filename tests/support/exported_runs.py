@@ -111,7 +111,7 @@ def made_run(
         stages |= {node: _stage(node) for node in ("base_model", "policy")}
         stages["policy"]["inputs"] = {"base_model": stages["base_model"]["key"]}
         stages["policy"]["facts"] = {"pairs_same_tokens": 1}
-    config = to_json(composed("experiment=smoke", *overrides))
+    config = to_json(composed("model=tiny_random", "hardware=cpu", *overrides))
     costs = {"device_seconds": 1.5, "device_seconds_if_nothing_were_reused": 2.5, "judge_tokens": 70, "judge_usd": 0.25}
     metrics = {"verifiable/strict": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}}
     content = {"run_id": RUN, "status": "finished", "error": None, "seed": 3, "config": config, "stages": stages}
