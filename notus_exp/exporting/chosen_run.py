@@ -103,15 +103,14 @@ def _best_arm(study: StudyData) -> tuple[str, str]:
     raise UserError(f"study '{study.name}' calls no arm the best one: {why}", f"give --arm: {_listed(arms)}")
 
 
-def _sides(comparison: ComparisonFile) -> tuple[Sequence[ContrastRow], list[ContrastRow], list[ContrastRow]]:
+def _sides(comparison: ComparisonFile) -> tuple[list[ContrastRow], list[ContrastRow], list[ContrastRow]]:
     """Return the family of the primary metric, and which of it are better and worse than the baseline."""
-    family = family_of(comparison)
+    family = list(family_of(comparison))
     direction = metric_of(comparison["study"]["metric"]).direction
-    good = {MAXIMIZE: HIGHER, MINIMIZE: LOWER}.get(direction or "")
-    if good is None:
-        return family, [], []
-    bad = LOWER if good == HIGHER else HIGHER
-    return family, *([row for row in family if row["verdict"] == wanted] for wanted in (good, bad))  # type: ignore[return-value]
+    good, bad = {MAXIMIZE: (HIGHER, LOWER), MINIMIZE: (LOWER, HIGHER)}.get(direction or "", (None, None))
+    better = [row for row in family if row["verdict"] == good]
+    worse = [row for row in family if row["verdict"] == bad]
+    return family, better, worse
 
 
 def _seed(study: StudyData, arm: str) -> int:

@@ -236,7 +236,7 @@ UNTRIED = {
 """Reason -> commands that no test runs. The plans of runs among them are looked at where they can be."""
 
 UNPLANNED = re.compile(r"data\.path=handed|model\.path=FOLDER|dpo=qlora|hydra/launcher=|storage=postgresql:")
-"""Of UNTRIED: what cannot even be planned without the model or the extra; of SLOW, what reads what an earlier command left."""
+"""What cannot even be planned: without the model or the extra, or before an earlier command of SLOW has left it."""
 
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")
 """Takes minutes to hours, and the page holds what it found; that the script has the options is checked."""
