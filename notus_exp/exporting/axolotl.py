@@ -6,21 +6,12 @@ import math
 from typing import Any
 
 from notus_exp.config.dpo_checks import ALL_LINEAR
+from notus_exp.config.training_settings import DPO
 from notus_exp.exporting.trainer_recipe import TrainerRecipe, as_yaml, refuse_unsaid
 
 FILE = "axolotl.yaml"
 NAME = "axolotl"
-_LOSSES = {"sigmoid": "dpo", "ipo": "ipo", "simpo": "simpo"}
-_SAID = ("use_weighting",)
-
-
-def check(recipe: TrainerRecipe) -> None:
-    """Refuse a recipe that axolotl cannot be told.
-
-    Raises:
-        UserError: Naming the setting.
-    """
-    refuse_unsaid(recipe.dpo, NAME, _LOSSES, _SAID)
+_SAID = ("loss_weights", "label_smoothing", "use_weighting")
 
 
 def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
@@ -29,16 +20,15 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
     Args:
         recipe: The recipe.
         files: Split -> its file of `layouts.for_trainers`, relative to the config.
+
+    Raises:
+        UserError: The recipe has what axolotl cannot be told, naming the setting.
     """
     dpo = recipe.dpo
     content: dict[str, Any] = {
         "base_model": recipe.base.id,
         "revision_of_model": recipe.base.commit,
-        "rl": refuse_unsaid(dpo, NAME, _LOSSES, _SAID),
-        "rl_beta": dpo.beta,
-        **({"simpo_gamma": dpo.gamma_beta_ratio * dpo.beta, "cpo_alpha": dpo.cpo_alpha or 0.0}
-           if dpo.algorithm == "simpo" else {}),
-        **({"dpo_use_weighting": True} if dpo.use_weighting else {}),
+        **_objective(dpo),
         "chat_template": "tokenizer_default",
         "datasets": [_dataset(files["train"])],
         **({"test_datasets": [_dataset(files["validation"])]} if "validation" in files else {}),
@@ -77,6 +67,22 @@ def differences(recipe: TrainerRecipe) -> list[str]:
     masters = full and recipe.dpo.master_weights.name == "float32"
     said = ["axolotl holds all weights in 16 bits, where the run updated them in float32"] if masters else []
     return [*recipe.notes, *said]
+
+
+def _objective(dpo: DPO) -> dict[str, Any]:
+    """Return the loss; axolotl hands TRL's names of losses on."""
+    refuse_unsaid(dpo, NAME, ("dpo", "simpo"), _SAID)
+    if dpo.algorithm == "simpo":
+        told = {"simpo_gamma": dpo.gamma_beta_ratio * dpo.beta, "cpo_alpha": dpo.cpo_alpha or 0.0}
+        return {"rl": "simpo", "rl_beta": dpo.beta, **told}
+    return {
+        "rl": "dpo",
+        "rl_beta": dpo.beta,
+        "dpo_loss_type": list(dpo.loss_type),
+        **({"dpo_loss_weights": list(dpo.loss_weights)} if dpo.loss_weights is not None else {}),
+        **({"dpo_label_smoothing": dpo.label_smoothing} if dpo.label_smoothing else {}),
+        **({"dpo_use_weighting": True} if dpo.use_weighting else {}),
+    }
 
 
 def _dataset(file: str) -> dict[str, Any]:

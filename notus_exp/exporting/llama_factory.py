@@ -6,22 +6,16 @@ import json
 from typing import Any
 
 from notus_exp.config.dpo_checks import ALL_LINEAR
-from notus_exp.exporting.trainer_recipe import TrainerRecipe, as_yaml, refuse_unsaid
+from notus_exp.config.training_settings import DPO
+from notus_exp.errors import UserError
+from notus_exp.exporting.trainer_recipe import HANDED_ALL_THE_SAME, TrainerRecipe, as_yaml, refuse_unsaid
 
 FILE, DATASETS = "llama_factory.yaml", "dataset_info.json"
 NAME = "LLaMA-Factory"
-_LOSSES = {"sigmoid": "sigmoid", "hinge": "hinge", "ipo": "ipo", "simpo": "simpo", "orpo": "orpo"}
-_SAID = ("ld_alpha",)
+_LOSSES = ("sigmoid", "hinge", "ipo")
+_AVERAGED = ("simpo", "orpo")
+"""Losses of DPO, and algorithms, that it calls by the same names."""
 _BITS = {"int8": 8, "nf4": 4}
-
-
-def check(recipe: TrainerRecipe) -> None:
-    """Refuse a recipe that LLaMA-Factory cannot be told.
-
-    Raises:
-        UserError: Naming the setting.
-    """
-    refuse_unsaid(recipe.dpo, NAME, _LOSSES, _SAID)
 
 
 def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
@@ -30,6 +24,9 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
     Args:
         recipe: The recipe.
         files: Split -> its file of `layouts.for_trainers`, relative to the config.
+
+    Raises:
+        UserError: The recipe has what LLaMA-Factory cannot be told, naming the setting.
     """
     dpo = recipe.dpo
     evaluates = "validation" in files and dpo.evaluations > 0
@@ -39,7 +36,7 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
         "stage": "dpo",
         "do_train": True,
         **_tuned(recipe),
-        "pref_loss": refuse_unsaid(dpo, NAME, _LOSSES, _SAID),
+        "pref_loss": _loss(dpo),
         "pref_beta": dpo.beta,
         **({"simpo_gamma": dpo.gamma_beta_ratio * dpo.beta} if dpo.algorithm == "simpo" else {}),
         **({"ld_alpha": dpo.ld_alpha} if dpo.ld_alpha is not None else {}),
@@ -104,6 +101,16 @@ def differences(recipe: TrainerRecipe) -> list[str]:
         beside = f"dpo.cpo_alpha={recipe.dpo.cpo_alpha:g}"
         said.append(f"LLaMA-Factory's SimPO has no likelihood beside it, where the run had {beside}")
     return said
+
+
+def _loss(dpo: DPO) -> str:
+    refuse_unsaid(dpo, NAME, ("dpo", *_AVERAGED), ("ld_alpha",))
+    if dpo.algorithm in _AVERAGED:
+        return dpo.algorithm
+    if len(dpo.loss_type) != 1 or dpo.loss_type[0] not in _LOSSES:
+        asked = ", ".join(dpo.loss_type)
+        raise UserError(f"dpo.loss_type=[{asked}] has no counterpart in {NAME} here", HANDED_ALL_THE_SAME)
+    return dpo.loss_type[0]
 
 
 def _tuned(recipe: TrainerRecipe) -> dict[str, Any]:

@@ -15,15 +15,17 @@ from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.texts import many
 from notus_exp.stages.settings import from_json
 
+HANDED_ALL_THE_SAME = "--format trl hands the pairs over without a recipe"
+"""What is left where a trainer cannot be told a recipe."""
 _NEUTRAL: dict[str, Any] = {
     "loss_weights": None,
     "label_smoothing": 0.0,
     "f_divergence_type": "reverse_kl",
     "ld_alpha": None,
+    "discopop_tau": 0.05,
     "use_weighting": False,
 }
-"""Settings of the objective -> the value at which they say nothing. What several losses or another algorithm would
-read is refused with the loss or the algorithm."""
+"""Settings of the objective -> the value at which they say nothing."""
 _LEFT_OUT = {
     "pairs_without_reference": "with a prompt that is too long",
     "pairs_left_out": "with a prompt that is too long",
@@ -106,29 +108,25 @@ def trainer_recipe(run: RunData, base: HubBase | None, train_pairs: int) -> Trai
     )
 
 
-def refuse_unsaid(dpo: DPO, trainer: str, losses: Mapping[str, str], said: Collection[str] = ()) -> str:
-    """Return the trainer's own name of the objective; refuse what it has no word for.
+def refuse_unsaid(dpo: DPO, trainer: str, algorithms: Collection[str], said: Collection[str]) -> None:
+    """Refuse what a trainer has no word for; which losses of DPO it has is for itself to say.
 
     Args:
         dpo: The recipe.
         trainer: Its name.
-        losses: `algorithm` other than dpo, or the single loss of dpo -> its name there.
+        algorithms: Those that it has.
         said: Settings of `_NEUTRAL` that it has a word for.
 
     Raises:
         UserError: Naming the setting and its value.
     """
-    hint = "--format trl hands the pairs over without a recipe"
-    if dpo.algorithm != "dpo" and dpo.algorithm not in losses:
-        raise UserError(f"dpo.algorithm={dpo.algorithm} has no counterpart in {trainer} here", hint)
-    if dpo.algorithm == "dpo" and (len(dpo.loss_type) != 1 or dpo.loss_type[0] not in losses):
-        raise UserError(f"dpo.loss_type=[{', '.join(dpo.loss_type)}] has no counterpart in {trainer} here", hint)
+    if dpo.algorithm not in algorithms:
+        raise UserError(f"dpo.algorithm={dpo.algorithm} has no counterpart in {trainer} here", HANDED_ALL_THE_SAME)
     for name, neutral in _NEUTRAL.items():
         if name not in said and getattr(dpo, name) != neutral:
-            raise UserError(f"dpo.{name}={getattr(dpo, name)}: {trainer} has no key for it", hint)
+            raise UserError(f"dpo.{name}={getattr(dpo, name)}: {trainer} has no key for it", HANDED_ALL_THE_SAME)
     if dpo.lora.r and dpo.lora.alpha != int(dpo.lora.alpha):
-        raise UserError(f"dpo.lora.alpha={dpo.lora.alpha}: {trainer} takes whole numbers", hint)
-    return losses[dpo.loss_type[0] if dpo.algorithm == "dpo" else dpo.algorithm]
+        raise UserError(f"dpo.lora.alpha={dpo.lora.alpha}: {trainer} takes whole numbers", HANDED_ALL_THE_SAME)
 
 
 def as_yaml(comment: str, content: Mapping[str, Any]) -> str:

@@ -113,8 +113,9 @@ def test_other_objectives_have_the_trainers_own_names(tmp_path: Path) -> None:
     assert (found["warmup_steps"], "warmup_ratio" in found) == (1, False)  # axolotl refuses a share for SimPO
     found, _ = exported(tmp_path / "b", "llama_factory", "dpo=orpo", "dpo.precision=float32")
     assert found["pref_loss"] == "orpo"
-    found, _ = exported(tmp_path / "c", "axolotl", "dpo=lora", "dpo.precision=float32", "dpo.loss_type=[ipo]")
-    assert found["rl"] == "ipo"
+    rpo = ("dpo=lora", "dpo.precision=float32", "dpo.loss_type=[sigmoid,sft]", "dpo.loss_weights=[1.0,0.2]")
+    found, _ = exported(tmp_path / "c", "axolotl", *rpo)
+    assert (found["rl"], found["dpo_loss_type"], found["dpo_loss_weights"]) == ("dpo", ["sigmoid", "sft"], [1.0, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,11 @@ def test_other_objectives_have_the_trainers_own_names(tmp_path: Path) -> None:
     [
         ("axolotl", ("dpo=kto",), "dpo.algorithm=kto has no counterpart in axolotl here"),
         ("axolotl", ("dpo=orpo",), "dpo.algorithm=orpo has no counterpart in axolotl here"),
-        ("axolotl", ("dpo.loss_type=[sigmoid,sft]",), r"dpo.loss_type=\[sigmoid, sft\] has no counterpart in axolotl"),
+        (
+            "llama_factory",
+            ("dpo.loss_type=[sigmoid,sft]",),
+            r"dpo.loss_type=\[sigmoid, sft\] has no counterpart",
+        ),
         ("axolotl", ("dpo.ld_alpha=0.5",), "dpo.ld_alpha=0.5: axolotl has no key for it"),
         ("llama_factory", ("dpo.use_weighting=true",), "dpo.use_weighting=True: LLaMA-Factory has no key for it"),
         (

@@ -9,7 +9,8 @@ AXOLOTL = frozenset({
     "trust_remote_code", "special_tokens", "chat_template", "chat_template_jinja", "default_system_message",
     # the objective
     "rl", "rl_beta", "orpo_alpha", "rpo_alpha", "simpo_gamma", "cpo_alpha", "kto_desirable_weight",
-    "kto_undesirable_weight", "dpo_use_weighting", "dpo_label_smoothing", "precompute_ref_log_probs",
+    "kto_undesirable_weight",
+    "dpo_loss_type", "dpo_loss_weights", "dpo_use_weighting", "dpo_label_smoothing", "precompute_ref_log_probs",
     # the data
     "datasets", "test_datasets", "val_set_size", "dataset_prepared_path", "sequence_len", "max_prompt_len",
     "sample_packing", "pad_to_sequence_len", "remove_unused_columns",
