@@ -65,7 +65,8 @@ def differences(recipe: TrainerRecipe) -> list[str]:
     """Say in what axolotl's training is another one."""
     full = recipe.dpo.lora.r == 0 and recipe.dpo.precision.name != "float32"
     masters = full and recipe.dpo.master_weights.name == "float32"
-    said = ["axolotl holds all weights in 16 bits, where the run updated them in float32"] if masters else []
+    said = [f"axolotl leaves out pairs of more than {recipe.dpo.max_length} tokens, whose answers the run cut"]
+    said += ["axolotl holds all weights in 16 bits, where the run updated them in float32"] if masters else []
     return [*recipe.notes, *said]
 
 

@@ -92,7 +92,10 @@ def datasets(files: dict[str, str]) -> str:
 
 def differences(recipe: TrainerRecipe) -> list[str]:
     """Say in what LLaMA-Factory's training is another one."""
-    said = list(recipe.notes)
+    said = [
+        *recipe.notes,
+        f"LLaMA-Factory cuts prompt and answer alike where both have more than {recipe.dpo.max_length} tokens",
+    ]
     if recipe.system_prompt == "":
         said.append("an empty system turn is none to LLaMA-Factory: its template writes what it writes without one")
     if recipe.dpo.precision.name == "float32":

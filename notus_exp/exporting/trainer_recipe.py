@@ -150,8 +150,7 @@ def _notes(run: RunData, dpo: DPO) -> list[str]:
     if dpo.max_prompt_length is not None:
         done = "cut" if dpo.long_prompts.name == "cut" else "left out"
         notes.append(
-            f"the run {done} prompts of more than {dpo.max_prompt_length} tokens; here prompt and answer are cut"
-            f" together, at {dpo.max_length}"
+            f"the run {done} prompts of more than {dpo.max_prompt_length} tokens, for which there is no key here"
         )
     if dpo.batching != "random":
         notes.append("the run put pairs of like lengths into one step; here they are drawn")
