@@ -94,7 +94,7 @@ def check_weights_to_hand(run: RunData, *, merge: bool, base: HubBase | None) ->
     if merge or not is_adapter(run) or hub_base(run, base):
         return
     raise UserError(
-        f"the policy of run {run.run_id} is an adapter, and {_why_not_on_hub(run)}: elsewhere nothing would load it",
+        f"the policy of run {run.run_id} is an adapter, and {why_not_on_hub(run)}: elsewhere nothing would load it",
         f"--merge hands over full weights; --base {HUB}ORG/NAME@COMMIT says where the same base is on the hub;"
         " --data-only leaves the policy out",
     )
@@ -180,13 +180,20 @@ def _downloaded(run: RunData) -> HubBase | None:
 
 
 def _base_node(run: RunData) -> str:
-    """Return the node of the model that the policy was trained from: of that key which the policy's record names."""
+    """Return the node of the model that the policy is trained from: of that key which the policy's record names.
+
+    Of a run without a policy it is the supervised model where its config has one.
+    """
     stages: dict[str, StageRecord] = run.record.get("stages", {})
-    key = stages["policy"].get("inputs", {}).get("base_model") if "policy" in stages else None
+    if "policy" not in stages:
+        supervised = (run.record.get("config", {}).get("sft") or {}).get("name", "none") != "none"
+        return "sft" if supervised else "base_model"
+    key = stages["policy"].get("inputs", {}).get("base_model")
     return next((node for node, stage in stages.items() if key and stage["key"] == key), "base_model")
 
 
-def _why_not_on_hub(run: RunData) -> str:
+def why_not_on_hub(run: RunData) -> str:
+    """Return why no hub id names the model that a run trains from, in words."""
     node = _base_node(run)
     if node != "base_model":
         return f"its base is what the run made itself (stage {node})"

@@ -10,7 +10,7 @@ import yaml
 
 from notus_exp.config.training_settings import DPO
 from notus_exp.errors import UserError
-from notus_exp.exporting.handed_weights import HUB, HubBase, hub_base
+from notus_exp.exporting.handed_weights import HUB, HubBase, hub_base, why_not_on_hub
 from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.texts import many
 from notus_exp.stages.settings import from_json
@@ -89,7 +89,7 @@ def trainer_recipe(run: RunData, base: HubBase | None, train_pairs: int) -> Trai
     found = hub_base(run, base)
     if found is None:
         raise UserError(
-            f"a trainer's config names its base model on the hub, and that of run {run.run_id} is not from there",
+            f"a trainer's config names its base on the hub, and of run {run.run_id} {why_not_on_hub(run)}",
             f"give --base {HUB}ORG/NAME@COMMIT",
         )
     dpo: DPO = from_json(DPO, config["dpo"])

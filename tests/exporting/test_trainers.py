@@ -14,6 +14,7 @@ from notus_exp.errors import UserError
 from notus_exp.exporting.handing_over import ExportRequest, export
 from support import feedback_stage
 from support.exported_runs import COMMIT, HUB_ID, RUN, made_run, read_lines
+from support.study_folders import edit
 from support.trainer_keys import (
     AXOLOTL,
     AXOLOTL_DATASET,
@@ -153,3 +154,10 @@ def test_what_the_runs_own_training_left_out_is_told(tmp_path: Path) -> None:
         report.sentences
     )
     assert not (tmp_path / "out/model").exists()
+
+
+def test_a_recipe_that_begins_with_a_supervised_training_has_no_base_on_the_hub(tmp_path: Path) -> None:
+    made_run(tmp_path / "outputs")
+    edit(tmp_path / "outputs/runs" / RUN / "run.json", lambda told: told["config"].update(sft={"name": "chosen"}))
+    with pytest.raises(UserError, match=r"its base is what the run made itself \(stage sft\)"):
+        export(ExportRequest(RUN, tmp_path / "out", "axolotl", tmp_path / "outputs"))
