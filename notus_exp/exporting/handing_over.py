@@ -197,9 +197,7 @@ def _negative_margins(pairs: pl.DataFrame) -> list[str]:
     turned = pairs.filter(pl.col("chosen_score") <= pl.col("rejected_score")).height if "margin" in pairs.columns else 0
     if not turned:
         return []
-    return [
-        f"the scores of {turned} pairs do not say that the chosen one is better: go by the sides, not by the scores"
-    ]
+    return [f"the scores of {turned} pairs do not call the chosen one better: go by the sides, not by the scores"]
 
 
 def _policy(request: ExportRequest, chosen: ChosenRun, base: HubBase | None, folder: Path) -> HandedWeights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from support.readable_studies import compared
 from support.study_folders import ACCURACY, TOKENS, crossed, edit, run_json, write, write_study
 
 
-def study(root: Path, metric: str = ACCURACY, **effects: float) -> Path:
-    """A compared study of arms with these effects, three seeds each; the first is the baseline."""
-    seeds = [0, 1, 2]
+def study(root: Path, metric: str = ACCURACY, seeds: Sequence[int] = (0, 1, 2), **effects: float) -> Path:
+    """A compared study of arms with these effects; the first is the baseline."""
     planted: dict[str, dict[int, dict[str, Any]]] = {
-        arm: {seed: {metric: values} for seed, values in crossed(60, seeds, effect=effect, arm=place).items()}
+        arm: {seed: {metric: values} for seed, values in crossed(60, list(seeds), effect=effect, arm=place).items()}
         for place, (arm, effect) in enumerate(effects.items())
     }
     folder = write_study(root, planted, metric=metric)
@@ -39,7 +39,7 @@ def test_a_run_is_found_by_its_folder_its_id_or_a_part_of_it(tmp_path: Path) -> 
 
 
 def test_of_a_study_the_arm_that_alone_is_better_is_taken_with_its_lowest_finished_seed(tmp_path: Path) -> None:
-    folder = study(tmp_path, base=0.0, same=0.0, better=0.3)
+    folder = study(tmp_path, seeds=range(5), base=0.0, same=0.0, better=0.3)
     edit(run_json(folder, "better-s0"), lambda content: content.update(status="failed", error="out of memory"))
     compared(folder)
     for text in (str(folder), "planted"):
