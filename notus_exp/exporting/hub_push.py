@@ -17,7 +17,7 @@ TOKEN, ENDPOINT = "HF_TOKEN", "HF_ENDPOINT"
 """Variables of the environment: who pushes, and where to (not given: the public hub)."""
 _NAME = re.compile(r"hub:(?P<name>(?:[\w.-]+/)?[\w.-]+)", re.ASCII)
 
-Answered = TypeVar("Answered")
+HubAnswer = TypeVar("HubAnswer")
 
 
 class Pushed(NamedTuple):
@@ -114,7 +114,7 @@ def _committed(api: HfApi, files: dict[str, Path], repo: str, kind: str, *, publ
     return Pushed(kind, page, done.oid, not public)
 
 
-def _asked(ask: Callable[[], Answered], what: str) -> Answered:
+def _asked(ask: Callable[[], HubAnswer], what: str) -> HubAnswer:
     """Return what the hub answers; each release of its client has its own errors of the transport."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 

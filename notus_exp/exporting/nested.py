@@ -50,11 +50,13 @@ def nested(table: pl.DataFrame) -> NestedRecords:
         )
     aspects = [name.removeprefix(_RATING) for name in table.columns if name.startswith(_RATING)]
     annotations = [pl.struct(_rating(aspect).alias("Rating")).alias(aspect) for aspect in aspects]
+    annotated = [pl.struct(*annotations).alias("annotations")] if annotations else []
     completion = pl.struct(
-        *(["model", "principle", pl.col("system_prompt").alias("custom_system_prompt"), "response"]),
-        *([pl.struct(*annotations).alias("annotations")] if annotations else []),
-        "overall_score",
-        "critique",
+        *(pl.col(name) for name in ("model", "principle")),
+        pl.col("system_prompt").alias("custom_system_prompt"),
+        pl.col("response"),
+        *annotated,
+        *(pl.col(name) for name in ("overall_score", "critique")),
     )
     rows = table.select("row", "source", "instruction", completion.alias("completions"), model=pl.col("model"))
     records = rows.group_by("row", maintain_order=True).agg(

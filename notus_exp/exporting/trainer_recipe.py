@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from notus_exp.config.training_settings import DPO
 from notus_exp.errors import UserError
@@ -132,7 +132,8 @@ def refuse_unsaid(dpo: DPO, trainer: str, algorithms: Collection[str], said: Col
 def as_yaml(comment: str, content: Mapping[str, Any]) -> str:
     """Return a YAML file with a comment before it, a line of the comment a line."""
     lines = "".join(f"# {line}\n" for line in comment.splitlines())
-    return lines + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
+    return lines + text
 
 
 def _divisor(batch: int, most: int) -> int:
@@ -141,7 +142,8 @@ def _divisor(batch: int, most: int) -> int:
 
 def _notes(run: RunData, dpo: DPO) -> list[str]:
     """Say in what any other trainer's training is another one than the run's."""
-    facts = run.record.get("stages", {}).get("policy", {}).get("facts", {})
+    stages: dict[str, Any] = dict(run.record.get("stages", {}))
+    facts = stages.get("policy", {}).get("facts", {})
     notes = [
         f"the run's own training left out {many(facts[name], 'pair')} {which}; they are among these"
         for name, which in _LEFT_OUT.items()
