@@ -1,8 +1,7 @@
-"""A config of axolotl that trains a run's recipe; keys as axolotl 0.21 documents them."""
+"""A config of axolotl that trains a run's recipe; keys as axolotl 0.19 has them."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from notus_exp.config.dpo_checks import ALL_LINEAR
@@ -34,6 +33,7 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
         **({"test_datasets": [_dataset(files["validation"])]} if "validation" in files else {}),
         "val_set_size": 0.0,
         "sequence_len": dpo.max_length,
+        "excess_length_strategy": "truncate",
         **_adapter(recipe),
         "micro_batch_size": recipe.micro,
         "gradient_accumulation_steps": recipe.accumulation,
@@ -41,7 +41,7 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
         "num_epochs": dpo.epochs,
         "learning_rate": dpo.learning_rate,
         "lr_scheduler": dpo.lr_scheduler,
-        **_warmup(recipe),
+        "warmup_steps": recipe.warmup,
         "optimizer": dpo.optimizer,
         "weight_decay": dpo.weight_decay,
         "max_grad_norm": dpo.max_grad_norm,
@@ -65,7 +65,7 @@ def differences(recipe: TrainerRecipe) -> list[str]:
     """Say in what axolotl's training is another one."""
     full = recipe.dpo.lora.r == 0 and recipe.dpo.precision.name != "float32"
     masters = full and recipe.dpo.master_weights.name == "float32"
-    said = [f"axolotl leaves out pairs of more than {recipe.dpo.max_length} tokens, whose answers the run cut"]
+    said = [f"axolotl leaves out pairs whose prompt alone has more than {recipe.dpo.max_length} tokens"]
     said += ["axolotl holds all weights in 16 bits, where the run updated them in float32"] if masters else []
     return [*recipe.notes, *said]
 
@@ -112,11 +112,3 @@ def _adapter(recipe: TrainerRecipe) -> dict[str, Any]:
         "lora_dropout": lora.dropout,
         **({"lora_target_linear": True} if everything else {"lora_target_modules": list(lora.target_modules)}),
     }
-
-
-def _warmup(recipe: TrainerRecipe) -> dict[str, Any]:
-    """Return the warm-up; axolotl takes no share of the steps for SimPO."""
-    share = recipe.dpo.warmup
-    if share < 1 and recipe.dpo.algorithm != "simpo":
-        return {"warmup_ratio": share}
-    return {"warmup_steps": math.ceil(share * recipe.steps) if share < 1 else int(share)}

@@ -50,7 +50,7 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
         "num_train_epochs": dpo.epochs,
         "learning_rate": dpo.learning_rate,
         "lr_scheduler_type": dpo.lr_scheduler,
-        **({"warmup_ratio": dpo.warmup} if dpo.warmup < 1 else {"warmup_steps": int(dpo.warmup)}),
+        "warmup_steps": recipe.warmup,
         "optim": dpo.optimizer,
         "weight_decay": dpo.weight_decay,
         "max_grad_norm": dpo.max_grad_norm,

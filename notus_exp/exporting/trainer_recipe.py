@@ -60,6 +60,12 @@ class TrainerRecipe(NamedTuple):
     checkpointing: bool
     notes: list[str]
 
+    @property
+    def warmup(self) -> int:
+        """The steps with a rising rate: transformers dropped the key for a share of them."""
+        share = self.dpo.warmup
+        return math.ceil(share * self.steps) if share < 1 else int(share)
+
     def every(self, times: int) -> int:
         """Return after how many steps something is done that happens so often in the training."""
         return max(1, math.ceil(self.steps / max(1, times)))
