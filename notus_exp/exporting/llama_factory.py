@@ -15,6 +15,7 @@ NAME = "LLaMA-Factory"
 _LOSSES = ("sigmoid", "hinge", "ipo")
 _AVERAGED = ("simpo", "orpo")
 """Losses of DPO, and algorithms, that it calls by the same names."""
+_LIKELIHOOD = "sft"
 _BITS = {"int8": 8, "nf4": 4}
 
 
@@ -36,7 +37,7 @@ def config(recipe: TrainerRecipe, files: dict[str, str]) -> str:
         "stage": "dpo",
         "do_train": True,
         **_tuned(recipe),
-        "pref_loss": _loss(dpo),
+        **_loss(dpo),
         "pref_beta": dpo.beta,
         **({"simpo_gamma": dpo.gamma_beta_ratio * dpo.beta} if dpo.algorithm == "simpo" else {}),
         **({"ld_alpha": dpo.ld_alpha} if dpo.ld_alpha is not None else {}),
@@ -96,6 +97,10 @@ def differences(recipe: TrainerRecipe) -> list[str]:
         *recipe.notes,
         f"LLaMA-Factory cuts prompt and answer alike where both have more than {recipe.dpo.max_length} tokens",
     ]
+    if _LIKELIHOOD in recipe.dpo.loss_type:
+        said.append(
+            "beside the preferences LLaMA-Factory weighs each chosen response alike, where the run did each token"
+        )
     if recipe.system_prompt == "":
         said.append("an empty system turn is none to LLaMA-Factory: its template writes what it writes without one")
     if recipe.dpo.precision.name == "float32":
@@ -106,14 +111,17 @@ def differences(recipe: TrainerRecipe) -> list[str]:
     return said
 
 
-def _loss(dpo: DPO) -> str:
-    refuse_unsaid(dpo, NAME, ("dpo", *_AVERAGED), ("ld_alpha",))
+def _loss(dpo: DPO) -> dict[str, Any]:
+    """Return the loss by its names: one of DPO, the chosen response's likelihood beside it where there is that too."""
+    refuse_unsaid(dpo, NAME, ("dpo", *_AVERAGED), ("ld_alpha", "loss_weights"))
     if dpo.algorithm in _AVERAGED:
-        return dpo.algorithm
-    if len(dpo.loss_type) != 1 or dpo.loss_type[0] not in _LOSSES:
-        asked = ", ".join(dpo.loss_type)
-        raise UserError(f"dpo.loss_type=[{asked}] has no counterpart in {NAME} here", HANDED_ALL_THE_SAME)
-    return dpo.loss_type[0]
+        return {"pref_loss": dpo.algorithm}
+    weights = dict(zip(dpo.loss_type, dpo.loss_weights or [1.0] * len(dpo.loss_type), strict=True))
+    likelihood = weights.pop(_LIKELIHOOD, 0.0)
+    if len(weights) != 1 or not {*_LOSSES}.issuperset(weights) or {*weights.values()} != {1.0}:
+        asked, weighed = ", ".join(dpo.loss_type), "" if dpo.loss_weights is None else f" weighed {dpo.loss_weights}"
+        raise UserError(f"dpo.loss_type=[{asked}]{weighed} has no counterpart in {NAME} here", HANDED_ALL_THE_SAME)
+    return {"pref_loss": next(iter(weights)), **({"pref_ftx": likelihood} if likelihood else {})}
 
 
 def _tuned(recipe: TrainerRecipe) -> dict[str, Any]:

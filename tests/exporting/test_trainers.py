@@ -117,6 +117,9 @@ def test_other_objectives_have_the_trainers_own_names(tmp_path: Path) -> None:
     rpo = ("dpo=lora", "dpo.precision=float32", "dpo.loss_type=[sigmoid,sft]", "dpo.loss_weights=[1.0,0.2]")
     found, _ = exported(tmp_path / "c", "axolotl", *rpo)
     assert (found["rl"], found["dpo_loss_type"], found["dpo_loss_weights"]) == ("dpo", ["sigmoid", "sft"], [1.0, 0.2])
+    found, said = exported(tmp_path / "d", "llama_factory", *rpo)
+    assert (found["pref_loss"], found["pref_ftx"]) == ("sigmoid", 0.2)
+    assert any("weighs each chosen response alike" in one for one in said)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +129,8 @@ def test_other_objectives_have_the_trainers_own_names(tmp_path: Path) -> None:
         ("axolotl", ("dpo=orpo",), "dpo.algorithm=orpo has no counterpart in axolotl here"),
         (
             "llama_factory",
-            ("dpo.loss_type=[sigmoid,sft]",),
-            r"dpo.loss_type=\[sigmoid, sft\] has no counterpart",
+            ("dpo.loss_type=[sigmoid,ipo]",),
+            r"dpo.loss_type=\[sigmoid, ipo\] has no counterpart",
         ),
         ("axolotl", ("dpo.ld_alpha=0.5",), "dpo.ld_alpha=0.5: axolotl has no key for it"),
         ("llama_factory", ("dpo.use_weighting=true",), "dpo.use_weighting=True: LLaMA-Factory has no key for it"),
