@@ -10,7 +10,7 @@ from support.places import ROOT
 
 PACKAGE = ROOT / "notus_exp"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
-DOORS = {"__main__", "artifacts", "compare", "power", "runs", "score", "task", "track", "errors"}
+DOORS = {"__main__", "artifacts", "compare", "export", "power", "runs", "score", "task", "track", "errors"}
 LIKE_DOORS = {"artifacts", "power"}
 """Rooms called as the door that opens them."""
 OF_EACH_EVALUATION = {"spec", "measure", "questions"}
@@ -24,7 +24,7 @@ def trees() -> dict[Path, ast.Module]:
 def test_nothing_but_doors_and_errors_stands_at_the_top() -> None:
     top = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert top == DOORS
-    assert len(top) <= 9
+    assert len(top) <= 10
 
 
 def test_no_two_rooms_have_one_name() -> None:

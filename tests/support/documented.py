@@ -9,6 +9,8 @@ import re
 
 SMOKE = ("experiment=smoke",)
 TINY = (*SMOKE, "study.seeds=[0,1]")
+ON_THE_HUB = ("--base", "hub:somebody/a-model@" + "0" * 40)
+"""Says of a model that no hub has where it would be."""
 
 AS_IT_STANDS = [
     "python -m notus_exp --help",
@@ -131,6 +133,13 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp.runs show RUN": (),
     "python -m notus_exp.runs diff A B": (),
     "python -m notus_exp.runs pairs RUN --flips OTHER": (),
+    # handing over
+    "python -m notus_exp.export RUN --to pairs --format trl --data-only": (),
+    "python -m notus_exp.export STUDY --to winner --format h4 --merge": ("--arm", "average"),
+    "python -m notus_exp.export RUN --to handed --format openbmb --data-only": (),
+    "python -m notus_exp data=ultrafeedback data.path=handed/data selection=critique until=pairs": (),
+    "python -m notus_exp.export RUN --to recipe --format axolotl": ON_THE_HUB,
+    "python -m notus_exp.export RUN --to factory --format llama_factory": ON_THE_HUB,
 }
 """Run by `make slow` with these overrides on top or instead, one after the other in one folder.
 
@@ -216,14 +225,17 @@ UNTRIED = {
         "make pictures",
         "PYTHONPATH=.:tests python benchmarks/wandb_picture.py ARMS SEARCH",
     ],
+    "is tried by another test: on a stand-in of the hub, in tests/exporting/test_hub_push.py": [
+        "python -m notus_exp.export RUN --to pushed --format h4 --push hub:ORG/NAME",
+    ],
     "hours: reports anew what benchmarks/worlds.py left": [
         "python -m notus_exp.compare outputs/studies/world_neither",
     ],
 }
 """Reason -> commands that no test runs. The plans of runs among them are looked at where they can be."""
 
-UNPLANNED = re.compile(r"model\.path=FOLDER|dpo=qlora|hydra/launcher=|storage=postgresql:")
-"""Of UNTRIED: what cannot even be planned without the model or the extra."""
+UNPLANNED = re.compile(r"data\.path=handed|model\.path=FOLDER|dpo=qlora|hydra/launcher=|storage=postgresql:")
+"""What cannot even be planned: without the model or the extra, or before an earlier command of SLOW has left it."""
 
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")
 """Takes minutes to hours, and the page holds what it found; that the script has the options is checked."""
