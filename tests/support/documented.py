@@ -132,6 +132,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp.runs show RUN": (),
     "python -m notus_exp.runs diff A B": (),
     "python -m notus_exp.runs pairs RUN --flips OTHER": (),
+    "python -m notus_exp.runs feedback RUN": (),
+    "python -m notus_exp.chat RUN": (),
+    "python -m notus_exp.chat RUN --temperature 0.7 --seed 1": (),
 }
 """Run by `make slow` with these overrides on top or instead, one after the other in one folder.
 
@@ -203,6 +206,9 @@ UNTRIED = {
     ],
     "a server that does not end, of an extra": [
         "optuna-dashboard sqlite:///outputs/studies/beta_search/optuna.db",
+    ],
+    "is tried by another test: a pipe is talked with, in tests/talking/test_chat.py": [
+        "python -m notus_exp.chat RUN --fresh < prompts.txt",
     ],
     "is tried by another test: the shell itself is asked, in tests/config/test_completing.py": [
         'eval "$(python -m notus_exp -sc install=bash)"',
