@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +11,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, FEEDBACK_HTML
 from notus_exp.errors import UserError
-from notus_exp.feedback_report import feedback_tables
+from notus_exp.feedback_report import feedback_tables, of_run
 from notus_exp.feedback_report.annotation_costs import cost_rows
 from notus_exp.feedback_report.disputed_prompts import disputed_prompts
 from notus_exp.feedback_report.feedback_page import feedback_page
@@ -26,7 +28,9 @@ from notus_exp.feedback_report.rater_agreement import agreements, by_aspect
 from notus_exp.feedback_report.rater_leanings import leaning_rows
 from notus_exp.feedback_report.rating_spread import spread_tables
 from notus_exp.feedback_report.writers import cross_table, writer_rows
+from notus_exp.run.pipeline import Run
 from notus_exp.runs import main as runs
+from support.configs import composed
 from support.curation_tables import completion, prompt, table
 from support.pages import Page
 
@@ -347,3 +351,31 @@ def test_a_run_without_feedback_or_with_a_damaged_one_has_no_page_and_says_why(a
     with pytest.raises(UserError, match="has no feedback: it is failed"):
         write_report(folder, {"status": "failed"})
     assert not (folder / FEEDBACK_HTML).exists()
+
+
+def _until_feedback(folder: Path, said: io.StringIO) -> Run:
+    config = composed("experiment=smoke", "until=feedback", "data.prompts=20", f"output_dir={folder}", "tracking=none")
+    return Run(config, {"selection": "average"}, Console(file=said, width=400))
+
+
+def test_a_run_writes_the_report_once_and_ends_well_where_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    first = _until_feedback(tmp_path, said)
+    with monkeypatch.context() as full:
+        full.setattr(
+            of_run, "feedback_page", lambda sources: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
+        first.execute()
+    page = first.folder / FEEDBACK_HTML
+    assert not page.exists()
+    assert "feedback.html is not written: " in said.getvalue() and "No space left" in said.getvalue()
+    assert json.loads((first.folder / "run.json").read_text())["status"] == "finished"
+    _until_feedback(tmp_path, said).execute()
+    assert f"feedback: {page}" in said.getvalue()
+    html = Page(page.read_text(encoding="utf-8"))
+    assert "rated on 4 aspects" in html.texts["verdict"] and "gold" in html.texts["agreement"]
+    page.write_text("as it was")
+    _until_feedback(tmp_path, said).execute()
+    assert page.read_text() == "as it was", "nothing that it tells of was made"

@@ -1,4 +1,4 @@
-"""What a reader sees: report.html, curation.html and feedback.html in a real browser; phone, tablet, laptop, paper, light and dark.
+"""What a reader sees of report.html, curation.html and feedback.html in a real browser, on any screen and on paper.
 
 Nothing overflows, no text overlaps another, no word is broken, every text has a contrast of 4.5 or more, no label of a
 plot is cut or crossed by a line; all folded parts are opened.
@@ -43,7 +43,7 @@ LAYOUT = (ROOT / "tests/support/layout.js").read_text(encoding="utf-8")
 TEXT = "Some words that a model may have said about the topic, enough of them to need several lines on a phone."
 SHARE = {"value": 0.5234, "low": 0.4123, "high": 0.6345, "n": 24}
 TOLD: dict[str, Any] = {
-    "format": 1, "name": "helpful", "judge": {"name": "openai", "model": "a-model-of-7b-instruct"}, "asked_for": "pairs",
+    "format": 1, "name": "helpful", "judge": {"name": "openai", "model": "a-model-of-7b"}, "asked_for": "pairs",
     "verdicts": 144, "failed": 3, "reasons": {}, "not_asked": 0, "with_value": 72, "first_preferred": SHARE,
     "contradicting": SHARE, "longer_preferred": SHARE, "tokens": 123456, "usd": 1.25,
     "self_preference": {"model": "a-model-of-7b-instruct", "won": SHARE, "beside": "average", "excess": SHARE},
