@@ -7,7 +7,7 @@ from typing import Any
 
 from notus_exp.contracts.annotator_file import Leaning
 from notus_exp.curation.percents import SHADE, percent, span_of
-from notus_exp.feedback_report.annotation_costs import CostRow, cost_rows
+from notus_exp.feedback_report.costs_by_pair import CostRow, cost_rows
 from notus_exp.feedback_report.disputed_prompts import disputed_prompts
 from notus_exp.feedback_report.feedback_tables import MOST_PROMPTS, FeedbackSources, FeedbackTables, read_feedback
 from notus_exp.feedback_report.overall_against_mean import AgainstMean, against_mean
@@ -33,7 +33,7 @@ def feedback_page(sources: FeedbackSources) -> str:
     """
     tables = read_feedback(sources)
     against = against_mean(tables, sources.low_mean, sources.high_mean)
-    costs = cost_rows(tables, sources.pairs)
+    costs = cost_rows(tables, sources.paid, sources.pairs)
     aspects = by_aspect(tables)
     templates = page_templates(Path(__file__).parent / "templates")
     return templates.get_template("feedback.html.j2").render(
@@ -57,6 +57,7 @@ def feedback_page(sources: FeedbackSources) -> str:
         disputed=disputed_prompts(tables),
         costs=[_cost(row) for row in costs],
         per_pair=_usd(costs[-1].per_pair) if costs else _NONE,
+        paid=bool(sources.paid),
     )
 
 
@@ -114,7 +115,8 @@ def _against(found: AgainstMean) -> dict[str, Any]:
 def _cost(row: CostRow) -> dict[str, str]:
     return {
         "name": row.name,
-        "verdicts": f"{row.verdicts:,}",
+        "does": row.does,
+        "asked": f"{row.asked:,}",
         "failed": f"{row.failed:,}",
         "tokens": _NONE if row.tokens is None else f"{row.tokens:,}",
         "usd": _usd(row.usd),

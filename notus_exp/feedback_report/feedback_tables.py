@@ -41,6 +41,24 @@ class AnnotatorSource(NamedTuple):
     made_ratings: bool
 
 
+class WriterPaid(NamedTuple):
+    """What a model that answered in this run, or in one that it reuses, cost.
+
+    Attributes:
+        name: The writer's.
+        asked: Answers asked for.
+        failed: Of them, those that were refused.
+        tokens: Read and written; None where nobody tells.
+        usd: What an endpoint was paid, 0 where none was asked; None where its prices are not known.
+    """
+
+    name: str
+    asked: int
+    failed: int
+    tokens: int | None
+    usd: float | None
+
+
 class FeedbackSources(NamedTuple):
     """What a run has of its feedback.
 
@@ -50,6 +68,7 @@ class FeedbackSources(NamedTuple):
         low_mean: Mean rating up to which an overall score of 10 is contradicted, as `repair.low_mean`.
         high_mean: Mean rating above which it is supported, as `repair.high_mean`.
         pairs: How many pairs were made of it; None where none were yet.
+        paid: What its writers cost, where they were asked for it.
     """
 
     feedback: Path
@@ -57,6 +76,7 @@ class FeedbackSources(NamedTuple):
     low_mean: float
     high_mean: float
     pairs: int | None
+    paid: Sequence[WriterPaid] = ()
 
 
 class Annotation(NamedTuple):

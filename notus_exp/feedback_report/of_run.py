@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ from notus_exp.disk.files import COMPLETIONS, FEEDBACK_HTML
 from notus_exp.disk.outputs import artifact, manifest_of
 from notus_exp.errors import UserError
 from notus_exp.feedback_report.feedback_page import feedback_page
-from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackSources
+from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackSources, WriterPaid
 from notus_exp.stages.settings import ANNOTATED
 
 FEEDBACK, PAIRS = "feedback", "pairs"
+ANSWERED = "responses_"
+"""Begins the names of writers' nodes; the writer's follows."""
 LOW_MEAN, HIGH_MEAN = 2.0, 4.0
 """Thresholds of `repair`, where an older record has none."""
 
 
 def shown(node: str) -> bool:
     """Say whether the report tells of a node: it is out of date where one of these was made anew."""
-    return node in (FEEDBACK, PAIRS) or node.startswith(ANNOTATED)
+    return node in (FEEDBACK, PAIRS) or node.startswith((ANNOTATED, ANSWERED))
 
 
 def write_report(folder: Path, run: RunFile) -> Path:
@@ -55,6 +58,7 @@ def _sources(folder: Path, run: RunFile) -> FeedbackSources:
         repair.get("low_mean", LOW_MEAN),
         repair.get("high_mean", HIGH_MEAN),
         pairs,
+        [_paid(node, stages[node]["facts"]) for node in sorted(stages) if node.startswith(ANSWERED)],
     )
 
 
@@ -67,6 +71,14 @@ def _annotator(folder: Path, run: RunFile, node: str, feedback: StageRecord) -> 
     about = CRITIQUE if settings.get("form") == CRITIQUE else Path(rubric or "").stem
     made = stage["key"] in feedback.get("inputs", {}).values()
     return AnnotatorSource(_there(folder, run, node, ""), about, made)
+
+
+def _paid(node: str, facts: Mapping[str, Any]) -> WriterPaid:
+    tokens = [facts.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    known = [count for count in tokens if count is not None]
+    name, asked = node.removeprefix(ANSWERED), facts.get("answers", 0)
+    whole = sum(known) if len(known) == len(tokens) else None
+    return WriterPaid(name, asked, facts.get("refused", 0), whole, facts.get("cost", 0.0))
 
 
 def _there(folder: Path, run: RunFile, node: str, file: str) -> Path:

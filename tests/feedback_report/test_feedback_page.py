@@ -18,7 +18,7 @@ from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, FEEDBACK_HTML
 from notus_exp.errors import UserError
 from notus_exp.feedback_report import feedback_tables, of_run
-from notus_exp.feedback_report.annotation_costs import cost_rows
+from notus_exp.feedback_report.costs_by_pair import cost_rows
 from notus_exp.feedback_report.disputed_prompts import disputed_prompts
 from notus_exp.feedback_report.feedback_page import feedback_page
 from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackSources, FeedbackTables, read_feedback
@@ -122,7 +122,7 @@ def test_who_made_the_ratings_is_nobody_beside_them(tmp_path: Path) -> None:
     tables = read_feedback(write(tmp_path / "feedback", ROWS, own))
     assert {one.aspect: one.raters for one in by_aspect(tables)}["helpfulness"] == ["feedback"]
     assert "helpful" not in tables.labellings
-    assert [row.name for row in cost_rows(tables, 2)] == ["helpful"], "and is paid all the same"
+    assert [row.name for row in cost_rows(tables, [], 2)] == ["helpful"], "and is paid all the same"
 
 
 def test_every_two_labellings_are_compared_once(tables: FeedbackTables) -> None:
@@ -180,10 +180,10 @@ def test_costs_are_told_by_pair_and_what_is_not_known_of_a_part_not_of_the_whole
     values = [1.0] * 5
     sources = [annotator(tmp_path / "a", values, "a"), annotator(tmp_path / "b", values, "b", usd=None, tokens=5)]
     tables = read_feedback(write(tmp_path / "feedback", ROWS, *sources))
-    rows = {row.name: row for row in cost_rows(tables, 2)}
+    rows = {row.name: row for row in cost_rows(tables, [], 2)}
     assert (rows["a"].per_pair, rows["b"].per_pair) == (0.25, None)
-    assert (rows["together"].usd, rows["together"].tokens, rows["together"].verdicts) == (None, 15, 10)
-    assert cost_rows(tables, None)[0].per_pair is None
+    assert (rows["together"].usd, rows["together"].tokens, rows["together"].asked) == (None, 15, 10)
+    assert cost_rows(tables, [], None)[0].per_pair is None
 
 
 def test_the_page_is_whole_and_says_all_of_it(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_page_is_whole_and_says_all_of_it(tmp_path: Path) -> None:
     assert "In 1 of 5 completions (20.0" in page.texts["overall"]
     assert "helpfulness feedback, helpful 0.20" in page.texts["agreement"]
     assert "honesty feedback one rater alone" in page.texts["agreement"]
-    assert "helpful 5 1 10 0.5000 0.2500" in page.texts["costs"]
+    assert "helpful rates 5 1 10 0.5000 0.2500" in page.texts["costs"]
     assert "75.0 [50.0 to 90.0]" in page.texts["leanings"]
 
 
@@ -379,3 +379,16 @@ def test_a_run_writes_the_report_once_and_ends_well_where_it_cannot_be_written(
     page.write_text("as it was")
     _until_feedback(tmp_path, said).execute()
     assert page.read_text() == "as it was", "nothing that it tells of was made"
+
+
+def test_writers_that_were_asked_here_are_counted_with_what_they_were_paid(a_run: Callable[..., Path]) -> None:
+    folder = a_run()
+    record = json.loads((folder / "run.json").read_text())
+    endpoint = {"answers": 8, "refused": 1, "prompt_tokens": 70, "completion_tokens": 30, "cost": 3.0}
+    for name, facts in (("big", endpoint), ("here", {"answers": 4, "tokens": 9})):
+        record["stages"][f"responses_{name}"] = {"key": name, "path": f"x/{name}", "facts": facts}
+    page = Page(write_report(folder, record).read_text(encoding="utf-8"))
+    assert "big answers 8 1 100 3.0000 0.7500" in page.texts["costs"]
+    assert "here answers 4 0 – 0.0000 0.0000" in page.texts["costs"]
+    assert "together 22 3 – 4.0000 1.0000" in page.texts["costs"]
+    assert "USD for each pair 1.0000" in page.texts["verdict"]
