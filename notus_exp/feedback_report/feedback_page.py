@@ -14,7 +14,7 @@ from notus_exp.feedback_report.overall_against_mean import AgainstMean, against_
 from notus_exp.feedback_report.rater_agreement import AgreementTable, agreements, by_aspect
 from notus_exp.feedback_report.rater_leanings import annotator_rows, leaning_rows
 from notus_exp.feedback_report.rating_spread import SpreadRow, spread_tables
-from notus_exp.feedback_report.writers import WriterRow, cross_table, writer_rows
+from notus_exp.feedback_report.who_wrote import WriterRow, cross_table, writer_rows
 from notus_exp.reporting.looks import Look
 from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.strips import axis, scale_of, strip

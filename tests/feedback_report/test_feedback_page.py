@@ -28,7 +28,7 @@ from notus_exp.feedback_report.overall_against_mean import against_mean
 from notus_exp.feedback_report.rater_agreement import agreements, by_aspect
 from notus_exp.feedback_report.rater_leanings import leaning_rows
 from notus_exp.feedback_report.rating_spread import spread_tables
-from notus_exp.feedback_report.writers import cross_table, writer_rows
+from notus_exp.feedback_report.who_wrote import cross_table, writer_rows
 from notus_exp.run.pipeline import Run
 from notus_exp.runs import main as runs
 from support.configs import composed
