@@ -9,7 +9,7 @@ from notus_exp.contracts.annotator_file import Leaning
 from notus_exp.curation.percents import SHADE, percent, span_of
 from notus_exp.feedback_report.costs_by_pair import CostRow, cost_rows
 from notus_exp.feedback_report.disputed_prompts import disputed_prompts
-from notus_exp.feedback_report.feedback_tables import MOST_PROMPTS, FeedbackSources, FeedbackTables, read_feedback
+from notus_exp.feedback_report.feedback_tables import MOST_PROMPTS, FeedbackTables, ReportedFeedback, read_feedback
 from notus_exp.feedback_report.overall_against_mean import AgainstMean, against_mean
 from notus_exp.feedback_report.rater_agreement import AgreementTable, agreements, by_aspect
 from notus_exp.feedback_report.rater_leanings import annotator_rows, leaning_rows
@@ -24,7 +24,7 @@ _LOOK = Look("#0072b2", "o", "-")
 _NONE = "–"
 
 
-def feedback_page(sources: FeedbackSources) -> str:
+def feedback_page(sources: ReportedFeedback) -> str:
     """Return the report on feedback as one HTML page.
 
     Raises:

@@ -59,7 +59,7 @@ class WriterPaid(NamedTuple):
     usd: float | None
 
 
-class FeedbackSources(NamedTuple):
+class ReportedFeedback(NamedTuple):
     """What a run has of its feedback.
 
     Attributes:
@@ -114,7 +114,7 @@ class FeedbackTables(NamedTuple):
     left_out: list[str]
 
 
-def read_feedback(sources: FeedbackSources) -> FeedbackTables:
+def read_feedback(sources: ReportedFeedback) -> FeedbackTables:
     """Read the completions and what annotators said of them.
 
     Raises:

@@ -12,7 +12,7 @@ from notus_exp.disk.files import COMPLETIONS, FEEDBACK_HTML
 from notus_exp.disk.outputs import artifact, manifest_of
 from notus_exp.errors import UserError
 from notus_exp.feedback_report.feedback_page import feedback_page
-from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackSources, WriterPaid
+from notus_exp.feedback_report.feedback_tables import AnnotatorSource, ReportedFeedback, WriterPaid
 from notus_exp.stages.settings import ANNOTATED
 
 FEEDBACK, PAIRS = "feedback", "pairs"
@@ -44,7 +44,7 @@ def write_report(folder: Path, run: RunFile) -> Path:
     return path
 
 
-def _sources(folder: Path, run: RunFile) -> FeedbackSources:
+def _sources(folder: Path, run: RunFile) -> ReportedFeedback:
     stages = run.get("stages", {})
     if FEEDBACK not in stages:
         raise UserError(f"run {folder.name} has no feedback: it is {run['status']}", "name a run that got so far")
@@ -52,7 +52,7 @@ def _sources(folder: Path, run: RunFile) -> FeedbackSources:
     annotators = [_annotator(folder, run, node, own) for node in sorted(stages) if node.startswith(ANNOTATED)]
     repair: dict[str, Any] = run.get("config", {}).get("repair") or {}
     pairs = stages[PAIRS]["facts"].get("pairs_out") if PAIRS in stages else None
-    return FeedbackSources(
+    return ReportedFeedback(
         _there(folder, run, FEEDBACK, COMPLETIONS),
         annotators,
         repair.get("low_mean", LOW_MEAN),

@@ -17,7 +17,7 @@ Waiting = Callable[[str], AbstractContextManager[Any]]
 """Shows, within its block, that something goes on."""
 
 
-class Exchange(NamedTuple):
+class AnsweredPrompt(NamedTuple):
     """A prompt and its answers.
 
     Attributes:
@@ -45,9 +45,9 @@ class Dialogue:
     def __init__(self, voices: Mapping[str, Voice], manner: Manner, *, fresh: bool = False) -> None:
         self._voices, self._manner, self._fresh = voices, manner, fresh
         self._conversation = 1
-        self.exchanges: list[Exchange] = []
+        self.exchanges: list[AnsweredPrompt] = []
 
-    def ask(self, prompt: str, waiting: Waiting = lambda what: nullcontext()) -> Exchange:
+    def ask(self, prompt: str, waiting: Waiting = lambda what: nullcontext()) -> AnsweredPrompt:
         """Ask all voices and return what they say; where one cannot be asked, or is stopped, nothing is added.
 
         Raises:
@@ -68,7 +68,7 @@ class Dialogue:
         for name, ids in encoded.items():
             with waiting(f"{name} answers"):
                 answers[name] = self._voices[name].answer(whole.prompt_id, len(prompts), ids, self._manner)
-        self.exchanges.append(Exchange(self._conversation, len(prompts), prompt, answers))
+        self.exchanges.append(AnsweredPrompt(self._conversation, len(prompts), prompt, answers))
         return self.exchanges[-1]
 
     def reset(self) -> None:

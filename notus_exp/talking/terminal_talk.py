@@ -20,7 +20,7 @@ from notus_exp.machine.out_of_memory import is_out_of_memory
 from notus_exp.reporting.console import make_console
 from notus_exp.reporting.going_on import NARROW, working
 from notus_exp.reporting.texts import many, tell, visible
-from notus_exp.talking.dialogue import Dialogue, Exchange
+from notus_exp.talking.dialogue import AnsweredPrompt, Dialogue
 
 ASKED = "> "
 """Stands before what the user says."""
@@ -133,7 +133,7 @@ def in_words() -> str:
     return "\n".join(f"{name}  {words}" for name, words in COMMANDS.items())
 
 
-def show(exchange: Exchange, out: Console) -> None:
+def show(exchange: AnsweredPrompt, out: Console) -> None:
     """Print answers: of two beside each other where a terminal is wide enough, else one below the other."""
     names = [f"{name} (cut)" if answer.truncated else name for name, answer in exchange.answers.items()]
     texts = [Text(visible(answer.response), overflow="fold") for answer in exchange.answers.values()]

@@ -22,7 +22,7 @@ from notus_exp.feedback_report import feedback_tables, of_run
 from notus_exp.feedback_report.costs_by_pair import cost_rows
 from notus_exp.feedback_report.disputed_prompts import disputed_prompts
 from notus_exp.feedback_report.feedback_page import feedback_page
-from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackSources, FeedbackTables, read_feedback
+from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackTables, ReportedFeedback, read_feedback
 from notus_exp.feedback_report.of_run import write_report
 from notus_exp.feedback_report.overall_against_mean import against_mean
 from notus_exp.feedback_report.rater_agreement import agreements, by_aspect
@@ -54,10 +54,10 @@ ROWS = table(
 ASPECTS = ["helpfulness", "honesty"]
 
 
-def write(folder: Path, frame: pl.DataFrame, *annotators: AnnotatorSource, pairs: int | None = 2) -> FeedbackSources:
+def write(folder: Path, frame: pl.DataFrame, *annotators: AnnotatorSource, pairs: int | None = 2) -> ReportedFeedback:
     folder.mkdir(exist_ok=True)
     frame.write_parquet(folder / COMPLETIONS)
-    return FeedbackSources(folder, annotators, 2.0, 4.0, pairs)
+    return ReportedFeedback(folder, annotators, 2.0, 4.0, pairs)
 
 
 def annotator(

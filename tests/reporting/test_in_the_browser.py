@@ -21,7 +21,7 @@ from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS
 from notus_exp.feedback_report.feedback_page import feedback_page
-from notus_exp.feedback_report.feedback_tables import AnnotatorSource, FeedbackSources
+from notus_exp.feedback_report.feedback_tables import AnnotatorSource, ReportedFeedback
 from support.curation_tables import completion, prompt, settings, table
 from support.places import ROOT
 from support.report_folders import (
@@ -227,7 +227,7 @@ def feedback(root: Path) -> Path:
     (root / ANNOTATOR_JSON).write_text(json.dumps(TOLD))
     page = root / "feedback.html"
     own = AnnotatorSource(root, "helpfulness", made_ratings=False)
-    page.write_text(feedback_page(FeedbackSources(root, [own], 2.0, 4.0, 20)), encoding="utf-8")
+    page.write_text(feedback_page(ReportedFeedback(root, [own], 2.0, 4.0, 20)), encoding="utf-8")
     return page
 
 

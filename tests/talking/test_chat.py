@@ -34,7 +34,7 @@ from notus_exp.generation.conversation import Answer
 from notus_exp.reporting.console import make_console
 from notus_exp.stages.settings import GenerationsSettings, to_json
 from notus_exp.talking.chat_command import main
-from notus_exp.talking.dialogue import Dialogue, Exchange
+from notus_exp.talking.dialogue import AnsweredPrompt, Dialogue
 from notus_exp.talking.models_of_run import models_of_run
 from notus_exp.talking.terminal_talk import show
 from notus_exp.talking.voices import Manner, load_voices
@@ -193,7 +193,7 @@ def test_each_model_sees_its_own_answers_and_after_a_reset_none() -> None:
     assert voices["policy"].shown == "u:one a:p1 u:two"
     talk.reset()
     talk.reset()
-    assert talk.ask("three") == Exchange(2, 1, "three", talk.exchanges[-1].answers)
+    assert talk.ask("three") == AnsweredPrompt(2, 1, "three", talk.exchanges[-1].answers)
     assert voices["base"].shown == "u:three"
 
 
@@ -315,7 +315,7 @@ def _shown(width: int | None, text: str = "an answer") -> str:
     console = make_console(Stream())
     console.width = width or console.width
     answers = {name: Answer(text, 2, name == "base", [], []) for name in ("base", "policy")}
-    show(Exchange(1, 1, "?", answers), console)
+    show(AnsweredPrompt(1, 1, "?", answers), console)
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return re.sub(r"\x1b\[[0-9;]*m", "", printed)
 
