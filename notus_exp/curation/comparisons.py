@@ -84,7 +84,7 @@ def ranks_in_common(
         The ranks less their prompt's mean rank, shape (labellings, u), of the u completions of prompts that have two
         or more such completions; and the number of each one's prompt, shape (u,).
     """
-    common = ~np.isnan(np.stack(labellings)).any(axis=0)
+    common: NDArray[np.bool_] = np.logical_not(np.isnan(np.stack(labellings)).any(axis=0))
     known = common[pairs.one] & common[pairs.other]
     first, second, groups = pairs.one[known], pairs.other[known], pairs.group[known]
     whose = np.full(len(common), -1, dtype=np.int64)

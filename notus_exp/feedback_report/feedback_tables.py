@@ -19,7 +19,7 @@ from notus_exp.disk.files import ANNOTATOR_JSON, COMPLETIONS
 from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.table import LATENT_QUALITY
 
-Numbers = NDArray[np.float64]
+RaterValues = NDArray[np.float64]
 MOST_PROMPTS = 20_000
 """Completions are compared, prompt by prompt, of at most so many prompts: an agreement is then known to within 0.01."""
 MOST_LABELLINGS = 12
@@ -83,7 +83,7 @@ class Annotation(NamedTuple):
     """What an annotator said: in sum, of each completion (NaN where nothing), and of what."""
 
     told: AnnotatorFile
-    values: Numbers
+    values: RaterValues
     source: AnnotatorSource
 
 
@@ -107,7 +107,7 @@ class FeedbackTables(NamedTuple):
     completions: pl.DataFrame
     groups: NDArray[np.int64]
     aspects: list[str]
-    labellings: dict[str, Numbers]
+    labellings: dict[str, RaterValues]
     annotations: list[Annotation]
     compared: CompletionPairs
     sampled: bool
@@ -149,7 +149,7 @@ def read_feedback(sources: ReportedFeedback) -> FeedbackTables:
 
 def _labellings(
     completions: pl.DataFrame, aspects: Sequence[str], annotations: Sequence[Annotation]
-) -> dict[str, Numbers]:
+) -> dict[str, RaterValues]:
     scores = labelling_scores(completions, aspects)
     overall, of_aspects = (
         {name: scores[name].fill_null(np.nan).to_numpy() for name in names} for names in ((CRITIQUE, AVERAGE), aspects)

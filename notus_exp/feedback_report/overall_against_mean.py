@@ -12,7 +12,7 @@ from notus_exp.contracts.annotator_file import Leaning
 from notus_exp.curation.comparisons import TIE, outcomes
 from notus_exp.curation.repair import repair_scores
 from notus_exp.curation.scores import AVERAGE, CRITIQUE
-from notus_exp.feedback_report.feedback_tables import FeedbackTables, Numbers
+from notus_exp.feedback_report.feedback_tables import FeedbackTables, RaterValues
 from notus_exp.inference.estimates import mean_estimate
 
 FAR = 0.5
@@ -74,7 +74,7 @@ def against_mean(tables: FeedbackTables, low_mean: float, high_mean: float) -> A
     )
 
 
-def _rows(overall: Numbers, mean: Numbers, groups: np.ndarray) -> list[ScoreRow]:
+def _rows(overall: RaterValues, mean: RaterValues, groups: np.ndarray) -> list[ScoreRow]:
     different = np.unique(overall)
     if len(different) <= _MOST_ROWS:
         parts = [(f"{score:.4g}", overall == score) for score in different]
@@ -89,7 +89,7 @@ def _rows(overall: Numbers, mean: Numbers, groups: np.ndarray) -> list[ScoreRow]
     ]
 
 
-def _same(tables: FeedbackTables, overall: Numbers, mean: Numbers) -> Leaning:
+def _same(tables: FeedbackTables, overall: RaterValues, mean: RaterValues) -> Leaning:
     pairs = tables.compared
     one, other = outcomes(pairs, overall), outcomes(pairs, mean)
     decided = (one != TIE) & (other != TIE) & ~np.isnan(one) & ~np.isnan(other)
@@ -97,13 +97,13 @@ def _same(tables: FeedbackTables, overall: Numbers, mean: Numbers) -> Leaning:
     return leaning(mean_estimate(same, clusters=pairs.group[decided].tolist(), span=(0.0, 1.0)))
 
 
-def _scale(values: Numbers, usual: tuple[float, float]) -> tuple[float, float]:
+def _scale(values: RaterValues, usual: tuple[float, float]) -> tuple[float, float]:
     """Return the usual scale where all values lie on it, else the least and the largest value."""
     low, high = float(values.min()), float(values.max())
     return usual if usual[0] <= low and high <= usual[1] else (low, high)
 
 
-def _share_of(values: Numbers, scale: tuple[float, float]) -> Numbers:
+def _share_of(values: RaterValues, scale: tuple[float, float]) -> RaterValues:
     """Return where values lie on a scale, from 0 to 1."""
     low, high = scale
     return (values - low) / (high - low) if high > low else np.zeros_like(values)

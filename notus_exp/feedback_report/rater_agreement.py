@@ -9,7 +9,7 @@ from notus_exp.contracts.annotator_file import Leaning
 from notus_exp.curation.annotator_report import GOLD
 from notus_exp.curation.comparisons import ranks_in_common
 from notus_exp.curation.scores import AVERAGE, CRITIQUE
-from notus_exp.feedback_report.feedback_tables import FeedbackTables, Numbers
+from notus_exp.feedback_report.feedback_tables import FeedbackTables, RaterValues
 from notus_exp.inference.alpha import alpha_estimate
 
 
@@ -39,7 +39,7 @@ OF_FEEDBACK = "feedback"
 
 def by_aspect(tables: FeedbackTables) -> list[AspectAgreement]:
     """Return the agreement on each aspect that anybody rated."""
-    raters: dict[str, dict[str, Numbers]] = {
+    raters: dict[str, dict[str, RaterValues]] = {
         name: {OF_FEEDBACK: tables.labellings[name]}
         for name in (*tables.aspects, CRITIQUE)
         if name in tables.labellings
@@ -62,7 +62,7 @@ def agreements(tables: FeedbackTables) -> AgreementTable:
     return AgreementTable(names, cells)
 
 
-def _alpha(tables: FeedbackTables, values: list[Numbers]) -> Leaning | None:
+def _alpha(tables: FeedbackTables, values: list[RaterValues]) -> Leaning | None:
     if len(values) < 2:
         return None
     return leaning(alpha_estimate(*ranks_in_common(tables.compared, values)))

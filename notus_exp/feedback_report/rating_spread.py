@@ -8,7 +8,7 @@ import numpy as np
 
 from notus_exp.annotation.leanings import leaning
 from notus_exp.contracts.annotator_file import Leaning
-from notus_exp.feedback_report.feedback_tables import FeedbackTables, Numbers
+from notus_exp.feedback_report.feedback_tables import FeedbackTables, RaterValues
 from notus_exp.inference.estimates import mean_estimate
 
 MOST_VALUES = 11
@@ -63,7 +63,7 @@ def spread_tables(tables: FeedbackTables) -> list[SpreadTable]:
     return [SpreadTable([*columns], rows) for columns, rows in found.items()]
 
 
-def _counted(values: Numbers) -> tuple[list[str], list[int]]:
+def _counted(values: RaterValues) -> tuple[list[str], list[int]]:
     """Return the columns of n values, n above 0, and how many are in each."""
     low, high = float(values.min()), float(values.max())
     if (values == np.round(values)).all():

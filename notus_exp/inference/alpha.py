@@ -75,8 +75,10 @@ def alpha_estimate(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> 
         (sums, -2 * ratio * total / apart),
         (squares, ratio * n / apart),
     )
-    linear = sum(slope * np.bincount(groups, weights=part) for part, slope in slopes)
     count = int(groups.max()) + 1
-    pseudo = alpha + count * (linear - float(np.mean(linear)))
+    linear = np.zeros(count)
+    for part, slope in slopes:
+        linear += slope * np.bincount(groups, weights=part, minlength=count)
+    pseudo: NDArray[np.float64] = alpha + count * (linear - linear.mean())
     found = mean_estimate(pseudo, span=(-math.inf, 1.0))
     return Estimate(alpha, found.low, found.high, count)

@@ -70,9 +70,9 @@ def _begin(options: argparse.Namespace) -> Talk:
     if options.no_system or options.system is not None:
         models = models._replace(system_prompt=options.system)
     with working(console, "loading the models"):
-        from notus_exp.talking.dialogue import Dialogue
+        from notus_exp.talking.dialogue import Dialogue, Manner
         from notus_exp.talking.terminal_talk import Talk, in_words, piped_lines, typed_lines
-        from notus_exp.talking.voices import Manner, load_voices
+        from notus_exp.talking.voices import load_voices
 
         voices = load_voices(models, with_base=not options.policy_only)
     manner = Manner(options.temperature, options.max_new_tokens, options.seed)

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from notus_exp.disk.hashing import prompt_id
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, Conversation, Question
-from notus_exp.talking.voices import Manner, Voice
 
 Waiting = Callable[[str], AbstractContextManager[Any]]
 """Shows, within its block, that something goes on."""
+
+
+class Manner(NamedTuple):
+    """How answers are asked for: at which temperature (0 is greedy), of how many tokens at most, by which seed."""
+
+    temperature: float
+    max_new_tokens: int
+    seed: int
+
+
+class Answerer(Protocol):
+    """Who answers: a `voices.Voice`, which imports torch."""
+
+    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Return the tokens of a conversation.
+
+        Raises:
+            UserError: It cannot be answered.
+        """
+        ...
+
+    def answer(self, prompt_id: str, turn: int, ids: list[int], manner: Manner) -> Answer:
+        """Return the answer to the tokens of a conversation, the turn's number being from 1."""
+        ...
 
 
 class AnsweredPrompt(NamedTuple):
@@ -42,7 +65,7 @@ class Dialogue:
         fresh: Every prompt begins a conversation of its own.
     """
 
-    def __init__(self, voices: Mapping[str, Voice], manner: Manner, *, fresh: bool = False) -> None:
+    def __init__(self, voices: Mapping[str, Answerer], manner: Manner, *, fresh: bool = False) -> None:
         self._voices, self._manner, self._fresh = voices, manner, fresh
         self._conversation = 1
         self.exchanges: list[AnsweredPrompt] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
@@ -22,17 +22,10 @@ from notus_exp.generation.local import as_answer, most_positions, sampling_purpo
 from notus_exp.models.encoding import encode_prompt
 from notus_exp.models.pretrained import load_model, load_policy, load_tokenizer, pick_device, policy_folders
 from notus_exp.models.rendering import Message
+from notus_exp.talking.dialogue import Manner
 from notus_exp.talking.models_of_run import ModelsOfRun
 
 BASE, POLICY = "base", "policy"
-
-
-class Manner(NamedTuple):
-    """How answers are asked for: at which temperature (0 is greedy), of how many tokens at most, by which seed."""
-
-    temperature: float
-    max_new_tokens: int
-    seed: int
 
 
 class Voice:
