@@ -27,7 +27,6 @@ class WriterRow(NamedTuple):
     Attributes:
         name: Its own, or `(unknown)`.
         completions: How many.
-        prompts: Of how many prompts.
         chars: Median of the characters of a response.
         average: Mean over completions of the mean of their ratings, with an interval over prompts.
         critique: Mean of the overall scores, likewise.
@@ -35,7 +34,6 @@ class WriterRow(NamedTuple):
 
     name: str
     completions: int
-    prompts: int
     chars: float
     average: Leaning
     critique: Leaning
@@ -62,8 +60,7 @@ def writer_rows(tables: FeedbackTables, column: str) -> list[WriterRow]:
             some = np.array([], dtype=np.float64) if found is None else found[own]
             clusters = tables.groups[own].tolist() if len(some) else []
             estimates[labelling] = leaning(mean_estimate(some, clusters=clusters))
-        prompts = len(np.unique(tables.groups[own]))
-        rows.append(WriterRow(name, int(own.sum()), prompts, float(np.median(chars[own])), *estimates.values()))
+        rows.append(WriterRow(name, int(own.sum()), float(np.median(chars[own])), *estimates.values()))
     return rows
 
 

@@ -86,7 +86,7 @@ def tables(tmp_path: Path) -> FeedbackTables:
 
 def test_completions_are_counted_by_model_and_principle_with_what_they_are_rated(tables: FeedbackTables) -> None:
     rows = writer_rows(tables, "model")
-    assert [(row.name, row.completions, row.prompts) for row in rows] == [("a", 2, 1), ("b", 2, 2), ("c", 1, 1)]
+    assert [(row.name, row.completions, row.average["n"]) for row in rows] == [("a", 2, 1), ("b", 2, 2), ("c", 1, 1)]
     assert rows[1].average["value"] == 4.0  # 3 and 5, of two prompts: 4 +- 12.7 * 1
     assert rows[1].average["low"] == pytest.approx(4 - 12.706, abs=1e-3)
     assert (rows[0].average["low"], rows[0].critique["value"], rows[0].chars) == (None, 6.5, 4.0)
