@@ -93,4 +93,4 @@ def _hardware(hardware: Hardware, device: str | None) -> Hardware:
     if device is None:
         return hardware
     attention = "sdpa" if hardware.attention == FLASH and device != Device.cuda.name else hardware.attention
-    return replace(hardware, device=Device[device], attention=attention)
+    return replace(hardware, name=device, device=Device[device], attention=attention)
