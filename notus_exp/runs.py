@@ -1,9 +1,10 @@
-"""The command `python -m notus_exp.runs`: which runs there are, what one was, what sets two apart, pairs to read.
+"""The command `python -m notus_exp.runs`: which runs there are, what one was, what sets two apart, what to read.
 
     python -m notus_exp.runs list
     python -m notus_exp.runs show RUN                   # its id, a part of it that no other has, or its folder
     python -m notus_exp.runs diff A B
     python -m notus_exp.runs pairs RUN --flips OTHER
+    python -m notus_exp.runs feedback RUN               # writes feedback.html into its folder
 
 The exit code is 2 after an error.
 """
@@ -27,7 +28,7 @@ _OUTPUTS = Path("outputs")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    reports = {"list": _list, "show": _show, "diff": _diff, "pairs": _pairs}
+    reports = {"list": _list, "show": _show, "diff": _diff, "pairs": _pairs, "feedback": _feedback}
     return answer(lambda: reports[options.command](options), as_json=options.json)
 
 
@@ -64,6 +65,17 @@ def _pairs(options: argparse.Namespace) -> Report:
     return flips_report(run, find_run(options.flips, options.output_dir), reading)
 
 
+def _feedback(options: argparse.Namespace) -> Report:
+    from notus_exp.browsing.finding import find_run
+    from notus_exp.feedback_report.of_run import write_report
+    from notus_exp.reporting.console import shorten
+    from notus_exp.reporting.tables import Report
+
+    run = find_run(options.run, options.output_dir)
+    page = write_report(run.folder, run.record)
+    return Report({"run": run.run_id, "page": str(page)}, sentences=[f"feedback: {shorten(page)}"])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m notus_exp.runs", description="Runs: a list of them, one, two, and their pairs.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -81,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     diff = commands.add_parser("diff", parents=[common], help="what differs between two runs, and by how much")
     diff.add_argument("a", metavar="A", type=home, help="as RUN of show")
     diff.add_argument("b", metavar="B", type=home, help="the run that A is subtracted from")
+    feedback = commands.add_parser(
+        "feedback", parents=[common], help="write feedback.html: who wrote it, rated it, agrees"
+    )
+    feedback.add_argument("run", metavar="RUN", type=home, help="as RUN of show")
     pairs = commands.add_parser("pairs", parents=[common], help="preference pairs to read")
     pairs.add_argument("run", metavar="RUN", type=home, help="as RUN of show")
     pairs.add_argument("--flips", metavar="OTHER", type=home, help="only pairs that are another in this run")

@@ -11,8 +11,8 @@ from support.places import ROOT
 PACKAGE = ROOT / "notus_exp"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
 DOORS = {"__main__", "artifacts", "compare", "export", "power", "runs", "score", "task", "track", "errors"}
-LIKE_DOORS = {"artifacts", "power"}
-"""Rooms called as the door that opens them."""
+LIKE_DOORS = {"artifacts", "power", "__main__"}
+"""Rooms called as the door that opens them; `__main__` is what Python starts, of the package and of a room of it."""
 OF_EACH_EVALUATION = {"spec", "measure", "questions"}
 """Files that an evaluation's folder has, as every other one's."""
 

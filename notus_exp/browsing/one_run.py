@@ -11,7 +11,7 @@ from notus_exp.browsing.finding import state_of_run
 from notus_exp.browsing.makers import flat, in_words, made_alike
 from notus_exp.config.commandline import single_run
 from notus_exp.contracts.run_file import RunEstimate, made_with
-from notus_exp.disk.files import CURATION_HTML
+from notus_exp.disk.files import CURATION_HTML, FEEDBACK_HTML
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.console import shorten
@@ -96,7 +96,9 @@ def _attempts(run: RunData) -> Table:
 
 def _pages(run: RunData) -> list[str]:
     folders = run.stages.filter(pl.col("node") == "pairs")["folder"]
-    return [shorten(run.artifacts / folders[0] / CURATION_HTML)] if len(folders) else []
+    pages = [run.artifacts / folders[0] / CURATION_HTML] if len(folders) else []
+    report = run.folder.absolute() / FEEDBACK_HTML
+    return [shorten(page) for page in [*pages, *([report] if report.is_file() else [])]]
 
 
 def _why(error: str | None) -> str:

@@ -40,13 +40,14 @@ def annotators_found(
     if not folders:
         return None
     told = [read_annotator(folder / ANNOTATOR_JSON) for folder in folders]
-    values = {one["name"]: _column(completions, folder, one["name"]) for one, folder in zip(told, folders, strict=True)}
+    both = zip(told, folders, strict=True)
+    values = {one["name"]: annotator_values(completions, folder, one["name"]) for one, folder in both}
     own = [*values]
     for name in labellings(aspects):
         labelling = _numbers(labelled(name, aspects)(completions).values)
         if name != GOLD and not np.isnan(labelling).all():
             values[name] = labelling
-    gold = _gold(completions)
+    gold = gold_of(completions)
     if gold is not None:
         values[GOLD] = gold
     compared = pairs_of_completions(groups_of(completions))
@@ -56,7 +57,7 @@ def annotators_found(
     }
     alphas = [[found[tuple(sorted((one, other)))] for other in values] for one in values]
     return {
-        "annotators": [_found(one, values[one["name"]], gold, compared, pairs) for one in told],
+        "annotators": [annotator_found(one, values[one["name"]], gold, compared, pairs) for one in told],
         "labellings": [*values],
         "own": own,
         "alpha": [[None if math.isnan(alpha) else alpha for alpha, _ in row] for row in alphas],
@@ -64,13 +65,22 @@ def annotators_found(
     }
 
 
-def _found(
+def annotator_found(
     told: AnnotatorFile,
     values: NDArray[np.float64],
     gold: NDArray[np.float64] | None,
     compared: CompletionPairs,
     pairs: int,
 ) -> AnnotatorFound:
+    """Return what is known of one annotator.
+
+    Args:
+        told: Its annotator.json.
+        values: Its value of each completion, NaN where it has none.
+        gold: What is taken for the truth; None where nothing is.
+        compared: Every two completions of a prompt.
+        pairs: How many pairs were kept.
+    """
     agrees = None
     if gold is not None:
         agrees = _agrees(compared, outcomes(compared, values), outcomes(compared, gold))
@@ -91,14 +101,14 @@ def _agrees(pairs: CompletionPairs, won: NDArray[np.float64], truly: NDArray[np.
     return {"value": value, "low": low, "high": high, "n": estimate.n}
 
 
-def _column(completions: pl.DataFrame, folder: Path, name: str) -> NDArray[np.float64]:
+def annotator_values(completions: pl.DataFrame, folder: Path, name: str) -> NDArray[np.float64]:
     """Return an annotator's values in the order of the completions, NaN where there is none."""
     by = ["row", "completion"]
     made = pl.read_parquet(folder / COLUMNS, columns=[*by, name], glob=False)
     return _numbers(completions.select(by).join(made, on=by, how="left", maintain_order="left")[name])
 
 
-def _gold(completions: pl.DataFrame) -> NDArray[np.float64] | None:
+def gold_of(completions: pl.DataFrame) -> NDArray[np.float64] | None:
     """Return what is taken for the truth, None where nothing is."""
     for name in (rating(GOLD), NAMED + GOLD, LATENT):
         if name in completions.columns:

@@ -16,10 +16,11 @@ def annotators_table(found: AnnotatorsFound) -> dict[str, Any]:
         [None if one is None else (_alpha(one), f"{SHADE * max(one, 0.0) ** 2:.2f}") for one in row]
         for row in found["alpha"]
     ]
-    return {"alpha": alphas, "rows": [_annotator_row(one) for one in found["annotators"]]}
+    return {"alpha": alphas, "rows": [annotator_row(one) for one in found["annotators"]]}
 
 
-def _annotator_row(found: AnnotatorFound) -> dict[str, str]:
+def annotator_row(found: AnnotatorFound) -> dict[str, str]:
+    """Return the cells of an annotator's row, by column."""
     told = found["told"]
     own = told["self_preference"]
     usd = found["usd_per_pair"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,12 +67,31 @@ def rank_alpha(pairs: CompletionPairs, one: NDArray[np.float64], other: NDArray[
     Returns:
         Alpha, NaN where it is not defined; and the prompts with two such completions or more.
     """
-    common = ~np.isnan(one) & ~np.isnan(other)
+    ranks, groups = ranks_in_common(pairs, [one, other])
+    return interval_alpha(ranks), len(np.unique(groups))
+
+
+def ranks_in_common(
+    pairs: CompletionPairs, labellings: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the ranks of `rank_alpha` of several labellings, of the completions that all of them have a value of.
+
+    Args:
+        pairs: All pairs of the completions of a prompt, n of them.
+        labellings: Of each the value of every completion, NaN where missing.
+
+    Returns:
+        The ranks less their prompt's mean rank, shape (labellings, u), of the u completions of prompts that have two
+        or more such completions; and the number of each one's prompt, shape (u,).
+    """
+    common: NDArray[np.bool_] = np.logical_not(np.isnan(np.stack(labellings)).any(axis=0))
     known = common[pairs.one] & common[pairs.other]
-    first, second = pairs.one[known], pairs.other[known]
-    ranks = [_ranks(first, second, values) for values in (one, other)]
-    compared = np.bincount(first, minlength=len(one)) + np.bincount(second, minlength=len(one)) > 0
-    return interval_alpha(np.stack(ranks)[:, compared]), int((np.bincount(pairs.group[known]) > 0).sum())
+    first, second, groups = pairs.one[known], pairs.other[known], pairs.group[known]
+    whose = np.full(len(common), -1, dtype=np.int64)
+    whose[first], whose[second] = groups, groups
+    compared = whose >= 0
+    ranks = np.stack([_ranks(first, second, values) for values in labellings])
+    return ranks[:, compared], whose[compared]
 
 
 def _ranks(one: NDArray[np.int64], other: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

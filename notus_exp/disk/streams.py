@@ -78,6 +78,28 @@ def for_good() -> None:
 
 
 @contextmanager
+def joined() -> Iterator[None]:
+    """Let standard output and error be the process' own again within the block, in which no library may speak.
+
+    For a line that a reader edits at a terminal: readline writes to the descriptors, and asks `sys.stdout` for its own.
+    """
+    held = _apart
+    if held is None:
+        yield
+        return
+    turned = sys.stdout, sys.stderr
+    for number, copy in held.copies.items():
+        os.dup2(copy, number)
+    sys.stdout, sys.stderr = sys.__stdout__ or held.out, sys.__stderr__ or held.err
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout, sys.stderr = turned
+        _point(held, held.file)
+
+
+@contextmanager
 def kept_in(path: Path) -> Iterator[None]:
     """Keep in a file what is turned aside meanwhile, and what was held before; an empty file is not left."""
     held = _apart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
@@ -31,7 +31,7 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
     end_ids = end_tokens(tokenizer, model, settings.system_prompt, settings.template_date)
     model.generation_config = GenerationConfig()  # what the model's own file says besides must not move a result
     made_from = [out.name, contents_of(inputs)]
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = most_positions(model)
 
     def answer_turn(turn: int, conversations: list[Conversation]) -> dict[str, Answer]:
         prompts = [
@@ -45,21 +45,37 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
         if turn == 1:
             _check_length(model, limit, prompts, settings)
         fitting = [prompt for prompt in prompts if limit is None or len(prompt.ids) < limit]
-        purpose = "sampling" if turn == 1 else f"sampling/{turn}"
-        decoding = Decoding(
-            settings.max_new_tokens, settings.seed, purpose, end_ids, int(tokenizer.pad_token_id), limit
-        )
+        pad = int(tokenizer.pad_token_id)
+        decoding = Decoding(settings.max_new_tokens, settings.seed, sampling_purpose(turn), end_ids, pad, limit)
         path = out / files.ANSWERS.format(turn)
         made = answer_all(model, fitting, decoding, settings.precision, path, context, made_from)
-        return {prompt.prompt_id: _answer(prompt, made.get(prompt.prompt_id, [])) for prompt in prompts}
-
-    def _answer(prompt: EncodedQuestion, response_ids: list[int]) -> Answer:
-        ended = bool(response_ids) and response_ids[-1] in end_ids
-        text_ids = response_ids[:-1] if ended else response_ids
-        text = tokenizer.decode(text_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Answer(text, len(text_ids), not ended, prompt.ids, response_ids)
+        return {
+            prompt.prompt_id: as_answer(tokenizer, end_ids, prompt.ids, made.get(prompt.prompt_id, []))
+            for prompt in prompts
+        }
 
     return answer_turn
+
+
+def most_positions(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a model reads at most, prompt and answer together; None where it does not say."""
+    limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
+def sampling_purpose(turn: int) -> str:
+    """Return for what the sampled answers of a turn, from 1, are drawn (see `Decoding`)."""
+    return "sampling" if turn == 1 else f"sampling/{turn}"
+
+
+def as_answer(
+    tokenizer: PreTrainedTokenizerFast, end_ids: list[int], prompt_ids: list[int], response_ids: list[int]
+) -> Answer:
+    """Return generated tokens as an answer; one without any of the end tokens was truncated."""
+    ended = bool(response_ids) and response_ids[-1] in end_ids
+    text_ids = response_ids[:-1] if ended else response_ids
+    text = tokenizer.decode(text_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Answer(text, len(text_ids), not ended, prompt_ids, response_ids)
 
 
 def _check_length(

@@ -23,13 +23,22 @@ from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import Event, replay
-from notus_exp.disk.files import CURATION_HTML, DEEPSPEED, EVENTS, LEDGER, LIBRARIES_LOG, RUN_JSON, WORKER_LOG
+from notus_exp.disk.files import (
+    CURATION_HTML,
+    DEEPSPEED,
+    EVENTS,
+    FEEDBACK_HTML,
+    LEDGER,
+    LIBRARIES_LOG,
+    RUN_JSON,
+    WORKER_LOG,
+)
 from notus_exp.disk.full import check_output
 from notus_exp.disk.in_use import using
 from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
-from notus_exp.errors import first_line
+from notus_exp.errors import UserError, first_line
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
@@ -289,11 +298,12 @@ class Run:
                 self._say(f"note: {note}")
 
     def _show_places(self, record: RunRecord) -> None:
-        """Say where there is more to look at: what curation did, and W&B's folder."""
+        """Say where there is more to look at: what curation did, the report on the feedback, and W&B's folder."""
         for stage in record.stages().values():
             page = Path(stage["path"]) / CURATION_HTML
             if page.is_file():
                 self._say(f"curation: {shorten(page)}")
+        self._report_feedback(record)
         for name in (LIBRARIES_LOG, WORKER_LOG) if verbose() else ():
             log = self.folder / name
             if log.is_file() and log.stat().st_size:
@@ -302,6 +312,22 @@ class Run:
         for folder in folders[-1:]:
             sent = f" (to send it: wandb sync {shorten(folder)})" if folder.name.startswith("offline-") else ""
             self._say(f"W&B: {shorten(folder)}{sent}")
+
+    def _report_feedback(self, record: RunRecord) -> None:
+        """Say where the report on the feedback is, after writing it where something that it tells of was made."""
+        from notus_exp.feedback_report import of_run  # not above: it draws
+
+        if of_run.FEEDBACK not in record.stages():
+            return
+        page = self.folder / FEEDBACK_HTML
+        try:
+            if not page.is_file() or any(map(of_run.shown, record.made())):
+                with working(self.console, "reporting on the feedback"):
+                    of_run.write_report(self.folder, record.content())
+        except (UserError, OSError) as error:  # all that was to be made is made
+            self._say(f"{shorten(page)} is not written: {first_line(error)}")
+            return
+        self._say(f"feedback: {shorten(page)}")
 
 
 def requirements(config: Config) -> Requirements:

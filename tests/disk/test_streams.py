@@ -63,7 +63,7 @@ door.main()
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.removesuffix("\n"))
     assert folder.is_dir()
-    known = ("[feedback] ", "Stages", "stage ", "feedback ", "what libraries said: ")
+    known = ("[feedback] ", "Stages", "stage ", "feedback ", "feedback: ", "what libraries said: ")
     assert [line for line in done.stderr.splitlines() if not line.startswith(known)] == []
     log = (folder / "libraries.log").read_text(encoding="utf-8")
     for kind in KINDS:

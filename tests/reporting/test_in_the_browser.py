@@ -1,4 +1,4 @@
-"""What a reader sees: report.html and curation.html in a real browser; phone, tablet, laptop, paper, light and dark.
+"""What a reader sees of report.html, curation.html and feedback.html in a real browser, on any screen and on paper.
 
 Nothing overflows, no text overlaps another, no word is broken, every text has a contrast of 4.5 or more, no label of a
 plot is cut or crossed by a line; all folded parts are opened.
@@ -6,6 +6,7 @@ plot is cut or crossed by a line; all folded parts are opened.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from pictures import CLAIMS, MOST_HIGH, PAGES, names, take
 
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import curate
+from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS
+from notus_exp.feedback_report.feedback_page import feedback_page
+from notus_exp.feedback_report.feedback_tables import AnnotatorSource, ReportedFeedback
 from support.curation_tables import completion, prompt, settings, table
 from support.places import ROOT
 from support.report_folders import (
@@ -37,6 +41,13 @@ from support.report_folders import (
 pytestmark = pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
 LAYOUT = (ROOT / "tests/support/layout.js").read_text(encoding="utf-8")
 TEXT = "Some words that a model may have said about the topic, enough of them to need several lines on a phone."
+SHARE = {"value": 0.5234, "low": 0.4123, "high": 0.6345, "n": 24}
+TOLD: dict[str, Any] = {
+    "format": 1, "name": "helpful", "judge": {"name": "openai", "model": "a-model-of-7b"}, "asked_for": "pairs",
+    "verdicts": 144, "failed": 3, "reasons": {}, "not_asked": 0, "with_value": 72, "first_preferred": SHARE,
+    "contradicting": SHARE, "longer_preferred": SHARE, "tokens": 123456, "usd": 1.25,
+    "self_preference": {"model": "a-model-of-7b-instruct", "won": SHARE, "beside": "average", "excess": SHARE},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +153,8 @@ def search(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made.folder / "report.html"
 
 
-def curation(root: Path) -> Path:
+def rated() -> pl.DataFrame:
+    """Completions of three models to 24 prompts, whose ratings disagree."""
     rows = [
         prompt(
             f"Tell me about topic {number}. {TEXT}",
@@ -152,10 +164,13 @@ def curation(root: Path) -> Path:
         )
         for number in range(24)
     ]
-    frame = table(*rows).with_columns(
+    return table(*rows).with_columns(
         latent_quality=pl.int_range(pl.len()) % 7 / 7, source=pl.concat_str(pl.lit("source_"), pl.col("row") % 3)
     )
-    page = root / "curation.html"
+
+
+def curation(root: Path) -> Path:
+    frame, page = rated(), root / "curation.html"
     spec = settings(rejected="random")
     page.write_text(render(summarise(frame, spec, curate(frame, spec), (), {"records": 24, "quarantined": 2})))
     return page
@@ -195,6 +210,29 @@ def test_a_report_of_one_arm_can_be_read_and_has_no_table_of_contrasts(browser: 
 
 def test_a_report_of_a_search_can_be_read(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert faults(browser, search(tmp_path, monkeypatch)) == []
+
+
+def feedback(root: Path) -> Path:
+    """The report on the same completions, by two principles, and an annotator with opinions of its own."""
+    frame = rated().with_columns(
+        principle=pl.when(pl.col("completion") == 1)
+        .then(pl.lit("verbalized_calibration"))
+        .otherwise(pl.lit("honesty")),
+        critique=pl.lit(TEXT),
+    )
+    frame.write_parquet(root / COMPLETIONS)
+    said = frame.select("row", "completion", helpful=(pl.col("row") * 7 + pl.col("completion") * 3).mod(5) + 1.0)
+    said.write_parquet(root / COLUMNS)
+    said.with_columns(rationale=pl.lit(TEXT)).write_parquet(root / ANNOTATIONS)
+    (root / ANNOTATOR_JSON).write_text(json.dumps(TOLD))
+    page = root / "feedback.html"
+    own = AnnotatorSource(root, "helpfulness", made_ratings=False)
+    page.write_text(feedback_page(ReportedFeedback(root, [own], 2.0, 4.0, 20)), encoding="utf-8")
+    return page
+
+
+def test_a_report_on_the_feedback_can_be_read(browser: Browser, tmp_path: Path) -> None:
+    assert faults(browser, feedback(tmp_path)) == []
 
 
 def test_a_curation_can_be_read(browser: Browser, tmp_path: Path) -> None:

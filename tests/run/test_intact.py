@@ -190,6 +190,8 @@ def test_a_run_names_damage_makes_it_anew_and_ends_as_if_nothing_had_been(tmp_pa
     first = record(run(tmp_path, *asked))
     folder = place(first, "pairs")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    report = tmp_path / "outputs/runs" / first["run_id"] / "feedback.html"
+    written = report.read_bytes()
     damaged = bytearray(before["pairs.parquet"])
     damaged[len(damaged) // 2] ^= 4
     (folder / "pairs.parquet").write_bytes(damaged)
@@ -200,6 +202,8 @@ def test_a_run_names_damage_makes_it_anew_and_ends_as_if_nothing_had_been(tmp_pa
     assert "its content was changed; pairs is made anew" in said[0]
     again = record(done)
     assert again["attempts"][-1]["made"] == ["pairs"]
+    assert report.read_bytes() == written
+    assert "feedback: outputs/runs/" in done.stderr
     for name, content in before.items():
         if name not in ("manifest.json", "events.jsonl"):
             assert (folder / name).read_bytes() == content

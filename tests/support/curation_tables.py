@@ -53,7 +53,7 @@ def table(*prompts: dict[str, Any], aspects: list[str] = ASPECTS) -> pl.DataFram
                     "instruction": record["instruction"],
                     "completion": answer.get("index", index),
                     "model": answer.get("model", f"model-{index}"),
-                    "principle": record.get("principle", ""),
+                    "principle": answer.get("principle", record.get("principle", "")),
                     "system_prompt": record.get("system_prompt", ""),
                     "response": answer["response"],
                     **{f"rating_{aspect}": ratings.get(aspect) for aspect in aspects},

@@ -140,6 +140,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp data=ultrafeedback data.path=handed/data selection=critique until=pairs": (),
     "python -m notus_exp.export RUN --to recipe --format axolotl": ON_THE_HUB,
     "python -m notus_exp.export RUN --to factory --format llama_factory": ON_THE_HUB,
+    "python -m notus_exp.runs feedback RUN": (),
+    "python -m notus_exp.chat RUN": (),
+    "python -m notus_exp.chat RUN --temperature 0.7 --seed 1": (),
 }
 """Run by `make slow` with these overrides on top or instead, one after the other in one folder.
 
@@ -211,6 +214,9 @@ UNTRIED = {
     ],
     "a server that does not end, of an extra": [
         "optuna-dashboard sqlite:///outputs/studies/beta_search/optuna.db",
+    ],
+    "is tried by another test: a pipe is talked with, in tests/talking/test_chat.py": [
+        "python -m notus_exp.chat RUN --fresh < prompts.txt",
     ],
     "is tried by another test: the shell itself is asked, in tests/config/test_completing.py": [
         'eval "$(python -m notus_exp -sc install=bash)"',
