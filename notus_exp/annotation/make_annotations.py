@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from notus_exp.annotation import leanings
 from notus_exp.annotation.questions_of_completions import READ, comparisons_of, gradings_of, with_text
-from notus_exp.annotation.stored import read_stored, stored_verdicts
-from notus_exp.annotation.verdict_table import ID, verdict_table
+from notus_exp.annotation.stored import StoredSaying, read_stored, stored_verdicts
+from notus_exp.annotation.verdict_table import ID, InWords, verdict_table
 from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
@@ -39,13 +39,20 @@ from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIO
 from notus_exp.errors import UserError
 from notus_exp.judging.judge import DRAW, Judged, grade, prefer
 from notus_exp.judging.templates import load_rubric_template
-from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, Verdict
+from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import AnnotationsSettings
 
 REASONS = 10
 RATING, PAIRS, SCORE = "rating", "pairs", "score"
 """What an annotator is asked for."""
+
+
+class Said(NamedTuple):
+    """Verdicts, and the words of each; None where there are none."""
+
+    judged: Judged
+    words: list[InWords] | None
 
 
 class Annotated(NamedTuple):
@@ -139,20 +146,20 @@ def located_annotator(annotator: Annotator, sources: Mapping[str, list[str]]) ->
 
 # -------------------------------------------------------------------------------------------------------------- ratings
 def _rate(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Annotated:
-    judged = _ratings(completions, annotator, context)
+    judged, words = _ratings(completions, annotator, context)
     values = _numbers([verdict.value for verdict in judged.verdicts])
     pairs = pairs_of_completions(groups_of(completions))
-    verdicts = verdict_table(completions, judged.verdicts, range(completions.height))
+    verdicts = verdict_table(completions, judged.verdicts, range(completions.height), said=words)
     return Annotated(values, verdicts, pairs, outcomes(pairs, values), judged.facts)
 
 
-def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Judged:
+def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Said:
     judge = annotator.judge
     if isinstance(judge, ReplayJudge):
         stored = read_stored(Path(judge.path), pairs=False)
         return _replayed(stored_verdicts(stored, completions.select(*ID).rows(), None))
     template = Path(judge.template) if isinstance(judge, ChatJudge) and judge.template else None
-    return grade(
+    judged = grade(
         gradings_of(completions),
         judge,
         context.cache / VERDICT_CACHE,
@@ -163,18 +170,20 @@ def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) 
         else None,
         **context.paying(),
     )
+    return Said(judged, None)
 
 
 # ---------------------------------------------------------------------------------------------------------------- pairs
 def _compare(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Annotated:
     pairs, asked, questions = comparisons_of(completions)
     one, other = (np.repeat(side[asked], 2) for side in (pairs.one, pairs.other))
+    words = None
     if isinstance(annotator.judge, ReplayJudge):
         stored = read_stored(Path(annotator.judge.path), pairs=True)
         ids = completions.select(*ID).rows()
         orders = (REFERENCE_FIRST, MODEL_FIRST) * len(questions)
         wanted = [(*ids[a], ids[b][2], order) for a, b, order in zip(one, other, orders, strict=True)]
-        judged = _replayed(stored_verdicts(stored, wanted, (1.0, 2.0)))
+        judged, words = _replayed(stored_verdicts(stored, wanted, (1.0, 2.0)))
     else:
         judged = prefer(
             questions,
@@ -191,7 +200,7 @@ def _compare(completions: pl.DataFrame, annotator: Annotator, context: Context) 
     groups = np.repeat(pairs.group[asked], 2).tolist()
     return Annotated(
         share_won(pairs, won, completions.height),
-        verdict_table(completions, judged.verdicts, one.tolist(), other.tolist()),
+        verdict_table(completions, judged.verdicts, one.tolist(), other.tolist(), words),
         pairs,
         won,
         judged.facts,
@@ -233,9 +242,10 @@ def share_won(pairs: CompletionPairs, won: NDArray[np.float64], completions: int
 
 
 # ----------------------------------------------------------------------------------------------------------------- both
-def _replayed(verdicts: list[Verdict]) -> Judged:
+def _replayed(stored: list[StoredSaying]) -> Said:
+    verdicts = [one.verdict for one in stored]
     failed = sum(verdict.value is None for verdict in verdicts)
-    return Judged(verdicts, {"verdicts": len(verdicts), "failed": failed})
+    return Said(Judged(verdicts, {"verdicts": len(verdicts), "failed": failed}), [one.words for one in stored])
 
 
 def _check_failures(annotator: Annotator, annotated: Annotated) -> None:

@@ -18,7 +18,7 @@ from notus_exp.config.misfits import misfit
 from notus_exp.config.told_as import told_as
 from notus_exp.errors import UserError, did_you_mean
 
-OWN = ("name", "judge", "reward_model", "rubric", "scale", "pairs", "report")
+OWN = ("name", "judge", "reward_model", "rubric", "scale", "pairs", "together", "form", "report")
 """Keys of an item that are no settings of its judge."""
 _OF_JUDGE = re.compile(r"\bjudge\.(?=[a-z_]+\b)")
 EXAMPLE = "write 'annotators=[{name: helpful, judge: openai, model: NAME, rubric: helpfulness}]'"
@@ -87,7 +87,7 @@ def _annotator(
         _set(judge, key, setting, value)
     expand_homes(judge, f"{key}.")
     annotator: DictConfig = OmegaConf.structured(Annotator)
-    for own in ("name", "rubric", "scale", "pairs", "report"):
+    for own in ("name", "rubric", "scale", "pairs", "together", "form", "report"):
         if own in given:
             _take(annotator, key, own, given[own])
     annotator.judge = judge

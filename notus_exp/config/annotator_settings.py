@@ -13,6 +13,10 @@ RUBRICS = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 """What a completion can be rated by in our own words; each is a text in notus_exp/judging/templates/rubrics."""
 RUBRIC_SCALE = (1.0, 5.0)
 """The least and the best rating by them."""
+CRITIQUE_SCALE = (1.0, 10.0)
+"""The least and the best overall score of a critique."""
+RATES, CRITIQUES = FORMS = ("rating", "critique")
+"""What an annotator writes of a completion: a rating, or feedback in words with an overall score."""
 
 
 @dataclass
@@ -21,6 +25,8 @@ class Annotator:
 
     A judge that is asked in words rates each completion by a `rubric`, or by its `template`, whose ratings then lie on
     `scale`; with `pairs` it compares the completions of a prompt two by two, in both orders. A reward model scores.
+    With `together` all completions of a prompt are rated in one call; the `form` "critique" is feedback in words and an
+    overall score, one call a completion.
     """
 
     name: str
@@ -28,9 +34,13 @@ class Annotator:
     rubric: Optional[str] = one_of(*RUBRICS, default=None)
     scale: Optional[list[float]] = unbounded(default=None)
     pairs: bool = unbounded(default=False)
+    together: bool = unbounded(since=False, default=False)
+    form: str = one_of(*FORMS, since=RATES, default=RATES)
     report: bool = unbounded(default=False, in_key=False)
 
     @property
     def ends(self) -> tuple[float, float]:
         """The least and the best rating."""
-        return (self.scale[0], self.scale[1]) if self.scale else RUBRIC_SCALE
+        if self.scale:
+            return (self.scale[0], self.scale[1])
+        return CRITIQUE_SCALE if self.form == CRITIQUES else RUBRIC_SCALE

@@ -46,7 +46,14 @@ def _annotations(config: Config, sources: Sources) -> list[NodeRow]:
             f"{ANNOTATED}{one.name}",
             Stage.annotations,
             AnnotationsSettings(
-                one.name, keyed(one.judge), sources.annotator_digests[one.name], one.rubric, one.scale, one.pairs
+                one.name,
+                keyed(one.judge),
+                sources.annotator_digests[one.name],
+                one.rubric,
+                one.scale,
+                one.pairs,
+                one.together,
+                one.form,
             ),
             {"feedback": "feedback"},
         )

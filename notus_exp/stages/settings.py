@@ -53,6 +53,8 @@ class AnnotationsSettings:
     rubric: Optional[str]
     scale: Optional[list[float]]
     pairs: bool
+    together: bool = unbounded(since=False, default=False)
+    form: str = unbounded(since="rating", default="rating")
 
 
 @dataclass
