@@ -3,8 +3,9 @@
 columns.parquet has one row a completion, ordered as the completions table:
 
     row, completion    as there (Int64)
-    <name>             Float64: the rating, or the reward model's score; of pairs the share of comparisons with the
-                       prompt's other completions that it wins, in [0, 1]. Null where there is no verdict.
+    <name>             Float64: the rating, a critique's overall score, or the reward model's score; of pairs the share
+                       of comparisons with the prompt's other completions that it wins, in [0, 1]. Null where there is
+                       no verdict.
 
 A comparison is won where both orders name the same winner. What they disagree on is a tie, as is what one of them
 calls a draw, and two completions with the same text, about which nobody is asked; a tie is a half for each. A
@@ -27,23 +28,36 @@ import polars as pl
 from numpy.typing import NDArray
 
 from notus_exp.annotation import leanings
-from notus_exp.annotation.questions_of_completions import READ, comparisons_of, gradings_of, with_text
+from notus_exp.annotation.questions_of_completions import (
+    READ,
+    comparisons_of,
+    gradings_of,
+    one_by_one,
+    together_of,
+    with_text,
+)
 from notus_exp.annotation.stored import StoredSaying, read_stored, stored_verdicts
 from notus_exp.annotation.verdict_table import ID, InWords, verdict_table
 from notus_exp.config.annotator_items import told_of_annotator
-from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.annotator_settings import CRITIQUES, RUBRIC_FILE, Annotator
 from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.contracts.annotator_file import FORMAT, AnnotatorFile, Leaning
 from notus_exp.curation.comparisons import TIE, CompletionPairs, groups_of, outcomes, pairs_of_completions
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, VERDICT_CACHE
 from notus_exp.errors import UserError
+from notus_exp.judging.chat_models import JudgingSetting
+from notus_exp.judging.json_questions import CRITIQUE, TOGETHER, ReadBy
 from notus_exp.judging.judge import DRAW, Judged, grade, prefer
+from notus_exp.judging.rating_by_json import rate_by_json
+from notus_exp.judging.rubrics import rubric_of
 from notus_exp.judging.templates import load_rubric_template
-from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST
+from notus_exp.judging.verdicts import MODEL_FIRST, NOT_APPLICABLE, REFERENCE_FIRST, Verdict, failures_of
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import AnnotationsSettings
 
 REASONS = 10
+FAILED = pl.col("value").is_null() & (pl.col("reason") != NOT_APPLICABLE)
+"""Of annotations.parquet: the verdicts that failed."""
 RATING, PAIRS, SCORE = "rating", "pairs", "score"
 """What an annotator is asked for."""
 
@@ -131,7 +145,7 @@ def read_completions(feedback: Path) -> pl.DataFrame:
 
 
 def located_annotator(annotator: Annotator, sources: Mapping[str, list[str]]) -> Annotator:
-    """Return an annotator with the local paths of its judge's files.
+    """Return an annotator with the local paths of its judge's files, and of its rubric where that is one.
 
     Args:
         annotator: As configured.
@@ -141,7 +155,8 @@ def located_annotator(annotator: Annotator, sources: Mapping[str, list[str]]) ->
     files: dict[str, Any] = {
         key.removeprefix(begins): paths[0] for key, paths in sources.items() if key.startswith(begins)
     }
-    return replace(annotator, judge=replace(annotator.judge, **files))
+    rubric = files.pop(RUBRIC_FILE, annotator.rubric)
+    return replace(annotator, judge=replace(annotator.judge, **files), rubric=rubric)
 
 
 # -------------------------------------------------------------------------------------------------------------- ratings
@@ -158,6 +173,8 @@ def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) 
     if isinstance(judge, ReplayJudge):
         stored = read_stored(Path(judge.path), pairs=False)
         return _replayed(stored_verdicts(stored, completions.select(*ID).rows(), None))
+    if isinstance(judge, ChatJudge) and annotator.in_json:
+        return _in_json(completions, annotator, judge, context)
     template = Path(judge.template) if isinstance(judge, ChatJudge) and judge.template else None
     judged = grade(
         gradings_of(completions),
@@ -171,6 +188,33 @@ def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) 
         **context.paying(),
     )
     return Said(judged, None)
+
+
+def _in_json(completions: pl.DataFrame, annotator: Annotator, judge: ChatJudge, context: Context) -> Said:
+    """Rate all completions of a prompt together, or write a critique of each; what was shuffled is in order again."""
+    shown = (together_of if annotator.together else one_by_one)(completions)
+    setting = JudgingSetting(context.cache / VERDICT_CACHE, context.events.progress, **context.paying())
+    rated = rate_by_json(shown.questions, read_by(annotator), judge, setting)
+    verdicts: dict[int, Verdict] = {}
+    words: dict[int, InWords] = {}
+    for places, said, entries in zip(shown.places, rated.verdicts, rated.entries, strict=True):
+        for place, verdict, entry in zip(places, said, entries, strict=True):
+            verdicts[place], words[place] = verdict, InWords(entry.rationale, entry.types)
+    every = range(completions.height)
+    return Said(Judged([verdicts[place] for place in every], rated.facts), [words[place] for place in every])
+
+
+def read_by(annotator: Annotator) -> ReadBy:
+    """Return what an annotator that answers in JSON is asked for.
+
+    Args:
+        annotator: With the local path of its rubric, where that is a file.
+
+    Raises:
+        UserError: Its rubric is a file that is none.
+    """
+    form = CRITIQUE if annotator.form == CRITIQUES else TOGETHER
+    return ReadBy(form, rubric_of(annotator.rubric), annotator.ends)
 
 
 # ---------------------------------------------------------------------------------------------------------------- pairs
@@ -244,8 +288,8 @@ def share_won(pairs: CompletionPairs, won: NDArray[np.float64], completions: int
 # ----------------------------------------------------------------------------------------------------------------- both
 def _replayed(stored: list[StoredSaying]) -> Said:
     verdicts = [one.verdict for one in stored]
-    failed = sum(verdict.value is None for verdict in verdicts)
-    return Said(Judged(verdicts, {"verdicts": len(verdicts), "failed": failed}), [one.words for one in stored])
+    facts = {"verdicts": len(verdicts), "failed": failures_of(verdicts)}
+    return Said(Judged(verdicts, facts), [one.words for one in stored])
 
 
 def _check_failures(annotator: Annotator, annotated: Annotated) -> None:
@@ -267,7 +311,7 @@ def asking_again(judge: Judge) -> str:
 
 
 def _reasons(verdicts: pl.DataFrame) -> dict[str, int]:
-    counts = Counter(verdicts.filter(pl.col("value").is_null())["reason"].to_list())
+    counts = Counter(verdicts.filter(FAILED)["reason"].to_list())
     return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:REASONS])
 
 
@@ -281,9 +325,11 @@ def _told(annotator: Annotator, annotated: Annotated, completions: pl.DataFrame,
         "format": FORMAT,
         "name": annotator.name,
         "judge": {"name": judge.name, **({"model": Path(judge.model).name} if judge.model else {})},
-        "asked_for": PAIRS if annotator.pairs else SCORE if scored else RATING,
+        "asked_for": _asked_for(annotator),
         "verdicts": verdicts.height,
-        "failed": verdicts["value"].null_count(),
+        "failed": verdicts.filter(FAILED).height,
+        "not_applicable": verdicts["value"].null_count() - verdicts.filter(FAILED).height,
+        "types": _types(verdicts["types"]),
         "reasons": _reasons(verdicts),
         "not_asked": not_asked,
         "with_value": int((~np.isnan(annotated.values)).sum()),
@@ -294,6 +340,19 @@ def _told(annotator: Annotator, annotated: Annotated, completions: pl.DataFrame,
         "tokens": None if tokens.null_count() else int(tokens.sum()),
         "usd": _usd(verdicts["cost"]),
     }
+
+
+def _asked_for(annotator: Annotator) -> str:
+    if isinstance(annotator.judge, RewardModelJudge):
+        return SCORE
+    ways = {PAIRS: annotator.pairs, TOGETHER: annotator.together, CRITIQUE: annotator.form == CRITIQUES}
+    return next((way for way, chosen in ways.items() if chosen), RATING)
+
+
+def _types(named: pl.Series) -> dict[str, int]:
+    """Return how often each type of a rubric is named, the most frequent first."""
+    counts = Counter(named.explode().drop_nulls().to_list())
+    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _usd(costs: pl.Series) -> float | None:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from notus_exp.config.annotator_items import EXAMPLE, named_annotator, told_of_annotator
-from notus_exp.config.annotator_settings import RUBRICS, Annotator
+from notus_exp.config.annotator_settings import CRITIQUES, RUBRICS, Annotator
 from notus_exp.config.column_names import column_names
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_checks import check_column_name
-from notus_exp.errors import UserError
+from notus_exp.config.ranges import HUB
+from notus_exp.errors import UserError, did_you_mean
+
+
+_READ_BY = {
+    "rubric": "a judge that is asked in words and rates",
+    "together": "ratings by a rubric, of a judge that is asked in words",
+    "form": "a judge that is asked in words and rates each completion",
+    "template": "ratings of one completion, and pairs; what is answered in JSON goes by a rubric",
+    "scale": "ratings by a template",
+}
+"""What reads a setting of an item."""
 
 
 def check_annotators(config: Config) -> None:
@@ -58,18 +69,35 @@ def _check_question(key: str, annotator: Annotator) -> None:
         )
     if isinstance(judge, ChatJudge) and annotator.pairs and not judge.both_orders:
         raise UserError(f"{key}.both_orders=false: pairs are judged in both orders", "leave it out, or set it to true")
+    critique = annotator.form == CRITIQUES
+    if annotator.rubric_file and not _is_place(annotator.rubric_file):
+        raise UserError(
+            f"{key}.rubric={annotator.rubric} is not an option",
+            f"{did_you_mean(annotator.rubric_file, RUBRICS)}; a file of your own is a path such as ./kind.yaml",
+        )
+    rates = in_words and not annotator.pairs
     for name, value, read in (
-        ("rubric", annotator.rubric, in_words and not annotator.pairs),
+        ("rubric", annotator.rubric, rates),
+        ("together", annotator.together or None, rates and not critique),
+        ("form", annotator.form if critique else None, rates),
+        ("template", template if annotator.in_json else None, False),
         ("scale", annotator.scale, template is not None and not annotator.pairs),
     ):
         if value is not None and not read:
-            read_by = {"rubric": "a judge that is asked in words and rates", "scale": "ratings by a template"}[name]
-            raise UserError(f"{key}.{name}={value} is not read: it is for {read_by}", f"leave {name} out")
+            shown = str(value).lower() if isinstance(value, bool) else value
+            raise UserError(f"{key}.{name}={shown} is not read: it is for {_READ_BY[name]}", f"leave {name} out")
+    if critique:
+        return
     if in_words and not annotator.pairs and (annotator.rubric is None) == (template is None):
         raise UserError(
             f"{key} has {'neither a rubric nor' if template is None else 'a rubric and'} a template",
-            f"give one of them: rubric is one of {', '.join(RUBRICS)}; template is a file with the variables "
-            "instruction and response; or pairs: true",
+            f"give one of them: rubric is one of {', '.join(RUBRICS)}, or a file; template is a file with the "
+            "variables instruction and response; or pairs: true, or form: critique",
         )
     if annotator.scale is not None and not (len(annotator.scale) == 2 and annotator.scale[0] < annotator.scale[1]):
         raise UserError(f"{key}.scale={annotator.scale} is no scale", "write the least and the best: scale: [1, 10]")
+
+
+def _is_place(rubric: str) -> bool:
+    """Say whether a rubric's name is that of a file: a mistyped name of our own is none."""
+    return rubric.startswith((HUB, "~")) or "/" in rubric or rubric.endswith((".yaml", ".yml"))

@@ -11,10 +11,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.annotator_settings import RUBRICS, Annotator
 from notus_exp.config.endpoint_checks import check_endpoint
-from notus_exp.config.homes import expand_homes
+from notus_exp.config.homes import expand_homes, replace_home
 from notus_exp.config.misfits import misfit
+from notus_exp.config.ranges import HUB
 from notus_exp.config.told_as import told_as
 from notus_exp.errors import UserError, did_you_mean
 
@@ -90,6 +91,8 @@ def _annotator(
     for own in ("name", "rubric", "scale", "pairs", "together", "form", "report"):
         if own in given:
             _take(annotator, key, own, given[own])
+    if annotator.rubric is not None and annotator.rubric not in RUBRICS:
+        replace_home(annotator, "rubric", annotator.rubric, f"{key}.rubric", HUB)
     annotator.judge = judge
     return annotator
 

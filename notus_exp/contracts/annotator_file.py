@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from notus_exp.contracts.format import DamagedFileError, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
@@ -44,9 +44,11 @@ class AnnotatorFile(TypedDict):
         format: Version of this file.
         name: The annotator's.
         judge: Who judged: the option of the group, and the model where one is named.
-        asked_for: "rating", "pairs" or "score".
+        asked_for: "rating", "pairs", "score", "together" or "critique".
         verdicts: Asked for.
         failed: Of them, those that hold none.
+        not_applicable: Of them, those by which no rating applies; files of earlier versions lack it.
+        types: How often each type of the rubric is named, the most frequent first; likewise.
         reasons: Why they failed, the most frequent first, with their numbers; of several the first ten.
         not_asked: Completions without a text, which nobody is asked about.
         with_value: Completions that have a value.
@@ -66,6 +68,8 @@ class AnnotatorFile(TypedDict):
     asked_for: str
     verdicts: int
     failed: int
+    not_applicable: NotRequired[int]
+    types: NotRequired[dict[str, int]]
     reasons: dict[str, int]
     not_asked: int
     with_value: int

@@ -65,18 +65,20 @@ def _asked(
 ) -> str:
     judge, kind = annotator.judge, OF_KIND[annotator.judge.name]
     priced = isinstance(judge, ChatJudge) and judge.input_price is not None
+    together = ", each of all completions of a prompt" if annotator.together else ""
     unpriced = "; what they cost is not counted without input_price and output_price"
     feedback = folder(node.inputs["feedback"])
     if feedback is None:
         number = _before_feedback(node, annotator, known)
-        many = f"about {number:,} {kind}" if number else f"{kind} on all of the feedback, how many is not known yet"
+        unknown = f"{kind} on all of the feedback, how many is not known yet"
+        many = f"about {number:,} {kind}{together}" if number else unknown
         later = "; about what they cost is told once the feedback is there (until=feedback)"
         return many + (later if priced else unpriced if isinstance(judge, OpenAIJudge) else "")
     from notus_exp.annotation.expected import expected_asking  # Polars: not for every plan
     from notus_exp.annotation.make_annotations import located_annotator
 
     expected = expected_asking(feedback, located_annotator(annotator, sources))
-    told = f"{expected.judgements:,} {kind}"
+    told = f"{expected.judgements:,} {kind}{together}"
     if expected.usd is None:
         return told + unpriced * isinstance(judge, OpenAIJudge)
     assert isinstance(judge, ChatJudge)
@@ -91,6 +93,8 @@ def _before_feedback(node: Node, annotator: Annotator, known: Known) -> int | No
     if sizes is None:
         return None
     prompts, each = sizes
+    if annotator.together:
+        return round(prompts)
     return round(prompts * (2 * comb(round(each), 2) if annotator.pairs else each))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from notus_exp.config.annotator_checks import asked_annotators
+from notus_exp.config.annotator_settings import RUBRIC_FILE
 from notus_exp.config.column_names import REFERENCE, TOKENS
 from notus_exp.config.curation_checks import ALL_WORSE
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected
@@ -49,7 +50,7 @@ def _annotations(config: Config, sources: Sources) -> list[NodeRow]:
                 one.name,
                 keyed(one.judge),
                 sources.annotator_digests[one.name],
-                one.rubric,
+                RUBRIC_FILE if one.rubric_file else one.rubric,
                 one.scale,
                 one.pairs,
                 one.together,
