@@ -8,11 +8,10 @@ from notus_exp.config.column_names import column_names
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge
+from notus_exp.config.ranges import HUB
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_checks import check_column_name
-from notus_exp.config.ranges import HUB
 from notus_exp.errors import UserError, did_you_mean
-
 
 _READ_BY = {
     "rubric": "a judge that is asked in words and rates",
