@@ -22,10 +22,8 @@ def test_every_prompt_of_the_world_is_read_as_it_was_made() -> None:
 def test_unseen_prompts_are_read_behind_a_system_turn_and_in_a_conversation() -> None:
     for prompt in constraint_prompts(30, 3, ()):
         wanted = {to_json([one]) for one in prompt.constraints}
-        for text in (
-            f"Be honest.\n\n{prompt.instruction}",
-            f"User: Hello\n\nAssistant: Hi\n\nUser: {prompt.instruction}",
-        ):
+        for before in ("Be honest.\n\n", "User: Hello\n\nAssistant: Hi\n\nUser: "):
+            text = before + prompt.instruction
             assert {to_json([one]) for one in stated_constraints(text)} == wanted
 
 

@@ -128,7 +128,7 @@ def test_the_questions_own_words_are_no_rating() -> None:
         assert [one.value for one in found] == [None, None]
 
 
-# ------------------------------------------------------------------------------------------------------------- critiques
+# ------------------------------------------------------------------------------------------------------------ critiques
 def critique(text: str) -> ReadEntry:
     [one] = read_reply(text, MARKS[:1], CRITIC)
     return one
