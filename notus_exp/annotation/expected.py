@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.annotation.make_annotations import read_by, read_completions
+from notus_exp.annotation.make_annotations import asked_about, read_by, read_completions
 from notus_exp.annotation.questions_of_completions import (
     comparisons_of,
     gradings_of,
     one_by_one,
     together_of,
-    with_text,
 )
 from notus_exp.chat.messages import Messages
 from notus_exp.config.annotator_settings import Annotator
@@ -30,6 +29,7 @@ from notus_exp.judging.templates import (
     rubric_messages,
 )
 from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST
+from notus_exp.stages.settings import DoubtfulScores
 
 SAMPLE = 200
 """Prompts of which the texts are measured; the others are taken to be as long."""
@@ -47,14 +47,15 @@ class ExpectedAsking(NamedTuple):
     usd: float | None
 
 
-def expected_asking(feedback: Path, annotator: Annotator) -> ExpectedAsking:
+def expected_asking(feedback: Path, annotator: Annotator, doubtful: DoubtfulScores | None = None) -> ExpectedAsking:
     """Return what annotating a feedback that lies there asks for; what is cached is not taken off.
 
     Args:
         feedback: Its folder.
         annotator: With the local paths of its judge's files.
+        doubtful: Which completions are asked about, by their overall scores; None for all.
     """
-    shown = with_text(read_completions(feedback))
+    shown = asked_about(read_completions(feedback, doubtful), doubtful)
     groups = groups_of(shown)
     if annotator.pairs:
         pairs, texts = pairs_of_completions(groups), shown["response"].to_numpy()

@@ -28,6 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from notus_exp.annotation import leanings
+from notus_exp.annotation.questions_of_completions import CRITIQUE as CRITIQUE_COLUMN
 from notus_exp.annotation.questions_of_completions import (
     READ,
     comparisons_of,
@@ -42,7 +43,9 @@ from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.annotator_settings import CRITIQUES, RUBRIC_FILE, Annotator
 from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.contracts.annotator_file import FORMAT, AnnotatorFile, Leaning
+from notus_exp.curation.columns import OVERALL
 from notus_exp.curation.comparisons import TIE, CompletionPairs, groups_of, outcomes, pairs_of_completions
+from notus_exp.curation.repair import in_doubt
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS, VERDICT_CACHE
 from notus_exp.errors import UserError
 from notus_exp.judging.chat_models import JudgingSetting
@@ -53,7 +56,7 @@ from notus_exp.judging.rubrics import rubric_of
 from notus_exp.judging.templates import load_rubric_template
 from notus_exp.judging.verdicts import MODEL_FIRST, NOT_APPLICABLE, REFERENCE_FIRST, Verdict, failures_of
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import AnnotationsSettings
+from notus_exp.stages.settings import AnnotationsSettings, DoubtfulScores
 
 REASONS = 10
 FAILED = pl.col("value").is_null() & (pl.col("reason") != NOT_APPLICABLE)
@@ -104,15 +107,16 @@ def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, conte
             files are.
 
     Returns:
-        Facts of `judge.Judged`, and `prompts`, `completions`, `with_value` and `not_asked`.
+        Facts of `judge.Judged`, and `prompts`, `completions`, `with_value` and `not_asked`; `doubtful` where only
+        completions whose overall score is in doubt are asked about.
 
     Raises:
         UserError: The judge cannot be reached or paid, or does not answer; what came is cached. Too many verdicts
             failed.
     """
     annotator = located_annotator(context.annotators[settings.name], context.sources)
-    table = read_completions(inputs["feedback"])
-    shown = with_text(table)
+    table = read_completions(inputs["feedback"], settings.doubtful)
+    shown = asked_about(table, settings.doubtful)
     with told_of_annotator(f"annotators.{annotator.name}"):
         annotated = (_compare if annotator.pairs else _rate)(shown, annotator, context)
     _check_failures(annotator, annotated)
@@ -121,7 +125,8 @@ def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, conte
     column = pl.Series(settings.name, values).fill_nan(None)
     table.select("row", "completion").with_columns(column).write_parquet(out / COLUMNS)
     annotated.verdicts.write_parquet(out / ANNOTATIONS)
-    told = _told(annotator, annotated, shown, table.height - shown.height)
+    without_text = 0 if settings.doubtful else table.height - shown.height
+    told = _told(annotator, annotated, shown, without_text)
     text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
     (out / ANNOTATOR_JSON).write_text(text + "\n", encoding="utf-8")
     prompts = table["prompt_id"].n_unique()
@@ -131,17 +136,32 @@ def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, conte
         "with_value": told["with_value"],
         "not_asked": told["not_asked"],
     }
+    if settings.doubtful:
+        counts["doubtful"] = shown.height
     failed = f"; {told['failed']} of {told['verdicts']} verdicts failed" if told["failed"] else ""
-    context.events.say(f"{settings.name}: {told['with_value']} of {table.height} completions have a value{failed}")
+    of = f"{shown.height} completions whose score is in doubt" if settings.doubtful else f"{table.height} completions"
+    context.events.say(f"{settings.name}: {told['with_value']} of {of} have a value{failed}")
     return {**annotated.facts, **counts}
 
 
-def read_completions(feedback: Path) -> pl.DataFrame:
-    """Return the completions table as far as annotating and its report read it."""
+def read_completions(feedback: Path, doubtful: DoubtfulScores | None = None) -> pl.DataFrame:
+    """Return the completions table as far as annotating and its report read it.
+
+    Args:
+        feedback: Its folder.
+        doubtful: Where only scores in doubt are asked about: then scores and critiques are read too.
+    """
     path = feedback / COMPLETIONS
+    wanted = (*READ, leanings.LATENT, *((OVERALL, CRITIQUE_COLUMN) if doubtful else ()))
     known = pl.scan_parquet(path, glob=False).collect_schema().names()
-    read = [name for name in known if name in (*READ, leanings.LATENT) or name.startswith("rating_")]
+    read = [name for name in known if name in wanted or name.startswith("rating_")]
     return pl.read_parquet(path, columns=read, glob=False)
+
+
+def asked_about(completions: pl.DataFrame, doubtful: DoubtfulScores | None) -> pl.DataFrame:
+    """Return the completions that have a text and, where only scores in doubt are asked about, such a score."""
+    shown = with_text(completions)
+    return shown if doubtful is None else shown.filter(in_doubt(shown, doubtful))
 
 
 def located_annotator(annotator: Annotator, sources: Mapping[str, list[str]]) -> Annotator:

@@ -17,6 +17,8 @@ from notus_exp.judging.verdicts import AnswerPair, Grading
 
 READ = ("prompt_id", "row", "completion", "instruction", "response", "model", "principle", "system_prompt", CONTEXT)
 """Columns of the completions table that annotating reads, beside ratings and the true quality for its report."""
+CRITIQUE = "critique"
+"""Column of the critique that came with the data: read where it is sent back with the overall score in doubt."""
 SYSTEM = "system"
 SHUFFLED = "shown together"
 """Salt of the order in which completions are shown together; a hash of the prompt id alone decides it."""
@@ -98,12 +100,13 @@ def together_of(completions: pl.DataFrame) -> ShownTogether:
 
 
 def one_by_one(completions: pl.DataFrame) -> ShownTogether:
-    """Return one question a completion."""
+    """Return one question a completion; with the critique that it has, where the table has the column."""
+    earlier = completions[CRITIQUE].to_list() if CRITIQUE in completions.columns else [""] * completions.height
     ids, responses = completions["prompt_id"].to_list(), completions["response"].to_list()
     instructions = [with_turns_before(turns[:-1], turns[-1]) for turns in _turns(completions)]
     questions = [
-        AnswersToRate(identity, instruction, (response,))
-        for identity, instruction, response in zip(ids, instructions, responses, strict=True)
+        AnswersToRate(identity, instruction, (response,), (critique or "").strip())
+        for identity, instruction, response, critique in zip(ids, instructions, responses, earlier, strict=True)
     ]
     return ShownTogether([[place] for place in range(completions.height)], questions)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from notus_exp.config.annotator_items import EXAMPLE, named_annotator, told_of_annotator
 from notus_exp.config.annotator_settings import CRITIQUES, RUBRICS, Annotator
 from notus_exp.config.column_names import column_names
+from notus_exp.config.curation_settings import Ambiguous
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge
@@ -38,6 +39,7 @@ def check_annotators(config: Config) -> None:
         with told_of_annotator(key):
             check_judge(annotator.judge, annotator.name)
         _check_question(key, annotator)
+    _check_reannotation(config)
     if config.until is Stage.annotations and not config.annotators:
         raise UserError(
             "until=annotations, and there are no annotators",
@@ -54,6 +56,50 @@ def asked_annotators(config: Config) -> list[Annotator]:
     every = config.until is Stage.annotations
     asked = [one for one in config.annotators if every or one.report or one.name in named]
     return sorted(asked, key=lambda annotator: annotator.name)
+
+
+def reannotator(config: Config) -> Annotator | None:
+    """Return the annotator that is asked about overall scores in doubt; None where none is."""
+    if config.repair.ambiguous is not Ambiguous.reannotate:
+        return None
+    return next((one for one in config.annotators if one.name == config.repair.annotator), None)
+
+
+def needed_annotators(config: Config) -> list[Annotator]:
+    """Return the annotators that a run asks, whatever about."""
+    again = reannotator(config)
+    asked = asked_annotators(config)
+    return asked if again is None or again in asked else [*asked, again]
+
+
+def _check_reannotation(config: Config) -> None:
+    """Check that overall scores in doubt go to an annotator that gives such scores."""
+    repair = config.repair
+    names = [one.name for one in config.annotators]
+    if repair.ambiguous is not Ambiguous.reannotate:
+        if repair.annotator is not None:
+            raise UserError(f"repair.annotator={repair.annotator} is not read", "it is for repair.ambiguous=reannotate")
+        if repair.suspicious is not None and repair.name == "none":
+            raise UserError(
+                f"repair.suspicious={repair.suspicious:g} is not read", "it is for repair=openbmb or repair=drop"
+            )
+        return
+    if repair.name == "none":
+        raise UserError("repair.ambiguous=reannotate, and repair=none", "use repair=openbmb or repair=drop")
+    if repair.annotator is None:
+        raise UserError(
+            "repair.ambiguous=reannotate needs repair.annotator: who is asked anew",
+            "name an item: repair.annotator=critic 'annotators=[{name: critic, judge: openai, model: NAME, form: "
+            "critique}]'",
+        )
+    again = reannotator(config)
+    if again is None:
+        hint = did_you_mean(repair.annotator, names) if names else "add an item of that name to annotators"
+        raise UserError(f"repair.annotator={repair.annotator} is no item of annotators", hint)
+    if again.form != CRITIQUES:
+        raise UserError(
+            f"repair.annotator={repair.annotator} gives no overall score", "add form: critique to that annotator"
+        )
 
 
 def _check_question(key: str, annotator: Annotator) -> None:

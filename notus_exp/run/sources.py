@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.config.annotator_checks import asked_annotators
+from notus_exp.config.annotator_checks import needed_annotators
 from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.annotator_settings import CRITIQUES, RUBRIC_FILE, Annotator
 from notus_exp.config.data_settings import Data, FileData, Mix
@@ -124,7 +124,7 @@ def _part(data: Data, only_shown: bool) -> tuple[str | None, list[str]]:
 def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
     """Return the digests by annotator and setting, and the paths, of what annotators read, after a look at it."""
     digests, found = dict[str, dict[str, str]](), dict[str, list[str]]()
-    for one in asked_annotators(config):
+    for one in needed_annotators(config):
         own = digests.setdefault(one.name, {})
         with told_of_annotator(f"annotators.{one.name}"):
             if isinstance(one.judge, RewardModelJudge):
