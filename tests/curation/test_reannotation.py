@@ -1,4 +1,4 @@
-"""Overall scores in doubt: which they are, that they go back to an annotator with their critique, and what comes of it."""
+"""Overall scores in doubt: which they are, how they go back to an annotator with their critique, what comes of it."""
 
 from __future__ import annotations
 
