@@ -241,7 +241,7 @@ def read_by(annotator: Annotator) -> ReadBy:
 def _compare(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Annotated:
     pairs, asked, questions = comparisons_of(completions)
     one, other = (np.repeat(side[asked], 2) for side in (pairs.one, pairs.other))
-    words = None
+    words: list[InWords] | None = None
     if isinstance(annotator.judge, ReplayJudge):
         stored = read_stored(Path(annotator.judge.path), pairs=True)
         ids = completions.select(*ID).rows()

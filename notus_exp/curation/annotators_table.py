@@ -22,7 +22,7 @@ def annotators_table(found: AnnotatorsFound) -> dict[str, Any]:
 def _annotator_row(found: AnnotatorFound) -> dict[str, str]:
     told = found["told"]
     own = told["self_preference"]
-    usd = found["usd_per_pair"]
+    usd, left_out = found["usd_per_pair"], told.get("not_applicable", 0)
     excess = (
         f"{span_of(percent(own['won']))}; by {own['beside']} {span_of(percent(own['excess']), sign=True)}"
         if own
@@ -32,7 +32,7 @@ def _annotator_row(found: AnnotatorFound) -> dict[str, str]:
         "name": told["name"],
         "judge": " ".join(told["judge"].values()),
         "verdicts": f"{told['verdicts']:,} ({told['asked_for']})",
-        "failed": f"{told['failed']:,}",
+        "failed": f"{told['failed']:,}" + (f" (N/A: {left_out:,})" if left_out else ""),
         "first": _lean(told["first_preferred"]),
         "contradicting": _lean(told["contradicting"]),
         "longer": _lean(told["longer_preferred"]),

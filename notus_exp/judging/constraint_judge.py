@@ -68,7 +68,8 @@ class ConstraintChat:
         question = messages[-1]["content"]
         shown = shown_texts(question)
         stated = stated_constraints(shown.instruction) if shown else []
-        text, top = NOTHING_STATED, None
+        text = NOTHING_STATED
+        top: list[tuple[str, float]] | None = None
         if shown and stated:
             found = [
                 _Kept(

@@ -89,9 +89,8 @@ def _read(reply: Reply, question: JsonQuestion, by: ReadBy, judge: ChatJudge) ->
 
 
 def _verdicts(shown: AnswersToRate, reply: Reply, said: Sequence[ReadEntry], judge: ChatJudge) -> list[Verdict]:
-    cost = cost_of(judge, reply.prompt_tokens, reply.completion_tokens)
-    spent = [(reply.prompt_tokens, reply.completion_tokens, cost)]
-    nothing = tuple(None if one is None else 0 for one in spent[0])
+    read, written = reply.prompt_tokens, reply.completion_tokens
+    cost = cost_of(judge, read, written)
     return [
         Verdict(
             shown.prompt_id,
@@ -101,7 +100,9 @@ def _verdicts(shown: AnswersToRate, reply: Reply, said: Sequence[ReadEntry], jud
             entry.reason,
             reply.text,
             reply.snapshot,
-            *(spent[0] if place == 1 else nothing),
+            read if place == 1 or read is None else 0,
+            written if place == 1 or written is None else 0,
+            cost if place == 1 or cost is None else 0.0,
         )
         for place, entry in enumerate(said, 1)
     ]
