@@ -14,6 +14,13 @@ _FEEDBACK = '"overall_score": SCORE'
 _RATED = re.compile(
     r"=== Request ===\n(.*?)\n=== End of the request ===\n\n=== Answer ===\n(.*)\n=== End of the answer", re.DOTALL
 )
+_GRADED = re.compile(
+    r"=== Request (?P<turn>[0-9]+) ===\n(?P<request>.*?)\n=== End of request (?P=turn) ===\n\n"
+    r"(?:=== Reference for request (?P=turn) ===\n.*?\n=== End of reference (?P=turn) ===\n\n)?"
+    r"=== Answer (?P=turn) ===\n(?P<answer>.*)\n=== End of answer (?P=turn) ===",
+    re.DOTALL,
+)
+_LAST_TURN = re.compile(r"Explain your rating of answer ([0-9]+) in a few sentences\.")
 _COMPARED = re.compile(
     r"=== Request ===\n(.*?)\n=== End of the request ===\n\n"
     r"=== Answer [Am] ===\n(.*?)\n=== End of answer [Am] ===\n\n=== Answer [BM] ===\n(.*)\n=== End of answer [BM] ===",
@@ -25,7 +32,7 @@ class ShownTexts(NamedTuple):
     """The texts of a question.
 
     Attributes:
-        instruction: The request, with the turns before it.
+        instruction: The request, with the turns before it; of a conversation that is rated turn by turn the last one.
         answers: In the order shown.
         marks: By which a reply in JSON names them; "" where none is asked for.
         critique: Feedback is asked for, with an overall score.
@@ -55,6 +62,10 @@ def shown_texts(question: str) -> ShownTexts | None:
     if found := _COMPARED.search(question) or _RATED.search(question):
         instruction, *answers = found.groups()
         return ShownTexts(instruction, tuple(answers), ("",) * len(answers))
+    if turns := _LAST_TURN.findall(question):
+        begins = question.find(f"=== Request {turns[-1]} ===\n")
+        if begins >= 0 and (graded := _GRADED.match(question, begins)):
+            return ShownTexts(graded["request"], (graded["answer"],), ("",))
     return None
 
 

@@ -207,6 +207,8 @@ def test_the_mock_that_reads_constraints_rates_one_by_one_and_compares_too(tmp_p
     gradings = [Grading("0" * 16, 1, "", (COUNTED,), (answer,), ()) for answer in (KEPT, HALF, NONE)]
     graded = grade(gradings, constraints(), tmp_path / "a.sqlite", rubric=rubric)
     assert [one.value for one in graded.verdicts] == [5.0, 3.0, 1.0]
+    turns = Grading("0" * 16, 2, "", ("Hello?", COUNTED), ("Hi.", HALF), ("Hi.", KEPT))
+    assert [one.value for one in grade([turns], constraints(), tmp_path / "a.sqlite").verdicts] == [6.0]
     for parser in ("letters", "ranking", "logprobs"):
         pairs = [AnswerPair("0" * 16, COUNTED, NONE, KEPT)]
         judged = prefer(pairs, constraints(parser=parser), tmp_path / "a.sqlite")
