@@ -81,8 +81,8 @@ class Annotated(NamedTuple):
         pairs: Which two completions of a prompt were compared, or can be by the values.
         won: By how much the other one of each won; see `comparisons.outcomes`.
         facts: Of the judging.
-        first_preferred: Of pairs; see `AnnotatorFile`.
-        contradicting: Likewise.
+        first_preferred: Of pairs, and of completions rated together; see `AnnotatorFile`.
+        contradicting: Of pairs, likewise.
     """
 
     values: NDArray[np.float64]
@@ -185,7 +185,12 @@ def _rate(completions: pl.DataFrame, annotator: Annotator, context: Context) -> 
     values = _numbers([verdict.value for verdict in judged.verdicts])
     pairs = pairs_of_completions(groups_of(completions))
     verdicts = verdict_table(completions, judged.verdicts, range(completions.height), said=words)
-    return Annotated(values, verdicts, pairs, outcomes(pairs, values), judged.facts)
+    won = outcomes(pairs, values)
+    earlier = None
+    if annotator.together:
+        places = np.array([int(verdict.order) for verdict in judged.verdicts], dtype=np.int64)
+        earlier = leanings.earlier_preferred(pairs, won, places)
+    return Annotated(values, verdicts, pairs, won, judged.facts, earlier)
 
 
 def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Said:

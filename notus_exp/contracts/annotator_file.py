@@ -52,8 +52,9 @@ class AnnotatorFile(TypedDict):
         reasons: Why they failed, the most frequent first, with their numbers; of several the first ten.
         not_asked: Completions without a text, which nobody is asked about.
         with_value: Completions that have a value.
-        first_preferred: Of pairs: share of the verdicts with a winner in which the answer shown first wins; a half
-            without a lean.
+        first_preferred: Of pairs: share of the verdicts with a winner in which the answer shown first wins; of
+            completions rated together, of two with different ratings how often the one shown earlier has the higher;
+            a half without a lean.
         contradicting: Of pairs: share of the comparisons with two verdicts that name different winners in the two
             orders, which makes a tie.
         longer_preferred: Share of decided comparisons of two completions of different length in which the longer wins.

@@ -8,18 +8,22 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from notus_exp.annotation import make_annotations
 from notus_exp.annotation.questions_of_completions import together_of, with_text
 from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.data_settings import Simulated
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.files import ANNOTATIONS, ANNOTATOR_JSON, COLUMNS, COMPLETIONS
 from notus_exp.errors import UserError
+from notus_exp.feedback.simulated import simulate
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import AnnotationsSettings
 from support.curation_tables import completion, prompt, table
 from support.judges import mock_judge, replay_judge
 from support.known_judges import answered_in_json, ratings_of
+from support.places import ROOT
 from support.recipes import machine
 
 RATING = {"a": 5, "bb": 2, "ccc": "N/A", "dddd": 9, "e": 4}
@@ -113,6 +117,44 @@ def test_the_order_depends_on_the_prompt_alone() -> None:
 
 def _many(texts: list[Any]) -> pl.DataFrame:
     return with_text(table(*(prompt(f"Question {number}?", *texts) for number in range(600))))
+
+
+def test_a_judge_that_prefers_what_it_is_shown_early_is_said_to(
+    feedback: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def early(shown: Any) -> str:
+        return ratings_of(shown, lambda text: 5 - shown.answers.index(text))
+
+    answered_in_json(monkeypatch, early)
+    assert annotate(feedback, true()).told["first_preferred"]["value"] == 1.0
+    answered_in_json(monkeypatch, lambda shown: ratings_of(shown, {"a": 1, "bb": 2, "ccc": 3, "dddd": 4, "e": 4}.get))
+    made = annotate(feedback, true(model="other"))
+    order = dict(zip(RATING, map(int, made.verdicts["order"]), strict=True))
+    higher = [order[more] < order[less] for less, more in (("a", "bb"), ("a", "ccc"), ("bb", "ccc"))]
+    found = made.told["first_preferred"]["value"]
+    assert found == pytest.approx(sum(higher) / 3, abs=1e-6), "equal ratings tell nothing"
+
+
+def test_the_mock_that_reads_constraints_learns_something_of_the_simulated_world(tmp_path: Path) -> None:
+    folder = tmp_path / "feedback"
+    folder.mkdir()
+    world = simulate(simulated(prompts=60, statements=1))
+    world.write_parquet(folder / COMPLETIONS)
+    annotator = Annotator(
+        "follows", mock_judge(verdicts_by="constraints"), rubric="instruction_following", together=True
+    )
+    made = annotate(folder, annotator)
+    assert made.told["failed"] == 0
+    joined = world.with_columns(seen=made.columns["follows"])
+    best = joined.filter(pl.col("seen") == 5.0)["latent_quality"].mean()
+    worst = joined.filter(pl.col("seen") == 1.0)["latent_quality"].mean()
+    assert best - worst > 0.2, "who keeps all is better than who keeps none, by the quality that nobody tells the judge"
+
+
+def simulated(**changes: Any) -> Simulated:
+    values = yaml.safe_load((ROOT / "conf/data/simulated.yaml").read_text(encoding="utf-8"))
+    del values["defaults"]
+    return Simulated(**{**values, **changes})
 
 
 def test_types_are_listed_and_counted(feedback: Path, monkeypatch: pytest.MonkeyPatch) -> None:
