@@ -15,7 +15,7 @@ from notus_exp.config.score_checks import check_column_name
 from notus_exp.errors import UserError, did_you_mean
 
 _READ_BY = {
-    "rubric": "a judge that is asked in words and rates",
+    "rubric": "a judge that is asked in words and rates; a critique goes by a file of yours, or by none",
     "together": "ratings by a rubric, of a judge that is asked in words",
     "form": "a judge that is asked in words and rates each completion",
     "template": "ratings of one completion, and pairs; what is answered in JSON goes by a rubric",
@@ -122,7 +122,7 @@ def _check_question(key: str, annotator: Annotator) -> None:
         )
     rates = in_words and not annotator.pairs
     for name, value, read in (
-        ("rubric", annotator.rubric, rates),
+        ("rubric", annotator.rubric, rates and not (critique and annotator.rubric_file is None)),
         ("together", annotator.together or None, rates and not critique),
         ("form", annotator.form if critique else None, rates),
         ("template", template if annotator.in_json else None, False),

@@ -7,11 +7,11 @@ JSON of the answers' own, or the question's own words said again, have none of t
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from notus_exp.chat.completion import LONE_SURROGATE
 from notus_exp.disk import given
 from notus_exp.judging.json_questions import CRITIQUE, TOGETHER, ReadBy
 from notus_exp.judging.verdicts import NOT_APPLICABLE
@@ -50,6 +50,10 @@ class _NoReading(Exception):  # noqa: N818 - no error: what a reply is
     """A reply that says nothing of any answer; the message is the reason."""
 
 
+class _OtherJson(_NoReading):
+    """An object that does not look like what was asked for."""
+
+
 def read_reply(text: str, marks: Sequence[str], by: ReadBy) -> list[ReadEntry]:
     """Return what a reply says of each answer; where it cannot be read at all, the same reason for each.
 
@@ -83,14 +87,18 @@ def _agreed(
     found, broken = _objects(text)
     if not found:
         raise _NoReading(broken or "no JSON in the reply")
-    fitting, reasons = list[list[dict[str, Any]]](), list[str]()
+    fitting, wrong, other = list[list[dict[str, Any]]](), list[str](), list[str]()
     for one in found:
         try:
             fitting.append(of_form(one, marks))
+        except _OtherJson as nothing:
+            other.append(str(nothing))
         except _NoReading as nothing:
-            reasons.append(str(nothing))
+            wrong.append(str(nothing))
+    if not fitting and not wrong:
+        raise _NoReading(broken or other[0])
     if not fitting:
-        raise _NoReading(broken or reasons[0] if len(set(reasons)) == 1 else "several JSON objects, and none that fits")
+        raise _NoReading(wrong[0] if len(set(wrong)) == 1 else "several JSON objects, and none that fits")
     if any(one != fitting[0] for one in fitting):
         raise _NoReading("several JSON objects with different ratings")
     return fitting[0]
@@ -118,7 +126,7 @@ def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
 def _entries(found: dict[str, Any], marks: Sequence[str]) -> list[dict[str, Any]]:
     entries = found.get("answers")
     if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-        raise _NoReading("the JSON has no list 'answers' of objects")
+        raise _OtherJson("the JSON has no list 'answers' of objects")
     if len(entries) != len(marks):
         raise _NoReading(f"{len(entries)} ratings of {len(marks)} answers")
     by_mark = {one["id"]: one for one in entries if isinstance(one.get("id"), str)}
@@ -129,7 +137,7 @@ def _entries(found: dict[str, Any], marks: Sequence[str]) -> list[dict[str, Any]
 
 def _one_entry(found: dict[str, Any], marks: Sequence[str]) -> list[dict[str, Any]]:
     if "overall_score" not in found:
-        raise _NoReading("the JSON has no 'overall_score'")
+        raise _OtherJson("the JSON has no 'overall_score'")
     if [found.get("id")] != [*marks]:
         raise _NoReading("the id is not that of the answer")
     return [found]
@@ -138,7 +146,7 @@ def _one_entry(found: dict[str, Any], marks: Sequence[str]) -> list[dict[str, An
 def _read(entry: dict[str, Any], by: ReadBy) -> ReadEntry:
     value_key, words_key = {TOGETHER: ("rating", "rationale"), CRITIQUE: ("overall_score", "feedback")}[by.form]
     words = entry.get(words_key)
-    rationale = words.strip() if isinstance(words, str) else ""
+    rationale = _writable(words.strip()) if isinstance(words, str) else ""
     types, unknown = _types(entry.get("types"), by)
     value, reason = _value(entry.get(value_key), by)
     if by.form == CRITIQUE and value is not None and not rationale:
@@ -152,8 +160,8 @@ def _value(said: Any, by: ReadBy) -> tuple[float | None, str]:
         return None, NOT_APPLICABLE if by.rubric.not_applicable else f"{NOT_APPLICABLE} is no rating by this rubric"
     if isinstance(said, str) and _NUMBER.fullmatch(said):
         said = float(said)
-    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
-        return None, f"the rating is no number: {json.dumps(said, ensure_ascii=False)[:_SHOWN]}"
+    if isinstance(said, bool) or not isinstance(said, int | float) or not given.usable(said):
+        return None, f"the rating is no number: {_writable(json.dumps(said, ensure_ascii=False)[:_SHOWN])}"
     least, best = by.scale
     if not least <= said <= best:
         return None, f"the rating {said:g} is not between {least:g} and {best:g}"
@@ -164,3 +172,8 @@ def _types(said: Any, by: ReadBy) -> tuple[tuple[str, ...], int]:
     named = [said] if isinstance(said, str) else said if isinstance(said, list) else []
     known = [name for name in by.rubric.types if name in named]
     return tuple(known), len({json.dumps(name) for name in named if name not in by.rubric.types})
+
+
+def _writable(text: str) -> str:
+    """Return a text with U+FFFD for lone surrogates, which an escape in JSON may be and no file can hold."""
+    return LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -112,6 +112,11 @@ def test_a_recorded_item_is_read_as_it_was() -> None:
         ("{name: a, judge: mock, pairs: true, together: true}", "annotators[0].together=true is not read", "leave"),
         ("{name: a, judge: mock, form: critique, together: true}", "annotators[0].together=true is not read", "leave"),
         ("{name: a, judge: mock, pairs: true, form: critique}", "annotators[0].form=critique is not read", "leave"),
+        (
+            "{name: a, judge: mock, form: critique, rubric: honesty}",
+            "annotators[0].rubric=honesty is not read",
+            "leave",
+        ),
         ("{name: a, judge: mock, together: true}", "annotators[0] has neither a rubric nor a template", ""),
         ("{name: a, judge: mock, together: true, template: x}", "annotators[0].template=x is not read", "leave"),
         ("{name: a, judge: mock, form: critique, template: x}", "annotators[0].template=x is not read", "leave"),
@@ -242,11 +247,12 @@ def test_a_rubric_that_cannot_be_used_is_told_before_anything_runs(
 
 
 def test_later_settings_move_a_key_only_where_they_are_used() -> None:
-    rated = "{name: a, judge: openai, model: m, rubric: honesty%s}"
+    def key(item: str) -> str:
+        config = composed(SMOKE, f"annotators=[{{name: a, judge: openai, model: m, {item}}}]", *choosing_by("a"))
+        return planned(config)["annotations_a"].key
 
-    def key(more: str = "") -> str:
-        return planned(composed(SMOKE, f"annotators=[{rated % more}]", *choosing_by("a")))["annotations_a"].key
-
-    plain = key()
-    assert key(", together: false, form: rating, response_format: none") == plain
-    assert len({plain, key(", together: true"), key(", form: critique"), key(", response_format: json_schema")}) == 4
+    rated = "rubric: honesty"
+    plain = key(rated)
+    assert key(f"{rated}, together: false, form: rating, response_format: none") == plain
+    others = (f"{rated}, together: true", "form: critique", f"{rated}, response_format: json_schema")
+    assert len({plain, *map(key, others)}) == 4

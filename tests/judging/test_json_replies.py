@@ -71,6 +71,7 @@ def test_json_is_read_alone_in_prose_and_in_a_fenced_block(text: str) -> None:
         (said(entry(MARKS[0], 4), entry(MARKS[0], 2)), "the ids are not those of the answers, each once"),
         (said(entry("1", 4), entry("2", 2)), "the ids are not those of the answers, each once"),
         (said(entry(MARKS[0], 4), {"rating": 2}), "the ids are not those of the answers, each once"),
+        (f"I {{rate}}: {said(entry(MARKS[0], 4))}", "1 ratings of 2 answers"),
         (f"{GOOD} No: {GOOD.replace('4', '5')}", "several JSON objects with different ratings"),
         (f"{said(entry(MARKS[0], 4))} {said(entry('x', 4), entry('y', 1))}", "several JSON objects, and none that"),
         ('{"a":' * 5_000, "the JSON is broken, or ends too soon"),
@@ -94,6 +95,8 @@ def test_what_cannot_be_read_is_missing_for_all_answers_and_says_why(text: str, 
         (None, "the rating is no number: null"),
         ([4], "the rating is no number: [4]"),
         (float("nan"), "the rating is no number: NaN"),
+        (10**400, "the rating is no number: 100000000000000000000000000000"),
+        ("\ud800", 'the rating is no number: "\ufffd"'),
         ("N/A", "N/A is no rating by this rubric"),
     ],
 )
@@ -101,6 +104,12 @@ def test_a_rating_that_is_none_is_missing_and_the_others_stay(rating: Any, reaso
     first, second = read_reply(said(entry(MARKS[0], rating), entry(MARKS[1], 2)), MARKS, PLAIN)
     assert (first.value, first.reason, first.failed) == (None, reason, True)
     assert (second.value, second.reason) == (2.0, "")
+
+
+def test_words_that_no_file_can_hold_are_written_with_a_mark_for_what_is_lost() -> None:
+    text = said(entry(MARKS[0], 4), entry(MARKS[1], 2)).replace("On ", "\\ud83d On \\ud83d\\ude00 ")
+    first, _ = read_reply(text, MARKS, PLAIN)
+    assert first.rationale == f"\ufffd On \U0001f600 {MARKS[0]}."
 
 
 def test_na_is_no_failure_where_the_rubric_has_it() -> None:
