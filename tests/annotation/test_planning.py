@@ -122,7 +122,7 @@ def test_a_recorded_item_is_read_as_it_was() -> None:
         ("{name: a, judge: mock, form: critique, template: x}", "annotators[0].template=x is not read", "leave"),
         ("{name: a, reward_model: x, together: true}", "annotators[0].together=true is not read", "leave"),
         ("{name: a, judge: replay, path: x, form: critique}", "annotators[0].form=critique is not read", "leave"),
-        ("{name: a, judge: mock, rubric: honesty, verdicts_by: x}", "annotators[0].verdicts_by=x is not an option", ""),
+        ("{name: a, judge: mock, rubric: honesty, verdicts_by: x}", "verdicts_by=x is not an option", "hash"),
         (
             "{name: a, judge: mock, verdicts_by: constraints, template: x}",
             "annotators[0].verdicts_by=constraints reads our own templates",
