@@ -65,7 +65,7 @@ RATING, PAIRS, SCORE = "rating", "pairs", "score"
 """What an annotator is asked for."""
 
 
-class Said(NamedTuple):
+class Sayings(NamedTuple):
     """Verdicts, and the words of each; None where there are none."""
 
     judged: Judged
@@ -193,7 +193,7 @@ def _rate(completions: pl.DataFrame, annotator: Annotator, context: Context) -> 
     return Annotated(values, verdicts, pairs, won, judged.facts, earlier)
 
 
-def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Said:
+def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) -> Sayings:
     judge = annotator.judge
     if isinstance(judge, ReplayJudge):
         stored = read_stored(Path(judge.path), pairs=False)
@@ -212,10 +212,10 @@ def _ratings(completions: pl.DataFrame, annotator: Annotator, context: Context) 
         else None,
         **context.paying(),
     )
-    return Said(judged, None)
+    return Sayings(judged, None)
 
 
-def _in_json(completions: pl.DataFrame, annotator: Annotator, judge: ChatJudge, context: Context) -> Said:
+def _in_json(completions: pl.DataFrame, annotator: Annotator, judge: ChatJudge, context: Context) -> Sayings:
     """Rate all completions of a prompt together, or write a critique of each; what was shuffled is in order again."""
     shown = (together_of if annotator.together else one_by_one)(completions)
     setting = JudgingSetting(context.cache / VERDICT_CACHE, context.events.progress, **context.paying())
@@ -226,7 +226,7 @@ def _in_json(completions: pl.DataFrame, annotator: Annotator, judge: ChatJudge, 
         for place, verdict, entry in zip(places, said, entries, strict=True):
             verdicts[place], words[place] = verdict, InWords(entry.rationale, entry.types)
     every = range(completions.height)
-    return Said(Judged([verdicts[place] for place in every], rated.facts), [words[place] for place in every])
+    return Sayings(Judged([verdicts[place] for place in every], rated.facts), [words[place] for place in every])
 
 
 def read_by(annotator: Annotator) -> ReadBy:
@@ -311,10 +311,10 @@ def share_won(pairs: CompletionPairs, won: NDArray[np.float64], completions: int
 
 
 # ----------------------------------------------------------------------------------------------------------------- both
-def _replayed(stored: list[StoredSaying]) -> Said:
+def _replayed(stored: list[StoredSaying]) -> Sayings:
     verdicts = [one.verdict for one in stored]
     facts = {"verdicts": len(verdicts), "failed": failures_of(verdicts)}
-    return Said(Judged(verdicts, facts), [one.words for one in stored])
+    return Sayings(Judged(verdicts, facts), [one.words for one in stored])
 
 
 def _check_failures(annotator: Annotator, annotated: Annotated) -> None:
