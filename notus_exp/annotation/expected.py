@@ -9,12 +9,18 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from notus_exp.annotation.make_annotations import read_completions
-from notus_exp.annotation.questions_of_completions import comparisons_of, gradings_of, with_text
+from notus_exp.annotation.make_annotations import asked_about, read_by, read_completions
+from notus_exp.annotation.questions_of_completions import (
+    comparisons_of,
+    gradings_of,
+    one_by_one,
+    together_of,
+)
 from notus_exp.chat.messages import Messages
 from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.curation.comparisons import groups_of, pairs_of_completions
+from notus_exp.judging.json_questions import json_question
 from notus_exp.judging.spending import forecast
 from notus_exp.judging.templates import (
     comparison_messages,
@@ -23,6 +29,7 @@ from notus_exp.judging.templates import (
     rubric_messages,
 )
 from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST
+from notus_exp.stages.settings import DoubtfulScores
 
 SAMPLE = 200
 """Prompts of which the texts are measured; the others are taken to be as long."""
@@ -32,7 +39,7 @@ class ExpectedAsking(NamedTuple):
     """What an annotator is asked for.
 
     Attributes:
-        judgements: How many.
+        judgements: How many; what is said of all completions of a prompt in one call is one.
         usd: What they cost at most, replies being as long as they may be; None without prices.
     """
 
@@ -40,20 +47,21 @@ class ExpectedAsking(NamedTuple):
     usd: float | None
 
 
-def expected_asking(feedback: Path, annotator: Annotator) -> ExpectedAsking:
+def expected_asking(feedback: Path, annotator: Annotator, doubtful: DoubtfulScores | None = None) -> ExpectedAsking:
     """Return what annotating a feedback that lies there asks for; what is cached is not taken off.
 
     Args:
         feedback: Its folder.
         annotator: With the local paths of its judge's files.
+        doubtful: Which completions are asked about, by their overall scores; None for all.
     """
-    shown = with_text(read_completions(feedback))
+    shown = asked_about(read_completions(feedback, doubtful), doubtful)
     groups = groups_of(shown)
     if annotator.pairs:
         pairs, texts = pairs_of_completions(groups), shown["response"].to_numpy()
         judgements = 2 * int((texts[pairs.one] != texts[pairs.other]).sum())
     else:
-        judgements = shown.height
+        judgements = len(np.unique(groups)) if annotator.together else shown.height
     judge = annotator.judge
     if not isinstance(judge, ChatJudge) or judge.input_price is None or not judgements:
         return ExpectedAsking(judgements, None)
@@ -73,5 +81,8 @@ def _messages(annotator: Annotator, judge: ChatJudge, completions: pl.DataFrame)
             for pair in comparisons_of(completions).questions
             for order in (REFERENCE_FIRST, MODEL_FIRST)
         ]
+    if annotator.in_json:
+        questions = (together_of if annotator.together else one_by_one)(completions).questions
+        return [json_question(question, read_by(annotator)).messages for question in questions]
     rubric = load_rubric_template(annotator.rubric, template, annotator.ends)
     return [rubric_messages(grading, rubric) for grading in gradings_of(completions)]

@@ -53,6 +53,17 @@ def longer_preferred(pairs: CompletionPairs, won: NDArray[np.float64], lengths: 
     return leaning(mean_estimate(wins, clusters=pairs.group[counts].tolist(), span=_SHARE))
 
 
+def earlier_preferred(pairs: CompletionPairs, won: NDArray[np.float64], places: NDArray[np.int64]) -> Leaning:
+    """Return how often the one shown earlier wins, of the decided comparisons of two completions shown together.
+
+    Args:
+        pairs: Which completions are compared, n of them.
+        won: As of `longer_preferred`.
+        places: Of each completion, its place among those shown.
+    """
+    return longer_preferred(pairs, won, -places)
+
+
 def self_preference(
     pairs: CompletionPairs, won: NDArray[np.float64], completions: pl.DataFrame, model: str
 ) -> SelfPreference | None:

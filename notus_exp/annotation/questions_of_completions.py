@@ -1,4 +1,4 @@
-"""What an annotator is asked about the completions of a prompt: each by itself, or two by two."""
+"""What an annotator is asked about the completions of a prompt: each by itself, two by two, or all together."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from notus_exp.curation.comparisons import CompletionPairs, groups_of, pairs_of_completions
+from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.prompt_turns import CONTEXT, prompt_turns
+from notus_exp.judging.json_questions import AnswersToRate
 from notus_exp.judging.templates import with_turns_before
 from notus_exp.judging.verdicts import AnswerPair, Grading
 
 READ = ("prompt_id", "row", "completion", "instruction", "response", "model", "principle", "system_prompt", CONTEXT)
 """Columns of the completions table that annotating reads, beside ratings and the true quality for its report."""
+CRITIQUE = "critique"
+"""Column of the critique that came with the data: read where it is sent back with the overall score in doubt."""
 SYSTEM = "system"
+SHUFFLED = "shown together"
+"""Salt of the order in which completions are shown together; a hash of the prompt id alone decides it."""
 
 
 class AskedPairs(NamedTuple):
@@ -30,6 +36,18 @@ class AskedPairs(NamedTuple):
     pairs: CompletionPairs
     asked: NDArray[np.bool_]
     questions: list[AnswerPair]
+
+
+class ShownTogether(NamedTuple):
+    """Questions that show several completions, or one.
+
+    Attributes:
+        places: Of each question, the places in the table of what it shows, in the order shown.
+        questions: What is shown.
+    """
+
+    places: list[list[int]]
+    questions: list[AnswersToRate]
 
 
 def with_text(completions: pl.DataFrame) -> pl.DataFrame:
@@ -59,6 +77,38 @@ def comparisons_of(completions: pl.DataFrame) -> AskedPairs:
         if wanted
     ]
     return AskedPairs(pairs, asked, questions)
+
+
+def together_of(completions: pl.DataFrame) -> ShownTogether:
+    """Return one question a prompt, which shows its completions in an order that a hash of the prompt id draws."""
+    numbers = completions.select(pl.int_range(pl.len()).over("prompt_id", "row")).to_series().to_numpy()
+    ids, responses = completions["prompt_id"].to_list(), completions["response"].to_list()
+    draws = np.empty(completions.height)
+    for number in np.unique(numbers):
+        mine = np.flatnonzero(numbers == number)
+        draws[mine] = uniform([ids[place] for place in mine], int(number), SHUFFLED)
+    groups = groups_of(completions)
+    order = np.lexsort((draws, groups))
+    places = [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(part)]
+    places.sort(key=min)  # by the table
+    instructions = [with_turns_before(turns[:-1], turns[-1]) for turns in _turns(completions)]
+    questions = [
+        AnswersToRate(ids[shown[0]], instructions[shown[0]], tuple(responses[place] for place in shown))
+        for shown in places
+    ]
+    return ShownTogether(places, questions)
+
+
+def one_by_one(completions: pl.DataFrame) -> ShownTogether:
+    """Return one question a completion; with the critique that it has, where the table has the column."""
+    earlier = completions[CRITIQUE].to_list() if CRITIQUE in completions.columns else [""] * completions.height
+    ids, responses = completions["prompt_id"].to_list(), completions["response"].to_list()
+    instructions = [with_turns_before(turns[:-1], turns[-1]) for turns in _turns(completions)]
+    questions = [
+        AnswersToRate(identity, instruction, (response,), (critique or "").strip())
+        for identity, instruction, response, critique in zip(ids, instructions, responses, earlier, strict=True)
+    ]
+    return ShownTogether([[place] for place in range(completions.height)], questions)
 
 
 def _turns(completions: pl.DataFrame) -> list[list[str]]:

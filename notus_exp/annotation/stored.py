@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from notus_exp.annotation.verdict_table import ID, OTHER, SAID
+from notus_exp.annotation.verdict_table import ID, OTHER, SAID, WORDS, InWords
 from notus_exp.errors import UserError, first_line
 from notus_exp.judging.verdicts import VERDICTS_SCHEMA, Verdict
 
 MISSING = "no stored verdict"
 _PATH = "judge.path"
+
+
+class StoredSaying(NamedTuple):
+    """A stored verdict and its words."""
+
+    verdict: Verdict
+    words: InWords
 
 
 def read_stored(path: Path, pairs: bool) -> pl.DataFrame:
@@ -46,12 +53,15 @@ def read_stored(path: Path, pairs: bool) -> pl.DataFrame:
     if table.select(pl.struct(keys).is_duplicated().any()).item():
         raise UserError(f"{_PATH}={path} has two verdicts on the same answer", "keep one of them")
     said = [pl.lit(None, VERDICTS_SCHEMA[name]).alias(name) for name in SAID if name not in table.columns]
-    return table.with_columns(pl.col("value").cast(pl.Float64).fill_nan(None), *said).select(*keys, *SAID)
+    words = [pl.lit(None, kind).alias(name) for name, kind in WORDS.items() if name not in table.columns]
+    return table.with_columns(pl.col("value").cast(pl.Float64).fill_nan(None), *said, *words).select(
+        *keys, *SAID, *WORDS
+    )
 
 
 def stored_verdicts(
     stored: pl.DataFrame, wanted: Sequence[tuple[Any, ...]], scale: tuple[float, float] | None
-) -> list[Verdict]:
+) -> list[StoredSaying]:
     """Return the stored verdict on each wanted completion or pair, a failed one where there is none.
 
     Args:
@@ -61,7 +71,12 @@ def stored_verdicts(
     """
     width = len(wanted[0]) if wanted else 0
     known = {row[:width]: row[width:] for row in stored.iter_rows()}
-    return [_verdict(key, known.get(key), scale) for key in wanted]
+    return [_said(key, known.get(key), scale) for key in wanted]
+
+
+def _said(key: tuple[Any, ...], said: tuple[Any, ...] | None, scale: tuple[float, float] | None) -> StoredSaying:
+    rationale, types = said[len(SAID) :] if said else (None, None)
+    return StoredSaying(_verdict(key, said and said[: len(SAID)], scale), InWords(rationale or "", tuple(types or ())))
 
 
 def _verdict(key: tuple[Any, ...], said: tuple[Any, ...] | None, scale: tuple[float, float] | None) -> Verdict:

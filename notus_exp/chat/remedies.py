@@ -101,6 +101,8 @@ def remedy(body: str, parameters: dict[str, Any], group: str, *, system: bool = 
         if fewer and _TOO_MUCH.search(said.words) and not _UNKNOWN.search(said.words):
             return f"set judge.top_logprobs lower than {sent}"
         return "set judge.parser=ranking or judge.parser=letters, which need no log-probs"
+    if "response_format" in parameters and said.refuses("response_format", "json_schema", "guided_json"):
+        return "set judge.response_format=none, which asks in words alone"
     if "seed" in parameters and said.refuses("seed"):
         return f"set {group}.seed=null, which sends none"
     if group == "generation" and system and re.search(r"\bsystem\b.*\brole|\brole.*\bsystem\b", said.words):

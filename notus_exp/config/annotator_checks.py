@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from notus_exp.config.annotator_items import EXAMPLE, named_annotator, told_of_annotator
-from notus_exp.config.annotator_settings import RUBRICS, Annotator
+from notus_exp.config.annotator_settings import CRITIQUES, RUBRICS, Annotator
 from notus_exp.config.column_names import column_names
+from notus_exp.config.curation_settings import Ambiguous
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_checks import check_judge
 from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge
+from notus_exp.config.ranges import HUB
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_checks import check_column_name
-from notus_exp.errors import UserError
+from notus_exp.errors import UserError, did_you_mean
+
+_READ_BY = {
+    "rubric": "a judge that is asked in words and rates; a critique goes by a file of yours, or by none",
+    "together": "ratings by a rubric, of a judge that is asked in words",
+    "form": "a judge that is asked in words and rates each completion",
+    "template": "ratings of one completion, and pairs; what is answered in JSON goes by a rubric",
+    "scale": "ratings by a template",
+}
+"""What reads a setting of an item."""
 
 
 def check_annotators(config: Config) -> None:
@@ -28,6 +39,7 @@ def check_annotators(config: Config) -> None:
         with told_of_annotator(key):
             check_judge(annotator.judge, annotator.name)
         _check_question(key, annotator)
+    _check_reannotation(config)
     if config.until is Stage.annotations and not config.annotators:
         raise UserError(
             "until=annotations, and there are no annotators",
@@ -46,6 +58,50 @@ def asked_annotators(config: Config) -> list[Annotator]:
     return sorted(asked, key=lambda annotator: annotator.name)
 
 
+def reannotator(config: Config) -> Annotator | None:
+    """Return the annotator that is asked about overall scores in doubt; None where none is."""
+    if config.repair.ambiguous is not Ambiguous.reannotate:
+        return None
+    return next((one for one in config.annotators if one.name == config.repair.annotator), None)
+
+
+def needed_annotators(config: Config) -> list[Annotator]:
+    """Return the annotators that a run asks, whatever about."""
+    again = reannotator(config)
+    asked = asked_annotators(config)
+    return asked if again is None or again in asked else [*asked, again]
+
+
+def _check_reannotation(config: Config) -> None:
+    """Check that overall scores in doubt go to an annotator that gives such scores."""
+    repair = config.repair
+    names = [one.name for one in config.annotators]
+    if repair.ambiguous is not Ambiguous.reannotate:
+        if repair.annotator is not None:
+            raise UserError(f"repair.annotator={repair.annotator} is not read", "it is for repair.ambiguous=reannotate")
+        if repair.suspicious is not None and repair.name == "none":
+            raise UserError(
+                f"repair.suspicious={repair.suspicious:g} is not read", "it is for repair=openbmb or repair=drop"
+            )
+        return
+    if repair.name == "none":
+        raise UserError("repair.ambiguous=reannotate, and repair=none", "use repair=openbmb or repair=drop")
+    if repair.annotator is None:
+        raise UserError(
+            "repair.ambiguous=reannotate needs repair.annotator: who is asked anew",
+            "name an item: repair.annotator=critic 'annotators=[{name: critic, judge: openai, model: NAME, form: "
+            "critique}]'",
+        )
+    again = reannotator(config)
+    if again is None:
+        hint = did_you_mean(repair.annotator, names) if names else "add an item of that name to annotators"
+        raise UserError(f"repair.annotator={repair.annotator} is no item of annotators", hint)
+    if again.form != CRITIQUES:
+        raise UserError(
+            f"repair.annotator={repair.annotator} gives no overall score", "add form: critique to that annotator"
+        )
+
+
 def _check_question(key: str, annotator: Annotator) -> None:
     """Check that a judge is told what to do, once, and nothing that it does not read."""
     judge = annotator.judge
@@ -58,18 +114,35 @@ def _check_question(key: str, annotator: Annotator) -> None:
         )
     if isinstance(judge, ChatJudge) and annotator.pairs and not judge.both_orders:
         raise UserError(f"{key}.both_orders=false: pairs are judged in both orders", "leave it out, or set it to true")
+    critique = annotator.form == CRITIQUES
+    if annotator.rubric_file and not _is_place(annotator.rubric_file):
+        raise UserError(
+            f"{key}.rubric={annotator.rubric} is not an option",
+            f"{did_you_mean(annotator.rubric_file, RUBRICS)}; a file of your own is a path such as ./kind.yaml",
+        )
+    rates = in_words and not annotator.pairs
     for name, value, read in (
-        ("rubric", annotator.rubric, in_words and not annotator.pairs),
+        ("rubric", annotator.rubric, rates and not (critique and annotator.rubric_file is None)),
+        ("together", annotator.together or None, rates and not critique),
+        ("form", annotator.form if critique else None, rates),
+        ("template", template if annotator.in_json else None, False),
         ("scale", annotator.scale, template is not None and not annotator.pairs),
     ):
         if value is not None and not read:
-            read_by = {"rubric": "a judge that is asked in words and rates", "scale": "ratings by a template"}[name]
-            raise UserError(f"{key}.{name}={value} is not read: it is for {read_by}", f"leave {name} out")
+            shown = str(value).lower() if isinstance(value, bool) else value
+            raise UserError(f"{key}.{name}={shown} is not read: it is for {_READ_BY[name]}", f"leave {name} out")
+    if critique:
+        return
     if in_words and not annotator.pairs and (annotator.rubric is None) == (template is None):
         raise UserError(
             f"{key} has {'neither a rubric nor' if template is None else 'a rubric and'} a template",
-            f"give one of them: rubric is one of {', '.join(RUBRICS)}; template is a file with the variables "
-            "instruction and response; or pairs: true",
+            f"give one of them: rubric is one of {', '.join(RUBRICS)}, or a file; template is a file with the "
+            "variables instruction and response; or pairs: true, or form: critique",
         )
     if annotator.scale is not None and not (len(annotator.scale) == 2 and annotator.scale[0] < annotator.scale[1]):
         raise UserError(f"{key}.scale={annotator.scale} is no scale", "write the least and the best: scale: [1, 10]")
+
+
+def _is_place(rubric: str) -> bool:
+    """Say whether a rubric's name is that of a file: a mistyped name of our own is none."""
+    return rubric.startswith((HUB, "~")) or "/" in rubric or rubric.endswith((".yaml", ".yml"))

@@ -11,14 +11,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.annotator_settings import RUBRICS, Annotator
 from notus_exp.config.endpoint_checks import check_endpoint
-from notus_exp.config.homes import expand_homes
+from notus_exp.config.homes import expand_homes, replace_home
 from notus_exp.config.misfits import misfit
+from notus_exp.config.ranges import HUB
 from notus_exp.config.told_as import told_as
 from notus_exp.errors import UserError, did_you_mean
 
-OWN = ("name", "judge", "reward_model", "rubric", "scale", "pairs", "report")
+OWN = ("name", "judge", "reward_model", "rubric", "scale", "pairs", "together", "form", "report")
 """Keys of an item that are no settings of its judge."""
 _OF_JUDGE = re.compile(r"\bjudge\.(?=[a-z_]+\b)")
 EXAMPLE = "write 'annotators=[{name: helpful, judge: openai, model: NAME, rubric: helpfulness}]'"
@@ -87,9 +88,11 @@ def _annotator(
         _set(judge, key, setting, value)
     expand_homes(judge, f"{key}.")
     annotator: DictConfig = OmegaConf.structured(Annotator)
-    for own in ("name", "rubric", "scale", "pairs", "report"):
+    for own in ("name", "rubric", "scale", "pairs", "together", "form", "report"):
         if own in given:
             _take(annotator, key, own, given[own])
+    if annotator.rubric is not None and annotator.rubric not in RUBRICS:
+        replace_home(annotator, "rubric", annotator.rubric, f"{key}.rubric", HUB)
     annotator.judge = judge
     return annotator
 

@@ -10,7 +10,7 @@ from typing import Optional
 from notus_exp.config.ranges import bounded, place, unbounded
 
 TopTies = Enum("TopTies", ["hash", "first", "drop"])
-Ambiguous = Enum("Ambiguous", ["drop", "keep"])
+Ambiguous = Enum("Ambiguous", ["drop", "keep", "reannotate"])
 PairChoice = Enum("PairChoice", ["random", "largest_margin"])
 KeepSide = Enum("KeepSide", ["highest", "lowest", "middle"])
 PairLabels = Enum("PairLabels", ["kept", "random", "reversed"])
@@ -20,12 +20,14 @@ MOST = 10**9
 
 @dataclass
 class Repair:
-    """What is done about overall scores that are known to be wrong."""
+    """What is done about overall scores that are known to be wrong, or in doubt."""
 
     name: str
     low_mean: float
     high_mean: float
     ambiguous: Ambiguous
+    suspicious: Optional[float] = bounded(above=0, most=9, since=None, default=None)
+    annotator: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass

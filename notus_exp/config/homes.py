@@ -52,9 +52,9 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
             address = spec.metadata.get(ADDRESS)
             if isinstance(given, ListConfig):
                 for position, item in enumerate(given):
-                    _replace(given, position, item, key, address)
+                    replace_home(given, position, item, key, address)
             else:
-                _replace(node, spec.name, given, key, address)
+                replace_home(node, spec.name, given, key, address)
 
 
 @cache
@@ -63,7 +63,19 @@ def place_keys() -> frozenset[str]:
     return frozenset(key for key, spec in known_settings().items() if spec.metadata.get(PLACE))
 
 
-def _replace(node: Any, name: str | int, given: str | None, key: str, address: str | None) -> None:
+def replace_home(node: Any, name: str | int, given: str | None, key: str, address: str | None) -> None:
+    """Expand `~` in one setting of a composed config.
+
+    Args:
+        node: What holds it.
+        name: Its name, or its number in a list.
+        given: Its value.
+        key: Its dotted key, for errors.
+        address: What a URL begins with that may be given instead; None for any.
+
+    Raises:
+        UserError: `~NAME` of a user that this machine does not know, or a URL.
+    """
     if given and (address is None or not given.startswith(address)):
         check_local(key, given)
     scheme = SQLITE if given and given.startswith(SQLITE) else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.judge_settings import ChatJudge, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
 from notus_exp.errors import UserError
 
 
@@ -23,6 +23,11 @@ def check_judge(judge: Judge, evaluation: str) -> None:
             "judge.parser=logprobs reads the first token of a reply, and judge.thinking=strip says that thoughts come "
             "first",
             "use judge.parser=ranking or letters, or judge.thinking=none where the endpoint keeps thoughts to itself",
+        )
+    if isinstance(judge, MockJudge) and judge.verdicts_by == "constraints" and judge.template is not None:
+        raise UserError(
+            f"judge.verdicts_by=constraints reads our own templates, and judge.template={judge.template} is given",
+            "leave the template out, or set judge.verdicts_by=hash",
         )
     if isinstance(judge, OpenAIJudge | RewardModelJudge) and not judge.model:
         raise UserError(f"judge.model must be given: evaluation={evaluation} needs a judge", "add judge.model=NAME")

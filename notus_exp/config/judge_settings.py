@@ -51,11 +51,18 @@ class OpenAIJudge(ChatJudge):
     token_limit_parameter: str = one_of(*TOKEN_LIMITS, since="max_tokens")
     thinking: str = one_of(*THINKING, since="none")
     ask_again: int = bounded(least=0, most=100, since=0)
+    response_format: str = one_of("none", "json_schema", since="none", default="none")
+
+
+VERDICTS_BY = ("hash", "constraints")
+"""What the mock judges by."""
 
 
 @dataclass
 class MockJudge(ChatJudge):
-    """Verdicts by a hash of the prompt, which mean nothing."""
+    """Verdicts by a hash of the prompt, which mean nothing, or by how many stated constraints are kept."""
+
+    verdicts_by: str = one_of(*VERDICTS_BY, since="hash", default="hash")
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from notus_exp.contracts.format import DamagedFileError, check_shape, read_object
 from notus_exp.contracts.measured import MeasuredValue
@@ -44,14 +44,17 @@ class AnnotatorFile(TypedDict):
         format: Version of this file.
         name: The annotator's.
         judge: Who judged: the option of the group, and the model where one is named.
-        asked_for: "rating", "pairs" or "score".
+        asked_for: "rating", "pairs", "score", "together" or "critique".
         verdicts: Asked for.
         failed: Of them, those that hold none.
+        not_applicable: Of them, those by which no rating applies; files of earlier versions lack it.
+        types: How often each type of the rubric is named, the most frequent first; likewise.
         reasons: Why they failed, the most frequent first, with their numbers; of several the first ten.
         not_asked: Completions without a text, which nobody is asked about.
         with_value: Completions that have a value.
-        first_preferred: Of pairs: share of the verdicts with a winner in which the answer shown first wins; a half
-            without a lean.
+        first_preferred: Of pairs: share of the verdicts with a winner in which the answer shown first wins; of
+            completions rated together, of two with different ratings how often the one shown earlier has the higher;
+            a half without a lean.
         contradicting: Of pairs: share of the comparisons with two verdicts that name different winners in the two
             orders, which makes a tie.
         longer_preferred: Share of decided comparisons of two completions of different length in which the longer wins.
@@ -66,6 +69,8 @@ class AnnotatorFile(TypedDict):
     asked_for: str
     verdicts: int
     failed: int
+    not_applicable: NotRequired[int]
+    types: NotRequired[dict[str, int]]
     reasons: dict[str, int]
     not_asked: int
     with_value: int

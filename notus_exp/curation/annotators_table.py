@@ -23,7 +23,7 @@ def annotator_row(found: AnnotatorFound) -> dict[str, str]:
     """Return the cells of an annotator's row, by column."""
     told = found["told"]
     own = told["self_preference"]
-    usd = found["usd_per_pair"]
+    usd, left_out = found["usd_per_pair"], told.get("not_applicable", 0)
     excess = (
         f"{span_of(percent(own['won']))}; by {own['beside']} {span_of(percent(own['excess']), sign=True)}"
         if own
@@ -33,7 +33,7 @@ def annotator_row(found: AnnotatorFound) -> dict[str, str]:
         "name": told["name"],
         "judge": " ".join(told["judge"].values()),
         "verdicts": f"{told['verdicts']:,} ({told['asked_for']})",
-        "failed": f"{told['failed']:,}",
+        "failed": f"{told['failed']:,}" + (f" (N/A: {left_out:,})" if left_out else ""),
         "first": _lean(told["first_preferred"]),
         "contradicting": _lean(told["contradicting"]),
         "longer": _lean(told["longer_preferred"]),

@@ -135,7 +135,7 @@ def check_counts(counts: CurationCounts) -> None:
         "split": (counts["pairs_out"], sum(counts["split"].values())),
         "repair": (
             repair["scores_of_10"],
-            repair["repaired"] + repair["removed"] + repair["ambiguous"] + repair["kept"],
+            sum(repair.get(name, 0) for name in ("repaired", "removed", "sent_back", "ambiguous", "kept")),
         ),
     }
     wrong = {name: pair for name, pair in sums.items() if pair[0] != pair[1]}

@@ -17,10 +17,11 @@ from notus_exp.curation.contamination import read_prompts
 from notus_exp.curation.counts import flat
 from notus_exp.curation.page import render, summarise
 from notus_exp.curation.pairs import Curated, assemble, decide, described
+from notus_exp.curation.repair import ANEW
 from notus_exp.disk.files import COLUMNS, COMPLETIONS, CURATION_HTML, CURATION_JSON, MANIFEST, PAIRS
 from notus_exp.feedback.mixing import in_several
 from notus_exp.stages.context import Context
-from notus_exp.stages.settings import ANNOTATED, PairsSettings
+from notus_exp.stages.settings import ANNOTATED, REANNOTATED, PairsSettings
 
 READING = (
     *("records", "bad_rows", "multi_turn_prompts", "quarantined", "stripped", "emptied", "kept"),
@@ -65,6 +66,14 @@ def with_columns_of(completions: pl.DataFrame, path: Path, names: Sequence[str])
     return completions.join(made, on=by, how="left", maintain_order="left", validate="m:1")
 
 
+def with_scores_anew(completions: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Return the completions table with the scores that an annotator gave in the place of those in doubt."""
+    by = ["row", "completion"]
+    made = pl.read_parquet(folder / COLUMNS, glob=False)
+    [name] = [column for column in made.columns if column not in by]
+    return completions.join(made.rename({name: ANEW}), on=by, how="left", maintain_order="left", validate="m:1")
+
+
 def makers_of(names: Sequence[str], inputs: Collection[str]) -> dict[str, list[str]]:
     """Return the inputs that have columns, each with the names of those that are taken from it."""
     found: dict[str, list[str]] = {}
@@ -96,7 +105,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     Args:
         settings: The settings that the stage's key hashes.
         inputs: `feedback`: the folder with completions.parquet; `columns`: that with columns.parquet, where
-            expressions name a column of it; `annotations_NAME`: what the annotator of that name said.
+            expressions name a column of it; `annotations_NAME`: what the annotator of that name said; `reannotated`:
+            the overall scores that were given anew.
         out: Gets pairs.parquet, curation.json and curation.html.
         context: `sources["contamination"]` holds the paths of the benchmark files.
 
@@ -112,6 +122,8 @@ def run(settings: PairsSettings, inputs: dict[str, Path], out: Path, context: Co
     completions = pl.read_parquet(path, columns=columns, glob=False)
     for maker, names in makers_of(settings.columns, inputs).items():
         completions = with_columns_of(completions, inputs[maker] / COLUMNS, names)
+    if REANNOTATED in inputs:
+        completions = with_scores_anew(completions, inputs[REANNOTATED])
     files = [Path(file) for file in context.sources.get("contamination", [])]
     benchmark = [text for file in files for text in read_prompts(file, settings.filters.contamination.field)]
     context.events.progress(1, 4)

@@ -31,6 +31,20 @@ def parse(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def parse_at(text: str, start: int) -> tuple[Any, int]:
+    """Return the value of the JSON that begins at a place of a text, and where it ends.
+
+    Raises:
+        DuplicateKeyError: As `parse`.
+        ValueError: No JSON begins there; it is not whole, has a number with thousands of digits, or is nested too
+            deeply.
+    """
+    try:
+        return _READER.raw_decode(text, start)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def usable(value: float) -> bool:
     """Say whether a number can be computed with: finite, and not beyond `LARGEST`."""
     return abs(value) <= LARGEST
@@ -65,3 +79,6 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in found if keys.count(key) > 1)
         raise DuplicateKeyError(f"the key {twice[:60]!r} stands twice in one object")
     return found
+
+
+_READER = json.JSONDecoder(object_pairs_hook=_each_once)

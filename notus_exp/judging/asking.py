@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiolimiter import AsyncLimiter
@@ -44,6 +44,7 @@ async def ask_all(
     on_progress: OnProgress | None = None,
     *,
     top_logprobs: int | None = None,
+    schema: Mapping[str, Any] | None = None,
     again: int = 0,
     spent: float = 0.0,
     on_spent: OnSpent | None = None,
@@ -60,6 +61,7 @@ async def ask_all(
         cache: Where replies are kept.
         on_progress: Told (done, total, numbers).
         top_logprobs: How many log-probs the backend asks for; part of the key.
+        schema: The form of a reply that the backend asks for; part of the key where there is one.
         again: How often these prompts were asked before; part of the key where they were.
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Called after each request that may have been paid for, discarded and unanswered ones too.
@@ -69,9 +71,9 @@ async def ask_all(
             first); the budget is used up; the judge is another than judge.snapshot; the backend refuses. A prompt that
             an endpoint refuses which answers others has a reply that says `refused`, holds no verdict and is not kept.
     """
-    keys = [reply_key(judge, messages, top_logprobs, again) for messages in prompts]
+    keys = [reply_key(judge, messages, top_logprobs, again, schema) for messages in prompts]
     wanted = dict(zip(keys, prompts, strict=True))
-    known = kept_replies(cache, judge, wanted, top_logprobs, again)
+    known = kept_replies(cache, judge, wanted, top_logprobs, again, schema)
     missing = {key: messages for key, messages in wanted.items() if key not in known}
     if missing and judge.offline:
         raise UserError(

@@ -12,14 +12,14 @@ Ask = Callable[[list[int], int, float], Awaitable[Answered]]
 """Asks the prompts at some places, which were asked so often before, after so many USD were spent on others here."""
 
 
-async def ask_again(ask: Ask, prompts: int, again: int, is_read: Callable[[Reply], bool]) -> Answered:
-    """Return a reply to every prompt: the first that holds a verdict, else the last.
+async def ask_again(ask: Ask, prompts: int, again: int, read: Callable[[int, Reply], float]) -> Answered:
+    """Return a reply to every prompt: the first that holds all verdicts, else the last of those that hold most.
 
     Args:
         ask: Asks, or reads what an earlier run was told.
         prompts: How many there are.
         again: How often a prompt is asked once more at most.
-        is_read: Whether a reply holds a verdict.
+        read: Which share of the verdicts that are asked for the reply to the prompt at a place holds, in [0, 1].
 
     Returns:
         Facts as of `ask_all`, of all askings together; `asked_again` counts those after the first, so that from_cache,
@@ -28,13 +28,14 @@ async def ask_again(ask: Ask, prompts: int, again: int, is_read: Callable[[Reply
     answered = await ask([*range(prompts)], 0, 0.0)
     replies, facts = list(answered.replies), answered.facts | {"asked_again": 0}
     for times in range(1, again + 1):
-        failed = [place for place, reply in enumerate(replies) if not is_read(reply)]
+        held = {place: read(place, reply) for place, reply in enumerate(replies)}
+        failed = [place for place, share in held.items() if share < 1]
         if not failed:
             break
         spent = (facts["cost"] or 0.0) + (facts["cost_reserved"] or 0.0)
         answered = await ask(failed, times, spent)
         for place, reply in zip(failed, answered.replies, strict=True):
-            replies[place] = reply
+            replies[place] = reply if read(place, reply) >= held[place] else replies[place]
         facts = _together(facts, answered.facts | {"asked_again": len(failed)})
         facts["refused"] = sum(bool(reply.refused) for reply in replies)
     return Answered(replies, facts | origins(replies))

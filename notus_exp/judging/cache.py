@@ -10,12 +10,18 @@ from typing import Any
 
 from notus_exp.chat.messages import Messages, Reply
 from notus_exp.config.generation_settings import TOKEN_LIMITS
-from notus_exp.config.judge_settings import ChatJudge, MockJudge, OpenAIJudge
+from notus_exp.config.judge_settings import VERDICTS_BY, ChatJudge, MockJudge, OpenAIJudge
 from notus_exp.disk.database import Database, Say, StoreTable, to_stderr
 from notus_exp.disk.hashing import digest
 
 
-def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None, again: int = 0) -> str:
+def reply_key(
+    judge: ChatJudge,
+    messages: Messages,
+    top_logprobs: int | None,
+    again: int = 0,
+    schema: Mapping[str, Any] | None = None,
+) -> str:
     """Return the sha256 (hex) that names a reply: of everything that it depends on.
 
     Template and ordered answers are in the messages. The endpoint's address is not part of it, nor what is read of a
@@ -23,22 +29,32 @@ def reply_key(judge: ChatJudge, messages: Messages, top_logprobs: int | None, ag
 
     Args:
         judge: Its name, model, snapshot and decoding parameters enter the key; of the mock, which writes for a
-            parser, the parser too.
+            parser, the parser and what it judges by too.
         messages: What is sent.
         top_logprobs: How many log-probs are asked for; None for none.
         again: How often the same was asked before and got a reply without a verdict.
+        schema: The form of a reply that is asked for; None for none.
     """
     decoding: list[Any] = [judge.temperature, judge.max_tokens, judge.seed, top_logprobs]
     if isinstance(judge, OpenAIJudge) and judge.token_limit_parameter != TOKEN_LIMITS[0]:
         decoding.append(judge.token_limit_parameter)  # came later: replies under the first name are paid for
+    if schema:
+        decoding.append(schema)
     written_for = [judge.parser] if isinstance(judge, MockJudge) else []
+    if isinstance(judge, MockJudge) and judge.verdicts_by != VERDICTS_BY[0]:
+        written_for.append(judge.verdicts_by)
     return digest(
         [judge.name, judge.model, judge.snapshot, decoding, messages, *written_for, *([again] if again else [])]
     )
 
 
 def kept_replies(
-    cache: ReplyCache, judge: ChatJudge, asked: Mapping[str, Messages], top_logprobs: int | None, again: int
+    cache: ReplyCache,
+    judge: ChatJudge,
+    asked: Mapping[str, Messages],
+    top_logprobs: int | None,
+    again: int,
+    schema: Mapping[str, Any] | None = None,
 ) -> dict[str, Reply]:
     """Return the replies that are kept, by key.
 
@@ -50,13 +66,16 @@ def kept_replies(
         asked: `reply_key` -> messages.
         top_logprobs: As for `reply_key`.
         again: As for `reply_key`.
+        schema: As for `reply_key`.
     """
     known = cache.get_many(asked)
     if judge.snapshot is None or len(known) == len(asked):
         return known
     anyone = replace(judge, snapshot=None)
     other = {
-        reply_key(anyone, messages, top_logprobs, again): key for key, messages in asked.items() if key not in known
+        reply_key(anyone, messages, top_logprobs, again, schema): key
+        for key, messages in asked.items()
+        if key not in known
     }
     found = cache.get_many(other)
     return known | {other[key]: reply for key, reply in found.items() if reply.snapshot == judge.snapshot}

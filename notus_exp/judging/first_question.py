@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from notus_exp.chat.messages import Messages, Reply, Unanswered
 from notus_exp.chat.thinking import after_thinking, thinks
@@ -13,13 +14,29 @@ from notus_exp.disk.files import VERDICT_CACHE
 from notus_exp.errors import UserError
 from notus_exp.judging.asking import ask_all
 from notus_exp.judging.cache import ReplyCache
-from notus_exp.judging.judge import openai_model
+from notus_exp.judging.chat_models import openai_model
 from notus_exp.judging.verdicts import OnSpent
 
 QUESTION: Messages = [{"role": "user", "content": "Answer with the one letter m, and nothing else."}]
+LETTER_SCHEMA: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "letter",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"letter": {"type": "string"}},
+            "required": ["letter"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""Sent with it where the judge is to send schemas."""
 
 
-def ask_first(judge: OpenAIJudge, parser: str, *, spent: float, on_spent: OnSpent) -> tuple[Reply, str | None]:
+def ask_first(
+    judge: OpenAIJudge, parser: str, *, spent: float, on_spent: OnSpent, schema: bool = False
+) -> tuple[Reply, str | None]:
     """Ask with the very settings of the judge; return the reply, and what a reader of it should know.
 
     The question counts against the budget as any other. It is asked anew each time: what a cache holds tells nothing
@@ -30,12 +47,13 @@ def ask_first(judge: OpenAIJudge, parser: str, *, spent: float, on_spent: OnSpen
         parser: As for verdicts on pairs, or `mock.RATING` where there will be none.
         spent: USD of judge.budget that earlier judgings spent.
         on_spent: Told what this one costs.
+        schema: A schema of the reply will be sent, so one is.
 
     Raises:
         UserError: The endpoint does not answer so that verdicts can be read; with the setting that mends it, where its
             words tell.
     """
-    reply = asyncio.run(_ask(judge, parser, spent, on_spent))
+    reply = asyncio.run(_ask(judge, parser, spent, on_spent, LETTER_SCHEMA if schema else None))
     named = f"judge.model={judge.model}"
     if parser == "logprobs" and not reply.top_logprobs:
         raise UserError(
@@ -53,13 +71,22 @@ def ask_first(judge: OpenAIJudge, parser: str, *, spent: float, on_spent: OnSpen
     return reply, f"{named} thinks aloud: judge.thinking=strip reads what follows its thoughts" if unread else None
 
 
-async def _ask(judge: OpenAIJudge, parser: str, spent: float, on_spent: OnSpent) -> Reply:
-    model = openai_model(judge, parser)
+async def _ask(
+    judge: OpenAIJudge, parser: str, spent: float, on_spent: OnSpent, schema: dict[str, Any] | None
+) -> Reply:
+    model = openai_model(judge, parser, schema)
     with TemporaryDirectory() as folder, ReplyCache(Path(folder) / VERDICT_CACHE) as cache:
         async with model.backend as backend:
             try:
                 answered = await ask_all(
-                    [QUESTION], judge, backend, cache, top_logprobs=model.top_logprobs, spent=spent, on_spent=on_spent
+                    [QUESTION],
+                    judge,
+                    backend,
+                    cache,
+                    top_logprobs=model.top_logprobs,
+                    schema=model.schema,
+                    spent=spent,
+                    on_spent=on_spent,
                 )
             except UserError as error:
                 if isinstance(error.__cause__, Unanswered):

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
 from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.chat.messages import ChatBackend, Reply
-from notus_exp.chat.openai_chat import OpenAIChat
-from notus_exp.chat.thinking import after_thinking, thinks
+from notus_exp.chat.messages import Reply
 from notus_exp.config.hardware_settings import Hardware
-from notus_exp.config.judge_settings import ChatJudge, Judge, MockJudge, OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.judge_settings import ChatJudge, Judge, ReplayJudge, RewardModelJudge
 from notus_exp.disk.database import Say, to_stderr
 from notus_exp.disk.hashing import uniform
 from notus_exp.judging import mock, replay
-from notus_exp.judging.asking import Answered, ask_all
-from notus_exp.judging.asking_again import ask_again
 from notus_exp.judging.cache import ReplyCache
-from notus_exp.judging.parsing import SCALE, ParsedVerdict, parse_comparison, parse_grading
+from notus_exp.judging.chat_models import JudgingSetting, ask_model, chat_model, readable, thinks_aloud
+from notus_exp.judging.parsing import ParsedVerdict, parse_comparison, parse_grading
 from notus_exp.judging.spending import cost_of
 from notus_exp.judging.templates import (
     RubricTemplate,
@@ -40,6 +35,7 @@ from notus_exp.judging.verdicts import (
     OnSpent,
     Prompted,
     Verdict,
+    failures_of,
 )
 
 DRAW = 1.5
@@ -57,24 +53,6 @@ class Judged(NamedTuple):
 
     verdicts: list[Verdict]
     facts: dict[str, Any]
-
-
-class Setting(NamedTuple):
-    """How a judging runs, whatever is judged and whoever judges."""
-
-    cache_path: Path
-    on_progress: OnProgress | None
-    hardware: Hardware | None
-    prompts: Path | None = None
-    spent: float = 0.0
-    on_spent: OnSpent | None = None
-    say: Say = to_stderr
-    rubric: RubricTemplate | None = None
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """The least and the best rating."""
-        return self.rubric.scale if self.rubric else SCALE
 
 
 def prefer(
@@ -103,13 +81,13 @@ def prefer(
     Raises:
         UserError: See `asking.ask_all`, `templates`, `replay` and `reward_model`.
     """
-    by_name: dict[str, Callable[[Sequence[AnswerPair], Any, Setting], Judged]] = {
+    by_name: dict[str, Callable[[Sequence[AnswerPair], Any, JudgingSetting], Judged]] = {
         "openai": _prefer_by_chat,
         "mock": _prefer_by_chat,
         "replay": _prefer_by_replay,
         "reward_model": _prefer_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent, say=say)
+    setting = JudgingSetting(cache_path, on_progress, hardware, spent=spent, on_spent=on_spent, say=say)
     judged = by_name[judge.name](pairs, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | comparison_facts(judged.verdicts) | judged.facts)
 
@@ -141,13 +119,13 @@ def grade(
         on_spent: Called after each request that may have been paid for.
         say: Told of a damaged cache.
     """
-    by_name: dict[str, Callable[[Sequence[Grading], Any, Setting], Judged]] = {
+    by_name: dict[str, Callable[[Sequence[Grading], Any, JudgingSetting], Judged]] = {
         "openai": _grade_by_chat,
         "mock": _grade_by_chat,
         "replay": _grade_by_replay,
         "reward_model": _grade_by_reward,
     }
-    setting = Setting(cache_path, on_progress, hardware, prompts, spent, on_spent, say, rubric)
+    setting = JudgingSetting(cache_path, on_progress, hardware, prompts, spent, on_spent, say, rubric)
     judged = by_name[judge.name](gradings, judge, setting)
     return Judged(judged.verdicts, _counts(judged.verdicts) | judged.facts)
 
@@ -182,11 +160,11 @@ def orders(pair: AnswerPair, both: bool) -> tuple[str, ...]:
 
 
 def _counts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    return {"verdicts": len(verdicts), "failed": sum(verdict.value is None for verdict in verdicts)}
+    return {"verdicts": len(verdicts), "failed": failures_of(verdicts)}
 
 
 # ---------------------------------------------------------------------------------------------------------- chat models
-def _prefer_by_chat(pairs: Sequence[AnswerPair], judge: ChatJudge, setting: Setting) -> Judged:
+def _prefer_by_chat(pairs: Sequence[AnswerPair], judge: ChatJudge, setting: JudgingSetting) -> Judged:
     template = load_comparison_template(judge.parser, Path(judge.template) if judge.template else None)
     prompted = [
         Prompted(pair.prompt_id, 1, order, comparison_messages(pair, order, template))
@@ -196,7 +174,7 @@ def _prefer_by_chat(pairs: Sequence[AnswerPair], judge: ChatJudge, setting: Sett
     return _chat(prompted, judge, setting, judge.parser)
 
 
-def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: Setting) -> Judged:
+def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: JudgingSetting) -> Judged:
     templates, rubric = load_grading_templates(setting.prompts), setting.rubric
     prompted = [
         Prompted(
@@ -210,74 +188,19 @@ def _grade_by_chat(gradings: Sequence[Grading], judge: ChatJudge, setting: Setti
     return _chat(prompted, judge, setting, mock.RATING)
 
 
-def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, parser: str) -> Judged:
+def _chat(prompted: Sequence[Prompted], judge: ChatJudge, setting: JudgingSetting, parser: str) -> Judged:
+    def read(place: int, reply: Reply) -> float:
+        return float(_read(reply, judge, parser, setting.scale).value is not None)
+
+    messages = [request.messages for request in prompted]
+    model = chat_model(judge, parser, setting.scale)
     with ReplyCache(setting.cache_path, setting.say) as cache:
-        answered = asyncio.run(_ask(prompted, judge, setting, cache, parser))
+        answered = asyncio.run(ask_model(messages, judge, model, cache, setting, read))
     verdicts = [
         _verdict(request, reply, judge, parser, setting.scale)
         for request, reply in zip(prompted, answered.replies, strict=True)
     ]
     return Judged(verdicts, answered.facts)
-
-
-class ChatModel(NamedTuple):
-    """Who answers, and how many log-probs of first tokens it is asked for; None for none."""
-
-    backend: AbstractAsyncContextManager[ChatBackend]
-    top_logprobs: int | None
-
-
-async def _ask(
-    prompted: Sequence[Prompted], judge: ChatJudge, setting: Setting, cache: ReplyCache, parser: str
-) -> Answered:
-    by_name: dict[str, Callable[[Any, str], ChatModel]] = {
-        "openai": openai_model,
-        "mock": partial(_mock, scale=setting.scale),
-    }
-    model = by_name[judge.name](judge, parser)
-
-    def is_read(reply: Reply) -> bool:
-        return _read(reply, judge, parser, setting.scale).value is not None
-
-    async def ask(places: list[int], again: int, spent: float) -> Answered:
-        return await ask_all(
-            [prompted[place].messages for place in places],
-            judge,
-            backend,
-            cache,
-            setting.on_progress,
-            top_logprobs=model.top_logprobs,
-            again=again,
-            spent=setting.spent + spent,
-            on_spent=setting.on_spent,
-        )
-
-    async with model.backend as backend:
-        again = judge.ask_again if isinstance(judge, OpenAIJudge) else 0
-        return await ask_again(ask, len(prompted), again, is_read)
-
-
-def openai_model(judge: OpenAIJudge, parser: str) -> ChatModel:
-    """Return who answers at the judge's endpoint, asked for log-probs where the parser reads them."""
-    top_logprobs = judge.top_logprobs if parser == "logprobs" else None
-    backend = OpenAIChat(
-        judge.model,
-        base_url=judge.base_url,
-        api_key_env=judge.api_key_env,
-        timeout=judge.timeout,
-        max_retries=judge.max_retries,
-        max_tokens=judge.max_tokens,
-        temperature=judge.temperature,
-        seed=judge.seed,
-        top_logprobs=top_logprobs,
-        token_limit_parameter=judge.token_limit_parameter,
-        max_wait=judge.max_wait,
-    )
-    return ChatModel(backend, top_logprobs)
-
-
-def _mock(judge: MockJudge, parser: str, scale: tuple[float, float]) -> ChatModel:
-    return ChatModel(nullcontext(mock.MockChat(parser, scale)), mock.TOP_LOGPROBS if parser == "logprobs" else None)
 
 
 def _verdict(request: Prompted, reply: Reply, judge: ChatJudge, parser: str, scale: tuple[float, float]) -> Verdict:
@@ -302,16 +225,11 @@ def _read(reply: Reply, judge: ChatJudge, parser: str, scale: tuple[float, float
 
     A reply with thoughts where none are expected holds none, whatever the parser: what a thought names is no verdict.
     """
-    if reply.refused:
-        return ParsedVerdict(None, f"the endpoint refuses this prompt: {reply.refused}")
-    strip = isinstance(judge, OpenAIJudge) and judge.thinking == "strip"
-    cut = reply.finish_reason == "length"
-    text = after_thinking(reply.text, cut=cut) if strip else reply.text
-    if text is None:
-        return ParsedVerdict(None, f"the reply ends within its thinking{' (cut at max_tokens)' * cut}")
-    read = reply._replace(text=text)
-    parsed = parse_grading(read, scale) if parser == mock.RATING else parse_comparison(read, parser)
-    if not strip and thinks(reply.text):
+    found = readable(reply, judge)
+    if isinstance(found, str):
+        return ParsedVerdict(None, found)
+    parsed = parse_grading(found, scale) if parser == mock.RATING else parse_comparison(found, parser)
+    if thinks_aloud(reply, judge):
         reason = parsed.reason or "a verdict among thoughts is none"
         return ParsedVerdict(None, f"{reason} (the reply thinks: judge.thinking=strip reads what follows)")
     return parsed
@@ -323,21 +241,21 @@ def _mirrored(parsed: ParsedVerdict) -> ParsedVerdict:
 
 
 # --------------------------------------------------------------------------------------------------------- other judges
-def _prefer_by_replay(pairs: Sequence[AnswerPair], judge: ReplayJudge, setting: Setting) -> Judged:
+def _prefer_by_replay(pairs: Sequence[AnswerPair], judge: ReplayJudge, setting: JudgingSetting) -> Judged:
     return Judged(replay.prefer(pairs, judge), {})
 
 
-def _grade_by_replay(gradings: Sequence[Grading], judge: ReplayJudge, setting: Setting) -> Judged:
+def _grade_by_replay(gradings: Sequence[Grading], judge: ReplayJudge, setting: JudgingSetting) -> Judged:
     return Judged(replay.grade(gradings, judge), {})
 
 
-def _prefer_by_reward(pairs: Sequence[AnswerPair], judge: RewardModelJudge, setting: Setting) -> Judged:
+def _prefer_by_reward(pairs: Sequence[AnswerPair], judge: RewardModelJudge, setting: JudgingSetting) -> Judged:
     from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
 
     return Judged(reward_model.prefer(pairs, judge, setting.hardware, setting.on_progress), {})
 
 
-def _grade_by_reward(gradings: Sequence[Grading], judge: RewardModelJudge, setting: Setting) -> Judged:
+def _grade_by_reward(gradings: Sequence[Grading], judge: RewardModelJudge, setting: JudgingSetting) -> Judged:
     from notus_exp.judging import reward_model  # imports torch, which nobody else here needs
 
     return Judged(reward_model.grade(gradings, judge, setting.hardware, setting.on_progress), {})

@@ -12,9 +12,11 @@ from typing import Any
 import jinja2
 
 from notus_exp.chat.messages import Messages
+from notus_exp.config.annotator_settings import RUBRICS as OWN_RUBRICS
 from notus_exp.disk import given
 from notus_exp.disk.hashing import digest
 from notus_exp.errors import UserError, first_line
+from notus_exp.judging.rubrics import rubric_of
 from notus_exp.judging.verdicts import MODEL_FIRST, REFERENCE_FIRST, AnswerPair, Grading
 from notus_exp.models.bounded_rendering import ask, limit_in_words
 
@@ -127,7 +129,7 @@ def load_rubric_template(rubric: str | None, path: Path | None, scale: tuple[flo
     """Return how single answers are rated.
 
     Args:
-        rubric: The name of one of our own; None where a user's template is given.
+        rubric: The name of one of our own, or the path of a user's; None where a user's template is given.
         path: A user's template.
         scale: The least and the best rating.
 
@@ -135,11 +137,25 @@ def load_rubric_template(rubric: str | None, path: Path | None, scale: tuple[flo
         UserError: As of `load_comparison_template`, of the variables instruction and response.
     """
     if path is None:
-        criterion = (RUBRICS / f"{rubric}.txt").read_text(encoding="utf-8").strip()
-        return RubricTemplate((FOLDER / RUBRIC).read_text(encoding="utf-8"), scale, criterion)
+        return RubricTemplate((FOLDER / RUBRIC).read_text(encoding="utf-8"), scale, _criterion(rubric))
     template = RubricTemplate(_users_template(path, RUBRIC_VARIABLES), scale, path=path)
     _rubric(template, dict.fromkeys(RUBRIC_VARIABLES, "A text."))
     return template
+
+
+def _criterion(rubric: str | None) -> str:
+    """Return what an answer that is rated by itself is rated by; types and N/A are for answers rated together.
+
+    Raises:
+        UserError: A user's rubric has some, or is none.
+    """
+    if rubric in OWN_RUBRICS:
+        return (RUBRICS / f"{rubric}.txt").read_text(encoding="utf-8").strip()
+    found = rubric_of(rubric)
+    if found.types or found.not_applicable:
+        only = "types" if found.types else "not_applicable"
+        raise UserError(f"judge.rubric={rubric}: {only} is read where answers are rated together", "add together: true")
+    return found.criterion
 
 
 def load_grading_templates(path: Path | None = None) -> GradingTemplates:
@@ -217,7 +233,7 @@ def grading_messages(grading: Grading, templates: GradingTemplates) -> Messages:
         UserError: FastChat's prompts are in use, which have two turns at most, and there are more.
     """
     if not templates.fastchat:
-        text = _compiled(templates.source).render(
+        text = compiled(templates.source).render(
             turn=grading.turn,
             questions=grading.questions,
             answers=grading.answers,
@@ -239,14 +255,14 @@ def grading_messages(grading: Grading, templates: GradingTemplates) -> Messages:
 
 def _comparison(template: ComparisonTemplate, variables: dict[str, str]) -> str:
     if template.path is None:
-        return _compiled(template.source).render(**variables)
+        return compiled(template.source).render(**variables)
     return str(_asked(template.path, {"template": template.source, "variables": variables})["text"])
 
 
 def _rubric(template: RubricTemplate, variables: dict[str, str]) -> str:
     if template.path is None:
         least, best = (f"{end:g}" for end in template.scale)
-        return _compiled(template.source).render(**variables, criterion=template.criterion, least=least, best=best)
+        return compiled(template.source).render(**variables, criterion=template.criterion, least=least, best=best)
     return str(_asked(template.path, {"template": template.source, "variables": variables})["text"])
 
 
@@ -275,7 +291,8 @@ def _asked(path: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _compiled(source: str) -> jinja2.Template:
+def compiled(source: str) -> jinja2.Template:
+    """Return a template of our own."""
     return _ENVIRONMENT.from_string(source)
 
 

@@ -9,7 +9,7 @@ command asks only for what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import polars as pl
@@ -73,8 +73,8 @@ class Verdict(NamedTuple):
         turn: Turn that was rated, from 1; 1 for a pair.
         order: `REFERENCE_FIRST`, `MODEL_FIRST`, or "" where there was none.
         value: Of a pair the preference in [1, 2], 2 = the model wins, whatever the order shown; of a grading
-            the rating; None where the verdict failed.
-        reason: Why it failed, "" where it did not.
+            the rating; None where the verdict failed, or the judge says that none applies.
+        reason: Why it failed, `NOT_APPLICABLE` where none applies, "" where there is a value.
         raw: What the judge said.
         snapshot: The judge as it names itself.
         prompt_tokens: Tokens read; None where nobody tells.
@@ -108,6 +108,15 @@ VERDICTS_SCHEMA = pl.Schema(
         "cost": pl.Float64,
     }
 )
+
+
+NOT_APPLICABLE = "N/A"
+"""Reason of a verdict without a value that is none by the judge's leave: it did not fail."""
+
+
+def failures_of(verdicts: Iterable[Verdict]) -> int:
+    """Count the verdicts that failed."""
+    return sum(verdict.value is None and verdict.reason != NOT_APPLICABLE for verdict in verdicts)
 
 
 OnSpent = Callable[[float, int], None]

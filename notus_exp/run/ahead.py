@@ -202,9 +202,13 @@ def _annotations(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable
                 from notus_exp.judging.reward_files import check_reward_files
 
                 check_reward_files(judge)
-            if not isinstance(judge, OpenAIJudge) or judge.offline or canonical(to_json(judge)) in seen:
+            if not isinstance(judge, OpenAIJudge) or judge.offline:
                 continue
-            seen.add(canonical(to_json(judge)))
+            schema = annotator.in_json and judge.response_format != "none"
+            asked = canonical([to_json(judge), schema])
+            if asked in seen:
+                continue
+            seen.add(asked)
             if _annotated_from_cache(node, annotator, job, by_key):
                 continue
             from notus_exp.judging.first_question import ask_first
@@ -212,7 +216,7 @@ def _annotations(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable
 
             ledger = Ledger(job.ledger)
             parser = judge.parser if annotator.pairs else RATING
-            reply, note = ask_first(judge, parser, spent=ledger.usd, on_spent=ledger.add)
+            reply, note = ask_first(judge, parser, spent=ledger.usd, on_spent=ledger.add, schema=schema)
         say(f"{key}.model={judge.model} answers as {reply.snapshot}")
         if note:
             say(f"note: {note}")

@@ -54,7 +54,8 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
             case Stage.annotations:
                 judge = settings["judge"]
                 told = [_data(_input(one, "feedback", look)), judge["name"], judge.get("model"), settings["files"]]
-                told += [settings["pairs"], settings["rubric"]]
+                told += [settings["pairs"], settings["rubric"], settings.get("together"), settings.get("form")]
+                told += ["doubtful" in settings]
             case Stage.columns:
                 told = [_data(_input(one, "feedback", look)), sorted([*settings["joined"], *settings.get("taken", [])])]
                 told += [_model(one, look)] if "base_model" in one.inputs else []

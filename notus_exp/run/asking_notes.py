@@ -13,7 +13,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
 from notus_exp.run.nodes import Node
-from notus_exp.stages.settings import ANNOTATED
+from notus_exp.stages.settings import ANNOTATED, REANNOTATED, AnnotationsSettings, from_json
 
 OF_KIND = {"openai": "judgements", "mock": "judgements", "reward_model": "scores", "replay": "stored judgements"}
 """Judge -> what it gives."""
@@ -49,11 +49,17 @@ def failed_notes(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
         facts: Node name -> what it counted.
     """
     return [
-        f"{fact['failed']} of {fact['verdicts']} verdicts of the annotator {name.removeprefix(ANNOTATED)} failed: what "
-        "they were on counts as not judged"
+        f"{fact['failed']} of {fact['verdicts']} verdicts of {_who(name)} failed: what they were on counts as not "
+        "judged"
         for name, fact in sorted(facts.items())
-        if name.startswith(ANNOTATED) and fact.get("failed")
+        if (name.startswith(ANNOTATED) or name == REANNOTATED) and fact.get("failed")
     ]
+
+
+def _who(name: str) -> str:
+    if name == REANNOTATED:
+        return "repair.annotator"
+    return f"the annotator {name.removeprefix(ANNOTATED)}"
 
 
 def _asked(
@@ -65,18 +71,23 @@ def _asked(
 ) -> str:
     judge, kind = annotator.judge, OF_KIND[annotator.judge.name]
     priced = isinstance(judge, ChatJudge) and judge.input_price is not None
+    together = ", each of all completions of a prompt" if annotator.together else ""
     unpriced = "; what they cost is not counted without input_price and output_price"
     feedback = folder(node.inputs["feedback"])
     if feedback is None:
-        number = _before_feedback(node, annotator, known)
-        many = f"about {number:,} {kind}" if number else f"{kind} on all of the feedback, how many is not known yet"
+        doubtful = "doubtful" in node.settings
+        number = None if doubtful else _before_feedback(node, annotator, known)
+        on = "overall scores in doubt" if doubtful else "all of the feedback"
+        unknown = f"{kind} on {on}, how many is not known yet"
+        many = f"about {number:,} {kind}{together}" if number else unknown
         later = "; about what they cost is told once the feedback is there (until=feedback)"
         return many + (later if priced else unpriced if isinstance(judge, OpenAIJudge) else "")
     from notus_exp.annotation.expected import expected_asking  # Polars: not for every plan
     from notus_exp.annotation.make_annotations import located_annotator
 
-    expected = expected_asking(feedback, located_annotator(annotator, sources))
-    told = f"{expected.judgements:,} {kind}"
+    settings = from_json(AnnotationsSettings, node.settings)
+    expected = expected_asking(feedback, located_annotator(annotator, sources), settings.doubtful)
+    told = f"{expected.judgements:,} {kind}{together}"
     if expected.usd is None:
         return told + unpriced * isinstance(judge, OpenAIJudge)
     assert isinstance(judge, ChatJudge)
@@ -91,6 +102,8 @@ def _before_feedback(node: Node, annotator: Annotator, known: Known) -> int | No
     if sizes is None:
         return None
     prompts, each = sizes
+    if annotator.together:
+        return round(prompts)
     return round(prompts * (2 * comb(round(each), 2) if annotator.pairs else each))
 
 

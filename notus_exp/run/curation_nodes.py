@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from notus_exp.config.annotator_checks import asked_annotators
+from notus_exp.config.annotator_checks import asked_annotators, reannotator
+from notus_exp.config.annotator_settings import RUBRIC_FILE, Annotator
 from notus_exp.config.column_names import REFERENCE, TOKENS
 from notus_exp.config.curation_checks import ALL_WORSE
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected
@@ -22,8 +23,10 @@ from notus_exp.run.training_nodes import encoded, encoding
 from notus_exp.stages.settings import (
     ANNOTATED,
     NO_SPLIT,
+    REANNOTATED,
     AnnotationsSettings,
     ColumnsSettings,
+    DoubtfulScores,
     LikelihoodsSettings,
     PairsSettings,
     TokenCounting,
@@ -40,18 +43,30 @@ def curation_nodes(config: Config, sources: Sources) -> list[NodeRow]:
 
 
 def _annotations(config: Config, sources: Sources) -> list[NodeRow]:
-    """Return the annotators that are asked; see `annotator_checks.asked_annotators`."""
-    return [
-        (
-            f"{ANNOTATED}{one.name}",
-            Stage.annotations,
-            AnnotationsSettings(
-                one.name, keyed(one.judge), sources.annotator_digests[one.name], one.rubric, one.scale, one.pairs
-            ),
-            {"feedback": "feedback"},
-        )
+    """Return the annotators that are asked, and who is asked about scores in doubt; see `annotator_checks`."""
+    rows: list[NodeRow] = [
+        (f"{ANNOTATED}{one.name}", Stage.annotations, _annotation(one, sources), {"feedback": "feedback"})
         for one in asked_annotators(config)
     ]
+    again = reannotator(config)
+    if again is not None:
+        doubtful = DoubtfulScores(config.data.aspects, config.repair.high_mean, config.repair.suspicious)
+        settings = replace(_annotation(again, sources), doubtful=doubtful)
+        rows.append((REANNOTATED, Stage.annotations, settings, {"feedback": "feedback"}))
+    return rows
+
+
+def _annotation(one: Annotator, sources: Sources) -> AnnotationsSettings:
+    return AnnotationsSettings(
+        one.name,
+        keyed(one.judge),
+        sources.annotator_digests[one.name],
+        RUBRIC_FILE if one.rubric_file else one.rubric,
+        one.scale,
+        one.pairs,
+        one.together,
+        one.form,
+    )
 
 
 def _columns(config: Config, sources: Sources) -> list[NodeRow]:

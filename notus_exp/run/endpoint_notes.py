@@ -8,7 +8,7 @@ from typing import Any
 
 from notus_exp.config.endpoint_checks import address_of
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.stages.settings import ANNOTATED
+from notus_exp.stages.settings import ANNOTATED, REANNOTATED
 
 ANSWERED = {"generation": ("generations", "answers"), "judge": ("judgments", "verdicts")}
 """Config group -> how its nodes' names begin, and what its endpoint gives."""
@@ -25,8 +25,10 @@ def endpoint_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
     """
     asked = [(group, config.get(group) or {}, _of(begins, facts), what) for group, (begins, what) in ANSWERED.items()]
     for one in config.get("annotators") or []:
-        own = facts.get(f"{ANNOTATED}{one['name']}", {})
-        asked.append((f"annotators.{one['name']}", one["judge"], [own], "verdicts"))
+        own = [facts.get(f"{ANNOTATED}{one['name']}", {})]
+        if (config.get("repair") or {}).get("annotator") == one["name"]:
+            own.append(facts.get(REANNOTATED, {}))
+        asked.append((f"annotators.{one['name']}", one["judge"], own, "verdicts"))
     return [note for group in asked if (note := _note(*group))]
 
 

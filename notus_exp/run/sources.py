@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notus_exp.config.annotator_checks import asked_annotators
+from notus_exp.config.annotator_checks import needed_annotators
 from notus_exp.config.annotator_items import told_of_annotator
-from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.annotator_settings import CRITIQUES, RUBRIC_FILE, Annotator
 from notus_exp.config.data_settings import Data, FileData, Mix
 from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
@@ -124,12 +124,13 @@ def _part(data: Data, only_shown: bool) -> tuple[str | None, list[str]]:
 def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
     """Return the digests by annotator and setting, and the paths, of what annotators read, after a look at it."""
     digests, found = dict[str, dict[str, str]](), dict[str, list[str]]()
-    for one in asked_annotators(config):
+    for one in needed_annotators(config):
         own = digests.setdefault(one.name, {})
         with told_of_annotator(f"annotators.{one.name}"):
             if isinstance(one.judge, RewardModelJudge):
                 own["model"] = _reward_model(one.judge, only_shown)
-            for setting, place in files_of(one.judge).items():
+            files = files_of(one.judge) | ({RUBRIC_FILE: one.rubric_file} if one.rubric_file else {})
+            for setting, place in files.items():
                 key = f"annotators.{one.name}.{setting}"
                 try:
                     path = locate(place, f"judge.{setting}")
@@ -139,8 +140,24 @@ def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[s
                     own[setting], found[key] = UNRESOLVED, []
                     continue
                 own[setting], found[key] = content_digest(path), [str(path)]
-                _check_annotators_file(one, path)
+                if setting == RUBRIC_FILE:
+                    _check_rubric(one, path)
+                else:
+                    _check_annotators_file(one, path)
     return digests, found
+
+
+def _check_rubric(annotator: Annotator, path: Path) -> None:
+    """Read a user's rubric as it will be read, so that a malformed one is told at once."""
+    from notus_exp.judging import rubrics, templates  # Jinja2: not for every plan
+
+    if annotator.in_json:
+        found = rubrics.rubric_of(str(path))
+        if annotator.form == CRITIQUES and (found.types or found.not_applicable):
+            only = "types" if found.types else "not_applicable"
+            raise UserError(f"judge.rubric={path}: {only} is read with together: true", f"leave {only} out")
+    else:
+        templates.load_rubric_template(str(path), None, annotator.ends)
 
 
 def _check_annotators_file(annotator: Annotator, path: Path) -> None:

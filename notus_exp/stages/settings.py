@@ -18,6 +18,8 @@ NO_SPLIT = Split(seed=0, validation=0.0, test=0.0)
 
 ANNOTATED = "annotations_"
 """Begins the names of annotators' nodes, and of the inputs that these are; the annotator's follows."""
+REANNOTATED = "reannotated"
+"""Names the node that asks about overall scores in doubt, and the input of pairs that it is."""
 
 
 @dataclass
@@ -41,10 +43,20 @@ class TokenCounting:
 
 
 @dataclass
+class DoubtfulScores:
+    """Which overall scores are in doubt; see `curation.repair`."""
+
+    aspects: list[str]
+    high_mean: float
+    suspicious: Optional[float] = unbounded(since=None, default=None)
+
+
+@dataclass
 class AnnotationsSettings:
     """Who rates all completions, and how; `name` is the column that it gives.
 
-    `judge` holds what moves a verdict, and `files` the digests of what it reads, by setting.
+    `judge` holds what moves a verdict, and `files` the digests of what it reads, by setting. With `doubtful` only the
+    completions whose overall score is in doubt are asked about, each with its critique.
     """
 
     name: str
@@ -53,6 +65,9 @@ class AnnotationsSettings:
     rubric: Optional[str]
     scale: Optional[list[float]]
     pairs: bool
+    together: bool = unbounded(since=False, default=False)
+    form: str = unbounded(since="rating", default="rating")
+    doubtful: Optional[DoubtfulScores] = unbounded(since=None, default=None)
 
 
 @dataclass

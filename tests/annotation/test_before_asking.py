@@ -97,6 +97,20 @@ def test_judgements_are_counted_as_they_will_be_asked(tmp_path: Path) -> None:
     assert [asking.make(node)["verdicts"] for node in asking.nodes[1:]] == [6, 5]
 
 
+def test_what_is_said_of_all_completions_of_a_prompt_is_one_judgement(tmp_path: Path) -> None:
+    together = f"{{name: a, judge: openai, model: m, rubric: honesty, together: true, {PRICED}}}"
+    critic = "{name: b, judge: mock, form: critique}"
+    asking = Asking(tmp_path, f"{together}, {critic}")
+    first, second = asking.notes()
+    assert first.startswith("annotations_a: 2 judgements, each of all completions of a prompt, about $")
+    assert second == "annotations_b: 5 judgements"
+    assert asking.make(asking.nodes[2])["asked"] == 4, "of two equal ones one"
+    before = Asking(tmp_path / "b", f"{together}, {critic}", feedback=False)
+    prompts = before.config.data.prompts
+    assert before.notes()[0].startswith(f"annotations_a: about {prompts:,} judgements, each of all")
+    assert before.notes()[1] == f"annotations_b: about {prompts * 4:,} judgements"
+
+
 def test_money_is_what_is_read_and_the_longest_replies(tmp_path: Path) -> None:
     template = tmp_path / "t.j2"
     template.write_text("{{ instruction }}{{ response }}")

@@ -108,6 +108,26 @@ def test_a_recorded_item_is_read_as_it_was() -> None:
         ("{name: a, judge: mock, rubric: honesty, max_tokens: 0}", "max_tokens=0 is out of range", ""),
         ("{name: words, judge: mock, rubric: honesty}", "annotators[0].name: 'words' is the name of another", ""),
         ("{name: A, judge: mock, rubric: honesty}", "annotators[0].name=A cannot stand in an expression", ""),
+        ("{name: a, judge: mock, rubric: honesty, form: essay}", "annotators[0].form=essay is not an option", "rating"),
+        ("{name: a, judge: mock, pairs: true, together: true}", "annotators[0].together=true is not read", "leave"),
+        ("{name: a, judge: mock, form: critique, together: true}", "annotators[0].together=true is not read", "leave"),
+        ("{name: a, judge: mock, pairs: true, form: critique}", "annotators[0].form=critique is not read", "leave"),
+        (
+            "{name: a, judge: mock, form: critique, rubric: honesty}",
+            "annotators[0].rubric=honesty is not read",
+            "leave",
+        ),
+        ("{name: a, judge: mock, together: true}", "annotators[0] has neither a rubric nor a template", ""),
+        ("{name: a, judge: mock, together: true, template: x}", "annotators[0].template=x is not read", "leave"),
+        ("{name: a, judge: mock, form: critique, template: x}", "annotators[0].template=x is not read", "leave"),
+        ("{name: a, reward_model: x, together: true}", "annotators[0].together=true is not read", "leave"),
+        ("{name: a, judge: replay, path: x, form: critique}", "annotators[0].form=critique is not read", "leave"),
+        ("{name: a, judge: mock, rubric: honesty, verdicts_by: x}", "verdicts_by=x is not an option", "hash"),
+        (
+            "{name: a, judge: mock, verdicts_by: constraints, template: x}",
+            "annotators[0].verdicts_by=constraints reads our own templates",
+            "annotators[0].verdicts_by=hash",
+        ),
         (f"{DUEL}, {DUEL}", "annotators[0].name: 'duel' is the name of another", ""),
     ],
 )
@@ -181,3 +201,58 @@ def test_a_job_tells_a_worker_of_its_annotators(tmp_path: Path) -> None:
     job = Job([], empty, empty, empty, machine(), {}, config.generation, config.judge, empty, annotators=own)
     job.write(tmp_path / "job.json")
     assert Job.read(tmp_path / "job.json").annotators == own
+
+
+KIND = "criterion: Is it kind?"
+
+
+def test_a_rubric_may_be_a_file_whose_content_is_in_the_key(tmp_path: Path) -> None:
+    rubric = tmp_path / "kind.yaml"
+
+    def key(place: Path, *more: str) -> str:
+        item = ", ".join((f"name: a, judge: mock, rubric: {place}", *more))
+        config = composed(SMOKE, f"annotators=[{{{item}}}]", *choosing_by("a"))
+        return planned(config)["annotations_a"].key
+
+    rubric.write_text(KIND)
+    first = key(rubric)
+    assert key(rubric, "together: true") != first
+    assert key(rubric, "form: critique") != first
+    moved = tmp_path / "elsewhere.yaml"
+    moved.write_text(KIND)
+    assert key(moved) == first, "where it lies is in no key"
+    rubric.write_text(f"{KIND} Very.")
+    assert key(rubric) != first
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        ("criteron: a", "", "annotators.a.rubric=.* has the unknown key 'criteron'"),
+        (f"{KIND}\ntypes: {{b: c}}", "", "types is read where answers are rated together"),
+        (f"{KIND}\nnot_applicable: b", "form: critique", "not_applicable is read with together: true"),
+    ],
+)
+def test_a_rubric_that_cannot_be_used_is_told_before_anything_runs(
+    tmp_path: Path, text: str, more: str, said: str
+) -> None:
+    rubric = tmp_path / "kind.yaml"
+    rubric.write_text(text)
+    item = f"name: a, judge: mock, rubric: {rubric}{', ' * bool(more)}{more}"
+    with pytest.raises(UserError, match=said):
+        planned(composed(SMOKE, f"annotators=[{{{item}}}]", *choosing_by("a")))
+    rubric.unlink()
+    with pytest.raises(UserError, match=r"annotators.a.rubric: there is no file"):
+        planned(composed(SMOKE, f"annotators=[{{{item}}}]", *choosing_by("a")))
+
+
+def test_later_settings_move_a_key_only_where_they_are_used() -> None:
+    def key(item: str) -> str:
+        config = composed(SMOKE, f"annotators=[{{name: a, judge: openai, model: m, {item}}}]", *choosing_by("a"))
+        return planned(config)["annotations_a"].key
+
+    rated = "rubric: honesty"
+    plain = key(rated)
+    assert key(f"{rated}, together: false, form: rating, response_format: none") == plain
+    others = (f"{rated}, together: true", "form: critique", f"{rated}, response_format: json_schema")
+    assert len({plain, *map(key, others)}) == 4

@@ -125,6 +125,9 @@ SLOW: dict[str, tuple[str, ...]] = {
     # judges and annotators
     "python -m notus_exp experiment=smoke data.prompts=50 until=annotations 'annotators=[{name: rated, judge: mock,"
     " rubric: honesty}, {name: duel, judge: mock, pairs: true}]'": (),
+    "python -m notus_exp experiment=smoke data.prompts=50 until=annotations judge=mock judge.verdicts_by=constraints"
+    " 'annotators=[{name: follows, rubric: instruction_following, together: true}, {name: critic,"
+    " form: critique}]'": (),
     "python -m notus_exp experiment=smoke 'evaluation=[alpaca_eval]' evaluation.alpaca_eval.prompts=alpaca.json"
     " judge=mock evaluation.alpaca_eval.max_new_tokens=64": (),
     # what came out

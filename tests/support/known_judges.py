@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply
 from notus_exp.judging import mock
+from notus_exp.judging.shown_texts import ShownTexts, shown_texts
 
 Rule = Callable[[str, str], str]
 """Says of the answer shown first and the one shown second which wins: "first", "second" or "neither"."""
@@ -69,3 +71,30 @@ def by_quality(quality: dict[str, float]) -> Rule:
         return "first" if quality[first] > quality[second] else "second"
 
     return rule
+
+
+def answered_in_json(monkeypatch: pytest.MonkeyPatch, reply: Callable[[ShownTexts], str]) -> list[ShownTexts]:
+    """Let `judge=mock` say this of what it is shown, where replies are in JSON; return what it is shown."""
+    asked: list[ShownTexts] = []
+
+    class KnownJson:
+        def __init__(self, parser: str, scale: tuple[float, float]) -> None:
+            pass
+
+        async def ask(self, messages: Messages, on_discarded: OnDiscarded | None = None) -> Reply:
+            shown = shown_texts(messages[0]["content"])
+            assert shown is not None
+            asked.append(shown)
+            return Reply(reply(shown), None, "known", 100, 10, "stop")
+
+    monkeypatch.setattr(mock, "MockChat", KnownJson)
+    return asked
+
+
+def ratings_of(shown: ShownTexts, rating: Callable[[str], Any]) -> str:
+    """Return the JSON that rates each answer by its text."""
+    entries = [
+        {"id": mark, "rationale": f"About {text}.", "rating": rating(text)}
+        for mark, text in zip(shown.marks, shown.answers, strict=True)
+    ]
+    return json.dumps({"answers": entries})

@@ -10,7 +10,6 @@ from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
-from notus_exp.stages.settings import ANNOTATED
 
 
 class _Stand(NamedTuple):
@@ -79,8 +78,9 @@ def _addresses(run: Run) -> Iterator[tuple[str, str | None]]:
         yield "generation.base_url", generation.base_url.rstrip("/")
     if isinstance(judge, OpenAIJudge) and Stage.judgments in stages:
         yield "judge.base_url", judge.base_url.rstrip("/") if judge.base_url is not None else None
+    asked = {node.settings["name"] for node in run.nodes if node.stage is Stage.annotations}
     for one in run.config.annotators:
-        if isinstance(one.judge, OpenAIJudge) and f"{ANNOTATED}{one.name}" in {node.name for node in run.nodes}:
+        if isinstance(one.judge, OpenAIJudge) and one.name in asked:
             address = one.judge.base_url
             yield f"annotators.{one.name}.base_url", address.rstrip("/") if address is not None else None
 
