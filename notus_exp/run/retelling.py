@@ -81,7 +81,7 @@ def events_of(run: RunFile, folder: Path) -> Iterator[Event]:
     for node in run.get("stages", {}):
         kept = artifact(folder, run, node) / EVENTS
         if kept.is_file():
-            yield from read(kept)
+            yield from (event._replace(stage=node) for event in read(kept))
 
 
 def _samples(run: RunFile, folder: Path) -> list[Sample]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from notus_exp.contracts.curation_file import read_curation
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk import files
+from notus_exp.disk.keys import folder_name
 from notus_exp.models.pretrained import ADAPTER_CONFIG
 from notus_exp.stages.settings import PolicySettings, to_json
 
@@ -83,10 +84,15 @@ def lineage(inputs: dict[str, Path]) -> dict[str, list[str]]:
             continue
         manifest = _manifest(folder)
         uses = manifest.inputs if manifest else {}
-        parents = [folder.parent / f"{name}-{key[:16]}" for name, key in sorted(uses.items())]
+        parents = [_made(folder.parent, use, key) for use, key in sorted(uses.items())]
         found[folder.name] = [parent.name for parent in parents]
         waiting += parents
     return found
+
+
+def _made(artifacts: Path, use: str, key: str) -> Path:
+    """Return the folder of an input by its key; where there is none, what it would be called as it is used."""
+    return next((path for path in artifacts.glob(f"*-{key[:16]}") if path.is_dir()), artifacts / folder_name(use, key))
 
 
 def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
