@@ -46,7 +46,7 @@ def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context
     folder = out / files.MODEL
     folder.mkdir(parents=True)
     licence = make[settings.model.kind](settings, folder, context)
-    return {**_facts(folder), "license": licence}
+    return {**model_facts(folder), "license": licence}
 
 
 def _tiny_random(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
@@ -165,7 +165,7 @@ def _card_license(folder: Path) -> str | None:
     return declared[1] if declared else None
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def model_facts(folder: Path) -> dict[str, Any]:
     """Check that the folder is complete and loadable, and describe it, without reading the weights."""
     index = folder / INDEX
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()

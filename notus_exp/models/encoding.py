@@ -76,7 +76,7 @@ def encode_prompt(
     Here and below `date` is what a template is told that asks for today's (YYYY-MM-DD); None refuses such a template.
     """
     turns = with_system(messages, system_prompt)
-    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))[1]
+    return templated(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))[1]
 
 
 def shows_system_turn(
@@ -89,7 +89,7 @@ def shows_system_turn(
     """
     turns = with_system(messages, system_prompt)
     others = [{"role": "system", "content": OTHER_SYSTEM_TURN}, *turns[1:]]
-    remedy = _remedy(messages, turns)
+    remedy = remedy_for(messages, turns)
     one, two = (
         render(tokenizer, some, add_generation_prompt=True, date=date, remedy=remedy) for some in (turns, others)
     )
@@ -111,7 +111,7 @@ def fit_prompt(
     is not enough in a conversation of several turns, its oldest turns are left out first.
     """
     turns = with_system(messages, system_prompt)
-    text, ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
+    text, ids = templated(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))
     fitted: EncodedPrompt | None = EncodedPrompt(turns, text, ids, cut=False)
     most = limits.max_prompt_length
     if most is not None and len(ids) > most:
@@ -132,17 +132,27 @@ def complete(
             another context than it is given later.
     """
     turns = [*prompt.messages, {"role": "assistant", "content": response}]
-    text, ids = _template(tokenizer, turns, date, add_generation_prompt=False)
-    start = len(prompt.ids)
-    if ids[:start] != prompt.ids:
-        same = next(i for i, (a, b) in enumerate(zip(prompt.ids, [*ids, None], strict=False)) if a != b)
-        raise UserError(
-            "model: the templated prompt is not the beginning of the templated prompt and completion; they part at "
-            f"token {same} of {start}, before {tokenizer.decode(prompt.ids[same:])!r}",
-            "use a model whose chat template writes the generation prompt as it writes an assistant's turn",
-        )
+    text, ids = templated(tokenizer, turns, date, add_generation_prompt=False)
+    start = check_beginning(tokenizer, prompt.ids, ids)
     altered = response.strip() not in text.removeprefix(prompt.text)
     return Completion(ids[start:max_length], len(ids) > max_length, altered)
+
+
+def check_beginning(tokenizer: PreTrainedTokenizerFast, part: list[int], whole: list[int]) -> int:
+    """Return how many tokens of a conversation are those of its beginning, templated by itself.
+
+    Raises:
+        UserError: They do not begin the tokens of the whole.
+    """
+    start = len(part)
+    if whole[:start] != part:
+        same = next(i for i, (a, b) in enumerate(zip(part, [*whole, None], strict=False)) if a != b)
+        raise UserError(
+            "model: the templated prompt is not the beginning of the templated prompt and completion; they part at "
+            f"token {same} of {start}, before {tokenizer.decode(part[same:])!r}",
+            "use a model whose chat template writes the generation prompt as it writes an assistant's turn",
+        )
+    return start
 
 
 def encode(
@@ -163,7 +173,7 @@ def encode(
     return Encoded(fitted.ids, complete(tokenizer, fitted, response, limits.max_length, date).ids)
 
 
-def _template(
+def templated(
     tokenizer: PreTrainedTokenizerFast,
     turns: list[Message],
     date: str | None,
@@ -171,11 +181,12 @@ def _template(
     add_generation_prompt: bool,
     remedy: str = REMEDY,
 ) -> tuple[str, list[int]]:
+    """Return turns as the template writes them, and that as token ids; `remedy` helps where it refuses them."""
     text = render(tokenizer, turns, add_generation_prompt=add_generation_prompt, date=date, remedy=remedy)
     return text, list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _remedy(messages: list[Message], turns: list[Message]) -> str:
+def remedy_for(messages: list[Message], turns: list[Message]) -> str:
     """Say what helps where a template refuses the turns: what the config puts first, or what the data does."""
     if len(turns) > len(messages):
         return "set model.system_prompt=null for a template without a system turn"
@@ -208,7 +219,7 @@ def _cut(
         if cut == len(starts):
             return _without_oldest(tokenizer, turns, place, most, date)
         shorter = [*turns[:place], {**turns[place], "content": content[starts[cut] :]}, *turns[place + 1 :]]
-        text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
+        text, ids = templated(tokenizer, shorter, date, add_generation_prompt=True)
         length = len(ids)
     return EncodedPrompt(shorter, text, ids, cut=True)
 
@@ -229,7 +240,7 @@ def _without_oldest(
     if later is None:
         return None
     shorter = [*turns[:place], *turns[later:]]
-    text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
+    text, ids = templated(tokenizer, shorter, date, add_generation_prompt=True)
     if len(ids) > most:
         return _cut(tokenizer, shorter, len(ids), most, date)
     return EncodedPrompt(shorter, text, ids, cut=True)

@@ -130,7 +130,7 @@ def _annotator(content: dict[str, Any]) -> Annotator:
 
 
 def in_order(nodes: list[Node]) -> list[Node]:
-    """Return nodes in the order in which a worker makes them: base models, those trained from them, others as they are."""
+    """Return nodes in the order in which a worker makes them: base models, what is trained of them, then others."""
     first = (Stage.base_model, Stage.sft)
     return sorted(nodes, key=lambda node: first.index(node.stage) if node.stage in first else len(first))
 
