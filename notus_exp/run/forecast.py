@@ -202,10 +202,10 @@ class Forecast:
 
     def _references(self) -> Iterable[list[Node]]:
         """Group the wanted reference nodes that find each other's log-probs, which one worker computes for all."""
-        groups: dict[str | None, list[Node]] = {}
+        groups: dict[tuple[str | None, str], list[Node]] = {}
         for node in self._wanted.missing:
             if node.stage is Stage.reference:
-                groups.setdefault(amounts.likeness(node.stage, node, self._look), []).append(node)
+                groups.setdefault(self._of_one_store(node), []).append(node)
         return groups.values()
 
     def _alike(self, node: Node) -> list[Node]:
@@ -213,9 +213,12 @@ class Forecast:
 
     def _made(self, node: Node) -> list[Manifest]:
         """Return the reference artifacts that lie there and share their log-probs with a node's."""
-        likeness = amounts.likeness(Stage.reference, node, self._look)
-        there = self._recorded.of_stage(Stage.reference)
-        return [one for one in there if amounts.likeness(Stage.reference, one, self._look) == likeness]
+        there, shared = self._recorded.of_stage(Stage.reference), self._of_one_store(node)
+        return [one for one in there if self._of_one_store(one) == shared]
+
+    def _of_one_store(self, one: Node | Manifest) -> tuple[str | None, str]:
+        """Return what reference nodes share that find each other's log-probs: those of one model, made alike."""
+        return amounts.likeness(Stage.reference, one, self._look), one.inputs["base_model"]
 
     # -------------------------------------------------------------------------------------------------------- machine
     def _calibration(self) -> Calibration | None:

@@ -20,8 +20,8 @@ def sft_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any])
         return []
     learnt = counted["conversations_trained"]
     notes = [
-        f"sft={sft.get('name')}: the base model was trained on {many(learnt, 'conversation')} first, and what that made "
-        "is the base and the reference of everything that follows"
+        f"sft={sft.get('name')}: the base model was trained on {many(learnt, 'conversation')} first, and what that "
+        "made is the base and the reference of everything that follows"
     ]
     limit = f"sft.max_length={sft.get('max_length')}"
     if number := counted.get("conversations_too_long", 0):
