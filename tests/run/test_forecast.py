@@ -184,7 +184,7 @@ def test_conversations_of_the_hub_are_as_many_as_the_config_expects(tmp_path: Pa
         "sft.lora.r=0",
         "sft.max_length=300",
     )
-    config = config_of(tmp_path, *chats, "sft.expected_conversations=800")
+    config = config_of(tmp_path, *chats, "sft.max_length=300", "sft.expected_conversations=800")
     keep_measurement(config)
     forecast, missing, _ = forecast_of(config)
     # 800 conversations of a third of 300 tokens, in passes of 8: 100 calls, and 91136 parameters for each token

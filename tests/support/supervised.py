@@ -79,3 +79,8 @@ def finetune(
     used = {name: inputs[name] for name in (("base_model",) if chats is not None else ("base_model", "pairs"))}
     settings = SftSettings(keyed(recipe), system_prompt, "digest" if chats is not None else None, None)
     return sft.run(settings, used, out, context)
+
+
+def finetune_all(team: Any, inputs: dict[str, Path], chats: Path, wanted: list[Any]) -> list[dict[str, Any]]:
+    """Run the stage several times, (out, recipe, machine) each, in the processes of a team; return facts."""
+    return [finetune(inputs, out, recipe, hardware, chats, team) for out, recipe, hardware in wanted]
