@@ -1,4 +1,4 @@
-"""Published recipes start to end, with a random model of their shape: Notus' own on two processes, and Zephyr's whole."""
+"""Published recipes start to end, with a random model of their shape: Notus' on two processes, Zephyr's from a base model."""
 
 from __future__ import annotations
 
