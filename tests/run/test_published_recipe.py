@@ -1,4 +1,4 @@
-"""Published recipes start to end, with a random model of their shape: Notus' on two processes, Zephyr's from a base model."""
+"""Published recipes start to end, with a random model of their shape: Notus' on two processes, Zephyr's whole."""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from notus_exp.config.misfits import unread
 from notus_exp.config.schema import Stage
+from notus_exp.config.sft_settings import ChosenSft
 from notus_exp.contracts.manifest import Manifest, manifest_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST
@@ -101,7 +103,6 @@ WRONG = {
     "sft.lora.quantisation=nf4": r"^sft.lora.quantisation=nf4 goes with sft.precision=bfloat16",
     "sft.master_weights=same": r"^sft.master_weights=same says nothing with sft.precision=float32",
     "sft.learning_rate=0": r"^sft.learning_rate=0.0 is out of range",
-    "sft.path=x": r"^sft.path is set, but sft=chosen does not read it",
 }
 
 
@@ -125,6 +126,13 @@ def test_where_conversations_are_must_be_said(overrides: list[str], told: str) -
     with pytest.raises(UserError) as caught:
         composed("experiment=smoke", "sft=chat", *overrides)
     assert told in caught.value.message
+
+
+def test_a_setting_of_another_option_is_said_to_be_one() -> None:
+    error = unread("sft.path", ChosenSft)
+    assert error is not None
+    assert error.message == "sft.path is set, but sft=chosen does not read it"
+    assert "sft=chat" in error.hint
 
 
 def test_lengths_and_precision_are_those_of_preferences_unless_said_otherwise() -> None:

@@ -17,7 +17,7 @@ ALL_WEIGHTS = Lora(r=0, alpha=8, dropout=0.0, target_modules=[])
 _COMMON: dict[str, Any] = {
     "seed": 3, "learning_rate": 1e-3, "lr_scheduler": "linear", "warmup": 0.0, "optimizer": "adamw_torch",
     "weight_decay": 0.0, "max_grad_norm": 1.0, "epochs": 1.0, "max_steps": None, "global_batch_size": 4,
-    "batching": "random", "precision": Precision.float32, "master_weights": MasterWeights.float32, "max_length": 160,
+    "batching": "random", "precision": Precision.float32, "master_weights": MasterWeights.float32, "max_length": 256,
     "special_tokens": SpecialTokens.drop, "max_truncated": 1.0, "evaluations": 1, "max_validation": None,
     "checkpoints": 1, "lora": ALL_WEIGHTS,
 }  # fmt: skip

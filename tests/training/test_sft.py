@@ -1,6 +1,7 @@
 """Supervised training on a tiny random model: TRL's own losses, the same bits after a kill, one model of an adapter."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from support.recipes import machine
 from support.supervised import ADAPTER, MARKED, chat, chat_recipe, chosen_recipe, finetune, write_chats
 from support.trainings import N_TRAIN, N_VALIDATION, step_events, weights
 
-CHATS = [chat(number, turns=1 + number % 3) for number in range(11)]
+CHATS = [chat(number, turns=1 + number % 3) for number in range(14)]
 MEASURES = ("loss", "accuracy", "entropy")
 
 
@@ -33,13 +34,13 @@ def chats(tmp_path_factory):
 
 # ----------------------------------------------------------------------------------------------- against TRL's own path
 def test_losses_are_those_of_trl_with_its_assistant_only_loss(artifacts, chats, tiny_model_folder, tmp_path):
-    facts = finetune(artifacts, tmp_path / "ours", chat_recipe(epochs=2.0), chats=chats)
+    facts = finetune(artifacts, tmp_path / "ours", chat_recipe(epochs=2.0, max_length=120), chats=chats)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
     tokenizer.chat_template = MARKED
     config = SFTConfig(
         output_dir=str(tmp_path / "trl"), learning_rate=1e-3, lr_scheduler_type="linear", warmup_steps=0, seed=3,
         data_seed=3, per_device_train_batch_size=4, logging_steps=1, save_strategy="no", report_to="none", use_cpu=True,
-        bf16=False, gradient_checkpointing=False, num_train_epochs=2, disable_tqdm=True, max_length=160,
+        bf16=False, gradient_checkpointing=False, num_train_epochs=2, disable_tqdm=True, max_length=120,
         assistant_only_loss=True,
     )  # fmt: skip
     trainer = SFTTrainer(
@@ -50,7 +51,7 @@ def test_losses_are_those_of_trl_with_its_assistant_only_loss(artifacts, chats, 
     )
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    assert facts["steps"] == len(logged) == 6
+    assert facts["steps"] == len(logged) == 2 * math.ceil(len(CHATS) / 4)
     assert step_events(tmp_path / "ours") == pytest.approx([entry["loss"] for entry in logged], abs=1e-5)
     accuracies = [entry["mean_token_accuracy"] for entry in logged]
     assert step_events(tmp_path / "ours", "train/accuracy") == pytest.approx(accuracies, abs=1e-5)
@@ -62,8 +63,8 @@ def test_losses_are_those_of_trl_with_its_assistant_only_loss(artifacts, chats, 
 # ----------------------------------------------------------------------------------------------------- what is computed
 @pytest.mark.parametrize("batching", ["random", "length"])
 def test_micro_batches_do_not_change_a_step_nor_what_is_measured(artifacts, chats, tmp_path, batching):
-    """11 conversations of unlike lengths in batches of 8: the second step has fewer, in passes of 2 unevenly."""
-    recipe = chat_recipe(global_batch_size=8, validation=0.3, batching=batching)
+    """Conversations of unlike lengths in batches of 8: the second step has fewer, in passes of 2 unevenly."""
+    recipe = chat_recipe(global_batch_size=8, validation=0.2, batching=batching)
     for name, micro in (("one", 8), ("four", 2)):
         finetune(artifacts, tmp_path / name, recipe, machine(micro_batch_size=micro), chats=chats)
     for measure in MEASURES:
@@ -177,7 +178,6 @@ def killed_after_a_checkpoint(monkeypatch, *given, **named):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(prepared, "mark_complete", mark_and_end)
-        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a kill removes nothing
         finetune(*given, **named)
 
 
@@ -186,7 +186,7 @@ def test_a_killed_training_resumes_to_the_same_bits(artifacts, chats, tmp_path, 
     recipe = chat_recipe(lora=lora, epochs=2.0, checkpoints=3, evaluations=2, warmup=0.2, validation=0.2)
     whole = finetune(artifacts, tmp_path / "whole", recipe, chats=chats)
     killed_after_a_checkpoint(monkeypatch, artifacts, tmp_path / "killed", recipe, chats=chats)
-    assert (tmp_path / "killed" / frame.CHECKPOINTS / "checkpoint-2").is_dir()
+    assert len([*(tmp_path / "killed" / frame.CHECKPOINTS).iterdir()]) == 1
     resumed = finetune(artifacts, tmp_path / "killed", recipe, chats=chats)
     differing = {name for name in whole if resumed[name] != whole[name]}
     assert differing <= {"seconds", "peak_memory_bytes", "throughput"}
@@ -207,7 +207,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_settings_of_this_g
 
 WRONG = {
     "max_length": (chosen_recipe(max_length=8), "none of 12 conversations is left to train on: 12 have no answer"),
-    "max_truncated": (chosen_recipe(max_length=110, max_truncated=0.1), "lose their end at sft.max_length=110"),
+    "max_truncated": (chosen_recipe(max_length=60, max_truncated=0.1), "lose their end at sft.max_length=60"),
     "layers": (chosen_recipe(lora=replace(ADAPTER, target_modules=["q_prj"])), "sft.lora.target_modules has 'q_prj'"),
     "positions": (chosen_recipe(max_length=10**6), "sft.max_length=1000000 is more than"),
 }
