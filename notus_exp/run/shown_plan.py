@@ -111,7 +111,8 @@ def show_plan(run: Run, out: Console) -> None:
     for question in doubts(run.config, run.choices):
         say(out, f"question: {question}")
     sources = run.sources
-    if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
+    digests = (sources.data_digest, sources.model_digest, sources.sft_digest, *sources.evaluation_digests.values())
+    if UNRESOLVED in digests:
         out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
     if memory.available.configured:  # what this machine has says nothing of the one that will run it
         memory.check()
