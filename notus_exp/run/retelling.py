@@ -39,6 +39,7 @@ def _unused(run: RunFile) -> set[str]:
     chosen = [CATALOGUE[name] for name in run.get("choices", {}).get("evaluation", "").split(",") if name in CATALOGUE]
     used = {
         "generation": reaches(until, Stage.generations) and any(spec.answers for spec in chosen),
+        "sft": reaches(until, Stage.sft) and run.get("choices", {}).get("sft") != "none",
         "judge": reaches(until, Stage.judgments) and any(spec.judged for spec in chosen),
     }
     return {"tracking", *(group for group, is_used in used.items() if not is_used)}
