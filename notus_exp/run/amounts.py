@@ -108,12 +108,11 @@ def planned(node: Node, known: Known) -> float | None:
         case Stage.annotations | Stage.columns | Stage.pairs:
             return _prompts(_input(node, "feedback", known.look), known) or 1.0
         case Stage.sft:
-            sft = settings["sft"]
-            there = conversations_of(node, known)
-            if there is None and not sft["max_steps"]:
+            sft, there = settings["sft"], conversations_of(node, known)
+            if sft["max_steps"] is None and there is None:
                 return None
-            trained = sft["max_steps"] * sft["global_batch_size"] if sft["max_steps"] else there[0] * sft["epochs"]
-            held_out = there[1] if there else 0.0
+            count, held_out = there or (0.0, 0.0)
+            trained = sft["max_steps"] * sft["global_batch_size"] if sft["max_steps"] else count * sft["epochs"]
             scored = min(held_out, sft["max_validation"] or held_out)
             return float(trained + VALIDATION_COST * sft["evaluations"] * scored)
         case Stage.reference:
