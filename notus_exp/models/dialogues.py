@@ -7,24 +7,24 @@ with the generation prompt, end; and it ends where its turn does, with what the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 from transformers import PreTrainedTokenizerFast
 
 from notus_exp.config.training_settings import SpecialTokens
 from notus_exp.errors import UserError
-from notus_exp.models.encoding import check_beginning, remedy_for, shows_system_turn, templated, with_system
+from notus_exp.models.encoding import check_beginning, remedy_for, shows_system_turn, with_system
 from notus_exp.models.markup import marks
-from notus_exp.models.rendering import Message
+from notus_exp.models.rendering import Message, render
 from notus_exp.reporting.texts import many
 
 IGNORED = -100
 """Label of a token that the loss is not on, as torch has it."""
 TOKENS = pl.List(pl.Int32)
 SCHEMA = pl.Schema({"input_ids": TOKENS, "labels": TOKENS})
-CHUNK = 1000
-"""Conversations whose tokens are Python's at once, and between two reports of progress."""
+CHUNK = 500
+"""Conversations that are made tokens at once, on all cores, and between two reports of progress."""
 
 
 class EncodedDialogue(NamedTuple):
@@ -87,13 +87,13 @@ def tokenise_dialogues(
     names = ("too_long", "truncated", "with_special_tokens", "altered", "system_turns_hidden", "trained_tokens")
     counts, parts = dict.fromkeys(names, 0), [pl.DataFrame(schema=SCHEMA)]
     for start in range(0, len(dialogues), CHUNK):
-        kept: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+        unmarked = []
         for turns in dialogues[start : start + CHUNK]:
-            if any(mark in turn["content"] for turn in turns for mark in known):
-                counts["with_special_tokens"] += 1
-                if how.special_tokens is SpecialTokens.drop:
-                    continue
-            found = encode_dialogue(tokenizer, turns, how.system_prompt, how.date, last_only=how.last_only)
+            marked = any(mark in turn["content"] for turn in turns for mark in known)
+            counts["with_special_tokens"] += marked
+            unmarked += [] if marked and how.special_tokens is SpecialTokens.drop else [turns]
+        kept: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+        for turns, found in zip(unmarked, encode_dialogues(tokenizer, unmarked, how), strict=True):
             labels = found.labels[: how.max_length]
             if not any(label != IGNORED for label in labels):
                 counts["too_long"] += 1
@@ -115,42 +115,71 @@ def tokenise_dialogues(
     return TokenisedDialogues(pl.concat(parts), counts)
 
 
-def encode_dialogue(
-    tokenizer: PreTrainedTokenizerFast,
-    messages: Sequence[Message],
-    system_prompt: str | None,
-    date: str | None = None,
-    *,
-    last_only: bool = False,
-) -> EncodedDialogue:
-    """Return a conversation's token ids, and as labels those that are learnt: of all answers, or of the last one.
+def encode_dialogues(
+    tokenizer: PreTrainedTokenizerFast, dialogues: Sequence[Sequence[Message]], how: Templating
+) -> list[EncodedDialogue]:
+    """Return conversations as token ids, uncut, and as labels those that are learnt: of all answers, or of the last one.
 
-    Args:
-        tokenizer: Of the model.
-        messages: The turns; the last one is the assistant's.
-        system_prompt: As for `encoding.with_system`.
-        date: What a template is told that asks for today's.
-        last_only: Whether the last answer alone is learnt.
+    Arguments are those of `tokenise_dialogues`.
 
     Raises:
-        UserError: The template refuses the turns, or what is before an answer, or with it, is not the beginning of the
+        UserError: The template refuses turns, or what is before an answer, or with it, is not the beginning of the
             whole: the model would be trained on another context than it is given later.
     """
-    turns = with_system(list(messages), system_prompt)
-    remedy = remedy_for(list(messages), turns)
-    text, ids = templated(tokenizer, turns, date, add_generation_prompt=False, remedy=remedy)
-    labels = [IGNORED] * len(ids)
+    written = [_written(tokenizer, turns, how) for turns in dialogues]
+    texts = [text for one in written for text in one.texts]
+    ids = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
+    return [_labelled(tokenizer, one, [list(next(ids)) for _ in one.texts]) for one in written]
+
+
+class _Answer(NamedTuple):
+    """An answer of a conversation: its text, and what is written before it, and with it where another turn follows."""
+
+    content: str
+    before: str
+    through: str | None
+
+
+class _Written(NamedTuple):
+    """A conversation as the template writes it, whole and up to the answers that are learnt."""
+
+    whole: str
+    answers: list[_Answer]
+
+    def texts(self) -> list[str]:
+        """Return all of them: the whole, then of each answer one or two."""
+        parts = (part for answer in self.answers for part in (answer.before, answer.through) if part is not None)
+        return [self.whole, *parts]
+
+
+def _written(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], how: Templating) -> _Written:
+    turns = with_system(list(messages), how.system_prompt)
+    told: dict[str, Any] = {"date": how.date, "remedy": remedy_for(list(messages), turns)}
     places = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
-    altered = False
-    for place in places[-1:] if last_only else places:
-        before, prompt = templated(tokenizer, turns[:place], date, add_generation_prompt=True, remedy=remedy)
-        start, end = check_beginning(tokenizer, prompt, ids), len(ids)
-        if place < len(turns) - 1:
-            _, said = templated(tokenizer, turns[: place + 1], date, add_generation_prompt=False, remedy=remedy)
-            end = check_beginning(tokenizer, said, ids)
-        labels[start:end] = ids[start:end]
-        altered = altered or turns[place]["content"].strip() not in text.removeprefix(before)
-    return EncodedDialogue(ids, labels, altered)
+    answers = [
+        _Answer(
+            turns[place]["content"],
+            render(tokenizer, turns[:place], add_generation_prompt=True, **told),
+            render(tokenizer, turns[: place + 1], add_generation_prompt=False, **told)
+            if place + 1 < len(turns)
+            else None,
+        )
+        for place in (places[-1:] if how.last_only else places)
+    ]
+    return _Written(render(tokenizer, turns, add_generation_prompt=False, **told), answers)
+
+
+def _labelled(tokenizer: PreTrainedTokenizerFast, one: _Written, ids: list[list[int]]) -> EncodedDialogue:
+    """Return a conversation with its labels; `ids` are those of its texts."""
+    whole, *parts = ids
+    labels, altered = [IGNORED] * len(whole), False
+    remaining = iter(parts)
+    for answer in one.answers:
+        start = check_beginning(tokenizer, next(remaining), whole)
+        end = len(whole) if answer.through is None else check_beginning(tokenizer, next(remaining), whole)
+        labels[start:end] = whole[start:end]
+        altered = altered or answer.content.strip() not in one.whole.removeprefix(answer.before)
+    return EncodedDialogue(whole, labels, altered)
 
 
 def _hides(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Message], how: Templating) -> bool:

@@ -76,7 +76,7 @@ def encode_prompt(
     Here and below `date` is what a template is told that asks for today's (YYYY-MM-DD); None refuses such a template.
     """
     turns = with_system(messages, system_prompt)
-    return templated(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))[1]
+    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))[1]
 
 
 def shows_system_turn(
@@ -111,7 +111,7 @@ def fit_prompt(
     is not enough in a conversation of several turns, its oldest turns are left out first.
     """
     turns = with_system(messages, system_prompt)
-    text, ids = templated(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))
+    text, ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))
     fitted: EncodedPrompt | None = EncodedPrompt(turns, text, ids, cut=False)
     most = limits.max_prompt_length
     if most is not None and len(ids) > most:
@@ -132,7 +132,7 @@ def complete(
             another context than it is given later.
     """
     turns = [*prompt.messages, {"role": "assistant", "content": response}]
-    text, ids = templated(tokenizer, turns, date, add_generation_prompt=False)
+    text, ids = _template(tokenizer, turns, date, add_generation_prompt=False)
     start = check_beginning(tokenizer, prompt.ids, ids)
     altered = response.strip() not in text.removeprefix(prompt.text)
     return Completion(ids[start:max_length], len(ids) > max_length, altered)
@@ -173,7 +173,7 @@ def encode(
     return Encoded(fitted.ids, complete(tokenizer, fitted, response, limits.max_length, date).ids)
 
 
-def templated(
+def _template(
     tokenizer: PreTrainedTokenizerFast,
     turns: list[Message],
     date: str | None,
@@ -181,7 +181,6 @@ def templated(
     add_generation_prompt: bool,
     remedy: str = REMEDY,
 ) -> tuple[str, list[int]]:
-    """Return turns as the template writes them, and that as token ids; `remedy` helps where it refuses them."""
     text = render(tokenizer, turns, add_generation_prompt=add_generation_prompt, date=date, remedy=remedy)
     return text, list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -219,7 +218,7 @@ def _cut(
         if cut == len(starts):
             return _without_oldest(tokenizer, turns, place, most, date)
         shorter = [*turns[:place], {**turns[place], "content": content[starts[cut] :]}, *turns[place + 1 :]]
-        text, ids = templated(tokenizer, shorter, date, add_generation_prompt=True)
+        text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
         length = len(ids)
     return EncodedPrompt(shorter, text, ids, cut=True)
 
@@ -240,7 +239,7 @@ def _without_oldest(
     if later is None:
         return None
     shorter = [*turns[:place], *turns[later:]]
-    text, ids = templated(tokenizer, shorter, date, add_generation_prompt=True)
+    text, ids = _template(tokenizer, shorter, date, add_generation_prompt=True)
     if len(ids) > most:
         return _cut(tokenizer, shorter, len(ids), most, date)
     return EncodedPrompt(shorter, text, ids, cut=True)

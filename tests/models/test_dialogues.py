@@ -8,7 +8,7 @@ import pytest
 
 from notus_exp.config.training_settings import SpecialTokens
 from notus_exp.errors import UserError
-from notus_exp.models.dialogues import IGNORED, Templating, encode_dialogue, tokenise_dialogues
+from notus_exp.models.dialogues import IGNORED, Templating, encode_dialogues, tokenise_dialogues
 from notus_exp.models.encoding import Limits, encode
 from notus_exp.models.pretrained import load_tokenizer
 from support.supervised import MARKED, chat
@@ -24,9 +24,14 @@ def templating(**changes: Any) -> Templating:
     return Templating(**values | changes)
 
 
+def encoded(tokenizer: Any, turns: Any, **changes: Any) -> Any:
+    (found,) = encode_dialogues(tokenizer, [turns], templating(**changes))
+    return found
+
+
 @pytest.mark.parametrize("turns", [chat(0, 1), chat(1, 3), [SYSTEM, *chat(2, 2)]])
 def test_what_is_learnt_is_what_trls_assistant_only_loss_learns(tiny_tokenizer: Any, turns: Any) -> None:
-    found = encode_dialogue(tiny_tokenizer, turns, None)
+    found = encoded(tiny_tokenizer, turns)
     theirs = tiny_tokenizer.apply_chat_template(
         turns, chat_template=MARKED, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -39,13 +44,13 @@ def test_a_last_answer_alone_is_the_completion_that_preferences_are_learnt_on(ti
     *prompt, answer = chat(1, 3)
     pair = encode(tiny_tokenizer, prompt, answer["content"], "", Limits(1000, None, "drop"))
     assert pair is not None
-    found = encode_dialogue(tiny_tokenizer, [*prompt, answer], "", last_only=True)
+    found = encoded(tiny_tokenizer, [*prompt, answer], system_prompt="", last_only=True)
     assert found.ids == pair.prompt_ids + pair.completion_ids
     assert found.labels == [IGNORED] * len(pair.prompt_ids) + pair.completion_ids
 
 
 def test_ends_are_cut_and_what_has_no_answer_left_is_left_out(tiny_tokenizer: Any) -> None:
-    whole = encode_dialogue(tiny_tokenizer, chat(0, 2), None)
+    whole = encoded(tiny_tokenizer, chat(0, 2))
     first = whole.labels.index(next(label for label in whole.labels if label != IGNORED))
     found = tokenise_dialogues([chat(0, 2)], tiny_tokenizer, templating(max_length=first + 3))
     assert found.rows["input_ids"].to_list() == [whole.ids[: first + 3]]
@@ -71,9 +76,9 @@ def test_an_earlier_answer_that_the_template_writes_otherwise_than_a_last_one(
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "message['content']", "(message['content'] if loop.last else message['content'][:2])"
     )
-    assert encode_dialogue(tokenizer, chat(0, 1)[1:], None)
+    assert encoded(tokenizer, chat(0, 1))
     with pytest.raises(UserError, match="is not the beginning of"):
-        encode_dialogue(tokenizer, chat(0, 2), None)
+        encoded(tokenizer, chat(0, 2))
 
 
 def test_hidden_system_turns_and_altered_answers_are_counted(tiny_model_folder: Any) -> None:

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
-from notus_exp.config.training_settings import Precision
+from notus_exp.config.training_settings import Precision, SpecialTokens
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
-from notus_exp.models.dialogues import IGNORED, encode_dialogue
+from notus_exp.models.dialogues import IGNORED, Templating, encode_dialogues
 from notus_exp.models.pretrained import load_model, load_tokenizer
 from notus_exp.training import frame, merged, prepared, sft
 from support.recipes import machine
@@ -80,8 +80,8 @@ def mean_loss(folder, conversations):
     """The mean negative log-prob of all tokens that assistants say, one by one, in float64."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).double().eval()
     tokenizer, found = load_tokenizer(folder), []
-    for turns in conversations:
-        told = encode_dialogue(tokenizer, turns, None)
+    how = Templating(None, 10_000, None, last_only=False, special_tokens=SpecialTokens.keep)
+    for told in encode_dialogues(tokenizer, conversations, how):
         with torch.no_grad():
             logps = model(torch.tensor([told.ids])).logits[0].log_softmax(dim=-1)
         found += [-logps[i - 1, label].item() for i, label in enumerate(told.labels) if label != IGNORED]
