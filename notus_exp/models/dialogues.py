@@ -87,13 +87,13 @@ def tokenise_dialogues(
     names = ("too_long", "truncated", "with_special_tokens", "altered", "system_turns_hidden", "trained_tokens")
     counts, parts = dict.fromkeys(names, 0), [pl.DataFrame(schema=SCHEMA)]
     for start in range(0, len(dialogues), CHUNK):
-        unmarked = []
+        taken = []
         for turns in dialogues[start : start + CHUNK]:
             marked = any(mark in turn["content"] for turn in turns for mark in known)
             counts["with_special_tokens"] += marked
-            unmarked += [] if marked and how.special_tokens is SpecialTokens.drop else [turns]
+            taken += [] if marked and how.special_tokens is SpecialTokens.drop else [turns]
         kept: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
-        for turns, found in zip(unmarked, encode_dialogues(tokenizer, unmarked, how), strict=True):
+        for turns, found in zip(taken, encode_dialogues(tokenizer, taken, how), strict=True):
             labels = found.labels[: how.max_length]
             if not any(label != IGNORED for label in labels):
                 counts["too_long"] += 1
@@ -118,7 +118,7 @@ def tokenise_dialogues(
 def encode_dialogues(
     tokenizer: PreTrainedTokenizerFast, dialogues: Sequence[Sequence[Message]], how: Templating
 ) -> list[EncodedDialogue]:
-    """Return conversations as token ids, uncut, and as labels those that are learnt: of all answers, or of the last one.
+    """Return conversations as token ids, uncut, and as labels those that are learnt, of all answers or of the last one.
 
     Arguments are those of `tokenise_dialogues`.
 
