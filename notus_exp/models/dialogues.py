@@ -146,6 +146,7 @@ class _Written(NamedTuple):
     whole: str
     answers: list[_Answer]
 
+    @property
     def texts(self) -> list[str]:
         """Return all of them: the whole, then of each answer one or two."""
         parts = (part for answer in self.answers for part in (answer.before, answer.through) if part is not None)

@@ -60,4 +60,5 @@ class SupervisedTrainer(PreparedTrainer, SFTTrainer):  # type: ignore[misc]
 
 def _labelled(inputs: dict[str, Any]) -> torch.Tensor:
     """Return how many tokens of a pass are learnt: the first of a text has nothing before it."""
-    return (inputs["labels"][:, 1:] != -100).sum()
+    counted: torch.Tensor = (inputs["labels"][:, 1:] != -100).sum()
+    return counted

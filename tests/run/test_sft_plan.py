@@ -136,8 +136,8 @@ def test_a_setting_of_another_option_is_said_to_be_one() -> None:
 
 
 def test_lengths_and_precision_are_those_of_preferences_unless_said_otherwise() -> None:
-    config: Any = composed("experiment=smoke", "sft=chosen", "dpo.max_length=300", "dpo.precision=bfloat16")
-    assert (config.sft.max_length, config.sft.precision) == (300, config.dpo.precision)
+    config: Any = composed("experiment=smoke", "sft=chosen", "dpo.max_length=500", "dpo.precision=bfloat16")
+    assert (config.sft.max_length, config.sft.precision) == (500, config.dpo.precision)
     assert config.sft.precision.name == "bfloat16"
     assert requirements(config).sft_max_truncated == config.sft.max_truncated
 
