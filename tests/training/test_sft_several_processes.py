@@ -69,5 +69,7 @@ def test_two_processes_train_the_model_of_one(name, trained):
     for key, tensor in weights(alone).items():
         torch.testing.assert_close(weights(folder)[key], tensor, atol=1e-4, rtol=0)
     told = {key: value for key, value in facts[0].items() if key not in files.MEASURED}
-    assert told == {key: value for key, value in expected.items() if key not in files.MEASURED}
+    known = {key: value for key, value in expected.items() if key not in files.MEASURED}
+    assert told.keys() == known.keys()
+    assert all(told[key] == pytest.approx(value, abs=1e-4) for key, value in known.items() if value is not None)
     assert not list(folder.with_name(f"{folder.name}-1").rglob("*.safetensors")), "one process writes"
