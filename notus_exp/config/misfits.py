@@ -104,7 +104,7 @@ def settings_called(word: str) -> list[str]:
     if name in OTHER_WORDS:
         return [OTHER_WORDS[name]]
     found = sorted(key for key in settings if key.endswith(f".{name}"))
-    return [key for key in found if key.replace("sft.", "dpo.", 1) == key or key.replace("sft.", "dpo.", 1) not in found]
+    return [key for key in found if not (key.startswith("sft.") and f"dpo.{key[4:]}" in found)]
 
 
 def unread(key: str | None, kind: Any) -> UserError | None:
