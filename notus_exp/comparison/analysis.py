@@ -313,7 +313,8 @@ def _beyond_what_was_seen(parts: _Parts) -> list[str]:
 
 def _base_models(parts: _Parts) -> set[str]:
     runs = (run for by_seed in parts.asked.runs.values() for run in by_seed.values())
-    return {run["stages"]["base_model"]["key"] for run in runs if "base_model" in run["stages"]}
+    bases = (run["stages"].get("sft") or run["stages"].get("base_model") for run in runs)
+    return {base["key"] for base in bases if base}
 
 
 def _plain(value: Any) -> Any:

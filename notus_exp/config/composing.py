@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
+from math import gcd
 from typing import Any, NamedTuple, cast
 
 import hydra._internal.config_loader_impl
@@ -180,15 +181,16 @@ _evaluations: list[str] = []
 _apply_overrides = ConfigLoaderImpl._apply_overrides_to_config
 
 
-_NUMBER, _BATCH = "hardware.processes=", "dpo.global_batch_size"
+_NUMBER, _BATCHES = "hardware.processes=", ("dpo.global_batch_size", "sft.global_batch_size")
 
 
 def _share_batches(composed: DictConfig) -> None:
-    """Let `hardware=auto` take as many devices as the recipe's global batch can be shared by."""
-    batch, hardware = OmegaConf.select(composed, _BATCH, throw_on_resolution_failure=False), composed.hardware
-    if hardware.processes == 1 or not isinstance(batch, int) or batch < 1:
+    """Let `hardware=auto` take as many devices as the global batch of each training can be shared by."""
+    found = [OmegaConf.select(composed, key, throw_on_resolution_failure=False) for key in _BATCHES]
+    batches, hardware = [batch for batch in found if isinstance(batch, int) and batch > 0], composed.hardware
+    if hardware.processes == 1 or not batches:
         return
-    hardware.processes = processes_for(batch, hardware.processes)
+    hardware.processes = processes_for(gcd(*batches), hardware.processes)
     if hardware.processes == 1:
         hardware.launch, hardware.zero_stage, hardware.offload = "plain", None, False
 

@@ -36,6 +36,8 @@ from notus_exp.config.ranges import check
 from notus_exp.config.schema import ALTERNATIVES, Config, Stage, known_settings, reaches
 from notus_exp.config.score_checks import check_scores
 from notus_exp.config.served_command import check_served_command
+from notus_exp.config.sft_checks import check_sft, file_data
+from notus_exp.config.sft_settings import SFT_SCHEMAS, ChatSft
 from notus_exp.config.simulated_checks import check_simulated
 from notus_exp.config.told_shape import check_shape
 from notus_exp.errors import UserError, did_you_mean
@@ -81,6 +83,8 @@ def _store_schemas() -> None:
         store.store(name=f"{name}_generation_schema", node=kind)
     for name, judge in JUDGE_SCHEMAS.items():
         store.store(name=f"{name}_judge_schema", node=judge)
+    for name, sft in SFT_SCHEMAS.items():
+        store.store(name=f"{name}_sft_schema", node=sft)
     store.store(group="hydra/sweeper", name="study", node={"_target_": SWEEPER})
 
 
@@ -109,6 +113,9 @@ def load(composed: DictConfig) -> Config:
     for data in parts(config.data).values():
         if isinstance(data, FileData) and not data.path and data.hub_split is None:
             data.hub_split = hub_default(data)
+    sft = config.sft
+    if isinstance(sft, ChatSft) and not sft.path and sft.hub_split is None:
+        sft.hub_split = hub_default(file_data(sft))
     return config
 
 
@@ -194,6 +201,9 @@ def check_together(config: Config) -> None:
     if config.pairs.weight is not None and reaches(config.until, Stage.policy):
         check_weights(config.dpo)
     check_hardware(config.hardware, config.dpo)
+    check_sft(config.sft, config.hardware)
+    if isinstance(config.sft, ChatSft):
+        _check_hub_id("sft.hub_id", config.sft.hub_id)
     check_endpoints(config)
     if isinstance(config.generation, ServedGeneration):
         check_served_command(config.generation)

@@ -93,14 +93,18 @@ def unknown_key(key: str, known: Iterable[str] | None = None) -> UserError:
 
 
 def settings_called(word: str) -> list[str]:
-    """Return the settings and groups that a bare word, such as the name of a flag, may stand for."""
+    """Return the settings and groups that a bare word, such as the name of a flag, may stand for.
+
+    Of those that both trainings have it is the preferences' alone, which every run has.
+    """
     name = word.replace("-", "_")
     settings = known_settings()
     if name in settings or name in GROUPS:
         return [name]
     if name in OTHER_WORDS:
         return [OTHER_WORDS[name]]
-    return sorted(key for key in settings if key.endswith(f".{name}"))
+    found = sorted(key for key in settings if key.endswith(f".{name}"))
+    return [key for key in found if not (key.startswith("sft.") and f"dpo.{key[4:]}" in found)]
 
 
 def unread(key: str | None, kind: Any) -> UserError | None:

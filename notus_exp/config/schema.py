@@ -23,11 +23,12 @@ from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
 from notus_exp.config.ranges import PLACE, bounded, one_of, place, unbounded
 from notus_exp.config.score_settings import ScoreItem
+from notus_exp.config.sft_settings import SFT_SCHEMAS, Sft
 from notus_exp.config.study_settings import Study
 from notus_exp.config.training_settings import DPO, Model
 
-Stage = Enum("Stage", ["config", "feedback", "annotations", "columns", "pairs", "base_model", "reference", "policy",
-                       "generations", "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
+Stage = Enum("Stage", ["config", "feedback", "annotations", "columns", "pairs", "base_model", "sft", "reference",
+                       "policy", "generations", "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
 
 
 def reaches(until: Stage, stage: Stage) -> bool:
@@ -78,12 +79,14 @@ class Config:
     scores: list[ScoreItem] = field(default_factory=list)  # of these the columns that an expression names enter keys
     pairs: PairRule = field(default_factory=PairRule)
     annotators: list[Any] = field(default_factory=list)  # likewise; composing makes an `Annotator` of each
+    sft: Sft = field(default_factory=Sft)
 
 
-ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge]]] = {
+ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge | Sft]]] = {
     "data": DATA_SCHEMAS,
     "generation": GENERATION_SCHEMAS,
     "judge": JUDGE_SCHEMAS,
+    "sft": SFT_SCHEMAS,
 }
 """Group -> option -> what it reads, of the groups whose options read different settings."""
 

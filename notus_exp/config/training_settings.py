@@ -44,6 +44,7 @@ class Model:
     template_date: Optional[str] = unbounded(in_key=False, default=None)  # likewise
     parameters: Optional[int] = bounded(least=1, in_key=False, default=None)  # for forecasts alone
     shape: Optional[dict[str, Any]] = unbounded(in_key=False, default_factory=dict)  # of config.json, where not at hand
+    chat_template: Optional[str] = unbounded(since=None, default=None)  # in the place of the model's own, or of none
 
 
 @dataclass

@@ -113,11 +113,17 @@ def read(path: Path, on_damage: OnDamage | None = None) -> Iterator[Event]:
             on_damage()
 
 
-def replay(kept: Path, followed: Path) -> int:
-    """Append the kept events of an artifact to the stream that the parent follows; return how many are damaged."""
+def replay(kept: Path, followed: Path, stage: str | None = None) -> int:
+    """Append the kept events of an artifact to the stream that the parent follows; return how many are damaged.
+
+    Args:
+        kept: The artifact's.
+        followed: The run's.
+        stage: What it is called in this run, where another may have made it under another name.
+    """
     damaged: list[None] = []
     for event in read(kept, lambda: damaged.append(None)):
-        _append(followed, event)
+        _append(followed, event if stage is None else event._replace(stage=stage))
     return len(damaged)
 
 

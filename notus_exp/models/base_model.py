@@ -24,10 +24,14 @@ from notus_exp.stages.settings import BaseModelSettings
 TINY_SEED = 0
 """Seed of the weights of `tiny_random`: a base model, like a downloaded one, does not depend on the run's seed."""
 INDEX = "model.safetensors.index.json"
+TEMPLATE = "chat_template.jinja"
+"""Name of transformers."""
 
 
 def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write the base model to `out/model`: config, safetensors weights, tokenizer and chat template.
+
+    The template is the model's own, or the one that the config gives.
 
     Args:
         settings: Which model, and the digest that stands for its content.
@@ -46,7 +50,16 @@ def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context
     folder = out / files.MODEL
     folder.mkdir(parents=True)
     licence = make[settings.model.kind](settings, folder, context)
-    return {**_facts(folder), "license": licence}
+    if settings.model.chat_template is not None:
+        _give_template(folder, settings.model.chat_template)
+    return {**model_facts(folder), "license": licence}
+
+
+def _give_template(folder: Path, template: str) -> None:
+    """Give a model a chat template, which stands before its own: one that was taught no chat has none."""
+    path = folder / TEMPLATE
+    path.unlink(missing_ok=True)  # it may be a link into the hub's cache
+    path.write_text(template, encoding="utf-8")
 
 
 def _tiny_random(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
@@ -165,7 +178,7 @@ def _card_license(folder: Path) -> str | None:
     return declared[1] if declared else None
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def model_facts(folder: Path) -> dict[str, Any]:
     """Check that the folder is complete and loadable, and describe it, without reading the weights."""
     index = folder / INDEX
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else set()

@@ -76,7 +76,7 @@ def encode_prompt(
     Here and below `date` is what a template is told that asks for today's (YYYY-MM-DD); None refuses such a template.
     """
     turns = with_system(messages, system_prompt)
-    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))[1]
+    return _template(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))[1]
 
 
 def shows_system_turn(
@@ -89,7 +89,7 @@ def shows_system_turn(
     """
     turns = with_system(messages, system_prompt)
     others = [{"role": "system", "content": OTHER_SYSTEM_TURN}, *turns[1:]]
-    remedy = _remedy(messages, turns)
+    remedy = remedy_for(messages, turns)
     one, two = (
         render(tokenizer, some, add_generation_prompt=True, date=date, remedy=remedy) for some in (turns, others)
     )
@@ -111,7 +111,7 @@ def fit_prompt(
     is not enough in a conversation of several turns, its oldest turns are left out first.
     """
     turns = with_system(messages, system_prompt)
-    text, ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=_remedy(messages, turns))
+    text, ids = _template(tokenizer, turns, date, add_generation_prompt=True, remedy=remedy_for(messages, turns))
     fitted: EncodedPrompt | None = EncodedPrompt(turns, text, ids, cut=False)
     most = limits.max_prompt_length
     if most is not None and len(ids) > most:
@@ -133,16 +133,26 @@ def complete(
     """
     turns = [*prompt.messages, {"role": "assistant", "content": response}]
     text, ids = _template(tokenizer, turns, date, add_generation_prompt=False)
-    start = len(prompt.ids)
-    if ids[:start] != prompt.ids:
-        same = next(i for i, (a, b) in enumerate(zip(prompt.ids, [*ids, None], strict=False)) if a != b)
-        raise UserError(
-            "model: the templated prompt is not the beginning of the templated prompt and completion; they part at "
-            f"token {same} of {start}, before {tokenizer.decode(prompt.ids[same:])!r}",
-            "use a model whose chat template writes the generation prompt as it writes an assistant's turn",
-        )
+    start = check_beginning(tokenizer, prompt.ids, ids)
     altered = response.strip() not in text.removeprefix(prompt.text)
     return Completion(ids[start:max_length], len(ids) > max_length, altered)
+
+
+def check_beginning(tokenizer: PreTrainedTokenizerFast, part: list[int], whole: list[int]) -> int:
+    """Return how many tokens of a conversation are those of its beginning, templated by itself.
+
+    Raises:
+        UserError: They do not begin the tokens of the whole.
+    """
+    start = len(part)
+    if whole[:start] != part:
+        same = next(i for i, (a, b) in enumerate(zip(part, [*whole, None], strict=False)) if a != b)
+        raise UserError(
+            "model: the templated prompt is not the beginning of the templated prompt and completion; they part at "
+            f"token {same} of {start}, before {tokenizer.decode(part[same:])!r}",
+            "use a model whose chat template writes the generation prompt as it writes an assistant's turn",
+        )
+    return start
 
 
 def encode(
@@ -175,7 +185,7 @@ def _template(
     return text, list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _remedy(messages: list[Message], turns: list[Message]) -> str:
+def remedy_for(messages: list[Message], turns: list[Message]) -> str:
     """Say what helps where a template refuses the turns: what the config puts first, or what the data does."""
     if len(turns) > len(messages):
         return "set model.system_prompt=null for a template without a system turn"

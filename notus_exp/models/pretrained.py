@@ -121,7 +121,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not tokenizer.chat_template:
         raise UserError(
             "model: the tokenizer has no chat template",
-            "choose an instruction-tuned model, or add chat_template.jinja to a local folder (model=local)",
+            "choose an instruction-tuned model, or give it one: model.chat_template, or chat_template.jinja in a local "
+            "folder (model=local)",
         )
     if tokenizer.eos_token_id is None:
         raise UserError("model: the tokenizer has no end token", "set eos_token in its tokenizer_config.json")

@@ -23,10 +23,10 @@ a parameter and token: Kaplan et al. 2020, "Scaling laws for neural language mod
 FILLED = 1 / 3
 """Of the most tokens that a text may have, the part that it has on average: between 0.2 and 0.4 in docs/results."""
 
-INPUTS = {"feedback": Stage.feedback, "pairs": Stage.pairs, "base_model": Stage.base_model,
-          "reference": Stage.reference, "reference_scored": Stage.reference, "policy": Stage.policy,
-          "generations": Stage.generations}  # fmt: skip
-"""Name of an input -> the stage that makes it."""
+INPUTS = {"feedback": (Stage.feedback,), "pairs": (Stage.pairs,), "base_model": (Stage.base_model, Stage.sft),
+          "reference": (Stage.reference,), "reference_scored": (Stage.reference,), "policy": (Stage.policy,),
+          "generations": (Stage.generations,)}  # fmt: skip
+"""Name of an input -> the stages of which one makes it."""
 
 Finder = Callable[[Stage, str], Node | Manifest | None]
 """Finds by stage and key what is planned or lies there."""
@@ -63,6 +63,11 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
                 told = [_data(_input(one, "feedback", look)), settings["contamination_digests"]]
             case Stage.base_model:
                 told = [settings]
+            case Stage.sft:
+                sft = settings["sft"]
+                data = _data(_input(_input(one, "pairs", look), "feedback", look)) if "pairs" in one.inputs else None
+                told = [_model(one, look), data, settings["data_digest"], sft["precision"], sft["max_length"]]
+                told += [sft["lora"]["r"] > 0, sft["optimizer"]]
             case Stage.reference:
                 data = _data(_input(one, "feedback", look))
                 told = [_model(one, look), data, settings["precision"], settings["max_length"]]
@@ -102,6 +107,14 @@ def planned(node: Node, known: Known) -> float | None:
             return _prompts(node, known) or 1.0  # of a file the rows are not counted here: alike are those of one file
         case Stage.annotations | Stage.columns | Stage.pairs:
             return _prompts(_input(node, "feedback", known.look), known) or 1.0
+        case Stage.sft:
+            sft, there = settings["sft"], conversations_of(node, known)
+            if sft["max_steps"] is None and there is None:
+                return None
+            count, held_out = there or (0.0, 0.0)
+            trained = sft["max_steps"] * sft["global_batch_size"] if sft["max_steps"] else count * sft["epochs"]
+            scored = min(held_out, sft["max_validation"] or held_out)
+            return float(trained + VALIDATION_COST * sft["evaluations"] * scored)
         case Stage.reference:
             return _completions(node, known)
         case Stage.policy:
@@ -137,6 +150,10 @@ def recorded(manifest: Manifest) -> float | None:
             return float(facts["prompts"])
         case Stage.pairs:
             return float(facts["prompts_in"])
+        case Stage.sft:
+            sft = settings["sft"]
+            passes = facts["steps"] * sft["global_batch_size"]
+            return float(passes + VALIDATION_COST * sft["evaluations"] * facts["validation_conversations"])
         case Stage.reference:
             return float(facts["computed"])
         case Stage.policy:
@@ -167,6 +184,8 @@ def tokens(node: Node, known: Known) -> float:
     settings = node.settings
     if node.stage is Stage.policy:
         most = settings["dpo"]["max_length"]
+    elif node.stage is Stage.sft:
+        most = settings["sft"]["max_length"]
     elif node.stage is Stage.reference:
         most = settings["max_length"]
     elif "reference_scored" in node.inputs:
@@ -219,6 +238,21 @@ def pairs_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
         * filters.get("keep", {}).get("share", 1.0)
     )
     return min(train, filters["max_pairs"] or train), made * split["validation"]
+
+
+def conversations_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
+    """Return the conversations to train on and those to measure on of a supervised training, None where nothing tells.
+
+    Of chosen responses there is at most one a pair.
+    """
+    if "pairs" in node.inputs:
+        return pairs_of(node, known)
+    sft, facts = node.settings["sft"], known.facts(Stage.sft, node.key)
+    if facts is None:
+        return None
+    held_out = float(facts["conversations"]) * sft["validation"]
+    train = float(facts["conversations"]) - held_out
+    return min(train, sft["max_conversations"] or train), held_out
 
 
 def _pairs_each(pairs: Node | Manifest, known: Known) -> float:
@@ -285,10 +319,10 @@ def _of_file(answers: Node | Manifest) -> Any:
 
 def _input(one: Node | Manifest, name: str, look: Finder) -> Node | Manifest:
     """Return what an input was, or will be, made with; KeyError where nothing tells."""
-    found = look(INPUTS[name], one.inputs[name])
-    if found is None:
-        raise KeyError(name)
-    return found
+    for stage in INPUTS[name]:
+        if found := look(stage, one.inputs[name]):
+            return found
+    raise KeyError(name)
 
 
 def _data(feedback: Node | Manifest) -> Any:
@@ -296,4 +330,6 @@ def _data(feedback: Node | Manifest) -> Any:
 
 
 def _model(one: Node | Manifest, look: Finder) -> Any:
-    return _input(one, "base_model", look).settings
+    """Return what says which model one is made from; of one that was trained before, what it was trained from."""
+    base = _input(one, "base_model", look)
+    return _model(base, look) if "base_model" in base.inputs else base.settings

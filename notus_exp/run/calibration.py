@@ -8,8 +8,9 @@ How many tokens a text has is not known before it is read: it is taken to fill a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.schema import Stage
@@ -89,14 +90,15 @@ class Calibration(NamedTuple):
             case Stage.reference:
                 return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
             case Stage.policy:
-                passes = ceil(amount / hardware.micro_batch_size)
-                once: float = 1.0 if settings["dpo"]["lora"]["r"] == 0 else ADAPTER
-                once += FORWARD if hardware.activation_checkpointing else 0.0  # computed again
                 tokens = 2 * amount * amounts.tokens(node, known)
-                seconds = once * (passes * self.train.call + tokens * parameters * self.train.token)
+                seconds = self._training(settings["dpo"], amount, tokens, hardware, parameters)
                 if settings["dpo"].get("algorithm") == "kto":  # which scores as many responses for its reference point
+                    passes = ceil(amount / hardware.micro_batch_size)
                     seconds += passes * self.score.call + tokens * parameters * self.score.token
                 return self.imports + seconds
+            case Stage.sft:
+                tokens = amount * amounts.tokens(node, known)
+                return self.imports + self._training(settings["sft"], amount, tokens, hardware, parameters)
             case Stage.generations if settings["endpoint_model"] is None and amounts.prompts_asked(node):
                 prompts, steps = amounts.prompts_asked(node) or 0, settings["max_new_tokens"]
                 calls = ceil(prompts / hardware.generation_batch_size) * int(steps)
@@ -104,6 +106,15 @@ class Calibration(NamedTuple):
             case Stage.likelihoods:
                 return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
         return None
+
+    def _training(
+        self, recipe: Mapping[str, Any], rows: float, tokens: float, hardware: Hardware, parameters: int
+    ) -> float:
+        """Return the seconds in which rows of so many tokens together are trained on."""
+        passes = ceil(rows / hardware.micro_batch_size)
+        once: float = 1.0 if recipe["lora"]["r"] == 0 else ADAPTER
+        once += FORWARD if hardware.activation_checkpointing else 0.0  # computed again
+        return once * (passes * self.train.call + tokens * parameters * self.train.token)
 
     def scoring(self, texts: float, tokens: float, hardware: Hardware, parameters: int) -> float:
         """Return the seconds in which texts of so many tokens each are scored."""

@@ -114,7 +114,7 @@ def _of_probe(name: str, probe: Probe) -> list[NodeRow]:
     """Return what scores all completions by the policy of another run, as that run templates and computes them."""
     training = probe.training
     encoding = encoded(training.dpo, training.system_prompt, training.template_date, NO_SPLIT)
-    base: dict[str, str | Made] = {"base_model": Made(Stage.base_model, probe.base_model)}
+    base: dict[str, str | Made] = {"base_model": Made(probe.base, probe.base_model)}
     uses = {**base, "policy": Made(Stage.policy, probe.policy), "reference_scored": f"reference_{name}"}
     return [
         (f"reference_{name}", Stage.reference, replace(encoding, everything=True), {**base, "feedback": "feedback"}),

@@ -13,6 +13,7 @@ from notus_exp.evaluation.catalogue import answering, chosen, judged
 from notus_exp.evaluation.kit.description import EvaluationSpec
 from notus_exp.run import old_keys
 from notus_exp.run.nodes import NodeRow, Sources
+from notus_exp.run.training_nodes import base_of
 from notus_exp.stages.settings import (
     BenchmarksSettings,
     EngineSettings,
@@ -82,7 +83,7 @@ def _generations(spec: EvaluationSpec, config: Config, sources: Sources) -> list
             **asked_how,
         )
 
-    uses = {"base_model": "base_model"} | ({} if spec.prompts_file else {"feedback": "feedback"})
+    uses = {"base_model": base_of(config)} | ({} if spec.prompts_file else {"feedback": "feedback"})
     stage = Stage.generations
     return [
         (f"generations_{spec.name}_base", stage, row(base), uses),
@@ -106,7 +107,7 @@ def _likelihoods(config: Config) -> list[NodeRow]:
     if not preferences and not kl_prompts:
         return []
     settings = LikelihoodsSettings(working_precision(config.dpo), kl_prompts)
-    uses = {"base_model": "base_model", "policy": "policy"}
+    uses = {"base_model": base_of(config), "policy": "policy"}
     uses |= {"reference_scored": "reference_scored"} if preferences else {}
     uses |= {"generations": "generations_verifiable"} if kl_prompts else {}
     return [("likelihoods", Stage.likelihoods, settings, uses)]
@@ -123,7 +124,7 @@ def _benchmarks(config: Config, sources: Sources) -> list[NodeRow]:
         working_precision(config.dpo),
         model.template_date if lm_eval.chat_template else None,
     )
-    base = {"base_model": "base_model"}
+    base = {"base_model": base_of(config)}
     return [
         ("benchmarks_base", Stage.benchmarks, settings, base),
         ("benchmarks", Stage.benchmarks, settings, {**base, "policy": "policy"}),

@@ -130,11 +130,12 @@ def _annotator(content: dict[str, Any]) -> Annotator:
 
 
 def in_order(nodes: list[Node]) -> list[Node]:
-    """Return nodes in the order in which a worker makes them: base models first, else as they are."""
-    return sorted(nodes, key=lambda node: node.stage is not Stage.base_model)
+    """Return nodes in the order in which a worker makes them: base models, what is trained of them, then others."""
+    first = (Stage.base_model, Stage.sft)
+    return sorted(nodes, key=lambda node: first.index(node.stage) if node.stage in first else len(first))
 
 
-SHARED = (Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
+SHARED = (Stage.sft, Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
 """Stages that load a model and take most of a run's time."""
 
 

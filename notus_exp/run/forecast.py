@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from notus_exp.config.data_settings import UltraFeedback
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
 from notus_exp.config.schema import Calibrate, Config, Stage
+from notus_exp.config.sft_settings import ChatSft
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST
@@ -201,10 +202,10 @@ class Forecast:
 
     def _references(self) -> Iterable[list[Node]]:
         """Group the wanted reference nodes that find each other's log-probs, which one worker computes for all."""
-        groups: dict[str | None, list[Node]] = {}
+        groups: dict[tuple[str | None, str], list[Node]] = {}
         for node in self._wanted.missing:
             if node.stage is Stage.reference:
-                groups.setdefault(amounts.likeness(node.stage, node, self._look), []).append(node)
+                groups.setdefault(self._of_one_store(node), []).append(node)
         return groups.values()
 
     def _alike(self, node: Node) -> list[Node]:
@@ -212,9 +213,12 @@ class Forecast:
 
     def _made(self, node: Node) -> list[Manifest]:
         """Return the reference artifacts that lie there and share their log-probs with a node's."""
-        likeness = amounts.likeness(Stage.reference, node, self._look)
-        there = self._recorded.of_stage(Stage.reference)
-        return [one for one in there if amounts.likeness(Stage.reference, one, self._look) == likeness]
+        there, shared = self._recorded.of_stage(Stage.reference), self._of_one_store(node)
+        return [one for one in there if self._of_one_store(one) == shared]
+
+    def _of_one_store(self, one: Node | Manifest) -> tuple[str | None, str]:
+        """Return what reference nodes share that find each other's log-probs: those of one model, made alike."""
+        return amounts.likeness(Stage.reference, one, self._look), one.inputs["base_model"]
 
     # -------------------------------------------------------------------------------------------------------- machine
     def _calibration(self) -> Calibration | None:
@@ -237,9 +241,11 @@ class Forecast:
         parameters = self._parameters(self._base_of(node))
         return None if parameters is None or self._too_large(parameters) else parameters
 
-    @staticmethod
-    def _base_of(node: Node) -> str:
-        return node.key if node.stage is Stage.base_model else node.inputs.get("base_model", "")
+    def _base_of(self, node: Node) -> str:
+        """Return the base model of a node; of one that was trained before, what that was trained from."""
+        base = node.key if node.stage is Stage.base_model else node.inputs.get("base_model", "")
+        trained = self._look(Stage.sft, base)
+        return trained.inputs.get("base_model", base) if trained else base
 
     def _too_large(self, parameters: int) -> bool:
         if self._hardware.device is Device.cuda:
@@ -256,7 +262,8 @@ class Forecast:
         manifest = self._manifest(stage, key)
         if manifest:
             return manifest.facts
-        return self._of_data(key) if stage is Stage.feedback else None
+        of_config = {Stage.feedback: self._of_data, Stage.sft: self._of_chats}.get(stage)
+        return of_config(key) if of_config else None
 
     def _of_data(self, key: str) -> Mapping[str, Any] | None:
         """Return what a hub's dataset counts, where its option says so and it is not here yet."""
@@ -266,6 +273,15 @@ class Forecast:
         if node.settings["data"].get("hub_id") != data.hub_id:
             return None
         return {"prompts": data.expected_prompts, "completions": data.expected_prompts * amounts.COMPLETIONS}
+
+    def _of_chats(self, key: str) -> Mapping[str, Any] | None:
+        """Return what a hub's set of conversations counts, likewise."""
+        node, sft = self._wanted.nodes.get(key), self._wanted.config.sft
+        if not (node and isinstance(sft, ChatSft) and sft.expected_conversations and sft.path is None):
+            return None
+        if node.settings["sft"].get("hub_id") != sft.hub_id:
+            return None
+        return {"conversations": sft.expected_conversations}
 
     def _read_manifest(self, stage: Stage, key: str) -> Manifest | None:
         try:

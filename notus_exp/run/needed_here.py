@@ -10,6 +10,8 @@ from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
 from notus_exp.config.hardware_settings import FLASH, Device, Hardware, Launch
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.config.schema import Config, Stage
+from notus_exp.config.sft_checks import as_recipe, told_of_sft
+from notus_exp.config.sft_settings import SftTraining
 from notus_exp.config.told_to_deepspeed import require_deepspeed
 from notus_exp.errors import UserError
 from notus_exp.machine.cuda import cuda_devices
@@ -33,6 +35,9 @@ def check_needed_here(config: Config, missing: Collection[Node]) -> None:
         _check_machine(config.hardware)
     if any(node.stage is Stage.policy for node in missing):
         check_bitsandbytes(config.dpo)
+    if isinstance(config.sft, SftTraining) and any(node.stage is Stage.sft for node in missing):
+        with told_of_sft():
+            check_bitsandbytes(as_recipe(config.sft))
 
 
 def _check_keys(config: Config, missing: Collection[Node]) -> None:

@@ -26,6 +26,7 @@ from notus_exp.stages.settings import (
     PairsSettings,
     PolicySettings,
     ReferenceSettings,
+    SftSettings,
     keyed,
 )
 
@@ -55,6 +56,7 @@ STAGES = {
     Stage.columns: StageInfo("notus_exp.scoring.make_columns", 1, False, False, ColumnsSettings),
     Stage.pairs: StageInfo("notus_exp.curation.make_pairs", 2, False, False, PairsSettings),
     Stage.base_model: StageInfo("notus_exp.models.base_model", 1, True, False, BaseModelSettings),
+    Stage.sft: StageInfo("notus_exp.training.sft", 1, True, True, SftSettings),
     Stage.reference: StageInfo("notus_exp.models.reference", 2, True, False, ReferenceSettings),
     Stage.policy: StageInfo("notus_exp.training.dpo", 2, True, True, PolicySettings),
     Stage.generations: StageInfo("notus_exp.evaluation.generations", 2, True, True, GenerationsSettings),
@@ -125,7 +127,8 @@ class Sources(NamedTuple):
 
     Digests of files of scores, and probes, are by the name of the column.
     `score_ways` say of a file of scores how it says whose they are, None where its columns do.
-    `source_digests` are those of the sources of a mix, for which `data_digest` stands too.
+    `source_digests` are those of the sources of a mix, for which `data_digest` stands too. `sft_digest` stands for the
+    conversations of a supervised training.
     """
 
     data_digest: str | None
@@ -138,6 +141,7 @@ class Sources(NamedTuple):
     source_digests: Sequence[str | None] = ()
     annotator_digests: Mapping[str, dict[str, str]] = MappingProxyType({})
     score_ways: Mapping[str, str | None] = MappingProxyType({})
+    sft_digest: str | None = None
 
 
 NodeRow = tuple[str, Stage, Any, Mapping[str, "str | Made"]]

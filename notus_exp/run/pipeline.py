@@ -17,6 +17,8 @@ from notus_exp.config.hardware_settings import Device, Launch
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
+from notus_exp.config.sft_checks import told_of_sft
+from notus_exp.config.sft_settings import SftTraining
 from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.run_file import read_run_file
@@ -89,10 +91,7 @@ class Run:
         check_output(config.output_dir, ("artifacts", "runs", "cache"))
         self.sources = resolve(config)
         self.nodes = make_plan(config, self.sources)
-        if any(node.stage is Stage.reference for node in self.nodes):
-            model, digest = config.model, self.sources.model_digest
-            known = told_positions(model, digest if digest != UNRESOLVED else None, self.sources.files["model"])
-            check_positions(known, requirements(config), config.dpo.max_length)
+        self._check_lengths()
         self.by_key = {node.key: node for node in self.nodes}
         output = Path(config.output_dir).absolute()
         self.store = ArtifactStore(output / "artifacts")
@@ -100,6 +99,19 @@ class Run:
         self._check_probes()
         self.id = run_id(config, choices, self.nodes)
         self.folder = output / "runs" / self.id
+
+    def _check_lengths(self) -> None:
+        """Refuse more tokens than the model reads, as far as it is known by now how many that are."""
+        model, digest, sft = self.config.model, self.sources.model_digest, self.config.sft
+        stages = {node.stage for node in self.nodes}
+        if not stages & {Stage.sft, Stage.reference}:
+            return
+        known = told_positions(model, digest if digest != UNRESOLVED else None, self.sources.files["model"])
+        if isinstance(sft, SftTraining) and Stage.sft in stages:
+            with told_of_sft():
+                check_positions(known, Requirements(), sft.max_length)
+        if Stage.reference in stages:
+            check_positions(known, requirements(self.config), self.config.dpo.max_length)
 
     def _check_probes(self) -> None:
         """Refuse probes that were trained on what they are to score, as far as that is known by now."""
@@ -227,7 +239,7 @@ class Run:
                     for node in waiting:
                         if manifest := found.usable.get(node.name):
                             kept = self.store.path(node.stage.name, node.key) / EVENTS
-                            if damaged := replay(kept, events):
+                            if damaged := replay(kept, events, node.name):
                                 self._say(f"{kept}: {damaged} events are damaged and left out: curves have gaps there")
                             screen.reused(node.name, manifest.seconds)
                             record.add(node, manifest, reused=True)
@@ -337,6 +349,8 @@ def requirements(config: Config) -> Requirements:
         asked.max_truncated = dpo.max_truncated
         asked.special_tokens = dpo.special_tokens.name
         asked.target_modules = list(dpo.lora.target_modules) if dpo.lora.r > 0 else []
+    if isinstance(config.sft, SftTraining) and reaches(config.until, Stage.sft):
+        asked.sft_max_truncated = config.sft.max_truncated
     if reaches(config.until, Stage.generations) and not isinstance(config.generation, EndpointGeneration):
         asked.new_tokens = {
             f"evaluation.{spec.name}.max_new_tokens": getattr(config.evaluation, spec.name).max_new_tokens

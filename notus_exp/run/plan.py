@@ -40,7 +40,7 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
         ("feedback", Stage.feedback, _feedback_settings(config, sources), {}),
         *curation_nodes(config, sources),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
-        *training_nodes(config),
+        *training_nodes(config, sources),
     ]
     if not reaches(config.until, Stage.generations):  # then nothing of an evaluation was looked up
         return rows

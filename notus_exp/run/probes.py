@@ -19,8 +19,8 @@ from notus_exp.disk.files import MANIFEST, PAIRS, RUN_JSON
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.stages.settings import PolicySettings, from_json
 
-READ = (Stage.base_model, Stage.pairs)
-"""Inputs of a policy that a probe reads too."""
+BASES = (Stage.base_model, Stage.sft)
+"""Stages whose model a policy may be trained from: one of them made its input `base_model`."""
 
 
 class Probe(NamedTuple):
@@ -29,11 +29,12 @@ class Probe(NamedTuple):
     Attributes:
         run: Id of its run.
         policy: Key of the policy's artifact.
-        base_model: Key of the artifact of its base model.
+        base_model: Key of the artifact of the model that it was trained from.
         pairs: Key of the artifact of the pairs that it was trained on.
         feedback: Key of the feedback that these were made of.
         training: What it was trained with: its beta, and how its texts are templated, cut and computed.
         split: That of its prompts where it was trained on one fold of them, else None.
+        base: The stage that made the model that it was trained from.
     """
 
     run: str
@@ -43,6 +44,7 @@ class Probe(NamedTuple):
     feedback: str
     training: PolicySettings
     split: Split | None = None
+    base: Stage = Stage.base_model
 
 
 def find_probes(config: Config) -> dict[str, list[Probe]]:
@@ -151,7 +153,7 @@ def check_contents(probes: Sequence[Probe], artifacts: Path) -> None:
     for probe in probes:
         for stage, key in (
             (Stage.policy, probe.policy),
-            (Stage.base_model, probe.base_model),
+            (probe.base, probe.base_model),
             (Stage.pairs, probe.pairs),
         ):
             folder = store.path(stage.name, key)
@@ -168,17 +170,25 @@ def _found(run: str, output: Path) -> Probe:
     key = made["key"]
     store = ArtifactStore(output / "artifacts")
     policy = _whole(run, Stage.policy, key, store)
-    inputs = {stage: _whole(run, stage, policy.inputs[stage.name], store) for stage in READ}
-    split = from_json(Split, inputs[Stage.pairs].settings["split"])
+    pairs = _whole(run, Stage.pairs, policy.inputs["pairs"], store)
+    base = base_stage(policy.inputs["base_model"], store)
+    _whole(run, base, policy.inputs["base_model"], store)
+    split = from_json(Split, pairs.settings["split"])
     return Probe(
         run,
         key,
-        inputs[Stage.base_model].key,
-        inputs[Stage.pairs].key,
-        inputs[Stage.pairs].inputs[Stage.feedback.name],
+        policy.inputs["base_model"],
+        pairs.key,
+        pairs.inputs["feedback"],
         from_json(PolicySettings, policy.settings),
         split if split.fold is not None else None,
+        base,
     )
+
+
+def base_stage(key: str, store: ArtifactStore) -> Stage:
+    """Return which stage made the model of this key that a policy was trained from; the first where none is there."""
+    return next((stage for stage in BASES if store.path(stage.name, key).exists()), BASES[0])
 
 
 def _record(run: str, output: Path) -> RunFile:

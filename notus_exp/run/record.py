@@ -39,6 +39,7 @@ from notus_exp.run.asking_notes import failed_notes
 from notus_exp.run.data_notes import column_notes, data_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.nodes import Node
+from notus_exp.run.sft_notes import sft_notes
 from notus_exp.run.surroundings import given_command, surroundings
 from notus_exp.run.token_notes import token_notes
 from notus_exp.run.training_notes import training_notes
@@ -233,7 +234,13 @@ def notes_of(run: RunFile) -> list[str]:
     notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]
     notes += [str(note) for note in facts.get("pairs", {}).get("notes", [])]
     config = run["config"]
-    return [*notes, *training_notes(facts, config), *token_notes(facts, config), *endpoint_notes(facts, config)]
+    return [
+        *notes,
+        *sft_notes(facts, config),
+        *training_notes(facts, config),
+        *token_notes(facts, config),
+        *endpoint_notes(facts, config),
+    ]
 
 
 class _Given(NamedTuple):

@@ -39,6 +39,7 @@ def _unused(run: RunFile) -> set[str]:
     chosen = [CATALOGUE[name] for name in run.get("choices", {}).get("evaluation", "").split(",") if name in CATALOGUE]
     used = {
         "generation": reaches(until, Stage.generations) and any(spec.answers for spec in chosen),
+        "sft": reaches(until, Stage.sft) and run.get("choices", {}).get("sft") != "none",
         "judge": reaches(until, Stage.judgments) and any(spec.judged for spec in chosen),
     }
     return {"tracking", *(group for group, is_used in used.items() if not is_used)}
@@ -81,7 +82,7 @@ def events_of(run: RunFile, folder: Path) -> Iterator[Event]:
     for node in run.get("stages", {}):
         kept = artifact(folder, run, node) / EVENTS
         if kept.is_file():
-            yield from read(kept)
+            yield from (event._replace(stage=node) for event in read(kept))
 
 
 def _samples(run: RunFile, folder: Path) -> list[Sample]:

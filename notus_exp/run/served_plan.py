@@ -31,7 +31,7 @@ def served_lines(config: Config, missing: Sequence[Node], store: ArtifactStore) 
     policies = [node.inputs["policy"] for node in answering if "policy" in node.inputs]
     commands: dict[str, None] = {}
     for node in answering:
-        base = shorten(store.path(Stage.base_model.name, node.inputs["base_model"]) / MODEL)
+        base = shorten(store.path(node.uses["base_model"], node.inputs["base_model"]) / MODEL)
         policy = [shorten(store.path(Stage.policy.name, key) / MODEL) for key in policies]
         merged = "policy" in node.inputs and not (lora and served.adapter)
         values = {

@@ -16,6 +16,9 @@ from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.hardware_settings import Hardware, Launch
 from notus_exp.config.mix_sources import sources_told
+from notus_exp.config.schema import Stage
+from notus_exp.config.sft_checks import as_recipe
+from notus_exp.config.sft_settings import SftTraining
 from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.disk.files import JOB
 from notus_exp.errors import UserError
@@ -76,6 +79,13 @@ def show_plan(run: Run, out: Console) -> None:
         f"{batches.processes} processes",
         soft_wrap=True,
     )
+    if isinstance(run.config.sft, SftTraining) and any(node.stage is Stage.sft for node in run.nodes):
+        sft, spread = run.config.sft, plan_batches(as_recipe(run.config.sft), hardware)
+        out.print(
+            f"sft: {sft.precision.name}; global batch {sft.global_batch_size} = {spread.micro} conversations x "
+            f"{spread.accumulation} accumulation x {spread.processes} processes",
+            soft_wrap=True,
+        )
     memory = run.memory(missing)
     if table := memory.table():
         print_table(table, out)
@@ -101,7 +111,8 @@ def show_plan(run: Run, out: Console) -> None:
     for question in doubts(run.config, run.choices):
         say(out, f"question: {question}")
     sources = run.sources
-    if UNRESOLVED in (sources.data_digest, sources.model_digest, *sources.evaluation_digests.values()):
+    digests = (sources.data_digest, sources.model_digest, sources.sft_digest, *sources.evaluation_digests.values())
+    if UNRESOLVED in digests:
         out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
     if memory.available.configured:  # what this machine has says nothing of the one that will run it
         memory.check()

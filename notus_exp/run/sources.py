@@ -14,6 +14,8 @@ from notus_exp.config.mix_sources import parts, told_of
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import KEYS, SCORE_COLUMN
+from notus_exp.config.sft_checks import file_data, told_of_sft
+from notus_exp.config.sft_settings import ChatSft
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -51,6 +53,7 @@ def resolve(config: Config) -> Sources:
     evaluation_digests, evaluation_files = _evaluation_files(config, only_shown)
     score_digests, score_ways, score_files = _score_files(config, only_shown)
     annotator_digests, annotator_files = _annotator_files(config, only_shown)
+    sft_digest, sft_files = _conversations(config, only_shown)
     return Sources(
         data_digest,
         [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
@@ -58,13 +61,14 @@ def resolve(config: Config) -> Sources:
         evaluation_digests,
         {
             **{**data_files, "contamination": benchmarks, "model": model_files},
-            **{**evaluation_files, **score_files, **annotator_files},
+            **{**evaluation_files, **score_files, **annotator_files, **sft_files},
         },
         score_digests,
         find_probes(config),
         source_digests,
         annotator_digests,
         score_ways,
+        sft_digest,
     )
 
 
@@ -119,6 +123,15 @@ def _part(data: Data, only_shown: bool) -> tuple[str | None, list[str]]:
         if not (only_shown and isinstance(data, FileData) and not data.path):
             raise
         return UNRESOLVED, []
+
+
+def _conversations(config: Config, only_shown: bool) -> tuple[str | None, dict[str, list[str]]]:
+    """Return what stands for the conversations of a supervised training, and their files, where it reads any."""
+    if not isinstance(config.sft, ChatSft) or not reaches(config.until, Stage.sft):
+        return None, {}
+    with told_of_sft():
+        digest_, found = _part(file_data(config.sft), only_shown)
+    return digest_, {"sft": found}
 
 
 def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""The nodes of training: the reference log-probs that it needs, those that are scored, and the policy."""
+"""The nodes of training: a supervised one first, the reference log-probs that are needed or scored, and the policy."""
 
 from __future__ import annotations
 
@@ -8,23 +8,44 @@ from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.curation_settings import Split
 from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
+from notus_exp.config.sft_settings import ChosenSft, SftTraining
 from notus_exp.config.training_settings import DPO
-from notus_exp.run.nodes import NodeRow
+from notus_exp.run.nodes import NodeRow, Sources
 from notus_exp.stages.settings import (
     PolicySettings,
     ReferenceSettings,
+    SftSettings,
+    keyed,
 )
 
 
-def training_nodes(config: Config) -> list[NodeRow]:
-    """Return what training needs of the reference, what is scored by it, and the policy."""
-    return [*_references(config), _policy(config)]
+def base_of(config: Config) -> str:
+    """Return the node whose model preferences are learnt from, compared with and measured against.
+
+    What curation reads of a model is read of the node `base_model` in any case: a supervised training may itself be of
+    the pairs.
+    """
+    return "sft" if isinstance(config.sft, SftTraining) else "base_model"
+
+
+def training_nodes(config: Config, sources: Sources) -> list[NodeRow]:
+    """Return the supervised training, what training needs of the reference, what is scored by it, and the policy."""
+    return [*_sft(config, sources), *_references(config), _policy(config)]
+
+
+def _sft(config: Config, sources: Sources) -> list[NodeRow]:
+    sft, model = config.sft, config.model
+    if not isinstance(sft, SftTraining):
+        return []
+    settings = SftSettings(keyed(sft), model.system_prompt, sources.sft_digest, model.template_date)
+    uses = {"base_model": "base_model"} | ({"pairs": "pairs"} if isinstance(sft, ChosenSft) else {})
+    return [("sft", Stage.sft, settings, uses)]
 
 
 def _references(config: Config) -> list[NodeRow]:
     """Return what training needs, and apart from it what is scored: no setting of an evaluation retrains a policy."""
     preferences = config.evaluation.preferences
-    uses = {"feedback": "feedback", "base_model": "base_model"}
+    uses = {"feedback": "feedback", "base_model": base_of(config)}
     rows: list[NodeRow] = []
     if needs_reference(config.dpo):
         rows.append(("reference", Stage.reference, _trained(config), {**uses, "pairs": "pairs"}))
@@ -37,7 +58,7 @@ def _references(config: Config) -> list[NodeRow]:
 def _policy(config: Config) -> NodeRow:
     """Return the training; without a reference, which holds the pairs as tokens, it reads their texts itself."""
     settings = PolicySettings(config.dpo, config.seed, config.model.system_prompt, config.model.template_date)
-    uses = {"pairs": "pairs", "base_model": "base_model"}
+    uses = {"pairs": "pairs", "base_model": base_of(config)}
     if needs_reference(config.dpo):
         return "policy", Stage.policy, settings, {**uses, "reference": "reference"}
     return "policy", Stage.policy, replace(settings, encoding=_trained(config)), {**uses, "feedback": "feedback"}

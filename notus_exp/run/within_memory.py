@@ -16,10 +16,10 @@ from notus_exp.run import worker as workers
 from notus_exp.run.execution import Job
 from notus_exp.run.nodes import Node
 from notus_exp.stages.monitor import NO_MONITOR, Monitor
-from notus_exp.stages.settings import PolicySettings, from_json
 
 BATCHES = {
     Stage.policy: "micro_batch_size",
+    Stage.sft: "micro_batch_size",
     Stage.generations: "generation_batch_size",
     Stage.reference: "scoring_batch_size",
     Stage.likelihoods: "scoring_batch_size",
@@ -73,14 +73,16 @@ def lower(hardware: Hardware, node: Node) -> Lowered | None:
     if setting is None:
         return None
     before: int = getattr(hardware, setting)
-    if node.stage is Stage.policy:
-        dpo = from_json(PolicySettings, node.settings).dpo
-        if BATCH_LOSSES.intersection(dpo.loss_type):  # they sort the pairs of a pass: its size is part of the result
+    if node.stage in (Stage.policy, Stage.sft):
+        recipe = node.settings["dpo" if node.stage is Stage.policy else "sft"]
+        # they sort the pairs of a pass: its size is part of the result
+        if BATCH_LOSSES.intersection(recipe.get("loss_type", ())):
             return None
-        share = dpo.global_batch_size // hardware.processes
+        batch: int = recipe["global_batch_size"]
+        share = batch // hardware.processes
         before = min(before, share)
         value = next_smaller(share, before)
-        kept = f"at the same global batch of {dpo.global_batch_size}, from its newest checkpoint where there is one"
+        kept = f"at the same global batch of {batch}, from its newest checkpoint where there is one"
     else:
         value = before // 2
         kept = "from the batches that are done; the last bits of what is computed depend on it"

@@ -43,8 +43,8 @@ MEMORY = 5
 TERMINATE_SECONDS = 20.0
 """How long an interrupted worker may take to stop before it is killed."""
 MEMORY_HINT = (
-    "no smaller batch is left to try: hardware.activation_checkpointing=true, a shorter dpo.max_length, or what "
-    "until=config proposes with hardware.memory_gb=GB"
+    "no smaller batch is left to try: hardware.activation_checkpointing=true, a shorter dpo.max_length (sft.max_length "
+    "of the stage sft), or what until=config proposes with hardware.memory_gb=GB"
 )
 LEAVE_SECONDS = 5.0
 """How long its processes may take for that."""

@@ -25,12 +25,14 @@ class Requirements:
         special_tokens: "keep", "drop" or "error", as in `dpo.special_tokens`.
         target_modules: Layers that are to have adapters; [] for none.
         new_tokens: Setting -> tokens that the model is to write after a prompt.
+        sft_max_truncated: Share of a supervised training's conversations that may lose their end.
     """
 
     max_truncated: float = 1.0
     special_tokens: str = "keep"
     target_modules: list[str] = field(default_factory=list)
     new_tokens: dict[str, int] = field(default_factory=dict)
+    sft_max_truncated: float = 1.0
 
 
 @dataclass
@@ -42,7 +44,8 @@ class Context:
         hardware: Batch sizes, device, attention.
         cache: Folder of transactional caches below the stages (the reference store).
         sources: Places that the settings' digests stand for, such as {"data": ["a.jsonl"], "contamination": [...],
-            "model": ["folder"]}; local paths only. The data of a mix is by source: {"data/CORPUS": [...]}.
+            "model": ["folder"]}; local paths only. The data of a mix is by source: {"data/CORPUS": [...]}, and the
+            conversations of a supervised training are "sft".
         generation: The endpoint that answers, where one does.
         judge: How the judge is reached and paid.
         ledger: What the run's judges cost.

@@ -138,6 +138,19 @@ class ReferenceSettings:
 
 
 @dataclass
+class SftSettings:
+    """A supervised training: the group `sft` without its place, and how conversations are templated.
+
+    `data_digest` stands for the files of conversations or their commit on the hub; null where the pairs have them.
+    """
+
+    sft: dict[str, Any]
+    system_prompt: Optional[str]
+    data_digest: Optional[str]
+    template_date: Optional[str]
+
+
+@dataclass
 class PolicySettings:
     """The training recipe.
 

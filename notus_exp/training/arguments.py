@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from peft import LoraConfig
-from trl import DPOConfig, KTOConfig
+from trl import DPOConfig, KTOConfig, SFTConfig
 
 from notus_exp.config.algorithms import objective
 from notus_exp.config.batches import plan_batches
@@ -75,49 +75,92 @@ def dpo_arguments(
     Raises:
         UserError: See `plan_batches` and `plan_steps`.
     """
-    batches, steps = plan_batches(dpo, hardware), plan_steps(dpo, train_pairs)
+    shared = shared_arguments(
+        dpo, hardware, train=train_pairs, validation=validation_pairs, seed=seed, out=out, use_cpu=use_cpu
+    )
     own = _of_kto(dpo) if dpo.algorithm == "kto" else _of_pairs(dpo)
     rows = 2 if dpo.algorithm == "kto" else 1  # of a pair: KTO's are its two responses
-    summed_tokens = "sft" in own.get("loss_type", ())
-    evaluates = dpo.evaluations > 0 and validation_pairs > 0
+    micro = shared["per_device_train_batch_size"]
     return {
-        "output_dir": str(out),
-        # the objective
+        **shared,
         "beta": dpo.beta,
         **own,
-        "max_length": dpo.max_length,
         "precompute_ref_log_probs": True,
         "disable_dropout": False,  # it would also switch off the adapter's; the base model's is switched off in dpo.py
-        # optimisation
-        "learning_rate": dpo.learning_rate,
-        "lr_scheduler_type": dpo.lr_scheduler,
-        "warmup_steps": steps.warmup,
-        "optim": dpo.optimizer,
-        "weight_decay": dpo.weight_decay,
-        "max_grad_norm": dpo.max_grad_norm,
-        "num_train_epochs": dpo.epochs,
-        "max_steps": dpo.max_steps or -1,
-        "per_device_train_batch_size": rows * batches.micro,
-        "gradient_accumulation_steps": batches.accumulation,
+        "per_device_train_batch_size": rows * micro,
         # sft is a mean over the tokens of a pass: pairs evaluated one by one do not depend on who shares their pass
-        "per_device_eval_batch_size": rows * (1 if summed_tokens else batches.micro),
+        "per_device_eval_batch_size": rows * (1 if "sft" in own.get("loss_type", ()) else micro),
+    }
+
+
+def sft_arguments(
+    recipe: DPO, hardware: Hardware, *, train: int, validation: int, seed: int, out: Path, use_cpu: bool
+) -> dict[str, Any]:
+    """Return the keyword arguments of `trl.SFTConfig`, whose data are tokens and labels already.
+
+    Args:
+        recipe: As `config.sft_checks.as_recipe` gives it.
+        hardware: The machine.
+        train: Conversations to train on, at least 1.
+        validation: Conversations that are measured on.
+        seed: Moves the adapter's initialisation, dropout and data order.
+        out: Folder for checkpoints.
+        use_cpu: Whether the processor computes.
+
+    Raises:
+        UserError: See `plan_batches` and `plan_steps`.
+    """
+    return {
+        **shared_arguments(recipe, hardware, train=train, validation=validation, seed=seed, out=out, use_cpu=use_cpu),
+        "train_sampling_strategy": BY_LENGTH if recipe.batching == "length" else "random",
+        "loss_type": "nll",
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "completion_only_loss": False,  # labels say what is learnt
+        "packing": False,
+    }
+
+
+def shared_arguments(
+    recipe: DPO, hardware: Hardware, *, train: int, validation: int, seed: int, out: Path, use_cpu: bool
+) -> dict[str, Any]:
+    """Return the arguments that every trainer here is given: how it optimises, on what machine, and what it keeps.
+
+    Arguments and errors are those of `sft_arguments`.
+    """
+    batches, steps = plan_batches(recipe, hardware), plan_steps(recipe, train)
+    evaluates = recipe.evaluations > 0 and validation > 0
+    return {
+        "output_dir": str(out),
+        "max_length": recipe.max_length,
+        # optimisation
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.lr_scheduler,
+        "warmup_steps": steps.warmup,
+        "optim": recipe.optimizer,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.max_steps or -1,
+        "per_device_train_batch_size": batches.micro,
+        "gradient_accumulation_steps": batches.accumulation,
+        "per_device_eval_batch_size": batches.micro,
         "seed": seed,
         "data_seed": seed,
         # the machine
         # autocast computes float32 masters in 16 bits; weights that are in them already are computed as they are
-        "bf16": dpo.precision.name == "bfloat16" and dpo.master_weights is MasterWeights.float32,
-        "fp16": dpo.precision.name == "float16",
+        "bf16": recipe.precision.name == "bfloat16" and recipe.master_weights is MasterWeights.float32,
+        "fp16": recipe.precision.name == "float16",
         "tf32": None if use_cpu else False,  # float32 means float32, on every device
         "use_cpu": use_cpu,
         _CHECKPOINTING: hardware.activation_checkpointing,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": not use_cpu,
-        "deepspeed": zero_config(dpo, hardware) if hardware.launch is Launch.deepspeed else None,
+        "deepspeed": zero_config(recipe, hardware) if hardware.launch is Launch.deepspeed else None,
         # what is kept and told
         "eval_strategy": "steps" if evaluates else "no",
-        "eval_steps": math.ceil(steps.total / dpo.evaluations) if evaluates else None,
+        "eval_steps": math.ceil(steps.total / recipe.evaluations) if evaluates else None,
         "save_strategy": "steps",
-        "save_steps": math.ceil(steps.total / dpo.checkpoints),
+        "save_steps": math.ceil(steps.total / recipe.checkpoints),
         "save_total_limit": None,  # checkpoints.py removes old ones, and only after a newer one is complete
         "logging_strategy": "steps",
         "logging_steps": 1,
@@ -153,8 +196,14 @@ def _of_kto(dpo: DPO) -> dict[str, Any]:
     }
 
 
-def trainer_config(arguments: dict[str, Any], hardware: Hardware, algorithm: str = "dpo") -> DPOConfig | KTOConfig:
-    """Make the trainer's config of `dpo_arguments`.
+CONFIGS: dict[str, type[Any]] = {"kto": KTOConfig, "sft": SFTConfig}
+"""Algorithm -> the config of its trainer, where that is not DPO's."""
+
+
+def trainer_config(
+    arguments: dict[str, Any], hardware: Hardware, algorithm: str = "dpo"
+) -> DPOConfig | KTOConfig | SFTConfig:
+    """Make the trainer's config of `dpo_arguments` or `sft_arguments`.
 
     Raises:
         UserError: The launched world is another one than the hardware option describes, or something else than it
@@ -166,7 +215,7 @@ def trainer_config(arguments: dict[str, Any], hardware: Hardware, algorithm: str
                 f"{asked} is set, and hardware.launch={hardware.launch.name} says how the model is shared out",
                 f"unset {asked}; hardware.launch=fsdp2 shares it out",
             )
-    config = (KTOConfig if algorithm == "kto" else DPOConfig)(**arguments)
+    config = CONFIGS.get(algorithm, DPOConfig)(**arguments)
     if config.world_size != hardware.processes:
         raise UserError(
             f"hardware.processes={hardware.processes}, but {config.world_size} processes were launched",

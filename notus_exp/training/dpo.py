@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import resource
-import shutil
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
-from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback
 from trl.trainer.utils import disable_dropout_in_model
 
 from notus_exp.config.algorithms import needs_reference
-from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.hardware_settings import Launch
 from notus_exp.config.precisions import working_precision
-from notus_exp.config.training_settings import DPO, QUANTISATIONS, MasterWeights, SpecialTokens
+from notus_exp.config.training_settings import DPO, SpecialTokens
 from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
-from notus_exp.machine.team import Team
 from notus_exp.models.capabilities import check_fit, model_length
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
@@ -38,14 +31,15 @@ from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
 from notus_exp.training.arguments import dpo_arguments, float32_masters, lora_config, plan_steps, trainer_config
 from notus_exp.training.averaged import AveragedTrainer, OrpoTrainer, SimpoTrainer
-from notus_exp.training.checkpoints import CheckpointOwner, events_of, keep_only, newest_complete, one_before
+from notus_exp.training.checkpoints import CheckpointOwner
+from notus_exp.training.frame import CHECKPOINTS, DATASET, cost_of, end, float32_adapter, on_disk, sharding_of
+from notus_exp.training.frame import train as go_on
 from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effective_pairs, join_pairs, weighed
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
 from notus_exp.training.saved_weights import keep_in
-from notus_exp.training.sharding import Sharding, size, trained
-from notus_exp.training.shards import FOLDER as SHARDS
+from notus_exp.training.sharding import size, trained
 from notus_exp.training.throughput import Meter
 from notus_exp.training.trainer import WEIGHT, PairTrainer
 from notus_exp.training.zero import join_group, leaving_nothing
@@ -53,8 +47,6 @@ from notus_exp.training.zero import join_group, leaving_nothing
 TRAINERS: dict[str, type[Any]] = {
     "dpo": PairTrainer, "kto": KtoTrainer, "cpo": PairTrainer, "simpo": SimpoTrainer, "orpo": OrpoTrainer,
 }  # fmt: skip
-CHECKPOINTS = "checkpoints"
-DATASET = "dataset"
 
 
 def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -102,13 +94,13 @@ def run(settings: PolicySettings, inputs: dict[str, Path], out: Path, context: C
     validation = validation._replace(rows=validation.rows.drop(WEIGHT, strict=False))  # what is measured is not weighed
     with leaving_nothing() if context.hardware.launch is Launch.deepspeed else nullcontext():
         trainer = _make_trainer(settings, inputs, train.rows, validation.rows, out, context)
-        _train(trainer, out / CHECKPOINTS, context)
+        go_on(trainer, out / CHECKPOINTS, context)
         facts = {
             **counted,
             **_counts(trainer, settings.dpo, train, validation),
             **final_metrics(trainer.state),
             "seconds": round(time.monotonic() - start, 3),
-            **(cost := _cost(trainer.args.device)),
+            **(cost := cost_of(trainer.args.device)),
             "throughput": trainer.meter.told(
                 trainer.model, cost["device"], settings.dpo.precision.name, trainer.accelerator.gather
             ),
@@ -198,69 +190,21 @@ def _make_trainer(
     meter = Meter()
     trainer: PairTrainer | KtoTrainer = TRAINERS[dpo.algorithm](
         meter=meter,
-        sharding=_sharding(dpo, hardware, device),
+        sharding=sharding_of(dpo, hardware, device),
         model=model,
         args=config,
-        train_dataset=_on_disk(train, out / DATASET / "train", context.team),
-        eval_dataset=_on_disk(validation, out / DATASET / "validation", context.team) if evaluates else None,
+        train_dataset=on_disk(train, out / DATASET / "train", context.team),
+        eval_dataset=on_disk(validation, out / DATASET / "validation", context.team) if evaluates else None,
         processing_class=load_tokenizer(base),
         peft_config=adapter,
         callbacks=[Reporter(context.events, dpo.precision.name, meter), meter],
     )
-    if dpo.lora.quantisation != QUANTISATIONS[0]:  # TRL rounds the adapter there, whose small updates would vanish
-        for parameter in trainer.model.parameters():
-            parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
+    float32_adapter(trainer.model, dpo)
     if isinstance(trainer, AveragedTrainer):
         trainer.gamma_beta_ratio = dpo.gamma_beta_ratio
     trainer.owner = CheckpointOwner(out.name, contents_of(inputs), out / files.EVENTS)
     trainer.remove_callback(PrinterCallback)  # it prints to standard output, which belongs to the run
     return trainer
-
-
-def _sharding(dpo: DPO, hardware: Hardware, device: torch.device) -> Sharding | None:
-    """Return how the model is shared out, or None where each process holds it or something else shares it out."""
-    if hardware.launch is not Launch.fsdp2 or hardware.processes == 1:
-        return None
-    mixed = dpo.precision.name != "float32" and dpo.master_weights is MasterWeights.float32
-    compute = DTYPES[dpo.precision.name] if mixed else None
-    return Sharding(device, hardware.processes, compute)
-
-
-def _on_disk(rows: pl.DataFrame, folder: Path, team: Team) -> Dataset:
-    """Write a dataset and open it from there: memory-mapped, and the same file for every process."""
-
-    def write() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        known = [name for name in rows.columns if not rows[name].null_count()]  # without a reference some are null
-        Dataset.from_polars(rows.select(known)).save_to_disk(folder)
-
-    team.broadcast(write)
-    return load_from_disk(folder)
-
-
-def _train(trainer: PairTrainer | KtoTrainer, checkpoints: Path, context: Context) -> None:
-    """Train to the end, from the newest checkpoint that is whole and of this training, where there is one."""
-
-    def look() -> str | None:
-        found = newest_complete(checkpoints, trainer.owner, context.events.say)
-        if found and context.hardware.launch is Launch.deepspeed and not (found / SHARDS).exists():
-            raise UserError(
-                f"{found} was written by processes that each held the model, which DeepSpeed does not go on from",
-                "go on with hardware.launch=plain, ddp or fsdp2, or delete that folder: the training begins anew",
-            )
-        keep_only(checkpoints, found, one_before(found) if found else None)
-        shutil.rmtree(checkpoints.parent / files.MODEL, ignore_errors=True)  # of an attempt that ended while writing it
-        context.events.keep(events_of(found) if found else 0)
-        return str(found) if found else None
-
-    found = context.team.broadcast(look)
-    if context.team.rank:
-        torch.manual_seed(trainer.args.seed + context.team.rank)  # its dropout is of its own; weights are made already
-    try:
-        trainer.train(resume_from_checkpoint=found)
-    except pickle.UnpicklingError:  # torch's own words recommend to load what cannot be trusted
-        hint = "delete that folder: the same command goes on from the checkpoint before it, or from the beginning"
-        raise UserError(f"the checkpoint {found} cannot be read", hint) from None
 
 
 def _counts(trainer: PairTrainer | KtoTrainer, dpo: DPO, train: JoinedPairs, validation: JoinedPairs) -> dict[str, Any]:
@@ -283,17 +227,6 @@ def _counts(trainer: PairTrainer | KtoTrainer, dpo: DPO, train: JoinedPairs, val
     }
 
 
-def _cost(device: torch.device) -> dict[str, Any]:
-    """Name the device and its peak memory in bytes: of the CUDA allocator, or of the whole process on the CPU."""
-    if device.type == "cuda":
-        return {
-            "device": torch.cuda.get_device_name(device),
-            "peak_memory_bytes": torch.cuda.max_memory_allocated(device),
-        }
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"device": device.type, "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-
-
 def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts: dict[str, Any]) -> None:
     model = out / files.MODEL
     adapter = model / ADAPTER_CONFIG
@@ -306,6 +239,4 @@ def _finish(settings: PolicySettings, inputs: dict[str, Path], out: Path, facts:
     elif settings.dpo.precision.name != "float32":
         keep_in(model, DTYPES[settings.dpo.precision.name])
     write_card(model, settings, inputs, {name: value for name, value in facts.items() if name not in files.MEASURED})
-    keep_only(out / CHECKPOINTS, None)  # removes each one's marker first: a kill in between leaves none to trust
-    shutil.rmtree(out / CHECKPOINTS)
-    shutil.rmtree(out / DATASET)
+    end(out)

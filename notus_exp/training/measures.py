@@ -15,6 +15,9 @@ MEASURES = {
 """Name in our events -> name in the trainer's logs."""
 REFERENCE_POINT = {"reference_point": "kl"}
 """Likewise, of KTO alone: the divergence (nats) that its rewards are compared with, 0 where the estimate is below."""
+SUPERVISED = {"loss": "loss", "accuracy": "mean_token_accuracy", "entropy": "entropy"}
+"""Likewise, of a supervised training: means over the tokens that are learnt; accuracy is the share of them that the
+model itself would write most likely, and entropy (nats) that of what it would write in their places."""
 
 
 def training_metrics() -> list[str]:

@@ -1,4 +1,4 @@
-"""The model card of a policy: what it was trained from, on which pairs, how, and how to load it."""
+"""The card of a model that was trained here: from what, on which texts, how, and how to load it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from notus_exp.contracts.curation_file import read_curation
 from notus_exp.contracts.manifest import Manifest, read_manifest
 from notus_exp.disk import files
+from notus_exp.disk.keys import folder_name
 from notus_exp.models.pretrained import ADAPTER_CONFIG
-from notus_exp.stages.settings import PolicySettings, to_json
+from notus_exp.stages.settings import PolicySettings, SftSettings, to_json
 
 CARD = "README.md"
 _METHODS = {
@@ -42,6 +43,43 @@ def write_card(model: Path, settings: PolicySettings, inputs: dict[str, Path], f
 
 def render_card(model: Path, settings: PolicySettings, inputs: dict[str, Path], facts: dict[str, Any]) -> str:
     """Return the card's text; arguments as for `write_card`. Values are escaped: names and texts may come from data."""
+    kind = "sft" if settings.dpo.loss_type == ["sft"] else settings.dpo.algorithm
+    return _rendered(
+        model,
+        settings,
+        inputs,
+        facts,
+        title=f"A policy trained with {_METHODS[kind]}",
+        data="pairs curated from AI feedback",
+        kind=kind,
+    )
+
+
+def write_sft_card(model: Path, settings: SftSettings, inputs: dict[str, Path], facts: dict[str, Any]) -> None:
+    """Write `README.md` into the folder of a model that was trained on what assistants say; arguments likewise."""
+    (model / CARD).write_text(render_sft_card(model, settings, inputs, facts), encoding="utf-8")
+
+
+def render_sft_card(model: Path, settings: SftSettings, inputs: dict[str, Path], facts: dict[str, Any]) -> str:
+    """Return that card's text."""
+    data = "the chosen responses of pairs curated from AI feedback" if "pairs" in inputs else "conversations"
+    merged = ", by an adapter that was merged into them in float32" if settings.sft["lora"]["r"] else ""
+    return _rendered(
+        model, settings, inputs, facts, title="A model trained on what assistants say", data=data + merged, kind="sft"
+    )
+
+
+def _rendered(
+    model: Path,
+    settings: PolicySettings | SftSettings,
+    inputs: dict[str, Path],
+    facts: dict[str, Any],
+    *,
+    title: str,
+    data: str,
+    kind: str,
+) -> str:
+    """Return a card's text: its title, what the model was trained on in words, and how (a tag)."""
     environment = Environment(
         loader=PackageLoader("notus_exp.training"),
         autoescape=True,
@@ -53,18 +91,18 @@ def render_card(model: Path, settings: PolicySettings, inputs: dict[str, Path], 
     environment.filters["cell"] = _cell
     environment.filters["yaml"] = lambda value: json.dumps(value, ensure_ascii=True)  # JSON is YAML
     adapter = (model / ADAPTER_CONFIG).exists()
-    template = environment.get_template("model_card.md.j2")
-    kind = "sft" if settings.dpo.loss_type == ["sft"] else settings.dpo.algorithm
-    return template.render(
+    return environment.get_template("model_card.md.j2").render(
+        title=title,
+        data=data,
         adapter=adapter,
         base_model=_base_name(inputs["base_model"]),
         base_artifact=inputs["base_model"].name,
         library="peft" if adapter else "transformers",
-        method=_METHODS[kind],
         tags=[kind, "trl", "notus-exp", *(["lora"] if adapter else [])],
         recipe=flatten(to_json(settings)),
         lineage=lineage(inputs),
-        curation=_curation(inputs["pairs"]),
+        has_pairs="pairs" in inputs,
+        curation=_curation(inputs["pairs"]) if "pairs" in inputs else {},
         facts=flatten(facts),
         versions=_versions(),
     )
@@ -83,10 +121,15 @@ def lineage(inputs: dict[str, Path]) -> dict[str, list[str]]:
             continue
         manifest = _manifest(folder)
         uses = manifest.inputs if manifest else {}
-        parents = [folder.parent / f"{name}-{key[:16]}" for name, key in sorted(uses.items())]
+        parents = [_made(folder.parent, use, key) for use, key in sorted(uses.items())]
         found[folder.name] = [parent.name for parent in parents]
         waiting += parents
     return found
+
+
+def _made(artifacts: Path, use: str, key: str) -> Path:
+    """Return the folder of an input by its key; where there is none, what it would be called as it is used."""
+    return next((path for path in artifacts.glob(f"*-{key[:16]}") if path.is_dir()), artifacts / folder_name(use, key))
 
 
 def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

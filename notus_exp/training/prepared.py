@@ -99,7 +99,11 @@ class PreparedTrainer:
             return super()._get_train_sampler(dataset)  # type: ignore[misc]
         passes = self.args.gradient_accumulation_steps * self.accelerator.num_processes
         batch = self.args.per_device_train_batch_size * passes
-        return LengthSampler(pair_lengths(dataset), batch, self.args.data_seed)
+        return LengthSampler(self.lengths(dataset), batch, self.args.data_seed)
+
+    def lengths(self, dataset: Any) -> list[int]:
+        """Return what each row of a dataset is padded by, in tokens."""
+        return pair_lengths(dataset)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         """Return an evaluation's order: the dataset's, as ever; by lengths transformers would look for `input_ids`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -24,10 +24,13 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     training reports what an uninterrupted one does.
     """
 
-    def __init__(self, events: EventWriter, precision: str, meter: Meter) -> None:
+    def __init__(
+        self, events: EventWriter, precision: str, meter: Meter, measures: Mapping[str, str] = MEASURES
+    ) -> None:
         self._events = events
         self._precision = precision
         self._meter = meter
+        self._measures = measures
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Report a step's or an evaluation's metrics."""
@@ -37,7 +40,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             if state.is_world_process_zero:
                 self._report_step(logs, state, args.world_size)
         elif "eval_loss" in logs and state.is_world_process_zero:
-            told = _told(logs, "eval_")
+            told = _told(logs, self._measures, "eval_")
             self._events.emit(step, {f"validation/{name}": logs[f"eval_{key}"] for name, key in told.items()})
 
     def _report_step(self, logs: dict[str, float], state: TrainerState, processes: int) -> None:
@@ -47,12 +50,14 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             if (found := self._meter.tokens_per_second) is None
             else {"tokens_per_second": round(found * processes, 1)}
         )
-        self._events.progress(step, state.max_steps, loss=logs["loss"], accuracy=logs["rewards/accuracies"], **speed)
+        accuracy = logs[self._measures["accuracy"]]
+        self._events.progress(step, state.max_steps, loss=logs["loss"], accuracy=accuracy, **speed)
         if step % every and step != state.max_steps:
             return
         first = (step - 1) // every * every + 1
         recent = [entry for entry in train_logs(state) if first <= entry["step"] <= step]
-        metrics = {f"train/{name}": _mean(entry[key] for entry in recent) for name, key in _told(logs).items()}
+        told = _told(logs, self._measures)
+        metrics = {f"train/{name}": _mean(entry[key] for entry in recent) for name, key in told.items()}
         metrics["train/learning_rate"] = logs["learning_rate"]
         metrics["train/gradient_norm"] = logs["grad_norm"]
         self._events.emit(step, metrics)
@@ -80,24 +85,28 @@ def validation_logs(state: TrainerState) -> list[dict[str, float]]:
     return [entry for entry in state.log_history if "eval_loss" in entry]
 
 
-def final_metrics(state: TrainerState) -> dict[str, float]:
-    """Return the training's metrics: means over the last tenth of the steps, and those of the last evaluation."""
+def final_metrics(
+    state: TrainerState, measures: Mapping[str, str] = MEASURES, names: Sequence[str] = ("loss", "accuracy", "margin")
+) -> dict[str, float]:
+    """Return the training's metrics: means over the last tenth of the steps, and those of the last evaluation.
+
+    Args:
+        state: At the end.
+        measures: Our name -> the trainer's.
+        names: Of those that are wanted.
+    """
     steps = train_logs(state)
     last = steps[-math.ceil(len(steps) / 10) :]
-    metrics = {
-        f"train/{name}": _mean(entry[MEASURES[name]] for entry in last) for name in ("loss", "accuracy", "margin")
-    }
+    metrics = {f"train/{name}": _mean(entry[measures[name]] for entry in last) for name in names}
     evaluations = validation_logs(state)
     if evaluations:
-        metrics |= {
-            f"validation/{name}": evaluations[-1][f"eval_{MEASURES[name]}"] for name in ("loss", "accuracy", "margin")
-        }
+        metrics |= {f"validation/{name}": evaluations[-1][f"eval_{measures[name]}"] for name in names}
     return metrics
 
 
-def _told(logs: dict[str, float], prefix: str = "") -> dict[str, str]:
+def _told(logs: dict[str, float], measures: Mapping[str, str], prefix: str = "") -> dict[str, str]:
     """Return what is told of a trainer's logs: our name -> its own."""
-    return MEASURES | {name: key for name, key in REFERENCE_POINT.items() if f"{prefix}{key}" in logs}
+    return {**measures} | {name: key for name, key in REFERENCE_POINT.items() if f"{prefix}{key}" in logs}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -38,6 +38,7 @@ NEEDS["generation=served"] = [
     "generation.command='serve {model} {port}'",
 ]
 NEEDS["judge=replay"] = ["judge.path=x"]
+NEEDS["sft=chat"] = ["sft.path=x"]
 NEEDS["curation=easiest"] = ["scores=[{runs: [a, b]}]"]
 NEEDS["selection=expression"] = ["selection.score=overall"]
 NEEDS |= {f"evaluation=[{name}]": ["judge=mock"] for name in ("alpaca_eval", "mt_bench")}

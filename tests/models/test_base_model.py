@@ -314,3 +314,29 @@ def test_the_converted_model_follows_a_plain_instruction(smollm2_folder, cpu):
     model = models.load_model(smollm2_folder, None, "float32", cpu)
     answer = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(answer)
+
+
+# ----------------------------------------------------------------------------------------------------- a template given
+SHOUTING = "{% for message in messages %}{{ '[' + message['role'] + ']' + message['content'] + eos_token }}{% endfor %}"
+
+
+def test_a_model_that_was_taught_no_chat_is_given_a_template(local, tmp_path, context):
+    for path in (local / "chat_template.jinja", local / "README.md"):
+        path.unlink(missing_ok=True)
+    config = json.loads((local / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (local / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="no chat template") as caught:
+        make(spec("local", path=str(local)), tmp_path / "without", context)
+    assert "model.chat_template" in caught.value.hint
+    make(spec("local", path=str(local), chat_template=SHOUTING), tmp_path / "with", context)
+    tokenizer = models.load_tokenizer(tmp_path / "with" / "model")
+    turns = [{"role": "user", "content": "Hello"}]
+    assert tokenizer.apply_chat_template(turns, tokenize=False) == f"[user]Hello{tokenizer.eos_token}"
+    assert not (local / "chat_template.jinja").exists()
+
+
+def test_a_template_that_is_given_stands_before_the_models_own(tmp_path, context):
+    make(spec("tiny_random", chat_template=SHOUTING), tmp_path, context)
+    tokenizer = models.load_tokenizer(tmp_path / "model")
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False).startswith("[user]x")

@@ -37,6 +37,7 @@ FACTS: dict[Stage, dict[str, Any]] = {
     Stage.columns: {"prompts": 2000, "completions": 8000},
     Stage.pairs: {"prompts_in": 2000, "split/train": 32, "split/validation": 100},
     Stage.base_model: {"parameters": 91136},
+    Stage.sft: {"steps": 4, "validation_conversations": 0, "conversations": 40},
     Stage.reference: {"needed": 64, "computed": 64},
     Stage.policy: {"steps": 8, "validation_pairs": 16},
     Stage.generations: {"prompts": 16},
@@ -44,7 +45,7 @@ FACTS: dict[Stage, dict[str, Any]] = {
     Stage.evaluation: {},
 }
 SECONDS = {Stage.feedback: 2, Stage.annotations: 100, Stage.columns: 4, Stage.pairs: 3, Stage.base_model: 10,
-           Stage.reference: 6, Stage.policy: 40, Stage.generations: 5, Stage.likelihoods: 7,
+           Stage.sft: 20, Stage.reference: 6, Stage.policy: 40, Stage.generations: 5, Stage.likelihoods: 7,
            Stage.evaluation: 1}  # fmt: skip
 composed_once = cache(composed)
 MEASURED = Calibration(6.0, Cost(0.1, 4e-10), Cost(0.01, 1e-10), Cost(0.001, 5e-10))
@@ -160,6 +161,37 @@ def test_twice_the_pairs_and_epochs_are_four_times_the_work(tmp_path: Path, unme
     assert expected is not None
     assert expected.seconds == pytest.approx(160)
     assert expected.low < 40, "what part of 40 seconds was fixed is not known from one record"
+
+
+SFT = ("sft=chosen", "sft.evaluations=0")
+
+
+def test_a_supervised_training_takes_what_its_conversations_take(tmp_path: Path, unmeasured: None) -> None:
+    record(config_of(tmp_path, *SFT))
+    forecast, missing, _ = forecast_of(config_of(tmp_path, *SFT, "sft.epochs=3", "sft.learning_rate=1e-3"))
+    found = seconds_of(forecast, missing)
+    assert found["sft"] == pytest.approx(60)
+    assert found["policy"] == pytest.approx(40), "of another model of the same size"
+    assert found["reference"] >= 6, "whose log-probs nobody has yet"
+
+
+def test_conversations_of_the_hub_are_as_many_as_the_config_expects(tmp_path: Path) -> None:
+    chats = (
+        "sft=chat",
+        "sft.hub_id=a/b",
+        "sft.evaluations=0",
+        "sft.validation=0",
+        "sft.lora.r=0",
+        "sft.max_length=300",
+    )
+    config = config_of(tmp_path, *chats, "sft.max_length=300", "sft.expected_conversations=800")
+    keep_measurement(config)
+    forecast, missing, _ = forecast_of(config)
+    # 800 conversations of a third of 300 tokens, in passes of 8: 100 calls, and 91136 parameters for each token
+    expected = 6 + 100 * 0.1 + 800 * 100 * 91136 * 4e-10
+    assert seconds_of(forecast, missing)["sft"] == pytest.approx(expected, rel=0.01)
+    unknown, others, _ = forecast_of(config_of(tmp_path, *chats))
+    assert "sft" not in seconds_of(unknown, others)
 
 
 def test_answers_are_in_proportion_to_prompts_and_tokens(tmp_path: Path, unmeasured: None) -> None:

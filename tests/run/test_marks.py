@@ -44,6 +44,7 @@ COMPOSED = {
         *(*JUDGED, "judge=replay", "judge.path=v.json", "data=rated"),
         *("scores=[{runs: [a, b], name: probe}]", *choosing_by("probe_reward")),
     ],
+    "chats before preferences": [*JUDGED, "judge=openai", "judge.model=m", "sft=chat", "sft.hub_id=a/b"],
     "mix": [*JUDGED, "judge=openai", "judge.model=m", "data=mix", "data.sources=[{data: rated, path: x}]"],
     "pairs, mock, endpoint": [
         *("experiment=smoke", "evaluation=[preferences,alpaca_eval]", *FILES[:1], "judge=mock", "data=pairs"),

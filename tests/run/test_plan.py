@@ -139,7 +139,7 @@ def test_any_last_stage_goes_with_any_evaluation(files: list[str], tmp_path: Pat
     (tmp_path / "scores.csv").write_text("row,completion,score\n0,0,1\n")
     scores = f"scores=[{{path: '{tmp_path}/scores.csv', name: armorm}}]"
     config = composed("experiment=smoke", f"evaluation=[{ALL},lm_eval]", "judge=mock", tasks, scores,
-                      "annotators=[{name: helpful, rubric: helpfulness}]",
+                      "annotators=[{name: helpful, rubric: helpfulness}]", "sft=chosen",
                       *choosing_by("armorm + helpful"), *files, f"until={until}")  # fmt: skip
     planned = make_plan(config, resolve(config))
     last = Stage.evaluation if until == "config" else Stage[until]

@@ -127,6 +127,16 @@ def test_a_process_that_the_kernel_ended_for_memory_counts(tmp_path: Path, monke
         workers.make_in_worker(job, tmp_path, lambda line: None)
 
 
+def test_a_supervised_training_is_lowered_likewise(tmp_path: Path) -> None:
+    config = composed(*CONFIG, "sft=chosen", "sft.global_batch_size=24")
+    (node,) = job_of(config, tmp_path, Stage.sft).nodes
+    lowered = lower(config.hardware, node)
+    assert lowered is not None
+    assert (lowered.setting, lowered.value, lowered.before) == ("micro_batch_size", 4, 8)
+    assert "at the same global batch of 24" in lowered.told
+    assert STAGES[Stage.sft].resumable
+
+
 def test_a_loss_that_sorts_the_pairs_of_a_pass_keeps_them_together(tmp_path: Path) -> None:
     config = composed(*CONFIG)
     (node,) = job_of(config, tmp_path, Stage.policy).nodes

@@ -49,6 +49,9 @@ def lay(folder: Path) -> Path:
     (folder / "clone/data").mkdir(parents=True)
     for split, some in (("train", pairs[:150]), ("test", pairs[150:])):
         _lines(folder / f"clone/data/{split}-00000-of-00001.jsonl", some)
+    said = [[("user", pair["prompt"]), ("assistant", pair["chosen"])] for pair in pairs]
+    chats = [{"messages": [{"role": role, "content": text} for role, text in turns]} for turns in said]
+    _lines(folder / "chats.jsonl", chats)
     _lines(folder / "scored.jsonl", [{**pair, "score_chosen": 0.7, "score_rejected": 0.2} for pair in pairs])
     starred = [{"question": one["prompt"], "meta": {"topic": "x"}} for one in pairs]
     answers = [{"text": _say(draw), "stars": stars, "by": "a"} for stars in (5, 1)]

@@ -26,6 +26,8 @@ AS_IT_STANDS = [
     "python -m notus_exp experiment=notus_7b_v1 hardware=a100_8x40gb until=config",
     "python -m notus_exp dpo=kto dpo.precision=float32 until=config",
     "python -m notus_exp 'dpo.loss_type=[sft]' until=config",
+    "python -m notus_exp sft=chosen until=config",
+    "python -m notus_exp experiment=zephyr_7b_from_scratch hardware=h100_8 until=config",
     "python -m notus_exp dpo.algorithm=simpo 'dpo.loss_type=[]' dpo.beta=2.0 until=config",
     "python -m notus_exp experiment=smoke dpo=lora generation=vllm evaluation.verifiable.kl_prompts=0 until=config",
     "python -m notus_exp experiment=smoke generation=served until=config evaluation.verifiable.kl_prompts=0"
@@ -107,6 +109,8 @@ SLOW: dict[str, tuple[str, ...]] = {
     # probes
     "python -m notus_exp split.folds=2 split.fold=0 until=policy": SMOKE,
     "python -m notus_exp split.folds=2 split.fold=1 until=policy": SMOKE,
+    # a supervised training first
+    "python -m notus_exp sft=chat sft.path=chats.jsonl sft.max_conversations=2000": SMOKE,
     # studies and searches
     "python -m notus_exp study=curation until=config": ("calibrate=never",),
     "python -m notus_exp study=claims until=config": ("calibrate=never",),

@@ -170,7 +170,7 @@ def kill_after(out, step):
 
 def _watched(artifacts, out, asked, hardware, keeps, team):
     opened, watchers = [], []
-    plain, open_model = dpo._train, PreTrainedModel.from_pretrained.__func__
+    plain, open_model = dpo.go_on, PreTrainedModel.from_pretrained.__func__
 
     def watch(trainer, *given):
         watchers.append(Watcher(trainer))
@@ -182,7 +182,7 @@ def _watched(artifacts, out, asked, hardware, keeps, team):
         return open_model(cls, *given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dpo, "_train", watch)
+        patch.setattr(dpo, "go_on", watch)
         patch.setattr(PreTrainedModel, "from_pretrained", classmethod(count))
         if keeps:
             patch.setattr(prepared, "keep_only", lambda *_: None)

@@ -175,13 +175,13 @@ def test_adapter_dropout_is_really_applied(artifacts, tmp_path):
 
 def test_bfloat16_trains_full_weights_in_float32_and_keeps_them_in_bfloat16(artifacts, tmp_path, monkeypatch):
     trained = set()
-    go_on = dpo._train
+    go_on = dpo.go_on
 
     def noting(trainer, *given):
         go_on(trainer, *given)
         trained.update(parameter.dtype for parameter in trainer.model.parameters())
 
-    monkeypatch.setattr(dpo, "_train", noting)
+    monkeypatch.setattr(dpo, "go_on", noting)
     facts = train(artifacts, tmp_path, recipe(lora=FULL, precision=Precision.bfloat16, max_steps=1))
     assert facts["train/loss"] == pytest.approx(LN2, abs=0.05)
     assert trained == {torch.float32}

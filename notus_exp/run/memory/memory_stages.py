@@ -8,6 +8,8 @@ from typing import NamedTuple
 from notus_exp.config.generation_settings import AskedGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
 from notus_exp.config.schema import Config, Stage
+from notus_exp.config.sft_checks import as_recipe
+from notus_exp.config.sft_settings import SftTraining
 from notus_exp.config.training_settings import DPO, QUANTISATIONS
 from notus_exp.evaluation.catalogue import answering
 from notus_exp.machine.memory_size import cuda_bytes, machine_bytes
@@ -15,7 +17,7 @@ from notus_exp.models.shapes import Shape
 from notus_exp.run.memory import inference_needs
 from notus_exp.run.memory.host_needs import reading
 from notus_exp.run.memory.need import Need, fullest
-from notus_exp.run.memory.number_sizes import base_bytes, bytes_of
+from notus_exp.run.memory.number_sizes import FLOAT32, base_bytes, bytes_of
 from notus_exp.run.memory.training_needs import training
 
 GB = 1e9
@@ -30,11 +32,13 @@ class Computing(NamedTuple):
         trains: Whether there is a training.
         scored: Stages that compute log-probs.
         new_tokens: Tokens of the longest answer that is generated here, 0 for none.
+        tuned: The recipe of a supervised training, None where there is none.
     """
 
     trains: bool
     scored: tuple[str, ...]
     new_tokens: int
+    tuned: DPO | None = None
 
     @classmethod
     def of(cls, config: Config, stages: Collection[Stage]) -> Computing:
@@ -42,7 +46,8 @@ class Computing(NamedTuple):
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
         generates = Stage.generations in stages and not isinstance(config.generation, AskedGeneration)
         scored = tuple(stage.name for stage in (Stage.reference, Stage.likelihoods) if stage in stages)
-        return cls(Stage.policy in stages, scored, max(answered, default=0) if generates else 0)
+        tuned = as_recipe(config.sft) if isinstance(config.sft, SftTraining) and Stage.sft in stages else None
+        return cls(Stage.policy in stages, scored, max(answered, default=0) if generates else 0, tuned)
 
 
 class Available(NamedTuple):
@@ -66,6 +71,16 @@ def available(hardware: Hardware) -> Available:
     return Available(None if found is None else found / sharing, False)
 
 
+def supervised(shape: Shape, recipe: DPO, hardware: Hardware) -> list[Need]:
+    """Return what a device holds in a supervised training, whose adapter is merged in float32 on the processor."""
+    needs = training(shape, recipe, hardware, stage=Stage.sft.name, texts=1)
+    merged = float(FLOAT32 * shape.parameters) / (hardware.processes / hardware.nodes) if recipe.lora.r else 0.0
+    if hardware.device is Device.cuda:
+        return [need._replace(host=max(need.host, merged)) for need in needs]
+    held = max(sum(need.parts.get(part, 0.0) for part in ("weights", "optimiser", "gradients")) for need in needs)
+    return [*needs, Need(Stage.sft.name, "merging", {"weights": held + merged})] if merged else needs
+
+
 def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> list[Need]:
     """Return what a device holds at the fullest moment of each stage, in the order of the stages."""
     computed = bytes_of(dpo.precision)
@@ -76,6 +91,8 @@ def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> 
         fullest(inference_needs.scoring(stage, shape, weights, computed, dpo.max_length, hardware))._replace(host=read)
         for stage in work.scored
     ]
+    if work.tuned:
+        found.insert(0, fullest(supervised(shape, work.tuned, hardware)))
     if work.trains:
         found.append(fullest(training(shape, dpo, hardware)))
     if work.new_tokens:

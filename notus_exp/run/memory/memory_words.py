@@ -46,7 +46,7 @@ class MemoryPlan:
     def lines(self) -> list[str]:
         """Return what a plan says of it, beside the table."""
         if not self.needs:
-            asked = self._work.trains or self._work.scored or self._work.new_tokens
+            asked = self._work.trains or self._work.tuned or self._work.scored or self._work.new_tokens
             return [CANNOT_TELL] if self._shape is None and asked else []
         need, hardware = fullest(self.needs), self._config.hardware
         most = self.available.bytes
@@ -131,7 +131,9 @@ class MemoryPlan:
 
     def _assumed(self) -> str:
         config = self._config
-        parts = [f"assumed: all texts as long as dpo.max_length={config.dpo.max_length}, padded"]
+        longest = f"dpo.max_length={config.dpo.max_length}"
+        longest += f", of sft as sft.max_length={self._work.tuned.max_length}" if self._work.tuned else ""
+        parts = [f"assumed: all texts as long as {longest}, padded"]
         parts.append(f"attention {config.hardware.attention}")
         if config.hardware.activation_checkpointing:
             parts.append("activations of one block at a time (hardware.activation_checkpointing)")

@@ -27,11 +27,18 @@ ROOM = 0.88
 (docs/results/memory.md)."""
 
 
+class Recipes(NamedTuple):
+    """That of the preferences, and that of a supervised training before them, None where there is none."""
+
+    dpo: DPO
+    tuned: DPO | None
+
+
 class Change(NamedTuple):
-    """Other values of some settings: what is written on the command line, and recipe and machine with them."""
+    """Other values of some settings: what is written on the command line, and recipes and machine with them."""
 
     overrides: tuple[str, ...]
-    dpo: DPO
+    recipes: Recipes
     hardware: Hardware
 
 
@@ -52,14 +59,15 @@ def remedies(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing, most: 
     beside, and the first recipe that gives other results.
     """
     found: dict[tuple[bool, bool], Remedy] = {}
-    for recipe, machine in product(_recipes(dpo), _machines(hardware)):
+    for recipe, machine in product(_of_both(Recipes(dpo, work.tuned)), _machines(hardware)):
         kind = (bool(recipe[0]), bool(machine[0]))
         if kind in found or all(kind):
             continue
         for tried in _batches(*recipe, *machine, work):
             if not _valid(tried):
                 continue
-            needed = max(need.total for need in stage_needs(shape, tried.dpo, tried.hardware, work))
+            asked = work._replace(tuned=tried.recipes.tuned)
+            needed = max(need.total for need in stage_needs(shape, tried.recipes.dpo, tried.hardware, asked))
             if needed <= ROOM * most:
                 found[kind] = Remedy(tried.overrides, needed, *kind)
                 break
@@ -70,11 +78,25 @@ def remedies(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing, most: 
 
 def _valid(tried: Change) -> bool:
     try:
-        check_dpo(tried.dpo)
-        check_hardware(tried.hardware, tried.dpo)
+        for recipe in filter(None, tried.recipes):
+            check_dpo(recipe)
+            check_hardware(tried.hardware, recipe)
     except UserError:
         return False
     return True
+
+
+def _of_both(recipes: Recipes) -> Iterator[tuple[tuple[str, ...], Recipes]]:
+    """Yield the recipes of both trainings, of which one, the other, or both alike are changed."""
+    yield (), recipes
+    of_dpo = list(_recipes(recipes.dpo))[1:]
+    of_tuned = list(_recipes(recipes.tuned))[1:] if recipes.tuned else []
+    of_tuned = [(tuple(f"sft.{one.removeprefix('dpo.')}" for one in said), tuned) for said, tuned in of_tuned]
+    yield from ((said, recipes._replace(dpo=dpo)) for said, dpo in of_dpo)
+    yield from ((said, recipes._replace(tuned=tuned)) for said, tuned in of_tuned)
+    for (said, dpo), (too, tuned) in product(of_dpo, of_tuned):
+        if [one.partition(".")[2] for one in said] == [one.partition(".")[2] for one in too]:
+            yield (*said, *too), Recipes(dpo, tuned)
 
 
 def _recipes(dpo: DPO) -> Iterator[tuple[tuple[str, ...], DPO]]:
@@ -125,13 +147,14 @@ def _machines(hardware: Hardware) -> Iterator[tuple[tuple[str, ...], Hardware]]:
 
 
 def _batches(
-    of_recipe: tuple[str, ...], dpo: DPO, of_machine: tuple[str, ...], hardware: Hardware, work: Computing
+    of_recipe: tuple[str, ...], recipes: Recipes, of_machine: tuple[str, ...], hardware: Hardware, work: Computing
 ) -> Iterator[Change]:
     """Yield ever smaller batches of each stage that a run has, and after them activation checkpointing."""
     scoring = _halves(hardware.scoring_batch_size) if work.scored else [hardware.scoring_batch_size]
     generation = _halves(hardware.generation_batch_size) if work.new_tokens else [hardware.generation_batch_size]
-    micro = _halves(hardware.micro_batch_size) if work.trains else [hardware.micro_batch_size]
-    checkpointing = [False, True] if work.trains and not hardware.activation_checkpointing else [False]
+    trains = work.trains or work.tuned is not None
+    micro = _halves(hardware.micro_batch_size) if trains else [hardware.micro_batch_size]
+    checkpointing = [False, True] if trains and not hardware.activation_checkpointing else [False]
     for checkpoints, passes, texts, prompts in product(checkpointing, micro, scoring, generation):
         changed: dict[str, Any] = {
             "micro_batch_size": passes,
@@ -144,7 +167,7 @@ def _batches(
             for name, value in changed.items()
             if value != getattr(hardware, name)
         ]
-        yield Change((*of_recipe, *of_machine, *said), dpo, replace(hardware, **changed))
+        yield Change((*of_recipe, *of_machine, *said), recipes, replace(hardware, **changed))
 
 
 def _halves(size: int) -> list[int]:

@@ -18,13 +18,20 @@ from notus_exp.run.memory.process_shares import shares_of
 STAGE = "policy"
 
 
-def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
+def training(shape: Shape, dpo: DPO, hardware: Hardware, *, stage: str = STAGE, texts: int = 2) -> list[Need]:
     """Return what a device holds at each moment of a training that may be its fullest.
 
-    Every pair is taken to be as long as `dpo.max_length` lets it be, and all of its tokens to be of completions.
+    Every text is taken to be as long as `dpo.max_length` lets it be, and all of its tokens to be of completions.
+
+    Args:
+        shape: Of the model.
+        dpo: The recipe.
+        hardware: The profile.
+        stage: What it is called.
+        texts: Of a row: a pair has two.
     """
     numbers, plan = numbers_of(dpo, hardware), plan_batches(dpo, hardware)
-    one = Pass(2 * plan.micro, dpo.max_length, hardware.attention, hardware.device)
+    one = Pass(texts * plan.micro, dpo.max_length, hardware.attention, hardware.device)
     adapter = shape.adapter(dpo.lora.r, dpo.lora.target_modules, ALL_LINEAR)
     updated = optimisers.trained(shape, adapter)
     gradients = float(numbers.gradient * updated.weights)
@@ -76,7 +83,7 @@ def training(shape: Shape, dpo: DPO, hardware: Hardware) -> list[Need]:
 
     def need(moment: str, **parts: float) -> Need:
         named = {name: lasting.get(name, 0.0) + parts.get(name, 0.0) for name in {**lasting, **parts}}
-        return Need(STAGE, moment, named, host)
+        return Need(stage, moment, named, host)
 
     forward = logits.head_forward(shape, tokens, numbers.computed, hardware.device)
     backward = logits.head_backward(shape, tokens, numbers.computed, hardware.device)

@@ -1,5 +1,7 @@
 """What the runs of a study share is made first: every arm is curated, then all reference log-probs that they need.
 
+Where arms train their base models first (`sft`), each of these is made here too, once.
+
 Where an arm's expressions name columns that a model gives, these are made before its curation.
 """
 
@@ -30,7 +32,7 @@ from notus_exp.run.within_memory import make_within_memory
 from notus_exp.stages.settings import to_json
 
 CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
-SCORED = (Stage.base_model, Stage.reference)
+SCORED = (Stage.base_model, Stage.sft, Stage.reference)
 TRIES = 3
 """How often what runs share is begun where workers are killed."""
 
