@@ -53,7 +53,7 @@ class ExportRequest:
     public: bool = False
 
 
-class _Written(NamedTuple):
+class _Exported(NamedTuple):
     """The data as it was written: split -> file below the export's folder and its rows; and what to know of it."""
 
     files: dict[str, tuple[str, int]]
@@ -139,17 +139,17 @@ def _publish(part: Path, to: Path) -> None:
     part.rename(to)
 
 
-def _data(request: ExportRequest, chosen: ChosenRun, base: HubBase | None, folder: Path) -> _Written:
+def _data(request: ExportRequest, chosen: ChosenRun, base: HubBase | None, folder: Path) -> _Exported:
     if request.form == NESTED:
         return _nested(chosen, folder)
     pairs = scored_pairs(chosen.run)
     if request.form in TRAINERS:
         return _for_trainer(request.form, chosen, base, pairs, folder)
     files = _tables(LAYOUTS[request.form](pairs), folder, pl.DataFrame.write_parquet, "{}-00000-of-00001.parquet")
-    return _Written(files, _negative_margins(pairs))
+    return _Exported(files, _negative_margins(pairs))
 
 
-def _nested(chosen: ChosenRun, folder: Path) -> _Written:
+def _nested(chosen: ChosenRun, folder: Path) -> _Exported:
     made = nested(completions_of(chosen.run))
     files = _tables({"train": made.records}, folder, pl.DataFrame.write_ndjson, "{}-00000-of-00001.jsonl")
     notes = ["these are all completions of the run's feedback, before its rules made pairs of them"]
@@ -157,10 +157,10 @@ def _nested(chosen: ChosenRun, folder: Path) -> _Written:
         notes.append("records and completions are numbered anew, from 0: in the run's feedback their numbers have gaps")
     if made.left_out:
         notes.append(f"the layout has no place for {', '.join(made.left_out)}: --format parquet holds it, of pairs")
-    return _Written(files, notes)
+    return _Exported(files, notes)
 
 
-def _for_trainer(form: str, chosen: ChosenRun, base: HubBase | None, pairs: pl.DataFrame, folder: Path) -> _Written:
+def _for_trainer(form: str, chosen: ChosenRun, base: HubBase | None, pairs: pl.DataFrame, folder: Path) -> _Exported:
     system = chosen.run.record.get("config", {}).get("model", {}).get("system_prompt")
     tables = for_trainers(pairs, system)
     recipe: TrainerRecipe = trainer_recipe(chosen.run, base, tables["train"].height if "train" in tables else 0)
@@ -174,7 +174,7 @@ def _for_trainer(form: str, chosen: ChosenRun, base: HubBase | None, pairs: pl.D
         (folder / llama_factory.DATASETS).write_text(llama_factory.datasets(paths), encoding="utf-8")
         notes = llama_factory.differences(recipe)
     tests = pairs.filter(pl.col("split") == "test").height
-    return _Written(
+    return _Exported(
         files, [*notes, *([f"the {tests} test pairs are left out: no training may see them"] if tests else [])]
     )
 
@@ -223,7 +223,7 @@ def _pushed(request: ExportRequest, handed: HandedWeights | None) -> list[hub_pu
 def _report(
     request: ExportRequest,
     chosen: ChosenRun,
-    written: _Written,
+    written: _Exported,
     handed: HandedWeights | None,
     pushed: list[hub_push.Pushed],
 ) -> Report:

@@ -26,7 +26,7 @@ MISSING_TURN, BLANK_TURN = "missing_turn", "blank_turn"
 SHOWN = 3
 """Malformed records, and fields of one, that are named in an error."""
 
-Conversation = tuple[Utterance, ...]
+Chat = tuple[Utterance, ...]
 """Turns, perhaps after a system turn: user and assistant by turns; the last one is the assistant's."""
 
 
@@ -40,8 +40,8 @@ class Chats(NamedTuple):
             out), unanswered (of which a last question was left out), beyond_max (left out by `max_conversations`).
     """
 
-    train: list[Conversation]
-    validation: list[Conversation]
+    train: list[Chat]
+    validation: list[Chat]
     counts: dict[str, int]
 
 
@@ -87,10 +87,10 @@ def read_chats(
 
 def _parsed(
     sft: ChatSft, records: Iterable[Record | Malformed]
-) -> tuple[list[Conversation], list[Malformed], dict[str, int]]:
+) -> tuple[list[Chat], list[Malformed], dict[str, int]]:
     layout = Layout(sft.messages, None, None, [], dict(sft.roles), sft.role_key, sft.content_key, {})
     path = parsed_path(sft.messages)
-    found, malformed, unanswered = list[Conversation](), list[Malformed](), 0
+    found, malformed, unanswered = list[Chat](), list[Malformed](), 0
     number = 0
     for record in records:
         number += 1
@@ -109,7 +109,7 @@ def _parsed(
     return found, malformed, counts | dict(sorted(rules.items()))
 
 
-def _conversation(record: dict[str, Any], path: FieldPath, layout: Layout) -> tuple[Conversation, bool]:
+def _conversation(record: dict[str, Any], path: FieldPath, layout: Layout) -> tuple[Chat, bool]:
     """Return a record's turns up to the last answer, and whether a question after it was left out."""
     value, name = find(record, path), str(path)
     if value is ABSENT or value is None:
@@ -140,7 +140,7 @@ def _check(sft: ChatSft, malformed: Sequence[Malformed], records: int, quarantin
     )
 
 
-def _first(found: list[Conversation], most: int | None, seed: int) -> list[Conversation]:
+def _first(found: list[Chat], most: int | None, seed: int) -> list[Chat]:
     """Return at most so many conversations, the first by a hash of all their turns, in their own order."""
     if most is None or len(found) <= most:
         return found
@@ -149,6 +149,6 @@ def _first(found: list[Conversation], most: int | None, seed: int) -> list[Conve
     return [found[place] for place in sorted(places.tolist())]
 
 
-def _id(turns: Conversation) -> str:
+def _id(turns: Chat) -> str:
     """Return what a conversation is held out by: its first question, so that none of it is trained on elsewhere."""
     return prompt_id(next(turn.content for turn in turns if turn.role == USER))

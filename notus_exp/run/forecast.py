@@ -202,7 +202,7 @@ class Forecast:
 
     def _references(self) -> Iterable[list[Node]]:
         """Group the wanted reference nodes that find each other's log-probs, which one worker computes for all."""
-        groups: dict[tuple[str | None, str], list[Node]] = {}
+        groups: dict[tuple[str | None, str | None], list[Node]] = {}
         for node in self._wanted.missing:
             if node.stage is Stage.reference:
                 groups.setdefault(self._of_one_store(node), []).append(node)
@@ -216,9 +216,9 @@ class Forecast:
         there, shared = self._recorded.of_stage(Stage.reference), self._of_one_store(node)
         return [one for one in there if self._of_one_store(one) == shared]
 
-    def _of_one_store(self, one: Node | Manifest) -> tuple[str | None, str]:
+    def _of_one_store(self, one: Node | Manifest) -> tuple[str | None, str | None]:
         """Return what reference nodes share that find each other's log-probs: those of one model, made alike."""
-        return amounts.likeness(Stage.reference, one, self._look), one.inputs["base_model"]
+        return amounts.likeness(Stage.reference, one, self._look), one.inputs.get("base_model")
 
     # -------------------------------------------------------------------------------------------------------- machine
     def _calibration(self) -> Calibration | None:

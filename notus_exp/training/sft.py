@@ -23,7 +23,7 @@ from notus_exp.disk import files
 from notus_exp.disk.hashing import canonical, uniform
 from notus_exp.disk.keys import contents_of
 from notus_exp.errors import UserError
-from notus_exp.feedback.conversations import Conversation, read_chats
+from notus_exp.feedback.conversations import Chat, read_chats
 from notus_exp.models.base_model import model_facts
 from notus_exp.models.capabilities import check_fit
 from notus_exp.models.dialogues import Templating, TokenisedDialogues, tokenise_dialogues
@@ -184,7 +184,7 @@ def _chats(settings: SftSettings, sft: ChatSft, out: Path, context: Context) -> 
     return Dialogues([*map(_messages, chats.train)], [*map(_messages, chats.validation)], counts)
 
 
-def _messages(turns: Conversation) -> list[Message]:
+def _messages(turns: Chat) -> list[Message]:
     return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
