@@ -12,6 +12,7 @@ from notus_exp.config.curation_checks import ALL_WORSE
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.expression_checks import joined_columns, named_columns
+from notus_exp.config.made_settings import prompts_of
 from notus_exp.config.places import place_of
 from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
@@ -138,7 +139,7 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
         pairs=pairs,
         columns=joined_columns(config),
         rules=_rules_version(
-            rejected, filters, pairs, bool(sources.contamination_digests), isinstance(config.data, Mix)
+            rejected, filters, pairs, bool(sources.contamination_digests), isinstance(prompts_of(config.data), Mix)
         ),
     )
 

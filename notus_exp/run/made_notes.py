@@ -1,0 +1,147 @@
+"""What is said of data that is made here before a cent is spent: answers, judgements, tokens and about what they cost.
+
+Lengths are upper ends: each answer as long as its writer may write, each reply as long as the judge may. The texts of
+prompts are measured where they lie there, and taken to be of `PROMPT_TOKENS` tokens before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.data_settings import MadeFeedback
+from notus_exp.config.judge_settings import ChatJudge
+from notus_exp.config.made_settings import Writer, annotators_of, writers_of
+from notus_exp.config.schema import Config, Stage
+from notus_exp.judging.spending import CHARACTERS_PER_TOKEN, PER_PRICE
+from notus_exp.run import amounts
+from notus_exp.run.amounts import Known
+from notus_exp.run.asking_notes import dollars
+from notus_exp.run.nodes import Node
+from notus_exp.stages.settings import ANNOTATED
+
+PROMPT_TOKENS = 200
+"""Of a prompt whose text is not there yet: taken, not measured."""
+TOLD_TOKENS = 40
+"""Of a system prompt of ours, at most."""
+RUBRIC_TOKENS = 600
+"""Of a rubric of ours with the question around it, at most."""
+
+
+_UNKNOWN = "how much is asked for is told once the prompts are there, which a run of data=OPTION until=feedback reads"
+
+
+class _Asked(NamedTuple):
+    """What is asked of one: how often, tokens read and written at most, and USD (None without prices)."""
+
+    times: float
+    read: float
+    written: float
+    usd: float | None
+
+
+def made_lines(
+    config: Config, missing: Sequence[Node], known: Known, folder: Callable[[str], Path | None]
+) -> list[str]:
+    """Return a line for each writer that is to be asked, and one for all that making the data's answers asks for.
+
+    What is asked of a judge is said of each annotator once the answers are there (asking_notes.py).
+
+    Args:
+        config: The run's.
+        missing: Nodes that are to be made.
+        known: Where amounts are looked up.
+        folder: Returns the folder of a feedback for its key, None while it is not made.
+    """
+    data, writers = config.data, writers_of(config.data)
+    asked = [node for node in missing if node.stage is Stage.responses]
+    if not isinstance(data, MadeFeedback) or not asked:
+        return []
+    length = _prompt_tokens(asked[0], folder)
+    found = [(node, _answers(node, writers[node.settings["writer"]], known, length)) for node in asked]
+    lines = [f"{node.name}: {_writer_told(writers[node.settings['writer']], one)}" for node, one in found]
+    if not any(node.name == "answers" for node in missing):
+        return lines
+    if any(one is None for _, one in found):
+        return [*lines, f"made: {_UNKNOWN}"]
+    judgements = [
+        _judgements(node, one, data, known, length)
+        for one in annotators_of(data)
+        for node in missing
+        if node.name == f"{ANNOTATED}{one.name}"
+    ]
+    return [*lines, _together([one for _, one in found if one], [one for one in judgements if one], data)]
+
+
+def _answers(node: Node, writer: Writer, known: Known, length: float) -> _Asked | None:
+    answers = amounts.answers_of(node, known)
+    if answers is None:
+        return None
+    read, written = answers * (length + TOLD_TOKENS), answers * node.settings["max_new_tokens"]
+    return _Asked(answers, read, written, _usd(writer, read, written) if writer.at_endpoint else 0.0)
+
+
+def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Known, length: float) -> _Asked | None:
+    judge, sizes = annotator.judge, amounts.completions_of(node, known)
+    if sizes is None or not isinstance(judge, ChatJudge):
+        return None
+    prompts, each = sizes
+    written = sum(writer.max_new_tokens for writer in data.writers) / len(data.writers)
+    together = getattr(annotator, "together", False)
+    times = prompts if together else prompts * each
+    shown = written * (each if together else 1)
+    read, replied = times * (RUBRIC_TOKENS + length + shown), times * judge.max_tokens
+    return _Asked(times, read, replied, 0.0 if judge.name == "mock" else _usd(judge, read, replied))
+
+
+def _usd(priced: Writer | ChatJudge, read: float, written: float) -> float | None:
+    if priced.input_price is None or priced.output_price is None:
+        return None
+    return (read * priced.input_price + written * priced.output_price) / PER_PRICE
+
+
+def _writer_told(writer: Writer, asked: _Asked | None) -> str:
+    where = f" by {writer.model} at {writer.base_url}" if writer.at_endpoint else ""
+    if asked is None:
+        return f"answers{where}, how many is not known yet"
+    told = f"about {asked.times:,.0f} answers{where}"
+    if writer.simulated is not None:
+        return told
+    told += f", up to {asked.written:,.0f} tokens"
+    if not writer.at_endpoint:
+        return told
+    return told + (
+        "; what they cost is not counted without input_price and output_price"
+        if asked.usd is None
+        else f", about {dollars(asked.usd)} at most"
+    )
+
+
+def _together(answers: Sequence[_Asked], judgements: Sequence[_Asked], data: MadeFeedback) -> str:
+    every = [*answers, *judgements]
+    count, judged = sum(one.times for one in answers), sum(one.times for one in judgements)
+    told = f"made: about {count:,.0f} answers and {judged:,.0f} judgements"
+    tokens = sum(one.read + one.written for one in every)
+    told += f", up to {tokens:,.0f} tokens read and written"
+    without = [one for one in every if one.usd is None]
+    usd = sum(one.usd or 0.0 for one in every)
+    told += f", about {dollars(usd)} at most" if usd else ""
+    told += " beside what has no prices" if usd and without else ""
+    if data.budget is not None:
+        told += f"; data.budget is {dollars(data.budget)}" + (" and may end it before" if usd > data.budget else "")
+    return told
+
+
+def _prompt_tokens(node: Node, folder: Callable[[str], Path | None]) -> float:
+    """Return the tokens of a prompt on average, a token for four characters."""
+    place = folder(node.inputs["instructions"])
+    if place is None:
+        return PROMPT_TOKENS
+    import polars as pl  # not for every plan
+
+    from notus_exp.feedback.made_table import asked_prompts
+
+    mean = asked_prompts(place).select(pl.col("instruction").str.len_chars().mean()).item()
+    return float(mean or 0) / CHARACTERS_PER_TOKEN
