@@ -26,6 +26,8 @@ PROMPT_TOKENS = 200
 """Of a prompt whose text is not there yet: taken, not measured."""
 TOLD_TOKENS = 40
 """Of a system prompt of ours, at most."""
+SIMULATED_TOKENS = 60
+"""Of a simulated writer's answer, about."""
 RUBRIC_TOKENS = 600
 """Of a rubric of ours with the question around it, at most."""
 
@@ -79,7 +81,9 @@ def _answers(node: Node, writer: Writer, known: Known, length: float) -> _Asked 
     answers = amounts.answers_of(node, known)
     if answers is None:
         return None
-    read, written = answers * (length + TOLD_TOKENS), answers * node.settings["max_new_tokens"]
+    if writer.simulated is not None:
+        return _Asked(answers, 0.0, 0.0, 0.0)
+    read, written = answers * (length + TOLD_TOKENS), answers * writer.max_new_tokens
     return _Asked(answers, read, written, _usd(writer, read, written) if writer.at_endpoint else 0.0)
 
 
@@ -88,7 +92,8 @@ def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Kno
     if sizes is None or not isinstance(judge, ChatJudge):
         return None
     prompts, each = sizes
-    written = sum(writer.max_new_tokens for writer in data.writers) / len(data.writers)
+    lengths = [SIMULATED_TOKENS if one.simulated is not None else one.max_new_tokens for one in data.writers]
+    written = sum(lengths) / len(lengths)
     together = getattr(annotator, "together", False)
     times = prompts if together else prompts * each
     shown = written * (each if together else 1)
