@@ -1,4 +1,4 @@
-"""Feedback made from nothing: a tiny model at two temperatures and simulated writers, rated by a mock judge, to pairs."""
+"""Feedback made from nothing: a tiny model at two temperatures and simulated writers, rated by a mock judge."""
 
 from __future__ import annotations
 
