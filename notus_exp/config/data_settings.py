@@ -139,13 +139,14 @@ class MadeFeedback(Data):
 
     As given, `prompts` is a mapping with the name of an option at `data` and settings of it, each of `writers` a
     mapping, and `judge` one of the settings of a judge; composing makes a `Data`, a `Writer` each and a `Judge` of them
-    (made_items.py). The judge is in the keys of what it rates.
+    (made_items.py). The judge, and the digests of `rubrics`, are in the keys of what is rated.
     """
 
     prompts: Any
     max_prompts: Optional[int] = bounded(least=1)
     seed: int = bounded(least=0)
     per_prompt: int = bounded(least=1)
+    rubrics: dict[str, str] = unbounded(in_key=False)
     principles: dict[str, dict[str, float]]
     writers: list[Any]
     judge: Any = unbounded(in_key=False)
@@ -175,4 +176,4 @@ def has_overall(data: Data) -> bool:
         return data.overall_column is not None
     if isinstance(data, Mapped):
         return any(entry.score is not None or entry.side is not None for entry in data.mapping.completions)
-    return not isinstance(data, PromptsAlone | MadeFeedback)
+    return not isinstance(data, PromptsAlone)

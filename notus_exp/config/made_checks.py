@@ -111,10 +111,18 @@ def _check_principles(principles: dict[str, dict[str, float]]) -> None:
 
 
 def _check_judge(data: MadeFeedback) -> None:
-    unknown = [aspect for aspect in data.aspects if aspect not in RUBRICS]
+    unknown = [aspect for aspect in data.aspects if aspect not in (*RUBRICS, *data.rubrics)]
     if unknown or not data.aspects:
         said = f"'{unknown[0]}' is no rubric" if unknown else "there is nothing to rate"
-        raise UserError(f"data.aspects: {said}", f"name some of {', '.join(RUBRICS)}")
+        hint = f"name some of {', '.join(RUBRICS)}, or give a file of your own with +data.rubrics.NAME=FILE"
+        raise UserError(f"data.aspects: {said}", hint)
+    unused = [aspect for aspect in data.rubrics if aspect not in (*data.aspects, OVERALL)]
+    if unused:
+        raise UserError(
+            f"data.rubrics.{unused[0]} is given, and data.aspects does not name it", "add it to data.aspects"
+        )
+    if OVERALL in data.aspects:
+        raise UserError(f"data.aspects names '{OVERALL}', which the critiques give in any case", "leave it out")
     judge = data.judge
     if not isinstance(judge, ChatJudge):
         raise UserError(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from notus_exp.config.annotator_settings import Annotator
+from notus_exp.config.annotator_settings import CRITIQUES, Annotator
 from notus_exp.config.data_settings import Data, MadeFeedback
 from notus_exp.config.generation_settings import THINKING, TOKEN_LIMITS
 from notus_exp.config.judge_settings import ChatJudge
@@ -78,16 +78,22 @@ def writers_of(data: Data) -> dict[str, Writer]:
 
 
 def annotators_of(data: Data) -> list[Annotator]:
-    """Return those that rate what is made here: one an aspect, which is its rubric; of other data none.
+    """Return those that rate what is made here, of other data none.
 
-    Each is asked by `data.judge`, which spends no more than `data.budget` leaves.
+    For each aspect one rates all answers to a prompt in one call; another one writes critiques with an overall score,
+    one call an answer. All are `data.judge`, which spends no more than `data.budget` leaves.
     """
     if not isinstance(data, MadeFeedback):
         return []
     judge = data.judge
     if isinstance(judge, ChatJudge) and data.budget is not None:
         judge = replace(judge, budget=data.budget if judge.budget is None else min(judge.budget, data.budget))
-    return [Annotator(aspect, judge, rubric=aspect, told_at=JUDGE) for aspect in data.aspects]
+    rating = [
+        Annotator(aspect, judge, rubric=data.rubrics.get(aspect, aspect), together=True, told_at=JUDGE)
+        for aspect in data.aspects
+    ]
+    critic = Annotator(OVERALL, judge, rubric=data.rubrics.get(OVERALL), form=CRITIQUES, told_at=JUDGE)
+    return [*rating, critic]
 
 
 def every_annotator(data: Data, annotators: Sequence[Annotator]) -> dict[str, Annotator]:

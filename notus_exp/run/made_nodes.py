@@ -10,12 +10,12 @@ from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.hashing import digest
 from notus_exp.making.drawn import told_of_principles
+from notus_exp.run.curation_nodes import annotation_settings
 from notus_exp.run.evaluation_nodes import NOISE
 from notus_exp.run.nodes import Made, NodeRow, Sources
 from notus_exp.stages.settings import (
     ANNOTATED,
     WRITTEN,
-    AnnotationsSettings,
     BaseModelSettings,
     FeedbackSettings,
     ResponsesSettings,
@@ -45,7 +45,7 @@ def made_nodes(config: Config, sources: Sources) -> list[NodeRow]:
     rated: dict[str, str | Made] = {"answers": "answers"}
     for one in annotators_of(made):
         name = f"{ANNOTATED}{one.name}"
-        asked = AnnotationsSettings(one.name, keyed(one.judge), {}, one.rubric, one.scale, one.pairs)
+        asked = annotation_settings(one, sources.annotator_digests.get(one.name, {}))
         rows.append((name, Stage.annotations, asked, {"feedback": "answers"}))
         rated[name] = name
     return [*rows, ("feedback", Stage.feedback, table, rated)]

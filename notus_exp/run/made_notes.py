@@ -94,7 +94,7 @@ def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Kno
     prompts, each = sizes
     lengths = [SIMULATED_TOKENS if one.simulated is not None else one.max_new_tokens for one in data.writers]
     written = sum(lengths) / len(lengths)
-    together = getattr(annotator, "together", False)
+    together = annotator.together
     times = prompts if together else prompts * each
     shown = written * (each if together else 1)
     read, replied = times * (RUBRIC_TOKENS + length + shown), times * judge.max_tokens

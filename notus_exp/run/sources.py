@@ -12,7 +12,7 @@ from notus_exp.config.data_settings import Data, FileData, Mix
 from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
 from notus_exp.config.made_items import named_writer
-from notus_exp.config.made_settings import prompts_of, writers_of
+from notus_exp.config.made_settings import annotators_of, prompts_of, writers_of
 from notus_exp.config.mix_sources import PROMPTS, parts, told_of
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
@@ -166,9 +166,9 @@ def _conversations(config: Config, only_shown: bool) -> tuple[str | None, dict[s
 def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
     """Return the digests by annotator and setting, and the paths, of what annotators read, after a look at it."""
     digests, found = dict[str, dict[str, str]](), dict[str, list[str]]()
-    for one in needed_annotators(config):
+    for one in [*needed_annotators(config), *annotators_of(config.data)]:
         own = digests.setdefault(one.name, {})
-        with told_of_annotator(f"annotators.{one.name}"):
+        with told_of_annotator(one.key):
             if isinstance(one.judge, RewardModelJudge):
                 own["model"] = _reward_model(one.judge, only_shown)
             files = files_of(one.judge) | ({RUBRIC_FILE: one.rubric_file} if one.rubric_file else {})

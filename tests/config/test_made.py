@@ -65,7 +65,10 @@ def test_prompts_may_be_a_mix_whose_sources_are_named_within_it() -> None:
 def test_a_judge_is_as_that_of_an_annotator_and_rates_each_aspect(config: Config) -> None:
     assert isinstance(config.data.judge, MockJudge)
     names = [one.name for one in annotators_of(config.data)]
-    assert names[:4] == ["helpfulness", "honesty", "instruction_following", "truthfulness"]
+    assert names == ["helpfulness", "honesty", "instruction_following", "truthfulness", "overall"]
+    assert [(one.together, one.form) for one in annotators_of(config.data)] == [(True, "rating")] * 4 + [
+        (False, "critique")
+    ]
     assert {one.key for one in annotators_of(config.data)} == {"data.judge"}
     hosted = made(
         "data.judge={judge: openai, model: rater, input_price: 1, output_price: 2, budget: 9}", "data.budget=5"
@@ -169,6 +172,8 @@ def of_writer(number: int, **values: object) -> Callable[[Config], None]:
         (of_data(principles={"any": {}}), "data.principles.any weighs nothing"),
         (of_data(aspects=["humour"]), "data.aspects: 'humour' is no rubric"),
         (of_data(aspects=[]), "data.aspects: there is nothing to rate"),
+        (of_data(rubrics={"humour": "h.yaml"}), "data.rubrics.humour is given, and data.aspects does not name it"),
+        (of_data(aspects=["overall"], rubrics={"overall": "o.yaml"}), "data.aspects names 'overall'"),
         (of_data(max_bad_rows=1), "data.max_bad_rows=1 is of what is read, the prompts"),
     ],
 )  # fmt: skip

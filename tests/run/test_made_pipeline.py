@@ -17,7 +17,7 @@ MADE = [
     "data=made",
     "data.prompts.prompts=30",
     "data.per_prompt=3",
-    "data.judge={judge: mock}",
+    "data.judge={judge: mock, verdicts_by: constraints}",
     f"data.writers=[{OWN}, {{name: good, simulated: 0.9}}, {{name: weak, simulated: 0.2}}]",
     "until=pairs",
 ]
@@ -39,7 +39,11 @@ def test_one_command_makes_prompts_answers_ratings_and_pairs(finished: tuple[Pat
     assert set(each["model"]) == {3} and all(sorted(one) == [0, 1, 2] for one in each["completion"].to_list())
     told = table.filter(pl.col("model").is_in(["cool", "hot"]))
     assert all(principle and text for principle, text in told.select("principle", "system_prompt").iter_rows())
-    assert table.filter(pl.col("response") != "")["rating_helpfulness"].null_count() == 0
+    written = table.filter(pl.col("response").str.strip_chars() != "")
+    assert written["rating_instruction_following"].null_count() == written["overall_score"].null_count() == 0
+    assert (written["critique"] != "").all()
+    means = dict(written.group_by("model").agg(pl.col("rating_instruction_following").mean()).iter_rows())
+    assert means["good"] > means["weak"] + 0.5, "the judge reads which constraints are kept"
     assert "latent_quality" not in table.columns, "the truth is known of simulated answers alone"
     facts = content["stages"]["feedback"]["facts"]
     assert sum(facts[f"answers/{name}"] for name in WRITERS) == 90

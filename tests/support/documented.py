@@ -134,7 +134,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "python -m notus_exp study=beta_search": (*SMOKE, "study.name=another", "study.search.trials=2"),
     # feedback made here
     "python -m notus_exp experiment=smoke data=made data.prompts.prompts=60 data.per_prompt=3"
-    " 'data.judge={judge: mock}' until=pairs 'data.writers=[{name: cool, temperature: 0.5,"
+    " 'data.judge={judge: mock, verdicts_by: constraints}' until=pairs 'data.writers=[{name: cool, temperature: 0.5,"
     " max_new_tokens: 48}, {name: warm, max_new_tokens: 48}, {name: good, simulated: 0.9}, {name:"
     " weak, simulated: 0.2}]'": (),
     # judges and annotators
