@@ -32,7 +32,7 @@ def made_nodes(config: Config, sources: Sources) -> list[NodeRow]:
     read = FeedbackSettings(keyed(made.prompts), sources.data_digest, list(sources.source_digests))
     rows: list[NodeRow] = [("instructions", Stage.feedback, read, {})]
     answers: dict[str, str | Made] = {"instructions": "instructions"}
-    for writer in writers_of(made).values():
+    for writer in sorted(writers_of(made).values(), key=lambda one: not one.loads_model):  # one worker for all models
         model = _base_of(writer, config, sources)
         if model not in (None, "base_model"):
             rows.append((str(model), Stage.base_model, BaseModelSettings(_model(writer), _digest(writer, sources)), {}))

@@ -35,7 +35,7 @@ RUBRIC_TOKENS = 600
 _UNKNOWN = "how much is asked for is told once the prompts are there, which a run of data=OPTION until=feedback reads"
 
 
-class _Asked(NamedTuple):
+class AskedOf(NamedTuple):
     """What is asked of one: how often, tokens read and written at most, and USD (None without prices)."""
 
     times: float
@@ -68,29 +68,31 @@ def made_lines(
         return lines
     if any(one is None for _, one in found):
         return [*lines, f"made: {_UNKNOWN}"]
-    judgements = [
-        _judgements(node, one, data, known, length)
-        for one in annotators_of(data)
-        for node in missing
-        if node.name == f"{ANNOTATED}{one.name}"
-    ]
-    return [*lines, _together([one for _, one in found if one], [one for one in judgements if one], data)]
+    asking = {f"{ANNOTATED}{one.name}": one for one in annotators_of(data)}
+    ratings, critiques = (
+        [
+            _judgements(node, asking[node.name], data, known, length)
+            for node in missing
+            if node.name in asking and asking[node.name].together is together
+        ]
+        for together in (True, False)
+    )
+    return [*lines, _together([one for _, one in found if one], ratings, critiques, data)]
 
 
-def _answers(node: Node, writer: Writer, known: Known, length: float) -> _Asked | None:
+def _answers(node: Node, writer: Writer, known: Known, length: float) -> AskedOf | None:
     answers = amounts.answers_of(node, known)
     if answers is None:
         return None
     if writer.simulated is not None:
-        return _Asked(answers, 0.0, 0.0, 0.0)
+        return AskedOf(answers, 0.0, 0.0, 0.0)
     read, written = answers * (length + TOLD_TOKENS), answers * writer.max_new_tokens
-    return _Asked(answers, read, written, _usd(writer, read, written) if writer.at_endpoint else 0.0)
+    return AskedOf(answers, read, written, _usd(writer, read, written) if writer.at_endpoint else 0.0)
 
 
-def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Known, length: float) -> _Asked | None:
+def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Known, length: float) -> AskedOf:
     judge, sizes = annotator.judge, amounts.completions_of(node, known)
-    if sizes is None or not isinstance(judge, ChatJudge):
-        return None
+    assert sizes is not None and isinstance(judge, ChatJudge), "the prompts are known, and the config is checked"
     prompts, each = sizes
     lengths = [SIMULATED_TOKENS if one.simulated is not None else one.max_new_tokens for one in data.writers]
     written = sum(lengths) / len(lengths)
@@ -98,7 +100,7 @@ def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Kno
     times = prompts if together else prompts * each
     shown = written * (each if together else 1)
     read, replied = times * (RUBRIC_TOKENS + length + shown), times * judge.max_tokens
-    return _Asked(times, read, replied, 0.0 if judge.name == "mock" else _usd(judge, read, replied))
+    return AskedOf(times, read, replied, 0.0 if judge.name == "mock" else _usd(judge, read, replied))
 
 
 def _usd(priced: Writer | ChatJudge, read: float, written: float) -> float | None:
@@ -107,7 +109,7 @@ def _usd(priced: Writer | ChatJudge, read: float, written: float) -> float | Non
     return (read * priced.input_price + written * priced.output_price) / PER_PRICE
 
 
-def _writer_told(writer: Writer, asked: _Asked | None) -> str:
+def _writer_told(writer: Writer, asked: AskedOf | None) -> str:
     where = f" by {writer.model} at {writer.base_url}" if writer.at_endpoint else ""
     if asked is None:
         return f"answers{where}, how many is not known yet"
@@ -124,10 +126,13 @@ def _writer_told(writer: Writer, asked: _Asked | None) -> str:
     )
 
 
-def _together(answers: Sequence[_Asked], judgements: Sequence[_Asked], data: MadeFeedback) -> str:
-    every = [*answers, *judgements]
-    count, judged = sum(one.times for one in answers), sum(one.times for one in judgements)
-    told = f"made: about {count:,.0f} answers and {judged:,.0f} judgements"
+def _together(
+    answers: Sequence[AskedOf], ratings: Sequence[AskedOf], critiques: Sequence[AskedOf], data: MadeFeedback
+) -> str:
+    every = [*answers, *ratings, *critiques]
+    count, rated, criticised = (sum(one.times for one in some) for some in (answers, ratings, critiques))
+    told = f"made: about {count:,.0f} answers and {rated + criticised:,.0f} judgements"
+    told += f" ({rated:,.0f} of all answers to a prompt, {criticised:,.0f} critiques)"
     tokens = sum(one.read + one.written for one in every)
     told += f", up to {tokens:,.0f} tokens read and written"
     without = [one for one in every if one.usd is None]

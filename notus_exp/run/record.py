@@ -232,6 +232,7 @@ def notes_of(run: RunFile) -> list[str]:
     """
     facts = {name: stage["facts"] for name, stage in run.get("stages", {}).items()}
     notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
+    notes += data_notes(facts["instructions"], {}) if "instructions" in facts else []
     notes += made_notes(facts.get("answers", {}), facts.get("feedback", {}))
     notes += column_notes(facts.get("columns", {}))
     notes += failed_notes(facts)

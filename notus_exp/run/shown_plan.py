@@ -15,7 +15,7 @@ from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.hardware_settings import Hardware, Launch
-from notus_exp.config.made_settings import every_annotator
+from notus_exp.config.made_settings import annotators_of, every_annotator
 from notus_exp.config.mix_sources import sources_told
 from notus_exp.config.schema import Stage
 from notus_exp.config.sft_checks import as_recipe
@@ -142,5 +142,7 @@ def asking(run: Run, missing: Sequence[Node], known: Known) -> list[str]:
         return run.store.path(node.stage.name, key) if run.store.find(node.wanted) else None
 
     annotators = every_annotator(run.config.data, run.config.annotators)
-    lines = made_lines(run.config, missing, known, made)
+    lines, later = made_lines(run.config, missing, known, made), {one.name for one in annotators_of(run.config.data)}
+    if any(node.name == "answers" for node in missing):  # then what their judge is asked is told with the answers
+        missing = [node for node in missing if node.settings.get("name") not in later]
     return [*lines, *asking_notes(missing, annotators, known, made, run.sources.files)]
