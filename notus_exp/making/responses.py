@@ -23,11 +23,12 @@ from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.generation.answering import hold, tidy
 from notus_exp.generation.conversation import Answer, Question
 from notus_exp.generation.leniency import Leniency
+from notus_exp.judging.cache import ReplyCache
 from notus_exp.judging.purse import Purse
 from notus_exp.judging.spending import Spending
 from notus_exp.machine.team import conducts
 from notus_exp.making.drawn import drawn
-from notus_exp.making.payment import WriterPrices
+from notus_exp.making.payment import KeptAnswers, WriterPrices
 from notus_exp.making.simulated_writing import simulated_answers
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings, ResponsesSettings
@@ -48,7 +49,8 @@ _BUDGET = re.compile(r"\bjudge\.(?=budget\b)")
 def run(settings: ResponsesSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write responses.parquet (feedback/made_table.py), one row a prompt that the writer answers.
 
-    Each answer is kept as it comes: a killed attempt goes on where it was.
+    Each answer is kept as it comes: a killed attempt goes on where it was. Those of endpoints are in the cache of
+    replies as well, where other runs find them: more prompts, or another writer, cost what is new.
 
     Args:
         settings: Who answers, which prompts, and told what.
@@ -58,8 +60,9 @@ def run(settings: ResponsesSettings, inputs: dict[str, Path], out: Path, context
 
     Returns:
         Facts of `generation.answering.answer`, with prompts that were asked; empty (answers without text), refused
-        (prompts without an answer) and, of an endpoint, prompt_tokens, completion_tokens and cost (USD, None without
-        prices) of this attempt.
+        (prompts without an answer) and, of an endpoint, from_cache (answers), and of what was asked in this attempt
+        discarded, prompt_tokens, completion_tokens, cost, cost_unknown_requests and cost_reserved (see
+        `judging.asking.Answered`).
 
     Raises:
         UserError: An endpoint does not answer, or there is no money left; what came is kept.
@@ -93,29 +96,28 @@ def _answered(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the answers of a model, of this process or of an endpoint, and facts about them."""
     writer = context.writers[settings.writer]
-    number = list(context.writers).index(settings.writer)
-    asking, purse = context, None
-    if settings.endpoint_model is not None:
-        asking, purse = (
-            replace(context, generation=endpoint_of(writer, settings)),
-            purse_of(writer, context.ledger, context.budget),
-        )
-    model = {name: path for name, path in inputs.items() if name == "base_model"}
-    with told_of_writer(named_writer(number)):
-        held = hold(_questions(prompts, settings), asked_as(settings), model, out, asking, Leniency(True, purse))
-    rows = [_row(one.answers[0]) for one in held.conversations]
-    facts = dict(held.facts)
-    if purse:
-        spent = purse.spending
-        facts |= {
-            "discarded": purse.discarded,
-            "prompt_tokens": spent.prompt_tokens,
-            "completion_tokens": spent.completion_tokens,
-            "cost": spent.cost,
-            "cost_unknown_requests": spent.unknown,
-            "cost_reserved": spent.held,
-        }
-    return rows, facts
+    questions, asked = _questions(prompts, settings), asked_as(settings)
+    with told_of_writer(named_writer(list(context.writers).index(settings.writer))):
+        if settings.endpoint_model is None:
+            model = {"base_model": inputs["base_model"]}
+            held = hold(questions, asked, model, out, context, Leniency(some_may_lack=True))
+            return [_row(one.answers[0]) for one in held.conversations], held.facts
+        purse = purse_of(writer, context.ledger, context.budget)
+        with ReplyCache(context.cache / files.VERDICT_CACHE, context.events.say) as cache:
+            payer = KeptAnswers(purse, cache, settings)
+            asking = replace(context, generation=endpoint_of(writer, settings))
+            held = hold(questions, asked, {}, out, asking, Leniency(True, payer))
+    spent = purse.spending
+    paid = {
+        "from_cache": payer.from_cache,
+        "discarded": purse.discarded,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "cost": spent.cost,
+        "cost_unknown_requests": spent.unknown,
+        "cost_reserved": spent.held,
+    }
+    return [_row(one.answers[0]) for one in held.conversations], held.facts | paid
 
 
 def _row(answer: Answer) -> dict[str, Any]:

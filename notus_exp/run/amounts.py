@@ -149,7 +149,9 @@ def recorded(manifest: Manifest) -> float | None:
     facts, settings = manifest.facts, manifest.settings
     match Stage[manifest.stage]:
         case Stage.responses:
-            return float(max(1, facts["prompts"] * (settings["max_new_tokens"] or 1)))
+            # what came out of the cache tells nothing of what asking takes
+            asked = facts["prompts"] * (settings["max_new_tokens"] or 1)
+            return None if facts.get("from_cache") else float(max(1, asked))
         case Stage.feedback:
             return float(facts["prompts"]) if settings["data"]["name"] in ("simulated", "made") else 1.0
         case Stage.annotations:

@@ -153,6 +153,18 @@ def wait_until(there: Any, seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
+def test_an_answer_that_another_run_paid_for_is_not_asked_for_again(tmp_path: Path) -> None:
+    pool = {"draw": {"writers": ["far", "other"], "per_prompt": 2, "seed": 0, "max_prompts": None}}
+    with FaultServer(answer=lambda prompt: f"re: {prompt}") as server:
+        answer(tmp_path, 3, writer(server.url))
+        facts, out = answer(tmp_path, 5, writer(server.url), pool, name="more")
+        assert prompts_of(server) == {f"Question {number}?": 1 for number in range(5)}
+        assert (facts["from_cache"], facts["prompt_tokens"]) == (3, 200)
+        assert table(out)["response"].to_list() == [f"re: Question {number}?" for number in range(5)]
+        answer(tmp_path, 3, writer(server.url), {"temperature": 0.1}, name="cool")
+        assert len(server.requests) == 8, "another temperature is another answer"
+
+
 def test_as_many_requests_are_under_way_as_the_writer_allows(tmp_path: Path) -> None:
     with FaultServer(latency=0.05) as server:
         answer(tmp_path, 24, writer(server.url, concurrency=6))

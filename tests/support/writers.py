@@ -52,10 +52,15 @@ def writer(url: str, **changes: Any) -> Writer:
 
 
 def answer(
-    folder: Path, prompts: int, far: Writer, changed: dict[str, Any] | None = None, budget: float | None = None
+    folder: Path,
+    prompts: int,
+    far: Writer,
+    changed: dict[str, Any] | None = None,
+    budget: float | None = None,
+    name: str = "responses",
 ) -> tuple[dict[str, Any], Path]:
     """Let a writer answer in a folder, perhaps with what a killed attempt left; return the facts and the folder."""
-    out = folder / "responses"
+    out = folder / name
     out.mkdir(parents=True, exist_ok=True)
     context = Context(EventWriter("responses_far", out / "events.jsonl"), HARDWARE, folder / "cache")
     context.writers, context.ledger, context.budget = {"far": far}, Ledger(folder / "ledger.jsonl"), budget
