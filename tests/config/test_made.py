@@ -205,6 +205,6 @@ def test_prompts_alone_are_no_feedback_and_other_data_makes_no_answers(tmp_path:
 
 def test_a_judge_that_is_not_named_is_asked_for(config: Config) -> None:
     with pytest.raises(UserError, match=r"data.judge.model must be given: who rates the answers"):
-        made("data.judge={}")
+        composed("data=made", "data.per_prompt=2", f"data.writers={POOL}")
     with pytest.raises(UserError, match=r"data.judge: judge=replay is not asked by a rubric"):
         made("data.judge={judge: replay, path: x.parquet}")
