@@ -16,6 +16,7 @@ from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.made_settings import Writer, annotators_of, writers_of
 from notus_exp.config.schema import Config, Stage
 from notus_exp.judging.spending import CHARACTERS_PER_TOKEN, PER_PRICE
+from notus_exp.reporting.tables import lasting
 from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
 from notus_exp.run.asking_notes import dollars
@@ -28,6 +29,8 @@ TOLD_TOKENS = 40
 """Of a system prompt of ours, at most."""
 SIMULATED_TOKENS = 60
 """Of a simulated writer's answer, about."""
+REQUEST_SECONDS = 10.0
+"""Of a request to an endpoint: taken, not measured."""
 RUBRIC_TOKENS = 600
 """Of a rubric of ours with the question around it, at most."""
 
@@ -36,12 +39,21 @@ _UNKNOWN = "how much is asked for is told once the prompts are there, which a ru
 
 
 class AskedOf(NamedTuple):
-    """What is asked of one: how often, tokens read and written at most, and USD (None without prices)."""
+    """What is asked of one.
+
+    Attributes:
+        times: How often.
+        read: Tokens, at most.
+        written: Likewise.
+        usd: At most; None without prices.
+        hours: Of an endpoint's requests, as many at once as may be; 0 of what this machine does.
+    """
 
     times: float
     read: float
     written: float
     usd: float | None
+    hours: float = 0.0
 
 
 def made_lines(
@@ -87,7 +99,9 @@ def _answers(node: Node, writer: Writer, known: Known, length: float) -> AskedOf
     if writer.simulated is not None:
         return AskedOf(answers, 0.0, 0.0, 0.0)
     read, written = answers * (length + TOLD_TOKENS), answers * writer.max_new_tokens
-    return AskedOf(answers, read, written, _usd(writer, read, written) if writer.at_endpoint else 0.0)
+    if not writer.at_endpoint:
+        return AskedOf(answers, read, written, 0.0)
+    return AskedOf(answers, read, written, _usd(writer, read, written), _hours(answers, writer.concurrency))
 
 
 def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Known, length: float) -> AskedOf:
@@ -100,7 +114,13 @@ def _judgements(node: Node, annotator: Annotator, data: MadeFeedback, known: Kno
     times = prompts if together else prompts * each
     shown = written * (each if together else 1)
     read, replied = times * (RUBRIC_TOKENS + length + shown), times * judge.max_tokens
-    return AskedOf(times, read, replied, 0.0 if judge.name == "mock" else _usd(judge, read, replied))
+    if judge.name == "mock":
+        return AskedOf(times, read, replied, 0.0)
+    return AskedOf(times, read, replied, _usd(judge, read, replied), _hours(times, judge.concurrency))
+
+
+def _hours(times: float, concurrency: int) -> float:
+    return times / concurrency * REQUEST_SECONDS / 3600
 
 
 def _usd(priced: Writer | ChatJudge, read: float, written: float) -> float | None:
@@ -139,6 +159,8 @@ def _together(
     usd = sum(one.usd or 0.0 for one in every)
     told += f", about {dollars(usd)} at most" if usd else ""
     told += " beside what has no prices" if usd and without else ""
+    if hours := sum(one.hours for one in every):
+        told += f", about {lasting(3600 * hours)} of asking if a request takes {REQUEST_SECONDS:g} s"
     if data.budget is not None:
         told += f"; data.budget is {dollars(data.budget)}" + (" and may end it before" if usd > data.budget else "")
     return told

@@ -50,6 +50,8 @@ def test_all_of_it_is_said_together_and_a_budget_that_may_end_it() -> None:
     found = re.match(counts + r", up to ([\d,]+) tokens .* about \$([\d.]+) at most", told)
     assert found
     assert float(found[2]) > 0.5 and told.endswith("; data.budget is $0.50 and may end it before")
+    # (40 / 16 + 360 / 16) x 10 s
+    assert "about 4 minutes of asking if a request takes 10 s" in told
     assert lines("data.max_prompts=30")["made"].startswith("about 60 answers and ")
 
 
