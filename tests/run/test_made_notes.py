@@ -51,7 +51,7 @@ def test_all_of_it_is_said_together_and_a_budget_that_may_end_it() -> None:
     assert found
     assert float(found[2]) > 0.5 and told.endswith("; data.budget is $0.50 and may end it before")
     # (40 / 16 + 360 / 16) x 10 s
-    assert "about 4 minutes of asking if a request takes 10 s" in told
+    assert "about 4 min of asking if a request takes 10 s" in told
     assert lines("data.max_prompts=30")["made"].startswith("about 60 answers and ")
 
 
