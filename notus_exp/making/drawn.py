@@ -60,7 +60,7 @@ def drawn(prompts: pl.DataFrame, settings: ResponsesSettings) -> pl.DataFrame:
     told = [
         (CONVERSATION, of_its_own)
         if principle == CONVERSATION and of_its_own
-        else _told(settings, weights_of(settings.principles, corpus, source), one, other)
+        else _told(settings, corpus, source, one, other)
         for principle, of_its_own, corpus, source, one, other in zip(
             own["principle"], own["system_prompt"], corpora, own["source"], which, wording, strict=True
         )
@@ -84,10 +84,11 @@ def weights_of(principles: Mapping[str, Mapping[str, float]], corpus: str, sourc
     return principles[named]
 
 
-def _told(settings: ResponsesSettings, weights: Mapping[str, float], which: float, wording: float) -> tuple[str, str]:
+def _told(settings: ResponsesSettings, corpus: str, source: str, which: float, wording: float) -> tuple[str, str]:
     """Return the principle that a number in [0, 1) draws, and which of its system prompts another one draws."""
     if settings.skill is not None:  # a simulated writer reads no system prompt
         return "", ""
+    weights = weights_of(settings.principles, corpus, source)
     left = which * sum(weights.values())
     names = sorted(name for name, weight in weights.items() if weight > 0)
     for name in names:

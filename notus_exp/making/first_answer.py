@@ -31,7 +31,11 @@ def ask_first_answer(
         UserError: The endpoint does not answer, with the setting that mends it where its words tell; or there is no
             money left.
     """
-    asked, endpoint, purse = asked_as(settings), endpoint_of(writer, settings), purse_of(writer, ledger, budget)
+    asked, endpoint, purse = (
+        asked_as(settings),
+        endpoint_of(writer, settings),
+        purse_of(writer, settings, ledger, budget),
+    )
     told = next((text for texts in settings.told.values() for text in texts), None)
     system = [{"role": "system", "content": told}] if told else []
     messages: Messages = [*system, {"role": "user", "content": QUESTION}]
@@ -39,7 +43,9 @@ def ask_first_answer(
     async def ask() -> None:
         reached = endpoint_reached(asked, endpoint)
         async with chat_with(asked, endpoint, reached, asked.temperature) as chat:
-            await purse.pay(messages, lambda discard: chat.ask(messages, discard), lambda reply: None)
+            await purse.pay(
+                messages, lambda discard: chat.ask(messages, discard, seed=settings.seed), lambda reply: None
+            )
 
     with told_of_writer(key):
         try:

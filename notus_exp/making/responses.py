@@ -43,7 +43,6 @@ _OTHER_REMEDIES = {
     "set model.system_prompt=null": "write 'data.principles={{any: {{none: 1.0}}}}', which tells the writers nothing",
 }
 """Remedies of an endpoint's refusals, as they are said of an evaluation's answers -> those of a writer."""
-_BUDGET = re.compile(r"\bjudge\.(?=budget\b)")
 
 
 def run(settings: ResponsesSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def _answered(
             model = {"base_model": inputs["base_model"]}
             held = hold(questions, asked, model, out, context, Leniency(some_may_lack=True))
             return [_row(one.answers[0]) for one in held.conversations], held.facts
-        purse = purse_of(writer, context.ledger, context.budget)
+        purse = purse_of(writer, settings, context.ledger, context.budget)
         with ReplyCache(context.cache / files.VERDICT_CACHE, context.events.say) as cache:
             payer = KeptAnswers(purse, cache, settings)
             asking = replace(context, generation=endpoint_of(writer, settings))
@@ -180,9 +179,9 @@ def endpoint_of(writer: Writer, settings: ResponsesSettings) -> EndpointGenerati
     )
 
 
-def purse_of(writer: Writer, ledger: Ledger | None, budget: float | None) -> Purse:
+def purse_of(writer: Writer, settings: ResponsesSettings, ledger: Ledger | None, budget: float | None) -> Purse:
     """Return what pays for a writer: out of what a budget leaves of what the run spent before."""
-    prices = WriterPrices(writer.input_price, writer.output_price, writer.max_new_tokens, budget)
+    prices = WriterPrices(writer.input_price, writer.output_price, settings.max_new_tokens, budget)
     return Purse(Spending(prices, ledger.usd if ledger else 0.0), ledger.add if ledger else None)
 
 
@@ -193,11 +192,11 @@ def told_of_writer(key: str) -> Iterator[None]:
     Raises:
         UserError: The one that was raised within, with the writer's key.
     """
-    with told_as(key, _OF_OTHERS), told_as("data", _BUDGET):
+    with told_as(key, _OF_OTHERS):
         try:
             yield
         except UserError as error:
             hint = error.hint
             for said, meant in _OTHER_REMEDIES.items():
                 hint = hint.replace(said, meant.format(key=key))
-            raise UserError(error.message, hint) from error
+            raise UserError(error.message.replace("judge.budget=", "data.budget="), hint) from error

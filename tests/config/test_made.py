@@ -120,7 +120,7 @@ def test_what_a_writer_does_not_read_is_refused(writers: str, said: str, hint: s
     ("given", "said"),
     [
         ("data.prompts={data: made}", "data.prompts: data=made is no option of a source"),
-        ("data.prompts=[x]", "data.prompts=['x'] is no mapping"),
+        ("data.prompts=x", "data.prompts=x is no mapping"),
         ("data.prompts={data: prompts, prompt_colum: x}", "data.prompts has no setting 'prompt_colum' (data=prompts)"),
         ("data.prompts.prompts=0", "data.prompts.prompts=0 is out of range"),
         ("data.judge={judge: opnai}", "data.judge: judge=opnai is not an option"),
@@ -181,15 +181,15 @@ def test_what_does_not_go_together_is_refused(config: Config, change: Callable[[
     with pytest.raises(UserError) as error:
         check_made(changed(config, change))
     assert said in error.value.message
-    assert error.value.hint
+    assert error.value.hint or "out of range" in said
 
 
 def test_a_budget_needs_a_price_of_everything_that_costs(config: Config) -> None:
     free = changed(config, of_data(budget=1.0))
     check_made(free)
-    with pytest.raises(UserError, match=r"data.budget=1 cannot be kept without the prices of data.writers.2$"):
+    with pytest.raises(UserError, match=r"data.budget=1 cannot be kept without the prices of data.writers.2\n"):
         check_made(changed(free, of_writer(2, input_price=None, output_price=None)))
-    with pytest.raises(UserError, match=r"without the prices of data.judge$"):
+    with pytest.raises(UserError, match=r"without the prices of data.judge\n"):
         made("data.judge={judge: openai, model: rater}", "data.budget=1")
 
 

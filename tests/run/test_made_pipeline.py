@@ -51,6 +51,7 @@ def test_one_command_makes_prompts_answers_ratings_and_pairs(finished: tuple[Pat
     assert pl.read_parquet(place(content, "pairs") / PAIRS).height > 10
 
 
+@pytest.mark.slow
 def test_the_same_command_reuses_all_and_another_temperature_asks_one_writer_anew(
     finished: tuple[Path, dict[str, Any]],
 ) -> None:
