@@ -120,7 +120,8 @@ def _model(key: str, given: Any, models: GroupOptions) -> DictConfig:
         hint = f"{did_you_mean(str(name), models.names)}; a folder is written ./FOLDER"
         raise UserError(f"{key}.model={name} is no option of the group model, and no folder", hint)
     model = models.compose(str(name))
-    known = [spec.name for spec in fields(OmegaConf.get_type(model)) if spec.name != "name"]
+    kind: Any = OmegaConf.get_type(model)
+    known = [spec.name for spec in fields(kind) if spec.name != "name"]
     for setting, value in settings.items():
         if setting not in known:
             raise UserError(f"{key}.model has no setting '{setting}'", did_you_mean(str(setting), known))

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from notus_exp.chat.messages import Messages, OnDiscarded, Reply
 
-Ask = Callable[[OnDiscarded | None], Awaitable[Reply]]
+SendRequest = Callable[[OnDiscarded | None], Awaitable[Reply]]
 """Sends a request; told what to call for each success that is no answer, before it is repeated."""
 
 
@@ -21,7 +21,7 @@ class Payer(Protocol):
     @property
     def unaffordable(self) -> str | None: ...  # noqa: D102 - above
 
-    async def pay(self, messages: Messages, ask: Ask, keep: Callable[[Reply], None]) -> bool:
+    async def pay(self, messages: Messages, ask: SendRequest, keep: Callable[[Reply], None]) -> bool:
         """Send a request and keep its reply before its cost is written down; return False where it was not sent."""
 
 

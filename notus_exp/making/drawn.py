@@ -106,4 +106,5 @@ def _at_most(prompts: pl.DataFrame, most: int | None, seed: int) -> pl.DataFrame
         return prompts
     draws = uniform(prompts["prompt_id"].to_list(), seed, "made/prompts")
     kept = np.sort(draws.argsort(kind="stable")[:most])
-    return prompts[kept.tolist()]
+    some: pl.DataFrame = prompts[kept.tolist()]
+    return some

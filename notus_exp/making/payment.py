@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.chat.messages import Messages, Reply
 from notus_exp.disk.hashing import digest
-from notus_exp.generation.leniency import Ask
+from notus_exp.generation.leniency import SendRequest
 from notus_exp.judging.cache import ReplyCache
 from notus_exp.judging.purse import Purse
 from notus_exp.stages.settings import ResponsesSettings
@@ -51,7 +51,7 @@ class KeptAnswers:
         """Why a request was not sent; None while all could be."""
         return self._purse.unaffordable
 
-    async def pay(self, messages: Messages, ask: Ask, keep: Callable[[Reply], None]) -> bool:
+    async def pay(self, messages: Messages, ask: SendRequest, keep: Callable[[Reply], None]) -> bool:
         """Keep the reply that the cache has, else that of the endpoint; return False where there is no money for it."""
         key = digest([*self._made_from, messages])
         known = self._cache.get_many([key]).get(key)

@@ -87,7 +87,7 @@ def _table(prompts: pl.DataFrame, rows: list[dict[str, Any]]) -> pl.DataFrame:
     nothing: dict[str, Any] = {"response": "", "tokens": None, "truncated": False, "refused": "", "quality": None}
     said = pl.DataFrame([nothing | row for row in rows], schema={name: RESPONSES_SCHEMA[name] for name in nothing})
     asked = prompts.select("prompt_id", "place", "principle", "system_prompt")
-    return pl.concat([asked, said], how="horizontal").select(*RESPONSES_SCHEMA).cast(dict(RESPONSES_SCHEMA))
+    return pl.concat([asked, said], how="horizontal").select(*RESPONSES_SCHEMA).cast(RESPONSES_SCHEMA)
 
 
 def _answered(

@@ -36,7 +36,9 @@ def made_nodes(config: Config, sources: Sources) -> list[NodeRow]:
         model = _base_of(writer, config, sources)
         if model not in (None, "base_model"):
             rows.append((str(model), Stage.base_model, BaseModelSettings(_model(writer), _digest(writer, sources)), {}))
-        uses: dict[str, str | Made] = {"instructions": "instructions"} | ({"base_model": model} if model else {})
+        uses: dict[str, str | Made] = {"instructions": "instructions"}
+        if model:
+            uses["base_model"] = model
         name = f"{WRITTEN}{writer.name}"
         rows.append((name, Stage.responses, _responses_settings(writer, config), uses))
         answers[name] = name
