@@ -8,31 +8,16 @@ where its own draw is smaller, and leaves all others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from notus_exp.config.made_settings import ANY_SOURCE, NO_PRINCIPLE, PRINCIPLES
+from notus_exp.config.made_settings import ANY_SOURCE, NO_PRINCIPLE
 from notus_exp.disk.hashing import uniform
 from notus_exp.feedback.prompt_turns import CONVERSATION
 from notus_exp.feedback.table import CORPUS
 from notus_exp.stages.settings import ResponsesSettings
-
-
-@cache
-def told_by(principle: str) -> tuple[str, ...]:
-    """Return the system prompts of a principle, of which each is as likely: the lines of its text file."""
-    text = files(__package__).joinpath("told", f"{principle}.txt").read_text(encoding="utf-8")
-    return tuple(line for line in text.splitlines() if line)
-
-
-def told_of_principles(principles: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Return the system prompts of every principle that has a weight somewhere."""
-    weighed = {name for weights in principles.values() for name, weight in weights.items() if weight > 0}
-    return {name: [*told_by(name)] for name in PRINCIPLES if name in weighed}
 
 
 def drawn(prompts: pl.DataFrame, settings: ResponsesSettings) -> pl.DataFrame:

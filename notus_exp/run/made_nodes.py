@@ -9,7 +9,7 @@ from notus_exp.config.made_settings import Writer, annotators_of, writers_of
 from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.hashing import digest
-from notus_exp.making.drawn import told_of_principles
+from notus_exp.making.principle_texts import told_of_principles
 from notus_exp.run.curation_nodes import annotation_settings
 from notus_exp.run.evaluation_nodes import NOISE
 from notus_exp.run.nodes import Made, NodeRow, Sources

@@ -9,7 +9,8 @@ import polars as pl
 
 from notus_exp.config.made_settings import PRINCIPLES
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.making.drawn import drawn, places, told_by, told_of_principles, weights_of
+from notus_exp.making.drawn import drawn, places, weights_of
+from notus_exp.making.principle_texts import told_by, told_of_principles
 from notus_exp.stages.settings import ResponsesSettings
 
 WEIGHTS = {"any": {"helpfulness": 3.0, "honesty": 1.0}, "facts": {"truthfulness": 1.0}, "plain": {"none": 1.0}}
