@@ -85,7 +85,7 @@ def planned(url: str, prompts: int, concurrency: int, folder: Path) -> Run:
         "experiment=smoke", "data=made", f"data.prompts.prompts={prompts}", f"data.writers=[{pool}]", "until=feedback",
         f"data.judge={{judge: openai, {at}, max_tokens: 200}}", f"output_dir={folder}", "tracking=none",
     )  # fmt: skip
-    return Run(config, {}, Console(quiet=True))
+    return Run(config, {"selection": "average"}, Console(quiet=True))
 
 
 def measure(url: str, prompts: int, concurrency: int, latency: float) -> None:

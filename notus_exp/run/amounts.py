@@ -187,8 +187,8 @@ def recorded(manifest: Manifest) -> float | None:
 def answers_of(node: Node, known: Known) -> float | None:
     """Return how many prompts a writer answers: its share of those there are; None where nothing tells how many."""
     draw = node.settings["draw"]
-    prompts = _prompts(_input(node, "instructions", known.look), known)
-    return None if prompts is None else _at_most(prompts, draw) * draw["per_prompt"] / len(draw["writers"])
+    prompts = _at_most(_prompts(_input(node, "instructions", known.look), known), draw)
+    return None if prompts is None else prompts * draw["per_prompt"] / len(draw["writers"])
 
 
 def prompts_asked(node: Node | Manifest) -> int | None:
@@ -336,14 +336,17 @@ def _prompts(feedback: Node | Manifest, known: Known) -> float | None:
     data = feedback.settings["data"]
     if data["name"] == "made":
         read = "answers" if "answers" in feedback.inputs else "instructions"
-        prompts = _prompts(_input(feedback, read, known.look), known)
-        return None if prompts is None else _at_most(prompts, data)
+        return _at_most(_prompts(_input(feedback, read, known.look), known), data)
     told = data.get("prompts")
     return None if told is None else float(told)
 
 
-def _at_most(prompts: float, asked: Mapping[str, Any]) -> float:
-    return min(prompts, asked["max_prompts"] or prompts)
+def _at_most(prompts: float | None, asked: Mapping[str, Any]) -> float | None:
+    """Return how many of the prompts are asked; where it is not known how many there are, the most that are."""
+    most = asked["max_prompts"]
+    if most is None or prompts is None:
+        return prompts if most is None else float(most)
+    return min(prompts, float(most))
 
 
 def _of_file(answers: Node | Manifest) -> Any:

@@ -35,7 +35,7 @@ RUBRIC_TOKENS = 600
 """Of a rubric of ours with the question around it, at most."""
 
 
-_UNKNOWN = "how much is asked for is told once the prompts are there, which a run of data=OPTION until=feedback reads"
+_UNKNOWN = "how much is asked for is told with data.max_prompts, or once the prompts are there"
 
 
 class AskedOf(NamedTuple):
