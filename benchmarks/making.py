@@ -34,11 +34,11 @@ MOST_RATIO = 1.2
 WRITERS = ("a", "b", "c", "d")
 
 
-def said(question: str) -> str:
-    """Return what the server says: a rating of each answer, a critique, or an answer."""
+def said(question: str, seed: int) -> str:
+    """Return what the server says: a rating of each answer, a critique, or an answer, each with a text of its own."""
     shown = shown_texts(question)
     if shown is None:
-        return "An answer. " * 40
+        return f"Answer {seed}. " * 30
     if shown.critique:
         return json.dumps({"id": shown.marks[0], "feedback": "Fair.", "overall_score": 6})
     entries = [{"id": mark, "rationale": "Fair.", "rating": 1 + number} for number, mark in enumerate(shown.marks)]
@@ -49,7 +49,8 @@ def serve(latency: float) -> None:
     """Answer every request after `latency` seconds; print the port first."""
 
     def reply(body: bytes) -> bytes:
-        text = said(json.loads(body)["messages"][-1]["content"])
+        asked = json.loads(body)
+        text = said(asked["messages"][-1]["content"], asked.get("seed") or 0)
         content = {
             "model": "benchmark",
             "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],

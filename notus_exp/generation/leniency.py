@@ -22,7 +22,10 @@ class Payer(Protocol):
     def unaffordable(self) -> str | None: ...  # noqa: D102 - above
 
     async def pay(self, messages: Messages, ask: SendRequest, keep: Callable[[Reply], None]) -> bool:
-        """Send a request and keep its reply before its cost is written down; return False where it was not sent."""
+        """Send a request and keep its reply before its cost is written down; return False where it was not sent.
+
+        A reply that is kept is on the disk by then, whatever becomes of this machine.
+        """
 
 
 class Leniency(NamedTuple):

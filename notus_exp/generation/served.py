@@ -195,7 +195,7 @@ async def _ask_all(
         # an answer that ends within its thinking is empty, and counts as truncated
         source = reached.engine or reply.endpoint
         answer: list[Any] = [text or "", reply.completion_tokens, truncated or text is None, [], [], source]
-        _keep(path, one, answer)
+        _keep(path, one, answer, sync=payer is None)  # who pays has put it where it is safe
         done += 1
         context.events.progress(done, total)
 
@@ -214,8 +214,8 @@ async def _ask_all(
     return failures
 
 
-def _keep(path: Path, one: Conversation, answer: list[Any]) -> None:
-    append_line(path, sealed_line({one.question.prompt_id: answer}, [path.parent.name, one.messages()]))
+def _keep(path: Path, one: Conversation, answer: list[Any], *, sync: bool = True) -> None:
+    append_line(path, sealed_line({one.question.prompt_id: answer}, [path.parent.name, one.messages()]), sync=sync)
 
 
 def _kept_refusals(failures: Sequence[_Failure], path: Path, made_from: dict[str, list[Any]]) -> list[_Failure]:
