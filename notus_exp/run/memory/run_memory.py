@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MODEL
 from notus_exp.models.shapes import shape_of

@@ -33,7 +33,8 @@ from notus_exp.run.pipeline import Run, requirements
 from notus_exp.run.within_memory import make_within_memory
 from notus_exp.stages.settings import to_json
 
-CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
+DATA = (Stage.responses, Stage.feedback)
+CURATED = (*DATA, Stage.columns, Stage.pairs)
 SCORED = (Stage.base_model, Stage.sft, Stage.reference)
 TRIES = 3
 """How often what runs share is begun where workers are killed."""
@@ -58,12 +59,13 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console, curated: Callab
         screen = display.Display(console, brief=not verbose())
         with screen, workers.following(events, [screen.show]):
             screen.await_start("checking what is there")
-            _curate(runs, folder, console)
+            _curate(runs, folder, console, DATA)
             for _ in range(max(map(_worker_turns, runs), default=0)):
                 screen.await_start("starting the worker")
                 _score(runs, folder, console, before_pairs)
                 screen.await_start("checking what is there")
-                _curate(runs, folder, console)
+                _curate(runs, folder, console, DATA)
+            _curate(runs, folder, console, CURATED)
             curated()
             screen.await_start("starting the worker")
             _score(runs, folder, console, lambda run: run.nodes)
@@ -80,12 +82,12 @@ def _worker_turns(run: Run) -> int:
     return sum(in_worker for in_worker, _ in groupby(before_pairs(run), lambda node: node.in_worker))
 
 
-def _curate(runs: Sequence[Run], folder: Path, console: Console) -> None:
-    """Make what is made here before the pairs, and these, as far as its inputs are there."""
+def _curate(runs: Sequence[Run], folder: Path, console: Console, stages: Sequence[Stage]) -> None:
+    """Make what is made here of some stages up to the pairs, as far as its inputs are there."""
     known = _by_key(runs)
 
     def here(run: Run) -> list[Node]:
-        return [node for node in before_pairs(run) if not node.in_worker]
+        return [node for node in before_pairs(run) if not node.in_worker and node.stage in stages]
 
     for run, nodes in _missing(runs, here, console):
         for node in nodes:
