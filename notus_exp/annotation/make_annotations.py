@@ -117,7 +117,7 @@ def run(settings: AnnotationsSettings, inputs: dict[str, Path], out: Path, conte
     annotator = located_annotator(context.annotators[settings.name], context.sources)
     table = read_completions(inputs["feedback"], settings.doubtful)
     shown = asked_about(table, settings.doubtful)
-    with told_of_annotator(f"annotators.{annotator.name}"):
+    with told_of_annotator(annotator.key):
         annotated = (_compare if annotator.pairs else _rate)(shown, annotator, context)
     _check_failures(annotator, annotated)
     values = np.full(table.height, math.nan)

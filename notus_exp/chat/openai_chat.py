@@ -190,13 +190,13 @@ class OpenAIChat:
         except LostError as error:
             raise _FailedError(error.reason, usage=(None, None) if error.paid else None) from None
         if answered.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refused(answered, messages)
+            raise self._refused(answered, messages, own)
         try:
             return read_body(answered.body, self._key)._replace(endpoint=self._address)
         except ValueError as error:
             raise _FailedError(str(error), usage=discarded_usage(answered.body)) from None
 
-    def _refused(self, answered: HttpAnswer, messages: Messages) -> Exception:
+    def _refused(self, answered: HttpAnswer, messages: Messages, own: Mapping[str, Any]) -> Exception:
         status, model = answered.status, self._parameters["model"]
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):  # a server may say the key: its text is not shown
             return UserError(
@@ -216,7 +216,7 @@ class OpenAIChat:
         if status not in NOT_TAKEN:
             return Unanswered(reason, lasting=lasting)
         system = any(message["role"] == "system" for message in messages)
-        hint = remedy(answered.body, self._parameters, self._group, system=system)
+        hint = remedy(answered.body, {**self._parameters, **own}, self._group, system=system)
         return Unanswered(reason, hint, lasting=lasting and not hint)
 
 

@@ -44,7 +44,8 @@ def told_of_annotator(key: str) -> Iterator[None]:
             yield
     except UserError as error:
         raised = f"raise {key}.budget"
-        raise UserError(error.message, error.hint.replace(raised, f"{raised}, or judge.budget for all")) from error
+        others = "data.budget" if key.startswith("data.") else "judge.budget for all"
+        raise UserError(error.message, error.hint.replace(raised, f"{raised}, or {others}")) from error
 
 
 def expand_annotators(
@@ -78,6 +79,32 @@ def _annotator(
     given: Any = OmegaConf.to_container(item, resolve=True)
     if given.get("name") is None:
         raise UserError(f"{key}.name must be given: expressions name the column by it", EXAMPLE)
+    judge = composed_judge(key, given, chosen, options, compose)
+    annotator: DictConfig = OmegaConf.structured(Annotator)
+    for own in ("name", "rubric", "scale", "pairs", "together", "form", "report"):
+        if own in given:
+            _take(annotator, key, own, given[own])
+    if annotator.rubric is not None and annotator.rubric not in RUBRICS:
+        replace_home(annotator, "rubric", annotator.rubric, f"{key}.rubric", HUB)
+    annotator.judge = judge
+    return annotator
+
+
+def composed_judge(
+    key: str, given: dict[str, Any], chosen: str, options: Sequence[str], compose: Callable[[str], DictConfig]
+) -> DictConfig:
+    """Return the judge of an item, with the settings that the item gives.
+
+    Args:
+        key: The item's.
+        given: The item.
+        chosen: The run's option of the group `judge`, which is taken where the item names none.
+        options: Names of the options of the group.
+        compose: Returns the group as an option composes it.
+
+    Raises:
+        UserError: No option has this name, or it does not have a setting.
+    """
     option, settings = _asked(key, given, chosen)
     if option not in options:
         raise UserError(f"{key}: judge={option} is not an option", did_you_mean(str(option), options))
@@ -87,14 +114,7 @@ def _annotator(
     for setting, value in settings.items():
         _set(judge, key, setting, value)
     expand_homes(judge, f"{key}.")
-    annotator: DictConfig = OmegaConf.structured(Annotator)
-    for own in ("name", "rubric", "scale", "pairs", "together", "form", "report"):
-        if own in given:
-            _take(annotator, key, own, given[own])
-    if annotator.rubric is not None and annotator.rubric not in RUBRICS:
-        replace_home(annotator, "rubric", annotator.rubric, f"{key}.rubric", HUB)
-    annotator.judge = judge
-    return annotator
+    return judge
 
 
 def _asked(key: str, given: dict[str, Any], chosen: str) -> tuple[Any, dict[str, Any]]:

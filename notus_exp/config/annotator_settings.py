@@ -39,6 +39,12 @@ class Annotator:
     together: bool = unbounded(since=False, default=False)
     form: str = one_of(*FORMS, since=RATES, default=RATES)
     report: bool = unbounded(default=False, in_key=False)
+    told_at: Optional[str] = unbounded(default=None, in_key=False)  # where its judge is set, if not in `annotators`
+
+    @property
+    def key(self) -> str:
+        """Under which its judge is set, for errors."""
+        return self.told_at or f"annotators.{self.name}"
 
     @property
     def rubric_file(self) -> str | None:

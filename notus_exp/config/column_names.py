@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from notus_exp.config.data_settings import Mix
+from notus_exp.config.made_settings import prompts_of
 from notus_exp.config.schema import Config
 from notus_exp.config.score_settings import REWARD, column_of
 
@@ -35,7 +37,8 @@ def means_another(name: str) -> bool:
 
 def column_names(config: Config) -> list[str]:
     """Return the columns of a completion in an expression: ratings by their aspects, and what every completion has."""
-    return own_columns(config.data.aspects, [*(["corpus"] if config.data.name == "mix" else []), *made_columns(config)])
+    mixed = isinstance(prompts_of(config.data), Mix)
+    return own_columns(config.data.aspects, [*(["corpus"] if mixed else []), *made_columns(config)])
 
 
 def made_columns(config: Config) -> list[str]:

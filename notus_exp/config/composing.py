@@ -33,12 +33,13 @@ from notus_exp.config.annotator_items import expand_annotators
 from notus_exp.config.auto_hardware import AUTO, processes_for
 from notus_exp.config.commandline import LAUNCHER, check_override
 from notus_exp.config.config_files import SHIPPED, CheckedRepository, content_of, copy_of
-from notus_exp.config.data_settings import Mix
+from notus_exp.config.data_settings import MadeFeedback, Mix
 from notus_exp.config.endpoint_checks import check_endpoint
 from notus_exp.config.homes import expand_homes, with_home
 from notus_exp.config.hydras_own import check_hydra
 from notus_exp.config.interpolations import begin, bound_interpolations
-from notus_exp.config.list_keys import by_number, check_list_key, of_open_list
+from notus_exp.config.list_keys import OPEN_MAPPINGS, by_number, check_list_key, leads_into_open
+from notus_exp.config.made_items import GroupOptions, expand_made
 from notus_exp.config.mix_sources import expand
 from notus_exp.config.replaced_choices import RULE, rule_as_it_stands
 from notus_exp.config.schema import Config, takes
@@ -145,16 +146,17 @@ def _replacing(overrides: Sequence[Override], composed: DictConfig) -> None:
     """Apply overrides as Hydra does, but let a whole mapping, `KEY={...}`, be what was given; Hydra would merge it.
 
     Entries are added to a mapping with `+KEY={...}`, and changed with `KEY.NAME=VALUE`. A setting of a source of a mix,
-    or of an annotator, may be given that its mapping does not have; whether its option has it is seen when that is
-    composed.
+    of an annotator or of what makes data may be given that its mapping does not have; whether its option has it is seen
+    when that is composed.
     """
     for override in overrides:
         override = replace(override, key_or_group=by_number(override.key_or_group, composed))
         check_list_key(override.key_or_group, composed, setting=override.type is not OverrideType.DEL)
-        if of_open_list(override.key_or_group):
+        if leads_into_open(override.key_or_group) and override.type is not OverrideType.DEL:
             override = replace(override, type=OverrideType.FORCE_ADD)
         given = {} if override.is_sweep_override() else override.value()
-        if override.type is OverrideType.CHANGE and isinstance(given, dict) and takes(override.key_or_group, dict):
+        whole = takes(override.key_or_group, dict) or override.key_or_group in OPEN_MAPPINGS
+        if override.type is OverrideType.CHANGE and isinstance(given, dict) and whole:
             mapping = OmegaConf.select(composed, override.key_or_group, throw_on_missing=False)
             if given and isinstance(mapping, DictConfig):
                 with open_dict(mapping):
@@ -205,8 +207,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self.repository = CheckedRepository(config_search_path)
-        self._data: dict[str, DictConfig] = {}
-        self._judges: dict[str, DictConfig] = {}
+        self._apart: dict[str, DictConfig] = {}
 
     def load_configuration(
         self, config_name: str | None, overrides: Sequence[str], *options: Any, **named: Any
@@ -227,13 +228,19 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
             check_hydra(composed.hydra, config_name, *shipped)
         expand_homes(composed)
         if OmegaConf.get_type(composed.data) is Mix:
-            expand(composed.data, self.get_group_options("data", ObjectType.CONFIG, ROOT, []), self._data_option)
+            expand(composed.data, [name for name in self._options("data") if name != "prompts"], self._data_option)
+        if OmegaConf.get_type(composed.data) is MadeFeedback:
+            data, model = (
+                GroupOptions(self._options(group), compose)
+                for group, compose in (("data", self._data_option), ("model", self._model))
+            )
+            judge = GroupOptions(self._options("judge"), partial(self._judge, composed))
+            expand_made(composed.data, data, model, judge, _judge_chosen(composed))
         for group in ENDPOINTS:  # before anybody shows the config
             url, variable = (_given(composed, f"{group}.{setting}") for setting in ("base_url", "api_key_env"))
             check_endpoint(group, url, variable)
         if composed.get("annotators"):
-            options = self.get_group_options("judge", ObjectType.CONFIG, ROOT, [])
-            expand_annotators(composed, _judge_chosen(composed), options, partial(self._judge, composed))
+            expand_annotators(composed, _judge_chosen(composed), self._options("judge"), partial(self._judge, composed))
         self._name_rule(composed)
         if composed.hydra.runtime.choices.get("hardware") == AUTO and _NUMBER not in " ".join(own):
             _share_batches(composed)
@@ -275,15 +282,26 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
             with read_write(choices), open_dict(choices):
                 choices[RULE] = rule_as_it_stands(name, composed, self.repository.load_config)
 
+    def _options(self, group: str) -> list[str]:
+        return list(self.get_group_options(group, ObjectType.CONFIG, ROOT, []))
+
     def _data_option(self, name: str) -> DictConfig:
         """Return the group `data` as one of its options composes it, apart from any other config."""
-        if name not in self._data:
+        return self._composed_apart("data", name)
+
+    def _model(self, name: str) -> DictConfig:
+        """Return the group `model` likewise."""
+        return self._composed_apart("model", name)
+
+    def _composed_apart(self, group: str, name: str) -> DictConfig:
+        choice = f"{group}={name}"
+        if choice not in self._apart:
             chosen = [*_evaluations]
-            option = super().load_configuration(ROOT, [f"data={name}"], RunMode.RUN).data
+            option = super().load_configuration(ROOT, [choice], RunMode.RUN)[group]
             _evaluations[:] = chosen  # of the config that is being composed
             OmegaConf.resolve(option)
-            self._data[name] = option
-        found = copy.deepcopy(self._data[name])
+            self._apart[choice] = option
+        found = copy.deepcopy(self._apart[choice])
         found._set_parent(None)
         return found
 
@@ -291,11 +309,7 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         """Return the group `judge` as an option composes it: the run's own where it is that, else apart from it."""
         judge = composed.judge
         if _judge_chosen(composed) != option:
-            if option not in self._judges:
-                chosen = [*_evaluations]
-                self._judges[option] = super().load_configuration(ROOT, [f"judge={option}"], RunMode.RUN).judge
-                _evaluations[:] = chosen  # of the config that is being composed
-            judge = self._judges[option]
+            judge = self._composed_apart("judge", option)
         found: Any = OmegaConf.merge(
             OmegaConf.structured(OmegaConf.get_type(judge)), OmegaConf.to_container(judge, resolve=True)
         )

@@ -80,6 +80,14 @@ class Pairs(FileData):
 
 
 @dataclass
+class PromptsAlone(FileData):
+    """One row a prompt, without answers: for `data.prompts` of `data=made`."""
+
+    prompt_column: str
+    source_column: Optional[str]
+
+
+@dataclass
 class Mapped(FileData):
     """Any layout that `mapping` describes; presets are options whose file holds such a mapping."""
 
@@ -125,6 +133,26 @@ class Mix(Data):
     seed: int = bounded(least=0)
 
 
+@dataclass
+class MadeFeedback(Data):
+    """Feedback that is made here: writers answer prompts, and a judge rates the answers by each of `aspects`.
+
+    As given, `prompts` is a mapping with the name of an option at `data` and settings of it, each of `writers` a
+    mapping, and `judge` one of the settings of a judge; composing makes a `Data`, a `Writer` each and a `Judge` of them
+    (made_items.py). The judge, and the digests of `rubrics`, are in the keys of what is rated.
+    """
+
+    prompts: Any
+    max_prompts: Optional[int] = bounded(least=1)
+    seed: int = bounded(least=0)
+    per_prompt: int = bounded(least=1)
+    rubrics: dict[str, str] = unbounded(in_key=False)
+    principles: dict[str, dict[str, float]]
+    writers: list[Any]
+    judge: Any = unbounded(in_key=False)
+    budget: Optional[float] = bounded(above=0, in_key=False)
+
+
 DATA_SCHEMAS: dict[str, type[Data]] = {
     "ultrafeedback": UltraFeedback,
     "rated": Rated,
@@ -132,6 +160,8 @@ DATA_SCHEMAS: dict[str, type[Data]] = {
     "mapped": Mapped,
     "simulated": Simulated,
     "mix": Mix,
+    "prompts": PromptsAlone,
+    "made": MadeFeedback,
 }
 
 
@@ -146,4 +176,4 @@ def has_overall(data: Data) -> bool:
         return data.overall_column is not None
     if isinstance(data, Mapped):
         return any(entry.score is not None or entry.side is not None for entry in data.mapping.completions)
-    return True
+    return not isinstance(data, PromptsAlone)

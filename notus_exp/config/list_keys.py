@@ -8,12 +8,15 @@ from omegaconf import DictConfig, ListConfig
 
 from notus_exp.errors import UserError
 
-OPEN = ("data.sources", "annotators")
+OPEN = ("data.sources", "data.writers", "annotators")
 """Lists whose items may be given settings of their options, which the items as composed do not have."""
+OPEN_MAPPINGS = ("data.prompts", "data.judge")
+"""Mappings of which the same is true."""
 NAMED = ("annotators", "scores")
 """Lists whose items have names, which may stand in the place of their numbers."""
 _ITEMS = {
     "data.sources": ("setting of a source", "{data: OPTION, KEY: VALUE}"),
+    "data.writers": ("setting of a writer", "{name: NAME, KEY: VALUE}"),
     "annotators": ("setting of an annotator", "{name: NAME, KEY: VALUE}"),
     "scores": ("setting of an item of scores", "{KEY: VALUE}"),
     "data.mapping.completions": ("setting of a completion", "{KEY: VALUE}"),
@@ -21,9 +24,9 @@ _ITEMS = {
 """List whose items are mappings -> what a key leads to, and how an item is written."""
 
 
-def of_open_list(key: str) -> bool:
-    """Say whether a key leads into an item whose settings its option has."""
-    return any(key.startswith(f"{base}.") for base in OPEN)
+def leads_into_open(key: str) -> bool:
+    """Say whether a key leads into a mapping whose settings its option has."""
+    return any(key.startswith(f"{base}.") for base in (*OPEN, *OPEN_MAPPINGS))
 
 
 def by_number(key: str, composed: DictConfig) -> str:

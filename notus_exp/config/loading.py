@@ -29,6 +29,7 @@ from notus_exp.config.folders import conf_dir, sweeps_dir
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS, ServedGeneration
 from notus_exp.config.hardware_checks import check_hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS
+from notus_exp.config.made_checks import check_made
 from notus_exp.config.mapping_paths import check_mapping
 from notus_exp.config.misfits import unknown_key, unread
 from notus_exp.config.mix_sources import check_parts, parts, told_of
@@ -194,6 +195,7 @@ def check_together(config: Config) -> None:
     for key, data in parts(config.data).items():
         with told_of(key):
             _check_data(data)
+    check_made(config)
     check_scores(config)
     check_annotators(config)
     check_curation(config)

@@ -48,7 +48,14 @@ OTHER_LAUNCHES = {
     "fsdp": "did you mean 'fsdp2'?",
 }
 """An option of `hardware.launch` as earlier profiles or other trainers have it -> what is said of it."""
-MAPPINGS = ("data.skills", "data.mapping.roles", "data.mapping.speakers", "selection.weights")
+MAPPINGS = (
+    "data.skills",
+    "data.principles",
+    "data.rubrics",
+    "data.mapping.roles",
+    "data.mapping.speakers",
+    "selection.weights",
+)
 """Keys whose entries the user names."""
 DOTTED_MAPPINGS = ("study.arms", "study.grid", "study.tuning.values", "study.search.parameters",
                    "study.search.objectives", "study.search.constraints")  # fmt: skip

@@ -1,4 +1,7 @@
-"""The sources of `data=mix`: each is an option of the group `data`, composed as the group would be, and checked."""
+"""The sources of `data=mix`: each is an option of the group `data`, composed as the group would be, and checked.
+
+So are the prompts of `data=made`, which may be a mix.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from notus_exp.config.data_settings import Data, FileData, Mix, MixSource
+from notus_exp.config.data_settings import Data, FileData, MadeFeedback, Mix, MixSource, Simulated
 from notus_exp.config.homes import expand_homes
 from notus_exp.config.misfits import misfit
 from notus_exp.config.ranges import check
@@ -24,10 +27,15 @@ from notus_exp.errors import UserError, did_you_mean
 
 OWN = ("data", "weight", "corpus")
 """Keys of a source that are no settings of its option."""
+OF_PROMPTS = ("data",)
+"""Those of the prompts of data made here."""
 OF_HUB = ("hub_id", "revision", "hub_split")
 """Settings of a dataset on the hub; the last is read of a folder too."""
 _CORPUS = re.compile(r"[\w.-]+", re.ASCII)
 _EXAMPLE = "write 'data.sources=[{data: ultrafeedback, path: a.parquet}, {data: rated, path: b.csv}]'"
+PROMPTS = "data.prompts"
+"""The key of what data made here has answered."""
+_EXAMPLE_OF_PROMPTS = "write 'data.prompts={data: prompts, path: prompts.jsonl}'"
 
 
 def expand(mix: DictConfig, options: Sequence[str], compose: Callable[[str], DictConfig]) -> None:
@@ -63,9 +71,34 @@ def check_parts(data: Data) -> None:
     """
     if isinstance(data, Mix):
         _check_mix(data)
+    elif isinstance(data, MadeFeedback) and isinstance(data.prompts, Mix):
+        with told_of(PROMPTS):
+            _check_mix(data.prompts)
     for key, part in parts(data).items():
         with told_of(key):
             check(part, "data.")
+
+
+def composed_prompts(item: Any, options: Sequence[str], compose: Callable[[str], DictConfig]) -> DictConfig:
+    """Return where the prompts of data made here are from, composed as a source of a mix is.
+
+    Args:
+        item: As given, a mapping.
+        options: Names of the options of the group `data`.
+        compose: Returns the group as an option alone composes it.
+
+    Raises:
+        UserError: It is no mapping, names no option that has prompts, or sets what that does not have.
+    """
+    if not isinstance(item, DictConfig):
+        raise UserError(f"{PROMPTS}={item} is no mapping", _EXAMPLE_OF_PROMPTS)
+    given: Any = OmegaConf.to_container(item, resolve=True)
+    others = [option for option in options if option != "made"]
+    data = _option(PROMPTS, given, others, compose, OF_PROMPTS)
+    if OmegaConf.get_type(data) is Mix:
+        with told_of(PROMPTS):
+            expand(data, others, compose)
+    return data
 
 
 def _check_mix(mix: Mix) -> None:
@@ -92,22 +125,35 @@ def _check_mix(mix: Mix) -> None:
 
 def parts(data: Data) -> dict[str, Data]:
     """Return the key of each group of settings that feedback is read by, such as `data.sources.0`, and the group."""
+    if isinstance(data, MadeFeedback):
+        inner = parts(data.prompts).items()
+        return {PROMPTS if key == "data" else key.replace("data.", f"{PROMPTS}.", 1): part for key, part in inner}
     if isinstance(data, Mix):
         return {named(number): source.data for number, source in enumerate(data.sources)}
     return {"data": data}
 
 
 def sources_told(data: Data) -> list[str]:
-    """Return a line for each source of a mix: its name, its share, its option and where it lies; none of other data."""
+    """Return a line for each source of a mix: its name, its share, its option and where it lies.
+
+    Of data made here a line says where its prompts are from; of other data there is none.
+    """
+    if isinstance(data, MadeFeedback):
+        own = data.prompts
+        prompts = f" ({own.prompts:,} of them)" if isinstance(own, Simulated) else ""
+        return [f"prompts: data={own.name}{prompts}{_place(own)}", *sources_told(own)]
     found = []
     for source in data.sources if isinstance(data, Mix) else []:
         own, share = source.data, "all of it" if source.weight is None else f"weight {source.weight:g}"
-        place = ""
-        if isinstance(own, FileData):
-            place = f", {own.path}" if own.path else f", {own.hub_id} at {own.revision}"
-            place += f", split {own.hub_split}" if own.hub_split else ""
-        found.append(f"source {source.corpus}: {share}, data={own.name}{place}")
+        found.append(f"source {source.corpus}: {share}, data={own.name}{_place(own)}")
     return found
+
+
+def _place(data: Data) -> str:
+    if not isinstance(data, FileData):
+        return ""
+    place = f", {data.path}" if data.path else f", {data.hub_id} at {data.revision}"
+    return place + (f", split {data.hub_split}" if data.hub_split else "")
 
 
 def named(number: int) -> str:
@@ -132,24 +178,14 @@ def _source(number: int, item: Any, options: Sequence[str], compose: Callable[[s
     if not isinstance(item, DictConfig):
         raise UserError(f"{key} is no mapping", _EXAMPLE)
     given: Any = OmegaConf.to_container(item, resolve=True)
-    name = given.get("data")
-    choices = [option for option in options if option != "mix"]
-    if name not in choices:
-        known = did_you_mean(str(name), choices) if name is not None else f"one of {', '.join(choices)}"
-        raise UserError(f"{key}: data={name} is no option of a source", known)
-    data = compose(name)
-    for setting, value in given.items():
-        if setting not in OWN:
-            _set(data, key, str(setting), value)
-    with told_of(key):
-        expand_homes(data, "data.")
-    _check_place(data, key, given)
+    choices = [option for option in options if option not in ("mix", "made")]
+    data = _option(key, given, choices, compose, OWN)
     source: DictConfig = OmegaConf.structured(MixSource)
     try:
         source.weight = given.get("weight")
     except OmegaConfBaseException as error:
         raise UserError(f"{key}.weight={given['weight']} is no number", "write its share, as weight: 0.7") from error
-    source.corpus = name if given.get("corpus") is None else str(given["corpus"])
+    source.corpus = given["data"] if given.get("corpus") is None else str(given["corpus"])
     if not _CORPUS.fullmatch(source.corpus):
         hint = "use letters, digits, '.', '-' and '_'"
         raise UserError(f"{key}.corpus='{source.corpus}' is no name of a corpus", hint)
@@ -157,14 +193,36 @@ def _source(number: int, item: Any, options: Sequence[str], compose: Callable[[s
     return source
 
 
-def _set(data: DictConfig, key: str, setting: str, value: Any) -> None:
+def _option(
+    key: str,
+    given: dict[Any, Any],
+    choices: Sequence[str],
+    compose: Callable[[str], DictConfig],
+    own: Sequence[str],
+) -> DictConfig:
+    """Return the option that a mapping names at `data`, with the settings of it that the mapping gives."""
+    name = given.get("data")
+    if name not in choices:
+        known = did_you_mean(str(name), choices) if name is not None else f"one of {', '.join(choices)}"
+        raise UserError(f"{key}: data={name} is no option of a source", known)
+    data = compose(str(name))
+    for setting, value in given.items():
+        if setting not in own:
+            _set(data, key, str(setting), value, own)
+    with told_of(key):
+        expand_homes(data, "data.")
+    _check_place(data, key, given)
+    return data
+
+
+def _set(data: DictConfig, key: str, setting: str, value: Any, own: Sequence[str]) -> None:
     """Set one setting of an option."""
     kind: Any = OmegaConf.get_type(data)
     known = [spec.name for spec in fields(kind) if spec.name != "name"]
     if setting == "name":
         raise UserError(f"{key}.name={value} cannot be set: it names the option", "choose the option with data: NAME")
     if setting not in known:
-        raise UserError(f"{key} has no setting '{setting}' (data={data.name})", did_you_mean(setting, [*known, *OWN]))
+        raise UserError(f"{key} has no setting '{setting}' (data={data.name})", did_you_mean(setting, [*known, *own]))
     section = is_dataclass(OmegaConf.get_type(data, setting))
     try:
         OmegaConf.update(data, setting, value, merge=section)

@@ -27,7 +27,8 @@ from notus_exp.config.sft_settings import SFT_SCHEMAS, Sft
 from notus_exp.config.study_settings import Study
 from notus_exp.config.training_settings import DPO, Model
 
-Stage = Enum("Stage", ["config", "feedback", "annotations", "columns", "pairs", "base_model", "sft", "reference",
+Stage = Enum("Stage", ["config", "responses", "feedback", "annotations", "columns", "pairs", "base_model", "sft",
+                       "reference",
                        "policy", "generations", "likelihoods", "benchmarks", "judgments", "evaluation"])  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMPLETIONS = "completions.parquet"
 QUARANTINE = "quarantine.jsonl"
+RESPONSES = "responses.parquet"
 ANNOTATIONS = "annotations.parquet"
 ANNOTATOR_JSON = "annotator.json"
 COLUMNS = "columns.parquet"

@@ -8,11 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from notus_exp.config.data_settings import Mix
+from notus_exp.config.data_settings import MadeFeedback, Mix
 from notus_exp.config.mix_sources import named, told_of
 from notus_exp.disk import files
 from notus_exp.disk.json_lines import write_lines
+from notus_exp.errors import UserError
 from notus_exp.feedback import mixing
+from notus_exp.feedback.made_table import answers_table, rated_table
 from notus_exp.feedback.one_source import check_source, read_source, spec_of
 from notus_exp.feedback.prompt_turns import CONTEXT
 from notus_exp.feedback.records import Malformed, OnShareRead
@@ -26,7 +28,8 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
 
     Args:
         settings: The data group without its place; a hub dataset keeps `hub_id` and `hub_split`.
-        inputs: None: this is the first stage.
+        inputs: None where feedback is read. Of what is made here `instructions` and `responses_WRITER` each, which
+            give the answers; or `answers` and `annotations_ASPECT` each, which give the answers with their ratings.
         out: Folder to write into.
         context: `sources["data"]` has the local files in reading order; nothing for hub and simulated data. Of a mix
             `sources["data/CORPUS"]` has those of a source.
@@ -35,7 +38,8 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
         records, bad_rows, prompts, completions, models and sources (distinct, "" counted as one), missing_overall,
         `na_ratings/ASPECT` each, multi_turn_prompts (where there are any), the counts of the reader, and of each rule
         that took any, `quarantined/RULE` (records) and `stripped/RULE`, `emptied/RULE` (nothing was left) or
-        `kept/RULE` (responses). Of a mix also those of each source (see `mixing.counted`).
+        `kept/RULE` (responses). Of a mix also those of each source (see `mixing.counted`), and of what is made here
+        those of `made_table.answers_table` and `made_table.rated_table`.
 
     Raises:
         UserError: More malformed rows than `data.max_bad_rows` (they are in the quarantine file then), no rows at all,
@@ -43,24 +47,38 @@ def run(settings: FeedbackSettings, inputs: dict[str, Path], out: Path, context:
     """
     spec = spec_of(settings.data)
     quarantine = out / files.QUARANTINE
-    if isinstance(spec, Mix):
+    if isinstance(spec, MadeFeedback):
+        table, counts = _made(spec, inputs)
+    elif isinstance(spec, Mix):
         table, counts = _mix(spec, settings.source_digests, quarantine, context)
     else:
         local = context.sources.get("data", [])
         read = read_source(settings.data, settings.data_digest, local, _reporter(context, 0, 1))
         _write(read.malformed, quarantine)
         check_source(read, quarantine)
-        table, counts = read.table, read.counts
+        table, counts = read.table, dict[str, Any](read.counts)
     check(table, spec.aspects)
     table.write_parquet(out / files.COMPLETIONS, compression="zstd")
     facts = counts | _facts(table, spec.aspects)
-    context.events.emit(facts["records"], {name: float(count) for name, count in facts.items()})
+    numbers = {name: float(count) for name, count in facts.items() if isinstance(count, int)}
+    context.events.emit(facts["records"], numbers)
     return facts
+
+
+def _made(spec: MadeFeedback, inputs: dict[str, Path]) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return the table of what is made here, and its counts: of answers, or of answers that are rated."""
+    if "answers" not in inputs:
+        answers = answers_table(inputs, spec.aspects)
+        if answers.table.is_empty():
+            reasons = "; ".join(f"{reason} ({count})" for reason, count in answers.facts["failed_answers"].items())
+            raise UserError(f"no prompt has an answer: {reasons or 'no prompt was asked'}", "look at data.writers")
+        return answers
+    return rated_table(inputs["answers"], inputs, spec.aspects)
 
 
 def _mix(
     spec: Mix, digests: Sequence[str | None], quarantine: Path, context: Context
-) -> tuple[pl.DataFrame, dict[str, int]]:
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the table of a mix and its counts; the malformed records of all sources go into one file."""
     sources: list[mixing.MixPart] = []
     malformed: list[Malformed] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from notus_exp.config.data_settings import FileData, Mapped, RepeatedPrompts, data_kind
+from notus_exp.config.data_settings import FileData, Mapped, PromptsAlone, RepeatedPrompts, data_kind
 from notus_exp.config.folders import conf_dir
 from notus_exp.config.mapping_paths import parsed_path, paths
 from notus_exp.errors import UserError
@@ -57,7 +57,8 @@ def _shipped() -> dict[str, FileData]:
     for name, own in files.items():
         given: Any = OmegaConf.merge(files["mapped"], own) if "mapping" in own else own
         kind = data_kind(given)
-        if kind is not None and issubclass(kind, FileData) and name != "mapped":
+        answered = kind is not None and issubclass(kind, FileData) and kind is not PromptsAlone
+        if answered and kind is not None and name != "mapped":
             del given["defaults"]
             spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), given))
             assert isinstance(spec, FileData)

@@ -13,7 +13,7 @@ import polars as pl
 from notus_exp.config.data_settings import DATA_SCHEMAS, Data, FileData, Mapped, Simulated, data_kind
 from notus_exp.errors import UserError, did_you_mean
 from notus_exp.feedback import binarised as pairs
-from notus_exp.feedback import mapped, rated, ultrafeedback
+from notus_exp.feedback import mapped, prompts_alone, rated, ultrafeedback
 from notus_exp.feedback.fitting import FIRST, advice, options_that_read
 from notus_exp.feedback.records import Malformed, OnShareRead, Record, read_files, read_hub
 from notus_exp.feedback.repeats import REPEATED_PROMPT, TRANSCRIPT
@@ -25,6 +25,7 @@ READERS: dict[str, Callable[[Any, Iterable[Record | Malformed]], Parsed]] = {
     "ultrafeedback": ultrafeedback.read,
     "rated": rated.read,
     "pairs": pairs.read,
+    "prompts": prompts_alone.read,
 }
 SHOWN = 3
 """Malformed rows named in the error; the quarantine file has them all."""

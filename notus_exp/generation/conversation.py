@@ -32,6 +32,8 @@ class Question(NamedTuple):
         temperature: At which its answers are sampled; 0 is greedy.
         category: The evaluation's own grouping, or "".
         constraints: What a program can check in the answer, as JSON; "[]" where nothing is.
+        before: Role and content of the turns that precede the first one, whoever said them.
+        system: What the model is told before all of it; None for what the settings say.
     """
 
     prompt_id: str
@@ -39,6 +41,8 @@ class Question(NamedTuple):
     temperature: float
     category: str = ""
     constraints: str = "[]"
+    before: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
 
 
 GENERATIONS_SCHEMA = pl.Schema(
@@ -67,6 +71,7 @@ class Answer(NamedTuple):
         prompt_ids: Tokens of the templated conversation before it; empty where an endpoint answered.
         response_ids: The generated tokens, with the end token where there is one; likewise empty.
         endpoint: The address that answered; "" where none did, and of answers from before it was noted. In no table.
+        refused: Why there is no answer, nor will be; "" where there is one. In no table.
     """
 
     response: str
@@ -75,6 +80,10 @@ class Answer(NamedTuple):
     prompt_ids: list[int]
     response_ids: list[int]
     endpoint: str = ""
+    refused: str = ""
+
+
+OF_NO_TABLE = ("endpoint", "refused")
 
 
 class Conversation(NamedTuple):
@@ -85,12 +94,16 @@ class Conversation(NamedTuple):
 
     def messages(self) -> list[dict[str, str]]:
         """Return the messages up to and with the user's next turn."""
-        turns: list[dict[str, str]] = []
+        turns = [{"role": role, "content": said} for role, said in self.question.before]
         for place, text in enumerate(self.question.turns[: len(self.answers) + 1]):
             turns.append({"role": "user", "content": text})
             if place < len(self.answers):
                 turns.append({"role": "assistant", "content": self.answers[place].response})
         return turns
+
+    def system(self, default: str | None) -> str | None:
+        """Return what the model is told before all of it, where that is not the default."""
+        return default if self.question.system is None else self.question.system
 
 
 AnswerTurn = Callable[[int, list[Conversation]], dict[str, Answer]]
@@ -106,7 +119,7 @@ def to_table(conversations: list[Conversation]) -> pl.DataFrame:
             "category": question.category,
             "instruction": question.turns[turn - 1],
             "constraints": question.constraints,
-            **{name: value for name, value in answer._asdict().items() if name != "endpoint"},
+            **{name: value for name, value in answer._asdict().items() if name not in OF_NO_TABLE},
         }
         for question, answers in conversations
         for turn, answer in enumerate(answers, start=1)

@@ -16,11 +16,23 @@ from notus_exp.models.pretrained import load_policy, load_tokenizer, policy_fold
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
 
+TOO_LONG = "longer than the model reads"
+"""Why a question has no answer."""
 
-def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> AnswerTurn:
+
+def local_answers(
+    settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context, *, lenient: bool = False
+) -> AnswerTurn:
     """Load the model and return the function that answers turns with it.
 
     A later turn whose conversation leaves no room for an answer is answered with an empty, truncated one.
+
+    Args:
+        settings: How it answers.
+        inputs: Artifacts `base_model` and, for a policy's answers, `policy`.
+        out: Where answers are kept while they come.
+        context: Device and batch size.
+        lenient: A question that leaves no room for the longest answer is not asked, as long as others are.
 
     Raises:
         UserError: A first turn and its answer are longer than the model reads.
@@ -37,22 +49,26 @@ def local_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: P
         prompts = [
             EncodedQuestion(
                 one.question.prompt_id,
-                encode_prompt(tokenizer, [*one.messages()], settings.system_prompt, settings.template_date),
+                encode_prompt(tokenizer, [*one.messages()], one.system(settings.system_prompt), settings.template_date),
                 one.question.temperature,
             )
             for one in conversations
         ]
-        if turn == 1:
+        room = settings.max_new_tokens if lenient else 1
+        fitting = [prompt for prompt in prompts if limit is None or len(prompt.ids) + room <= limit]
+        if turn == 1 and not (lenient and fitting):
             _check_length(model, limit, prompts, settings)
-        fitting = [prompt for prompt in prompts if limit is None or len(prompt.ids) < limit]
         pad = int(tokenizer.pad_token_id)
         decoding = Decoding(settings.max_new_tokens, settings.seed, sampling_purpose(turn), end_ids, pad, limit)
         path = out / files.ANSWERS.format(turn)
         made = answer_all(model, fitting, decoding, settings.precision, path, context, made_from)
-        return {
+        answers = {
             prompt.prompt_id: as_answer(tokenizer, end_ids, prompt.ids, made.get(prompt.prompt_id, []))
             for prompt in prompts
         }
+        if lenient:
+            answers |= {key: one._replace(refused=TOO_LONG) for key, one in answers.items() if key not in made}
+        return answers
 
     return answer_turn
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from notus_exp.chat.messages import Unanswered
+from notus_exp.chat.messages import OnDiscarded, Reply, Unanswered
 from notus_exp.chat.openai_chat import OpenAIChat
 from notus_exp.chat.thinking import after_thinking
 from notus_exp.chat.waiting import Pause
@@ -18,6 +19,7 @@ from notus_exp.disk.hashing import uniform
 from notus_exp.disk.json_lines import append_line, keep_lines, opened_line, read_lines, sealed_line
 from notus_exp.errors import UserError
 from notus_exp.generation.conversation import Answer, AnswerTurn, Conversation
+from notus_exp.generation.leniency import STRICT, Leniency, Payer
 from notus_exp.reporting.texts import many
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import GenerationsSettings
@@ -29,6 +31,13 @@ AGAIN = "the answers that came are kept: the same command asks only for the miss
 
 SEEDS = 2**31
 """Seeds of requests are below this: every server takes them."""
+
+
+class _Failure(NamedTuple):
+    """A conversation whose answer did not come, and why."""
+
+    conversation: Conversation
+    error: Unanswered
 
 
 class Reached(NamedTuple):
@@ -57,14 +66,21 @@ def endpoint_reached(settings: GenerationsSettings, endpoint: EndpointGeneration
     return Reached(endpoint.base_url, endpoint.api_key_env, settings.endpoint_model, {})
 
 
-def served_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: Path, context: Context) -> AnswerTurn:
+def served_answers(
+    settings: GenerationsSettings,
+    inputs: dict[str, Path],
+    out: Path,
+    context: Context,
+    leniency: Leniency = STRICT,
+) -> AnswerTurn:
     """Return the function that answers turns through the server of the config group `generation`.
 
     Each answer is kept at once; what an earlier attempt got is not asked again, unless another version of a server of
     the run's own gave it. Such a server is started where something is to be asked. Token ids are not known here.
 
     Raises:
-        UserError: Some requests were not answered after all retries, or the server ended; the others are kept.
+        UserError: Some requests were not answered after all retries, the server ended, or there is no money left; the
+            answers that came are kept.
     """
     asked = context.generation
     assert isinstance(asked, AskedGeneration), "the plan names a served model"
@@ -81,11 +97,21 @@ def served_answers(settings: GenerationsSettings, inputs: dict[str, Path], out: 
                 known = _of_engine(reached.engine, known, context.events.say)
             missing = [one for one in conversations if one.question.prompt_id not in known]
             context.events.progress(len(known), len(conversations))
-            failures = asyncio.run(_ask_all(settings, asked, reached, turn, missing, path, context, len(conversations)))
+            failures = asyncio.run(
+                _ask_all(settings, asked, reached, turn, missing, path, context, len(conversations), leniency.payer)
+            )
             if ended := reached.ended():
                 raise UserError(ended.message, f"{ended.hint}\n  {AGAIN}")
+            if leniency.payer and leniency.payer.unaffordable is not None:
+                lacking = len(conversations) - len(_read(path, made_from))
+                raise UserError(
+                    f"{leniency.payer.unaffordable}; {lacking} of {len(conversations)} answers are missing",
+                    f"raise the budget; {AGAIN}",
+                )
+            if leniency.some_may_lack:
+                failures = _kept_refusals(failures, path, made_from)
             if failures:
-                first = failures[0]
+                first = failures[0].error
                 raise UserError(
                     f"{len(failures)} of {len(conversations)} prompts were not answered by {reached.base_url}: "
                     f"{first.reason}",
@@ -133,33 +159,43 @@ async def _ask_all(
     path: Path,
     context: Context,
     total: int,
-) -> list[Unanswered]:
-    """Ask for the missing answers, keeping each; return the reasons of those that did not come.
+    payer: Payer | None,
+) -> list[_Failure]:
+    """Ask for the missing answers, keeping each; return those that did not come, with the reasons.
 
-    Where the server ends meanwhile, so does the asking.
+    Where the server ends meanwhile, or the money, so does the asking.
     """
     slots = asyncio.Semaphore(asked.concurrency)
-    failures: list[Unanswered] = []
+    failures: list[_Failure] = []
     done = total - len(missing)
 
     async def ask(one: Conversation) -> None:
-        nonlocal done
         async with slots:
-            messages = one.messages()
-            if settings.system_prompt is not None:
-                messages = [{"role": "system", "content": settings.system_prompt}, *messages]
+            messages, system = one.messages(), one.system(settings.system_prompt)
+            if system is not None:
+                messages = [{"role": "system", "content": system}, *messages]
+
+            async def send(on_discarded: OnDiscarded | None = None) -> Reply:
+                client = clients[one.question.temperature]
+                return await client.ask(messages, on_discarded, seed=_seed(settings, one, turn))
+
+            keep = partial(keep_answer, one)
             try:
-                reply = await clients[one.question.temperature].ask(messages, seed=_seed(settings, one, turn))
+                if payer:
+                    await payer.pay(messages, send, keep)
+                else:
+                    keep(await send())
             except Unanswered as error:
-                failures.append(error)
-                return
+                failures.append(_Failure(one, error))
+
+    def keep_answer(one: Conversation, reply: Reply) -> None:
+        nonlocal done
         truncated = reply.finish_reason == "length"
         text = after_thinking(reply.text, cut=truncated) if settings.thinking == "strip" else reply.text
         # an answer that ends within its thinking is empty, and counts as truncated
         source = reached.engine or reply.endpoint
         answer: list[Any] = [text or "", reply.completion_tokens, truncated or text is None, [], [], source]
-        made_from = [path.parent.name, one.messages()]
-        append_line(path, sealed_line({one.question.prompt_id: answer}, made_from))
+        _keep(path, one, answer, sync=payer is None)  # who pays has put it where it is safe
         done += 1
         context.events.progress(done, total)
 
@@ -176,6 +212,24 @@ async def _ask_all(
         for client in clients.values():
             await client.__aexit__(None, None, None)
     return failures
+
+
+def _keep(path: Path, one: Conversation, answer: list[Any], *, sync: bool = True) -> None:
+    append_line(path, sealed_line({one.question.prompt_id: answer}, [path.parent.name, one.messages()]), sync=sync)
+
+
+def _kept_refusals(failures: Sequence[_Failure], path: Path, made_from: dict[str, list[Any]]) -> list[_Failure]:
+    """Keep that questions are refused by an endpoint which answers others; return the other failures.
+
+    One that refuses all is asked wrongly: then nothing is kept.
+    """
+    answered = any(not Answer(*fields).refused for fields in _read(path, made_from).values())
+    if not answered:
+        return [*failures]
+    refused = [failure for failure in failures if failure.error.lasting]
+    for one, error in refused:
+        _keep(path, one, ["", 0, False, [], [], "", error.reason])
+    return [failure for failure in failures if not failure.error.lasting]
 
 
 async def _unless_ended(asking: asyncio.Future[list[None]], reached: Reached) -> None:
@@ -257,8 +311,8 @@ def _read(
 
 
 def _is_answer(fields: object) -> bool:
-    """Say whether fields are those of an answer; lines from before the endpoint was noted lack it."""
-    kinds = (str, int | None, bool, list, list, str)
-    if not isinstance(fields, list) or len(fields) not in (len(kinds) - 1, len(kinds)):
+    """Say whether fields are those of an answer; the last two, where there is nothing to say, may be lacking."""
+    kinds = (str, int | None, bool, list, list, str, str)
+    if not isinstance(fields, list) or not len(kinds) - 2 <= len(fields) <= len(kinds):
         return False
     return all(isinstance(field, kind) for field, kind in zip(fields, kinds, strict=False))

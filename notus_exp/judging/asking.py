@@ -14,6 +14,7 @@ from notus_exp.chat.messages import ChatBackend, Messages, Reply, Unanswered
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.errors import UserError
 from notus_exp.judging.cache import ReplyCache, kept_replies, reply_key
+from notus_exp.judging.purse import Purse
 from notus_exp.judging.spending import Spending, forecast
 from notus_exp.judging.verdicts import OnProgress, OnSpent
 
@@ -122,10 +123,6 @@ class _Report:
             self._on_progress(self.done, self._total, **known)
 
 
-class _NoRoom(Exception):  # noqa: N818 - no error: the end of a worker
-    """The budget has no room for a request, also once all others are settled."""
-
-
 class _Asking:
     """The requests of one judging, sent by `judge.concurrency` workers that share one list."""
 
@@ -143,15 +140,12 @@ class _Asking:
     ) -> None:
         self._others = others
         self._judge, self._backend, self._cache, self._report = judge, backend, cache, report
-        self._spending, self._on_spent = spending, on_spent
-        self._discarded = 0
+        self._spending, self._purse = spending, Purse(spending, on_spent)
         self._missing = missing
         self._waiting = iter(missing.items())
         self._replies: dict[str, Reply] = {}
         self._unanswered: list[Unanswered] = []
         self._refused: dict[str, Unanswered] = {}
-        self._unaffordable: str | None = None
-        self._settled = asyncio.Condition()
         rate = judge.requests_per_minute  # one by one: a bucket of a minute's size would let a minute's worth through
         self._limiter = AsyncLimiter(1, 60 / rate) if rate else None
         expected = forecast(judge, missing.values())
@@ -175,7 +169,7 @@ class _Asking:
     def facts(self) -> dict[str, Any]:
         """Return what was spent; see `Answered`."""
         return {
-            "discarded": self._discarded,
+            "discarded": self._purse.discarded,
             "prompt_tokens": self._spending.prompt_tokens,
             "completion_tokens": self._spending.completion_tokens,
             "cost": self._spending.cost,
@@ -186,68 +180,26 @@ class _Asking:
 
     async def _work(self) -> None:
         for key, messages in self._waiting:
-            try:
-                await self._ask(key, messages)
-            except _NoRoom:
+            if not await self._ask(key, messages):
                 return
             self._report.show(cost=self._spending.cost)
 
-    async def _ask(self, key: str, messages: Messages) -> None:
-        reserved: float | None = await self._reserve(messages)
-        reply, payable = None, False
-
-        async def discard(prompt_tokens: int | None, completion_tokens: int | None, *, again: bool) -> None:
-            nonlocal reserved
-            assert reserved is not None, "a repetition that has no reservation is not sent"
-            paid, reserved = reserved, None
-            self._discarded += 1
-            await self._settle(paid, prompt_tokens, completion_tokens)
-            if again:
-                reserved = await self._reserve(messages)
-
+    async def _ask(self, key: str, messages: Messages) -> bool:
+        """Ask, and keep the reply; return False where the budget has no room for it."""
         try:
-            if self._limiter:
-                await self._limiter.acquire()
-            payable = True
-            reply = await self._backend.ask(messages, discard)
-            self._keep(key, reply)
+            return await self._purse.pay(
+                messages,
+                lambda discard: self._backend.ask(messages, discard),
+                lambda reply: self._keep(key, reply),
+                self._limiter.acquire if self._limiter else None,
+            )
         except Unanswered as error:
             if error.lasting:
                 self._refused[key] = error
                 self._report.done += 1
             else:
                 self._unanswered.append(error)
-        except UserError:
-            payable = reply is not None  # nobody charges for a request that is refused
-            raise
-        finally:
-            if reserved is not None and payable:
-                await self._settle(
-                    reserved, *((reply.prompt_tokens, reply.completion_tokens) if reply else (None, None))
-                )
-            elif reserved is not None:
-                self._spending.release(reserved)
-
-    async def _reserve(self, messages: Messages) -> float:
-        """Wait for room in the budget; `_NoRoom` once no request that is under way can make any."""
-        async with self._settled:
-            while self._unaffordable is None:
-                reserved = self._spending.reserve(messages)
-                if reserved is not None:
-                    return reserved
-                if not self._spending.pending:
-                    self._unaffordable = self._spending.no_room(messages)
-                    self._settled.notify_all()
-                else:
-                    await self._settled.wait()
-        raise _NoRoom
-
-    async def _settle(self, reserved: float, prompt_tokens: int | None, completion_tokens: int | None) -> None:
-        async with self._settled:
-            counted = self._spending.settle(reserved, prompt_tokens, completion_tokens)
-            self._settled.notify_all()
-        if self._on_spent:
-            self._on_spent(counted, (prompt_tokens or 0) + (completion_tokens or 0))
+        return True
 
     def _keep(self, key: str, reply: Reply) -> None:
         expected = self._judge.snapshot
@@ -262,9 +214,9 @@ class _Asking:
     def _require_all(self) -> None:
         """Raise where a request has no reply; all that could be sent have been."""
         kept, total = len(self._replies), len(self._missing)
-        if self._unaffordable is not None:
+        if self._purse.unaffordable is not None:
             raise UserError(
-                f"{self._unaffordable}; {kept} replies are kept, {total - kept} are missing",
+                f"{self._purse.unaffordable}; {kept} replies are kept, {total - kept} are missing",
                 f"raise judge.budget; {AGAIN}",
             )
         # refused by a server that answers others: it is the prompt, and asking again changes nothing

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from notus_exp.chat.messages import Messages
-from notus_exp.config.judge_settings import ChatJudge
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text, roughly: for the estimate alone."""
 PER_PRICE = 1_000_000
 """Prices are in USD per so many tokens."""
+
+
+class Priced(Protocol):
+    """Whoever is asked for money: a judge, or a writer of answers.
+
+    Attributes:
+        input_price: USD for `PER_PRICE` tokens read; None where it is not known.
+        output_price: Likewise of tokens written.
+        max_tokens: Tokens of a reply at most.
+        budget: USD that may be spent; None for no limit.
+    """
+
+    @property
+    def input_price(self) -> float | None: ...  # noqa: D102 - above
+
+    @property
+    def output_price(self) -> float | None: ...  # noqa: D102 - above
+
+    @property
+    def max_tokens(self) -> int: ...  # noqa: D102 - above
+
+    @property
+    def budget(self) -> float | None: ...  # noqa: D102 - above
 
 
 class UsageForecast(NamedTuple):
@@ -23,14 +45,14 @@ class UsageForecast(NamedTuple):
     cost: float | None
 
 
-def cost_of(judge: ChatJudge, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+def cost_of(judge: Priced, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
     """Return what so many tokens cost in USD; None where the config has no prices, or nobody tells how many."""
     if judge.input_price is None or judge.output_price is None or prompt_tokens is None or completion_tokens is None:
         return None
     return (prompt_tokens * judge.input_price + completion_tokens * judge.output_price) / PER_PRICE
 
 
-def forecast(judge: ChatJudge, requests: Iterable[Messages]) -> UsageForecast:
+def forecast(judge: Priced, requests: Iterable[Messages]) -> UsageForecast:
     """Estimate what requests will use: a token for four characters read, `max_tokens` written by each."""
     lengths = [sum(len(message["content"]) for message in messages) for messages in requests]
     read = sum(-(-length // CHARACTERS_PER_TOKEN) for length in lengths)
@@ -55,7 +77,7 @@ class Spending:
         unknown: Requests that may have cost something and did not tell how many tokens.
     """
 
-    def __init__(self, judge: ChatJudge, before: float = 0.0) -> None:
+    def __init__(self, judge: Priced, before: float = 0.0) -> None:
         self._judge, self._before = judge, before
         self._reserved = 0.0
         self._pending = 0

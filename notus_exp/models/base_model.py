@@ -17,7 +17,7 @@ from notus_exp.disk.hashing import file_digest
 from notus_exp.errors import UserError, first_line
 from notus_exp.models import pretrained as models
 from notus_exp.models.capabilities import open_model
-from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, folder_digest, gguf_file, model_files
+from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, files_named, folder_digest, gguf_file, model_files
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BaseModelSettings
 
@@ -37,7 +37,8 @@ def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context
         settings: Which model, and the digest that stands for its content.
         inputs: None.
         out: Folder of the artifact.
-        context: `sources["model"]` is the folder for kind local.
+        context: `sources["model"]` is the folder for kind local; of another model than the run's own
+            `sources["model/DIGEST"]`.
 
     Returns:
         Facts: architecture, parameters (tied ones counted once), vocabulary (tokens), bytes of weights, license (as the
@@ -153,7 +154,7 @@ def _hub_files(snapshot: Path, name: str) -> list[Path]:
 
 def _from_local(settings: BaseModelSettings, folder: Path, context: Context) -> str | None:
     """Copy the folder's files: a link would let a later save into that folder change the artifact."""
-    source = Path(context.sources["model"][0])
+    source = Path((context.sources.get(files_named(settings.model_digest)) or context.sources["model"])[0])
     for path in model_files(source):
         shutil.copyfile(path, folder / path.name)
     if folder_digest(folder) != settings.model_digest:

@@ -45,6 +45,11 @@ def model_sources(model: Model) -> ModelSources:
     return find[model.kind](model)
 
 
+def files_named(model_digest: str | None) -> str:
+    """Return under which name a context has the files of a model that is not the run's own."""
+    return f"model/{model_digest}"
+
+
 def gguf_file() -> Path:
     """Return the GGUF file of the installed wheel, without importing the package (its own imports are not installed).
 

@@ -16,11 +16,12 @@ from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.generation_settings import EndpointGeneration, ServedGeneration
 from notus_exp.config.judge_settings import OpenAIJudge, ReplayJudge, RewardModelJudge
+from notus_exp.config.made_items import named_writer
 from notus_exp.config.schema import Stage
 from notus_exp.config.served_command import words
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.events import EventWriter
-from notus_exp.disk.files import EVENTS, GENERATIONS, VERDICT_CACHE
+from notus_exp.disk.files import ANSWERS, EVENTS, GENERATIONS, VERDICT_CACHE
 from notus_exp.disk.hashing import canonical
 from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
@@ -34,6 +35,7 @@ from notus_exp.stages.settings import (
     BenchmarksSettings,
     EvaluationSettings,
     GenerationsSettings,
+    ResponsesSettings,
     from_json,
     to_json,
 )
@@ -57,11 +59,28 @@ def look_ahead(job: Job, nodes: Sequence[Node], say: Callable[[str], None]) -> N
         UserError: Naming what is missing, or the setting that mends it.
     """
     by_key = {node.key: node for node in nodes}
+    _writers([node for node in job.nodes if node.stage is Stage.responses], job, say)
     _tasks([node for node in job.nodes if node.stage is Stage.benchmarks], job)
     _measuring([node for node in job.nodes if node.stage is Stage.evaluation], nodes, job)
     _answers([node for node in job.nodes if node.stage is Stage.generations], job, by_key, say)
     _verdicts([node for node in job.nodes if node.stage is Stage.judgments], job, by_key, say)
     _annotations([node for node in job.nodes if node.stage is Stage.annotations], job, by_key, say)
+
+
+def _writers(missing: Sequence[Node], job: Job, say: Callable[[str], None]) -> None:
+    """Ask each writer at an endpoint one question, but for those that have answered some already."""
+    store, names = ArtifactStore(job.artifacts), [writer.name for writer in job.writers]
+    for node in missing:
+        settings = from_json(ResponsesSettings, node.settings)
+        begun = any(store.partial(node.stage.name, node.key).glob(ANSWERS.format("*")))
+        if settings.endpoint_model is None or begun:
+            continue
+        from notus_exp.making.first_answer import ask_first_answer  # Polars: not for every run
+
+        number = names.index(settings.writer)
+        key, writer = named_writer(number), job.writers[number]
+        ask_first_answer(settings, writer, key, Ledger(job.ledger), job.budget)
+        say(f"{key}.model={writer.model} answers")
 
 
 def _tasks(missing: Sequence[Node], job: Job) -> None:
@@ -196,7 +215,7 @@ def _annotations(missing: Sequence[Node], job: Job, by_key: ByKey, say: Callable
     seen = set[str]()
     for node in missing:
         annotator = job.annotators[node.settings["name"]]
-        judge, key = annotator.judge, f"annotators.{annotator.name}"
+        judge, key = annotator.judge, annotator.key
         with told_of_annotator(key):
             if isinstance(judge, RewardModelJudge):
                 from notus_exp.judging.reward_files import check_reward_files

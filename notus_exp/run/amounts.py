@@ -25,7 +25,8 @@ FILLED = 1 / 3
 
 INPUTS = {"feedback": (Stage.feedback,), "pairs": (Stage.pairs,), "base_model": (Stage.base_model, Stage.sft),
           "reference": (Stage.reference,), "reference_scored": (Stage.reference,), "policy": (Stage.policy,),
-          "generations": (Stage.generations,)}  # fmt: skip
+          "generations": (Stage.generations,), "instructions": (Stage.feedback,),
+          "answers": (Stage.feedback,)}  # fmt: skip
 """Name of an input -> the stages of which one makes it."""
 
 Finder = Callable[[Stage, str], Node | Manifest | None]
@@ -49,6 +50,9 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
     settings = one.settings
     try:
         match stage:
+            case Stage.responses:
+                told = [settings["writer"], settings["endpoint_model"], settings["skill"], settings["precision"]]
+                told += [_model(one, look)] if "base_model" in one.inputs else []
             case Stage.feedback:
                 told = [_data(one)]
             case Stage.annotations:
@@ -103,6 +107,9 @@ def planned(node: Node, known: Known) -> float | None:
     """
     settings = node.settings
     match node.stage:
+        case Stage.responses:
+            answers = answers_of(node, known)
+            return None if answers is None else max(1.0, answers * (settings["max_new_tokens"] or 1))
         case Stage.feedback:
             return _prompts(node, known) or 1.0  # of a file the rows are not counted here: alike are those of one file
         case Stage.annotations | Stage.columns | Stage.pairs:
@@ -141,8 +148,12 @@ def recorded(manifest: Manifest) -> float | None:
     """Return how much work made an artifact, in the unit of `planned`; None where that is not comparable."""
     facts, settings = manifest.facts, manifest.settings
     match Stage[manifest.stage]:
+        case Stage.responses:
+            # what came out of the cache tells nothing of what asking takes
+            asked = facts["prompts"] * (settings["max_new_tokens"] or 1)
+            return None if facts.get("from_cache") else float(max(1, asked))
         case Stage.feedback:
-            return float(facts["prompts"]) if settings["data"]["name"] == "simulated" else 1.0
+            return float(facts["prompts"]) if settings["data"]["name"] in ("simulated", "made") else 1.0
         case Stage.annotations:
             # what came out of the cache tells nothing of what asking takes
             return None if facts.get("from_cache") else float(facts["prompts"])
@@ -171,6 +182,13 @@ def recorded(manifest: Manifest) -> float | None:
             return None if facts.get("from_cache") else 1.0
         case _:
             return 1.0
+
+
+def answers_of(node: Node, known: Known) -> float | None:
+    """Return how many prompts a writer answers: its share of those there are; None where nothing tells how many."""
+    draw = node.settings["draw"]
+    prompts = _at_most(_prompts(_input(node, "instructions", known.look), known), draw)
+    return None if prompts is None else prompts * draw["per_prompt"] / len(draw["writers"])
 
 
 def prompts_asked(node: Node | Manifest) -> int | None:
@@ -301,15 +319,34 @@ def _completions_each(node: Node | Manifest, known: Known) -> float:
     facts = known.facts(Stage.feedback, node.inputs["feedback"])
     if facts and facts["prompts"]:
         return float(facts["completions"]) / float(facts["prompts"])
-    of_pairs = _input(node, "feedback", known.look).settings["data"]["name"] == "pairs"
-    return 2.0 if of_pairs else float(COMPLETIONS)
+    data = _input(node, "feedback", known.look).settings["data"]
+    if data["name"] == "made":
+        return float(data["per_prompt"])
+    return 2.0 if data["name"] == "pairs" else float(COMPLETIONS)
 
 
 def _prompts(feedback: Node | Manifest, known: Known) -> float | None:
-    """Return the prompts of a feedback: counted where it lies there, else as the simulated world makes them."""
+    """Return the prompts of a feedback: counted where it lies there, else as the simulated world makes them.
+
+    Data that is made here has those that it is asked for.
+    """
     facts = known.facts(Stage.feedback, feedback.key)
-    told = facts["prompts"] if facts else feedback.settings["data"].get("prompts")
+    if facts:
+        return float(facts["prompts"])
+    data = feedback.settings["data"]
+    if data["name"] == "made":
+        read = "answers" if "answers" in feedback.inputs else "instructions"
+        return _at_most(_prompts(_input(feedback, read, known.look), known), data)
+    told = data.get("prompts")
     return None if told is None else float(told)
+
+
+def _at_most(prompts: float | None, asked: Mapping[str, Any]) -> float | None:
+    """Return how many of the prompts are asked; where it is not known how many there are, the most that are."""
+    most = asked["max_prompts"]
+    if most is None or prompts is None:
+        return prompts if most is None else float(most)
+    return min(prompts, float(most))
 
 
 def _of_file(answers: Node | Manifest) -> Any:

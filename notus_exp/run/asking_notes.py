@@ -91,9 +91,9 @@ def _asked(
     if expected.usd is None:
         return told + unpriced * isinstance(judge, OpenAIJudge)
     assert isinstance(judge, ChatJudge)
-    told += f", about {_dollars(expected.usd)} at most (replies of up to {judge.max_tokens:,} tokens)"
+    told += f", about {dollars(expected.usd)} at most (replies of up to {judge.max_tokens:,} tokens)"
     short = judge.budget is not None and judge.budget < expected.usd
-    return f"{told}; the budget of {_dollars(judge.budget)} may end it before" if short and judge.budget else told
+    return f"{told}; the budget of {dollars(judge.budget)} may end it before" if short and judge.budget else told
 
 
 def _before_feedback(node: Node, annotator: Annotator, known: Known) -> int | None:
@@ -107,5 +107,6 @@ def _before_feedback(node: Node, annotator: Annotator, known: Known) -> int | No
     return round(prompts * (2 * comb(round(each), 2) if annotator.pairs else each))
 
 
-def _dollars(usd: float) -> str:
+def dollars(usd: float) -> str:
+    """Return an amount of USD, as exactly as a reader needs it."""
     return f"${usd:,.0f}" if usd >= 10 else f"${usd:.2f}" if usd >= 0.01 else "1 cent"

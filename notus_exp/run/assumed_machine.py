@@ -21,7 +21,7 @@ READ = 0.5
 """Of a memory's bandwidth that answering reaches: taken, not measured."""
 LOADING = 60.0
 """Seconds to import libraries and to load a model: taken, not measured."""
-SHARED = (Stage.sft, Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
+SHARED = (Stage.sft, Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations, Stage.responses)
 """Stages that all processes make together."""
 
 

@@ -76,6 +76,8 @@ class Calibration(NamedTuple):
                 return FEW
             case Stage.annotations:
                 return None
+            case Stage.responses if "base_model" not in node.inputs:
+                return FEW if node.settings["skill"] is not None else None
             case _ if parameters is None or amount is None:
                 return None
         assert parameters is not None and amount is not None
@@ -100,9 +102,11 @@ class Calibration(NamedTuple):
                 tokens = amount * amounts.tokens(node, known)
                 return self.imports + self._training(settings["sft"], amount, tokens, hardware, parameters)
             case Stage.generations if settings["endpoint_model"] is None and amounts.prompts_asked(node):
-                prompts, steps = amounts.prompts_asked(node) or 0, settings["max_new_tokens"]
-                calls = ceil(prompts / hardware.generation_batch_size) * int(steps)
-                return calls * self.decode.call + prompts * int(steps) * parameters * self.decode.token
+                return self.answering(
+                    amounts.prompts_asked(node) or 0, settings["max_new_tokens"], hardware, parameters
+                )
+            case Stage.responses if (answers := amounts.answers_of(node, known)) is not None:
+                return self.imports + self.answering(answers, settings["max_new_tokens"], hardware, parameters)
             case Stage.likelihoods:
                 return self.scoring(amount, amounts.tokens(node, known), hardware, parameters)
         return None
@@ -115,6 +119,11 @@ class Calibration(NamedTuple):
         once: float = 1.0 if recipe["lora"]["r"] == 0 else ADAPTER
         once += FORWARD if hardware.activation_checkpointing else 0.0  # computed again
         return once * (passes * self.train.call + tokens * parameters * self.train.token)
+
+    def answering(self, prompts: float, steps: int, hardware: Hardware, parameters: int) -> float:
+        """Return the seconds in which prompts are answered by so many tokens each."""
+        calls = ceil(prompts / hardware.generation_batch_size) * steps
+        return calls * self.decode.call + prompts * steps * parameters * self.decode.token
 
     def scoring(self, texts: float, tokens: float, hardware: Hardware, parameters: int) -> float:
         """Return the seconds in which texts of so many tokens each are scored."""

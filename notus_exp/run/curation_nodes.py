@@ -12,6 +12,7 @@ from notus_exp.config.curation_checks import ALL_WORSE
 from notus_exp.config.curation_settings import Filters, PairRule, Rejected
 from notus_exp.config.data_settings import Mix
 from notus_exp.config.expression_checks import joined_columns, named_columns
+from notus_exp.config.made_settings import prompts_of
 from notus_exp.config.places import place_of
 from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
@@ -45,22 +46,28 @@ def curation_nodes(config: Config, sources: Sources) -> list[NodeRow]:
 def _annotations(config: Config, sources: Sources) -> list[NodeRow]:
     """Return the annotators that are asked, and who is asked about scores in doubt; see `annotator_checks`."""
     rows: list[NodeRow] = [
-        (f"{ANNOTATED}{one.name}", Stage.annotations, _annotation(one, sources), {"feedback": "feedback"})
+        (
+            f"{ANNOTATED}{one.name}",
+            Stage.annotations,
+            annotation_settings(one, sources.annotator_digests[one.name]),
+            {"feedback": "feedback"},
+        )
         for one in asked_annotators(config)
     ]
     again = reannotator(config)
     if again is not None:
         doubtful = DoubtfulScores(config.data.aspects, config.repair.high_mean, config.repair.suspicious)
-        settings = replace(_annotation(again, sources), doubtful=doubtful)
+        settings = replace(annotation_settings(again, sources.annotator_digests[again.name]), doubtful=doubtful)
         rows.append((REANNOTATED, Stage.annotations, settings, {"feedback": "feedback"}))
     return rows
 
 
-def _annotation(one: Annotator, sources: Sources) -> AnnotationsSettings:
+def annotation_settings(one: Annotator, files: dict[str, str]) -> AnnotationsSettings:
+    """Return the settings of an annotator's stage; `files` are the digests of what it reads, by setting."""
     return AnnotationsSettings(
         one.name,
         keyed(one.judge),
-        sources.annotator_digests[one.name],
+        files,
         RUBRIC_FILE if one.rubric_file else one.rubric,
         one.scale,
         one.pairs,
@@ -138,7 +145,7 @@ def _pairs_settings(config: Config, sources: Sources) -> PairsSettings:
         pairs=pairs,
         columns=joined_columns(config),
         rules=_rules_version(
-            rejected, filters, pairs, bool(sources.contamination_digests), isinstance(config.data, Mix)
+            rejected, filters, pairs, bool(sources.contamination_digests), isinstance(prompts_of(config.data), Mix)
         ),
     )
 

@@ -19,6 +19,8 @@ _RULES = {
 }
 """What the rules say that set records aside (feedback/table.py, records.py, repeats.py, lifting.py, serialised.py)."""
 
+MOST_REASONS = 3
+"""Reasons that are named at most."""
 _DONE = {
     "stripped": "stripped to the answer alone; data.repeated_prompts=keep leaves them",
     "emptied": "nothing was left after it was stripped, and curation leaves out empty responses; give the data its "
@@ -80,6 +82,35 @@ def data_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[st
             "another response took its place"
         )
     return notes
+
+
+def made_notes(answers: Mapping[str, Any], feedback: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for what data that is made here lacks: answers, texts in them, ratings.
+
+    Args:
+        answers: Facts of the node `answers`.
+        feedback: Facts of the node `feedback`.
+    """
+    notes = []
+    if failed := answers.get("failed_answers"):
+        whose = ", ".join(f"{name} {number}" for name, number in _of(answers, "failed").items() if number)
+        notes.append(f"{many(sum(failed.values()), 'answer')} did not come ({whose}): {_reasons(failed)}")
+    if empty := {name: number for name, number in _of(answers, "empty").items() if number}:
+        whose = ", ".join(f"{name} {number}" for name, number in empty.items())
+        notes.append(
+            f"{many(sum(empty.values()), 'answer is', 'answers are')} empty ({whose}): not rated, and curation leaves "
+            "out empty responses"
+        )
+    for aspect, reasons in (feedback.get("missing_ratings") or {}).items():
+        if reasons:
+            notes.append(f"{many(sum(reasons.values()), 'rating')} of {aspect} missing: {_reasons(reasons)}")
+    return notes
+
+
+def _reasons(counted: Mapping[str, int]) -> str:
+    most = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+    more = "; ..." if len(most) > MOST_REASONS else ""
+    return "; ".join(f"{reason} ({number})" for reason, number in most[:MOST_REASONS]) + more
 
 
 def _mix_notes(feedback: Mapping[str, Any], pairs: Mapping[str, Any]) -> list[str]:

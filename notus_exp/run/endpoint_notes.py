@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from notus_exp.config.endpoint_checks import address_of
+from notus_exp.config.made_settings import JUDGE, OVERALL
 from notus_exp.disk.credentials import without_credentials
-from notus_exp.stages.settings import ANNOTATED, REANNOTATED
+from notus_exp.stages.settings import ANNOTATED, REANNOTATED, WRITTEN
 
 ANSWERED = {"generation": ("generations", "answers"), "judge": ("judgments", "verdicts")}
 """Config group -> how its nodes' names begin, and what its endpoint gives."""
@@ -24,12 +25,28 @@ def endpoint_notes(facts: Mapping[str, Mapping[str, Any]], config: Mapping[str, 
         config: As run.json holds it.
     """
     asked = [(group, config.get(group) or {}, _of(begins, facts), what) for group, (begins, what) in ANSWERED.items()]
+    asked += _of_made(facts, config.get("data") or {})
     for one in config.get("annotators") or []:
         own = [facts.get(f"{ANNOTATED}{one['name']}", {})]
         if (config.get("repair") or {}).get("annotator") == one["name"]:
             own.append(facts.get(REANNOTATED, {}))
         asked.append((f"annotators.{one['name']}", one["judge"], own, "verdicts"))
     return [note for group in asked if (note := _note(*group))]
+
+
+def _of_made(
+    facts: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Any], list[Mapping[str, Any]], str]]:
+    """Return the writers, and the judge, of data that is made here, each with what its nodes counted."""
+    if data.get("name") != "made":
+        return []
+    found = [
+        (f"data.writers.{number}", writer, [facts.get(f"{WRITTEN}{writer['name']}", {})], "answers")
+        for number, writer in enumerate(data["writers"])
+        if writer.get("base_url")
+    ]
+    rated = [facts.get(f"{ANNOTATED}{aspect}", {}) for aspect in (*data["aspects"], OVERALL)]
+    return [*found, (JUDGE, data["judge"], rated, "verdicts")]
 
 
 def _of(begins: str, facts: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:

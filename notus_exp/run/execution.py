@@ -15,6 +15,7 @@ from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
+from notus_exp.config.made_settings import Writer
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest
@@ -50,7 +51,9 @@ class Job:
         generation: Who answers prompts.
         judge: Who judges answers.
         annotators: Who rates the feedback, by name.
-        ledger: File in which the run writes down what its judges cost.
+        ledger: File in which the run writes down what its judges, and writers of answers, cost.
+        writers: Who answers prompts where the data is made, in their order.
+        budget: USD that making the data may cost; None for no limit.
         requirements: What is refused before anything is computed.
         command: The arguments of the run, for the manifests.
         lowered: Stage -> facts of it: batches that were made smaller because memory ran out.
@@ -69,6 +72,8 @@ class Job:
     command: list[str] = field(default_factory=list)
     annotators: dict[str, Annotator] = field(default_factory=dict)
     lowered: dict[str, dict[str, int]] = field(default_factory=dict)
+    writers: list[Writer] = field(default_factory=list)
+    budget: float | None = None
 
     def places(self) -> list[Path]:
         """Return the folders that are written to, each of which may be on a disk of its own."""
@@ -90,6 +95,8 @@ class Job:
             "requirements": to_json(self.requirements),
             "command": self.command,
             "lowered": self.lowered,
+            "writers": [to_json(writer) for writer in self.writers],
+            "budget": self.budget,
         }
         write_json(path, content)
 
@@ -121,6 +128,8 @@ class Job:
             command=content["command"],
             annotators={one["name"]: _annotator(one) for one in content["annotators"]},
             lowered=content["lowered"],
+            writers=[from_json(Writer, one) for one in content["writers"]],
+            budget=content["budget"],
         )
 
 
@@ -135,7 +144,7 @@ def in_order(nodes: list[Node]) -> list[Node]:
     return sorted(nodes, key=lambda node: first.index(node.stage) if node.stage in first else len(first))
 
 
-SHARED = (Stage.sft, Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations)
+SHARED = (Stage.sft, Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations, Stage.responses)
 """Stages that load a model and take most of a run's time."""
 
 
@@ -191,6 +200,7 @@ def context_of(job: Job, events: EventWriter) -> Context:
     """Return what a stage of a job is given beside its settings and inputs."""
     context = Context(events, job.hardware, job.cache, job.sources, job.generation, job.judge, Ledger(job.ledger))
     context.requirements, context.annotators = job.requirements, job.annotators
+    context.writers, context.budget = {writer.name: writer for writer in job.writers}, job.budget
     return context
 
 

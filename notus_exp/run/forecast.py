@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from notus_exp.config.data_settings import UltraFeedback
 from notus_exp.config.hardware_settings import Device, Hardware, Launch
+from notus_exp.config.made_settings import prompts_of
 from notus_exp.config.schema import Calibrate, Config, Stage
 from notus_exp.config.sft_settings import ChatSft
 from notus_exp.contracts.manifest import Manifest, read_manifest
@@ -89,7 +90,7 @@ class Forecast:
         self._recorded = Recorded(self._store, self._machine, self._look)
         asked = several and config.until is Stage.config
         self._may_measure = config.calibrate is Calibrate.always or (config.calibrate is Calibrate.studies and asked)
-        self._base = next((key for key, node in wanted.nodes.items() if node.stage is Stage.base_model), "")
+        self._base = next((key for key, node in wanted.nodes.items() if node.name == "base_model"), "")
         self.elsewhere = elsewhere(config.hardware)
         self._assumed = self._assume() if self.elsewhere else None
         self._told = self._from_assumptions() if self.elsewhere else self._forecast()
@@ -267,7 +268,7 @@ class Forecast:
 
     def _of_data(self, key: str) -> Mapping[str, Any] | None:
         """Return what a hub's dataset counts, where its option says so and it is not here yet."""
-        node, data = self._wanted.nodes.get(key), self._wanted.config.data
+        node, data = self._wanted.nodes.get(key), prompts_of(self._wanted.config.data)
         if not (node and isinstance(data, UltraFeedback) and data.expected_prompts and data.path is None):
             return None
         if node.settings["data"].get("hub_id") != data.hub_id:

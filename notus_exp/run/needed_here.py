@@ -9,6 +9,7 @@ from collections.abc import Collection
 from notus_exp.config.bitsandbytes_checks import check_bitsandbytes
 from notus_exp.config.hardware_settings import FLASH, Device, Hardware, Launch
 from notus_exp.config.judge_settings import OpenAIJudge
+from notus_exp.config.made_settings import every_annotator
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.sft_checks import as_recipe, told_of_sft
 from notus_exp.config.sft_settings import SftTraining
@@ -44,7 +45,8 @@ def _check_keys(config: Config, missing: Collection[Node]) -> None:
     """Check that hosted judges can be asked, where verdicts are missing."""
     wanting = {node.settings["name"] for node in missing if node.stage is Stage.annotations}
     judges = {"judge": config.judge} if any(node.stage is Stage.judgments for node in missing) else {}
-    judges |= {f"annotators.{one.name}": one.judge for one in config.annotators if one.name in wanting}
+    annotators = every_annotator(config.data, config.annotators)
+    judges |= {one.key: one.judge for name, one in annotators.items() if name in wanting}
     for key, judge in judges.items():
         if not isinstance(judge, OpenAIJudge) or judge.base_url is not None or judge.offline:
             continue

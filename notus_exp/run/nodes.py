@@ -26,6 +26,7 @@ from notus_exp.stages.settings import (
     PairsSettings,
     PolicySettings,
     ReferenceSettings,
+    ResponsesSettings,
     SftSettings,
     keyed,
 )
@@ -51,6 +52,7 @@ class StageInfo(NamedTuple):
 
 
 STAGES = {
+    Stage.responses: StageInfo("notus_exp.making.responses", 1, False, True, ResponsesSettings),
     Stage.feedback: StageInfo("notus_exp.feedback.completions", 2, False, False, FeedbackSettings),
     Stage.annotations: StageInfo("notus_exp.annotation.make_annotations", 1, True, False, AnnotationsSettings),
     Stage.columns: StageInfo("notus_exp.scoring.make_columns", 1, False, False, ColumnsSettings),
@@ -127,8 +129,9 @@ class Sources(NamedTuple):
 
     Digests of files of scores, and probes, are by the name of the column.
     `score_ways` say of a file of scores how it says whose they are, None where its columns do.
-    `source_digests` are those of the sources of a mix, for which `data_digest` stands too. `sft_digest` stands for the
-    conversations of a supervised training.
+    `source_digests` are those of the sources of a mix, for which `data_digest` stands too; of data made here they and
+    `data_digest` are those of its prompts. `writer_digests` stand for the models of writers that have one of their own,
+    `sft_digest` for the conversations of a supervised training.
     """
 
     data_digest: str | None
@@ -142,6 +145,7 @@ class Sources(NamedTuple):
     annotator_digests: Mapping[str, dict[str, str]] = MappingProxyType({})
     score_ways: Mapping[str, str | None] = MappingProxyType({})
     sft_digest: str | None = None
+    writer_digests: Mapping[str, str | None] = MappingProxyType({})
 
 
 NodeRow = tuple[str, Stage, Any, Mapping[str, "str | Made"]]

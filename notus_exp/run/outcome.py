@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import check_overrides, check_places
+from notus_exp.config.made_settings import every_annotator
 from notus_exp.config.schema import Config
 from notus_exp.disk.full import DISK_HINT, disk_problem, remedy
 from notus_exp.errors import UnscoredError, UserError, first_line
@@ -102,7 +103,8 @@ def load(composed: DictConfig, chosen: Any, overrides: Sequence[str]) -> tuple[C
     evaluations = configuration.chosen_evaluations(config)
     choices["evaluation"] = ",".join(evaluations)
     idle = unasked(config.evaluation)
-    if any(annotator.judge.name == config.judge.name for annotator in config.annotators):
+    annotators = every_annotator(config.data, config.annotators)
+    if any(annotator.judge.name == config.judge.name for annotator in annotators.values()):
         idle.pop("judge", None)  # they take over what is set of it
     check_overrides(overrides, evaluations, lora=config.dpo.lora.r > 0, unasked=idle)
     check_places(overrides, config)

@@ -11,9 +11,12 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from notus_exp.config.auto_hardware import AUTO, told_auto
+from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.doubts import doubts
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Device, Launch
+from notus_exp.config.made_items import named_writer
+from notus_exp.config.made_settings import every_annotator, writers_of
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
@@ -117,7 +120,8 @@ class Run:
         """Refuse probes that were trained on what they are to score, as far as that is known by now."""
         for score in self.config.scores:
             if probes := self.sources.probes.get(column_of(score)):
-                check_training_prompts(score, probes, self.nodes[0].key, self.store.root)
+                feedback = next(node.key for node in self.nodes if node.name == "feedback")
+                check_training_prompts(score, probes, feedback, self.store.root)
 
     @property
     def _brief(self) -> bool:
@@ -266,7 +270,9 @@ class Run:
             self.folder / LEDGER,
             requirements(config),
             given_command(),
-            {annotator.name: annotator for annotator in config.annotators},
+            every_annotator(config.data, config.annotators),
+            writers=[*writers_of(config.data).values()],
+            budget=config.data.budget if isinstance(config.data, MadeFeedback) else None,
         )
 
     def _make_here(self, job: Job, record: RunRecord) -> None:
@@ -356,6 +362,11 @@ def requirements(config: Config) -> Requirements:
             f"evaluation.{spec.name}.max_new_tokens": getattr(config.evaluation, spec.name).max_new_tokens
             for spec in answering(config.evaluation)
         }
+    asked.new_tokens |= {
+        f"{named_writer(number)}.max_new_tokens": writer.max_new_tokens
+        for number, writer in enumerate(writers_of(config.data).values())
+        if writer.loads_model and writer.base is None
+    }
     return asked
 
 

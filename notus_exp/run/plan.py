@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.run.curation_nodes import curation_nodes
 from notus_exp.run.evaluation_nodes import evaluation_nodes
+from notus_exp.run.made_nodes import made_nodes
 from notus_exp.run.nodes import Made, Node, NodeRow, Sources, make_node
 from notus_exp.run.training_nodes import training_nodes
 from notus_exp.stages.settings import (
@@ -37,7 +39,7 @@ def make_plan(config: Config, sources: Sources) -> list[Node]:
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     """List the nodes in the order of the stages: at least those that `config.until` reaches, and their inputs."""
     rows: list[NodeRow] = [
-        ("feedback", Stage.feedback, _feedback_settings(config, sources), {}),
+        *_feedback(config, sources),
         *curation_nodes(config, sources),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *training_nodes(config, sources),
@@ -47,5 +49,9 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     return [*rows, *evaluation_nodes(config, sources)]
 
 
-def _feedback_settings(config: Config, sources: Sources) -> FeedbackSettings:
-    return FeedbackSettings(keyed(config.data), sources.data_digest, list(sources.source_digests))
+def _feedback(config: Config, sources: Sources) -> list[NodeRow]:
+    """Return what reads the feedback, or makes it."""
+    if isinstance(config.data, MadeFeedback):
+        return made_nodes(config, sources)
+    settings = FeedbackSettings(keyed(config.data), sources.data_digest, list(sources.source_digests))
+    return [("feedback", Stage.feedback, settings, {})]

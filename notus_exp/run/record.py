@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from omegaconf import OmegaConf
 
 from notus_exp.config.judge_settings import ChatJudge
+from notus_exp.config.made_settings import every_annotator, writers_of
 from notus_exp.config.schema import Config, Stage
 from notus_exp.contracts.format import DamagedFileError, sealed
 from notus_exp.contracts.manifest import Manifest
@@ -36,7 +37,7 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.evaluation.metrics import without_score
 from notus_exp.run.asking_notes import failed_notes
-from notus_exp.run.data_notes import column_notes, data_notes
+from notus_exp.run.data_notes import column_notes, data_notes, made_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.nodes import Node
 from notus_exp.run.sft_notes import sft_notes
@@ -83,8 +84,10 @@ class RunRecord:
     ) -> None:
         self._store, self._evaluation = store, config.evaluation
         self._path = folder / RUN_JSON
-        judges = [config.judge, *(annotator.judge for annotator in config.annotators)]
+        annotators = every_annotator(config.data, config.annotators)
+        judges = [config.judge, *(annotator.judge for annotator in annotators.values())]
         self._priced = any(isinstance(one, ChatJudge) and one.input_price is not None for one in judges)
+        self._priced |= any(writer.input_price is not None for writer in writers_of(config.data).values())
         self._nodes: dict[str, tuple[Node, Manifest]] = {}
         before = _earlier(self._path, run, say)
         earlier = _earlier_attempts(before)
@@ -158,7 +161,7 @@ class RunRecord:
             costs["device_seconds"] += 0.0 if reused else manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] += manifest.seconds
             costs["device_seconds_if_nothing_were_reused"] -= before["seconds_when_made"] if before else 0.0
-        if node.stage in (Stage.judgments, Stage.annotations):
+        if node.stage in (Stage.judgments, Stage.annotations, Stage.responses):
             self._count_judging()
         if node.stage is Stage.evaluation:
             self._content["metrics"] = read_metrics(self._file(node, METRICS))
@@ -229,6 +232,8 @@ def notes_of(run: RunFile) -> list[str]:
     """
     facts = {name: stage["facts"] for name, stage in run.get("stages", {}).items()}
     notes = data_notes(facts.get("feedback", {}), facts.get("pairs", {}))
+    notes += data_notes(facts["instructions"], {}) if "instructions" in facts else []
+    notes += made_notes(facts.get("answers", {}), facts.get("feedback", {}))
     notes += column_notes(facts.get("columns", {}))
     notes += failed_notes(facts)
     notes += [str(note) for note in facts.get("evaluation", {}).get("notes", [])]

@@ -15,6 +15,7 @@ from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.batches import plan_batches
 from notus_exp.config.doubts import doubts
 from notus_exp.config.hardware_settings import Hardware, Launch
+from notus_exp.config.made_settings import annotators_of, every_annotator
 from notus_exp.config.mix_sources import sources_told
 from notus_exp.config.schema import Stage
 from notus_exp.config.sft_checks import as_recipe
@@ -32,6 +33,7 @@ from notus_exp.run.asking_notes import asking_notes
 from notus_exp.run.forecast import Forecast, Wanted
 from notus_exp.run.intact import examine
 from notus_exp.run.launch import launch_command
+from notus_exp.run.made_notes import made_lines
 from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.pipeline import Run
 from notus_exp.run.served_plan import served_lines
@@ -111,8 +113,8 @@ def show_plan(run: Run, out: Console) -> None:
     for question in doubts(run.config, run.choices):
         say(out, f"question: {question}")
     sources = run.sources
-    digests = (sources.data_digest, sources.model_digest, sources.sft_digest, *sources.evaluation_digests.values())
-    if UNRESOLVED in digests:
+    others = [*sources.evaluation_digests.values(), *sources.writer_digests.values(), sources.sft_digest]
+    if UNRESOLVED in (sources.data_digest, sources.model_digest, *others):
         out.print("a hub could not be reached: the keys, and what is reused, are settled when it answers")
     if memory.available.configured:  # what this machine has says nothing of the one that will run it
         memory.check()
@@ -127,7 +129,7 @@ def _launched(hardware: Hardware, job: str) -> list[str]:
 
 
 def asking(run: Run, missing: Sequence[Node], known: Known) -> list[str]:
-    """Return a line for each annotator among nodes that are to be made: its judgements, and about what they cost.
+    """Return a line for each writer and annotator among nodes that are to be made: what is asked, and what that costs.
 
     Args:
         run: The run.
@@ -139,5 +141,8 @@ def asking(run: Run, missing: Sequence[Node], known: Known) -> list[str]:
         node = run.by_key[key]
         return run.store.path(node.stage.name, key) if run.store.find(node.wanted) else None
 
-    annotators = {annotator.name: annotator for annotator in run.config.annotators}
-    return asking_notes(missing, annotators, known, made, run.sources.files)
+    annotators = every_annotator(run.config.data, run.config.annotators)
+    lines, later = made_lines(run.config, missing, known, made), {one.name for one in annotators_of(run.config.data)}
+    if any(node.name == "answers" for node in missing):  # then what their judge is asked is told with the answers
+        missing = [node for node in missing if node.settings.get("name") not in later]
+    return [*lines, *asking_notes(missing, annotators, known, made, run.sources.files)]

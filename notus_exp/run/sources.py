@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from notus_exp.config.annotator_checks import needed_annotators
@@ -10,12 +11,15 @@ from notus_exp.config.annotator_settings import CRITIQUES, RUBRIC_FILE, Annotato
 from notus_exp.config.data_settings import Data, FileData, Mix
 from notus_exp.config.expression_checks import named_columns, reads_base_model
 from notus_exp.config.judge_settings import ChatJudge, RewardModelJudge
-from notus_exp.config.mix_sources import parts, told_of
+from notus_exp.config.made_items import named_writer
+from notus_exp.config.made_settings import annotators_of, prompts_of, writers_of
+from notus_exp.config.mix_sources import PROMPTS, parts, told_of
 from notus_exp.config.ranges import files_of
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.config.score_settings import KEYS, SCORE_COLUMN
 from notus_exp.config.sft_checks import file_data, told_of_sft
 from notus_exp.config.sft_settings import ChatSft
+from notus_exp.config.told_as import told_as
 from notus_exp.disk.hashing import digest, file_digest
 from notus_exp.disk.hub import hub_commit
 from notus_exp.errors import UserError
@@ -23,11 +27,13 @@ from notus_exp.evaluation.catalogue import chosen, entrance, judged
 from notus_exp.evaluation.hub_files import content_digest, locate
 from notus_exp.feedback import data_files as feedback_sources
 from notus_exp.models import model_files as model_sources
+from notus_exp.run.made_nodes import reads_run_model
 from notus_exp.run.nodes import Sources
 from notus_exp.run.probes import find_probes
 
 UNRESOLVED = "unresolved"
 """Stands for a hub's commit in a plan that is only shown (`until=config`), where the hub cannot be reached."""
+_OF_MODEL = re.compile(r"\bmodel\.(?=[a-z_]+\b)")
 
 
 def resolve(config: Config) -> Sources:
@@ -37,13 +43,14 @@ def resolve(config: Config) -> Sources:
         UserError: For a missing file, an uninstalled wheel or a hub that cannot be reached.
     """
     only_shown = config.until is Stage.config
-    data_digest, source_digests, data_files = _data(config.data, only_shown)
+    with told_of(PROMPTS if prompts_of(config.data) is not config.data else "data"):
+        data_digest, source_digests, data_files = _data(prompts_of(config.data), only_shown)
     benchmarks = config.filters.contamination.files
     for name in benchmarks:
         if not Path(name).is_file():
             raise UserError(f"filters.contamination.files: {name} is not a file")
     model_digest, model_files = None, list[str]()
-    if reaches(config.until, Stage.base_model) or reads_base_model(config):
+    if reaches(config.until, Stage.base_model) or reads_base_model(config) or reads_run_model(config):
         try:
             model_digest, model_files = model_sources.model_sources(config.model)
         except UserError:
@@ -54,6 +61,7 @@ def resolve(config: Config) -> Sources:
     score_digests, score_ways, score_files = _score_files(config, only_shown)
     annotator_digests, annotator_files = _annotator_files(config, only_shown)
     sft_digest, sft_files = _conversations(config, only_shown)
+    writer_digests, writer_files = _writer_models(config, only_shown)
     return Sources(
         data_digest,
         [digest([Path(name).suffix.lower(), file_digest(Path(name))]) for name in benchmarks],
@@ -61,7 +69,7 @@ def resolve(config: Config) -> Sources:
         evaluation_digests,
         {
             **{**data_files, "contamination": benchmarks, "model": model_files},
-            **{**evaluation_files, **score_files, **annotator_files, **sft_files},
+            **{**evaluation_files, **score_files, **annotator_files, **sft_files, **writer_files},
         },
         score_digests,
         find_probes(config),
@@ -69,7 +77,28 @@ def resolve(config: Config) -> Sources:
         annotator_digests,
         score_ways,
         sft_digest,
+        writer_digests,
     )
+
+
+def _writer_models(config: Config, only_shown: bool) -> tuple[dict[str, str | None], dict[str, list[str]]]:
+    """Return what stands for the models of writers that have one of their own, by writer, and where they lie."""
+    digests, found = dict[str, str | None](), dict[str, list[str]]()
+    for number, writer in enumerate(writers_of(config.data).values()):
+        if writer.base is None:
+            continue
+        try:
+            with told_as(f"{named_writer(number)}.model", _OF_MODEL):
+                digest_, files = model_sources.model_sources(writer.base)
+        except UserError:
+            if not (only_shown and writer.base.kind == "hub"):
+                raise
+            digests[writer.name] = UNRESOLVED
+            continue
+        digests[writer.name] = digest_
+        if digest_ is not None:
+            found[model_sources.files_named(digest_)] = files
+    return digests, found
 
 
 def _score_files(
@@ -137,9 +166,9 @@ def _conversations(config: Config, only_shown: bool) -> tuple[str | None, dict[s
 def _annotator_files(config: Config, only_shown: bool) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
     """Return the digests by annotator and setting, and the paths, of what annotators read, after a look at it."""
     digests, found = dict[str, dict[str, str]](), dict[str, list[str]]()
-    for one in needed_annotators(config):
+    for one in [*needed_annotators(config), *annotators_of(config.data)]:
         own = digests.setdefault(one.name, {})
-        with told_of_annotator(f"annotators.{one.name}"):
+        with told_of_annotator(one.key):
             if isinstance(one.judge, RewardModelJudge):
                 own["model"] = _reward_model(one.judge, only_shown)
             files = files_of(one.judge) | ({RUBRIC_FILE: one.rubric_file} if one.rubric_file else {})

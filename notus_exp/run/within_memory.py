@@ -21,6 +21,7 @@ BATCHES = {
     Stage.policy: "micro_batch_size",
     Stage.sft: "micro_batch_size",
     Stage.generations: "generation_batch_size",
+    Stage.responses: "generation_batch_size",
     Stage.reference: "scoring_batch_size",
     Stage.likelihoods: "scoring_batch_size",
     Stage.benchmarks: "scoring_batch_size",

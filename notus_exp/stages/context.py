@@ -10,6 +10,7 @@ from notus_exp.config.annotator_settings import Annotator
 from notus_exp.config.generation_settings import Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import Judge
+from notus_exp.config.made_settings import Writer
 from notus_exp.disk.events import EventWriter
 from notus_exp.disk.ledger import Ledger
 from notus_exp.machine.servers import Servers
@@ -56,6 +57,8 @@ class Context:
         team: The processes that make the artifact together; those beside process 0 write nothing.
         servers: Starts the server that answers, where the run has one of its own, and ends it with the worker.
         policies: Artifacts of policies of the same base model that this job asks too.
+        writers: How those that answer prompts of `data=made` are reached and paid, by name, in their order.
+        budget: USD that making this run's data may cost, counted by the ledger; None for no limit.
     """
 
     events: EventWriter
@@ -71,6 +74,8 @@ class Context:
     team: Team = field(default_factory=Alone)
     servers: Servers | None = None
     policies: list[Path] = field(default_factory=list)
+    writers: dict[str, Writer] = field(default_factory=dict)
+    budget: float | None = None
 
     def paying(self) -> dict[str, Any]:
         """Return what the run's judgings share: USD spent so far, where to write down what follows, and who is told."""

@@ -22,11 +22,45 @@ REANNOTATED = "reannotated"
 """Names the node that asks about overall scores in doubt, and the input of pairs that it is."""
 
 
+WRITTEN = "responses_"
+"""Begins the names of writers' nodes, and of the inputs that these are; the writer's follows."""
+
+
+@dataclass
+class ResponsesSettings:
+    """Which prompts one writer of `data=made` answers, what it is told, and how it answers.
+
+    `draw` decides which: `writers` (names of all), `per_prompt`, `seed` and `max_prompts`. `principles` are the weights
+    of principles by corpus or source of a prompt, `told` the system prompts of each principle. `seed` and `noise` are
+    those of the writer's sampling; an endpoint may be sent no seed. `endpoint_model` is the served model's name, null
+    where a model of this process answers or, with a `skill`, a simulated one; `world` then holds the settings of the
+    prompts.
+    """
+
+    writer: str
+    draw: dict[str, Any]
+    principles: dict[str, dict[str, float]]
+    told: dict[str, list[str]]
+    seed: Optional[int]
+    temperature: Optional[float]
+    max_new_tokens: int
+    system_prompt: Optional[str]
+    template_date: Optional[str]
+    precision: str
+    noise: int
+    endpoint_model: Optional[str] = None
+    token_limit_parameter: str = "max_tokens"
+    thinking: str = "none"
+    skill: Optional[float] = None
+    world: Optional[dict[str, Any]] = None
+
+
 @dataclass
 class FeedbackSettings:
     """`data` is the data group as a dict without paths; `data_digest` stands for its files' content or hub commit.
 
-    Of a mix, `source_digests` are those of its sources in their order, and `data_digest` stands for all of them.
+    Of a mix, `source_digests` are those of its sources in their order, and `data_digest` stands for all of them. Of
+    data made here `data_digest` stands for what its prompts are read from; its inputs hold everything else.
     """
 
     data: dict[str, Any]

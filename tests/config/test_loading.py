@@ -23,6 +23,9 @@ FILES = sorted([*CONF.rglob("*.yaml"), *configuration.sweeps_dir().rglob("*.yaml
 HEAVY = ("torch", "transformers", "trl", "datasets", "wandb", "optuna", "polars", "matplotlib")
 NEEDS = {"model=hub": ["model.hub_id=a/b"], "model=local": ["model.path=x"], "data=pairs": ["selection=critique"]}
 NEEDS["data=mix"] = ["data.sources=[{data: rated}]"]
+NEEDS["data=made"] = ["data.writers=[{name: own}]", "data.per_prompt=1", "data.judge={judge: mock}"]
+PARTS = ("data=prompts",)
+"""Options that are chosen within another: tests/config/test_made.py."""
 NEEDS |= {f"hardware={name}": ["dpo=full"] for name in ("a100_8x40gb", "a100_8x80gb", "h100_8", "multi_node")}
 SIDES = "data.mapping.completions=[{text: good, side: chosen}, {text: bad, side: rejected}]"
 NEEDS["data=mapped"] = ["selection=critique", "data.path=x.jsonl", SIDES]
@@ -47,7 +50,8 @@ NEEDS |= {f"evaluation=[{name}]": ["judge=mock"] for name in ("alpaca_eval", "mt
 def options() -> list[str]:
     groups = [path for path in CONF.iterdir() if path.is_dir()]
     names = [f"{group.name}={option.stem}" for group in groups for option in sorted(group.glob("*.yaml"))]
-    return [name.replace("evaluation=", "evaluation=[") + "]" * name.startswith("evaluation") for name in names]
+    whole = [name for name in names if name not in PARTS]
+    return [name.replace("evaluation=", "evaluation=[") + "]" * name.startswith("evaluation") for name in whole]
 
 
 @pytest.mark.parametrize("option", options())

@@ -32,6 +32,7 @@ from support.plans import fixed_sources
 
 SMOKE = ("experiment=smoke", "hardware=cpu", "evaluation=[preferences,verifiable]")
 FACTS: dict[Stage, dict[str, Any]] = {
+    Stage.responses: {"prompts": 2000},
     Stage.feedback: {"prompts": 2000, "completions": 8000},
     Stage.annotations: {"prompts": 2000, "completions": 8000},
     Stage.columns: {"prompts": 2000, "completions": 8000},
@@ -44,8 +45,9 @@ FACTS: dict[Stage, dict[str, Any]] = {
     Stage.likelihoods: {"completions": 64, "answers": 4},
     Stage.evaluation: {},
 }
-SECONDS = {Stage.feedback: 2, Stage.annotations: 100, Stage.columns: 4, Stage.pairs: 3, Stage.base_model: 10,
-           Stage.sft: 20, Stage.reference: 6, Stage.policy: 40, Stage.generations: 5, Stage.likelihoods: 7,
+SECONDS = {Stage.responses: 50, Stage.feedback: 2, Stage.annotations: 100, Stage.columns: 4, Stage.pairs: 3,
+           Stage.base_model: 10, Stage.sft: 20, Stage.reference: 6, Stage.policy: 40, Stage.generations: 5,
+           Stage.likelihoods: 7,
            Stage.evaluation: 1}  # fmt: skip
 composed_once = cache(composed)
 MEASURED = Calibration(6.0, Cost(0.1, 4e-10), Cost(0.01, 1e-10), Cost(0.001, 5e-10))

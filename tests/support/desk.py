@@ -59,6 +59,7 @@ def lay(folder: Path) -> Path:
     _lines(folder / "benchmark.jsonl", [{"prompt": _ask(draw, i)} for i in range(5)])
     answers = [{"instruction": _ask(draw, i), "output": _say(draw), "generator": "x", "dataset": "y"} for i in range(6)]
     (folder / "alpaca.json").write_text(json.dumps(answers))
+    _lines(folder / "asked.jsonl", [{"prompt": _ask(draw, i)} for i in range(20)])
     for place, page in OPTIONS.items():
         own = [one for one in blocks((ROOT / page).read_text(encoding="utf-8"))[0] if one.language == "yaml"]
         (folder / "mine" / place).parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,12 @@ AS_IT_STANDS = [
     'python -m notus_exp selection=expression selection.score="0.5 * helpfulness + honesty" filters.where="margin >= 1"'
     " until=config",
     "python -m notus_exp --config-dir mine study=rejection until=config",
+    "python -m notus_exp data=made 'data.prompts={data: prompts, path: asked.jsonl}'"
+    " data.max_prompts=1000 data.budget=20 until=config 'data.judge={judge: openai, model: NAME,"
+    ' base_url: "http://localhost:8000/v1", input_price: 0.5, output_price: 1.5}\''
+    " 'data.writers=[{name: own}, {name: hot, temperature: 1.3}, {name: cold, temperature: 0.2},"
+    ' {name: hosted, base_url: "http://localhost:8001/v1", model: NAME, input_price: 0.1,'
+    " output_price: 0.4}]'",
     "python -m notus_exp 'annotators=[{name: helpful, judge: openai, model: NAME, rubric: helpfulness}]'"
     " selection=expression selection.score=helpful until=config",
     "python -m notus_exp --config-dir mine data=mine data.path=answers.jsonl selection=critique until=config",
@@ -126,6 +132,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     ),
     "python -m notus_exp study=beta_search experiment=smoke": (),
     "python -m notus_exp study=beta_search": (*SMOKE, "study.name=another", "study.search.trials=2"),
+    # feedback made here
+    "python -m notus_exp experiment=smoke data=made data.prompts.prompts=60 data.per_prompt=3"
+    " 'data.judge={judge: mock, verdicts_by: constraints}' until=pairs 'data.writers=[{name: cool, temperature: 0.5,"
+    " max_new_tokens: 48}, {name: warm, max_new_tokens: 48}, {name: good, simulated: 0.9}, {name:"
+    " weak, simulated: 0.2}]'": (),
     # judges and annotators
     "python -m notus_exp experiment=smoke data.prompts=50 until=annotations 'annotators=[{name: rated, judge: mock,"
     " rubric: honesty}, {name: duel, judge: mock, pairs: true}]'": (),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from notus_exp.config.data_settings import Data, Simulated, has_overall
+from notus_exp.config.data_settings import Data, MadeFeedback, Simulated, has_overall
+from notus_exp.config.made_settings import writers_of
 from notus_exp.config.mix_sources import parts
 from notus_exp.config.schema import Config
 from notus_exp.evaluation.kit.description import SHARE, EvaluationSpec, Metric
@@ -17,14 +18,21 @@ CRITIQUE_REPAIRED = "critique_repaired"
 
 def expected_labellings(data: Data) -> list[str]:
     """Return the labellings under which this data lets policies be compared, as its config describes it."""
-    read = parts(data).values()
+    read = [data] if isinstance(data, MadeFeedback) else [*parts(data).values()]
     scored = any(has_overall(one) for one in read)
     critique = ["critique"] if scored else []
     repaired = [CRITIQUE_REPAIRED] if scored and data.aspects else []
     ratings = ["average", *data.aspects] if data.aspects else []
-    latent = [LATENT] if all(isinstance(one, Simulated) for one in read) else []
+    latent = [LATENT] if all(map(_is_simulated, read)) else []
     agreed = [AGREED] if len([*critique, *ratings]) > 1 else []
     return [*critique, *repaired, *ratings, *latent, *agreed]
+
+
+def _is_simulated(data: Data) -> bool:
+    """Say whether the true quality of all completions is known."""
+    if isinstance(data, MadeFeedback):
+        return all(writer.simulated is not None for writer in writers_of(data).values())
+    return isinstance(data, Simulated)
 
 
 def _members(config: Config, family: str) -> list[str]:

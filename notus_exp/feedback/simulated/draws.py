@@ -10,8 +10,9 @@ import numpy as np
 T = TypeVar("T")
 _BLOCK = 64
 
-WORLD, UNSEEN, KIND_ORDER, ANNOTATORS = range(4)
-"""Purposes: the world's prompts and answers, prompts for evaluation, their balance of kinds, and the labels."""
+WORLD, UNSEEN, KIND_ORDER, ANNOTATORS, MADE = range(5)
+"""Purposes: the world's prompts and answers, prompts for evaluation, their balance of kinds, the labels, and answers of
+writers that are not the world's."""
 VALIDATION_SEED = 2**32
 """Added to the seed that makes validation prompts: far from any seed that a user gives."""
 

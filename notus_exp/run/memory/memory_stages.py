@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from notus_exp.config.generation_settings import AskedGeneration
 from notus_exp.config.hardware_settings import Device, Hardware
+from notus_exp.config.made_settings import writers_of
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.sft_checks import as_recipe
 from notus_exp.config.sft_settings import SftTraining
@@ -45,9 +46,11 @@ class Computing(NamedTuple):
         """Return what some stages of a config's run ask for."""
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
         generates = Stage.generations in stages and not isinstance(config.generation, AskedGeneration)
+        own = [one.max_new_tokens for one in writers_of(config.data).values() if one.loads_model and one.base is None]
+        written = max(own, default=0) if Stage.responses in stages else 0
         scored = tuple(stage.name for stage in (Stage.reference, Stage.likelihoods) if stage in stages)
         tuned = as_recipe(config.sft) if isinstance(config.sft, SftTraining) and Stage.sft in stages else None
-        return cls(Stage.policy in stages, scored, max(answered, default=0) if generates else 0, tuned)
+        return cls(Stage.policy in stages, scored, max(written, *answered) if generates else written, tuned)
 
 
 class Available(NamedTuple):

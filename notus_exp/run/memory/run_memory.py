@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from notus_exp.config.schema import Config
+from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MODEL
 from notus_exp.models.shapes import shape_of
@@ -34,7 +34,7 @@ def plan_memory(
     here = [
         store.path(node.uses["base_model"], node.inputs["base_model"])
         for node in missing
-        if "base_model" in node.inputs
+        if "base_model" in node.inputs and node.stage is not Stage.responses  # a writer's may be another
     ]
     found = next(filter(None, (config_in(folder / MODEL) for folder in here)), None)
     if found is None:

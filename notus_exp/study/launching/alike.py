@@ -62,7 +62,7 @@ def _later(run: Run) -> Any:
 
 
 def _feedback(run: Run, scored: str) -> Any:
-    return next(node.key for node in run.nodes if node.stage is Stage.feedback)
+    return next(node.key for node in run.nodes if node.name == "feedback")
 
 
 def _split(run: Run, scored: str) -> Any:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
 
+from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.hardware_settings import Device
 from notus_exp.config.schema import Stage
 from notus_exp.disk.files import EVENTS
@@ -31,7 +33,8 @@ from notus_exp.run.pipeline import Run, requirements
 from notus_exp.run.within_memory import make_within_memory
 from notus_exp.stages.settings import to_json
 
-CURATED = (Stage.feedback, Stage.columns, Stage.pairs)
+DATA = (Stage.responses, Stage.feedback)
+CURATED = (*DATA, Stage.columns, Stage.pairs)
 SCORED = (Stage.base_model, Stage.sft, Stage.reference)
 TRIES = 3
 """How often what runs share is begun where workers are killed."""
@@ -56,12 +59,13 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console, curated: Callab
         screen = display.Display(console, brief=not verbose())
         with screen, workers.following(events, [screen.show]):
             screen.await_start("checking what is there")
-            _curate(runs, folder, console, lambda node: node.stage is Stage.feedback)
-            if any(node.in_worker for run in runs for node in before_pairs(run)):
+            _curate(runs, folder, console, DATA)
+            for _ in range(max(map(_worker_turns, runs), default=0)):
                 screen.await_start("starting the worker")
                 _score(runs, folder, console, before_pairs)
                 screen.await_start("checking what is there")
-            _curate(runs, folder, console, lambda node: True)
+                _curate(runs, folder, console, DATA)
+            _curate(runs, folder, console, CURATED)
             curated()
             screen.await_start("starting the worker")
             _score(runs, folder, console, lambda run: run.nodes)
@@ -73,11 +77,17 @@ def before_pairs(run: Run) -> list[Node]:
     return run.nodes[: last + 1]
 
 
-def _curate(runs: Sequence[Run], folder: Path, console: Console, wanted: Callable[[Node], bool]) -> None:
+def _worker_turns(run: Run) -> int:
+    """Return how often a worker is needed before a run's pairs, with something made here in between."""
+    return sum(in_worker for in_worker, _ in groupby(before_pairs(run), lambda node: node.in_worker))
+
+
+def _curate(runs: Sequence[Run], folder: Path, console: Console, stages: Sequence[Stage]) -> None:
+    """Make what is made here of some stages up to the pairs, as far as its inputs are there."""
     known = _by_key(runs)
 
     def here(run: Run) -> list[Node]:
-        return [node for node in before_pairs(run) if not node.in_worker and wanted(node)]
+        return [node for node in before_pairs(run) if not node.in_worker and node.stage in stages]
 
     for run, nodes in _missing(runs, here, console):
         for node in nodes:
@@ -111,6 +121,7 @@ def _missing(runs: Sequence[Run], among: Callable[[Run], list[Node]], console: C
             [
                 *(to_json(run.config.hardware), run.sources.files, to_json(requirements(run.config))),
                 to_json(run.config.annotators),
+                to_json(run.config.data) if isinstance(run.config.data, MadeFeedback) else None,
             ]
         )
         nodes = [node for node in among(run) if node.key not in seen]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.judge_settings import OpenAIJudge
+from notus_exp.config.made_settings import every_annotator
 from notus_exp.config.schema import Stage
 from notus_exp.errors import UserError
 from notus_exp.run.pipeline import Run
@@ -79,10 +80,10 @@ def _addresses(run: Run) -> Iterator[tuple[str, str | None]]:
     if isinstance(judge, OpenAIJudge) and Stage.judgments in stages:
         yield "judge.base_url", judge.base_url.rstrip("/") if judge.base_url is not None else None
     asked = {node.settings["name"] for node in run.nodes if node.stage is Stage.annotations}
-    for one in run.config.annotators:
+    for one in every_annotator(run.config.data, run.config.annotators).values():
         if isinstance(one.judge, OpenAIJudge) and one.name in asked:
             address = one.judge.base_url
-            yield f"annotators.{one.name}.base_url", address.rstrip("/") if address is not None else None
+            yield f"{one.key}.base_url", address.rstrip("/") if address is not None else None
 
 
 def _shown(address: str | None) -> str:

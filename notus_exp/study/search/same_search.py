@@ -10,7 +10,6 @@ import optuna
 
 from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.replaced_choices import plain_name
-from notus_exp.config.schema import Stage
 from notus_exp.config.study_settings import Search, Study
 from notus_exp.errors import UserError
 from notus_exp.evaluation.catalogue import of_data
@@ -65,7 +64,7 @@ def check_space(jobs: Jobs, search: Search, space: Space, common: Sequence[str],
 
 def _check_same_prompts(search: Search, key: str, one: Run, other: Run) -> None:
     """Refuse to search on prompts that are held out of data which a parameter changes."""
-    data = {node.key for run in (one, other) for node in run.nodes if node.stage is Stage.feedback}
+    data = {node.key for run in (one, other) for node in run.nodes if node.name == "feedback"}
     metric = next((name for name in measured_metrics(search) if of_data(name)), None)
     if metric is not None and len(data) > 1:
         raise UserError(
