@@ -85,9 +85,7 @@ def read_chats(
     return Chats(kept, validation, counts)
 
 
-def _parsed(
-    sft: ChatSft, records: Iterable[Record | Malformed]
-) -> tuple[list[Chat], list[Malformed], dict[str, int]]:
+def _parsed(sft: ChatSft, records: Iterable[Record | Malformed]) -> tuple[list[Chat], list[Malformed], dict[str, int]]:
     layout = Layout(sft.messages, None, None, [], dict(sft.roles), sft.role_key, sft.content_key, {})
     path = parsed_path(sft.messages)
     found, malformed, unanswered = list[Chat](), list[Malformed](), 0
