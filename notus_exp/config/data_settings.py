@@ -146,7 +146,7 @@ class MadeFeedback(Data):
     max_prompts: Optional[int] = bounded(least=1)
     seed: int = bounded(least=0)
     per_prompt: int = bounded(least=1)
-    rubrics: dict[str, str] = unbounded(in_key=False)
+    rubrics: dict[str, str] = place()
     principles: dict[str, dict[str, float]]
     writers: list[Any]
     judge: Any = unbounded(in_key=False)

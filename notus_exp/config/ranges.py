@@ -56,7 +56,7 @@ def named_file(**given: Any) -> Any:
 
 
 def place(*, empty: bool = False, address: str | None = None) -> Any:
-    """A dataclass field that is a path or a list of them, or null; no key holds where something lies.
+    """A dataclass field that is a path, a list or a mapping of them, or null; no key holds where something lies.
 
     Args:
         empty: Whether it may be empty, which says that it is not given; who needs it then asks for it.

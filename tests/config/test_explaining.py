@@ -60,7 +60,7 @@ def said(*arguments: str) -> str:
         ("until=[pairs]", "until=[pairs] is not an option\n  write until=pairs"),
         ("until={a:1}", "until={a:1} is not an option\n  one of config"),
         ("until=3", "until=3 is not an option\n  one of config"),
-        ("until=null", "until=null: it needs a value\n  write until=config or feedback or"),
+        ("until=null", "until=null: it needs a value\n  write until=config or responses or"),
         ("dpo.precision=[float32]", "write dpo.precision=float32"),
         ("evaluation=3", "evaluation=3 is no name of an option"),
         ("evaluation=null", "evaluation=null: a group cannot be null"),

@@ -29,6 +29,7 @@ NO_PLACES = {
     "study.name",  # a folder's name within output_dir
     *("model.kind", "generation.policy_model", "study"),
     *("generation.base_model", "model.shape"),  # a name, and what a config.json holds
+    *("data.hub_split", "sft.max_bad_rows"),  # a split's name, and a number
 }
 
 
@@ -52,6 +53,11 @@ def test_every_setting_whose_comment_speaks_of_a_file_or_folder_is_marked_as_a_p
     spoken &= known_settings().keys()
     assert spoken >= {"output_dir", "data.path", "model.path", "judge.template", "evaluation.mt_bench.questions"}
     assert spoken <= place_keys() | NO_PLACES, "mark it with place() or named_file(), or list it as no place"
+
+
+def test_each_place_of_a_mapping_begins_at_home() -> None:
+    config = composed_by_hydra("data=made", "data.rubrics={honesty: '~/rubric.txt'}")
+    assert config.data.rubrics.honesty == "/home/me/rubric.txt"
 
 
 @pytest.mark.parametrize("quote", ["", "'"])

@@ -322,7 +322,7 @@ def test_a_search_over_the_data_is_on_prompts_that_are_not_of_the_data(folder: P
         def plan(self, overrides: Any) -> Any:
             made = super().plan(overrides)
             data = [override for override in overrides if override.startswith("data.")]
-            made.nodes = [SimpleNamespace(stage=Stage.feedback, key=str(data))]
+            made.nodes = [SimpleNamespace(stage=Stage.feedback, name="feedback", key=str(data))]
             return made
 
     seeds = {"data.seed": {"choices": [0, 1]}}
