@@ -20,6 +20,7 @@ OWN: dict[str, tuple[str, str, Any]] = {
     "filters": ("small", "where: margin >= 1", ("where", "margin >= 1")),
     "model": ("tiny_random", "system_prompt: Be brief.", ("system_prompt", "Be brief.")),
     "dpo": ("lora_small", "beta: 0.7", ("beta", 0.7)),
+    "sft": ("chosen", "epochs: 2", ("epochs", 2)),
     "hardware": ("cpu", "micro_batch_size: 2", ("micro_batch_size", 2)),
     "generation": ("transformers", "", ("name", "transformers")),
     "judge": ("mock", "seed: 5", ("seed", 5)),

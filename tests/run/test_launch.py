@@ -157,16 +157,19 @@ def test_the_plan_of_a_recipe_shows_how_it_is_launched(
         assert content["bf16"] == {"enabled": True}
 
 
+CHOICES = {"selection": "average"}
+
+
 def test_what_a_launch_lacks_is_said_before_anything_is_made_and_no_plan_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MASTER_ADDR", "PET_RDZV_ENDPOINT", "SLURM_JOB_NUM_NODES"):
         monkeypatch.delenv(name, raising=False)
     nodes = ("hardware.launch=ddp", "hardware.processes=2", "hardware.nodes=2")
-    run = Run(composed("experiment=smoke", *nodes, f"output_dir={tmp_path}"), {}, Console(quiet=True))
+    run = Run(composed("experiment=smoke", *nodes, f"output_dir={tmp_path}"), CHOICES, Console(quiet=True))
     with pytest.raises(UserError, match=r"hardware\.nodes=2, and nothing says where they meet"):
         check_needed_here(run.config, run.nodes)
-    run = Run(composed("experiment=smoke", "dpo=qlora", f"output_dir={tmp_path}"), {}, Console(quiet=True))
+    run = Run(composed("experiment=smoke", "dpo=qlora", f"output_dir={tmp_path}"), CHOICES, Console(quiet=True))
     monkeypatch.setattr("notus_exp.config.bitsandbytes_checks.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs bitsandbytes, which is not installed"):
         check_needed_here(run.config, run.nodes)
