@@ -44,8 +44,8 @@ def expand_homes(node: DictConfig, path: str = "") -> None:
         child = node._get_node(spec.name)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_none():
             expand_homes(child, f"{key}.")
-            for name, given in child.items() if spec.metadata.get(PLACE) else ():
-                replace_home(child, str(name), given, f"{key}.{name}", spec.metadata.get(ADDRESS))
+            for name in map(str, child) if spec.metadata.get(PLACE) else ():
+                replace_home(child, name, child[name], f"{key}.{name}", spec.metadata.get(ADDRESS))
         elif isinstance(child, ListConfig) and is_dataclass(child._metadata.element_type):
             for position in range(len(child)):
                 expand_homes(child[position], f"{key}[{position}].")

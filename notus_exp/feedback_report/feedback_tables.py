@@ -163,9 +163,10 @@ def _labellings(
 def _compared(completions: pl.DataFrame, groups: NDArray[np.int64]) -> tuple[CompletionPairs, bool]:
     """Return every two completions of a prompt, of many prompts those of a sample by a hash of their ids."""
     ids = completions["prompt_id"].unique().sort()
-    pairs = pairs_of_completions(groups)
     if len(ids) <= MOST_PROMPTS:
-        return pairs, False
+        return pairs_of_completions(groups), False
     smallest = np.argsort(uniform(ids, 0, "feedback report"), kind="stable")[:MOST_PROMPTS]
-    taken = completions["prompt_id"].is_in(ids.gather(smallest.tolist()).implode()).to_numpy()[pairs.one]
-    return CompletionPairs(pairs.group[taken], pairs.one[taken], pairs.other[taken]), True
+    sampled = ids.gather(smallest.tolist()).implode()
+    taken = np.flatnonzero(completions["prompt_id"].is_in(sampled).to_numpy())
+    pairs = pairs_of_completions(groups[taken])
+    return CompletionPairs(pairs.group, taken[pairs.one], taken[pairs.other]), True
