@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -115,7 +116,8 @@ def test_a_rehearsal_of_accept_measures_everything_on_the_cpu(tmp_path: Path) ->
     titles = ["Tests that need a device", "SmolLM2-135M beside a plain TRL script", "A model of Mistral-7B's shape"]
     assert [title for title in titles if f"## {title}" not in page] == []
     assert "NO" not in page.split("## Answers")[0]
-    assert "failed" not in page
+    assert "failed:" not in page, "as each measurement says it"
+    assert re.search(r"\| passed \| failed \| skipped .*\n.*\n\| \d+ \| 0 \|", page), "the tests' own column"
 
 
 @pytest.mark.slow
