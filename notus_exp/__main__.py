@@ -56,6 +56,7 @@ def _main() -> None:
     overrides: list[str] = []
 
     def collect(composed: DictConfig) -> Outcome:
+        """Do what Hydra composed, and keep a single run's outcome for the terminal."""
         outcome = task(composed)
         if HydraConfig.get().mode is not RunMode.MULTIRUN:  # a study tells by itself how its runs ended
             outcomes.append(outcome)

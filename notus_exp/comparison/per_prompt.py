@@ -141,6 +141,7 @@ def on_shared_prompts(runs: Mapping[str, Mapping[int, RunValues]]) -> tuple[dict
     ]
 
     def kept(values: RunValues) -> RunValues:
+        """Return a run's values of the shared prompts alone."""
         wanted = {name: pl.col("prompt_id").is_in(sorted(shared[name])) for name in values.tables}
         return RunValues({name: table.filter(wanted[name]) for name, table in values.tables.items()})
 
