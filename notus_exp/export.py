@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notus_exp.errors import UserError
 from notus_exp.reporting.commands import Parser, answer, as_process, home
 
 if TYPE_CHECKING:
@@ -29,22 +30,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(options: argparse.Namespace) -> Report:
     from notus_exp.exporting.handing_over import ExportRequest, export  # not before --help has answered
+    from notus_exp.run.outcome import disk_failure
 
-    return export(
-        ExportRequest(
-            what=options.what,
-            to=options.to,
-            form=options.format,
-            outputs=options.output_dir,
-            arm=options.arm,
-            seed=options.seed,
-            data_only=options.data_only,
-            merge=options.merge,
-            base=options.base,
-            push=options.push,
-            public=options.public,
-        )
+    request = ExportRequest(
+        what=options.what,
+        to=options.to,
+        form=options.format,
+        outputs=options.output_dir,
+        arm=options.arm,
+        seed=options.seed,
+        data_only=options.data_only,
+        merge=options.merge,
+        base=options.base,
+        push=options.push,
+        public=options.public,
     )
+    try:
+        return export(request)
+    except Exception as error:
+        failure = disk_failure(error, str(options.to.absolute().parent))
+        if failure is None:
+            raise
+        told = failure.message.replace("output_dir=", "--to ")
+        raise UserError(told, "free some space there, or give another --to FOLDER; nothing was left") from error
 
 
 def _parser() -> argparse.ArgumentParser:

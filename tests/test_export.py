@@ -133,3 +133,17 @@ def test_the_folder_holds_the_card_and_the_data(door: Asked, tmp_path: Path) -> 
         *(f"deep/out/data/{split}-00000-of-00001.parquet" for split in ("test", "train", "validation")),
     ]
     assert pl.read_parquet(tmp_path / "deep/out/data/train-00000-of-00001.parquet").height == 4
+
+
+def test_a_full_disk_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(request: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(handing_over, "export", full)
+    assert main(["mine", "--to", str(tmp_path / "x"), "--format", "trl"]) == 2
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert "give another --to FOLDER" in told
+    assert "Traceback" not in told
