@@ -18,7 +18,7 @@ from notus_exp.config.curation_settings import Split, TopTies
 from notus_exp.curation.pairs import PAIR_COLUMNS, curate
 from notus_exp.errors import UserError
 from support.curation_tables import completion, prompt, settings, table, texts, world
-from support.places import ROOT
+from support.places import IMPORTABLE
 
 FOUR = table(prompt("Four", completion("a", 1, 2), completion("b", 5, 5), completion("c", 3, 3), completion("d", 4, 4)))
 ROW0 = ["helpfulness", "honesty", "instruction_following", "truthfulness"]
@@ -205,11 +205,10 @@ def test_worker_counts_do_not_change_the_pairs() -> None:
         "frame = world(400, 5)\n"
         "for how in ('random', 'lowest'): print(digest(curate(frame, settings(rejected=how)).pairs.to_dicts()))\n"
     )
-    paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     found = [
         subprocess.run(
             [sys.executable, "-c", script],
-            env={**os.environ, "POLARS_MAX_THREADS": threads, "PYTHONPATH": paths},
+            env={**os.environ, "POLARS_MAX_THREADS": threads, **IMPORTABLE},
             capture_output=True,
             text=True,
             check=True,

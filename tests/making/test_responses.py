@@ -20,6 +20,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.making.first_answer import ask_first_answer
 from support.fault_server import FaultServer
+from support.places import IMPORTABLE
 from support.warm import ENVIRONMENT
 from support.writers import answer, settings, writer
 
@@ -116,18 +117,19 @@ def test_an_answer_that_was_lost_may_have_been_paid_and_is_held_against_the_budg
 def test_killed_in_the_midst_of_answering_no_stored_answer_is_asked_for_again(tmp_path: Path) -> None:
     """Two kills: the calls exceed the need by no more than the requests that were under way at each."""
     prompts, concurrency, kills = 40, 4, 2
+    environment = {**ENVIRONMENT, **IMPORTABLE}
     with FaultServer(latency=0.02) as server:
         command = [sys.executable, "-m", "support.writers", str(tmp_path), str(prompts), server.url, str(concurrency)]
         asked_for: dict[str, int] = {}  # of each answer that is stored how often it was asked for until then
         for kill in range(1, kills + 1):
-            process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-            wait_until(lambda kill=kill: len(server.requests) >= kill * prompts // (kills + 1))
+            process = subprocess.Popen(command, env=environment)
+            wait_until(lambda kill=kill: len(server.requests) >= kill * prompts // (kills + 1), process)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             time.sleep(0.1)  # what was under way is answered to nobody
             assert all(prompts_of(server)[prompt] == asked_for[prompt] for prompt in asked_for), "none again"
             asked_for = {prompt: prompts_of(server)[prompt] for prompt in kept(tmp_path)}
-        assert subprocess.run(command, env=ENVIRONMENT, timeout=60).returncode == 0
+        assert subprocess.run(command, env=environment, timeout=60).returncode == 0
         after = prompts_of(server)
     assert len(asked_for) >= prompts // 3, "it was killed in the midst"
     assert all(after[prompt] == asked_for[prompt] for prompt in asked_for), "what was stored is not asked for again"
@@ -147,9 +149,10 @@ def kept(folder: Path) -> set[str]:
     return {text for one, text in texts.iter_rows() if one in ids}
 
 
-def wait_until(there: Any, seconds: float = 30.0) -> None:
+def wait_until(there: Any, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not there():
+        assert process.poll() is None, "it ended before it was killed"
         assert time.monotonic() < end, "what is waited for does not come"
         time.sleep(0.01)
 

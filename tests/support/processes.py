@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from notus_exp.machine.processes import packed
-from support.places import ROOT
+from support.places import IMPORTABLE, ROOT
 
 
 class Group:
@@ -51,7 +51,7 @@ def together(folder, do, *given, size=2, timeout=300, environment=None):
     folder = Path(folder)
     folder.mkdir(parents=True)
     (folder / "job").write_bytes(pickle.dumps((do.__module__, do.__name__, given, size, timeout)))
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **(environment or {})}
+    environment = {**os.environ, **IMPORTABLE, **(environment or {})}
     command = [sys.executable, "-m", "support.processes", str(folder)]
     with (folder / "said").open("w") as said:
         child = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True, cwd=ROOT)

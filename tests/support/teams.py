@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.machine.processes import packed
+from support.places import IMPORTABLE
 
 WAIT_SECONDS = 60.0
 
@@ -114,8 +115,7 @@ def run_over_gloo(stages: list[tuple[str, Any, dict[str, Path]]], folder: Path, 
     job = folder / "job.pickle"
     job.write_bytes(pickle.dumps((stages, context.hardware, context.sources)))
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(size), __file__, str(folder)]
-    roots = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(roots), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | IMPORTABLE | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *launch], check=True, timeout=240, env=environment)
     return folder
 
