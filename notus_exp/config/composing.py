@@ -42,6 +42,7 @@ from notus_exp.config.list_keys import OPEN_MAPPINGS, by_number, check_list_key,
 from notus_exp.config.made_items import GroupOptions, expand_made
 from notus_exp.config.mix_sources import expand
 from notus_exp.config.replaced_choices import RULE, rule_as_it_stands
+from notus_exp.config.rounds_checks import numbered_rounds
 from notus_exp.config.schema import Config, takes
 from notus_exp.errors import UserError
 
@@ -221,7 +222,8 @@ class CheckedLoader(ConfigLoaderImpl):  # type: ignore[misc]
         own = [override for override in overrides if override not in MODES]
         for override in own:
             check_override(override)
-        composed: DictConfig = super().load_configuration(config_name, [*map(with_home, overrides)], *options, **named)
+        given = [with_home(numbered_rounds(override)) for override in overrides]
+        composed: DictConfig = super().load_configuration(config_name, given, *options, **named)
         places = [(place.provider, place.path) for place in self.config_search_path.get_path()]
         shipped = [place for place in places if place[0] in SHIPPED]
         if len(shipped) < len(places) or re.search("hydra|@", " ".join(own)):  # else all of it is shipped

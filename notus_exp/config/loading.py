@@ -34,6 +34,7 @@ from notus_exp.config.mapping_paths import check_mapping
 from notus_exp.config.misfits import unknown_key, unread
 from notus_exp.config.mix_sources import check_parts, parts, told_of
 from notus_exp.config.ranges import check
+from notus_exp.config.rounds_checks import check_rounds
 from notus_exp.config.schema import ALTERNATIVES, Config, Stage, known_settings, reaches
 from notus_exp.config.score_checks import check_scores
 from notus_exp.config.served_command import check_served_command
@@ -196,6 +197,7 @@ def check_together(config: Config) -> None:
         with told_of(key):
             _check_data(data)
     check_made(config)
+    check_rounds(config)
     check_scores(config)
     check_annotators(config)
     check_curation(config)

@@ -22,6 +22,7 @@ from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
 from notus_exp.config.ranges import PLACE, bounded, one_of, place, unbounded
+from notus_exp.config.rounds_settings import Rounds
 from notus_exp.config.score_settings import ScoreItem
 from notus_exp.config.sft_settings import SFT_SCHEMAS, Sft
 from notus_exp.config.study_settings import Study
@@ -81,6 +82,7 @@ class Config:
     pairs: PairRule = field(default_factory=PairRule)
     annotators: list[Any] = field(default_factory=list)  # likewise; composing makes an `Annotator` of each
     sft: Sft = field(default_factory=Sft)
+    rounds: Rounds = field(default_factory=Rounds)
 
 
 ALTERNATIVES: dict[str, Mapping[str, type[Data | Generation | Judge | Sft]]] = {

@@ -87,6 +87,18 @@ class RunCosts(TypedDict):
     judge_usd: float | None
 
 
+class RoundRecord(TypedDict):
+    """One of several rounds, as far as it was evaluated.
+
+    Attributes:
+        round: Its number, from 1.
+        metrics: As those of the run, of the policy of this round, on the same prompts and beside the same base model.
+    """
+
+    round: int
+    metrics: dict[str, RunEstimate]
+
+
 class RunFile(TypedDict, total=False):
     """The file. Of a run that has not begun readers know the `status` alone, and perhaps the `error`.
 
@@ -110,6 +122,7 @@ class RunFile(TypedDict, total=False):
             on, and where it ends early, what earlier ones recorded stays.
         metrics: Metric -> estimate, in its own unit; `base/...` is the base model's, `difference/...` the paired
             difference of policy and base model. Empty before the evaluation.
+        rounds: Of a run of several rounds, each that was evaluated; `metrics` and `unscored` are of the last.
         unscored: Evaluation that was asked for and has no score -> why; not there in runs from before it was noted.
         costs: What it cost.
         versions: Here only in files from before attempts had their own: of the last attempt, whatever it made.
@@ -131,6 +144,7 @@ class RunFile(TypedDict, total=False):
     artifacts: list[str]
     stages: dict[str, StageRecord]
     metrics: dict[str, RunEstimate]
+    rounds: list[RoundRecord]
     unscored: dict[str, str]
     costs: RunCosts
     versions: dict[str, str | None]
@@ -223,6 +237,8 @@ def _check(content: dict[str, Any]) -> None:
     for name, stage in content.get("stages", {}).items():
         check_kinds(stage, {}, required=_OF_STAGE, where=f"stage '{name}'")
     _check_metrics(content.get("metrics", {}), ("value",))
+    for one in content.get("rounds", []):
+        _check_metrics(one["metrics"], ("value", "low", "high", "n"))
     if "costs" in content:
         check_kinds(content["costs"], {}, required=_OF_COSTS, where="its 'costs'")
 

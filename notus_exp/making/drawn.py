@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from notus_exp.config.curation_settings import Split
 from notus_exp.config.made_settings import ANY_SOURCE, NO_PRINCIPLE
+from notus_exp.curation.split import assign
 from notus_exp.disk.hashing import uniform
-from notus_exp.feedback.prompt_turns import CONVERSATION
+from notus_exp.feedback.prompt_turns import CONTEXT, CONVERSATION
+from notus_exp.feedback.same_prompts import folded_ids
 from notus_exp.feedback.table import CORPUS
-from notus_exp.stages.settings import ResponsesSettings
+from notus_exp.stages.settings import ResponsesSettings, from_json
 
 
 def drawn(prompts: pl.DataFrame, settings: ResponsesSettings) -> pl.DataFrame:
@@ -33,7 +36,7 @@ def drawn(prompts: pl.DataFrame, settings: ResponsesSettings) -> pl.DataFrame:
         it, and no principle is drawn.
     """
     draw = settings.draw
-    prompts = _at_most(prompts, draw["max_prompts"], draw["seed"])
+    prompts = of_part(_at_most(prompts, draw["max_prompts"], draw["seed"]), draw)
     ids = prompts["prompt_id"].to_list()
     place = places(ids, draw["writers"], draw["seed"])[:, sorted(draw["writers"]).index(settings.writer)]
     own = prompts.with_columns(pl.Series("place", place, dtype=pl.Int64)).filter(pl.col("place") < draw["per_prompt"])
@@ -54,6 +57,29 @@ def drawn(prompts: pl.DataFrame, settings: ResponsesSettings) -> pl.DataFrame:
         pl.Series("principle", [one for one, _ in told], dtype=pl.String),
         pl.Series("system_prompt", [text for _, text in told], dtype=pl.String),
     )
+
+
+def of_part(prompts: pl.DataFrame, draw: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the prompts of a round, in their order; all where the draw has no `part`.
+
+    Prompts of the test split are those of the first round, on which all rounds are compared, and those of the
+    validation split those of every round. Each of the others is of the round floor(u parts) + 1 with u a hash of its
+    folded id, of the draw's seed and of nothing else; where there is one part, all of them are of every round.
+
+    Args:
+        prompts: With the columns prompt_id, instruction and, where prompts have turns before it, context.
+        draw: `part` has `round` (from 1), `parts` and `split` (settings of the split).
+    """
+    part = draw.get("part")
+    if part is None:
+        return prompts
+    turns = [CONTEXT] if CONTEXT in prompts.columns else []
+    ids = folded_ids(*prompts.select("prompt_id", "instruction", *turns).get_columns())
+    split = assign(ids, from_json(Split, part["split"])).to_numpy()
+    own = (uniform(ids, draw["seed"], "made/round") * part["parts"]).astype(np.int64) + 1 == part["round"]
+    trained = own if part["parts"] > 1 else np.full(len(ids), True)
+    kept = np.select([split == "test", split == "validation"], [np.full(len(ids), part["round"] == 1), True], trained)
+    return prompts.filter(pl.Series(kept.astype(bool)))
 
 
 def places(prompt_ids: Sequence[str], writers: Sequence[str], seed: int) -> np.ndarray:

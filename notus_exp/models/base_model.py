@@ -12,18 +12,20 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from notus_exp.contracts.manifest import read_manifest
 from notus_exp.disk import files
 from notus_exp.disk.hashing import file_digest
 from notus_exp.errors import UserError, first_line
 from notus_exp.models import pretrained as models
 from notus_exp.models.capabilities import open_model
+from notus_exp.models.merged import keep_tokenizer, merge
 from notus_exp.models.model_files import MODEL_FILES, UNUSED_FILES, files_named, folder_digest, gguf_file, model_files
+from notus_exp.models.saved_weights import INDEX, keep_in
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import BaseModelSettings
 
 TINY_SEED = 0
 """Seed of the weights of `tiny_random`: a base model, like a downloaded one, does not depend on the run's seed."""
-INDEX = "model.safetensors.index.json"
 TEMPLATE = "chat_template.jinja"
 """Name of transformers."""
 
@@ -31,11 +33,12 @@ TEMPLATE = "chat_template.jinja"
 def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
     """Write the base model to `out/model`: config, safetensors weights, tokenizer and chat template.
 
-    The template is the model's own, or the one that the config gives.
+    The template is the model's own, or the one that the config gives. A policy that others begin with is written with
+    all of its weights, an adapter merged into those of its base; its tokenizer and template are its base's.
 
     Args:
         settings: Which model, and the digest that stands for its content.
-        inputs: None.
+        inputs: None, or `base_model` and `policy` of a policy that others begin with.
         out: Folder of the artifact.
         context: `sources["model"]` is the folder for kind local; of another model than the run's own
             `sources["model/DIGEST"]`.
@@ -47,6 +50,8 @@ def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context
     Raises:
         UserError: The model cannot be had, changed since it was hashed, has no chat template or no safetensors.
     """
+    if settings.merged_in is not None:
+        return _whole_policy(settings.merged_in, inputs, out, context)
     make = {"gguf_wheel": _from_gguf_wheel, "hub": _from_hub, "local": _from_local, "tiny_random": _tiny_random}
     folder = out / files.MODEL
     folder.mkdir(parents=True)
@@ -54,6 +59,21 @@ def run(settings: BaseModelSettings, inputs: dict[str, Path], out: Path, context
     if settings.model.chat_template is not None:
         _give_template(folder, settings.model.chat_template)
     return {**model_facts(folder), "license": licence}
+
+
+def _whole_policy(precision: str, inputs: dict[str, Path], out: Path, context: Context) -> dict[str, Any]:
+    """Write a policy with all of its weights; where all were trained, they are those that lie there."""
+    base, policy, folder = inputs["base_model"] / files.MODEL, inputs["policy"] / files.MODEL, out / files.MODEL
+    if (policy / models.ADAPTER_CONFIG).exists():
+        merge(base, policy, folder, context.hardware)
+        if precision != "float32":
+            keep_in(folder, models.DTYPES[precision])
+    else:
+        folder.mkdir(parents=True)
+        for path in model_files(policy):
+            _link_or_copy(path, folder / path.name)
+    keep_tokenizer(base, folder)
+    return {**model_facts(folder), "license": read_manifest(inputs["base_model"] / files.MANIFEST).facts.get("license")}
 
 
 def _give_template(folder: Path, template: str) -> None:

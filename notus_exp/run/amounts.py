@@ -13,6 +13,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.hashing import canonical
 from notus_exp.run.nodes import Node
+from notus_exp.stages.settings import WRITTEN
 
 COMPLETIONS = 4
 """Completions of a prompt where nothing tells: those of UltraFeedback and of the simulated world."""
@@ -24,7 +25,7 @@ FILLED = 1 / 3
 """Of the most tokens that a text may have, the part that it has on average: between 0.2 and 0.4 in docs/results."""
 
 INPUTS = {"feedback": (Stage.feedback,), "pairs": (Stage.pairs,), "base_model": (Stage.base_model, Stage.sft),
-          "reference": (Stage.reference,), "reference_scored": (Stage.reference,), "policy": (Stage.policy,),
+          "reference": (Stage.reference,), "reference_scored": (Stage.reference,), "policy": (Stage.policy, Stage.base_model),
           "generations": (Stage.generations,), "instructions": (Stage.feedback,),
           "answers": (Stage.feedback,)}  # fmt: skip
 """Name of an input -> the stages of which one makes it."""
@@ -66,7 +67,8 @@ def likeness(stage: Stage, one: Node | Manifest, look: Finder) -> str | None:
             case Stage.pairs:
                 told = [_data(_input(one, "feedback", look)), settings["contamination_digests"]]
             case Stage.base_model:
-                told = [settings]
+                told = [settings, _model(one, look) if "base_model" in one.inputs else None]
+                told = told if told[1] else [settings]
             case Stage.sft:
                 sft = settings["sft"]
                 data = _data(_input(_input(one, "pairs", look), "feedback", look)) if "pairs" in one.inputs else None
@@ -188,7 +190,16 @@ def answers_of(node: Node, known: Known) -> float | None:
     """Return how many prompts a writer answers: its share of those there are; None where nothing tells how many."""
     draw = node.settings["draw"]
     prompts = _at_most(_prompts(_input(node, "instructions", known.look), known), draw)
-    return None if prompts is None else prompts * draw["per_prompt"] / len(draw["writers"])
+    return None if prompts is None else prompts * _of_part(draw) * draw["per_prompt"] / len(draw["writers"])
+
+
+def _of_part(draw: Mapping[str, Any]) -> float:
+    """Return the share of the prompts that a round's draw has (`making.drawn.of_part`)."""
+    part = draw.get("part")
+    if part is None:
+        return 1.0
+    test, validation = part["split"]["test"], part["split"]["validation"]
+    return float((test if part["round"] == 1 else 0.0) + validation + (1 - test - validation) / part["parts"])
 
 
 def prompts_asked(node: Node | Manifest) -> int | None:
@@ -336,9 +347,19 @@ def _prompts(feedback: Node | Manifest, known: Known) -> float | None:
     data = feedback.settings["data"]
     if data["name"] == "made":
         read = "answers" if "answers" in feedback.inputs else "instructions"
-        return _at_most(_prompts(_input(feedback, read, known.look), known), data)
+        prompts = _at_most(_prompts(_input(feedback, read, known.look), known), data)
+        return prompts if prompts is None else prompts * _of_part(_draw_of(feedback, known))
     told = data.get("prompts")
     return None if told is None else float(told)
+
+
+def _draw_of(answers: Node | Manifest, known: Known) -> Mapping[str, Any]:
+    """Return the draw of the writers whose answers a table has; nothing of a table that is read of such a one."""
+    for name, key in answers.inputs.items():
+        if name.startswith(WRITTEN) and (writer := known.look(Stage.responses, key)):
+            draw: Mapping[str, Any] = writer.settings["draw"]
+            return draw
+    return {}
 
 
 def _at_most(prompts: float | None, asked: Mapping[str, Any]) -> float | None:

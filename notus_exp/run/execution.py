@@ -139,9 +139,14 @@ def _annotator(content: dict[str, Any]) -> Annotator:
 
 
 def in_order(nodes: list[Node]) -> list[Node]:
-    """Return nodes in the order in which a worker makes them: base models, what is trained of them, then others."""
+    """Return nodes in the order in which a worker makes them: base models, what is trained of them, then others.
+
+    A base model that is a policy with all of its weights comes after that policy, as it is planned.
+    """
     first = (Stage.base_model, Stage.sft)
-    return sorted(nodes, key=lambda node: first.index(node.stage) if node.stage in first else len(first))
+    return sorted(
+        nodes, key=lambda node: first.index(node.stage) if node.stage in first and "policy" not in node.inputs else 2
+    )
 
 
 SHARED = (Stage.sft, Stage.reference, Stage.policy, Stage.likelihoods, Stage.generations, Stage.responses)

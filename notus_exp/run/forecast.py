@@ -245,8 +245,11 @@ class Forecast:
     def _base_of(self, node: Node) -> str:
         """Return the base model of a node; of one that was trained before, what that was trained from."""
         base = node.key if node.stage is Stage.base_model else node.inputs.get("base_model", "")
-        trained = self._look(Stage.sft, base)
-        return trained.inputs.get("base_model", base) if trained else base
+        while (
+            made := self._look(Stage.sft, base) or self._look(Stage.base_model, base)
+        ) and "base_model" in made.inputs:
+            base = made.inputs["base_model"]
+        return base
 
     def _too_large(self, parameters: int) -> bool:
         if self._hardware.device is Device.cuda:

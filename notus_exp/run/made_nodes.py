@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from notus_exp.config.data_settings import MadeFeedback
@@ -25,8 +26,8 @@ from notus_exp.stages.settings import (
 SEEDS = 2**32
 
 
-def made_nodes(config: Config, sources: Sources) -> list[NodeRow]:
-    """Return what makes the node `feedback` of `data=made`, and that itself."""
+def made_nodes(config: Config, sources: Sources, number: int = 1) -> list[NodeRow]:
+    """Return what makes the node `feedback` of `data=made` in a round, and that itself."""
     made = config.data
     assert isinstance(made, MadeFeedback)
     read = FeedbackSettings(keyed(made.prompts), sources.data_digest, list(sources.source_digests))
@@ -40,7 +41,7 @@ def made_nodes(config: Config, sources: Sources) -> list[NodeRow]:
         if model:
             uses["base_model"] = model
         name = f"{WRITTEN}{writer.name}"
-        rows.append((name, Stage.responses, _responses_settings(writer, config), uses))
+        rows.append((name, Stage.responses, _responses_settings(writer, config, number), uses))
         answers[name] = name
     table = FeedbackSettings(keyed(made), sources.data_digest)
     rows.append(("answers", Stage.feedback, table, answers))
@@ -83,7 +84,7 @@ def _digest(writer: Writer, sources: Sources) -> str | None:
     return sources.writer_digests.get(writer.name)
 
 
-def _responses_settings(writer: Writer, config: Config) -> ResponsesSettings:
+def _responses_settings(writer: Writer, config: Config, number: int) -> ResponsesSettings:
     made = config.data
     assert isinstance(made, MadeFeedback)
     model = writer.base or config.model
@@ -95,10 +96,11 @@ def _responses_settings(writer: Writer, config: Config) -> ResponsesSettings:
             "per_prompt": made.per_prompt,
             "seed": made.seed,
             "max_prompts": made.max_prompts,
+            **_part(config, number),
         },
         principles={} if simulated else made.principles,
         told={} if simulated else told_of_principles(made.principles),
-        seed=_seed(writer, made.seed),
+        seed=_seed(writer, made.seed, number),
         temperature=None if simulated else writer.temperature,
         max_new_tokens=0 if simulated else writer.max_new_tokens,
         system_prompt=model.system_prompt if loads else None,
@@ -113,8 +115,22 @@ def _responses_settings(writer: Writer, config: Config) -> ResponsesSettings:
     )
 
 
-def _seed(writer: Writer, seed: int) -> int | None:
-    """Return the seed of a writer's sampling: of the data's, the writer's own and its name; None where none is sent."""
+def _part(config: Config, number: int) -> dict[str, Any]:
+    """Return what of a draw says which part of the prompts a round answers; nothing of the first where it is all."""
+    rounds = config.rounds
+    parts = rounds.number if rounds.prompts == "new" else 1
+    if number == 1 and parts == 1:
+        return {}
+    split = replace(config.split, folds=None, fold=None)  # a fold moves the pairs, and nothing that is held out
+    return {"part": {"round": number, "parts": parts, "split": keyed(split)}}
+
+
+def _seed(writer: Writer, seed: int, number: int) -> int | None:
+    """Return the seed of a writer's sampling in a round; None where none is sent.
+
+    It is of the data's seed, the writer's own and its name, and of every round but the first of its number.
+    """
     if writer.seed is None:
         return None
-    return int(digest([seed, writer.seed, writer.name])[:8], 16) % SEEDS
+    later = [number] if number > 1 else []
+    return int(digest([seed, writer.seed, writer.name, *later])[:8], 16) % SEEDS

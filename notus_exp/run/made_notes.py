@@ -21,6 +21,7 @@ from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
 from notus_exp.run.asking_notes import dollars
 from notus_exp.run.nodes import Node
+from notus_exp.run.rounds_nodes import parsed_node
 from notus_exp.stages.settings import ANNOTATED
 
 PROMPT_TOKENS = 200
@@ -76,16 +77,16 @@ def made_lines(
     length = _prompt_tokens(asked[0], folder)
     found = [(node, _answers(node, writers[node.settings["writer"]], known, length)) for node in asked]
     lines = [f"{node.name}: {_writer_told(writers[node.settings['writer']], one)}" for node, one in found]
-    if not any(node.name == "answers" for node in missing):
+    if not any(parsed_node(node.name).name == "answers" for node in missing):
         return lines
     if any(one is None for _, one in found):
         return [*lines, f"made: {_UNKNOWN}"]
     asking = {f"{ANNOTATED}{one.name}": one for one in annotators_of(data)}
     ratings, critiques = (
         [
-            _judgements(node, asking[node.name], data, known, length)
+            _judgements(node, asking[name], data, known, length)
             for node in missing
-            if node.name in asking and asking[node.name].together is together
+            if (name := parsed_node(node.name).name) in asking and asking[name].together is together
         ]
         for together in (True, False)
     )

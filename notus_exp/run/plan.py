@@ -8,6 +8,7 @@ from notus_exp.run.curation_nodes import curation_nodes
 from notus_exp.run.evaluation_nodes import evaluation_nodes
 from notus_exp.run.made_nodes import made_nodes
 from notus_exp.run.nodes import Made, Node, NodeRow, Sources, make_node
+from notus_exp.run.rounds_nodes import is_merged, rounds_nodes
 from notus_exp.run.training_nodes import training_nodes
 from notus_exp.stages.settings import (
     BaseModelSettings,
@@ -31,15 +32,22 @@ def make_plan(config: Config, sources: Sources) -> list[Node]:
         return nodes[name]
 
     for name, row in rows.items():
-        if reaches(config.until, row[1]):
+        if reaches(config.until, row[1]) and not is_merged(row):
             add(name)
     return list(distinct.values())
 
 
 def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
-    """List the nodes in the order of the stages: at least those that `config.until` reaches, and their inputs."""
+    """List the nodes of all rounds: at least those that `config.until` reaches, and their inputs."""
+    if config.rounds.number == 1:
+        return _of_round(config, sources)
+    return rounds_nodes(config, sources, _of_round)
+
+
+def _of_round(config: Config, sources: Sources, number: int = 1) -> list[NodeRow]:
+    """List the nodes of a round in the order of the stages."""
     rows: list[NodeRow] = [
-        *_feedback(config, sources),
+        *_feedback(config, sources, number),
         *curation_nodes(config, sources),
         ("base_model", Stage.base_model, BaseModelSettings(config.model, sources.model_digest), {}),
         *training_nodes(config, sources),
@@ -49,9 +57,9 @@ def _wanted(config: Config, sources: Sources) -> list[NodeRow]:
     return [*rows, *evaluation_nodes(config, sources)]
 
 
-def _feedback(config: Config, sources: Sources) -> list[NodeRow]:
+def _feedback(config: Config, sources: Sources, number: int) -> list[NodeRow]:
     """Return what reads the feedback, or makes it."""
     if isinstance(config.data, MadeFeedback):
-        return made_nodes(config, sources)
+        return made_nodes(config, sources, number)
     settings = FeedbackSettings(keyed(config.data), sources.data_digest, list(sources.source_digests))
     return [("feedback", Stage.feedback, settings, {})]

@@ -20,6 +20,7 @@ from notus_exp.contracts.provenance import Surroundings
 from notus_exp.contracts.run_file import (
     FORMAT,
     AttemptRecord,
+    RoundRecord,
     RunEstimate,
     RunFile,
     StageRecord,
@@ -40,6 +41,7 @@ from notus_exp.run.asking_notes import failed_notes
 from notus_exp.run.data_notes import column_notes, data_notes, made_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.nodes import Node
+from notus_exp.run.rounds_nodes import parsed_node
 from notus_exp.run.sft_notes import sft_notes
 from notus_exp.run.surroundings import given_command, surroundings
 from notus_exp.run.token_notes import token_notes
@@ -83,6 +85,7 @@ class RunRecord:
         say: Callable[[str], None] = to_stderr,
     ) -> None:
         self._store, self._evaluation = store, config.evaluation
+        self._several = config.rounds.number if config.rounds.number > 1 else 0
         self._path = folder / RUN_JSON
         annotators = every_annotator(config.data, config.annotators)
         judges = [config.judge, *(annotator.judge for annotator in annotators.values())]
@@ -126,6 +129,8 @@ class RunRecord:
                 "judge_usd": None,
             },
         }
+        if told.rounds:
+            self._content["rounds"] = [*told.rounds]
         self._say_config()
         self._write()
         self._reserve = folder / RESERVE
@@ -163,12 +168,20 @@ class RunRecord:
             costs["device_seconds_if_nothing_were_reused"] -= before["seconds_when_made"] if before else 0.0
         if node.stage in (Stage.judgments, Stage.annotations, Stage.responses):
             self._count_judging()
-        if node.stage is Stage.evaluation:
+        if node.stage is Stage.evaluation and self._several:
+            self._keep_round(parsed_node(node.name).number or self._several, read_metrics(self._file(node, METRICS)))
+        if node.name == Stage.evaluation.name:
             self._content["metrics"] = read_metrics(self._file(node, METRICS))
             self._content["unscored"] = without_score(
                 self._evaluation, self._content["metrics"], facts.get("notes", [])
             )
         self._write()
+
+    def _keep_round(self, number: int, metrics: dict[str, RunEstimate]) -> None:
+        """Keep what a round was measured by, of several."""
+        others = [one for one in self._content.get("rounds", []) if one["round"] != number]
+        own: RoundRecord = {"round": number, "metrics": metrics}
+        self._content["rounds"] = sorted([*others, own], key=lambda one: one["round"])
 
     def finish(self, status: str, error: str | None = None) -> None:
         """Record how the run ended."""
@@ -269,6 +282,7 @@ class _Told(NamedTuple):
     metrics: dict[str, RunEstimate]
     unscored: dict[str, str]
     device_seconds: float
+    rounds: Sequence[RoundRecord] = ()
 
 
 def _told(before: RunFile | None) -> _Told:
@@ -279,7 +293,7 @@ def _told(before: RunFile | None) -> _Told:
     if not all(stage.keys() >= StageRecord.__required_keys__ for stage in stages.values()):
         return _Told({}, {}, {}, 0.0)
     whole = before["costs"]["device_seconds_if_nothing_were_reused"]
-    return _Told(stages, before.get("metrics", {}), before.get("unscored", {}), whole)
+    return _Told(stages, before.get("metrics", {}), before.get("unscored", {}), whole, before.get("rounds", []))
 
 
 def _is_own(node: str, manifest: Manifest, attempts: Sequence[AttemptRecord]) -> bool:

@@ -30,7 +30,8 @@ WRITTEN = "responses_"
 class ResponsesSettings:
     """Which prompts one writer of `data=made` answers, what it is told, and how it answers.
 
-    `draw` decides which: `writers` (names of all), `per_prompt`, `seed` and `max_prompts`. `principles` are the weights
+    `draw` decides which: `writers` (names of all), `per_prompt`, `seed` and `max_prompts`, and of several rounds `part`
+    (see `making.drawn`). `principles` are the weights
     of principles by corpus or source of a prompt, `told` the system prompts of each principle. `seed` and `noise` are
     those of the writer's sampling; an endpoint may be sent no seed. `endpoint_model` is the served model's name, null
     where a model of this process answers or, with a `skill`, a simulated one; `world` then holds the settings of the
@@ -144,10 +145,14 @@ class PairsSettings:
 
 @dataclass
 class BaseModelSettings:
-    """`model_digest` stands for the GGUF file, the folder's content or the hub commit; null for random weights."""
+    """`model_digest` stands for the GGUF file, the folder's content or the hub commit; null for random weights.
+
+    With `merged_in` it is a policy of such a model with all of its weights, which are written in that precision.
+    """
 
     model: Model
     model_digest: Optional[str]
+    merged_in: Optional[str] = unbounded(since=None, default=None)
 
 
 @dataclass

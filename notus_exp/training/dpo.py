@@ -26,6 +26,7 @@ from notus_exp.models.encoding import Encoded
 from notus_exp.models.markup import marks
 from notus_exp.models.pretrained import ADAPTER_CONFIG, DTYPES, load_model, load_tokenizer, pick_device
 from notus_exp.models.reference import base_logps, encode, table
+from notus_exp.models.saved_weights import keep_in
 from notus_exp.models.token_checks import PairCounts, check_ends, nothing_left, refuse_marked
 from notus_exp.stages.context import Context
 from notus_exp.stages.settings import PolicySettings
@@ -38,7 +39,6 @@ from notus_exp.training.joined_pairs import JoinedPairs, discount_tails, effecti
 from notus_exp.training.kto import KtoTrainer, in_order, responses
 from notus_exp.training.model_card import write_card
 from notus_exp.training.reporter import Reporter, final_metrics
-from notus_exp.training.saved_weights import keep_in
 from notus_exp.training.sharding import size, trained
 from notus_exp.training.throughput import Meter
 from notus_exp.training.trainer import WEIGHT, PairTrainer

@@ -27,8 +27,10 @@ from notus_exp.feedback.conversations import Chat, read_chats
 from notus_exp.models.base_model import model_facts
 from notus_exp.models.capabilities import check_fit
 from notus_exp.models.dialogues import Templating, TokenisedDialogues, tokenise_dialogues
+from notus_exp.models.merged import keep_tokenizer, merge
 from notus_exp.models.pretrained import ADAPTER_CONFIG, DTYPES, load_model, load_tokenizer, pick_device
 from notus_exp.models.rendering import Message
+from notus_exp.models.saved_weights import keep_in
 from notus_exp.stages.context import Context, Requirements
 from notus_exp.stages.settings import SftSettings, from_json
 from notus_exp.training.arguments import float32_masters, lora_config, plan_steps, sft_arguments, trainer_config
@@ -44,10 +46,8 @@ from notus_exp.training.frame import (
     write_dataset,
 )
 from notus_exp.training.measures import SUPERVISED
-from notus_exp.training.merged import keep_tokenizer, merge
 from notus_exp.training.model_card import write_sft_card
 from notus_exp.training.reporter import Reporter, final_metrics
-from notus_exp.training.saved_weights import keep_in
 from notus_exp.training.sharding import size, trained
 from notus_exp.training.supervised import SupervisedTrainer
 from notus_exp.training.throughput import Meter

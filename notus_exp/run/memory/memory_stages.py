@@ -34,23 +34,27 @@ class Computing(NamedTuple):
         scored: Stages that compute log-probs.
         new_tokens: Tokens of the longest answer that is generated here, 0 for none.
         tuned: The recipe of a supervised training, None where there is none.
+        merges: Whether a policy's adapter is merged for a later round.
     """
 
     trains: bool
     scored: tuple[str, ...]
     new_tokens: int
     tuned: DPO | None = None
+    merges: bool = False
 
     @classmethod
     def of(cls, config: Config, stages: Collection[Stage]) -> Computing:
-        """Return what some stages of a config's run ask for."""
+        """Return what some stages of a config's run ask for; with several rounds each training but the last is merged."""
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
         generates = Stage.generations in stages and not isinstance(config.generation, AskedGeneration)
         own = [one.max_new_tokens for one in writers_of(config.data).values() if one.loads_model and one.base is None]
         written = max(own, default=0) if Stage.responses in stages else 0
         scored = tuple(stage.name for stage in (Stage.reference, Stage.likelihoods) if stage in stages)
         tuned = as_recipe(config.sft) if isinstance(config.sft, SftTraining) and Stage.sft in stages else None
-        return cls(Stage.policy in stages, scored, max(written, *answered) if generates else written, tuned)
+        trains = Stage.policy in stages
+        merges = trains and config.rounds.number > 1
+        return cls(trains, scored, max([written, *answered]) if generates else written, tuned, merges)
 
 
 class Available(NamedTuple):
@@ -84,6 +88,13 @@ def supervised(shape: Shape, recipe: DPO, hardware: Hardware) -> list[Need]:
     return [*needs, Need(Stage.sft.name, "merging", {"weights": held + merged})] if merged else needs
 
 
+def merging(shape: Shape, hardware: Hardware) -> Need:
+    """Return what merging an adapter into the weights holds, in float32 on the processor."""
+    whole = float(FLOAT32 * shape.parameters)
+    on_device = hardware.device is not Device.cuda
+    return Need("merged", "merging", {"weights": whole if on_device else 0.0}, 0.0 if on_device else whole)
+
+
 def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> list[Need]:
     """Return what a device holds at the fullest moment of each stage, in the order of the stages."""
     computed = bytes_of(dpo.precision)
@@ -98,6 +109,8 @@ def stage_needs(shape: Shape, dpo: DPO, hardware: Hardware, work: Computing) -> 
         found.insert(0, fullest(supervised(shape, work.tuned, hardware)))
     if work.trains:
         found.append(fullest(training(shape, dpo, hardware)))
+    if work.merges and dpo.lora.r:
+        found.append(merging(shape, hardware))
     if work.new_tokens:
         prompt = dpo.max_prompt_length or max(1, dpo.max_length - work.new_tokens)
         asked = inference_needs.generation(

@@ -16,9 +16,9 @@ from notus_exp.config.training_settings import MasterWeights, Precision
 from notus_exp.disk import files
 from notus_exp.models.encoding import Encoded
 from notus_exp.models.pretrained import load_model
+from notus_exp.models.saved_weights import keep_in
 from notus_exp.models.scorer import Scorer
 from notus_exp.training import checkpoints
-from notus_exp.training.saved_weights import keep_in
 from support.recipes import LORA, machine, recipe
 from support.trainings import train, weights
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from notus_exp.config.hardware_settings import FLASH, Device, Hardware
 from notus_exp.models.pretrained import load_model
-from notus_exp.training.saved_weights import CONFIG, INDEX
+from notus_exp.models.saved_weights import CONFIG, INDEX
 
 OF_WEIGHTS = (CONFIG, INDEX, "generation_config.json")
 """Files beside the weights that say how they are to be used."""

@@ -1,0 +1,106 @@
+"""The nodes of several rounds: those of one, once for each, each reading what its round begins with.
+
+The last round's nodes have the names of a run of one round, so that whoever reads a run reads what came out at the end;
+those of an earlier round have `round1_`, `round2_`, ... before them. Nodes that are the same in all rounds are there
+once, under their own names: the prompts, the base model, a supervised training, what the base model answers and is
+measured by. All rounds are evaluated on the feedback of the first, whose held-out prompts no round trains on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from notus_exp.config.schema import Config, Stage
+from notus_exp.run.nodes import Made, NodeRow, Sources
+from notus_exp.run.training_nodes import base_of
+from notus_exp.stages.settings import BaseModelSettings
+
+MERGED = "merged"
+"""Names the node of a policy's whole weights, which the next round begins with, or is measured by."""
+MEASURED = (Stage.generations, Stage.likelihoods, Stage.benchmarks, Stage.judgments, Stage.evaluation)
+"""Stages that compare a policy with the base model."""
+_OF_ROUND = re.compile(r"round([1-9]\d*)_(.+)")
+
+OneRound = Callable[[Config, Sources, int], Iterable[NodeRow]]
+"""Lists the rows of a round by its number, named as those of a run of one round."""
+
+
+class RoundNode(NamedTuple):
+    """Which round a node is of, None for the last one, and what it is called in a run of one round."""
+
+    number: int | None
+    name: str
+
+
+def parsed_node(name: str) -> RoundNode:
+    """Return the round of a node and its name there; a node of all rounds counts as one of the last."""
+    found = _OF_ROUND.fullmatch(name)
+    return RoundNode(int(found[1]), found[2]) if found else RoundNode(None, name)
+
+
+def round_node(config: Config, number: int, name: str) -> str:
+    """Return the name of a node of a round."""
+    return name if number == config.rounds.number or _is_shared(name) else f"round{number}_{name}"
+
+
+def rounds_nodes(config: Config, sources: Sources, one_round: OneRound) -> list[NodeRow]:
+    """Return the rows of all rounds, those of the first before those of the second."""
+    rows: list[NodeRow] = []
+    for number in range(1, config.rounds.number + 1):
+        for row in [*one_round(config, sources, number), _merged(config, sources)]:
+            if number == 1 or not _is_shared(row[0]):
+                rows.append(_placed(config, number, row))
+    return rows
+
+
+def is_merged(row: NodeRow) -> bool:
+    """Say whether a row is of a policy's whole weights, which are made only where something reads them."""
+    return row[1] is Stage.base_model and "policy" in row[3]
+
+
+def _is_shared(name: str) -> bool:
+    """Say whether a node is the same in all rounds."""
+    base = name.startswith(("generations_", "judgments_", "benchmarks_")) and name.endswith("_base")
+    return base or name in ("instructions", "sft", "reference_scored") or name.startswith("base_model")
+
+
+def _merged(config: Config, sources: Sources) -> NodeRow:
+    settings = BaseModelSettings(config.model, sources.model_digest, merged_in=config.dpo.precision.name)
+    return MERGED, Stage.base_model, settings, {"base_model": base_of(config), "policy": "policy"}
+
+
+def _placed(config: Config, number: int, row: NodeRow) -> NodeRow:
+    """Return a row of a round under its name there, with what it reads."""
+    name, stage, settings, uses = row
+    begun = _begun_with(config, number, row)
+    return (
+        round_node(config, number, name),
+        stage,
+        settings,
+        {
+            use: made if isinstance(made, Made) else begun.get(use) or round_node(config, number, made)
+            for use, made in uses.items()
+        },
+    )
+
+
+def _begun_with(config: Config, number: int, row: NodeRow) -> Mapping[str, str]:
+    """Return the inputs of a row that are not of its own round."""
+    name, stage, _, uses = row
+    rounds = config.rounds
+    if stage in MEASURED:
+        whole = number > 1 and rounds.start == "previous"  # its adapter is one of the policy before
+        policy = round_node(config, number, MERGED if whole else "policy")
+        return {"feedback": round_node(config, 1, "feedback"), "policy": policy}
+    if number == 1 or _is_shared(name):
+        return {"feedback": round_node(config, 1, "feedback")} if name == "reference_scored" else {}
+    before = {"base_model": round_node(config, number - 1, MERGED)}
+    read = {
+        Stage.policy: rounds.start == "previous",
+        Stage.base_model: rounds.start == "previous",
+        Stage.reference: rounds.reference == "previous" and name == "reference",
+        Stage.responses: rounds.writers == "policy" and uses.get("base_model") == "base_model",
+    }
+    return before if read.get(stage) else {}
