@@ -5,6 +5,7 @@
     python -m notus_exp.runs diff A B
     python -m notus_exp.runs pairs RUN --flips OTHER
     python -m notus_exp.runs feedback RUN               # writes feedback.html into its folder
+    python -m notus_exp.runs rounds RUN                 # its rounds side by side, and rounds.html in its folder
 
 The exit code is 2 after an error.
 """
@@ -28,7 +29,7 @@ _OUTPUTS = Path("outputs")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
-    reports = {"list": _list, "show": _show, "diff": _diff, "pairs": _pairs, "feedback": _feedback}
+    reports = {"list": _list, "show": _show, "diff": _diff, "pairs": _pairs, "feedback": _feedback, "rounds": _rounds}
     return answer(lambda: reports[options.command](options), as_json=options.json)
 
 
@@ -76,6 +77,20 @@ def _feedback(options: argparse.Namespace) -> Report:
     return Report({"run": run.run_id, "page": str(page)}, sentences=[f"feedback: {shorten(page)}"])
 
 
+def _rounds(options: argparse.Namespace) -> Report:
+    from notus_exp.browsing.finding import find_run
+    from notus_exp.reporting.console import shorten
+    from notus_exp.rounds_report.rounds_page import write_rounds
+    from notus_exp.rounds_report.rounds_told import rounds_report
+
+    run = find_run(options.run, options.output_dir)
+    report = rounds_report(run)
+    page = write_rounds(run)
+    report.data["page"] = str(page)
+    report.sentences.append(f"rounds: {shorten(page)}")
+    return report
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m notus_exp.runs", description="Runs: a list of them, one, two, and their pairs.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -97,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         "feedback", parents=[common], help="write feedback.html: who wrote it, rated it, agrees"
     )
     feedback.add_argument("run", metavar="RUN", type=home, help="as RUN of show")
+    rounds = commands.add_parser("rounds", parents=[common], help="the rounds of a run side by side, also as a page")
+    rounds.add_argument("run", metavar="RUN", type=home, help="as RUN of show")
     pairs = commands.add_parser("pairs", parents=[common], help="preference pairs to read")
     pairs.add_argument("run", metavar="RUN", type=home, help="as RUN of show")
     pairs.add_argument("--flips", metavar="OTHER", type=home, help="only pairs that are another in this run")

@@ -61,4 +61,9 @@ def run(config: Config, choices: dict[str, str]) -> Outcome:
 
         show_plan(planned, make_console(streams.out()))
         return Outcome(folder=str(planned.folder))
-    return Outcome(folder=str(planned.folder), unscored=planned.execute())
+    unscored = planned.execute()
+    if config.rounds.number > 1:
+        from notus_exp.rounds_report.after_run import tell_rounds
+
+        tell_rounds(planned.folder, console, brief=config.study.arm is not None)
+    return Outcome(folder=str(planned.folder), unscored=unscored)

@@ -19,6 +19,7 @@ import polars as pl
 from notus_exp.comparison.other_conditions import Runs, named_run, other_conditions
 from notus_exp.contracts.comparison_file import EvaluationWay
 from notus_exp.contracts.manifest import read_manifest
+from notus_exp.contracts.rounds_of_run import evaluated_feedback
 from notus_exp.contracts.run_file import RunFile
 from notus_exp.disk.files import JUDGMENTS, MANIFEST
 from notus_exp.disk.outputs import artifact, sound_run
@@ -92,7 +93,7 @@ def common_protocol(folder: Path, runs: Runs, metric: str) -> Protocol:
     evaluations = {spec.name: known[spec.name] for spec in _ANSWERED_FIRST if spec.name in known}
     judge = next((way["judge"] for way in evaluations.values() if "judge" in way), None)
     warnings = [*apart.values(), *other_conditions(folder, runs)]
-    feedback = None if other_data else next(iter(runs.values()))["stages"]["feedback"]["key"]
+    feedback = None if other_data else evaluated_feedback(next(iter(runs.values())))
     return Protocol(feedback, first["evaluation_split"], evaluations, judge, apart, warnings)
 
 
@@ -158,7 +159,7 @@ def _refuse_other_split(runs: Runs) -> _Whole:
 
 def _other_data(runs: Runs) -> str | None:
     """Say in what the data of the first run that differs are others than those of the first; None where none does."""
-    keys = {name: {"feedback": run["stages"]["feedback"]["key"]} for name, run in runs.items()}
+    keys = {name: {"feedback": evaluated_feedback(run)} for name, run in runs.items()}
     settings = {name: {"data": run["config"].get("data")} for name, run in runs.items()}
     for name, key in keys.items():
         if difference := _first_difference(keys, name, key):

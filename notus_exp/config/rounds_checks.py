@@ -47,7 +47,7 @@ def check_rounds(config: Config) -> None:
     _check_reference(config)
     if isinstance(config.generation, AskedGeneration) and reaches(config.until, Stage.generations):
         raise UserError(
-            f"rounds={rounds.number}, and generation={config.generation.name} asks a server for the policy of one round",
+            f"rounds={rounds.number}, and generation={config.generation.name} asks for the policy of one round",
             "use generation=transformers, or stop with until=policy",
         )
 

@@ -27,18 +27,19 @@ def shown(node: str) -> bool:
     return node in (FEEDBACK, PAIRS) or node.startswith((ANNOTATED, ANSWERED))
 
 
-def write_report(folder: Path, run: RunFile) -> Path:
+def write_report(folder: Path, run: RunFile, name: str = FEEDBACK_HTML) -> Path:
     """Write feedback.html into a run's folder; return where it is.
 
     Args:
         folder: The run's.
-        run: Its record.
+        run: Its record, of several rounds that of one (`contracts.rounds_of_run.of_round`).
+        name: Of the page.
 
     Raises:
         UserError: The run has no feedback, or an artifact is gone or not what was written.
         OSError: The page cannot be written.
     """
-    path = folder / FEEDBACK_HTML
+    path = folder / name
     text = feedback_page(_sources(folder, run))
     path.write_text(text, encoding="utf-8")
     return path

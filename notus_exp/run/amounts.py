@@ -25,9 +25,9 @@ FILLED = 1 / 3
 """Of the most tokens that a text may have, the part that it has on average: between 0.2 and 0.4 in docs/results."""
 
 INPUTS = {"feedback": (Stage.feedback,), "pairs": (Stage.pairs,), "base_model": (Stage.base_model, Stage.sft),
-          "reference": (Stage.reference,), "reference_scored": (Stage.reference,), "policy": (Stage.policy, Stage.base_model),
-          "generations": (Stage.generations,), "instructions": (Stage.feedback,),
-          "answers": (Stage.feedback,)}  # fmt: skip
+          "reference": (Stage.reference,), "reference_scored": (Stage.reference,),
+          "policy": (Stage.policy, Stage.base_model), "generations": (Stage.generations,),
+          "instructions": (Stage.feedback,), "answers": (Stage.feedback,)}  # fmt: skip
 """Name of an input -> the stages of which one makes it."""
 
 Finder = Callable[[Stage, str], Node | Manifest | None]

@@ -15,13 +15,13 @@ from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.judge_settings import ChatJudge
 from notus_exp.config.made_settings import Writer, annotators_of, writers_of
 from notus_exp.config.schema import Config, Stage
+from notus_exp.contracts.rounds_of_run import parsed_node
 from notus_exp.judging.spending import CHARACTERS_PER_TOKEN, PER_PRICE
 from notus_exp.reporting.tables import lasting
 from notus_exp.run import amounts
 from notus_exp.run.amounts import Known
 from notus_exp.run.asking_notes import dollars
 from notus_exp.run.nodes import Node
-from notus_exp.run.rounds_nodes import parsed_node
 from notus_exp.stages.settings import ANNOTATED
 
 PROMPT_TOKENS = 200

@@ -24,6 +24,7 @@ from notus_exp.config.sft_checks import told_of_sft
 from notus_exp.config.sft_settings import SftTraining
 from notus_exp.config.told_to_deepspeed import zero_config
 from notus_exp.contracts.format import DamagedFileError
+from notus_exp.contracts.rounds_of_run import parsed_node
 from notus_exp.contracts.run_file import read_run_file
 from notus_exp.disk import streams
 from notus_exp.disk.artifacts import ArtifactStore
@@ -120,8 +121,9 @@ class Run:
         """Refuse probes that were trained on what they are to score, as far as that is known by now."""
         for score in self.config.scores:
             if probes := self.sources.probes.get(column_of(score)):
-                feedback = next(node.key for node in self.nodes if node.name == "feedback")
-                check_training_prompts(score, probes, feedback, self.store.root)
+                for node in self.nodes:
+                    if parsed_node(node.name).name == "feedback":
+                        check_training_prompts(score, probes, node.key, self.store.root)
 
     @property
     def _brief(self) -> bool:

@@ -13,6 +13,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import ScoreItem, column_of, runs_of_probe
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest, read_manifest
+from notus_exp.contracts.rounds_of_run import number_of_rounds
 from notus_exp.contracts.run_file import RunFile, read_run_file
 from notus_exp.disk.artifacts import ArtifactStore
 from notus_exp.disk.files import MANIFEST, PAIRS, RUN_JSON
@@ -167,6 +168,11 @@ def _found(run: str, output: Path) -> Probe:
     made = record.get("stages", {}).get(Stage.policy.name)
     if made is None:
         raise _again(run, f"it has no policy (its status is {record['status']})")
+    if (rounds := number_of_rounds(record)) > 1:
+        raise UserError(
+            f"scores: run {run} was trained in {rounds} rounds, and the pairs of its last do not tell on which prompts",
+            "name a run of one round",
+        )
     key = made["key"]
     store = ArtifactStore(output / "artifacts")
     policy = _whole(run, Stage.policy, key, store)

@@ -17,6 +17,7 @@ from notus_exp.config.schema import Config, Stage
 from notus_exp.contracts.format import DamagedFileError, sealed
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.contracts.provenance import Surroundings
+from notus_exp.contracts.rounds_of_run import parsed_node
 from notus_exp.contracts.run_file import (
     FORMAT,
     AttemptRecord,
@@ -41,7 +42,6 @@ from notus_exp.run.asking_notes import failed_notes
 from notus_exp.run.data_notes import column_notes, data_notes, made_notes
 from notus_exp.run.endpoint_notes import endpoint_notes
 from notus_exp.run.nodes import Node
-from notus_exp.run.rounds_nodes import parsed_node
 from notus_exp.run.sft_notes import sft_notes
 from notus_exp.run.surroundings import given_command, surroundings
 from notus_exp.run.token_notes import token_notes

@@ -8,11 +8,10 @@ measured by. All rounds are evaluated on the feedback of the first, whose held-o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from notus_exp.config.schema import Config, Stage
+from notus_exp.contracts.rounds_of_run import earlier_node
 from notus_exp.run.nodes import Made, NodeRow, Sources
 from notus_exp.run.training_nodes import base_of
 from notus_exp.stages.settings import BaseModelSettings
@@ -21,28 +20,14 @@ MERGED = "merged"
 """Names the node of a policy's whole weights, which the next round begins with, or is measured by."""
 MEASURED = (Stage.generations, Stage.likelihoods, Stage.benchmarks, Stage.judgments, Stage.evaluation)
 """Stages that compare a policy with the base model."""
-_OF_ROUND = re.compile(r"round([1-9]\d*)_(.+)")
 
 OneRound = Callable[[Config, Sources, int], Iterable[NodeRow]]
 """Lists the rows of a round by its number, named as those of a run of one round."""
 
 
-class RoundNode(NamedTuple):
-    """Which round a node is of, None for the last one, and what it is called in a run of one round."""
-
-    number: int | None
-    name: str
-
-
-def parsed_node(name: str) -> RoundNode:
-    """Return the round of a node and its name there; a node of all rounds counts as one of the last."""
-    found = _OF_ROUND.fullmatch(name)
-    return RoundNode(int(found[1]), found[2]) if found else RoundNode(None, name)
-
-
 def round_node(config: Config, number: int, name: str) -> str:
     """Return the name of a node of a round."""
-    return name if number == config.rounds.number or _is_shared(name) else f"round{number}_{name}"
+    return name if number == config.rounds.number or _is_shared(name) else earlier_node(number, name)
 
 
 def rounds_nodes(config: Config, sources: Sources, one_round: OneRound) -> list[NodeRow]:

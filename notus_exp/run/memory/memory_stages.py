@@ -45,7 +45,7 @@ class Computing(NamedTuple):
 
     @classmethod
     def of(cls, config: Config, stages: Collection[Stage]) -> Computing:
-        """Return what some stages of a config's run ask for; with several rounds each training but the last is merged."""
+        """Return what some stages of a config's run ask for; of several rounds an adapter is merged after each."""
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
         generates = Stage.generations in stages and not isinstance(config.generation, AskedGeneration)
         own = [one.max_new_tokens for one in writers_of(config.data).values() if one.loads_model and one.base is None]

@@ -62,7 +62,10 @@ def _later(run: Run) -> Any:
 
 
 def _feedback(run: Run, scored: str) -> Any:
-    return next(node.key for node in run.nodes if node.name == "feedback")
+    """Return the key of the feedback that a run is evaluated on, or that it curates where it stops before."""
+    by_name = {node.name: node for node in run.nodes}
+    read = by_name["evaluation"].inputs.get("feedback") if "evaluation" in by_name else None
+    return read or by_name["feedback"].key
 
 
 def _split(run: Run, scored: str) -> Any:

@@ -72,8 +72,9 @@ def prepare(runs: Sequence[Run], folder: Path, console: Console, curated: Callab
 
 
 def before_pairs(run: Run) -> list[Node]:
-    """Return what a run makes before its pairs, and these."""
-    last = max((place for place, node in enumerate(run.nodes) if node.stage in CURATED), default=-1)
+    """Return what a run makes before its pairs, and these: of several rounds those of the first."""
+    trained = next((place for place, node in enumerate(run.nodes) if node.stage is Stage.policy), len(run.nodes))
+    last = max((place for place, node in enumerate(run.nodes[:trained]) if node.stage in CURATED), default=-1)
     return run.nodes[: last + 1]
 
 
