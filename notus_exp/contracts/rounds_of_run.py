@@ -33,6 +33,12 @@ def parsed_node(name: str) -> RoundNode:
     return RoundNode(int(found[1]), found[2]) if found else RoundNode(None, name)
 
 
+def is_shared(name: str) -> bool:
+    """Say whether a node is the same in all rounds: prompts, base models, and what these answer and are measured by."""
+    base = name.startswith(("generations_", "judgments_", "benchmarks_")) and name.endswith("_base")
+    return base or name in ("instructions", "sft", "reference_scored") or name.startswith("base_model")
+
+
 def number_of_rounds(run: RunFile) -> int:
     """Return how many rounds a run has; those from before there were several have one."""
     told = run.get("config", {}).get("rounds") or {}
@@ -46,15 +52,12 @@ def of_round(run: RunFile, number: int) -> RunFile:
     evaluated. Of an earlier round than the last it says of no evaluation that it has no score.
     """
     last = number_of_rounds(run)
-    nodes = [(parsed_node(name), stage) for name, stage in run.get("stages", {}).items()]
-    own = {node.name: stage for node, stage in nodes if node.number == number}
-    others = {node.name: stage for node, stage in nodes if node.number is None}
     if number == last:
         return run
-    earlier = {node.name for node, _ in nodes if node.number is not None}
-    shared = {name: stage for name, stage in others.items() if name not in earlier}
+    nodes = [(parsed_node(name), stage) for name, stage in run.get("stages", {}).items()]
+    stages = {node.name: stage for node, stage in nodes if node.number == number or is_shared(node.name)}
     metrics = next((one["metrics"] for one in run.get("rounds", []) if one["round"] == number), {})
-    return cast(RunFile, {**run, "stages": {**shared, **own}, "metrics": metrics, "unscored": {}})
+    return cast(RunFile, {**run, "stages": stages, "metrics": metrics, "unscored": {}})
 
 
 def evaluated_feedback(run: RunFile) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from notus_exp.config.schema import Config, Stage
-from notus_exp.contracts.rounds_of_run import earlier_node
+from notus_exp.contracts.rounds_of_run import earlier_node, is_shared
 from notus_exp.run.nodes import Made, NodeRow, Sources
 from notus_exp.run.training_nodes import base_of
 from notus_exp.stages.settings import BaseModelSettings
@@ -27,7 +27,7 @@ OneRound = Callable[[Config, Sources, int], Iterable[NodeRow]]
 
 def round_node(config: Config, number: int, name: str) -> str:
     """Return the name of a node of a round."""
-    return name if number == config.rounds.number or _is_shared(name) else earlier_node(number, name)
+    return name if number == config.rounds.number or is_shared(name) else earlier_node(number, name)
 
 
 def rounds_nodes(config: Config, sources: Sources, one_round: OneRound) -> list[NodeRow]:
@@ -35,7 +35,7 @@ def rounds_nodes(config: Config, sources: Sources, one_round: OneRound) -> list[
     rows: list[NodeRow] = []
     for number in range(1, config.rounds.number + 1):
         for row in [*one_round(config, sources, number), _merged(config, sources)]:
-            if number == 1 or not _is_shared(row[0]):
+            if number == 1 or not is_shared(row[0]):
                 rows.append(_placed(config, number, row))
     return rows
 
@@ -43,12 +43,6 @@ def rounds_nodes(config: Config, sources: Sources, one_round: OneRound) -> list[
 def is_merged(row: NodeRow) -> bool:
     """Say whether a row is of a policy's whole weights, which are made only where something reads them."""
     return row[1] is Stage.base_model and "policy" in row[3]
-
-
-def _is_shared(name: str) -> bool:
-    """Say whether a node is the same in all rounds."""
-    base = name.startswith(("generations_", "judgments_", "benchmarks_")) and name.endswith("_base")
-    return base or name in ("instructions", "sft", "reference_scored") or name.startswith("base_model")
 
 
 def _merged(config: Config, sources: Sources) -> NodeRow:
@@ -79,7 +73,7 @@ def _begun_with(config: Config, number: int, row: NodeRow) -> Mapping[str, str]:
         whole = number > 1 and rounds.start == "previous"  # its adapter is one of the policy before
         policy = round_node(config, number, MERGED if whole else "policy")
         return {"feedback": round_node(config, 1, "feedback"), "policy": policy}
-    if number == 1 or _is_shared(name):
+    if number == 1 or is_shared(name):
         return {"feedback": round_node(config, 1, "feedback")} if name == "reference_scored" else {}
     before = {"base_model": round_node(config, number - 1, MERGED)}
     read = {

@@ -7,9 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from notus_exp.config.curation_settings import Split
 from notus_exp.config.made_settings import PRINCIPLES
+from notus_exp.curation.split import SPLITS, assign
 from notus_exp.disk.hashing import prompt_id
-from notus_exp.making.drawn import drawn, places, weights_of
+from notus_exp.making.drawn import drawn, of_part, places, weights_of
 from notus_exp.making.principle_texts import told_by, told_of_principles
 from notus_exp.stages.settings import ResponsesSettings
 
@@ -119,3 +121,52 @@ def test_each_principle_has_words_of_its_own() -> None:
     texts = [text for principle in PRINCIPLES for text in told_by(principle)]
     assert len(texts) == len(set(texts)) and all(len(text) > 40 for text in texts)
     assert all(len(told_by(principle)) >= 3 for principle in PRINCIPLES)
+
+
+SPLIT = {"seed": 0, "validation": 0.1, "test": 0.2}
+
+
+def in_round(number: int, parts: int, table: pl.DataFrame, seed: int = 0) -> set[str]:
+    part = {"round": number, "parts": parts, "split": SPLIT}
+    return set(of_part(table, {"seed": seed, "part": part})["prompt_id"])
+
+
+def split_of(table: pl.DataFrame) -> dict[str, set[str]]:
+    names = assign(table["prompt_id"], Split(**SPLIT)).to_list()
+    return {name: {one for one, of in zip(table["prompt_id"], names, strict=True) if of == name} for name in SPLITS}
+
+
+def test_training_prompts_are_shared_out_among_the_rounds_and_each_has_one() -> None:
+    table = prompts(3000)
+    split, parts = split_of(table), [in_round(number, 3, table) for number in (1, 2, 3)]
+    trained = [part & split["train"] for part in parts]
+    assert set.union(*trained) == split["train"]
+    assert sum(map(len, trained)) == len(split["train"]), "no prompt is of two rounds"
+    assert all(abs(len(part) / len(split["train"]) - 1 / 3) < 0.04 for part in trained)  # 3.8 standard errors
+    assert [part & split["test"] for part in parts] == [split["test"], set(), set()]
+    assert all(part & split["validation"] == split["validation"] for part in parts)
+    assert in_round(1, 3, table, seed=1) != parts[0]
+
+
+def test_with_one_part_every_round_has_all_training_prompts_and_the_first_the_test_prompts() -> None:
+    table = prompts(300)
+    split = split_of(table)
+    assert in_round(1, 1, table) == set(table["prompt_id"])
+    assert in_round(2, 1, table) == split["train"] | split["validation"]
+
+
+def test_without_a_part_and_whatever_other_prompts_there_are_a_prompt_stays_in_its_round() -> None:
+    table = prompts(300)
+    assert of_part(table, {"seed": 0}).equals(table)
+    some = table.filter(pl.int_range(pl.len()) % 3 == 0)
+    assert in_round(2, 2, some) == in_round(2, 2, table) & set(some["prompt_id"])
+
+
+def test_the_same_prompt_in_other_white_space_is_of_the_same_round() -> None:
+    table = prompts(200)
+    texts = [f"  {text.replace(' ', '   ')}\n" for text in table["instruction"]]
+    spaced = table.with_columns(
+        pl.Series("instruction", texts), pl.Series("prompt_id", [prompt_id(text) for text in texts])
+    )
+    part = {"seed": 0, "part": {"round": 2, "parts": 2, "split": SPLIT}}
+    assert of_part(spaced, part)["row"].to_list() == of_part(table, part)["row"].to_list()
