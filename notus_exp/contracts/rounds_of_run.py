@@ -11,6 +11,8 @@ from typing import NamedTuple, cast
 
 from notus_exp.contracts.run_file import RunFile
 
+MERGED = "merged"
+"""Names the node of a policy's whole weights, which a later round begins with, or is measured by."""
 EVALUATION, FEEDBACK = "evaluation", "feedback"
 _OF_ROUND = re.compile(r"round([1-9]\d*)_(.+)")
 

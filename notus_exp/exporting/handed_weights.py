@@ -174,7 +174,7 @@ def _downloaded(run: RunData) -> HubBase | None:
     """Return the hub's model that a run trained from, by the manifest of its base; None for any other base."""
     manifest = _manifest_of_base(run)
     model = manifest.settings.get("model", {}) if manifest and manifest.stage == "base_model" else {}
-    if manifest is None or model.get("kind") != "hub":
+    if manifest is None or manifest.inputs or model.get("kind") != "hub":  # one with inputs is a policy of a round
         return None
     return HubBase(model["hub_id"], manifest.settings["model_digest"])
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from notus_exp.config.schema import Config, Stage
-from notus_exp.contracts.rounds_of_run import earlier_node, is_shared
+from notus_exp.contracts.rounds_of_run import MERGED, earlier_node, is_shared
 from notus_exp.run.nodes import Made, NodeRow, Sources
 from notus_exp.run.training_nodes import base_of
 from notus_exp.stages.settings import BaseModelSettings
 
-MERGED = "merged"
-"""Names the node of a policy's whole weights, which the next round begins with, or is measured by."""
 MEASURED = (Stage.generations, Stage.likelihoods, Stage.benchmarks, Stage.judgments, Stage.evaluation)
 """Stages that compare a policy with the base model."""
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from notus_exp.config.hardware_settings import FLASH, Device, Hardware
 from notus_exp.config.precisions import working_precision
 from notus_exp.config.training_settings import DPO
+from notus_exp.contracts.rounds_of_run import MERGED
 from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
 from notus_exp.frames.run_data import RunData
@@ -24,7 +25,7 @@ class ModelsOfRun(NamedTuple):
 
     Attributes:
         run: The run's id.
-        base: The artifact that the policy was trained from.
+        base: The artifact that the policy was trained from; of several rounds what the first one began with.
         policy: The artifact of the policy; None where it is not asked for.
         precision: What is computed in, a word of `config/precisions.py`.
         system_prompt: Text of the system turn that the run puts first, "" for an empty one, None for none.
@@ -66,7 +67,7 @@ def models_of_run(run: RunData, *, with_policy: bool, device: str | None = None)
     return ModelsOfRun(
         run.run_id,
         _folder(run, base),
-        _folder(run, POLICY) if with_policy else None,
+        _folder(run, MERGED if MERGED in stages else POLICY) if with_policy else None,
         working_precision(from_json(DPO, config["dpo"])),
         model.get("system_prompt"),
         model.get("template_date"),
@@ -75,8 +76,13 @@ def models_of_run(run: RunData, *, with_policy: bool, device: str | None = None)
 
 
 def _base_node(run: RunData) -> str | None:
-    """Return the node that the policy was trained from; of a run without one the last of `BASES` that it made."""
+    """Return the node that the policy was trained from; of a run without one the last of `BASES` that it made.
+
+    Of a policy of several rounds, which is there with all of its weights, it is what the first round began with.
+    """
     stages = run.record.get("stages", {})
+    if MERGED in stages:
+        return next((node for node in BASES if node in stages), None)
     key = stages[POLICY].get("inputs", {}).get("base_model") if POLICY in stages else None
     of_policy = (node for node, stage in stages.items() if stage["key"] == key)
     return next(of_policy, None) or next((node for node in BASES if node in stages), None)

@@ -13,9 +13,13 @@ import pytest
 import torch
 
 from notus_exp.config.hardware_settings import Device
-from notus_exp.disk.files import COMPLETIONS, FEEDBACK_HTML, MODEL, PAIRS, RESPONSES, ROUNDS_HTML
+from notus_exp.contracts.run_file import read_run_file
+from notus_exp.disk.files import COMPLETIONS, FEEDBACK_HTML, MODEL, PAIRS, RESPONSES, ROUNDS_HTML, RUN_JSON
+from notus_exp.export import main as export
+from notus_exp.frames.run_data import RunData
 from notus_exp.models.pretrained import load_model
 from notus_exp.runs import main as runs
+from notus_exp.talking.models_of_run import models_of_run
 from support.pages import Page
 from support.pipelines import place, record, run
 from support.recipes import machine
@@ -151,3 +155,24 @@ def test_another_beginning_of_the_second_round_makes_that_round_alone_anew(two: 
     assert not any(name.startswith("round1_") for name in made)
     losses = step_events(place(again, "policy"), "train/preference_loss")
     assert abs(losses[0] - math.log(2)) > 1e-3, "it begins elsewhere than at its reference"
+
+
+def test_the_last_policy_is_talked_with_beside_what_the_first_round_began_with(two: Finished) -> None:
+    found = models_of_run(RunData(two.run, read_run_file(two.run / RUN_JSON)), with_policy=True)
+    assert (found.base, found.policy) == (place(two.content, "base_model"), place(two.content, "merged"))
+
+
+def test_an_adapter_of_a_later_round_is_handed_over_merged_alone(
+    two: Finished, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(two.folder)
+    command = [two.content["run_id"], "--format", "trl"]
+    assert export([*command, "--to", "adapter"]) == 2
+    assert "its base is what the run made itself (stage round1_merged)" in capsys.readouterr().err
+    assert export([*command, "--to", "whole", "--merge"]) == 0
+    merged = place(two.content, "merged") / MODEL
+    tokens = torch.arange(4, 60).unsqueeze(0)
+    (handed,) = [path.parent for path in (two.folder / "whole").rglob("config.json")]
+    with torch.no_grad():
+        one, other = (load_model(folder, None, "float32", machine())(tokens).logits for folder in (handed, merged))
+    assert torch.allclose(one, other, atol=1e-5)
