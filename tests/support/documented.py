@@ -137,6 +137,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     " 'data.judge={judge: mock, verdicts_by: constraints}' until=pairs 'data.writers=[{name: cool, temperature: 0.5,"
     " max_new_tokens: 48}, {name: warm, max_new_tokens: 48}, {name: good, simulated: 0.9}, {name:"
     " weak, simulated: 0.2}]'": (),
+    "python -m notus_exp experiment=smoke data=made data.prompts.prompts=60 data.per_prompt=3"
+    " 'data.judge={judge: mock, verdicts_by: constraints}' rounds=2 'data.writers=[{name: cool, temperature: 0.5,"
+    " max_new_tokens: 48}, {name: warm, max_new_tokens: 48}, {name: good, simulated: 0.9}, {name:"
+    " weak, simulated: 0.2}]'": (),
+    "python -m notus_exp study=on_policy": (*TINY, "data.prompts.prompts=60"),
     # judges and annotators
     "python -m notus_exp experiment=smoke data.prompts=50 until=annotations 'annotators=[{name: rated, judge: mock,"
     " rubric: honesty}, {name: duel, judge: mock, pairs: true}]'": (),
@@ -232,6 +237,9 @@ UNTRIED = {
     ],
     "a server that does not end, of an extra": [
         "optuna-dashboard sqlite:///outputs/studies/beta_search/optuna.db",
+    ],
+    "is tried by another test: of a run of several rounds, in tests/run/test_rounds_pipeline.py": [
+        "python -m notus_exp.runs rounds RUN",
     ],
     "is tried by another test: a pipe is talked with, in tests/talking/test_chat.py": [
         "python -m notus_exp.chat RUN --fresh < prompts.txt",
