@@ -97,6 +97,13 @@ def test_what_a_later_round_begins_with_is_chosen(
     assert ("round1_merged" in found) is ("round1_merged" in (policy, reference, writer)), "nothing is merged in vain"
 
 
+@pytest.mark.parametrize("setting", ["start=base", "reference=base", "writers=base", "prompts=same"])
+def test_every_setting_of_a_round_moves_the_last_policy(two: dict[str, Node], setting: str) -> None:
+    moved = nodes("rounds=2", f"rounds.{setting}")
+    assert moved["policy"].key != two["policy"].key
+    assert (moved["round1_policy"].key == two["round1_policy"].key) is (setting != "prompts=same")
+
+
 def test_no_round_changes_one_before_it(two: dict[str, Node]) -> None:
     three = nodes("rounds=3", "rounds.prompts=same")
     same = nodes("rounds=2", "rounds.prompts=same")
