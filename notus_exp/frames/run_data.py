@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import polars as pl
 from notus_exp.comparison.per_prompt import run_values
 from notus_exp.config.commandline import single_run
 from notus_exp.contracts.provenance import Provenance, made_in_words
+from notus_exp.contracts.rounds_of_run import number_of_rounds, of_round
 from notus_exp.contracts.run_file import RunFile, StageRecord, read_run_file
 from notus_exp.disk import events
 from notus_exp.disk.files import EVENTS, GENERATIONS, PAIRS, RUN_JSON
@@ -74,6 +75,21 @@ class RunData:
     def status(self) -> str:
         """`finished`, `running`, `failed`, `interrupted`, `pruned`, or `not started`."""
         return self.record["status"]
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the run has."""
+        return number_of_rounds(self.record)
+
+    def round(self, number: int) -> RunData:
+        """Return the run as if the round of that number, from 1, were all of it; the run itself is its last round.
+
+        Raises:
+            UserError: It has no such round.
+        """
+        if not 1 <= number <= self.rounds:
+            raise UserError(f"run {self.run_id} has {self.rounds} round(s), and no round {number}")
+        return replace(self, record=of_round(self.record, number))
 
     @cached_property
     def metrics(self) -> pl.DataFrame:

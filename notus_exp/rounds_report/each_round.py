@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,6 @@ import polars as pl
 
 from notus_exp.browsing.paired_runs import paired_runs
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.contracts.rounds_of_run import number_of_rounds, of_round
 from notus_exp.disk.files import COMPLETIONS
 from notus_exp.disk.outputs import artifact
 from notus_exp.errors import UserError
@@ -59,12 +57,11 @@ def each_round(run: RunData) -> list[EachRound]:
     Raises:
         UserError: The run has one round, or an artifact is gone or not what was written.
     """
-    last = number_of_rounds(run.record)
-    if last == 1:
+    if run.rounds == 1:
         raise UserError(
             f"run {run.run_id} has one round", "rounds=2 makes two; python -m notus_exp.runs show tells of one"
         )
-    runs = [replace(run, record=of_round(run.record, number)) for number in range(1, last + 1)]
+    runs = [run.round(number) for number in range(1, run.rounds + 1)]
     found: list[EachRound] = []
     for number, one in enumerate(runs, 1):
         paired = paired_runs(runs[number - 2], one) if number > 1 else None

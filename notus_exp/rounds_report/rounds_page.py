@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from notus_exp.contracts.measured import MeasuredValue
-from notus_exp.contracts.rounds_of_run import number_of_rounds
 from notus_exp.disk.files import CURATION_HTML, FEEDBACK_HTML, ROUNDS_HTML
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.feedback_report.of_run import write_report
@@ -80,7 +79,7 @@ def _metric(name: str, rounds: list[EachRound]) -> dict[str, Any]:
 
 def _pages(run: RunData, one: EachRound) -> list[tuple[str, str]]:
     """Return the names and places, seen from the run's folder, of the pages of a round that lie there."""
-    last = one.number == number_of_rounds(run.record)
+    last = one.number == run.rounds
     feedback = FEEDBACK_HTML if last else feedback_page_of(one.number)
     found = [("feedback", feedback)] if (run.folder / feedback).is_file() else []
     stage = one.run.record.get("stages", {}).get("pairs")

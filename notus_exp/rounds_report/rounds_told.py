@@ -27,7 +27,7 @@ def rounds_report(run: RunData) -> Report:
     data = {"run": run.run_id, "rounds": [_data(one) for one in rounds]}
     tables = [made_of(rounds), measured(rounds), added(rounds)]
     notes = list(dict.fromkeys(note for one in rounds for note in one.notes))
-    return Report(data, [table for table in tables if table.rows], [*notes, EXPLORATORY])
+    return Report(data, [table for table in tables if table.rows], [*notes, *([EXPLORATORY] if tables[1].rows else [])])
 
 
 def made_of(rounds: list[EachRound]) -> Table:
