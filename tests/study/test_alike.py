@@ -44,3 +44,28 @@ def test_sft_on_chosen_stands_beside_arms_of_any_algorithm(recipe: str, monkeypa
     monkeypatch.setattr("notus_exp.config.bitsandbytes_checks.require_bitsandbytes", lambda needed_by: None)
     dpo = composed("curation=sft_on_chosen", f"dpo={recipe}").dpo
     assert (dpo.algorithm, dpo.loss_type, dpo.loss_weights) == ("dpo", ["sft"], None)
+
+
+MADE = (
+    "data=made",
+    "data.judge={judge: mock}",
+    "data.per_prompt=2",
+    "data.writers=[{name: own}, {name: weak, simulated: 0.3}]",
+    "rounds=2",
+)
+
+
+def test_arms_that_make_their_later_feedback_apart_are_measured_on_that_of_the_first_round(tmp_path: Path) -> None:
+    arms = [planned(tmp_path, who, *MADE, f"rounds.writers={who}") for who in ("policy", "base")]
+    last = [next(node.key for node in one.run.nodes if node.name == "feedback") for one in arms]
+    assert last[0] != last[1]
+    check_alike(arms, "preferences/accuracy/average")
+    other = planned(tmp_path, "other", *MADE, "rounds.prompts=same")
+    with pytest.raises(UserError, match="feedback"):
+        check_alike([arms[0], other], "preferences/accuracy/average")
+
+
+def test_arms_whose_later_rounds_begin_elsewhere_share_a_run_that_stops_before(tmp_path: Path) -> None:
+    arms = [planned(tmp_path, start, *MADE, f"rounds.start={start}", "until=pairs") for start in ("previous", "base")]
+    assert arms[0].run.id == arms[1].run.id
+    check_alike(arms, STRICT)

@@ -100,3 +100,14 @@ def test_a_killed_worker_is_begun_again_and_any_other_failure_is_not(
     assert len(begun) == tries
     assert [job.nodes for job in begun] == [begun[0].nodes] * tries, "the union, whose batches are the same"
     assert (made[-1][0] == "worker") == (kills == 1)
+
+
+def test_of_several_rounds_the_first_is_curated_and_nothing_is_trained(
+    tmp_path: Path, made: list[tuple[str, list[str]]]
+) -> None:
+    given = ("data=made", "data.judge={judge: mock}", "data.per_prompt=2", "rounds=2")
+    pool = "data.writers=[{name: own}, {name: weak, simulated: 0.3}]"
+    preparing.prepare([run_of(tmp_path, *given, pool)], tmp_path, Console(quiet=True))
+    names = [name for _, some in made for name in some]
+    assert {"round1_feedback", "round1_pairs", "round1_reference"} <= set(names)
+    assert not {"round1_policy", "round1_merged", "responses_own", "pairs", "policy", "reference"} & set(names)

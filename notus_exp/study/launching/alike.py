@@ -58,7 +58,8 @@ def _later(run: Run) -> Any:
     """Return what a run that stops early would go on with; nothing of one that does not, whose id says all."""
     if run.config.until in (Stage.config, Stage.evaluation):
         return None
-    return [to_json(getattr(run.config, name)) for name in ("model", "sft", "dpo", "generation", "judge", "evaluation")]
+    later = ("model", "sft", "dpo", "rounds", "generation", "judge", "evaluation")
+    return [to_json(getattr(run.config, name)) for name in later]
 
 
 def _feedback(run: Run, scored: str) -> Any:
