@@ -8,7 +8,8 @@ from notus_exp.config.column_names import column_names
 from notus_exp.config.curation_settings import Ambiguous
 from notus_exp.config.expression_checks import named_columns
 from notus_exp.config.judge_checks import check_judge
-from notus_exp.config.judge_settings import ChatJudge, OpenAIJudge, RewardModelJudge
+from notus_exp.config.judge_settings import ChatJudge, Judge, OpenAIJudge, RewardModelJudge
+from notus_exp.config.made_settings import every_annotator
 from notus_exp.config.ranges import HUB
 from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_checks import check_column_name
@@ -40,6 +41,7 @@ def check_annotators(config: Config) -> None:
             check_judge(annotator.judge, annotator.name)
         _check_question(key, annotator)
     _check_reannotation(config)
+    _check_schemas(config)
     if config.until is Stage.annotations and not config.annotators:
         raise UserError(
             "until=annotations, and there are no annotators",
@@ -70,6 +72,27 @@ def needed_annotators(config: Config) -> list[Annotator]:
     again = reannotator(config)
     asked = asked_annotators(config)
     return asked if again is None or again in asked else [*asked, again]
+
+
+def _check_schemas(config: Config) -> None:
+    """Refuse a schema of replies for a judge none of whose replies are in JSON."""
+    for number, annotator in enumerate(config.annotators):
+        if _sends_schema(annotator.judge) and not annotator.in_json and not _sends_schema(config.judge):
+            raise _no_schema(f"{named_annotator(number)}.response_format")
+    asked = every_annotator(config.data, config.annotators).values()
+    if _sends_schema(config.judge) and not any(one.in_json and _sends_schema(one.judge) for one in asked):
+        raise _no_schema("judge.response_format")
+
+
+def _sends_schema(judge: Judge) -> bool:
+    return isinstance(judge, OpenAIJudge) and judge.response_format != "none"
+
+
+def _no_schema(key: str) -> UserError:
+    return UserError(
+        f"{key}=json_schema is not read: only ratings of all completions together and critiques are answered in JSON",
+        "leave it out, or write together: true or form: critique in an item of annotators",
+    )
 
 
 def _check_reannotation(config: Config) -> None:

@@ -254,5 +254,25 @@ def test_later_settings_move_a_key_only_where_they_are_used() -> None:
     rated = "rubric: honesty"
     plain = key(rated)
     assert key(f"{rated}, together: false, form: rating, response_format: none") == plain
-    others = (f"{rated}, together: true", "form: critique", f"{rated}, response_format: json_schema")
+    together = f"{rated}, together: true"
+    others = (together, "form: critique", f"{together}, response_format: json_schema")
     assert len({plain, *map(key, others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["annotators=[{name: a, judge: openai, model: m, rubric: honesty, response_format: json_schema}]"],
+         r"annotators\[0\]\.response_format"),
+        (["judge=openai", "judge.model=m", "judge.response_format=json_schema"], r"judge\.response_format"),
+    ],
+)  # fmt: skip
+def test_a_schema_of_replies_is_refused_where_no_reply_is_in_json(overrides: list[str], key: str) -> None:
+    with pytest.raises(UserError, match=f"{key}=json_schema is not read"):
+        composed(SMOKE, *overrides)
+
+
+def test_a_judges_schema_is_read_by_an_annotator_of_its_own_option() -> None:
+    given = ("judge=openai", "judge.model=m", "judge.response_format=json_schema")
+    config = composed(SMOKE, *given, "annotators=[{name: b, form: critique}]")
+    assert config.annotators[0].judge.response_format == "json_schema"
