@@ -9,16 +9,15 @@ parsing; it starts when the imports are done. The ideal is ceil(verdicts / concu
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+from slow_endpoint import SERVE, answer_slowly, served
 
 from notus_exp.config.judge_settings import OpenAIJudge
 from notus_exp.disk.hashing import prompt_id
@@ -26,36 +25,6 @@ from notus_exp.judging.judge import prefer
 from notus_exp.judging.verdicts import AnswerPair
 
 MOST_RATIO = 1.2
-
-
-def serve(latency: float) -> None:
-    """Answer every request with "m" after `latency` seconds; print the port first."""
-    body = json.dumps(
-        {
-            "model": "benchmark",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": "m"}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
-        }
-    ).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                length = request.split("content-length:")[1].split("\r\n")[0]
-                await reader.readexactly(int(length))
-                await asyncio.sleep(latency)
-                writer.write(head + body)
-        except asyncio.IncompleteReadError:
-            writer.close()
-
-    async def run() -> None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        print(server.sockets[0].getsockname()[1], flush=True)
-        await server.serve_forever()
-
-    asyncio.run(run())
 
 
 def judge_at(url: str, concurrency: int) -> OpenAIJudge:
@@ -109,28 +78,20 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(SERVE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.latency)
+        answer_slowly(options.latency, lambda asked: "m")
         return
-    command = [sys.executable, __file__, "--serve", "--latency", str(options.latency)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            ideal = math.ceil(options.verdicts / options.concurrency) * options.latency
-            print(f"httpx {version('httpx')}, python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
-            print(f"{options.verdicts} verdicts, {options.concurrency} at once, {options.latency * 1000:.0f} ms each")
-            print(f"{'seconds':>8} {'ideal':>8} {'ratio':>6}   at most {MOST_RATIO}?")
-            for _ in range(options.repeat):
-                seconds = measure(url, options.verdicts, options.concurrency)
-                ratio = seconds / ideal
-                print(
-                    f"{seconds:8.2f} {ideal:8.2f} {ratio:6.3f}   {'yes' if ratio <= MOST_RATIO else 'NO'}", flush=True
-                )
-        finally:
-            server.terminate()
+    with served(__file__, options.latency) as url:
+        ideal = math.ceil(options.verdicts / options.concurrency) * options.latency
+        print(f"httpx {version('httpx')}, python {sys.version.split()[0]}, {os.cpu_count()} CPUs")
+        print(f"{options.verdicts} verdicts, {options.concurrency} at once, {options.latency * 1000:.0f} ms each")
+        print(f"{'seconds':>8} {'ideal':>8} {'ratio':>6}   at most {MOST_RATIO}?")
+        for _ in range(options.repeat):
+            seconds = measure(url, options.verdicts, options.concurrency)
+            ratio = seconds / ideal
+            print(f"{seconds:8.2f} {ideal:8.2f} {ratio:6.3f}   {'yes' if ratio <= MOST_RATIO else 'NO'}", flush=True)
 
 
 if __name__ == "__main__":

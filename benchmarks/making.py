@@ -11,17 +11,17 @@ done before. The ideal is ceil(calls / concurrency) answers one after another.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from slow_endpoint import SERVE, answer_slowly, served
 
 from notus_exp.annotation import make_annotations  # noqa: F401 - imported before anything is measured
 from notus_exp.judging.shown_texts import shown_texts
@@ -34,48 +34,15 @@ MOST_RATIO = 1.2
 WRITERS = ("a", "b", "c", "d")
 
 
-def said(question: str, seed: int) -> str:
+def said(asked: dict[str, Any]) -> str:
     """Return what the server says: a rating of each answer, a critique, or an answer, each with a text of its own."""
-    shown = shown_texts(question)
+    shown = shown_texts(asked["messages"][-1]["content"])
     if shown is None:
-        return f"Answer {seed}. " * 30
+        return f"Answer {asked.get('seed') or 0}. " * 30
     if shown.critique:
         return json.dumps({"id": shown.marks[0], "feedback": "Fair.", "overall_score": 6})
     entries = [{"id": mark, "rationale": "Fair.", "rating": 1 + number} for number, mark in enumerate(shown.marks)]
     return json.dumps({"answers": entries})
-
-
-def serve(latency: float) -> None:
-    """Answer every request after `latency` seconds; print the port first."""
-
-    def reply(body: bytes) -> bytes:
-        asked = json.loads(body)
-        text = said(asked["messages"][-1]["content"], asked.get("seed") or 0)
-        content = {
-            "model": "benchmark",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200},
-        }
-        data = json.dumps(content).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        return head.encode() + data
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-                body = await reader.readexactly(int(request.split("content-length:")[1].split("\r\n")[0]))
-                await asyncio.sleep(latency)
-                writer.write(reply(body))
-        except asyncio.IncompleteReadError:
-            writer.close()
-
-    async def run() -> None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        print(server.sockets[0].getsockname()[1], flush=True)
-        await server.serve_forever()
-
-    asyncio.run(run())
 
 
 def planned(url: str, prompts: int, concurrency: int, folder: Path) -> Run:
@@ -122,23 +89,17 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=20)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds")
     parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(SERVE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.latency)
+        answer_slowly(options.latency, said)
         return
-    command = [sys.executable, __file__, "--serve", "--latency", str(options.latency)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-            print(f"python {sys.version.split()[0]}, {os.cpu_count()} CPUs; {options.prompts} prompts x 4 answers,")
-            print(f"{options.concurrency} requests at once, {options.latency * 1000:.0f} ms each")
-            print(f"{'':>10} {'calls':>6} {'seconds':>8} {'ideal':>8} {'ratio':>6}   at most {MOST_RATIO}?")
-            for _ in range(options.repeat):
-                measure(url, options.prompts, options.concurrency, options.latency)
-        finally:
-            server.terminate()
+    with served(__file__, options.latency) as url:
+        print(f"python {sys.version.split()[0]}, {os.cpu_count()} CPUs; {options.prompts} prompts x 4 answers,")
+        print(f"{options.concurrency} requests at once, {options.latency * 1000:.0f} ms each")
+        print(f"{'':>10} {'calls':>6} {'seconds':>8} {'ideal':>8} {'ratio':>6}   at most {MOST_RATIO}?")
+        for _ in range(options.repeat):
+            measure(url, options.prompts, options.concurrency, options.latency)
 
 
 if __name__ == "__main__":
