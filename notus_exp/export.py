@@ -44,6 +44,7 @@ def _report(options: argparse.Namespace) -> Report:
         base=options.base,
         push=options.push,
         public=options.public,
+        round=options.round,
     )
     try:
         return export(request)
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--arm", metavar="NAME", help="of a study (default: the arm that its verdict calls the best one, if it does)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of the arm (default: the lowest that is finished)")
+    parser.add_argument("--round", type=int, metavar="N", help="of a run of several rounds (default: the last)")
     parser.add_argument(
         "--output-dir",
         type=Path,

@@ -50,14 +50,20 @@ def number_of_rounds(run: RunFile) -> int:
 def of_round(run: RunFile, number: int) -> RunFile:
     """Return a run's record as if the round of that number were all of it, from 1.
 
-    Its stages are those of the round and what all rounds share, its metrics those of the round, empty where it was not
-    evaluated. Of an earlier round than the last it says of no evaluation that it has no score.
+    Its stages are those of the round, what all rounds share, and under their own names those of the rounds before, from
+    which it was trained. Its metrics are those of the round, empty where it was not evaluated. Of an earlier round than
+    the last it says of no evaluation that it has no score.
     """
     last = number_of_rounds(run)
     if number == last:
         return run
-    nodes = [(parsed_node(name), stage) for name, stage in run.get("stages", {}).items()]
-    stages = {node.name: stage for node, stage in nodes if node.number == number or is_shared(node.name)}
+    stages = {}
+    for name, stage in run.get("stages", {}).items():
+        node = parsed_node(name)
+        if node.number == number or is_shared(node.name):
+            stages[node.name] = stage
+        elif node.number is not None and node.number < number:
+            stages[name] = stage
     metrics = next((one["metrics"] for one in run.get("rounds", []) if one["round"] == number), {})
     return cast(RunFile, {**run, "stages": stages, "metrics": metrics, "unscored": {}})
 

@@ -51,6 +51,7 @@ class ExportRequest:
     base: str | None = None
     push: str | None = None
     public: bool = False
+    round: int | None = None
 
 
 class _Exported(NamedTuple):
@@ -71,6 +72,9 @@ def export(request: ExportRequest) -> Report:
     _check(request)
     base = parsed_base(request.base) if request.base is not None else None
     chosen = chosen_run(request.what, request.outputs, request.arm, request.seed)
+    rounds = _of_rounds(chosen.run.rounds, request.round)
+    if request.round is not None:
+        chosen = chosen._replace(run=chosen.run.round(request.round))
     if "pairs" not in chosen.run.record.get("stages", {}) and request.form != NESTED:
         raise UserError(
             f"run {chosen.run.run_id} has no pairs: it is {chosen.run.status}", "name a run that got so far"
@@ -80,7 +84,7 @@ def export(request: ExportRequest) -> Report:
     try:
         written = _data(request, chosen, base, part)
         handed = _policy(request, chosen, base, part) if weighs else None
-        text = data_card(chosen, request.form, written.files, written.notes)
+        text = data_card(chosen, request.form, written.files, [*rounds, *written.notes])
         (part / CARD).write_text(text, encoding="utf-8")
         _publish(part, request.to)
     except BaseException:
@@ -88,6 +92,16 @@ def export(request: ExportRequest) -> Report:
         raise
     pushed = _pushed(request, handed)
     return _report(request, chosen, written, handed, pushed)
+
+
+def _of_rounds(rounds: int, asked: int | None) -> list[str]:
+    """Return what a reader of a card must know of a run of several rounds, in a sentence."""
+    if rounds == 1:
+        return []
+    number = asked or rounds
+    first = "what later rounds were trained on is not here"
+    later = "it was trained from the policy of the rounds before, whose pairs are not here"
+    return [f"this is round {number} of {rounds}: {first if number == 1 else later}"]
 
 
 def _check(request: ExportRequest) -> None:

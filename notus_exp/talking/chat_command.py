@@ -66,6 +66,7 @@ def _begin(options: argparse.Namespace) -> Talk:
     console = make_console(streams.err())
     with working(console, "looking at the run"):
         found = find_run(options.run, options.output_dir)
+        found = found if options.round is None else found.round(options.round)
         models = models_of_run(found, with_policy=not options.base_only, device=options.device)
     if options.no_system or options.system is not None:
         models = models._replace(system_prompt=options.system)
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="of an answer, at most (default: %(default)s)",
     )
+    parser.add_argument("--round", type=int, metavar="N", help="of a run of several rounds (default: the last)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: %(default)s)")
     system = parser.add_mutually_exclusive_group()
     system.add_argument(

@@ -43,7 +43,10 @@ def test_a_round_has_its_own_nodes_and_the_shared_ones_and_no_others(run: RunFil
     }  # fmt: skip
     assert first["metrics"]["a"]["value"] == 0.5
     assert first["unscored"] == {}
-    assert of_round(run, 2)["metrics"] == {}, "it was not evaluated"
+    second = of_round(run, 2)
+    assert second["metrics"] == {}, "it was not evaluated"
+    assert second["stages"]["policy"]["key"] == "round2_policy"
+    assert second["stages"]["round1_policy"]["key"] == "round1_policy", "what it was trained from"
     assert of_round(run, 3) is run
 
 

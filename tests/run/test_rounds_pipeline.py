@@ -160,6 +160,8 @@ def test_another_beginning_of_the_second_round_makes_that_round_alone_anew(two: 
 def test_the_last_policy_is_talked_with_beside_what_the_first_round_began_with(two: Finished) -> None:
     found = models_of_run(RunData(two.run, read_run_file(two.run / RUN_JSON)), with_policy=True)
     assert (found.base, found.policy) == (place(two.content, "base_model"), place(two.content, "merged"))
+    first = models_of_run(RunData(two.run, read_run_file(two.run / RUN_JSON)).round(1), with_policy=True)
+    assert (first.base, first.policy) == (place(two.content, "base_model"), place(two.content, "round1_merged"))
 
 
 def test_an_adapter_of_a_later_round_is_handed_over_merged_alone(
@@ -176,3 +178,19 @@ def test_an_adapter_of_a_later_round_is_handed_over_merged_alone(
     with torch.no_grad():
         one, other = (load_model(folder, None, "float32", machine())(tokens).logits for folder in (handed, merged))
     assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_pairs_of_each_round_are_handed_over_and_the_card_says_of_which(
+    two: Finished, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(two.folder)
+    command = [two.content["run_id"], "--format", "parquet", "--data-only"]
+    assert export([*command, "--to", "second"]) == export([*command, "--to", "first", "--round", "1"]) == 0
+    for folder, node in (("first", "round1_pairs"), ("second", "pairs")):
+        handed = pl.concat([pl.read_parquet(path) for path in sorted((two.folder / folder).rglob("*.parquet"))])
+        assert set(handed["prompt_id"]) == set(two.table(node, PAIRS)["prompt_id"])
+        card = (two.folder / folder / "README.md").read_text()
+        assert f"this is round {1 if folder == 'first' else 2} of 2" in card
+    capsys.readouterr()
+    assert export([*command, "--to", "third", "--round", "3"]) == 2
+    assert "has 2 round(s), and no round 3" in capsys.readouterr().err
