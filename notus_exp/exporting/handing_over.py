@@ -100,7 +100,7 @@ def _of_rounds(rounds: int, asked: int | None) -> list[str]:
         return []
     number = asked or rounds
     first = "what later rounds were trained on is not here"
-    later = "it was trained from the policy of the rounds before, whose pairs are not here"
+    later = "it goes on from the rounds before, whose pairs are not here"
     return [f"this is round {number} of {rounds}: {first if number == 1 else later}"]
 
 
