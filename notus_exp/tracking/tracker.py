@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from notus_exp.contracts.run_file import RunEstimate, RunFile, StageRecord
+from notus_exp.contracts.run_file import RoundRecord, RunEstimate, RunFile, StageRecord
 from notus_exp.disk.events import Event
 
 FINISHED, EXPIRED = "finished", "expired"
@@ -63,6 +63,7 @@ class Ending(NamedTuple):
         samples: Sample answers, one dict a prompt.
         stages: As in run.json, by node name.
         error: Why it did not finish.
+        rounds: Of a run of several rounds, as in run.json.
     """
 
     status: str
@@ -70,11 +71,13 @@ class Ending(NamedTuple):
     samples: Sequence[Mapping[str, Any]]
     stages: Mapping[str, StageRecord]
     error: str | None = None
+    rounds: Sequence[RoundRecord] = ()
 
     @classmethod
     def of(cls, run: RunFile, samples: Sequence[Mapping[str, Any]]) -> Ending:
         """Return what a run.json says of its run's end."""
-        return cls(run["status"], run.get("metrics", {}), samples, run.get("stages", {}), run.get("error"))
+        stages, rounds = run.get("stages", {}), run.get("rounds", [])
+        return cls(run["status"], run.get("metrics", {}), samples, stages, run.get("error"), rounds)
 
 
 class Tracker(Protocol):

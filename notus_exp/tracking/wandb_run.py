@@ -28,6 +28,9 @@ from notus_exp.tracking.repeated import RepeatedRun
 from notus_exp.tracking.tracker import FINISHED, Ending, Membership, NoTracker, Tracker
 from notus_exp.tracking.wandb_tables import table
 
+ROUNDS = "rounds"
+"""Begins the names of metrics over the rounds of a run."""
+ROUND = f"{ROUNDS}/round"
 JOB_TYPE, TRIAL_TYPE, TUNING_TYPE = "run", "trial", "tuning"
 
 
@@ -102,6 +105,7 @@ class WandbTracker:
         self._run.summary.update(summary_of(ending.metrics, self._split, plain))
         for name, value in self._last.items():
             self._run.summary[name if finished and name in self._asked else f"{DETAIL}/{name}"] = value
+        self._tell_rounds(ending)
         if ending.samples:
             columns = list(ending.samples[0])
             rows = [[str(sample[column]) for column in columns] for sample in ending.samples]
@@ -109,6 +113,16 @@ class WandbTracker:
         if finished:
             alias = f"s{self._seed}" if self._member is None else alias_of(self._member)
             log_products(self._run, ending.stages, self._artifacts, self._owner, alias)
+
+    def _tell_rounds(self, ending: Ending) -> None:
+        """Tell the headline metrics of several rounds as curves over the rounds."""
+        if not ending.rounds:
+            return
+        self._run.define_metric(ROUND, hidden=True, summary="none")
+        self._run.define_metric(f"{ROUNDS}/*", step_metric=ROUND, summary="none")
+        for one in ending.rounds:
+            shown = history_of(one["metrics"], self._split, leading(one["metrics"], self._asked))
+            self._run.log({ROUND: one["round"], **{f"{ROUNDS}/{name}": value for name, value in shown.items()}})
 
 
 def tracks(tracking: Tracking) -> bool:

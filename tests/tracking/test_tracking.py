@@ -107,6 +107,16 @@ def test_each_stage_has_a_step_axis_of_its_own(tmp_path: Path) -> None:
     assert found.axes["reference/*"] == "reference/step"
 
 
+def test_the_metrics_of_several_rounds_are_curves_over_the_rounds(tmp_path: Path) -> None:
+    rounds: Any = [
+        {"round": n, "metrics": {"verifiable/strict": {**METRICS["verifiable/strict"], "value": n / 4}}} for n in (1, 2)
+    ]
+    found = track(tmp_path, DONE._replace(rounds=rounds))
+    assert found.history_of("rounds/verifiable/strict", "rounds/round") == [(1, 0.25), (2, 0.5)]
+    assert found.axes["rounds/*"] == "rounds/round"
+    assert "rounds/verifiable/strict" not in named(found.summary), "the last round's is there by its plain name"
+
+
 def test_the_summary_holds_each_metric_with_its_interval(tmp_path: Path) -> None:
     unknown = {"verifiable/kl": {"value": 1.5, "low": None, "high": None, "n": 1}}
     found = track(tmp_path, Ending("finished", METRICS | unknown, [], {}))
