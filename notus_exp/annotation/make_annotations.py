@@ -323,9 +323,10 @@ def _check_failures(annotator: Annotator, annotated: Annotated) -> None:
     if verdicts and failed > most * verdicts:
         [(reason, times), *_] = _reasons(annotated.verdicts).items()
         raise UserError(
-            f"annotators: {failed} of {verdicts} verdicts of '{annotator.name}' failed, above max_failure_rate={most:g}"
-            f"; the most frequent reason ({times}): {reason}",
-            f"replies are kept: {asking_again(annotator.judge)}mend the template, or raise max_failure_rate",
+            f"{annotator.key}: {failed} of {verdicts} verdicts of '{annotator.name}' failed, above "
+            f"max_failure_rate={most:g}; the most frequent reason ({times}): {reason}",
+            f"replies are kept: {asking_again(annotator.judge)}mend the template, or raise "
+            f"{annotator.key}.max_failure_rate",
         )
 
 

@@ -129,5 +129,9 @@ def _model(key: str, given: Any, models: GroupOptions) -> DictConfig:
             OmegaConf.update(model, setting, value, merge=False)
         except OmegaConfBaseException as error:
             raise UserError(f"{key}.model.{setting}={value} is not what it takes", EXAMPLE) from error
+    for setting in known:
+        if OmegaConf.is_missing(model, setting):
+            hint = f"write model: {{name: {name}, {setting}: VALUE}} in that item; a folder is written model: ./FOLDER"
+            raise UserError(f"{key}.model.{setting} must be given for {key}.model={name}", hint)
     expand_homes(model, f"{key}.model.")
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,11 @@ def test_too_many_failures_end_the_stage_and_na_is_none(feedback: Path, monkeypa
     answered_in_json(monkeypatch, lambda shown: ratings_of(shown, lambda text: "N/A"))
     assert annotate(feedback, true()).columns["true"].null_count() == 6
     answered_in_json(monkeypatch, lambda shown: "I like them all.")
-    with pytest.raises(UserError, match=r"5 of 5 verdicts of 'true' failed.*no JSON in the reply"):
+    with pytest.raises(UserError, match=r"annotators.true: 5 of 5 verdicts of 'true' failed.*no JSON") as error:
         annotate(feedback, true(model="other"))
+    assert error.value.hint.endswith("raise annotators.true.max_failure_rate")
+    with pytest.raises(UserError, match=r"^data.judge: 5 of 5 verdicts"):
+        annotate(feedback, replace(true(model="other"), told_at="data.judge"))
 
 
 def test_the_order_depends_on_the_prompt_alone() -> None:

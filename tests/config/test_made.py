@@ -101,6 +101,8 @@ def test_settings_of_writers_prompts_and_judge_are_given_by_their_keys() -> None
         ("[{model: x}]", "data.writers.0.name must be given", "write 'data.writers="),
         ("[{name: a, temprature: 1}]", "data.writers.0 has no setting 'temprature'", "did you mean 'temperature'"),
         ("[{name: a, model: smolm2_135m}]", "is no option of the group model, and no folder", "smollm2_135m"),
+        ("[{name: a, model: local}]", "data.writers.0.model.path must be given", "model: {name: local, path: VALUE}"),
+        ("[{name: a, model: {name: hub}}]", "data.writers.0.model.hub_id must be given", "{name: hub, hub_id: VALUE}"),
         ("[{name: a, base_url: 'http://h/v1'}]", "data.writers.0.model must be given", "model: NAME"),
         ("[{name: a, base_url: 'http://me:pw@h/v1', model: m}]", "holds a user name or password", ""),
         ("[{name: a, simulated: 0.5, temperature: 1}]", "a simulated writer does not read it", "leave it out"),

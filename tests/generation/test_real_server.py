@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from support.pipelines import place, record, run
+from support.real_servers import require_serving
 
 SMALL = [
     *("experiment=smoke", "dpo=lora_small", "dpo.precision=float32", "filters.max_pairs=8", "dpo.global_batch_size=8"),
@@ -19,8 +20,7 @@ SMALL = [
 
 @pytest.mark.slow
 def test_transformers_serve_gives_the_greedy_answers_of_the_models_themselves(tmp_path: Path) -> None:
-    for package in ("fastapi", "uvicorn", "openai"):
-        pytest.importorskip(package, reason="transformers serve needs the extra transformers[serving]")
+    require_serving()
     here = record(run(tmp_path, *SMALL))
     there = record(run(tmp_path, *SMALL, "generation=transformers_serve"))
     for node in ("generations_verifiable_base", "generations_verifiable"):

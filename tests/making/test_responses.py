@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -20,8 +14,7 @@ from notus_exp.disk.ledger import Ledger
 from notus_exp.errors import UserError
 from notus_exp.making.first_answer import ask_first_answer
 from support.fault_server import FaultServer
-from support.places import IMPORTABLE
-from support.warm import ENVIRONMENT
+from support.killings import let_finish_killed, questions_of
 from support.writers import answer, settings, writer
 
 TOLD = {"principles": {"any": {"honesty": 1.0}}, "told": {"honesty": ["Be honest."]}}
@@ -29,10 +22,6 @@ TOLD = {"principles": {"any": {"honesty": 1.0}}, "told": {"honesty": ["Be honest
 
 def table(out: Path) -> pl.DataFrame:
     return pl.read_parquet(out / files.RESPONSES)
-
-
-def prompts_of(server: FaultServer) -> Counter[str]:
-    return Counter(prompt for _, prompt, _, _ in server.requests)
 
 
 def test_a_writer_is_told_the_principle_as_the_system_turn_and_sampled_with_a_seed_of_the_prompt(
@@ -73,7 +62,7 @@ def test_a_prompt_that_an_endpoint_refuses_while_it_answers_others_is_counted_an
             answer(tmp_path, 4, writer(server.url, concurrency=1))
         assert "the same command asks only for the missing ones" in error.value.hint
         facts, out = answer(tmp_path, 4, writer(server.url))
-        assert prompts_of(server) == {"Question 0?": 1, "Question 1?": 1, "Question 2?": 2, "Question 3?": 1}
+        assert questions_of(server) == {"Question 0?": 1, "Question 1?": 1, "Question 2?": 2, "Question 3?": 1}
     found = table(out)
     assert re.match(r"status 400: .*filtered", found["refused"].to_list()[1])
     assert [bool(reason) for reason in found["refused"]] == [False, True, False, False]
@@ -99,7 +88,7 @@ def test_the_budget_ends_the_answering_in_order_and_the_same_command_goes_on(tmp
         assert "3 of 6 answers are missing" in error.value.message
         assert Ledger(tmp_path / "ledger.jsonl").usd == 6.0, "the next one could cost 16 of the 14 that are left"
         facts, out = answer(tmp_path, 6, writer(server.url, **priced), budget=40.0)
-        assert set(prompts_of(server).values()) == {1}
+        assert set(questions_of(server).values()) == {1}
     assert Ledger(tmp_path / "ledger.jsonl").usd == 12.0
     assert (facts["cost"], facts["completion_tokens"]) == (6.0, 6), "of this attempt"
     assert table(out).height == 6
@@ -116,25 +105,10 @@ def test_an_answer_that_was_lost_may_have_been_paid_and_is_held_against_the_budg
 
 def test_killed_in_the_midst_of_answering_no_stored_answer_is_asked_for_again(tmp_path: Path) -> None:
     """Two kills: the calls exceed the need by no more than the requests that were under way at each."""
-    prompts, concurrency, kills = 40, 4, 2
-    environment = {**ENVIRONMENT, **IMPORTABLE}
+    prompts, concurrency = 40, 4
     with FaultServer(latency=0.02) as server:
         command = [sys.executable, "-m", "support.writers", str(tmp_path), str(prompts), server.url, str(concurrency)]
-        asked_for: dict[str, int] = {}  # of each answer that is stored how often it was asked for until then
-        for kill in range(1, kills + 1):
-            process = subprocess.Popen(command, env=environment)
-            wait_until(lambda kill=kill: len(server.requests) >= kill * prompts // (kills + 1), process)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            time.sleep(0.1)  # what was under way is answered to nobody
-            assert all(prompts_of(server)[prompt] == asked_for[prompt] for prompt in asked_for), "none again"
-            asked_for = {prompt: prompts_of(server)[prompt] for prompt in kept(tmp_path)}
-        assert subprocess.run(command, env=environment, timeout=60).returncode == 0
-        after = prompts_of(server)
-    assert len(asked_for) >= prompts // 3, "it was killed in the midst"
-    assert all(after[prompt] == asked_for[prompt] for prompt in asked_for), "what was stored is not asked for again"
-    assert len(after) == prompts
-    assert sum(after.values()) <= prompts + kills * concurrency
+        let_finish_killed(command, server, prompts, concurrency, lambda: kept(tmp_path))
     assert table(tmp_path / "responses")["response"].to_list() == [
         server.said[f"Question {number}?"] for number in range(prompts)
     ]
@@ -149,20 +123,12 @@ def kept(folder: Path) -> set[str]:
     return {text for one, text in texts.iter_rows() if one in ids}
 
 
-def wait_until(there: Any, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert process.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < end, "what is waited for does not come"
-        time.sleep(0.01)
-
-
 def test_an_answer_that_another_run_paid_for_is_not_asked_for_again(tmp_path: Path) -> None:
     pool = {"draw": {"writers": ["far", "other"], "per_prompt": 2, "seed": 0, "max_prompts": None}}
     with FaultServer(answer=lambda prompt: f"re: {prompt}") as server:
         answer(tmp_path, 3, writer(server.url))
         facts, out = answer(tmp_path, 5, writer(server.url), pool, name="more")
-        assert prompts_of(server) == {f"Question {number}?": 1 for number in range(5)}
+        assert questions_of(server) == {f"Question {number}?": 1 for number in range(5)}
         assert (facts["from_cache"], facts["prompt_tokens"]) == (3, 200)
         assert table(out)["response"].to_list() == [f"re: Question {number}?" for number in range(5)]
         answer(tmp_path, 3, writer(server.url), {"temperature": 0.1}, name="cool")

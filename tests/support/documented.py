@@ -247,6 +247,12 @@ UNTRIED = {
     "is tried by another test: the shell itself is asked, in tests/config/test_completing.py": [
         'eval "$(python -m notus_exp -sc install=bash)"',
     ],
+    "is tried by another test: smaller, in tests/run/test_made_rounds.py": [
+        "python -m notus_exp data=made rounds=2 sft=chosen data.prompts.prompts=120 data.per_prompt=3"
+        " 'data.judge={judge: mock, verdicts_by: constraints}' 'data.writers=[{name: cool, temperature: 0.3,"
+        " max_new_tokens: 48}, {name: hot, temperature: 1.2, max_new_tokens: 48}, {name: good, simulated: 0.9},"
+        " {name: weak, simulated: 0.2}]'",
+    ],
     "is what runs these very tests, or runs before them": [
         "make test",
         "make check",

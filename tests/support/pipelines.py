@@ -18,14 +18,14 @@ def command(*arguments: str, cold: bool = False) -> list[str]:
 
 
 def run(
-    folder: Path, *arguments: str, code: int = 0, cold: bool = False, **environment: str
+    folder: Path, *arguments: str, code: int = 0, cold: bool = False, seconds: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command(*arguments, cold=cold),
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
         env={**ENVIRONMENT, **environment},
     )
     assert done.returncode == code, done.stderr[-3000:]
