@@ -202,9 +202,10 @@ def _option(
 ) -> DictConfig:
     """Return the option that a mapping names at `data`, with the settings of it that the mapping gives."""
     name = given.get("data")
+    if name is None:
+        raise UserError(f"{key} does not say which data it is", f"add data: NAME to it, one of {', '.join(choices)}")
     if name not in choices:
-        known = did_you_mean(str(name), choices) if name is not None else f"one of {', '.join(choices)}"
-        raise UserError(f"{key}: data={name} is no option of a source", known)
+        raise UserError(f"{key}: data={name} is no option of a source", did_you_mean(str(name), choices))
     data = compose(str(name))
     for setting, value in given.items():
         if setting not in own:

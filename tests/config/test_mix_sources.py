@@ -114,7 +114,7 @@ def test_a_mix_is_compared_under_what_any_source_is_labelled_with() -> None:
     [
         ("", "data=mix has no sources", "write 'data.sources=[{data: ultrafeedback"),
         ("3", "data.sources.0 is no mapping", "write"),
-        ("{path: x}", "data.sources.0: data=None is no option of a source", "one of "),
+        ("{path: x}", "data.sources.0 does not say which data it is", "one of "),
         ("{data: ratd}", "data.sources.0: data=ratd is no option", "did you mean 'rated'?"),
         ("{data: mix}", "data.sources.0: data=mix is no option", "known:"),
         ("{data: rated, pth: x}", "data.sources.0 has no setting 'pth' (data=rated)", "did you mean 'path'?"),
