@@ -11,7 +11,7 @@ from notus_exp.browsing.finding import state_of_run
 from notus_exp.browsing.makers import flat, in_words, made_alike
 from notus_exp.config.commandline import single_run
 from notus_exp.contracts.run_file import RunEstimate, made_with
-from notus_exp.disk.files import CURATION_HTML, FEEDBACK_HTML
+from notus_exp.disk.files import CURATION_HTML, FEEDBACK_HTML, ROUNDS_HTML
 from notus_exp.evaluation.metrics import headlines, metric_of
 from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.console import shorten
@@ -29,6 +29,9 @@ def show_report(run: RunData) -> Report:
         sentences.append(shlex.join(["python", "-m", "notus_exp", *single_run(around["command"])]))
     if record.get("choices"):
         sentences.append(" ".join(f"{group}={option}" for group, option in record["choices"].items()))
+    if run.rounds > 1:
+        command = f"python -m notus_exp.runs rounds {run.run_id}"
+        sentences.append(f"{run.rounds} rounds, of which the last is shown; {command} tells of all")
     if costs := record.get("costs"):
         told = f"device seconds {number(costs['device_seconds'], 0)}, had nothing been reused"
         told += f" {number(costs['device_seconds_if_nothing_were_reused'], 0)}"
@@ -97,8 +100,8 @@ def _attempts(run: RunData) -> Table:
 def _pages(run: RunData) -> list[str]:
     folders = run.stages.filter(pl.col("node") == "pairs")["folder"]
     pages = [run.artifacts / folders[0] / CURATION_HTML] if len(folders) else []
-    report = run.folder.absolute() / FEEDBACK_HTML
-    return [shorten(page) for page in [*pages, *([report] if report.is_file() else [])]]
+    pages += [page for name in (FEEDBACK_HTML, ROUNDS_HTML) if (page := run.folder.absolute() / name).is_file()]
+    return [shorten(page) for page in pages]
 
 
 def _why(error: str | None) -> str:

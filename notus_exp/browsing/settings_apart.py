@@ -38,6 +38,8 @@ def _apart(mappings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
+        if isinstance(value, list) and value and all(isinstance(one, Mapping) and one.get("name") for one in value):
+            value = {one["name"]: {name: of for name, of in one.items() if name != "name"} for one in value}
         if isinstance(value, Mapping) and value:
             found |= _flat(value, f"{before}{key}.")
         else:

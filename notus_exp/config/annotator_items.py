@@ -44,8 +44,10 @@ def told_of_annotator(key: str) -> Iterator[None]:
             yield
     except UserError as error:
         raised = f"raise {key}.budget"
-        others = "data.budget" if key.startswith("data.") else "judge.budget for all"
-        raise UserError(error.message, error.hint.replace(raised, f"{raised}, or {others}")) from error
+        if key.startswith("data."):  # it may be what data.budget leaves
+            message = error.message.replace(f"{key}.budget=", f"data.budget, or {key}.budget, of ")
+            raise UserError(message, error.hint.replace(raised, "raise it")) from error
+        raise UserError(error.message, error.hint.replace(raised, f"{raised}, or judge.budget for all")) from error
 
 
 def expand_annotators(

@@ -147,7 +147,7 @@ class MadeFeedback(Data):
     seed: int = bounded(least=0)
     per_prompt: int = bounded(least=1)
     rubrics: dict[str, str] = place()
-    principles: dict[str, dict[str, float]]
+    principles: dict[str, dict[str, Any]]
     writers: list[Any]
     judge: Any = unbounded(in_key=False)
     budget: Optional[float] = bounded(above=0, in_key=False)

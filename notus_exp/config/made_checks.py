@@ -104,7 +104,7 @@ def _check_principles(principles: dict[str, dict[str, float]]) -> None:
             if principle not in (*PRINCIPLES, NO_PRINCIPLE):
                 hint = did_you_mean(principle, [*PRINCIPLES, NO_PRINCIPLE])
                 raise UserError(f"{key}: '{principle}' is no principle", hint)
-            if not 0 <= weight < math.inf:
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
                 raise UserError(f"{key}.{principle}={weight} is out of range", "a weight is a number of 0 or more")
         if not sum(weights.values()) > 0:
             raise UserError(f"{key} weighs nothing", f"write {{{NO_PRINCIPLE}: 1.0}} where writers are told nothing")

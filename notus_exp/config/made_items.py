@@ -52,6 +52,10 @@ def expand_made(made: DictConfig, data: GroupOptions, model: GroupOptions, judge
         UserError: What is no mapping, names no option, or sets what its option does not have.
     """
     made.prompts = composed_prompts(made.prompts, data.names, data.compose)
+    for source, weights in made.principles.items():  # 1 and 1.0 are one weight, and one key
+        for name, weight in weights.items() if isinstance(weights, DictConfig) else ():
+            if isinstance(weight, int) and not isinstance(weight, bool):
+                made.principles[source][name] = float(weight)
     made.writers = [_writer(number, item, model) for number, item in enumerate(made.writers)]
     if not isinstance(made.judge, DictConfig):
         raise UserError(f"{JUDGE}={made.judge} is no mapping", f"write '{JUDGE}={{judge: openai, model: NAME}}'")

@@ -79,6 +79,11 @@ def writers_of(data: Data) -> dict[str, Writer]:
     return {writer.name: writer for writer in data.writers} if isinstance(data, MadeFeedback) else {}
 
 
+def own_writers(data: Data) -> list[str]:
+    """Return the names of the writers that are the run's own model, which later rounds have trained."""
+    return [one.name for one in writers_of(data).values() if one.loads_model and one.base is None]
+
+
 def annotators_of(data: Data) -> list[Annotator]:
     """Return those that rate what is made here, of other data none.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.generation_settings import AskedGeneration
-from notus_exp.config.made_settings import OWN_MODEL, Writer, writers_of
+from notus_exp.config.made_settings import OWN_MODEL, own_writers
 from notus_exp.config.rounds_settings import Rounds
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.errors import UserError
@@ -25,7 +26,7 @@ def check_rounds(config: Config) -> None:
     """
     rounds = config.rounds
     if rounds.number == 1:
-        changed = [name for name in ("start", "reference", "prompts", "writers") if _changed(rounds, name)]
+        changed = [name for name in ("start", "reference", "writers") if _changed(rounds, name)]
         if changed:
             raise UserError(
                 f"rounds.{changed[0]}={getattr(rounds, changed[0])} is of a second round, and there is one",
@@ -37,8 +38,7 @@ def check_rounds(config: Config) -> None:
             f"rounds={rounds.number}: data={config.data.name} has its answers, and a later round has them written anew",
             "use data=made (docs/made.md), whose writers may be the run's own model",
         )
-    own = [writer for writer in writers_of(config.data).values() if is_own(writer)]
-    if not own:
+    if not own_writers(config.data):
         raise UserError(
             f"rounds={rounds.number}, and none of data.writers is the run's own model: later rounds would be of the "
             "same writers",
@@ -52,11 +52,6 @@ def check_rounds(config: Config) -> None:
         )
 
 
-def is_own(writer: Writer) -> bool:
-    """Say whether a writer is the run's own model, which later rounds have trained."""
-    return writer.loads_model and writer.base is None
-
-
 def _changed(rounds: Rounds, name: str) -> bool:
     return bool(getattr(rounds, name) != getattr(Rounds(), name))
 
@@ -64,6 +59,13 @@ def _changed(rounds: Rounds, name: str) -> bool:
 def _check_reference(config: Config) -> None:
     """Refuse a recipe that reads a reference which is not what it starts from, where it computes that itself."""
     rounds, dpo = config.rounds, config.dpo
+    if not needs_reference(dpo):
+        if _changed(rounds, "reference"):
+            raise UserError(
+                f"rounds.reference={rounds.reference} is not read: this recipe needs no reference",
+                "leave it out, or choose another recipe, such as dpo=lora",
+            )
+        return
     if rounds.reference == rounds.start:
         return
     itself = {"dpo.algorithm=kto": dpo.algorithm == "kto", "dpo.ld_alpha": dpo.ld_alpha is not None}

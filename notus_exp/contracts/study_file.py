@@ -260,9 +260,13 @@ def read_study_file(path: Path, *, check_seal: bool = True) -> StudyFile:
     return cast(StudyFile, content)
 
 
+ROUNDS = "rounds.number"
+"""The setting that is written `rounds=N`."""
+
+
 def cell_name(levels: Mapping[str, str]) -> str:
     """Return the name of a grid's arm: it follows from the arm's levels, setting -> value."""
-    short = {key: key.rpartition(".")[2] for key in levels}
+    short = {key: "rounds" if key == ROUNDS else key.rpartition(".")[2] for key in levels}
     if len({*short.values()}) < len(short):
         short = {key: key for key in levels}
     return ",".join(value if "." not in key else f"{short[key]}={value}" for key, value in levels.items())

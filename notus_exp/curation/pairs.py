@@ -114,6 +114,11 @@ def decide(completions: pl.DataFrame, spec: PairsSettings, contamination: Sequen
     check_aspects(table.columns, spec.aspects)
     others = [labelled(name, spec.aspects) for name in spec.filters.valid_under]
     candidates = apply_filters(table, spec.filters, contamination, named_columns(spec))
+    if spec.part and (moved := moved_to_train(candidates.prompts["folded_id"], spec.split)):
+        raise UserError(
+            f"no prompt of this round is left to train on: all {moved} that have answers are held out",
+            "look at why others have none, or give more prompts, fewer rounds, or rounds.prompts=same",
+        )
     attempt = attempt_pairs(candidates, selected(spec.selection, spec.aspects), spec)
     pairs = _charge(candidates, attempt, spec)
     for other in others:

@@ -28,6 +28,7 @@ from notus_exp.exporting.nested import nested
 from notus_exp.exporting.policy_card import policy_card
 from notus_exp.exporting.scored_pairs import completions_of, scored_pairs
 from notus_exp.exporting.trainer_recipe import TrainerRecipe, trainer_recipe
+from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.tables import Report, Table
 
 CARD, DATA, POLICY = "README.md", "data", "model"
@@ -72,7 +73,7 @@ def export(request: ExportRequest) -> Report:
     _check(request)
     base = parsed_base(request.base) if request.base is not None else None
     chosen = chosen_run(request.what, request.outputs, request.arm, request.seed)
-    rounds = _of_rounds(chosen.run.rounds, request.round)
+    rounds = _of_rounds(chosen.run, request.round)
     if request.round is not None:
         chosen = chosen._replace(run=chosen.run.round(request.round))
     if "pairs" not in chosen.run.record.get("stages", {}) and request.form != NESTED:
@@ -94,14 +95,17 @@ def export(request: ExportRequest) -> Report:
     return _report(request, chosen, written, handed, pushed)
 
 
-def _of_rounds(rounds: int, asked: int | None) -> list[str]:
+def _of_rounds(run: RunData, asked: int | None) -> list[str]:
     """Return what a reader of a card must know of a run of several rounds, in a sentence."""
+    rounds = run.rounds
     if rounds == 1:
         return []
     number = asked or rounds
     first = "what later rounds were trained on is not here"
-    later = "it goes on from the rounds before, whose pairs are not here"
-    return [f"this is round {number} of {rounds}: {first if number == 1 else later}"]
+    later = "its policy was trained on the pairs of the rounds before too, which --round hands over"
+    told = run.record["config"]["rounds"]
+    begun = ", ".join(f"{name}={told[name]}" for name in ("start", "reference", "writers", "prompts"))
+    return [f"this is round {number} of {rounds} (rounds: {begun}): {first if number == 1 else later}"]
 
 
 def _check(request: ExportRequest) -> None:

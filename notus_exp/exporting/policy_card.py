@@ -13,7 +13,13 @@ def policy_card(chosen: ChosenRun, handed: HandedWeights) -> str:
     run, config = chosen.run, chosen.run.record.get("config", {})
     adapter = handed.kind == ADAPTER
     dpo = config.get("dpo", {})
-    recipe = {"dpo": dpo, "seed": run.record.get("seed"), "system_prompt": config.get("model", {}).get("system_prompt")}
+    rounds = {"rounds": config["rounds"]} if run.rounds > 1 else {}
+    recipe = {
+        **rounds,
+        "dpo": dpo,
+        "seed": run.record.get("seed"),
+        "system_prompt": config.get("model", {}).get("system_prompt"),
+    }
     return card(
         "policy_card.md.j2",
         name=chosen.study.name if chosen.study else run.run_id,

@@ -87,6 +87,9 @@ def _agreed(
     found, broken = _objects(text)
     if not found:
         raise _NoReading(broken or "no JSON in the reply")
+    found = [_unwrapped(one) for one in found]
+    if len(entries := [one for one in found if "id" in one and "rating" in one]) == len(found) > 1:
+        found = [{"answers": entries}]  # a bare list of them
     fitting, wrong, other = list[list[dict[str, Any]]](), list[str](), list[str]()
     for one in found:
         try:
@@ -102,6 +105,13 @@ def _agreed(
     if any(one != fitting[0] for one in fitting):
         raise _NoReading("several JSON objects with different ratings")
     return fitting[0]
+
+
+def _unwrapped(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the object within an object that holds nothing else, as `{"result": {...}}` does."""
+    while len(found) == 1 and isinstance(inner := next(iter(found.values())), dict):
+        found = inner
+    return found
 
 
 def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
@@ -162,6 +172,8 @@ def _value(said: Any, by: ReadBy) -> tuple[float | None, str]:
         said = float(said)
     if isinstance(said, bool) or not isinstance(said, int | float) or not given.usable(said):
         return None, f"the rating is no number: {_writable(json.dumps(said, ensure_ascii=False)[:_SHOWN])}"
+    if by.form == TOGETHER and said != int(said):  # an overall score between two is published too
+        return None, f"the rating {said:g} is no whole number"
     least, best = by.scale
     if not least <= said <= best:
         return None, f"the rating {said:g} is not between {least:g} and {best:g}"

@@ -17,6 +17,7 @@ from notus_exp.config.curation_settings import Split
 from notus_exp.config.made_settings import ANY_SOURCE, NO_PRINCIPLE
 from notus_exp.curation.split import assign
 from notus_exp.disk.hashing import uniform
+from notus_exp.errors import UserError
 from notus_exp.feedback.prompt_turns import CONTEXT, CONVERSATION
 from notus_exp.feedback.same_prompts import folded_ids
 from notus_exp.feedback.table import CORPUS
@@ -69,6 +70,9 @@ def of_part(prompts: pl.DataFrame, draw: Mapping[str, Any]) -> pl.DataFrame:
     Args:
         prompts: With the columns prompt_id, instruction and, where prompts have turns before it, context.
         draw: `part` has `round` (from 1), `parts` and `split` (settings of the split).
+
+    Raises:
+        UserError: No prompt of the round is in the training split.
     """
     part = draw.get("part")
     if part is None:
@@ -78,6 +82,12 @@ def of_part(prompts: pl.DataFrame, draw: Mapping[str, Any]) -> pl.DataFrame:
     split = assign(ids, from_json(Split, part["split"])).to_numpy()
     own = (uniform(ids, draw["seed"], "made/round") * part["parts"]).astype(np.int64) + 1 == part["round"]
     trained = own if part["parts"] > 1 else np.full(len(ids), True)
+    if not (trained & (split == "train")).any():
+        raise UserError(
+            f"round {part['round']} has no prompt to train on: of {len(ids)} prompts {(split == 'train').sum()} are for"
+            f" training, shared out among {part['parts']} round(s)",
+            "give more prompts (data.prompts, data.max_prompts), fewer rounds, or rounds.prompts=same",
+        )
     kept = np.select([split == "test", split == "validation"], [np.full(len(ids), part["round"] == 1), True], trained)
     return prompts.filter(pl.Series(kept.astype(bool)))
 

@@ -31,18 +31,19 @@ def rounds_report(run: RunData) -> Report:
 
 
 def made_of(rounds: list[EachRound]) -> Table:
-    """Return a table of what each round was trained on."""
+    """Return a table of what each round was trained on: answers and ratings are of prompts for training."""
     rows = [
         [
             str(one.number),
-            *(_count(count) for count in (one.prompts, one.answers, one.own)),
+            *(_count(count) for count in (one.prompts, one.held_out, one.answers, one.own)),
             with_span(one.rated),
             _count(one.pairs),
             number(one.usd, 2) if one.usd else NOT_KNOWN,
         ]
         for one in rounds
     ]
-    columns = ["round", "prompts", "answers", "of the own model", "their mean rating", "training pairs", "USD"]
+    columns = ["round", "training prompts", "held out", "answers", "of the own model", "their mean rating"]
+    columns += ["training pairs", "USD"]
     return Table("What each round was trained on", columns, rows)
 
 
@@ -76,7 +77,8 @@ def _data(one: EachRound) -> dict[str, Any]:
     metrics = one.run.record.get("metrics", {})
     return {
         "round": one.number,
-        "prompts": one.prompts,
+        "training_prompts": one.prompts,
+        "held_out_prompts": one.held_out,
         "answers": one.answers,
         "own_answers": one.own,
         "own_rating": one.rated,

@@ -9,7 +9,9 @@ measured by. All rounds are evaluated on the feedback of the first, whose held-o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
+from notus_exp.config.made_settings import own_writers
 from notus_exp.config.schema import Config, Stage
 from notus_exp.contracts.rounds_of_run import MERGED, earlier_node, is_shared
 from notus_exp.run.nodes import Made, NodeRow, Sources
@@ -52,6 +54,8 @@ def _placed(config: Config, number: int, row: NodeRow) -> NodeRow:
     """Return a row of a round under its name there, with what it reads."""
     name, stage, settings, uses = row
     begun = _begun_with(config, number, row)
+    if stage is Stage.pairs and (number > 1 or config.rounds.prompts == "new"):
+        settings = replace(settings, part=True)
     return (
         round_node(config, number, name),
         stage,
@@ -65,7 +69,7 @@ def _placed(config: Config, number: int, row: NodeRow) -> NodeRow:
 
 def _begun_with(config: Config, number: int, row: NodeRow) -> Mapping[str, str]:
     """Return the inputs of a row that are not of its own round."""
-    name, stage, _, uses = row
+    name, stage, settings, uses = row
     rounds = config.rounds
     if stage in MEASURED:
         whole = number > 1 and rounds.start == "previous"  # its adapter is one of the policy before
@@ -73,11 +77,13 @@ def _begun_with(config: Config, number: int, row: NodeRow) -> Mapping[str, str]:
         return {"feedback": round_node(config, 1, "feedback"), "policy": policy}
     if number == 1 or is_shared(name):
         return {"feedback": round_node(config, 1, "feedback")} if name == "reference_scored" else {}
-    before = {"base_model": round_node(config, number - 1, MERGED)}
-    read = {
-        Stage.policy: rounds.start == "previous",
-        Stage.base_model: rounds.start == "previous",
-        Stage.reference: rounds.reference == "previous" and name == "reference",
-        Stage.responses: rounds.writers == "policy" and uses.get("base_model") == "base_model",
-    }
-    return before if read.get(stage) else {}
+    chosen: str | None = None
+    if stage in (Stage.policy, Stage.base_model):
+        chosen = rounds.start
+    elif name == "reference":
+        chosen = rounds.reference
+    elif stage is Stage.responses and settings.writer in own_writers(config.data):
+        chosen = rounds.writers
+    if chosen is None or "base_model" not in uses:
+        return {}
+    return {"base_model": base_of(config) if chosen == "base" else round_node(config, number - 1, MERGED)}

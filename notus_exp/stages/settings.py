@@ -127,7 +127,8 @@ class PairsSettings:
 
     `columns` are the names that expressions take from the input `columns`. `rules` is the version of the rules where
     these settings reach one that has changed since: identical pairs, n-grams, several pairs at random, duplicates
-    in a mix.
+    in a mix. With `part` the feedback is that of a round: what is held out is trained on in none, not even where
+    nothing else is left.
     """
 
     aspects: list[str]
@@ -141,6 +142,7 @@ class PairsSettings:
     rules: int = unbounded(since=1, default=1)
     pairs: PairRule = unbounded(since=PairRule(), default_factory=PairRule)
     columns: list[str] = unbounded(since=[], default_factory=list)
+    part: bool = unbounded(since=False, default=False)
 
 
 @dataclass

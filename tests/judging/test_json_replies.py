@@ -143,6 +143,25 @@ def critique(text: str) -> ReadEntry:
     return one
 
 
+def test_an_object_that_holds_the_reply_alone_and_a_bare_list_of_ratings_are_read() -> None:
+    found = critique(json.dumps({"result": {"id": MARKS[0], "feedback": "Good.", "overall_score": 7}}))
+    assert found == ReadEntry(7.0, "", "Good.")
+    entries = [{"id": mark, "rating": 1 + number} for number, mark in enumerate(MARKS)]
+    for reply in ({"result": {"answers": entries}}, entries):
+        assert [one.value for one in read_reply(json.dumps(reply), MARKS, PLAIN)] == [
+            1.0 + n for n in range(len(MARKS))
+        ]
+    for reply in (entries[:-1], [*entries, entries[0]], [*entries[:-1], {"id": "other", "rating": 1}]):
+        assert {one.value for one in read_reply(json.dumps(reply), MARKS, PLAIN)} == {None}
+
+
+def test_a_rating_between_two_is_none_and_says_so() -> None:
+    entries = [{"id": mark, "rating": 3.7 if number else 4.0} for number, mark in enumerate(MARKS)]
+    found = read_reply(json.dumps({"answers": entries}), MARKS, PLAIN)
+    assert [one.value for one in found] == [4.0, *[None] * (len(MARKS) - 1)]
+    assert found[1].reason == "the rating 3.7 is no whole number"
+
+
 def test_a_critique_is_feedback_with_a_score() -> None:
     found = critique(json.dumps({"id": MARKS[0], "feedback": " Name the year. ", "overall_score": 7.5}))
     assert found == ReadEntry(7.5, "", "Name the year.")
@@ -156,7 +175,6 @@ def test_a_critique_is_feedback_with_a_score() -> None:
         ({"id": MARKS[0], "feedback": " ", "overall_score": 7}, "a score without feedback"),
         ({"id": "other", "feedback": "Good.", "overall_score": 7}, "the id is not that of the answer"),
         ({"feedback": "Good.", "overall_score": 7}, "the id is not that of the answer"),
-        ({"result": {"id": MARKS[0], "feedback": "Good.", "overall_score": 7}}, "the JSON has no 'overall_score'"),
     ],
 )
 def test_a_critique_that_lacks_something_is_missing_and_says_why(said_so: dict[str, Any], reason: str) -> None:

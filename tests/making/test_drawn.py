@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import polars as pl
+import pytest
 
 from notus_exp.config.curation_settings import Split
 from notus_exp.config.made_settings import PRINCIPLES
 from notus_exp.curation.split import SPLITS, assign
 from notus_exp.disk.hashing import prompt_id
+from notus_exp.errors import UserError
 from notus_exp.making.drawn import drawn, of_part, places, weights_of
 from notus_exp.making.principle_texts import told_by, told_of_principles
 from notus_exp.stages.settings import ResponsesSettings
@@ -170,3 +172,11 @@ def test_the_same_prompt_in_other_white_space_is_of_the_same_round() -> None:
     )
     part = {"seed": 0, "part": {"round": 2, "parts": 2, "split": SPLIT}}
     assert of_part(spaced, part)["row"].to_list() == of_part(table, part)["row"].to_list()
+
+
+def test_a_round_without_a_prompt_to_train_on_is_refused_before_anybody_is_asked() -> None:
+    table = prompts(12)
+    rounds = 40
+    with pytest.raises(UserError, match=r"round \d+ has no prompt to train on: of 12 prompts"):
+        for number in range(1, rounds + 1):
+            in_round(number, rounds, table)

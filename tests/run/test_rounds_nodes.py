@@ -158,3 +158,29 @@ def test_what_has_no_second_round_is_refused(overrides: list[str], said: str) ->
     given = [one for one in MADE if not (one.startswith("data") and "data=simulated" in overrides)]
     with pytest.raises(UserError, match=said.replace(".", r"\.")):
         composed(*given, *overrides)
+
+
+def test_another_writer_stays_what_it_is_though_it_is_the_runs_model_too() -> None:
+    pool = "data.writers=[{name: own}, {name: fixed, model: tiny_random}, {name: weak, simulated: 0.3}]"
+    found = nodes("rounds=2", pool)
+    assert found["responses_fixed"].inputs["base_model"] == found["base_model"].key
+    assert found["responses_own"].inputs["base_model"] == found["round1_merged"].key
+
+
+def test_the_own_model_as_it_began_is_the_supervised_one_in_a_later_round() -> None:
+    found = nodes("rounds=2", "sft=chosen", "rounds.writers=base")
+    assert found["responses_own"].inputs["base_model"] == found["sft"].key
+    assert found["round1_responses_own"].inputs["base_model"] == found["base_model"].key
+
+
+@pytest.mark.parametrize("recipe", ["dpo=simpo", "dpo=orpo", "dpo=sft"])
+def test_a_reference_that_no_recipe_reads_is_refused(recipe: str) -> None:
+    composed(*MADE, "rounds=2", recipe)
+    with pytest.raises(UserError, match=r"rounds\.reference=base is not read"):
+        composed(*MADE, "rounds=2", recipe, "rounds.reference=base")
+
+
+def test_curation_of_a_part_trains_on_nothing_that_is_held_out(two: dict[str, Node]) -> None:
+    assert two["pairs"].settings["part"] is two["round1_pairs"].settings["part"] is True
+    same = nodes("rounds=2", "rounds.prompts=same")
+    assert "part" not in same["round1_pairs"].settings and same["pairs"].settings["part"] is True

@@ -42,6 +42,8 @@ def check_alike(planned: Sequence[Planned], metric: str) -> None:
                 hint = "give it on the command line for all arms, or make two studies"
                 if of is _feedback:
                     hint += ", or choose a study.metric with prompts of its own, such as verifiable/strict"
+                    if len({run.config.rounds.number for run in (one.run, first.run)}) > 1:
+                        hint += "; rounds.prompts=same gives every first round the same prompts"
                 raise UserError(
                     f"arms '{first.arm}' and '{one.arm}' differ in {what}, so their {metric} cannot be compared", hint
                 )

@@ -34,8 +34,11 @@ def unlike_sizes(planned: Sequence[Planned], *, complete: bool = False) -> UserE
 
 
 def _training_pairs(one: Planned) -> int | None:
-    """Return how many training pairs a run has; None where its pairs are not made, or are no part of it."""
+    """Return how many training pairs a run has; None where its pairs are not made, or are no part of it.
+
+    Of several rounds it is those of the first: the others are not there before it was trained on.
+    """
     nodes = [node for node in one.run.nodes if node.stage is Stage.pairs]
-    made = [found for node in nodes if (found := one.run.store.find(node.wanted))]
-    count = made[-1].facts.get("split/train") if made else None
+    made = one.run.store.find(nodes[0].wanted) if nodes else None
+    count = made.facts.get("split/train") if made else None
     return count if isinstance(count, int) else None
