@@ -72,7 +72,7 @@ def of_part(prompts: pl.DataFrame, draw: Mapping[str, Any]) -> pl.DataFrame:
         draw: `part` has `round` (from 1), `parts` and `split` (settings of the split).
 
     Raises:
-        UserError: No prompt of the round is in the training split.
+        UserError: Some round would have no prompt of the training split.
     """
     part = draw.get("part")
     if part is None:
@@ -80,14 +80,16 @@ def of_part(prompts: pl.DataFrame, draw: Mapping[str, Any]) -> pl.DataFrame:
     turns = [CONTEXT] if CONTEXT in prompts.columns else []
     ids = folded_ids(*prompts.select("prompt_id", "instruction", *turns).get_columns())
     split = assign(ids, from_json(Split, part["split"])).to_numpy()
-    own = (uniform(ids, draw["seed"], "made/round") * part["parts"]).astype(np.int64) + 1 == part["round"]
-    trained = own if part["parts"] > 1 else np.full(len(ids), True)
-    if not (trained & (split == "train")).any():
+    parts, train = part["parts"], split == "train"
+    rounds = (uniform(ids, draw["seed"], "made/round") * parts).astype(np.int64) + 1
+    without = next((number for number in range(1, parts + 1) if not (train & (rounds == number)).any()), None)
+    if without is not None:  # said in the first round, before anybody is asked
         raise UserError(
-            f"round {part['round']} has no prompt to train on: of {len(ids)} prompts {(split == 'train').sum()} are for"
-            f" training, shared out among {part['parts']} round(s)",
+            f"round {without} would have no prompt to train on: of {len(ids)} prompts {train.sum()} are for training,"
+            f" shared out among {parts} round(s)",
             "give more prompts (data.prompts, data.max_prompts), fewer rounds, or rounds.prompts=same",
         )
+    trained = rounds == part["round"] if parts > 1 else np.full(len(ids), True)
     kept = np.select([split == "test", split == "validation"], [np.full(len(ids), part["round"] == 1), True], trained)
     return prompts.filter(pl.Series(kept.astype(bool)))
 
