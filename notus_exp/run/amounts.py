@@ -193,6 +193,15 @@ def answers_of(node: Node, known: Known) -> float | None:
     return None if prompts is None else prompts * _of_part(draw) * draw["per_prompt"] / len(draw["writers"])
 
 
+def trained_prompts(node: Node, known: Known) -> float | None:
+    """Return how many prompts to train on the round of a writer's node has; None where nothing tells, or it has all."""
+    draw = node.settings["draw"]
+    prompts, part = _at_most(_prompts(_input(node, "instructions", known.look), known), draw), draw.get("part")
+    if prompts is None or part is None:
+        return None
+    return float(prompts * (1 - part["split"]["test"] - part["split"]["validation"]) / part["parts"])
+
+
 def _of_part(draw: Mapping[str, Any]) -> float:
     """Return the share of the prompts that a round's draw has (`making.drawn.of_part`)."""
     part = draw.get("part")

@@ -16,6 +16,7 @@ from notus_exp.config.generation_settings import GENERATION_SCHEMAS, Generation
 from notus_exp.config.hardware_settings import Hardware
 from notus_exp.config.judge_settings import JUDGE_SCHEMAS, Judge
 from notus_exp.config.made_settings import Writer
+from notus_exp.config.mix_sources import PROMPTS, told_of
 from notus_exp.config.schema import Stage
 from notus_exp.contracts.format import DamagedFileError
 from notus_exp.contracts.manifest import Manifest
@@ -30,7 +31,7 @@ from notus_exp.machine.servers import Servers
 from notus_exp.run.nodes import STAGES, Node
 from notus_exp.run.surroundings import surroundings
 from notus_exp.stages.context import Context, Requirements
-from notus_exp.stages.settings import from_json, to_json
+from notus_exp.stages.settings import INSTRUCTIONS, from_json, to_json
 
 STARTED, WAITING, FINISHED = "started", "waiting", "finished"
 """Marks in the event stream (as metrics with value 1) by which the parent knows where a stage is."""
@@ -214,7 +215,9 @@ def run_stage(node: Node, job: Job, out: Path, context: Context) -> dict[str, An
     info = STAGES[node.stage]
     run = importlib.import_module(info.module).run
     inputs = inputs_of(node, ArtifactStore(job.artifacts))
-    facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
+    of_prompts = node.name.split()[0] == INSTRUCTIONS  # of data that is made here: they have a key of their own
+    with told_of(PROMPTS) if of_prompts else nullcontext():
+        facts: dict[str, Any] = run(from_json(info.settings, node.settings), inputs, out, context)
     return facts
 
 

@@ -16,6 +16,7 @@ from notus_exp.run.evaluation_nodes import NOISE
 from notus_exp.run.nodes import Made, NodeRow, Sources
 from notus_exp.stages.settings import (
     ANNOTATED,
+    INSTRUCTIONS,
     WRITTEN,
     BaseModelSettings,
     FeedbackSettings,
@@ -31,13 +32,13 @@ def made_nodes(config: Config, sources: Sources, number: int = 1) -> list[NodeRo
     made = config.data
     assert isinstance(made, MadeFeedback)
     read = FeedbackSettings(keyed(made.prompts), sources.data_digest, list(sources.source_digests))
-    rows: list[NodeRow] = [("instructions", Stage.feedback, read, {})]
-    answers: dict[str, str | Made] = {"instructions": "instructions"}
+    rows: list[NodeRow] = [(INSTRUCTIONS, Stage.feedback, read, {})]
+    answers: dict[str, str | Made] = {INSTRUCTIONS: INSTRUCTIONS}
     for writer in sorted(writers_of(made).values(), key=lambda one: not one.loads_model):  # one worker for all models
         model = _base_of(writer, config, sources)
         if model not in (None, "base_model"):
             rows.append((str(model), Stage.base_model, BaseModelSettings(_model(writer), _digest(writer, sources)), {}))
-        uses: dict[str, str | Made] = {"instructions": "instructions"}
+        uses: dict[str, str | Made] = {INSTRUCTIONS: INSTRUCTIONS}
         if model:
             uses["base_model"] = model
         name = f"{WRITTEN}{writer.name}"

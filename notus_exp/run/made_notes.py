@@ -77,6 +77,9 @@ def made_lines(
     length = _prompt_tokens(asked[0], folder)
     found = [(node, _answers(node, writers[node.settings["writer"]], known, length)) for node in asked]
     lines = [f"{node.name}: {_writer_told(writers[node.settings['writer']], one)}" for node, one in found]
+    rounds = {trained for node in asked if (trained := amounts.trained_prompts(node, known)) is not None}
+    if rounds:
+        lines.append(f"rounds: about {min(rounds):,.0f} prompts to train on in each")
     if not any(parsed_node(node.name).name == "answers" for node in missing):
         return lines
     if any(one is None for _, one in found):

@@ -22,6 +22,8 @@ REANNOTATED = "reannotated"
 """Names the node that asks about overall scores in doubt, and the input of pairs that it is."""
 
 
+INSTRUCTIONS = "instructions"
+"""Names the node of the prompts of data that is made here."""
 WRITTEN = "responses_"
 """Begins the names of writers' nodes, and of the inputs that these are; the writer's follows."""
 

@@ -210,3 +210,23 @@ def test_a_judge_that_is_not_named_is_asked_for(config: Config) -> None:
         composed("data=made", "data.per_prompt=2", f"data.writers={POOL}")
     with pytest.raises(UserError, match=r"data.judge: judge=replay is not asked by a rubric"):
         made("data.judge={judge: replay, path: x.parquet}")
+
+
+def test_whole_numbers_weigh_principles_as_others_do() -> None:
+    one, other = (made(f"data.principles={{any: {{helpfulness: {weight}, honesty: 0.5}}}}") for weight in ("1", "1.0"))
+    assert one.principles == other.principles == {"any": {"helpfulness": 1.0, "honesty": 0.5}}
+    assert isinstance(one.principles["any"]["helpfulness"], float)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ("{helpfulness: 1, kindness: 2}", "data.principles.any: 'kindness' is no principle"),
+        ("{helpfulness: -1}", r"data.principles.any.helpfulness=-1.0 is out of range"),
+        ("{helpfulness: much}", "data.principles.any.helpfulness=much is out of range"),
+        ("{helpfulness: true}", "data.principles.any.helpfulness=True is out of range"),
+    ],
+)
+def test_weights_of_principles_that_are_none_are_named(weights: str, said: str) -> None:
+    with pytest.raises(UserError, match=said.replace(".", r"\.")):
+        made(f"data.principles={{any: {weights}}}")

@@ -69,3 +69,14 @@ def test_hours_are_drawn_from_answers_and_tokens() -> None:
     assert amounts.planned(by_name["responses_weak"], known) == pytest.approx(40)
     assert amounts.planned(by_name["answers"], known) == amounts.planned(by_name["pairs"], known) == 60
     assert amounts.completions_of(by_name["pairs"], known) == (60, 2)
+
+
+def test_all_rounds_are_counted_and_how_many_prompts_each_trains_on() -> None:
+    found = lines("rounds=2", "split.test=0.1", "split.validation=0.1", "data.prompts.prompts=100", "data.per_prompt=3")
+    assert found["rounds"] == "about 40 prompts to train on in each"
+    # the first answers 10 test, 10 validation and 40 training prompts, the second the last two again
+    assert found["round1_responses_weak"] == "about 60 answers"
+    assert found["responses_weak"] == "about 50 answers"
+    # 4 aspects of 60 + 50 prompts, and a critique of each of 3 x 110 answers
+    counts = "about 330 answers and 770 judgements (440 of all answers to a prompt, 330 critiques)"
+    assert found["made"].startswith(counts)

@@ -65,3 +65,11 @@ def test_a_study_makes_its_feedback_once_and_compares_its_arms_on_it(tmp_path: P
     comparison = study_runs.read(tmp_path / "outputs/studies/made/comparison.json")
     [contrast] = [one for one in comparison["contrasts"] if one["primary"]]
     assert (contrast["arm"], contrast["reference"]) == ("average", "critique") and contrast["prompts"] > 0
+
+
+def test_malformed_prompts_are_told_under_the_key_of_the_prompts(tmp_path: Path) -> None:
+    (tmp_path / "asked.jsonl").write_text('{"prompt": "Say one."}\nnot json\n')
+    given = ["experiment=smoke", "data=made", "data.prompts={data: prompts, path: asked.jsonl}", "data.per_prompt=1"]
+    given += ["data.writers=[{name: own}]", "data.judge={judge: mock}", "until=responses"]
+    said = run(tmp_path, *given, code=2).stderr
+    assert "data.prompts.max_bad_rows is 0" in said and "set data.prompts.max_bad_rows=1" in said

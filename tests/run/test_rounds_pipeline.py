@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 import torch
 
+from notus_exp.config.curation_settings import Split
 from notus_exp.config.hardware_settings import Device
 from notus_exp.contracts.run_file import read_run_file
+from notus_exp.curation.split import assign
 from notus_exp.disk.files import COMPLETIONS, FEEDBACK_HTML, MODEL, PAIRS, RESPONSES, ROUNDS_HTML, RUN_JSON
 from notus_exp.export import main as export
 from notus_exp.frames.run_data import RunData
@@ -142,9 +144,16 @@ def test_the_command_runs_tells_of_the_rounds_as_data(
     values = [one["metrics"]["verifiable/strict"]["value"] for one in told]
     assert strict["value"] == pytest.approx(values[1] - values[0])
     assert strict["low"] <= strict["value"] <= strict["high"] and strict["prompts"] == 8
-    assert told[0]["own_answers"] == sum(
-        two.content["stages"]["round1_feedback"]["facts"][f"answers/{name}"] for name in ("cool", "hot")
-    )
+    pairs = two.table("round1_pairs", PAIRS)
+    table = two.table("round1_feedback", COMPLETIONS)
+    split = assign(table["prompt_id"], Split(0, 0.1, 0.2))
+    own = table.filter((split == "train") & pl.col("model").is_in(["cool", "hot"]))
+    assert told[0]["own_answers"] == own.height
+    assert told[0]["training_prompts"] == table.filter(split == "train")["prompt_id"].n_unique()
+    assert told[0]["held_out_prompts"] == table.filter(split != "train")["prompt_id"].n_unique()
+    assert told[0]["training_pairs"] == pairs.filter(pl.col("split") == "train").height
+    ratings = own.select(pl.mean_horizontal(*(name for name in own.columns if name.startswith("rating_")))).to_series()
+    assert told[0]["own_rating"]["value"] == pytest.approx(ratings.mean())
 
 
 @pytest.mark.slow
