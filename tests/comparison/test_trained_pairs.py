@@ -34,3 +34,14 @@ def test_unlike_sizes_are_one_sentence_with_the_numbers() -> None:
     (said,) = unlike_pairs(runs)
     assert said.startswith("the arms trained on 29 (largest_margin) to 40 (notus) pairs, so")
     assert "filters.max_pairs=29" in said
+
+
+def test_pairs_of_all_rounds_count_and_no_cap_is_advised_where_there_are_several() -> None:
+    def run(rounds: int, *pairs: int) -> Any:
+        names = [*(f"round{number}_pairs" for number in range(1, rounds)), "pairs"]
+        stages = {name: {"facts": {"split/train": count}} for name, count in zip(names, pairs, strict=True)}
+        return {"status": "finished", "config": {"rounds": {"number": rounds}}, "stages": stages}
+
+    assert unlike_pairs({"a": {0: run(2, 20, 10)}, "b": {0: run(3, 10, 10, 10)}}) == []
+    (said,) = unlike_pairs({"a": {0: run(1, 20)}, "b": {0: run(2, 20, 13)}})
+    assert said == "the arms trained on 20 (a) to 33 (b) pairs, so a difference between them may be one of size"

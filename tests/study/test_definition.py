@@ -19,6 +19,7 @@ from notus_exp.config import loading as configuration
 from notus_exp.config.commandline import quoted
 from notus_exp.config.ranges import check
 from notus_exp.config.study_settings import Study
+from notus_exp.contracts.study_file import cell_name
 from notus_exp.errors import UserError
 from notus_exp.evaluation.metrics import is_known, known_metrics
 from notus_exp.study.launching.definition import Definition, define, results, written
@@ -334,3 +335,7 @@ def test_a_quoted_text_is_read_back_as_itself(text: str) -> None:
 @pytest.mark.parametrize("text", ["critique", "0.1.2", "a/b-c.jsonl", "verifiable/strict"])
 def test_plain_words_are_written_without_quotes(text: str) -> None:
     assert written(text) == text
+
+
+def test_an_arm_of_so_many_rounds_is_called_so() -> None:
+    assert cell_name({"rounds.number": "2", "dpo.beta": "0.1"}) == "rounds=2,beta=0.1"
