@@ -264,18 +264,25 @@ def pairs_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
     if facts := known.facts(Stage.pairs, node.inputs["pairs"]):
         return float(facts["split/train"]), float(facts["split/validation"])
     pairs = _input(node, "pairs", known.look)
-    prompts = _prompts(_input(pairs, "feedback", known.look), known)
-    split, filters = pairs.settings["split"], pairs.settings["filters"]
+    feedback = _input(pairs, "feedback", known.look)
+    prompts, split, filters = _prompts(feedback, known), pairs.settings["split"], pairs.settings["filters"]
     if prompts is None:
         return None
     made = prompts * _pairs_each(pairs, known)
-    train = (
-        made
-        * (1 - split["validation"] - split["test"])
-        / split.get("folds", 1)
-        * filters.get("keep", {}).get("share", 1.0)
-    )
-    return min(train, filters["max_pairs"] or train), made * split["validation"]
+    trained, validated = _split_of(feedback, split, known)
+    train = made * trained / split.get("folds", 1) * filters.get("keep", {}).get("share", 1.0)
+    return min(train, filters["max_pairs"] or train), made * validated
+
+
+def _split_of(feedback: Node | Manifest, split: Mapping[str, Any], known: Known) -> tuple[float, float]:
+    """Return the shares of a feedback's prompts that are for training and for validation; a round has parts of them."""
+    train, validation = 1 - split["validation"] - split["test"], split["validation"]
+    answers = _input(feedback, "answers", known.look) if "answers" in feedback.inputs else feedback
+    draw = _draw_of(answers, known)
+    if "part" not in draw:
+        return train, validation
+    whole = _of_part(draw)
+    return train / draw["part"]["parts"] / whole, validation / whole
 
 
 def conversations_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:

@@ -80,3 +80,11 @@ def test_all_rounds_are_counted_and_how_many_prompts_each_trains_on() -> None:
     # 4 aspects of 60 + 50 prompts, and a critique of each of 3 x 110 answers
     counts = "about 330 answers and 770 judgements (440 of all answers to a prompt, 330 critiques)"
     assert found["made"].startswith(counts)
+
+
+def test_the_pairs_of_a_round_are_those_of_its_part_of_the_prompts() -> None:
+    given = ("rounds=2", "split.test=0.1", "split.validation=0.1", "data.prompts.prompts=100", "filters.max_pairs=null")
+    _, nodes, known = planned(*given)
+    by_name = {node.name: node for node in nodes}
+    for name in ("round1_policy", "policy"):
+        assert amounts.pairs_of(by_name[name], known) == pytest.approx((40, 10))
