@@ -16,9 +16,10 @@ from trl import SFTConfig, SFTTrainer
 from notus_exp.config.training_settings import Precision, SpecialTokens
 from notus_exp.disk import events, files
 from notus_exp.errors import UserError
+from notus_exp.models import merged
 from notus_exp.models.dialogues import IGNORED, Templating, encode_dialogues
 from notus_exp.models.pretrained import load_model, load_tokenizer
-from notus_exp.training import frame, merged, prepared, sft
+from notus_exp.training import frame, prepared, sft
 from support.recipes import machine
 from support.supervised import ADAPTER, MARKED, chat, chat_recipe, chosen_recipe, finetune, write_chats
 from support.trainings import N_TRAIN, N_VALIDATION, step_events, weights
