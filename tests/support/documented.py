@@ -266,6 +266,9 @@ UNTRIED = {
     "is tried by another test: on a stand-in of the hub, in tests/exporting/test_hub_push.py": [
         "python -m notus_exp.export RUN --to pushed --format h4 --push hub:ORG/NAME",
     ],
+    "most of an hour: the same study with one seed less, and prompts, is tried": [
+        "python -m notus_exp study=on_policy 'study.seeds=[0,1]'",
+    ],
     "hours: reports anew what benchmarks/worlds.py left": [
         "python -m notus_exp.compare outputs/studies/world_neither",
     ],
