@@ -266,7 +266,7 @@ UNTRIED = {
     "is tried by another test: on a stand-in of the hub, in tests/exporting/test_hub_push.py": [
         "python -m notus_exp.export RUN --to pushed --format h4 --push hub:ORG/NAME",
     ],
-    "most of an hour: the same study with one seed less, and prompts, is tried": [
+    "is tried with fewer prompts and steps: study=on_policy, above": [
         "python -m notus_exp study=on_policy 'study.seeds=[0,1]'",
     ],
     "hours: reports anew what benchmarks/worlds.py left": [
