@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -51,6 +53,20 @@ def test_a_table_of_one_prompt_goes_to_train_and_is_counted() -> None:
         assert curated.counts["split"] == {"train": 1, "validation": 0, "test": 0}
         assert curated.counts["moved_to_train"] in (0, 1)
     assert curate(table(prompt("x", *answers)), settings()).counts["moved_to_train"] == 0
+
+
+def test_in_a_part_of_the_prompts_nothing_held_out_is_trained_on_though_nothing_else_is_left() -> None:
+    answers = (completion("a", 1, 1), completion("b", 2, 2))
+    of_a_part, trained = replace(settings(split=Split(0, 0.45, 0.45)), part=True), 0
+    for number in range(30):
+        alone = table(prompt(f"only {number}", *answers))
+        if assign(alone["prompt_id"][:1].to_list() + IDS, of_a_part.split)[0] == "train":
+            assert curate(alone, of_a_part).counts["split"]["train"] == 1
+            trained += 1
+            continue
+        with pytest.raises(UserError, match="no prompt of this round is left to train on: all 1 that have answers"):
+            curate(alone, of_a_part)
+    assert 0 < trained < 30
 
 
 @pytest.mark.parametrize("part", ["test", "validation"])
