@@ -80,12 +80,13 @@ def _feedback(options: argparse.Namespace) -> Report:
 def _rounds(options: argparse.Namespace) -> Report:
     from notus_exp.browsing.finding import find_run
     from notus_exp.reporting.console import shorten
+    from notus_exp.rounds_report.each_round import each_round
     from notus_exp.rounds_report.rounds_page import write_rounds
     from notus_exp.rounds_report.rounds_told import rounds_report
 
     run = find_run(options.run, options.output_dir)
-    report = rounds_report(run)
-    page = write_rounds(run)
+    rounds = each_round(run)
+    report, page = rounds_report(run, rounds), write_rounds(run, rounds)
     report.data["page"] = str(page)
     report.sentences.append(f"rounds: {shorten(page)}")
     return report

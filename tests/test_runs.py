@@ -355,3 +355,11 @@ def test_help_answers_at_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_of_writers_what_differs_is_told_by_their_names() -> None:
+    def run(temperature: float) -> Any:
+        writers = [{"name": "own", "temperature": temperature, "seed": 0}, {"name": "weak", "simulated": 0.3}]
+        return {"status": "finished", "choices": {}, "config": {"data": {"writers": writers}}}
+
+    assert settings_apart([run(0.5), run(1.0)]) == {"data.writers.own.temperature": ["0.5", "1.0"]}

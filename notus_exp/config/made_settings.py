@@ -66,6 +66,11 @@ class Writer:
         """Whether a model of this process answers."""
         return self.base_url is None and self.simulated is None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the run's own model, which later rounds have trained."""
+        return self.loads_model and self.base is None
+
 
 OF_ENDPOINT = ("api_key_env", "input_price", "output_price", "concurrency", "timeout", "max_retries", "max_wait",
                "token_limit_parameter", "thinking")  # fmt: skip
@@ -80,8 +85,8 @@ def writers_of(data: Data) -> dict[str, Writer]:
 
 
 def own_writers(data: Data) -> list[str]:
-    """Return the names of the writers that are the run's own model, which later rounds have trained."""
-    return [one.name for one in writers_of(data).values() if one.loads_model and one.base is None]
+    """Return the names of the writers that are the run's own model."""
+    return [one.name for one in writers_of(data).values() if one.is_own]
 
 
 def annotators_of(data: Data) -> list[Annotator]:

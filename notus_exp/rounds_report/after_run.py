@@ -12,6 +12,7 @@ from notus_exp.errors import UserError, first_line
 from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.console import say, shorten
 from notus_exp.reporting.tables import print_table
+from notus_exp.rounds_report.each_round import each_round
 from notus_exp.rounds_report.rounds_page import write_rounds
 from notus_exp.rounds_report.rounds_told import rounds_report
 
@@ -26,9 +27,10 @@ def tell_rounds(folder: Path, console: Console, *, brief: bool) -> None:
     """
     run = RunData(folder, read_run_file(folder / RUN_JSON))
     try:
-        page = write_rounds(run)
+        rounds = each_round(run)
+        page = write_rounds(run, rounds)
         if not brief:
-            for table in rounds_report(run).tables:
+            for table in rounds_report(run, rounds).tables:
                 print_table(table, console)
             say(console, f"rounds: {shorten(page)}")
     except (UserError, OSError) as error:

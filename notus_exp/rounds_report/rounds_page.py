@@ -14,20 +14,19 @@ from notus_exp.reporting.looks import Look
 from notus_exp.reporting.pages import page_templates
 from notus_exp.reporting.strips import axis, scale_of, strip
 from notus_exp.reporting.tables import with_span
-from notus_exp.rounds_report.each_round import EachRound, each_round
+from notus_exp.rounds_report.each_round import EachRound
 from notus_exp.rounds_report.rounds_told import EXPLORATORY, added, made_of
 
 _BASE_LOOK, _LOOK = Look("#8a8f98", "o", "-"), Look("#0072b2", "o", "-")
 
 
-def write_rounds(run: RunData) -> Path:
+def write_rounds(run: RunData, rounds: list[EachRound]) -> Path:
     """Write rounds.html into a run's folder, and the report on the feedback of each earlier round; return the page.
 
     Raises:
-        UserError: The run has one round, or an artifact is gone or not what was written.
+        UserError: An artifact is gone or not what was written.
         OSError: A page cannot be written.
     """
-    rounds = each_round(run)
     for one in rounds[:-1]:
         if one.prompts is not None:
             write_report(run.folder, one.run.record, feedback_page_of(one.number))

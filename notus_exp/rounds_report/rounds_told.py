@@ -7,7 +7,7 @@ from typing import Any
 from notus_exp.evaluation.metrics import metric_of
 from notus_exp.frames.run_data import RunData
 from notus_exp.reporting.tables import Report, Table, number, p_value, with_span
-from notus_exp.rounds_report.each_round import EachRound, each_round
+from notus_exp.rounds_report.each_round import EachRound
 
 EXPLORATORY = (
     "All rounds are measured on the same held-out prompts, which no round trains on. What a round added is paired by"
@@ -17,13 +17,8 @@ EXPLORATORY = (
 NOT_KNOWN = "-"
 
 
-def rounds_report(run: RunData) -> Report:
-    """Return the rounds of a run side by side.
-
-    Raises:
-        UserError: The run has one round, or an artifact is gone or not what was written.
-    """
-    rounds = each_round(run)
+def rounds_report(run: RunData, rounds: list[EachRound]) -> Report:
+    """Return the rounds of a run side by side."""
     data = {"run": run.run_id, "rounds": [_data(one) for one in rounds]}
     tables = [made_of(rounds), measured(rounds), added(rounds)]
     notes = list(dict.fromkeys(note for one in rounds for note in one.notes))

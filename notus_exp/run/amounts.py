@@ -13,6 +13,7 @@ from notus_exp.config.schema import Stage
 from notus_exp.contracts.manifest import Manifest
 from notus_exp.disk.hashing import canonical
 from notus_exp.run.nodes import Node
+from notus_exp.run.shares_of_draw import answered_share, trained_share, training_and_validation
 from notus_exp.stages.settings import WRITTEN
 
 COMPLETIONS = 4
@@ -190,25 +191,14 @@ def answers_of(node: Node, known: Known) -> float | None:
     """Return how many prompts a writer answers: its share of those there are; None where nothing tells how many."""
     draw = node.settings["draw"]
     prompts = _at_most(_prompts(_input(node, "instructions", known.look), known), draw)
-    return None if prompts is None else prompts * _of_part(draw) * draw["per_prompt"] / len(draw["writers"])
+    return None if prompts is None else prompts * answered_share(draw) * draw["per_prompt"] / len(draw["writers"])
 
 
 def trained_prompts(node: Node, known: Known) -> float | None:
     """Return how many prompts to train on the round of a writer's node has; None where nothing tells, or it has all."""
     draw = node.settings["draw"]
-    prompts, part = _at_most(_prompts(_input(node, "instructions", known.look), known), draw), draw.get("part")
-    if prompts is None or part is None:
-        return None
-    return float(prompts * (1 - part["split"]["test"] - part["split"]["validation"]) / part["parts"])
-
-
-def _of_part(draw: Mapping[str, Any]) -> float:
-    """Return the share of the prompts that a round's draw has (`making.drawn.of_part`)."""
-    part = draw.get("part")
-    if part is None:
-        return 1.0
-    test, validation = part["split"]["test"], part["split"]["validation"]
-    return float((test if part["round"] == 1 else 0.0) + validation + (1 - test - validation) / part["parts"])
+    prompts = _at_most(_prompts(_input(node, "instructions", known.look), known), draw)
+    return None if prompts is None or "part" not in draw else prompts * trained_share(draw)
 
 
 def prompts_asked(node: Node | Manifest) -> int | None:
@@ -276,13 +266,8 @@ def pairs_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
 
 def _split_of(feedback: Node | Manifest, split: Mapping[str, Any], known: Known) -> tuple[float, float]:
     """Return the shares of a feedback's prompts that are for training and for validation; a round has parts of them."""
-    train, validation = 1 - split["validation"] - split["test"], split["validation"]
     answers = _input(feedback, "answers", known.look) if "answers" in feedback.inputs else feedback
-    draw = _draw_of(answers, known)
-    if "part" not in draw:
-        return train, validation
-    whole = _of_part(draw)
-    return train / draw["part"]["parts"] / whole, validation / whole
+    return training_and_validation(_draw_of(answers, known), split)
 
 
 def conversations_of(node: Node | Manifest, known: Known) -> tuple[float, float] | None:
@@ -364,7 +349,7 @@ def _prompts(feedback: Node | Manifest, known: Known) -> float | None:
     if data["name"] == "made":
         read = "answers" if "answers" in feedback.inputs else "instructions"
         prompts = _at_most(_prompts(_input(feedback, read, known.look), known), data)
-        return prompts if prompts is None else prompts * _of_part(_draw_of(feedback, known))
+        return prompts if prompts is None else prompts * answered_share(_draw_of(feedback, known))
     told = data.get("prompts")
     return None if told is None else float(told)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from notus_exp.config.data_settings import MadeFeedback
-from notus_exp.config.made_settings import Writer, annotators_of, writers_of
+from notus_exp.config.made_settings import Writer, annotators_of, own_writers, writers_of
 from notus_exp.config.precisions import working_precision
 from notus_exp.config.schema import Config, Stage
 from notus_exp.disk.hashing import digest
@@ -57,7 +57,7 @@ def made_nodes(config: Config, sources: Sources, number: int = 1) -> list[NodeRo
 
 def reads_run_model(config: Config) -> bool:
     """Say whether the run's own base model is among the writers."""
-    return any(writer.loads_model and writer.base is None for writer in writers_of(config.data).values())
+    return bool(own_writers(config.data))
 
 
 def writer_model_name(writer: str) -> str:

@@ -13,11 +13,9 @@ from rich.console import Console
 from notus_exp.config.auto_hardware import AUTO, told_auto
 from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.doubts import doubts
-from notus_exp.config.generation_settings import EndpointGeneration
 from notus_exp.config.hardware_settings import Device, Launch
-from notus_exp.config.made_items import named_writer
 from notus_exp.config.made_settings import every_annotator, writers_of
-from notus_exp.config.schema import Config, Stage, reaches
+from notus_exp.config.schema import Config, Stage
 from notus_exp.config.score_settings import column_of
 from notus_exp.config.searched_metrics import searched_metrics
 from notus_exp.config.sft_checks import told_of_sft
@@ -45,7 +43,6 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.disk.ledger import Ledger
 from notus_exp.disk.locks import locked
 from notus_exp.errors import UserError, first_line
-from notus_exp.evaluation.catalogue import answering
 from notus_exp.models.positions import check_positions, told_positions
 from notus_exp.reporting.console import say, shorten, verbose
 from notus_exp.reporting.going_on import working
@@ -53,6 +50,7 @@ from notus_exp.reporting.tables import print_table
 from notus_exp.run import display
 from notus_exp.run import worker as workers
 from notus_exp.run.ahead import look_ahead
+from notus_exp.run.asked_of_model import requirements
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
 from notus_exp.run.memory.memory_words import MemoryPlan
@@ -348,28 +346,6 @@ class Run:
             self._say(f"{shorten(page)} is not written: {first_line(error)}")
             return
         self._say(f"feedback: {shorten(page)}")
-
-
-def requirements(config: Config) -> Requirements:
-    """Return what a config asks of its model and texts before anything is computed: only what `until` reaches."""
-    dpo, asked = config.dpo, Requirements()
-    if reaches(config.until, Stage.policy):
-        asked.max_truncated = dpo.max_truncated
-        asked.special_tokens = dpo.special_tokens.name
-        asked.target_modules = list(dpo.lora.target_modules) if dpo.lora.r > 0 else []
-    if isinstance(config.sft, SftTraining) and reaches(config.until, Stage.sft):
-        asked.sft_max_truncated = config.sft.max_truncated
-    if reaches(config.until, Stage.generations) and not isinstance(config.generation, EndpointGeneration):
-        asked.new_tokens = {
-            f"evaluation.{spec.name}.max_new_tokens": getattr(config.evaluation, spec.name).max_new_tokens
-            for spec in answering(config.evaluation)
-        }
-    asked.new_tokens |= {
-        f"{named_writer(number)}.max_new_tokens": writer.max_new_tokens
-        for number, writer in enumerate(writers_of(config.data).values())
-        if writer.loads_model and writer.base is None
-    }
-    return asked
 
 
 def member_of(config: Config) -> Membership | None:

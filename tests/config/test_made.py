@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from notus_exp.config.annotator_items import told_of_annotator
 from notus_exp.config.data_settings import MadeFeedback, Mix, PromptsAlone, Simulated
 from notus_exp.config.judge_settings import MockJudge, OpenAIJudge
 from notus_exp.config.made_checks import check_made
@@ -230,3 +231,10 @@ def test_whole_numbers_weigh_principles_as_others_do() -> None:
 def test_weights_of_principles_that_are_none_are_named(weights: str, said: str) -> None:
     with pytest.raises(UserError, match=said.replace(".", r"\.")):
         made(f"data.principles={{any: {weights}}}")
+
+
+def test_a_used_up_budget_is_told_by_the_keys_that_may_have_set_it() -> None:
+    with pytest.raises(UserError) as caught, told_of_annotator("data.judge"):
+        raise UserError("judge.budget=0.35 USD: 0.3 USD spent before", "raise judge.budget; and again")
+    assert caught.value.message == "data.budget, or data.judge.budget, of 0.35 USD: 0.3 USD spent before"
+    assert caught.value.hint == "raise it; and again"

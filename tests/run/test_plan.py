@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from notus_exp.config.schema import Stage
+from notus_exp.run.asked_of_model import requirements
 from notus_exp.run.nodes import Node, Sources
-from notus_exp.run.pipeline import requirements
 from notus_exp.run.plan import make_plan
 from notus_exp.run.sources import resolve
 from support.configs import composed

@@ -181,6 +181,9 @@ def test_an_adapter_of_a_later_round_is_handed_over_merged_alone(
     assert export([*command, "--to", "adapter"]) == 2
     assert "its base is what the run made itself (stage round1_merged)" in capsys.readouterr().err
     assert export([*command, "--to", "whole", "--merge"]) == 0
+    cards = [path.read_text() for path in (two.folder / "whole").rglob("README.md")]
+    assert len(cards) == 2 and any("| rounds.number | 2 |" in card for card in cards)
+    assert any("its policy was trained on the pairs of the rounds before too" in card for card in cards)
     merged = place(two.content, "merged") / MODEL
     tokens = torch.arange(4, 60).unsqueeze(0)
     (handed,) = [path.parent for path in (two.folder / "whole").rglob("config.json")]

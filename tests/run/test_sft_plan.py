@@ -17,11 +17,11 @@ from notus_exp.disk.json_files import write_json
 from notus_exp.errors import UserError
 from notus_exp.models.shapes import shape_of
 from notus_exp.models.told_config import TINY
+from notus_exp.run.asked_of_model import requirements
 from notus_exp.run.execution import in_order
 from notus_exp.run.memory.memory_words import MemoryPlan
 from notus_exp.run.memory.run_memory import plan_memory
 from notus_exp.run.nodes import Node, Sources
-from notus_exp.run.pipeline import requirements
 from notus_exp.run.plan import make_plan
 from notus_exp.run.probes import base_stage
 from notus_exp.run.sft_notes import sft_notes

@@ -48,7 +48,7 @@ class Computing(NamedTuple):
         """Return what some stages of a config's run ask for; of several rounds an adapter is merged after each."""
         answered = [getattr(config.evaluation, spec.name).max_new_tokens for spec in answering(config.evaluation)]
         generates = Stage.generations in stages and not isinstance(config.generation, AskedGeneration)
-        own = [one.max_new_tokens for one in writers_of(config.data).values() if one.loads_model and one.base is None]
+        own = [one.max_new_tokens for one in writers_of(config.data).values() if one.is_own]
         written = max(own, default=0) if Stage.responses in stages else 0
         scored = tuple(stage.name for stage in (Stage.reference, Stage.likelihoods) if stage in stages)
         tuned = as_recipe(config.sft) if isinstance(config.sft, SftTraining) and Stage.sft in stages else None

@@ -26,10 +26,11 @@ from notus_exp.machine.cuda import cuda_devices
 from notus_exp.reporting.console import say, verbose
 from notus_exp.run import display
 from notus_exp.run import worker as workers
+from notus_exp.run.asked_of_model import requirements
 from notus_exp.run.execution import Job, execute
 from notus_exp.run.intact import ready
 from notus_exp.run.nodes import Node
-from notus_exp.run.pipeline import Run, requirements
+from notus_exp.run.pipeline import Run
 from notus_exp.run.within_memory import make_within_memory
 from notus_exp.stages.settings import to_json
 
