@@ -14,6 +14,7 @@ from notus_exp.config.data_settings import FileData
 from notus_exp.config.endpoint_checks import check_address
 from notus_exp.config.judge_settings import RewardModelJudge
 from notus_exp.config.misfits import numbered, settings_called
+from notus_exp.config.rounds_settings import numbered_rounds
 from notus_exp.config.schema import Config, known_settings, takes
 from notus_exp.errors import UserError, did_you_mean
 
@@ -129,7 +130,7 @@ def check_repeated(overrides: Iterable[str]) -> None:
     """
     given: dict[str, str] = {}
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
+        key, _, value = numbered_rounds(override.lstrip("+")).partition("=")
         if override.startswith("~") or (override.startswith("+") and value.lstrip().startswith("{")):
             continue
         if key in given:

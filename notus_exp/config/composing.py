@@ -42,7 +42,7 @@ from notus_exp.config.list_keys import OPEN_MAPPINGS, by_number, check_list_key,
 from notus_exp.config.made_items import GroupOptions, expand_made
 from notus_exp.config.mix_sources import expand
 from notus_exp.config.replaced_choices import RULE, rule_as_it_stands
-from notus_exp.config.rounds_checks import numbered_rounds
+from notus_exp.config.rounds_settings import numbered_rounds
 from notus_exp.config.schema import Config, takes
 from notus_exp.errors import UserError
 

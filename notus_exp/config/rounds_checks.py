@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from notus_exp.config.algorithms import needs_reference
 from notus_exp.config.data_settings import MadeFeedback
 from notus_exp.config.generation_settings import AskedGeneration
@@ -11,11 +9,6 @@ from notus_exp.config.made_settings import OWN_MODEL, own_writers
 from notus_exp.config.rounds_settings import Rounds
 from notus_exp.config.schema import Config, Stage, reaches
 from notus_exp.errors import UserError
-
-
-def numbered_rounds(override: str) -> str:
-    """Return an override with `rounds=N` as the setting that it is; any other as it was."""
-    return re.sub(r"^rounds=(?=[^{])", "rounds.number=", override)
 
 
 def check_rounds(config: Config) -> None:

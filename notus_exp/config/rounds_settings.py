@@ -3,6 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from notus_exp.config.ranges import bounded, one_of
@@ -25,3 +26,8 @@ class Rounds:
     reference: str = one_of("previous", "base", default="previous")
     prompts: str = one_of("new", "same", default="new")
     writers: str = one_of("policy", "base", default="policy")
+
+
+def numbered_rounds(override: str) -> str:
+    """Return an override with `rounds=N` as the setting that it is; any other as it was."""
+    return re.sub(r"^rounds=(?=[^{])", "rounds.number=", override)

@@ -199,3 +199,9 @@ def test_a_hubs_setting_without_a_path_or_null_passes() -> None:
     overrides = ["data=rated", "data.hub_id=a/b", "data.hub_split=x", "model=hub", "model.hub_id=c/d"]
     check_places(overrides, composed(*overrides))
     check_places(["data.hub_id=null"], composed("data=rated", "data.path=x"))
+
+
+def test_rounds_are_given_once_however_they_are_written() -> None:
+    with pytest.raises(UserError, match=r"rounds\.number is given twice: rounds=2 and rounds\.number=3"):
+        check_repeated(["rounds=2", "rounds.number=3"])
+    check_repeated(["rounds=2", "rounds.start=base"])
